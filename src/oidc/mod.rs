@@ -1,0 +1,1 @@
+//! OpenID Connect without I/O: requests and answers as values.
