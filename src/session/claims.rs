@@ -1,0 +1,52 @@
+//! Additional claims: any JSON, kept byte for byte as whoever wrote the session encoded it.
+//!
+//! oauth2-proxy writes a JSON number as the text of its digits (`42` becomes `"42"`), so that is what
+//! [`Claims::from_json`] does too.
+
+use serde_json::{Map, Value};
+
+use super::msgpack::{self, Reader, Writer};
+
+/// Claims by name, each value as checked MessagePack.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Claims(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Claims {
+    /// The claims of an ID token or of userinfo.
+    pub fn from_json(claims: &Map<String, Value>) -> Self {
+        let pack = |value| {
+            let mut writer = Writer::default();
+            writer.json(value);
+            writer.into_value()
+        };
+        Self(claims.iter().map(|(name, value)| (name.clone().into_bytes(), pack(value))).collect())
+    }
+
+    /// The claims as JSON; bytes that are not UTF-8 are replaced.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.iter()
+            .map(|(name, packed)| (text(name), Reader::new(packed).json().unwrap_or_default()))
+            .collect()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names and packed values.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(name, packed)| (name.as_slice(), packed.as_slice()))
+    }
+
+    /// Adds a claim, or replaces the one of that name, as a Go map does.
+    pub(super) fn insert(&mut self, name: &[u8], packed: &[u8]) -> msgpack::Result<()> {
+        let packed = packed.to_vec();
+        match self.0.iter_mut().find(|(other, _)| other == name) {
+            Some((_, value)) => *value = packed,
+            None => self.0.push((name.to_vec(), packed)),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! The content of the CSRF cookie: the secrets of a login under way (RFC 6749 section 10.12, RFC 7636).
+//!
+//! ```text
+//! MessagePack map: s = state[32]  n = nonce[32]  cv = PKCE code verifier (left out without PKCE)
+//! ```
+//!
+//! The provider sees only SHA-256 hashes of `s` and `n`, so what comes back proves that it is this browser's.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::msgpack::{Reader, Writer};
+use super::{DecodeError, cipher};
+use crate::cookie::Verified;
+
+/// A login under way. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Csrf {
+    /// Random bytes whose hash is the `state` parameter.
+    pub state: Vec<u8>,
+    /// Random bytes whose hash is the `nonce` parameter.
+    pub nonce: Vec<u8>,
+    /// The PKCE code verifier; empty where PKCE is off.
+    pub code_verifier: String,
+}
+
+impl Csrf {
+    /// The bytes for the cookie, to be signed under its name.
+    pub fn seal(&self, aes_key: &[u8], iv: [u8; 16]) -> Vec<u8> {
+        let mut map = Writer::default();
+        map.binary(b"s", &self.state);
+        map.binary(b"n", &self.nonce);
+        map.text(b"cv", self.code_verifier.as_bytes());
+        cipher::encrypt_cfb(aes_key, iv, &map.finish())
+    }
+
+    /// The login of a cookie.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the signed bytes are no login.
+    pub fn open(cookie: &Verified, aes_key: &[u8]) -> Result<Self, DecodeError> {
+        let packed = cipher::decrypt_cfb(aes_key, cookie.value())?;
+        let mut csrf = Self { state: Vec::new(), nonce: Vec::new(), code_verifier: String::new() };
+        let mut code_verifier = Vec::new();
+        Reader::new(&packed)
+            .fields(&[b"s", b"n", b"cv"], |reader, name| {
+                match name {
+                    b"s" => csrf.state = reader.bytes()?.to_vec(),
+                    b"n" => csrf.nonce = reader.bytes()?.to_vec(),
+                    b"cv" => code_verifier = reader.bytes()?.to_vec(),
+                    _ => reader.skip()?,
+                }
+                Ok(())
+            })
+            .map_err(|_| DecodeError::MessagePack)?;
+        csrf.code_verifier = String::from_utf8(code_verifier).map_err(|_| DecodeError::MessagePack)?;
+        // The hash of nothing is nothing, and would fit a state that is empty.
+        if csrf.state.is_empty() { Err(DecodeError::MessagePack) } else { Ok(csrf) }
+    }
+
+    /// The `state` parameter's first part.
+    pub fn state_hash(&self) -> String {
+        hash(&self.state)
+    }
+
+    /// The `nonce` parameter.
+    pub fn nonce_hash(&self) -> String {
+        hash(&self.nonce)
+    }
+
+    /// Whether a hash that came back is of this login, compared in constant time.
+    pub fn matches_state(&self, state_hash: &[u8]) -> bool {
+        self.state_hash().as_bytes().ct_eq(state_hash).into()
+    }
+}
+
+/// oauth2-proxy's `HashNonce`.
+fn hash(secret: &[u8]) -> String {
+    if secret.is_empty() { String::new() } else { URL_SAFE_NO_PAD.encode(Sha256::digest(secret)) }
+}
+
+/// The name of the CSRF cookie: one for all logins of a browser, or one for each.
+pub fn csrf_cookie_name(cookie_name: &str, state_hash: Option<&str>) -> String {
+    match state_hash {
+        None => format!("{cookie_name}_csrf"),
+        Some(hash) => format!("{cookie_name}_{}_csrf", hash.get(..8).unwrap_or(hash)),
+    }
+}
+
+/// Whether a cookie is a CSRF cookie of the session cookie of this name.
+pub fn is_csrf_name(cookie_name: &[u8], candidate: &[u8]) -> bool {
+    let middle = candidate.strip_prefix(cookie_name).and_then(|rest| rest.strip_suffix(b"_csrf"));
+    match middle {
+        Some([]) => true,
+        Some([b'_', hash @ ..]) => hash.len() == 8,
+        _ => false,
+    }
+}
+
+/// A PKCE code verifier of random bytes: 128 characters (RFC 7636 section 4.1).
+pub fn code_verifier(random: &[u8; 96]) -> String {
+    URL_SAFE_NO_PAD.encode(random)
+}
+
+/// The S256 code challenge (RFC 7636 section 4.2).
+pub fn code_challenge_s256(code_verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(code_verifier))
+}
+
+impl fmt::Debug for Csrf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Csrf(…)")
+    }
+}

@@ -1,0 +1,116 @@
+//! The session: what oauth2-proxy calls `SessionState`, as bytes, since tokens and claims may be any.
+//!
+//! ```text
+//! MessagePack map, keys in this order, empty fields left out:
+//! ca  eo  at  it  rt  n  e  u  g  pu  ac
+//! ```
+
+use std::fmt;
+
+use super::msgpack::{Reader, Writer};
+use super::{Claims, DecodeError};
+use crate::time::Timestamp;
+
+/// A signed-in person. Never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Session {
+    /// When the session was made or refreshed.
+    pub created_at: Option<Timestamp>,
+    /// When the access token expires.
+    pub expires_on: Option<Timestamp>,
+    /// The access token.
+    pub access_token: Vec<u8>,
+    /// The ID token.
+    pub id_token: Vec<u8>,
+    /// The refresh token.
+    pub refresh_token: Vec<u8>,
+    /// The nonce of the login.
+    pub nonce: Vec<u8>,
+    /// The email address.
+    pub email: Vec<u8>,
+    /// The user's identifier.
+    pub user: Vec<u8>,
+    /// The groups.
+    pub groups: Vec<Vec<u8>>,
+    /// The name that the person likes to be called.
+    pub preferred_username: Vec<u8>,
+    /// Other claims that the configuration asks for.
+    pub additional_claims: Claims,
+}
+
+/// The number of fields, for a session that is written as an array.
+const FIELDS: [&[u8]; 11] = [b"ca", b"eo", b"at", b"it", b"rt", b"n", b"e", b"u", b"g", b"pu", b"ac"];
+
+/// The bytes of a session besides its long texts.
+const SIZE_OF_REST: usize = 512;
+
+/// Go's zero time, 0001-01-01T00:00:00Z, which means no time.
+const ZERO_TIME: Timestamp = Timestamp::from_secs(-62_135_596_800);
+
+impl Session {
+    /// The session as MessagePack.
+    pub(super) fn pack(&self) -> Vec<u8> {
+        let mut map = Writer::default();
+        map.time(b"ca", self.created_at);
+        map.time(b"eo", self.expires_on);
+        map.text(b"at", &self.access_token);
+        map.text(b"it", &self.id_token);
+        map.text(b"rt", &self.refresh_token);
+        map.binary(b"n", &self.nonce);
+        map.text(b"e", &self.email);
+        map.text(b"u", &self.user);
+        map.texts(b"g", &self.groups);
+        map.text(b"pu", &self.preferred_username);
+        map.claims(b"ac", &self.additional_claims);
+        map.finish()
+    }
+
+    /// The session in MessagePack; bytes after it are no matter.
+    pub(super) fn unpack(packed: &[u8]) -> Result<Self, DecodeError> {
+        let mut session = Self::default();
+        Reader::new(packed)
+            .fields(&FIELDS, |reader, name| session.read(reader, name))
+            .map_err(|_| DecodeError::MessagePack)?;
+        Ok(session)
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        let texts = [&self.access_token, &self.id_token, &self.refresh_token, &self.email, &self.user];
+        let groups = self.groups.iter();
+        texts.into_iter().chain(groups).map(Vec::len).sum::<usize>().saturating_add(SIZE_OF_REST)
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>, name: &[u8]) -> super::msgpack::Result<()> {
+        match name {
+            b"ca" => self.created_at = reader.time()?.filter(|time| *time != ZERO_TIME),
+            b"eo" => self.expires_on = reader.time()?.filter(|time| *time != ZERO_TIME),
+            b"at" => self.access_token = reader.bytes()?.to_vec(),
+            b"it" => self.id_token = reader.bytes()?.to_vec(),
+            b"rt" => self.refresh_token = reader.bytes()?.to_vec(),
+            b"n" => self.nonce = reader.bytes()?.to_vec(),
+            b"e" => self.email = reader.bytes()?.to_vec(),
+            b"u" => self.user = reader.bytes()?.to_vec(),
+            b"g" => self.groups = reader.texts()?,
+            b"pu" => self.preferred_username = reader.bytes()?.to_vec(),
+            b"ac" => self.additional_claims = reader.claims()?,
+            _ => reader.skip()?,
+        }
+        Ok(())
+    }
+
+    /// The session without its tokens, for `session_cookie_minimal`.
+    pub(super) fn without_tokens(&self) -> Self {
+        let mut minimal = self.clone();
+        minimal.access_token.clear();
+        minimal.id_token.clear();
+        minimal.refresh_token.clear();
+        minimal
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session(…)")
+    }
+}
