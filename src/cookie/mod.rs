@@ -1,1 +1,18 @@
-//! HTTP cookies as bytes: jar, split and join, signatures, `Set-Cookie`. Knows no session.
+//! HTTP cookies as bytes (RFC 6265), signed and split as oauth2-proxy v7 does. Knows no session.
+//!
+//! ```text
+//! Cookie: a=1; _oauth2_proxy_0=QUJD…; _oauth2_proxy_1=…|1700000000|mac=
+//!         └─ jar ─┘└──────── split / join ────────────┘└──── signed ───┘
+//! ```
+
+mod attributes;
+mod jar;
+mod secret;
+mod signed;
+mod split;
+
+pub use self::attributes::{Attributes, MaxAge, SameSite};
+pub use self::jar::Jar;
+pub use self::secret::{CookieSecret, InvalidSecret};
+pub use self::signed::{Invalid, Verified, is_current, sign, verify};
+pub use self::split::{SetCookie, is_part_of, split, values};

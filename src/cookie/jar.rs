@@ -1,0 +1,138 @@
+//! The cookies that a browser sent, in however many headers, as bytes that nobody checked yet.
+//!
+//! Read as Go's `net/http` reads them, which oauth2-proxy uses: pairs are apart by `;`, blanks around
+//! are no matter, a value may stand in double quotes, a pair that has a byte no value may have is none.
+
+/// The `cookie` headers of one request. HTTP/2 may send a header for each cookie (RFC 9113 section 8.2.3).
+pub struct Jar<'a>(Vec<&'a [u8]>);
+
+impl<'a> Jar<'a> {
+    /// The cookies of these headers.
+    pub fn new(headers: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self(headers.into_iter().collect())
+    }
+
+    /// The value of the first cookie of that name.
+    pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all cookies of that name: a browser sends several where paths or domains differ.
+    pub fn all(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.unchecked(name).filter(|value| is_value(value))
+    }
+
+    /// The same without a look at each byte, for values whose every byte is checked later.
+    pub fn unchecked(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        let pairs = self.0.iter().copied().flat_map(parts).filter_map(pair);
+        pairs.filter(move |(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// The names, in their order; one that comes twice is there twice.
+    pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.pairs().map(|(name, _)| name)
+    }
+
+    /// Names and values that are well formed.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.0.iter().copied().flat_map(parts).filter_map(pair).filter(|(_, value)| is_value(value))
+    }
+
+    /// A `cookie` header of all cookies but those whose name is `unwanted`, byte for byte as they were.
+    pub fn without(&self, unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let kept: Vec<&[u8]> = self
+            .0
+            .iter()
+            .copied()
+            .flat_map(parts)
+            .filter(|part| !pair(part).is_some_and(|(name, _)| unwanted(name)))
+            .collect();
+        kept.join(b"; ".as_slice())
+    }
+}
+
+fn parts(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(header);
+    let parts = std::iter::from_fn(move || {
+        let header = rest?;
+        let end = memchr::memchr(b';', header).unwrap_or(header.len());
+        let (part, others) = header.split_at_checked(end)?;
+        rest = others.strip_prefix(b";");
+        Some(part)
+    });
+    parts.map(<[u8]>::trim_ascii).filter(|part| !part.is_empty())
+}
+
+/// Name and value; a value in double quotes without them.
+fn pair(part: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = part.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = part.split_at_checked(equals)?;
+    let value = value.strip_prefix(b"=")?;
+    let unquoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    Some((name.trim_ascii_end(), unquoted.unwrap_or(value)))
+}
+
+fn is_value(value: &[u8]) -> bool {
+    value.iter().all(|byte| is_value_byte(*byte))
+}
+
+fn is_value_byte(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b';' | b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn jar<'a>(headers: &[&'a [u8]]) -> Jar<'a> {
+        Jar::new(headers.iter().copied())
+    }
+
+    #[test]
+    fn reads_cookies_of_all_headers_in_their_order() {
+        let jar = jar(&[b"a=1; b=2", b"c=3;a=4", b""]);
+        assert_eq!(jar.names().collect::<Vec<_>>(), [b"a", b"b", b"c", b"a"]);
+        assert_eq!(jar.get(b"a"), Some(b"1".as_slice()));
+        assert_eq!(jar.all(b"a").collect::<Vec<_>>(), [b"1", b"4"]);
+        assert_eq!(jar.get(b"d"), None);
+    }
+
+    #[test]
+    fn keeps_equals_signs_and_bars_in_a_value() {
+        assert_eq!(jar(&[b"s=YQ==|17|bQ=="]).get(b"s"), Some(b"YQ==|17|bQ==".as_slice()));
+    }
+
+    #[test]
+    fn takes_double_quotes_off() {
+        let jar = jar(&[b"a=\"1 2\"; b=\"; c=\"x"]);
+        assert_eq!(jar.get(b"a"), Some(b"1 2".as_slice()));
+        assert_eq!(jar.get(b"b"), None);
+        assert_eq!(jar.get(b"c"), None);
+    }
+
+    #[test]
+    fn a_broken_cookie_hides_no_other() {
+        let jar = jar(&[b"a=\xff\xfe; a; =; a=\x01; a=1"]);
+        assert_eq!(jar.get(b"a"), Some(b"1".as_slice()));
+    }
+
+    #[test]
+    fn leaves_out_what_is_unwanted_and_nothing_else() {
+        let jar = jar(&[b"a=1;  b=\xff ; junk", b"a=2; c=\"3\""]);
+        assert_eq!(jar.without(|name| name == b"a"), b"b=\xff; junk; c=\"3\"");
+        assert_eq!(jar.without(|_| true), b"junk");
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_is_too_odd(headers: Vec<Vec<u8>>) {
+            let jar = Jar::new(headers.iter().map(Vec::as_slice));
+            for (name, value) in jar.pairs() {
+                prop_assert!(jar.all(name).any(|other| other == value));
+            }
+            let _ = jar.without(|name| name.len() > 2);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `cookie_secret`: one string, two keys.
+//!
+//! The HMAC key is the string's bytes as they are. The AES key is what the string decodes to, where
+//! that is a key's length, and the string's bytes otherwise (oauth2-proxy's `SecretBytes`). So 32
+//! letters and digits are an AES-192 key: base64 of 24 bytes.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use hmac::{Hmac, KeyInit};
+use sha2::Sha256;
+
+/// base64url without padding, as lenient as Go's: unused bits at the end may be set.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The secret that signs and encrypts cookies. Never printed.
+#[derive(Clone)]
+pub struct CookieSecret {
+    mac: Hmac<Sha256>,
+    aes_key: Vec<u8>,
+}
+
+/// The secret gives no AES key of 16, 24 or 32 bytes, but one of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidSecret {
+    /// The length of what the secret gives.
+    pub length: usize,
+}
+
+impl CookieSecret {
+    /// Both keys of a configured secret.
+    ///
+    /// # Errors
+    /// [`InvalidSecret`] where AES has no key of that length.
+    pub fn new(secret: &[u8]) -> Result<Self, InvalidSecret> {
+        let aes_key = secret_bytes(secret);
+        let invalid = InvalidSecret { length: aes_key.len() };
+        if !is_key_length(aes_key.len()) {
+            return Err(invalid);
+        }
+        let mac = Hmac::new_from_slice(secret).map_err(|_| invalid)?;
+        Ok(Self { mac, aes_key })
+    }
+
+    /// The AES key, 16, 24 or 32 bytes.
+    pub fn aes_key(&self) -> &[u8] {
+        &self.aes_key
+    }
+
+    /// HMAC-SHA-256 with the secret as its key, nothing hashed yet.
+    pub(super) fn mac(&self) -> Hmac<Sha256> {
+        self.mac.clone()
+    }
+}
+
+/// oauth2-proxy's `SecretBytes`.
+fn secret_bytes(secret: &[u8]) -> Vec<u8> {
+    let padding = secret.iter().rev().take_while(|byte| **byte == b'=').count();
+    let unpadded = secret.get(..secret.len().saturating_sub(padding)).unwrap_or_default();
+    // Go's decoder skips line breaks wherever they are.
+    let text: Vec<u8> = unpadded.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    match LENIENT.decode(text) {
+        Ok(key) if is_key_length(key.len()) => key,
+        _ => secret.to_vec(),
+    }
+}
+
+fn is_key_length(length: usize) -> bool {
+    matches!(length, 16 | 24 | 32)
+}
+
+impl fmt::Debug for CookieSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CookieSecret(…)")
+    }
+}
+
+impl fmt::Display for InvalidSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "must be 16, 24 or 32 bytes (or base64 of that many), but is {}", self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::{self, bytes};
+
+    #[test]
+    fn gives_the_bytes_that_the_original_gives() {
+        for case in vectors::load()["secret_bytes"].as_array().unwrap() {
+            let secret = case["secret"].as_str().unwrap().as_bytes();
+            let expected = bytes(&case["bytes_hex"]);
+            assert_eq!(secret_bytes(secret), expected, "{case}");
+            assert_eq!(CookieSecret::new(secret).is_ok(), [16, 24, 32].contains(&expected.len()));
+        }
+    }
+
+    #[test]
+    fn is_not_printed() {
+        let secret = CookieSecret::new(b"0123456789abcdef").unwrap();
+        assert!(!format!("{secret:?}").contains("0123"));
+    }
+}
