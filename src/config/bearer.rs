@@ -1,0 +1,64 @@
+//! Bearer tokens in the place of a session: whose they may be.
+
+use super::errors::{ConfigErrors, shown};
+use super::options::Options;
+use super::provider::Provider;
+use super::provider_name::Kind;
+use super::url::Url;
+
+/// The options of bearer tokens.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    /// `bearer_token_login_fallback`.
+    pub login_fallback: bool,
+    /// `extra_jwt_issuers`, each as a provider that nobody signs in at.
+    pub issuers: Vec<Provider>,
+}
+
+/// The options; nothing where no token is taken.
+pub(super) fn build(
+    options: &Options,
+    provider: Option<&Provider>,
+    errors: &mut ConfigErrors,
+) -> Option<Bearer> {
+    if !options.skip_jwt_bearer_tokens {
+        let mistake = "is for bearer tokens; set skip_jwt_bearer_tokens, or leave this out";
+        errors.check(options.extra_jwt_issuers.is_empty(), "extra_jwt_issuers", mistake);
+        return None;
+    }
+    let provider = provider?;
+    let mut issuers = Vec::new();
+    for entry in &options.extra_jwt_issuers {
+        match issuer(entry, provider) {
+            Some(issuer) => issuers.push(issuer),
+            None => errors.add(
+                "extra_jwt_issuers",
+                format!(
+                    "in {}: must be issuer=audience, such as https://login.example.com=api",
+                    shown(entry)
+                ),
+            ),
+        }
+    }
+    Some(Bearer { login_fallback: options.bearer_token_login_fallback, issuers })
+}
+
+/// The standard claims, whatever the options say about the provider's; oauth2-proxy takes those too.
+fn issuer(entry: &str, provider: &Provider) -> Option<Provider> {
+    let (issuer, audience) = entry.rsplit_once('=')?;
+    let issuer = Url::parse(issuer).filter(|url| !url.as_str().contains('?'))?;
+    let is_complete = !audience.is_empty();
+    is_complete.then(|| Provider {
+        kind: Kind::Plain,
+        issuer_url: issuer.as_str().to_owned(),
+        client_id: audience.to_owned(),
+        metadata: None,
+        insecure_skip_issuer_verification: false,
+        allow_unverified_email: false,
+        user_id_claim: "sub".to_owned(),
+        email_claim: "email".to_owned(),
+        groups_claim: "groups".to_owned(),
+        additional_claims: Vec::new(),
+        ..provider.clone()
+    })
+}

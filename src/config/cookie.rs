@@ -1,0 +1,154 @@
+//! The session cookie and the cookies of a sign-in.
+
+use std::time::Duration;
+
+use super::errors::ConfigErrors;
+use super::options::{MAKE_SECRET, Options};
+use crate::cookie::{Attributes, CookieSecret, SameSite};
+
+/// oauth2-proxy's limit; with the value it has to fit into a browser's 4096 bytes.
+const MAX_NAME: usize = 256;
+
+/// The options of the cookies.
+#[derive(Clone, Debug)]
+pub struct Cookie {
+    /// `cookie_name`.
+    pub name: String,
+    /// `cookie_secret`.
+    pub secret: CookieSecret,
+    /// The attributes of the session cookie.
+    pub attributes: Attributes,
+    /// The attributes of the cookies of a sign-in.
+    pub csrf_attributes: Attributes,
+    /// `cookie_expire`; zero is until the browser is closed.
+    pub expire: Duration,
+    /// `cookie_refresh`; zero is when the session has expired.
+    pub refresh: Duration,
+    /// `session_cookie_minimal`.
+    pub minimal: bool,
+    /// `session_cache_size`.
+    pub session_cache_size: usize,
+    /// `enforce_expires_on`.
+    pub enforce_expires_on: bool,
+    /// `cookie_csrf_per_request`.
+    pub csrf_per_request: bool,
+    /// `cookie_csrf_per_request_limit`, where it is not zero.
+    pub csrf_per_request_limit: Option<usize>,
+    /// `cookie_csrf_expire`.
+    pub csrf_expire: Duration,
+}
+
+/// The cookies; nothing where there is no secret to make them with.
+pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cookie> {
+    check_name(options, errors);
+    check_attributes(options, errors);
+    check_session(options, errors);
+    let attributes = Attributes {
+        path: options.cookie_path.clone(),
+        domains: options.cookie_domains.clone(),
+        http_only: options.cookie_httponly,
+        secure: options.cookie_secure,
+        same_site: options.cookie_samesite,
+    };
+    Some(Cookie {
+        name: options.cookie_name.clone(),
+        secret: secret(options, errors)?,
+        csrf_attributes: Attributes {
+            same_site: options.cookie_csrf_samesite.or(options.cookie_samesite),
+            ..attributes.clone()
+        },
+        attributes,
+        expire: options.cookie_expire,
+        refresh: options.cookie_refresh,
+        minimal: options.session_cookie_minimal,
+        session_cache_size: options.session_cache_size,
+        enforce_expires_on: options.enforce_expires_on,
+        csrf_per_request: options.cookie_csrf_per_request,
+        csrf_per_request_limit: Some(options.cookie_csrf_per_request_limit).filter(|limit| *limit > 0),
+        csrf_expire: options.cookie_csrf_expire,
+    })
+}
+
+fn secret(options: &Options, errors: &mut ConfigErrors) -> Option<CookieSecret> {
+    if errors.has("cookie_secret") {
+        return None;
+    }
+    CookieSecret::new(options.cookie_secret.expose().as_bytes())
+        .map_err(|invalid| errors.add("cookie_secret", format!("{invalid}; {MAKE_SECRET}")))
+        .ok()
+}
+
+/// The name is a token (RFC 6265 section 4.1.1) and keeps what its prefix promises (RFC 6265bis
+/// section 4.1.3): browsers drop a cookie that does not, and nobody could sign in.
+fn check_name(options: &Options, errors: &mut ConfigErrors) {
+    let name = options.cookie_name.as_str();
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_token) {
+        errors.add(
+            "cookie_name",
+            format!("must be 1 to {MAX_NAME} letters, digits, or any of !#$%&'*+-.^_`|~"),
+        );
+    }
+    let has_prefix =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if has_prefix("__Secure-") && !options.cookie_secure {
+        errors.add("cookie_name", "with __Secure- needs cookie_secure");
+    }
+    let is_of_host = options.cookie_secure && options.cookie_path == "/" && options.cookie_domains.is_empty();
+    if has_prefix("__Host-") && !is_of_host {
+        errors.add("cookie_name", "with __Host- needs cookie_secure, cookie_path / and no cookie_domains");
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn check_attributes(options: &Options, errors: &mut ConfigErrors) {
+    let is_path_value = |byte: u8| matches!(byte, b' '..=b'~') && byte != b';';
+    let path = &options.cookie_path;
+    if !path.starts_with('/') || !path.bytes().all(is_path_value) {
+        errors.add("cookie_path", "must be a path such as /, without a semicolon");
+    }
+    if !options.cookie_domains.iter().all(|domain| is_domain(domain)) {
+        errors.add("cookie_domains", "must be domains such as example.com, without a port");
+    }
+    for (name, same_site) in
+        [("cookie_samesite", options.cookie_samesite), ("cookie_csrf_samesite", options.cookie_csrf_samesite)]
+    {
+        if same_site == Some(SameSite::None) && !options.cookie_secure {
+            errors.add(name, "none needs cookie_secure");
+        }
+    }
+}
+
+/// A host name (RFC 1123 section 2.1), `_` allowed, with or without a leading dot.
+fn is_domain(domain: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        matches!(label.len(), 1..=63)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(is_inner)
+    };
+    let domain = domain.strip_prefix('.').unwrap_or(domain);
+    domain.len() <= 253 && domain.split('.').all(is_label)
+}
+
+fn check_session(options: &Options, errors: &mut ConfigErrors) {
+    if !options.cookie_expire.is_zero() && options.cookie_refresh >= options.cookie_expire {
+        errors.add("cookie_refresh", "must be less than cookie_expire");
+    }
+    if options.session_cookie_minimal {
+        for (name, needs_tokens) in [
+            ("cookie_refresh", !options.cookie_refresh.is_zero()),
+            ("pass_access_token", options.pass_access_token),
+            ("pass_authorization_header", options.pass_authorization_header),
+            ("set_authorization_header", options.set_authorization_header),
+        ] {
+            if needs_tokens {
+                errors.add(name, "needs the tokens, and session_cookie_minimal does not keep them");
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What is wrong with a configuration: one line for each mistake, with the name of its option.
+
+use std::collections::HashSet;
+use std::fmt;
+
+/// So many characters of a name or a pattern are shown.
+const SHOWN: usize = 100;
+
+/// All mistakes of a configuration. A value is never shown, for it may be a secret; the one exception
+/// are the patterns of routes, and issuers of bearer tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigErrors {
+    lines: Vec<String>,
+    options: HashSet<String>,
+}
+
+impl ConfigErrors {
+    /// A mistake in an option.
+    pub(super) fn add(&mut self, option: &str, mistake: impl fmt::Display) {
+        self.lines.push(format!("{}: {mistake}", shown(option)));
+        self.options.insert(option.to_owned());
+    }
+
+    /// A mistake in an option, unless something holds.
+    pub(super) fn check(&mut self, holds: bool, option: &str, mistake: impl fmt::Display) {
+        if !holds {
+            self.add(option, mistake);
+        }
+    }
+
+    /// A mistake in the JSON as a whole.
+    pub(super) fn add_whole(&mut self, mistake: impl fmt::Display) {
+        self.lines.push(format!("the filter JSON {mistake}"));
+    }
+
+    /// Whether there is a mistake in this option; then its value is a default and says nothing.
+    pub(super) fn has(&self, option: &str) -> bool {
+        self.options.contains(option)
+    }
+
+    /// Whether nothing is wrong.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// A piece of the configuration as it can stand in a line of the log.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

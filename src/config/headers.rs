@@ -1,0 +1,56 @@
+//! What the upstream and the response get to know.
+
+use super::options::Options;
+use super::secret::Secret;
+
+/// The options of the identity headers.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    /// `pass_user_headers`.
+    pub pass_user_headers: bool,
+    /// `pass_basic_auth`.
+    pub pass_basic_auth: bool,
+    /// `pass_access_token`.
+    pub pass_access_token: bool,
+    /// `pass_authorization_header`.
+    pub pass_authorization_header: bool,
+    /// `prefer_email_to_user`.
+    pub prefer_email_to_user: bool,
+    /// `set_xauthrequest`.
+    pub set_xauthrequest: bool,
+    /// `set_authorization_header`.
+    pub set_authorization_header: bool,
+    /// `skip_auth_strip_headers`.
+    pub skip_auth_strip_headers: bool,
+    /// `strip_session_cookie`.
+    pub strip_session_cookie: bool,
+    basic_auth_password: Secret,
+}
+
+impl Headers {
+    /// The password of the `Authorization: Basic` that the upstream gets, where it gets one.
+    pub fn basic_auth(&self) -> Option<&[u8]> {
+        let password = self.basic_auth_password.expose();
+        (self.pass_basic_auth && !password.is_empty()).then_some(password.as_bytes())
+    }
+
+    /// Whether the upstream gets an `Authorization` of ours.
+    pub fn sets_authorization(&self) -> bool {
+        self.pass_authorization_header || self.basic_auth().is_some()
+    }
+}
+
+pub(super) fn build(options: &Options) -> Headers {
+    Headers {
+        pass_user_headers: options.pass_user_headers,
+        pass_basic_auth: options.pass_basic_auth,
+        pass_access_token: options.pass_access_token,
+        pass_authorization_header: options.pass_authorization_header,
+        prefer_email_to_user: options.prefer_email_to_user,
+        set_xauthrequest: options.set_xauthrequest,
+        set_authorization_header: options.set_authorization_header,
+        skip_auth_strip_headers: options.skip_auth_strip_headers,
+        strip_session_cookie: options.strip_session_cookie,
+        basic_auth_password: options.basic_auth_password.clone(),
+    }
+}

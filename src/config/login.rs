@@ -1,0 +1,66 @@
+//! Who may come in, by which pages, and where they may go then.
+
+use std::time::Duration;
+
+use super::errors::ConfigErrors;
+use super::options::Options;
+use super::provider_name::Kind;
+
+/// The options of sign-in and sign-out.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// `skip_provider_button`.
+    pub skip_provider_button: bool,
+    /// `provider_display_name`.
+    pub provider_display_name: String,
+    /// `banner`, where there is one.
+    pub banner: Option<String>,
+    /// `footer`, where there is one.
+    pub footer: Option<String>,
+    /// `email_domains`, never empty.
+    pub email_domains: Vec<String>,
+    /// `allowed_groups`, and `allowed_roles` as Keycloak's roles are among the groups; empty for everybody.
+    pub allowed_groups: Vec<String>,
+    /// `whitelist_domains`.
+    pub whitelist_domains: Vec<String>,
+    /// `redirect_url`.
+    pub redirect_url: Option<String>,
+    /// `backend_logout_url`.
+    pub backend_logout_url: Option<String>,
+    /// `provider_request_timeout`, for it.
+    pub backend_logout_timeout: Duration,
+    /// `encode_state`.
+    pub encode_state: bool,
+}
+
+pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Login {
+    // What could never match is a mistake: nobody could come in, or everybody is sent home.
+    if options.email_domains.iter().any(|domain| domain.contains('@')) {
+        errors.add("email_domains", "must be domains such as example.com, without an @");
+    }
+    if options.whitelist_domains.iter().any(|domain| domain.contains(['/', '@'])) {
+        errors.add("whitelist_domains", "must be domains such as example.com, not URLs");
+    }
+    let provider = options.provider.own();
+    let roles = options.allowed_roles.iter().map(|role| format!("role:{role}"));
+    Login {
+        skip_provider_button: options.skip_provider_button,
+        provider_display_name: text(&options.provider_display_name)
+            .unwrap_or_else(|| provider.display_name.to_owned()),
+        banner: text(&options.banner),
+        footer: text(&options.footer),
+        email_domains: options.email_domains.clone(),
+        allowed_groups: options.allowed_groups.iter().cloned().chain(roles).collect(),
+        whitelist_domains: options.whitelist_domains.clone(),
+        redirect_url: options.redirect_url.as_ref().map(|url| url.as_str().to_owned()),
+        backend_logout_url: options.backend_logout_url.as_ref().map(|url| url.as_str().to_owned()),
+        backend_logout_timeout: options.provider_request_timeout,
+        // AD FS decodes the state once too often; only what base64url has survives that.
+        encode_state: options.encode_state || provider.kind == Kind::Adfs,
+    }
+}
+
+/// A text of the sign-in page, where there is one; `-` is oauth2-proxy's sign for none.
+fn text(text: &str) -> Option<String> {
+    Some(text).filter(|text| !matches!(*text, "" | "-")).map(str::to_owned)
+}

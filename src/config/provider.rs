@@ -1,0 +1,198 @@
+//! The OpenID provider: which one it is, how we are known to it, and what its answers must hold.
+
+use std::time::Duration;
+
+use super::errors::ConfigErrors;
+use super::options::Options;
+use super::provider_name::{Kind, Own, ProviderName};
+use super::secret::Secret;
+use super::url::Url;
+use crate::oidc::Metadata;
+
+/// The options of the provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// What `provider` does that others do not.
+    pub kind: Kind,
+    /// `oidc_issuer_url`.
+    pub issuer_url: String,
+    /// `client_id`.
+    pub client_id: String,
+    /// `client_secret`; empty for a public client.
+    pub client_secret: Secret,
+    /// `scope`.
+    pub scope: String,
+    /// `code_challenge_method`.
+    pub code_challenge_method: Option<CodeChallengeMethod>,
+    /// `prompt`; empty for none.
+    pub prompt: String,
+    /// `acr_values`; empty for none.
+    pub acr_values: String,
+    /// The endpoints, where `skip_oidc_discovery` has them configured.
+    pub metadata: Option<Metadata>,
+    /// `insecure_oidc_skip_issuer_verification`.
+    pub insecure_skip_issuer_verification: bool,
+    /// `insecure_oidc_skip_nonce`.
+    pub insecure_skip_nonce: bool,
+    /// `insecure_oidc_allow_unverified_email`.
+    pub allow_unverified_email: bool,
+    /// The claim of the user.
+    pub user_id_claim: String,
+    /// `oidc_email_claim`.
+    pub email_claim: String,
+    /// `oidc_groups_claim`.
+    pub groups_claim: String,
+    /// `additional_claims`.
+    pub additional_claims: Vec<String>,
+    /// `oidc_audience_claims`.
+    pub audience_claims: Vec<String>,
+    /// `oidc_extra_audiences`.
+    pub extra_audiences: Vec<String>,
+    /// `skip_claims_from_profile_url`.
+    pub skip_claims_from_profile_url: bool,
+    /// `entra_id_allowed_tenants`; empty for all.
+    pub allowed_tenants: Vec<String>,
+    /// `provider_request_timeout`.
+    pub request_timeout: Duration,
+}
+
+/// How PKCE's challenge is made of its verifier (RFC 7636 section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeChallengeMethod {
+    /// Its SHA-256.
+    S256,
+    /// The verifier itself.
+    Plain,
+}
+
+pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {
+    let own = options.provider.own();
+    check(options, own, errors);
+    Provider {
+        kind: own.kind,
+        issuer_url: issuer(options, own, errors),
+        client_id: options.client_id.clone(),
+        client_secret: options.client_secret.clone(),
+        scope: scope(options, own),
+        code_challenge_method: options.code_challenge_method,
+        prompt: options.prompt.clone(),
+        acr_values: options.acr_values.clone(),
+        metadata: metadata(options, own, errors),
+        insecure_skip_issuer_verification: options.insecure_oidc_skip_issuer_verification,
+        insecure_skip_nonce: options.insecure_oidc_skip_nonce,
+        allow_unverified_email: options.insecure_oidc_allow_unverified_email,
+        user_id_claim: own.user_claim.to_owned(),
+        email_claim: options.oidc_email_claim.clone(),
+        groups_claim: if own.has_groups { options.oidc_groups_claim.clone() } else { String::new() },
+        additional_claims: options.additional_claims.clone(),
+        audience_claims: options.oidc_audience_claims.clone(),
+        extra_audiences: options.oidc_extra_audiences.clone(),
+        skip_claims_from_profile_url: options.skip_claims_from_profile_url,
+        allowed_tenants: options.entra_id_allowed_tenants.clone(),
+        request_timeout: options.provider_request_timeout,
+    }
+}
+
+fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
+    if options.client_id.is_empty() && !errors.has("client_id") {
+        errors.add("client_id", "is missing; write the name that the provider has given to this client");
+    }
+    if let ProviderName::Refused(instead) = options.provider {
+        errors.add("provider", instead);
+    }
+    for (name, is_unused, kind, mistake) in [
+        (
+            "allowed_roles",
+            options.allowed_roles.is_empty(),
+            Kind::Keycloak,
+            "is for the provider keycloak-oidc",
+        ),
+        (
+            "entra_id_allowed_tenants",
+            options.entra_id_allowed_tenants.is_empty(),
+            Kind::EntraId,
+            "is for the provider entra-id",
+        ),
+        ("resource", options.resource.is_empty(), Kind::Adfs, "is for the provider adfs"),
+    ] {
+        errors.check(is_unused || own.kind == kind, name, mistake);
+    }
+    let can_have_groups = own.has_groups || options.allowed_groups.is_empty();
+    errors.check(can_have_groups, "allowed_groups", "does not fit the provider, whose tokens have no groups");
+    // A public client proves by PKCE alone that a code is its own.
+    let has_proof = !options.client_secret.is_empty() || options.code_challenge_method.is_some();
+    if !has_proof && !errors.has("client_secret") {
+        errors.add(
+            "client_secret",
+            "is missing; only a public client has none, and it needs code_challenge_method",
+        );
+    }
+    // OpenID Connect Discovery 3: an issuer has neither query nor fragment.
+    if options.oidc_issuer_url.as_ref().is_some_and(|url| url.as_str().contains('?')) {
+        errors.add("oidc_issuer_url", "must not have a query");
+    }
+    errors.check(!options.oidc_email_claim.is_empty(), "oidc_email_claim", "must not be empty");
+    errors.check(!options.oidc_audience_claims.is_empty(), "oidc_audience_claims", "must not be empty");
+    if options.provider_request_timeout.is_zero() {
+        errors.add("provider_request_timeout", "must be more than 0");
+    }
+}
+
+/// Where the provider is: by the option, else its own.
+fn issuer(options: &Options, own: &Own, errors: &mut ConfigErrors) -> String {
+    if options.oidc_issuer_url.is_none() && own.issuer.is_empty() && !errors.has("oidc_issuer_url") {
+        errors.add(
+            "oidc_issuer_url",
+            "is missing; write the provider's URL, such as https://login.example.com",
+        );
+    }
+    options.oidc_issuer_url.as_ref().map_or(own.issuer, Url::as_str).to_owned()
+}
+
+/// What is asked of the provider: as oauth2-proxy puts it together.
+fn scope(options: &Options, own: &Own) -> String {
+    let scope = match (options.scope.as_str(), options.allowed_groups.as_slice()) {
+        ("", [_, ..]) if own.has_groups_scope => format!("{} groups", own.scope),
+        ("", _) => own.scope.to_owned(),
+        (scope, _) => scope.to_owned(),
+    };
+    let resource = options.resource.strip_suffix('/').unwrap_or(&options.resource);
+    if resource.is_empty() || scope.starts_with(&format!("{resource}/")) {
+        return scope;
+    }
+    format!("{resource}/{scope}")
+}
+
+/// The endpoints that stand in for the provider's own metadata.
+fn metadata(options: &Options, own: &Own, errors: &mut ConfigErrors) -> Option<Metadata> {
+    let endpoints = [
+        ("login_url", &options.login_url),
+        ("redeem_url", &options.redeem_url),
+        ("oidc_jwks_url", &options.oidc_jwks_url),
+    ];
+    if !options.skip_oidc_discovery {
+        let given = endpoints.into_iter().chain([("profile_url", &options.profile_url)]);
+        for (name, _) in given.filter(|(_, url)| url.is_some()) {
+            errors.add(name, "the provider's metadata has it; leave it out, or set skip_oidc_discovery");
+        }
+        return None;
+    }
+    for (name, url) in endpoints {
+        if url.is_none() && !errors.has(name) {
+            errors.add(name, "is missing; skip_oidc_discovery needs it");
+        }
+    }
+    Some(Metadata {
+        issuer: options.oidc_issuer_url.as_ref().map_or(own.issuer, Url::as_str).to_owned(),
+        authorization_endpoint: text(options.login_url.as_ref()),
+        token_endpoint: text(options.redeem_url.as_ref()),
+        jwks_uri: text(options.oidc_jwks_url.as_ref()),
+        userinfo_endpoint: options.profile_url.as_ref().map(|url| url.as_str().to_owned()),
+        ..Metadata::default()
+    })
+}
+
+/// The text of a URL; empty where there is none, which is a mistake by then.
+fn text(url: Option<&Url>) -> String {
+    url.map(Url::as_str).unwrap_or_default().to_owned()
+}

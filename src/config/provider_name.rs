@@ -1,0 +1,174 @@
+//! `provider`: oauth2-proxy's names, and what each of them means.
+//!
+//! One that is plain OpenID Connect is taken, with what oauth2-proxy does for it besides: another scope, a
+//! claim of another name, roles among the groups. The others are refused with what to use instead.
+
+use serde_json::{Value as Json, json};
+
+use super::value::{Malformed, Value};
+
+/// What a provider does that others do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// OpenID Connect and no more.
+    #[default]
+    Plain,
+    /// The access token has roles.
+    Keycloak,
+    /// A refresh token is given on demand.
+    Google,
+    /// One provider with many tenants.
+    EntraId,
+    /// Accounts without an email address have a principal name.
+    Adfs,
+}
+
+/// What a provider has where the options do not say.
+pub(super) struct Own {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) display_name: &'static str,
+    /// Empty where there is one for each customer.
+    pub(super) issuer: &'static str,
+    pub(super) scope: &'static str,
+    /// Whether `groups` is asked for with `allowed_groups`.
+    pub(super) has_groups_scope: bool,
+    /// The claim of the user. `sub` is nowhere an option in oauth2-proxy either.
+    pub(super) user_claim: &'static str,
+    /// Whether a claim can have groups at all.
+    pub(super) has_groups: bool,
+}
+
+const PLAIN: Own = Own {
+    name: "oidc",
+    kind: Kind::Plain,
+    display_name: "OpenID Connect",
+    issuer: "",
+    scope: "openid email profile",
+    has_groups_scope: true,
+    user_claim: "sub",
+    has_groups: true,
+};
+
+pub(super) const OWN: &[Own] = &[
+    PLAIN,
+    Own { name: "keycloak-oidc", kind: Kind::Keycloak, display_name: "Keycloak OIDC", ..PLAIN },
+    Own {
+        name: "google",
+        kind: Kind::Google,
+        display_name: "Google",
+        issuer: "https://accounts.google.com",
+        has_groups_scope: false,
+        has_groups: false,
+        ..PLAIN
+    },
+    Own { name: "entra-id", kind: Kind::EntraId, display_name: "Microsoft Entra ID", ..PLAIN },
+    Own { name: "adfs", kind: Kind::Adfs, display_name: "ADFS", has_groups_scope: false, ..PLAIN },
+    Own {
+        name: "gitlab",
+        display_name: "GitLab",
+        issuer: "https://gitlab.com",
+        scope: "openid email",
+        has_groups_scope: false,
+        user_claim: "nickname",
+        ..PLAIN
+    },
+];
+
+/// What is particular about each of them, in Markdown. The parser has no use for it.
+pub(super) const DOCS: &[(&str, &str)] = &[
+    ("oidc", "Every provider with a discovery document, or with its URLs in the options"),
+    (
+        "keycloak-oidc",
+        "`https://<host>/realms/<realm>`. The roles of the access token are groups: `role:<realm role>` and \
+         `role:<client>:<role>`; `allowed_roles` has them without `role:`",
+    ),
+    (
+        "google",
+        "Asks for a refresh token (`access_type=offline`), which Google gives at the first consent; \
+         `\"prompt\": \"consent\"` makes each sign-in one. No groups: Google has them in its Admin API alone",
+    ),
+    (
+        "entra-id",
+        "`https://login.microsoftonline.com/<tenant>/v2.0`. With `common` or `organizations` in the place of the \
+         tenant also `insecure_oidc_skip_issuer_verification` and `entra_id_allowed_tenants`: without the latter \
+         every tenant of the world may sign in, under any email address. Groups are ids. Of somebody with more \
+         than 200 groups the token has none, and other than oauth2-proxy the filter does not ask Microsoft Graph: \
+         let the application emit the groups that are assigned to it, or use its roles with \
+         `\"oidc_groups_claim\": \"roles\"`. The national clouds are `oidc`",
+    ),
+    (
+        "adfs",
+        "`https://<host>/adfs`. Where there is no email claim, `upn` is the email address. `resource` is put \
+         before the scope. `encode_state` is always on, because AD FS decodes the state twice",
+    ),
+    (
+        "gitlab",
+        "The user is the nickname, the groups are the paths of groups; `allowed_groups` restricts them",
+    ),
+];
+
+const NO_OPENID_CONNECT: &str = "it does not speak OpenID Connect; let a provider in between do it, such as Dex or \
+                                 Keycloak, and use oidc or keycloak-oidc";
+
+/// Names that are not taken, and what to use instead.
+pub(super) const REFUSED: &[(&str, &str)] = &[
+    ("azure", "it is the old protocol of Entra ID; use entra-id, with the tenant in oidc_issuer_url"),
+    ("bitbucket", NO_OPENID_CONNECT),
+    ("cidaas", "its groups are objects, which allowed_groups cannot name; use oidc without that"),
+    ("digitalocean", NO_OPENID_CONNECT),
+    ("facebook", NO_OPENID_CONNECT),
+    (
+        "github",
+        "it does not speak OpenID Connect; let a provider in between do it, such as Dex or Keycloak. Gitea and \
+         Forgejo do: use oidc",
+    ),
+    ("keycloak", "it is Keycloak's old protocol; use keycloak-oidc"),
+    ("linkedin", "it is LinkedIn's old protocol; use oidc with LinkedIn's \"Sign In using OpenID Connect\""),
+    (
+        "login.gov",
+        "it wants requests signed with a private key (private_key_jwt), which the filter cannot make",
+    ),
+    (
+        "nextcloud",
+        "it has no OpenID Connect of its own; with Nextcloud's app \"OIDC Identity Provider\", use oidc",
+    ),
+    ("sourcehut", NO_OPENID_CONNECT),
+];
+
+/// The value of `provider`.
+pub(super) enum ProviderName {
+    Taken(&'static Own),
+    Refused(&'static str),
+}
+
+impl ProviderName {
+    /// What the provider has of its own; the plain one's where it is refused.
+    pub(super) fn own(&self) -> &'static Own {
+        match self {
+            Self::Taken(own) => own,
+            Self::Refused(_) => &PLAIN,
+        }
+    }
+}
+
+impl Default for ProviderName {
+    fn default() -> Self {
+        Self::Taken(&PLAIN)
+    }
+}
+
+impl Value for ProviderName {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "oidc, keycloak-oidc, google, entra-id, adfs or gitlab";
+
+    fn from_text(text: &str) -> Result<Self, Malformed> {
+        let own = || OWN.iter().find(|own| own.name == text).map(Self::Taken);
+        let refused = || REFUSED.iter().find(|(name, _)| *name == text);
+        own().or_else(|| refused().map(|(_, instead)| Self::Refused(instead))).ok_or(Malformed)
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": OWN.iter().map(|own| own.name).collect::<Vec<_>>() })
+    }
+}

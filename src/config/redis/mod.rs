@@ -1,0 +1,85 @@
+//! Redis: where sessions are, with `session_store_type` redis.
+
+mod servers;
+mod url;
+
+use std::time::Duration;
+
+use self::servers::Servers;
+use super::errors::ConfigErrors;
+use super::options::Options;
+use crate::redis;
+use crate::session::ticket::Form;
+
+/// oauth2-proxy's (go-redis') where `redis_connection_idle_timeout` does not say.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// What `CLIENT LIST` shows.
+const CLIENT_NAME: &str = "oauth2-session-filter";
+
+/// The options of Redis.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// The servers and how to talk to them.
+    pub client: redis::Config,
+    /// `redis_ticket_form`; none for the form that the most oauth2-proxies read.
+    pub ticket_form: Option<Form>,
+}
+
+/// The store in Redis; nothing where sessions are in cookies, or where there is a mistake.
+pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redis> {
+    match options.session_store_type.as_str() {
+        "redis" => {}
+        "cookie" => {
+            let mistake = "is for session_store_type redis; set that, or leave this out";
+            for (name, is_unused) in [
+                ("redis_connection_url", options.redis_connection_url.is_empty()),
+                ("redis_use_sentinel", !options.redis_use_sentinel),
+                ("redis_use_cluster", !options.redis_use_cluster),
+            ] {
+                errors.check(is_unused, name, mistake);
+            }
+            servers::check_unused(options, errors);
+            return None;
+        }
+        _ => {
+            errors.add("session_store_type", "must be cookie or redis");
+            return None;
+        }
+    }
+    for (name, timeout) in [
+        ("redis_connect_timeout", options.redis_connect_timeout),
+        ("redis_command_timeout", options.redis_command_timeout),
+    ] {
+        errors.check(!timeout.is_zero(), name, "must be more than 0");
+    }
+    let servers = servers::build(options, errors)?;
+    Some(Redis { client: client(options, servers, errors), ticket_form: ticket_form(options, errors) })
+}
+
+/// Only the second form has an unambiguous end where the cookie's name has dots.
+fn ticket_form(options: &Options, errors: &mut ConfigErrors) -> Option<Form> {
+    let is_ambiguous =
+        options.redis_ticket_form == Some(Form::Documented) && options.cookie_name.contains('.');
+    errors.check(!is_ambiguous, "redis_ticket_form", "must be v2, because cookie_name has a dot");
+    options.redis_ticket_form
+}
+
+fn client(options: &Options, Servers { topology, url }: Servers, errors: &mut ConfigErrors) -> redis::Config {
+    let or = |option: &str, url: String| if option.is_empty() { url } else { option.to_owned() };
+    let username = or(&options.redis_username, url.username);
+    let password = or(options.redis_password.expose(), url.password);
+    if !username.is_empty() && password.is_empty() {
+        errors.add("redis_password", "is missing; the user of Redis needs one");
+    }
+    let idle = u64::try_from(options.redis_connection_idle_timeout).unwrap_or(u64::MAX);
+    redis::Config {
+        topology,
+        credentials: servers::credentials(&username, &password),
+        database: url.database,
+        client_name: CLIENT_NAME.to_owned(),
+        connect_timeout: options.redis_connect_timeout,
+        command_timeout: options.redis_command_timeout,
+        idle_timeout: if idle == 0 { IDLE_TIMEOUT } else { Duration::from_secs(idle) },
+    }
+}

@@ -1,0 +1,138 @@
+//! Which of the three ways to Redis is configured, and the options that belong to it.
+//!
+//! ```text
+//!                      redis_connection_url              ──► one server
+//! redis_use_sentinel,  redis_sentinel_connection_urls, … ──► the master that Sentinels name
+//! redis_use_cluster,   redis_cluster_connection_urls     ──► a Cluster
+//! ```
+//!
+//! Of several URLs, the last says more than where a server is: the user, the password and the database of
+//! the servers with the data, as in oauth2-proxy.
+
+use super::url::Url;
+use crate::config::errors::ConfigErrors;
+use crate::config::options::Options;
+use crate::redis::{Credentials, Endpoint, Tls, Topology};
+
+const DEFAULT_PORT: u16 = 6379;
+
+/// A Sentinel's own. go-redis takes 6379 here too, where no Sentinel is.
+const SENTINEL_PORT: u16 = 26_379;
+
+/// Where the servers are, and what their URL says besides.
+pub(super) struct Servers {
+    pub(super) topology: Topology,
+    pub(super) url: Url,
+}
+
+/// The servers of the way that is configured; nothing where that is a mistake.
+pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
+    let is_single = !options.redis_use_sentinel && !options.redis_use_cluster;
+    if options.redis_use_sentinel && options.redis_use_cluster {
+        let mistake = "cannot be together with redis_use_sentinel; leave one of them out";
+        errors.add("redis_use_cluster", mistake);
+        return None;
+    }
+    check_unused(options, errors);
+    if is_single {
+        return single(options, errors);
+    }
+    let mistake = "is for a single server; leave it out with redis_use_sentinel or redis_use_cluster";
+    errors.check(options.redis_connection_url.is_empty(), "redis_connection_url", mistake);
+    if options.redis_use_sentinel { sentinel(options, errors) } else { cluster(options, errors) }
+}
+
+/// Options of a way that is not switched on do nothing, which nobody who writes them expects.
+pub(super) fn check_unused(options: &Options, errors: &mut ConfigErrors) {
+    const SENTINEL: &str = "is for Sentinels; set redis_use_sentinel, or leave this out";
+    const CLUSTER: &str = "is for a Cluster; set redis_use_cluster, or leave this out";
+    let (sentinel, cluster) = (options.redis_use_sentinel, options.redis_use_cluster);
+    for (name, is_empty, is_used, mistake) in [
+        ("redis_sentinel_master_name", options.redis_sentinel_master_name.is_empty(), sentinel, SENTINEL),
+        (
+            "redis_sentinel_connection_urls",
+            options.redis_sentinel_connection_urls.is_empty(),
+            sentinel,
+            SENTINEL,
+        ),
+        ("redis_sentinel_username", options.redis_sentinel_username.is_empty(), sentinel, SENTINEL),
+        ("redis_sentinel_password", options.redis_sentinel_password.is_empty(), sentinel, SENTINEL),
+        ("redis_cluster_connection_urls", options.redis_cluster_connection_urls.is_empty(), cluster, CLUSTER),
+    ] {
+        errors.check(is_empty || is_used, name, mistake);
+    }
+}
+
+fn single(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
+    let url = match Url::parse(options.redis_connection_url.expose(), DEFAULT_PORT) {
+        Ok(url) => url,
+        Err(mistake) => {
+            errors.add("redis_connection_url", mistake);
+            return None;
+        }
+    };
+    let tls = tls(options, url.is_tls);
+    let topology = Topology::Single(Endpoint { host: url.host.clone(), port: url.port, tls });
+    Some(Servers { topology, url })
+}
+
+fn sentinel(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
+    let master_name = &options.redis_sentinel_master_name;
+    let mistake = "is missing; write the name that the master has in the Sentinels' configuration";
+    errors.check(!master_name.is_empty(), "redis_sentinel_master_name", mistake);
+    let (username, password) = (&options.redis_sentinel_username, options.redis_sentinel_password.expose());
+    let is_alone = !username.is_empty() && password.is_empty();
+    errors.check(!is_alone, "redis_sentinel_password", "is missing; the user of the Sentinels needs one");
+    let urls = options.redis_sentinel_connection_urls.as_slice();
+    let (sentinels, url) = many(options, "redis_sentinel_connection_urls", urls, SENTINEL_PORT, errors)?;
+    let credentials = credentials(username, password);
+    let topology = Topology::Sentinel { master_name: master_name.clone(), sentinels, credentials };
+    Some(Servers { topology, url })
+}
+
+fn cluster(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
+    let urls = options.redis_cluster_connection_urls.as_slice();
+    let (seeds, url) = many(options, "redis_cluster_connection_urls", urls, DEFAULT_PORT, errors)?;
+    let mistake = "must not have a database other than 0; a Cluster has no others";
+    errors.check(url.database == 0, "redis_cluster_connection_urls", mistake);
+    Some(Servers { topology: Topology::Cluster { seeds }, url })
+}
+
+/// The servers of several URLs, and the last URL.
+fn many(
+    options: &Options,
+    name: &str,
+    urls: &[String],
+    default_port: u16,
+    errors: &mut ConfigErrors,
+) -> Option<(Vec<Endpoint>, Url)> {
+    let mut parsed = Vec::new();
+    for (index, url) in urls.iter().enumerate() {
+        match Url::parse(url, default_port) {
+            Ok(url) => parsed.push(url),
+            Err(mistake) => errors.add(name, format!("entry {}: {mistake}", index.saturating_add(1))),
+        }
+    }
+    errors.check(!urls.is_empty(), name, "is missing; write a list of redis://host:port");
+    // What a server names is reached as that server is; so they have to be the same.
+    let is_tls = parsed.last().is_some_and(|url| url.is_tls);
+    let is_mixed = parsed.iter().any(|url| url.is_tls != is_tls);
+    errors.check(!is_mixed, name, "must have redis:// in all entries, or rediss:// in all");
+    let tls = tls(options, is_tls);
+    let endpoint = |url: &Url| Endpoint { host: url.host.clone(), port: url.port, tls };
+    Some((parsed.iter().map(endpoint).collect(), parsed.pop()?))
+}
+
+pub(super) fn credentials(username: &str, password: &str) -> Option<Credentials> {
+    let username = (!username.is_empty()).then(|| username.to_owned());
+    (!password.is_empty()).then(|| Credentials { username, password: password.to_owned() })
+}
+
+const fn tls(options: &Options, is_tls: bool) -> Tls {
+    match (options.redis_insecure_skip_tls_verify, is_tls) {
+        // As in oauth2-proxy, which turns TLS on by this option alone.
+        (true, _) => Tls::Insecure,
+        (false, true) => Tls::Verified,
+        (false, false) => Tls::Off,
+    }
+}

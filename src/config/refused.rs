@@ -1,0 +1,127 @@
+//! Options of oauth2-proxy v7.15.3 that the filter does not take, and what to do instead.
+
+/// A sentence, and the names of the options that it is about.
+type Refused = (&'static str, &'static str);
+
+const REFUSED: &[Refused] = &[
+    // Secrets and other files
+    ("the filter cannot read files; give the secret as OAUTH2_PROXY_CLIENT_SECRET", "client_secret_file"),
+    ("the filter cannot read files; give the secret as OAUTH2_PROXY_COOKIE_SECRET", "cookie_secret_file"),
+    ("the filter cannot read files; use email_domains and allowed_groups", "authenticated_emails_file"),
+    (
+        "the filter cannot read files; it takes the keys from the provider, or from oidc_jwks_url",
+        "oidc_public_key_files",
+    ),
+    // What Envoy does
+    (
+        "Envoy is the server; set this in its listener",
+        "http_address https_address tls_cert_file tls_key_file tls_min_version \
+         tls_cipher_suites",
+    ),
+    ("Envoy redirects to https; set require_tls on its virtual host", "force_https"),
+    (
+        "Envoy is the proxy; set this in its routes and clusters",
+        "upstreams upstream_timeout flush_interval pass_host_header proxy_websockets \
+         disable_keep_alives ssl_upstream_insecure_skip_verify",
+    ),
+    (
+        "Envoy decides which proxies it trusts; set use_remote_address and xff_num_trusted_hops",
+        "reverse_proxy real_client_ip_header trusted_proxy_ips",
+    ),
+    (
+        "Envoy knows the addresses; give them a filter chain without this filter (source_prefix_ranges) that removes \
+         the identity headers",
+        "trusted_ips",
+    ),
+    ("leave it out; Envoy passes a query on as it is", "allow_query_semicolons"),
+    (
+        "Envoy has the metrics; see /stats/prometheus of its admin interface",
+        "metrics_address metrics_secure_address metrics_tls_cert_file metrics_tls_key_file",
+    ),
+    (
+        "Envoy writes the log of requests; set its access_log",
+        "request_logging request_logging_format exclude_logging_paths silence_ping_logging \
+         request_id_header",
+    ),
+    (
+        "the filter writes to Envoy's log; see Envoy's options --log-path and --component-log-level",
+        "auth_logging auth_logging_format standard_logging standard_logging_format \
+         errors_to_info_log logging_filename logging_max_size logging_max_age \
+         logging_max_backups logging_local_time logging_compress show_debug_on_error",
+    ),
+    (
+        "Envoy verifies the certificate of Redis; set the trusted CA in the cluster oauth2_session_redis_tls",
+        "redis_ca_path",
+    ),
+    (
+        "Envoy verifies the provider's certificate; set the trusted CA in the cluster of the bridge",
+        "ssl_insecure_skip_verify provider_ca_files use_system_trust_store",
+    ),
+    // Other names for what is there
+    ("it has been replaced; use skip_auth_routes", "skip_auth_regex"),
+    ("it has been replaced; use code_challenge_method", "force_code_challenge_method"),
+    ("it has been replaced; use oidc_email_claim", "user_id_claim"),
+    ("it has been replaced; use prompt", "approval_prompt"),
+    (
+        "use allowed_groups, and oidc_groups_claim where the claim has another name",
+        "keycloak_groups gitlab_groups",
+    ),
+    ("use ping_path and ready_path", "gcp_healthchecks ping_user_agent"),
+    ("leave it out; without redirect_url, the host of the request is used", "relative_redirect_url"),
+    // Without a use here
+    (
+        "leave it out; a session is checked by its signature and its expiry, without the provider",
+        "validate_url",
+    ),
+    ("leave it out; the answer of the provider comes in the query", "auth_request_response_mode"),
+    ("leave it out; the provider's keys say which algorithms they are for", "oidc_enabled_signing_algs"),
+    (
+        "the pages are built in; use banner and footer, or skip_provider_button for none",
+        "custom_templates_dir custom_sign_in_logo",
+    ),
+    ("requests are not signed; let the upstream trust Envoy's client certificate", "signature_key"),
+    ("use pass_basic_auth, which sends it to the upstream", "set_basic_auth"),
+    (
+        "the filter knows no passwords; let Envoy's basic_auth filter check them, on routes of their own",
+        "htpasswd_file htpasswd_user_groups display_htpasswd_form",
+    ),
+    // Providers, and ways to ask them
+    (
+        "it is for the provider azure, which is refused; use entra-id, with the tenant in oidc_issuer_url",
+        "azure_tenant azure_graph_group_field",
+    ),
+    (
+        "the filter cannot read the file of a federated token; give the application a client secret",
+        "entra_id_federated_token_auth",
+    ),
+    (
+        "it is for a provider without OpenID Connect; let one in between speak it, such as Dex or Keycloak, and \
+         use allowed_groups",
+        "bitbucket_team bitbucket_repository github_org github_team github_repo github_token github_users",
+    ),
+    ("the filter does not ask GitLab about projects; use allowed_groups", "gitlab_projects"),
+    (
+        "the filter does not ask Google's Admin API; let a provider in between do it, such as Dex, and use \
+         allowed_groups",
+        "google_group google_groups google_admin_email google_service_account_json \
+         google_use_application_default_credentials google_target_principal google_use_organization_id \
+         google_admin_api_user_scope",
+    ),
+    (
+        "it is for the provider login.gov, which is refused: the filter cannot sign requests with a private key",
+        "jwt_key jwt_key_file pubjwk_url",
+    ),
+];
+
+/// What to do instead of using this option, where it is one that is refused.
+pub(super) fn instead(option: &str) -> Option<&'static str> {
+    REFUSED
+        .iter()
+        .find(|(_, options)| options.split(' ').any(|name| name == option))
+        .map(|(sentence, _)| *sentence)
+}
+
+/// All sentences with the names that they are about.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static str>)> {
+    REFUSED.iter().map(|(sentence, options)| (*sentence, options.split_whitespace()))
+}

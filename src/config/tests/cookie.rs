@@ -1,0 +1,102 @@
+//! The options of the cookies, and what they demand of each other.
+
+use std::time::Duration;
+
+use super::*;
+use crate::cookie::SameSite;
+
+#[test]
+fn the_cookie_secret_is_a_key_of_aes() {
+    // The last: 32 bytes in base64url, as the hint makes them.
+    for secret in ["0123456789abcdef", &"k".repeat(32), "Rm9vQmFyQmF6UXV4X18tLUZvb0JhckJhelF1eDAxMjM="] {
+        config(json!({"cookie_secret": secret}));
+    }
+    let line = mistake("cookie_secret", json!({"cookie_secret": "short"}));
+    assert!(line.contains("16, 24 or 32 bytes") && line.contains("is 5"), "{line}");
+    assert!(line.ends_with("; make one with: openssl rand -base64 32 | tr -- '+/' '-_'"), "{line}");
+}
+
+#[test]
+fn a_cookie_name_is_a_token() {
+    for name in ["sid", "_oauth2_proxy", "a.b-c", &"n".repeat(256)] {
+        assert_eq!(config(json!({"cookie_name": name})).cookie.name, name);
+    }
+    for name in ["", "a b", "a;b", "a=b", "a,b", "a\u{e4}", "a\r\nb", &"n".repeat(257)] {
+        mistake("cookie_name", json!({"cookie_name": name}));
+    }
+}
+
+#[test]
+fn a_cookie_keeps_what_the_prefix_of_its_name_promises() {
+    for name in ["__Secure-sid", "__Host-sid"] {
+        config(json!({"cookie_name": name}));
+        mistake("cookie_name", json!({"cookie_name": name, "cookie_secure": false}));
+    }
+    config(json!({"cookie_name": "__Secure-sid", "cookie_path": "/a", "cookie_domains": "a.example"}));
+    mistake("cookie_name", json!({"cookie_name": "__Host-sid", "cookie_path": "/a"}));
+    mistake("cookie_name", json!({"cookie_name": "__Host-sid", "cookie_domains": "a.example"}));
+    // Browsers look at the prefix without case.
+    mistake("cookie_name", json!({"cookie_name": "__host-sid", "cookie_path": "/a"}));
+}
+
+#[test]
+fn nothing_in_the_attributes_of_a_cookie_ends_them() {
+    for path in ["", "a", "/a;Secure", "/a\r\nSet-Cookie: b=c", "/\u{e4}"] {
+        mistake("cookie_path", json!({"cookie_path": path}));
+    }
+    for domain in ["a;b", "a..b", "*.example.com", "https://example.com", "example.com:8443", "a\r\nb", "."] {
+        mistake("cookie_domains", json!({"cookie_domains": ["example.com", domain]}));
+    }
+    let domains = ["example.com", ".example.com", "localhost", "10.0.0.1", "my_host.internal"];
+    assert_eq!(config(json!({"cookie_domains": domains})).cookie.attributes.domains, domains);
+}
+
+#[test]
+fn the_cookie_of_a_sign_in_has_a_same_site_of_its_own_or_the_session_s() {
+    let same_site = |changes| {
+        let cookie = config(changes).cookie;
+        (cookie.attributes.same_site, cookie.csrf_attributes.same_site)
+    };
+    let (lax, strict) = (Some(SameSite::Lax), Some(SameSite::Strict));
+    assert_eq!(same_site(json!({"cookie_samesite": "strict"})), (strict, strict));
+    let both = json!({"cookie_samesite": "strict", "cookie_csrf_samesite": "lax"});
+    assert_eq!(same_site(both), (strict, lax));
+}
+
+#[test]
+fn same_site_none_needs_secure() {
+    for option in ["cookie_samesite", "cookie_csrf_samesite"] {
+        config(json!({option: "none"}));
+        mistake(option, json!({option: "none", "cookie_secure": false}));
+    }
+}
+
+#[test]
+fn a_session_is_renewed_before_it_ends() {
+    mistake("cookie_refresh", json!({"cookie_expire": "1h", "cookie_refresh": "1h"}));
+    mistake("cookie_refresh", json!({"cookie_refresh": "169h"}));
+    config(json!({"cookie_expire": "1h", "cookie_refresh": "59m"}));
+    // Then the browser ends it.
+    let cookie = config(json!({"cookie_expire": "0", "cookie_refresh": "1h"})).cookie;
+    assert_eq!((cookie.expire, cookie.refresh), (Duration::ZERO, Duration::from_secs(3600)));
+}
+
+#[test]
+fn a_minimal_session_has_no_tokens_for_others() {
+    assert!(config(json!({"session_cookie_minimal": true})).cookie.minimal);
+    for (option, value) in [
+        ("cookie_refresh", json!("1h")),
+        ("pass_access_token", json!(true)),
+        ("pass_authorization_header", json!(true)),
+        ("set_authorization_header", json!(true)),
+    ] {
+        mistake(option, json!({"session_cookie_minimal": true, option: value}));
+    }
+}
+
+#[test]
+fn a_limit_of_zero_is_none() {
+    let limit = |limit| config(json!({"cookie_csrf_per_request_limit": limit})).cookie.csrf_per_request_limit;
+    assert_eq!(limit(json!(0)), None);
+    assert_eq!(limit(json!("3")), Some(3));
+}

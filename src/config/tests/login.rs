@@ -1,0 +1,106 @@
+//! The options of sign-in, of our own paths and of headers.
+
+use super::*;
+
+#[test]
+fn a_domain_that_could_never_match_is_a_mistake() {
+    mistake("email_domains", json!({"email_domains": ["example.org", "@example.com"]}));
+    mistake("whitelist_domains", json!({"whitelist_domains": ["https://example.com"]}));
+    let domains = ["example.com", ".example.com", "*.example.com:8443", "example.com:*"];
+    assert_eq!(config(json!({"whitelist_domains": domains})).login.whitelist_domains, domains);
+}
+
+#[test]
+fn bearer_tokens_are_taken_where_that_is_said_and_of_whom() {
+    assert!(config(json!({})).bearer.is_none());
+    let bearer = config(json!({"skip_jwt_bearer_tokens": true})).bearer.unwrap();
+    assert!(bearer.login_fallback && bearer.issuers.is_empty());
+    let bearer = config(json!({
+        "skip_jwt_bearer_tokens": true,
+        "bearer_token_login_fallback": false,
+        "extra_jwt_issuers": ["https://ci.example.com=api", "https://login.example.com/a=b/=x"],
+    }));
+    let bearer = bearer.bearer.unwrap();
+    assert!(!bearer.login_fallback);
+    let issuers: Vec<_> =
+        bearer.issuers.iter().map(|issuer| (issuer.issuer_url.as_str(), issuer.client_id.as_str())).collect();
+    assert_eq!(issuers, [("https://ci.example.com", "api"), ("https://login.example.com/a=b/", "x")]);
+    for issuer in
+        ["https://ci.example.com", "=api", "https://ci.example.com=", "ci=api", "https://a.example/?x=y"]
+    {
+        mistake("extra_jwt_issuers", json!({"skip_jwt_bearer_tokens": true, "extra_jwt_issuers": [issuer]}));
+    }
+    mistake("extra_jwt_issuers", json!({"extra_jwt_issuers": ["https://ci.example.com=api"]}));
+}
+
+#[test]
+fn a_dash_is_no_text() {
+    let texts = |banner| {
+        let login = config(json!({"banner": banner, "footer": banner})).login;
+        (login.banner, login.footer)
+    };
+    assert_eq!(texts("-"), (None, None));
+    assert_eq!(texts(""), (None, None));
+    assert_eq!(texts("Hello"), (Some("Hello".to_owned()), Some("Hello".to_owned())));
+}
+
+#[test]
+fn a_redirect_url_is_absolute() {
+    let url = "https://app.example.com/oauth2/callback";
+    assert_eq!(config(json!({"redirect_url": url})).login.redirect_url.as_deref(), Some(url));
+    assert_eq!(config(json!({})).login.redirect_url, None);
+    mistake("redirect_url", json!({"redirect_url": "/oauth2/callback"}));
+}
+
+#[test]
+fn a_logout_url_has_a_place_for_the_id_token() {
+    let url = "https://login.example.com/logout?id_token_hint={id_token}";
+    let config = config(json!({"backend_logout_url": url}));
+    assert_eq!(config.login.backend_logout_url.as_deref(), Some(url));
+}
+
+#[test]
+fn the_upstream_gets_basic_authentication_with_a_password_alone() {
+    let headers = |changes| config(changes).headers;
+    let with_password = headers(json!({"basic_auth_password": "pw"}));
+    assert_eq!(with_password.basic_auth(), Some(b"pw".as_slice()));
+    assert!(with_password.sets_authorization());
+    let off = headers(json!({"basic_auth_password": "pw", "pass_basic_auth": false}));
+    assert_eq!(off.basic_auth(), None);
+    assert!(!off.sets_authorization());
+    assert!(!headers(json!({})).sets_authorization());
+    assert!(headers(json!({"pass_authorization_header": true})).sets_authorization());
+    // That one is a header of the response.
+    assert!(!headers(json!({"set_authorization_header": true})).sets_authorization());
+}
+
+#[test]
+fn the_prefix_is_a_path_that_is_read_in_one_way() {
+    for prefix in ["/oauth2", "/a/b-c_d.e~f"] {
+        assert_eq!(config(json!({"proxy_prefix": prefix})).routes.proxy_prefix, prefix);
+    }
+    for prefix in
+        ["", "/", "oauth2", "/oauth2/", "//evil.example", "/a//b", "/a?b", "/a#b", "/../a", "/a%20b"]
+    {
+        mistake("proxy_prefix", json!({"proxy_prefix": prefix}));
+    }
+}
+
+#[test]
+fn ping_and_ready_are_paths_or_off() {
+    for option in ["ping_path", "ready_path"] {
+        config(json!({option: ""}));
+        config(json!({option: "/healthz/x"}));
+        for path in ["ping", "/ping?x", "/ping#x"] {
+            mistake(option, json!({option: path}));
+        }
+    }
+}
+
+#[test]
+fn the_access_log_gets_the_fields_that_there_are() {
+    let fields = config(json!({"access_log_fields": ["user", "reason"]})).access_log;
+    assert!(fields.user && fields.reason && !fields.state);
+    let line = mistake("access_log_fields", json!({"access_log_fields": "user,cookie"}));
+    assert!(line.contains("user, state, reason"), "{line}");
+}

@@ -1,0 +1,148 @@
+//! `redis_*`: the URL, the options beside it, and what does not go together.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{config, mistake, mistakes};
+use crate::redis::{Credentials, Endpoint, Tls, Topology};
+use crate::session::ticket::Form;
+
+fn with(options: Value) -> Value {
+    let mut all =
+        json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    all
+}
+
+fn client(options: Value) -> crate::redis::Config {
+    config(with(options)).redis.unwrap().client
+}
+
+/// The endpoint of a single server.
+fn endpoint(client: &crate::redis::Config) -> Endpoint {
+    let Topology::Single(endpoint) = &client.topology else { panic!() };
+    endpoint.clone()
+}
+
+#[test]
+fn the_cookie_store_needs_nothing_of_this() {
+    assert!(config(json!({})).redis.is_none());
+}
+
+#[test]
+fn a_url_has_host_port_and_database() {
+    for (url, host, port, database, tls) in [
+        ("redis://redis.example.com", "redis.example.com", 6379, 0, Tls::Off),
+        ("redis://127.0.0.1:6380/3", "127.0.0.1", 6380, 3, Tls::Off),
+        ("rediss://redis.example.com:6380/", "redis.example.com", 6380, 0, Tls::Verified),
+        ("REDIS://[::1]:7000/15", "::1", 7000, 15, Tls::Off),
+        ("redis://[fe80::1]", "fe80::1", 6379, 0, Tls::Off),
+        ("redis://:secret@/2", "localhost", 6379, 2, Tls::Off),
+    ] {
+        let client = client(json!({ "redis_connection_url": url }));
+        let endpoint = endpoint(&client);
+        assert_eq!(
+            (endpoint.host.as_str(), endpoint.port, client.database, endpoint.tls),
+            (host, port, database, tls),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn credentials_are_in_the_url_or_beside_it() {
+    let credentials = |username: Option<&str>, password: &str| {
+        Some(Credentials { username: username.map(str::to_owned), password: password.to_owned() })
+    };
+    let of = |options| client(options).credentials;
+    assert_eq!(of(json!({})), None);
+    assert_eq!(of(json!({ "redis_password": "p" })), credentials(None, "p"));
+    assert_eq!(of(json!({ "redis_username": "u", "redis_password": "p" })), credentials(Some("u"), "p"));
+    let url = |url: &str| of(json!({ "redis_connection_url": url }));
+    assert_eq!(url("redis://u:p%40%3A%2f@h"), credentials(Some("u"), "p@:/"));
+    assert_eq!(url("redis://:p@h"), credentials(None, "p"));
+    // The options win, each for itself, as in oauth2-proxy.
+    let both = json!({ "redis_connection_url": "redis://u:p@h", "redis_password": "other" });
+    assert_eq!(of(both), credentials(Some("u"), "other"));
+}
+
+#[test]
+fn a_certificate_that_is_not_verified_is_tls_all_the_same() {
+    for url in ["redis://h", "rediss://h"] {
+        let options = json!({ "redis_connection_url": url, "redis_insecure_skip_tls_verify": true });
+        assert_eq!(endpoint(&client(options)).tls, Tls::Insecure);
+    }
+}
+
+#[test]
+fn times_have_defaults() {
+    let default = client(json!({}));
+    assert_eq!(default.idle_timeout, Duration::from_secs(1800));
+    assert_eq!(default.connect_timeout, Duration::from_secs(1));
+    assert_eq!(default.command_timeout, Duration::from_secs(2));
+    let given = client(json!({
+        "redis_connection_idle_timeout": 90, "redis_connect_timeout": "300ms", "redis_command_timeout": "5s",
+    }));
+    assert_eq!(given.idle_timeout, Duration::from_secs(90));
+    assert_eq!(given.connect_timeout, Duration::from_millis(300));
+    assert_eq!(given.command_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn the_form_of_tickets_can_be_chosen() {
+    let form = |options| config(with(options)).redis.unwrap().ticket_form;
+    assert_eq!(form(json!({})), None);
+    assert_eq!(form(json!({ "redis_ticket_form": "v2" })), Some(Form::V2));
+    assert_eq!(form(json!({ "redis_ticket_form": "documented" })), Some(Form::Documented));
+    mistake("redis_ticket_form", with(json!({ "redis_ticket_form": "v3" })));
+    mistake("redis_ticket_form", with(json!({ "redis_ticket_form": "documented", "cookie_name": "a.b" })));
+}
+
+#[test]
+fn a_url_that_is_none_is_a_mistake_and_not_printed() {
+    for url in [
+        "",
+        "redis.example.com:6379",
+        "http://redis.example.com",
+        "unix:///run/redis.sock",
+        "redis://h:port",
+        "redis://h:0",
+        "redis://h:65536",
+        "redis://h:+1",
+        "redis://u:hunter2@h:x/1",
+        "redis://h/one",
+        "redis://h/-1",
+        "redis://h/1/2",
+        "redis://h/99999999999",
+        "redis://h/2147483648",
+        "redis://h?db=1",
+        "redis://h#x",
+        "redis://a b",
+        "redis://[::1",
+        "redis://[::1]x",
+        "redis://[zz]:1",
+        "redis://h\r\nx",
+        "redis://u:%ff@h",
+    ] {
+        let mistake = mistake("redis_connection_url", with(json!({ "redis_connection_url": url })));
+        assert!(!mistake.contains("hunter2"));
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let mistakes = mistakes(with(json!({
+        "redis_connection_url": "unix:///x", "redis_connect_timeout": "0s", "redis_command_timeout": "0s",
+    })));
+    assert_eq!(mistakes.len(), 3, "{mistakes:#?}");
+    mistake("redis_password", with(json!({ "redis_username": "u" })));
+}
+
+#[test]
+fn a_url_without_the_store_is_a_mistake() {
+    mistake("redis_connection_url", json!({ "redis_connection_url": "redis://h" }));
+    for store in ["memcached", ""] {
+        mistake("session_store_type", json!({ "session_store_type": store }));
+    }
+}

@@ -1,0 +1,148 @@
+//! `redis_use_sentinel` and `redis_use_cluster`: the servers, and the options that belong to one way only.
+
+use serde_json::{Value, json};
+
+use super::{config, env, mistake, mistakes, with};
+use crate::config::Config;
+use crate::redis::{Credentials, Endpoint, Tls, Topology};
+
+fn and(mut options: Value, more: Value) -> Value {
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    options
+}
+
+fn sentinel(more: Value) -> Value {
+    let options = json!({
+        "session_store_type": "redis",
+        "redis_use_sentinel": true,
+        "redis_sentinel_master_name": "main",
+        "redis_sentinel_connection_urls": ["redis://s1", "redis://s2:26380"],
+    });
+    and(options, more)
+}
+
+fn cluster(more: Value) -> Value {
+    let options = json!({
+        "session_store_type": "redis",
+        "redis_use_cluster": true,
+        "redis_cluster_connection_urls": ["redis://n1", "redis://n2:6380"],
+    });
+    and(options, more)
+}
+
+fn client(options: Value) -> crate::redis::Config {
+    config(options).redis.unwrap().client
+}
+
+fn endpoint(host: &str, port: u16, tls: Tls) -> Endpoint {
+    Endpoint { host: host.to_owned(), port, tls }
+}
+
+fn credentials(username: Option<&str>, password: &str) -> Option<Credentials> {
+    Some(Credentials { username: username.map(str::to_owned), password: password.to_owned() })
+}
+
+#[test]
+fn sentinels_have_their_own_port_and_credentials() {
+    let client = client(sentinel(json!({
+        "redis_sentinel_username": "watcher", "redis_sentinel_password": "sesame",
+        "redis_sentinel_connection_urls": ["redis://x:y@s1/9", "redis://u:p@s2:26380/3"],
+    })));
+    let topology = Topology::Sentinel {
+        master_name: "main".to_owned(),
+        sentinels: vec![endpoint("s1", 26379, Tls::Off), endpoint("s2", 26380, Tls::Off)],
+        credentials: credentials(Some("watcher"), "sesame"),
+    };
+    assert_eq!(client.topology, topology);
+    assert_eq!(client.credentials, credentials(Some("u"), "p"), "the servers', by the last URL");
+    assert_eq!(client.database, 3);
+}
+
+#[test]
+fn a_cluster_has_seeds() {
+    let client = client(cluster(json!({ "redis_password": "p" })));
+    let seeds = vec![endpoint("n1", 6379, Tls::Off), endpoint("n2", 6380, Tls::Off)];
+    assert_eq!(client.topology, Topology::Cluster { seeds });
+    assert_eq!((client.credentials, client.database), (credentials(None, "p"), 0));
+}
+
+#[test]
+fn lists_may_be_in_the_environment() {
+    let urls = env(&[("OAUTH2_PROXY_REDIS_CLUSTER_CONNECTION_URLS", "redis://a,redis://b/")]);
+    let json = with(json!({ "session_store_type": "redis", "redis_use_cluster": true }));
+    let client = Config::parse(json.to_string().as_bytes(), &urls).unwrap().redis.unwrap().client;
+    let seeds = vec![endpoint("a", 6379, Tls::Off), endpoint("b", 6379, Tls::Off)];
+    assert_eq!(client.topology, Topology::Cluster { seeds });
+}
+
+#[test]
+fn tls_is_everywhere_or_nowhere() {
+    let tls = |options| match client(options).topology {
+        Topology::Cluster { seeds } => seeds.iter().map(|seed| seed.tls).collect::<Vec<_>>(),
+        Topology::Sentinel { sentinels, .. } => sentinels.iter().map(|sentinel| sentinel.tls).collect(),
+        Topology::Single(endpoint) => vec![endpoint.tls],
+    };
+    let urls = json!(["rediss://a", "rediss://b"]);
+    assert_eq!(tls(cluster(json!({ "redis_cluster_connection_urls": urls }))), [Tls::Verified; 2]);
+    assert_eq!(tls(sentinel(json!({ "redis_sentinel_connection_urls": urls }))), [Tls::Verified; 2]);
+    let mixed = json!(["rediss://a", "redis://b"]);
+    mistake("redis_cluster_connection_urls", cluster(json!({ "redis_cluster_connection_urls": mixed })));
+    mistake("redis_sentinel_connection_urls", sentinel(json!({ "redis_sentinel_connection_urls": mixed })));
+    let insecure = json!({ "redis_insecure_skip_tls_verify": true });
+    assert_eq!(tls(cluster(insecure.clone())), [Tls::Insecure; 2]);
+    assert_eq!(tls(sentinel(insecure)), [Tls::Insecure; 2]);
+}
+
+#[test]
+fn what_a_way_needs_is_missed() {
+    mistake("redis_sentinel_master_name", sentinel(json!({ "redis_sentinel_master_name": "" })));
+    mistake("redis_sentinel_connection_urls", sentinel(json!({ "redis_sentinel_connection_urls": [] })));
+    mistake("redis_sentinel_password", sentinel(json!({ "redis_sentinel_username": "watcher" })));
+    mistake("redis_cluster_connection_urls", cluster(json!({ "redis_cluster_connection_urls": "," })));
+    mistake("redis_connection_url", json!({ "session_store_type": "redis" }));
+    let nothing = json!({ "session_store_type": "redis", "redis_use_sentinel": true });
+    assert_eq!(mistakes(nothing).len(), 2);
+}
+
+#[test]
+fn what_does_not_go_together_is_a_mistake() {
+    mistake("redis_use_cluster", sentinel(json!({ "redis_use_cluster": true })));
+    let url = json!({ "redis_connection_url": "redis://h" });
+    mistake("redis_connection_url", sentinel(url.clone()));
+    mistake("redis_connection_url", cluster(url));
+    mistake(
+        "redis_cluster_connection_urls",
+        cluster(json!({ "redis_cluster_connection_urls": "redis://h/1" })),
+    );
+}
+
+#[test]
+fn options_of_a_way_that_is_off_are_mistakes() {
+    let single = || json!({ "session_store_type": "redis", "redis_connection_url": "redis://h" });
+    for (name, value) in [
+        ("redis_sentinel_master_name", json!("main")),
+        ("redis_sentinel_connection_urls", json!(["redis://s1"])),
+        ("redis_sentinel_username", json!("watcher")),
+        ("redis_sentinel_password", json!("sesame")),
+        ("redis_cluster_connection_urls", json!(["redis://n1"])),
+    ] {
+        let option = json!({ name: value });
+        mistake(name, and(single(), option.clone()));
+        mistake(name, option.clone());
+        let other = if name.contains("cluster") { sentinel(option) } else { cluster(option) };
+        mistake(name, other);
+    }
+    for name in ["redis_use_sentinel", "redis_use_cluster"] {
+        mistake(name, json!({ name: true }));
+        config(and(single(), json!({ name: false })));
+    }
+}
+
+#[test]
+fn every_url_that_is_none_is_told_and_not_printed() {
+    let urls = json!(["redis://u:hunter2@h:x", "redis://ok", "unix:///x", "redis://a b"]);
+    let mistakes = mistakes(cluster(json!({ "redis_cluster_connection_urls": urls })));
+    assert_eq!(mistakes.len(), 3, "{mistakes:#?}");
+    assert!(mistakes.iter().all(|line| line.starts_with("redis_cluster_connection_urls: entry ")));
+    assert!(!mistakes.join("").contains("hunter2"));
+}

@@ -1,0 +1,130 @@
+//! `skip_auth_routes` and `api_routes`.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn allows(route: &str, method: &str, path: &str) -> bool {
+    let routes = config(json!({"skip_auth_routes": [route]})).routes;
+    routes.skip_auth.allows(method.as_bytes(), path.as_bytes())
+}
+
+#[test]
+fn without_routes_nothing_skips_the_sign_in() {
+    let routes = config(json!({})).routes;
+    assert!(!routes.skip_auth.allows(b"GET", b"/"));
+    assert!(!routes.skip_auth.allows(b"", b""));
+    assert!(!routes.is_api(b"/"));
+}
+
+#[test]
+fn a_route_is_a_pattern_for_every_method() {
+    assert!(allows("^/public/", "GET", "/public/a.css"));
+    assert!(allows("^/public/", "DELETE", "/public/a.css"));
+    assert!(!allows("^/public/", "GET", "/private/a.css"));
+    assert!(allows("=^/a=b$", "POST", "/a=b"));
+}
+
+#[test]
+fn a_route_can_be_for_one_method() {
+    assert!(allows("GET=^/public/", "GET", "/public/"));
+    assert!(allows("get=^/public/", "GET", "/public/"));
+    assert!(!allows("GET=^/public/", "POST", "/public/"));
+    assert!(!allows("GET=^/public/", "get", "/public/"));
+}
+
+#[test]
+fn a_route_can_be_all_but_a_pattern() {
+    assert!(allows("GET!=^/private/", "GET", "/public/"));
+    assert!(!allows("GET!=^/private/", "GET", "/private/a"));
+    assert!(!allows("GET!=^/private/", "POST", "/public/"));
+    assert!(allows("!=^/private/", "POST", "/public/"));
+    assert!(!allows("!=^/private/", "POST", "/private/a"));
+}
+
+#[test]
+fn one_route_of_many_is_enough() {
+    let routes = config(json!({"skip_auth_routes": "GET=^/a$,POST=^/b$"})).routes;
+    assert!(routes.skip_auth.allows(b"GET", b"/a"));
+    assert!(routes.skip_auth.allows(b"POST", b"/b"));
+    assert!(!routes.skip_auth.allows(b"GET", b"/b"));
+}
+
+#[test]
+fn a_path_is_matched_decoded_as_in_the_original() {
+    assert!(allows("^/public/a b$", "GET", "/public/a%20b"));
+    assert!(allows("^/\u{e4}$", "GET", "/%C3%A4"));
+    assert!(allows("^/public/", "GET", "/%70ublic/"));
+    assert!(!allows("!=^/private/", "GET", "/%70rivate/"));
+    assert!(!allows("!=^/private/", "GET", "/%70%72ivate/"));
+}
+
+#[test]
+fn a_path_that_an_upstream_may_read_as_another_has_to_be_covered_both_ways() {
+    // An encoded slash ends a segment for one upstream and not for the next.
+    assert!(!allows("^/[^/]+/public$", "GET", "/x%2Fpublic"));
+    assert!(!allows("^/public/[^/]+$", "GET", "/public/x%2fadmin"));
+    assert!(allows("^/projects/", "GET", "/projects/group%2Fname"));
+    // What follows is cut off, or is a parameter.
+    for path in
+        ["/admin;.css", "/admin/;.css", "/admin%3B.css", "/admin%23.css", "/admin%3F.css", "/admin#.css"]
+    {
+        assert!(!allows(r"\.css$", "GET", path), "{path}");
+    }
+    assert!(allows("^/public/", "GET", "/public/a;v=1.css"));
+    // Slashes and dots are tidied up.
+    for path in ["//private/a", "/./private/a", "/.%2Fprivate/a", "\\private\\a", "/;x/private/a"] {
+        assert!(!allows("!=^/private/", "GET", path), "{path}");
+    }
+    assert!(allows("^/public/$", "GET", "/public/"));
+    assert!(allows("^/$", "GET", "/"));
+}
+
+#[test]
+fn a_path_of_strange_bytes_is_matched_too() {
+    let routes = config(json!({"skip_auth_routes": ["^/public/"]})).routes;
+    assert!(routes.skip_auth.allows(b"GET", b"/public/\xff\xfe"));
+    assert!(!routes.skip_auth.allows(b"GET", b"/\xff/public/"));
+    assert!(!routes.skip_auth.allows(b"GET", b""));
+    assert!(routes.skip_auth.allows(b"GET", b"/public/%"));
+    assert!(routes.skip_auth.allows(b"GET", b"/public/%zz%4"));
+}
+
+#[test]
+fn api_routes_are_patterns_of_paths() {
+    let routes = config(json!({"api_routes": ["^/api/", "^/rpc$"]})).routes;
+    assert!(routes.is_api(b"/api/users"));
+    assert!(routes.is_api(b"/rpc"));
+    assert!(!routes.is_api(b"/rpc/x"));
+}
+
+#[test]
+fn a_pattern_with_a_mistake_is_named() {
+    let line = mistake("skip_auth_routes", json!({"skip_auth_routes": ["GET=^/a(b"]}));
+    assert!(line.starts_with("skip_auth_routes: in GET=^/a(b: ") && line.contains("group"), "{line}");
+    mistake("api_routes", json!({"api_routes": ["^/fine", "["]}));
+    mistake("skip_auth_routes", json!({"skip_auth_routes": ["^/a(?=b)"]}));
+}
+
+#[test]
+fn what_is_no_method_is_a_mistake() {
+    let line = mistake("skip_auth_routes", json!({"skip_auth_routes": ["^/a=b$"]}));
+    assert!(line.contains("needs another = in front"), "{line}");
+}
+
+#[test]
+fn a_pattern_that_would_take_too_much_memory_is_a_mistake() {
+    let line = mistake("api_routes", json!({"api_routes": ["((a{999}){999}){999}"]}));
+    assert!(line.contains("size limit"), "{line}");
+}
+
+proptest! {
+    #[test]
+    fn a_path_of_any_bytes_is_covered_by_all_or_by_none(path in vec(any::<u8>(), 0..64)) {
+        let all = config(json!({"skip_auth_routes": ["(?s)^.*$"]})).routes;
+        prop_assert!(all.skip_auth.allows(b"GET", &path));
+        let none = config(json!({"skip_auth_routes": ["!=(?s)^.*$"]})).routes;
+        prop_assert!(!none.skip_auth.allows(b"GET", &path));
+    }
+}

@@ -1,0 +1,84 @@
+//! A secret is never printed: not in an error, whatever is wrong with it, and not by `Debug`.
+
+use super::*;
+
+const SECRET: &str = "Tr0ub4dor&3-hunter2!";
+
+fn assert_hidden(printed: &str, case: &str) {
+    // A part of it would be too much as well.
+    for part in ["Tr0ub", "hunter2", "4dor"] {
+        assert!(!printed.contains(part), "{case}: {printed}");
+    }
+}
+
+#[test]
+fn a_secret_of_the_wrong_type_is_not_printed() {
+    let options: Vec<&str> = crate::config::options::rows().map(|row| row.name).collect();
+    // A pattern is shown, so that it can be found among others.
+    let shown = ["skip_auth_routes", "api_routes", "extra_jwt_issuers"];
+    for option in options.into_iter().filter(|option| !shown.contains(option)) {
+        for value in [
+            json!(SECRET),
+            json!([SECRET]),
+            json!([[SECRET]]),
+            json!({"value": SECRET}),
+            json!({SECRET: 1}),
+            json!(format!("https://user:{SECRET}@login.example.com/")),
+            json!(format!("{SECRET}\u{0}\n")),
+        ] {
+            if let Err(errors) = parse(&with(json!({option: value}))) {
+                assert_hidden(&errors.to_string(), option);
+                assert_hidden(&format!("{errors:?}"), option);
+            }
+        }
+        let variable = format!("OAUTH2_PROXY_{}", option.to_uppercase());
+        let parsed = Config::parse(with(json!({})).to_string().as_bytes(), &env(&[(&variable, SECRET)]));
+        if let Err(errors) = parsed {
+            assert_hidden(&errors.to_string(), &variable);
+        }
+    }
+}
+
+#[test]
+fn a_secret_under_a_wrong_name_is_not_printed() {
+    for name in ["cookie_secert", "redis_sentinel_password", "github_token", "nonsense"] {
+        assert_hidden(&mistakes(json!({name: SECRET})).join("\n"), name);
+        let variable = format!("OAUTH2_PROXY_{}", name.to_uppercase());
+        let parsed = Config::parse(with(json!({})).to_string().as_bytes(), &env(&[(&variable, SECRET)]));
+        assert_hidden(&parsed.unwrap_err().to_string(), name);
+    }
+}
+
+#[test]
+fn a_secret_in_broken_json_is_not_printed() {
+    let json = format!(r#"{{"client_id": "a", "client_secret": "{SECRET}"}}"#);
+    for end in 1..json.len() {
+        let cut = &json.as_bytes()[..end];
+        let errors = Config::parse(cut, &[]).unwrap_err();
+        assert_hidden(&errors.to_string(), &format!("cut at {end}"));
+    }
+    for json in [
+        format!(r#"{{"client_secret": {SECRET}}}"#),
+        format!(r#"{{"client_secret": '{SECRET}'}}"#),
+        format!(r#"{{"client_secret": "{SECRET}\x"}}"#),
+        format!("{{\"client_secret\": \"{SECRET}\n\"}}"),
+        format!(r#"{{{SECRET}: 1}}"#),
+        format!(r#""{SECRET}""#),
+        SECRET.to_owned(),
+    ] {
+        assert_hidden(&Config::parse(json.as_bytes(), &[]).unwrap_err().to_string(), &json);
+    }
+}
+
+#[test]
+fn a_configuration_can_be_printed_without_its_secrets() {
+    let config = config(json!({
+        "client_secret": SECRET,
+        "cookie_secret": format!("{SECRET}????"),
+        "basic_auth_password": SECRET,
+    }));
+    assert_eq!(config.provider.as_ref().unwrap().client_secret.expose(), SECRET);
+    assert_eq!(config.headers.basic_auth(), Some(SECRET.as_bytes()));
+    assert_hidden(&format!("{config:?}"), "Debug");
+    assert_hidden(&format!("{config:#?}"), "Debug");
+}

@@ -1,0 +1,314 @@
+//! The types of options: how a value is read from text (environment, defaults) and from JSON.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::duration;
+use super::mode::ModeName;
+use super::provider::CodeChallengeMethod;
+use super::secret::Secret;
+use super::url::Url;
+use crate::cookie::SameSite;
+use crate::session::ticket::Form;
+
+/// The value is not of the option's type.
+#[derive(Debug)]
+pub(super) struct Malformed;
+
+type Read<T> = Result<T, Malformed>;
+
+/// A type of options.
+pub(super) trait Value: Default {
+    /// The type, in the documentation.
+    const KIND: &'static str;
+
+    /// Whether nobody should see the value.
+    const IS_SECRET: bool = false;
+
+    /// What the value must be, in an error.
+    const EXPECTED: &'static str;
+
+    /// The value of an environment variable, a default, or a JSON string.
+    fn from_text(text: &str) -> Read<Self>;
+
+    /// The value in the JSON. A string goes for every type: that is how the environment has them.
+    fn from_json(json: &Json) -> Read<Self> {
+        json.as_str().map_or(Err(Malformed), Self::from_text)
+    }
+
+    /// What [`Self::from_json`] takes, as JSON Schema.
+    fn schema() -> Json {
+        json!({ "type": "string" })
+    }
+
+    /// Whether an option with this value is as good as not given.
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+impl Value for String {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "a string";
+
+    fn from_text(text: &str) -> Read<Self> {
+        Ok(text.to_owned())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Value for Secret {
+    const KIND: &'static str = "string";
+    const IS_SECRET: bool = true;
+    const EXPECTED: &'static str = "a string";
+
+    fn from_text(text: &str) -> Read<Self> {
+        Ok(Self::new(text))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Value for bool {
+    const KIND: &'static str = "boolean";
+    const EXPECTED: &'static str = "true or false";
+
+    /// As Go's `strconv.ParseBool`.
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn from_json(json: &Json) -> Read<Self> {
+        match json {
+            Json::Bool(value) => Ok(*value),
+            Json::String(text) => Self::from_text(text),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["boolean", "string"], "pattern": "^(1|t|T|true|TRUE|True|0|f|F|false|FALSE|False)$" })
+    }
+}
+
+impl Value for usize {
+    const KIND: &'static str = "number";
+    const EXPECTED: &'static str = "a whole number, 0 or more";
+
+    fn from_text(text: &str) -> Read<Self> {
+        // A sign is part of a number for Rust.
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_number).ok_or(Malformed)
+    }
+
+    fn from_json(json: &Json) -> Read<Self> {
+        match json {
+            Json::Number(number) => {
+                number.as_u64().and_then(|number| Self::try_from(number).ok()).ok_or(Malformed)
+            }
+            Json::String(text) => Self::from_text(text),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        // So many digits fit into every machine's word.
+        json!({ "type": ["integer", "string"], "minimum": 0, "maximum": 999_999_999, "pattern": "^[0-9]{1,9}$" })
+    }
+}
+
+impl Value for Duration {
+    const KIND: &'static str = "duration";
+    const EXPECTED: &'static str = "a duration in quotes, such as \"168h\" or \"1m30s\", and not negative";
+
+    fn from_text(text: &str) -> Read<Self> {
+        duration::parse(text).ok_or(Malformed)
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": duration::PATTERN })
+    }
+}
+
+impl Value for Vec<String> {
+    const KIND: &'static str = "list";
+    const EXPECTED: &'static str = "a list of strings, or one string with commas";
+
+    fn from_text(text: &str) -> Read<Self> {
+        Ok(without_blanks(text.split(',')))
+    }
+
+    fn from_json(json: &Json) -> Read<Self> {
+        match json {
+            Json::Array(entries) => {
+                let texts: Option<Vec<_>> = entries.iter().map(Json::as_str).collect();
+                texts.map(|texts| without_blanks(texts.into_iter())).ok_or(Malformed)
+            }
+            Json::String(text) => Self::from_text(text),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["array", "string"], "items": { "type": "string" } })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// The entries of a list. One that is empty is a comma too many, and never a value.
+fn without_blanks<'a>(entries: impl Iterator<Item = &'a str>) -> Vec<String> {
+    entries.map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+}
+
+impl Value for Option<Url> {
+    const KIND: &'static str = "URL";
+    const EXPECTED: &'static str =
+        "an absolute http or https URL such as \"https://login.example.com\", without user name and fragment";
+
+    fn from_text(text: &str) -> Read<Self> {
+        if text.is_empty() { Ok(None) } else { Url::parse(text).map(Some).ok_or(Malformed) }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^(https?://[^\\s#@]+)?$" })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl Value for Option<SameSite> {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"lax\", \"strict\", \"none\" or \"\"";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "" => Ok(None),
+            "lax" => Ok(Some(SameSite::Lax)),
+            "strict" => Ok(Some(SameSite::Strict)),
+            "none" => Ok(Some(SameSite::None)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["", "lax", "strict", "none"] })
+    }
+}
+
+impl Value for Option<CodeChallengeMethod> {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"S256\", \"plain\", or \"\" for no PKCE";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "" => Ok(None),
+            "S256" => Ok(Some(CodeChallengeMethod::S256)),
+            "plain" => Ok(Some(CodeChallengeMethod::Plain)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["", "S256", "plain"] })
+    }
+}
+
+impl Value for ModeName {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"login\", \"beside\" or \"app\"";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "login" => Ok(Self::Login),
+            "beside" => Ok(Self::Beside),
+            "app" => Ok(Self::App),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["login", "beside", "app"] })
+    }
+}
+
+impl Value for Option<Form> {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"documented\", \"v2\", or \"\"";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "" => Ok(None),
+            "documented" => Ok(Some(Form::Documented)),
+            "v2" => Ok(Some(Form::V2)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["", "documented", "v2"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_boolean_is_written_as_in_json_or_as_in_go() {
+        assert!(bool::from_json(&json!(true)).unwrap());
+        for text in ["1", "t", "T", "true", "TRUE", "True"] {
+            assert!(bool::from_text(text).unwrap(), "{text}");
+        }
+        for text in ["0", "f", "F", "false", "FALSE", "False"] {
+            assert!(!bool::from_text(text).unwrap(), "{text}");
+        }
+        for text in ["", "yes", "on", "tRUE", " true"] {
+            assert!(bool::from_text(text).is_err(), "{text}");
+        }
+        assert!(bool::from_json(&json!(1)).is_err());
+    }
+
+    #[test]
+    fn a_number_is_whole_and_not_negative() {
+        assert_eq!(usize::from_json(&json!(12)).unwrap(), 12);
+        assert_eq!(usize::from_json(&json!("12")).unwrap(), 12);
+        for json in [json!(-1), json!(1.5), json!("-1"), json!("+1"), json!(""), json!("1e3"), json!([1])] {
+            assert!(usize::from_json(&json).is_err(), "{json}");
+        }
+        assert!(usize::from_text("99999999999999999999999").is_err());
+    }
+
+    #[test]
+    fn a_list_is_an_array_or_has_commas() {
+        let list = |json| Vec::from_json(&json).unwrap();
+        assert_eq!(list(json!(["a", "b,c"])), ["a", "b,c"]);
+        assert_eq!(list(json!("a, b")), ["a", "b"]);
+        assert_eq!(list(json!("a")), ["a"]);
+        assert!(list(json!([])).is_empty());
+        assert!(Vec::from_json(&json!(["a", 1])).is_err());
+        assert!(Vec::from_json(&json!({"a": "b"})).is_err());
+    }
+
+    #[test]
+    fn an_empty_entry_of_a_list_is_left_out() {
+        assert_eq!(Vec::from_text("a,,b, ,").unwrap(), ["a", "b"]);
+        assert_eq!(Vec::from_json(&json!(["", "a", " "])).unwrap(), ["a"]);
+    }
+}
