@@ -1,1 +1,53 @@
 //! OpenID Connect without I/O: requests and answers as values.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `metadata` | the provider's discovery document (OpenID Connect Discovery 1.0) |
+//! | `authorization` | the URL that a login begins with (RFC 6749 section 4.1.1) |
+//! | `client_auth` | how the client says who it is at the token endpoint (RFC 6749 section 2.3.1) |
+//! | `grant` | requests to the token endpoint (RFC 6749 sections 4.1.3 and 6) |
+//! | `token_response` | its answers (RFC 6749 sections 5.1 and 5.2) |
+//! | `jwks` | the provider's keys (RFC 7517) |
+//! | `jws` | a signed token and its signature (RFC 7515) |
+//! | `id_token` | what else an ID token must have (OpenID Connect Core 3.1.3.7) |
+//! | `userinfo` | the userinfo endpoint (OpenID Connect Core 5.3) |
+//! | `identity` | from claims to a person, by oauth2-proxy's rules |
+//! | `keycloak`, `entra` | what these two add to the standards |
+//!
+//! Every byte that is read here may come from a stranger. Time is a parameter.
+
+mod authorization;
+mod client_auth;
+mod entra;
+mod grant;
+mod id_token;
+mod identity;
+mod json;
+mod jwks;
+mod jws;
+mod keycloak;
+mod metadata;
+mod public_key;
+#[cfg(test)]
+pub(crate) mod tests;
+mod token_response;
+mod userinfo;
+
+pub use authorization::{AuthorizationRequest, authorization_url};
+pub use client_auth::{ClientAuth, ClientAuthMethod};
+pub use entra::{entra_tenant, has_entra_overage};
+pub use grant::{code_grant, refresh_grant};
+pub use id_token::{Expected, IdTokenError, expiry, unverified_issuer, unverified_subject, verify};
+pub use identity::{ClaimNames, Identity};
+pub use jwks::{Jwks, JwksError};
+pub use keycloak::keycloak_roles;
+pub use metadata::{Metadata, MetadataError, metadata_url};
+pub use token_response::{GrantError, TokenResponse};
+pub use userinfo::{UserinfoError, parse_userinfo, userinfo_request};
+
+/// The largest body of the provider that is read. A discovery document has about 5 kB, a hundred keys
+/// with their certificates less than 400 kB.
+const MAX_BODY: usize = 512 * 1024;
+
+/// The largest token that is read. Hundreds of groups fit in.
+const MAX_TOKEN: usize = 128 * 1024;

@@ -1,0 +1,132 @@
+//! The URL that the browser is sent to (RFC 6749 section 4.1.1, RFC 7636 section 4.3, OpenID Connect Core
+//! 3.1.2.1).
+
+use form_urlencoded::Serializer;
+
+/// What an authorization request asks for. Empty strings are left out.
+pub struct AuthorizationRequest<'a> {
+    /// Who asks.
+    pub client_id: &'a str,
+    /// Where the browser comes back to.
+    pub redirect_uri: &'a str,
+    /// What is asked for, `openid` among it.
+    pub scope: &'a str,
+    /// What comes back with the browser.
+    pub state: &'a str,
+    /// What comes back in the ID token.
+    pub nonce: Option<&'a str>,
+    /// PKCE: the method (`S256` or `plain`) and the challenge.
+    pub code_challenge: Option<(&'a str, &'a str)>,
+    /// Whether the provider asks the person, such as `login` or `consent`.
+    pub prompt: &'a str,
+    /// How strong the authentication should be.
+    pub acr_values: &'a str,
+    /// Google's: `offline` for a refresh token.
+    pub access_type: &'a str,
+}
+
+/// The endpoint with the request in its query. A query that the endpoint has already stays (RFC 6749
+/// section 3.1).
+pub fn authorization_url(endpoint: &str, request: &AuthorizationRequest<'_>) -> String {
+    let (method, challenge) = request.code_challenge.unzip();
+    let parameters = [
+        ("response_type", Some("code")),
+        ("client_id", Some(request.client_id)),
+        ("redirect_uri", Some(request.redirect_uri)),
+        ("scope", Some(request.scope)),
+        ("state", Some(request.state)),
+        ("nonce", request.nonce),
+        ("code_challenge", challenge),
+        ("code_challenge_method", method),
+        ("prompt", Some(request.prompt)),
+        ("acr_values", Some(request.acr_values)),
+        ("access_type", Some(request.access_type)),
+    ];
+    let mut url = endpoint.to_owned();
+    if !url.contains('?') {
+        url.push('?');
+    } else if !url.ends_with(['?', '&']) {
+        url.push('&');
+    }
+    let mut query = Serializer::new(String::new());
+    for (name, value) in parameters {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            query.append_pair(name, value);
+        }
+    }
+    url + &query.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> AuthorizationRequest<'static> {
+        // The client, the redirect URI and the state of RFC 6749 section 4.1.1, the challenge of RFC 7636
+        // appendix B.
+        AuthorizationRequest {
+            client_id: "s6BhdRkqt3",
+            redirect_uri: "https://client.example.com/cb",
+            scope: "openid email",
+            state: "xyz",
+            nonce: Some("n-0S6_WzA2Mj"),
+            code_challenge: Some(("S256", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM")),
+            prompt: "",
+            acr_values: "",
+            access_type: "",
+        }
+    }
+
+    fn query(url: &str) -> Vec<(String, String)> {
+        let (_, query) = url.split_once('?').unwrap();
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+
+    #[test]
+    fn a_login_asks_for_a_code() {
+        let url = authorization_url("https://server.example.com/authorize", &request());
+        assert_eq!(
+            url,
+            "https://server.example.com/authorize?response_type=code&client_id=s6BhdRkqt3\
+             &redirect_uri=https%3A%2F%2Fclient.example.com%2Fcb&scope=openid+email&state=xyz\
+             &nonce=n-0S6_WzA2Mj&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
+             &code_challenge_method=S256"
+        );
+    }
+
+    #[test]
+    fn the_query_of_the_endpoint_stays() {
+        for endpoint in ["https://a.example/auth?p=sign%20in", "https://a.example/auth?p=sign%20in&"] {
+            let url = authorization_url(endpoint, &request());
+            assert!(url.starts_with("https://a.example/auth?p=sign%20in&response_type=code&"), "{url}");
+        }
+        let url = authorization_url("https://a.example/auth?", &request());
+        assert!(url.starts_with("https://a.example/auth?response_type=code&"), "{url}");
+    }
+
+    #[test]
+    fn no_value_becomes_a_parameter_of_its_own() {
+        let hostile = "a&prompt=none#x?\r\n\u{fc} +%26";
+        let request =
+            AuthorizationRequest { state: hostile, prompt: "login", acr_values: "2 1", ..request() };
+        let url = authorization_url("https://a.example/auth", &request);
+        assert!(url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'), "{url}");
+        let query = query(&url);
+        let values = |name: &str| -> Vec<_> {
+            query.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect()
+        };
+        assert_eq!(values("state"), [hostile]);
+        assert_eq!(values("prompt"), ["login"]);
+        assert_eq!(values("acr_values"), ["2 1"]);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_left_out() {
+        let request = AuthorizationRequest { nonce: None, code_challenge: None, ..request() };
+        let names: Vec<_> = query(&authorization_url("https://a.example/auth", &request))
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["response_type", "client_id", "redirect_uri", "scope", "state"]);
+    }
+}

@@ -1,0 +1,203 @@
+//! The check of an ID token (OpenID Connect Core 3.1.3.7).
+
+use std::fmt;
+use std::hint::black_box;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::MAX_TOKEN;
+use super::jwks::Jwks;
+use super::jws::{Jws, unverified_payload};
+use crate::time::Timestamp;
+
+/// How long a token is taken after it has expired: the time that it was on its way, and clocks that
+/// differ by seconds.
+const EXPIRED_SKEW: Duration = Duration::from_secs(10);
+
+/// How far in the future a token may have been made: oauth2-proxy's library (go-oidc) allows clocks that
+/// differ by 5 minutes.
+const EARLY_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// What an ID token must say.
+pub struct Expected<'a> {
+    /// The provider's issuer.
+    pub issuer: &'a str,
+    /// `insecure_oidc_skip_issuer_verification`.
+    pub skip_issuer_verification: bool,
+    /// The client that the token must be for.
+    pub client_id: &'a str,
+    /// `oidc_extra_audiences`: who else it may be for.
+    pub extra_audiences: &'a [String],
+    /// `oidc_audience_claims`: the claims that say so. The first that the token has decides.
+    pub audience_claims: &'a [String],
+    /// Whether `azp`, where the token has it, must be one of these too.
+    pub checks_party: bool,
+    /// What `nonce` must be; nothing where there was no authorization request, or the check is off.
+    pub nonce_hash: Option<&'a str>,
+    /// The time of the check.
+    pub now: Timestamp,
+}
+
+/// Why an ID token does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdTokenError {
+    /// It is too long.
+    TooLarge,
+    /// It is not a signed JWT whose payload is a JSON object, or a claim has the wrong type.
+    Malformed,
+    /// It is encrypted.
+    Encrypted,
+    /// It has an extension that must be understood.
+    Critical,
+    /// Its algorithm is `none`, HMAC, or one that we do not know.
+    Algorithm,
+    /// The provider's keys have none of its name or type. A new look at them may help.
+    UnknownKey,
+    /// The key of its name is for another algorithm.
+    WrongKey,
+    /// The signature is wrong.
+    BadSignature,
+    /// It is another issuer's.
+    Issuer,
+    /// It is for others than this client.
+    Audience,
+    /// It was given to another client.
+    AuthorizedParty,
+    /// It has expired, or does not say when it will.
+    Expired,
+    /// It begins to hold in the future, or was made there.
+    NotYetValid,
+    /// It does not answer our authorization request.
+    Nonce,
+}
+
+/// The claims of an ID token that holds.
+pub fn verify(
+    id_token: &str,
+    keys: &Jwks,
+    expected: &Expected<'_>,
+) -> Result<Map<String, Value>, IdTokenError> {
+    if id_token.len() > MAX_TOKEN {
+        return Err(IdTokenError::TooLarge);
+    }
+    let payload = Jws::parse(id_token)?.verify(keys)?;
+    let claims = serde_json::from_slice(&payload).map_err(|_| IdTokenError::Malformed)?;
+    expected.check(&claims)?;
+    Ok(claims)
+}
+
+/// The `sub` of a JWT whose signature is not checked: only to compare a session with itself.
+pub fn unverified_subject(token: &[u8]) -> Option<String> {
+    unverified_claims(token)?.get("sub")?.as_str().map(str::to_owned)
+}
+
+/// The `iss` of a JWT whose signature is not checked: only to know with whose keys to check it.
+pub fn unverified_issuer(token: &[u8]) -> Option<String> {
+    unverified_claims(token)?.get("iss")?.as_str().map(str::to_owned)
+}
+
+/// When a token expires, by claims that hold.
+pub fn expiry(claims: &Map<String, Value>) -> Option<Timestamp> {
+    date(claims, "exp").ok().flatten()
+}
+
+/// The claims of a JWT whose signature is not checked.
+pub(super) fn unverified_claims(token: &[u8]) -> Option<Map<String, Value>> {
+    let token = std::str::from_utf8(token).ok().filter(|token| token.len() <= MAX_TOKEN)?;
+    serde_json::from_slice(&unverified_payload(token)?).ok()
+}
+
+impl Expected<'_> {
+    fn check(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        if !self.skip_issuer_verification && issuer != Some(self.issuer) {
+            return Err(IdTokenError::Issuer);
+        }
+        self.check_audience(claims)?;
+        self.check_times(claims)?;
+        let Some(nonce) = self.nonce_hash else {
+            return Ok(());
+        };
+        let found = claims.get("nonce").and_then(Value::as_str).unwrap_or_default();
+        if is_equal(found.as_bytes(), nonce.as_bytes()) { Ok(()) } else { Err(IdTokenError::Nonce) }
+    }
+
+    /// As oauth2-proxy's `verifyAudience`: the first of the claims that is there must have this client, or
+    /// an extra audience. `azp` is ours on top: a provider that says to whom it gave the token must say
+    /// that it was us. A token for several audiences may be without (Core 3.1.3.7, point 5).
+    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+        let is_ours =
+            |name: &str| name == self.client_id || self.extra_audiences.iter().any(|extra| extra == name);
+        let is_for_us = match self.audience_claims.iter().find_map(|name| claims.get(name)) {
+            Some(Value::String(audience)) => is_ours(audience),
+            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).any(is_ours),
+            _ => false,
+        };
+        if !is_for_us {
+            return Err(IdTokenError::Audience);
+        }
+        match claims.get("azp").filter(|_| self.checks_party) {
+            None | Some(Value::Null) => Ok(()),
+            Some(Value::String(party)) if is_ours(party) => Ok(()),
+            Some(_) => Err(IdTokenError::AuthorizedParty),
+        }
+    }
+
+    fn check_times(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+        let expires = date(claims, "exp")?.ok_or(IdTokenError::Expired)?;
+        if self.now >= expires.after(EXPIRED_SKEW) {
+            return Err(IdTokenError::Expired);
+        }
+        for name in ["nbf", "iat"] {
+            if date(claims, name)?.is_some_and(|begin| begin > self.now.after(EARLY_SKEW)) {
+                return Err(IdTokenError::NotYetValid);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction.
+fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, IdTokenError> {
+    let number = match claims.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(_) => return Err(IdTokenError::Malformed),
+    };
+    if let Some(secs) = number.as_i64() {
+        return Ok(Some(Timestamp::from_secs(secs)));
+    }
+    let secs = number.as_f64().ok_or(IdTokenError::Malformed)?;
+    // Before 1970 the fraction does not matter: it is over, or it has begun.
+    let since_1970 = Duration::try_from_secs_f64(secs.max(0.0)).map_err(|_| IdTokenError::Malformed)?;
+    let secs = i64::try_from(since_1970.as_secs()).map_err(|_| IdTokenError::Malformed)?;
+    Ok(Some(Timestamp::new(secs, since_1970.subsec_nanos())))
+}
+
+/// Compares without telling by its time where the difference is.
+fn is_equal(left: &[u8], right: &[u8]) -> bool {
+    let difference = left.iter().zip(right).fold(0, |sum, (left, right)| black_box(sum | (left ^ right)));
+    left.len() == right.len() && difference == 0
+}
+
+impl fmt::Display for IdTokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "it is too large",
+            Self::Malformed => "it is not a JWT of the right form",
+            Self::Encrypted => "it is encrypted; the client must be registered for signed ID tokens",
+            Self::Critical => "it has an extension that must be understood (crit)",
+            Self::Algorithm => "it is not signed with RS, PS, ES256, ES384 or EdDSA",
+            Self::UnknownKey => "no key of the provider (jwks_uri) fits it",
+            Self::WrongKey => "the key that it names is for another algorithm",
+            Self::BadSignature => "its signature does not hold",
+            Self::Issuer => "it is of another issuer (iss)",
+            Self::Audience => "it is for another client (aud); see client_id and oidc_extra_audiences",
+            Self::AuthorizedParty => "it was given to another client (azp)",
+            Self::Expired => "it has expired (exp)",
+            Self::NotYetValid => "it begins in the future (nbf or iat); the clocks may differ",
+            Self::Nonce => "it does not belong to this sign-in (nonce)",
+        })
+    }
+}

@@ -1,0 +1,277 @@
+//! From claims to a person, by the rules of oauth2-proxy's claim extractor
+//! (`pkg/providers/util/claim_extractor.go`, v7.15.3).
+
+use serde_json::{Map, Value};
+
+/// The email claim that OpenID Connect Core 5.1 defines, and `email_verified` speaks of.
+const EMAIL: &str = "email";
+
+/// Which claims say who somebody is. A name is a claim's, or a path such as `realm_access.roles`; an empty
+/// one stands for no claim.
+pub struct ClaimNames<'a> {
+    /// The user, `sub` as a rule.
+    pub user: &'a str,
+    /// `oidc_email_claim`.
+    pub email: &'a str,
+    /// `oidc_groups_claim`.
+    pub groups: &'a str,
+    /// Claims that are kept as they are.
+    pub additional: &'a [String],
+}
+
+/// A person, as a session knows one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Identity {
+    /// The user; empty where no claim says it.
+    pub user: String,
+    /// The email address; empty where no claim says it.
+    pub email: String,
+    /// What the provider says about the email address. Only with the standard claim: nobody says anything
+    /// about what another claim has.
+    pub email_verified: Option<bool>,
+    /// `preferred_username`; empty where there is none.
+    pub preferred_username: String,
+    /// The groups.
+    pub groups: Vec<String>,
+    /// The additional claims that were found, by the names that they were asked for.
+    pub additional_claims: Map<String, Value>,
+    has_groups: bool,
+    is_incomplete: bool,
+}
+
+impl Identity {
+    /// What the claims of an ID token say.
+    pub fn from_claims(claims: &Map<String, Value>, names: &ClaimNames<'_>) -> Self {
+        let said = |name: &str| find(claims, name).map(to_text).unwrap_or_default();
+        let verified = find(claims, "email_verified").filter(|_| names.email == EMAIL).map(is_true);
+        let groups = find(claims, names.groups);
+        let additional = names.additional.iter();
+        let mut identity = Self {
+            user: said(names.user),
+            email: said(names.email),
+            email_verified: verified,
+            preferred_username: said("preferred_username"),
+            groups: groups.map(to_texts).unwrap_or_default(),
+            additional_claims: additional
+                .filter_map(|name| Some((name.clone(), find(claims, name)?.clone())))
+                .collect(),
+            has_groups: groups.is_some(),
+            is_incomplete: false,
+        };
+        identity.is_incomplete = identity.lacks(names);
+        identity
+    }
+
+    /// Whether userinfo has to be asked: it may have the claims that the ID token does not have, and it
+    /// may say that the email address is not verified.
+    pub fn is_incomplete(&self) -> bool {
+        self.is_incomplete
+    }
+
+    /// Has what a second claim says where the first one gave nothing: the user, and the email address.
+    pub fn fall_back(&mut self, claims: &Map<String, Value>, user: &str, email: &str) {
+        for (mine, name) in [(&mut self.user, user), (&mut self.email, email)] {
+            if mine.is_empty() {
+                *mine = find(claims, name).map(to_text).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Adds what userinfo says about what is missing. What the ID token says stays: it is signed.
+    pub fn complete(&mut self, more: &Map<String, Value>, names: &ClaimNames<'_>) {
+        let more = Self::from_claims(more, names);
+        if self.email.is_empty() {
+            self.email = more.email;
+            // It speaks of its own email address.
+            self.email_verified = more.email_verified.or(self.email_verified);
+        }
+        self.email_verified = self.email_verified.or(more.email_verified);
+        for (mine, other) in
+            [(&mut self.user, more.user), (&mut self.preferred_username, more.preferred_username)]
+        {
+            if mine.is_empty() {
+                *mine = other;
+            }
+        }
+        if !self.has_groups {
+            self.groups = more.groups;
+            self.has_groups = more.has_groups;
+        }
+        for (name, value) in more.additional_claims {
+            self.additional_claims.entry(name).or_insert(value);
+        }
+        self.is_incomplete = self.lacks(names);
+    }
+
+    fn lacks(&self, names: &ClaimNames<'_>) -> bool {
+        (self.user.is_empty() && !names.user.is_empty())
+            || self.email.is_empty()
+            || (self.email_verified.is_none() && names.email == EMAIL)
+            || (!self.has_groups && !names.groups.is_empty())
+            || names.additional.iter().any(|name| !self.additional_claims.contains_key(name))
+    }
+}
+
+/// The claim of that name, or at that path; `null` is none.
+fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let value = match claims.get(name) {
+        Some(value) => value,
+        None => {
+            let mut steps = name.split('.');
+            let first = claims.get(steps.next()?)?;
+            steps.try_fold(first, |value, step| value.as_object()?.get(step))?
+        }
+    };
+    Some(value).filter(|value| !value.is_null())
+}
+
+/// A string as it is, everything else as JSON.
+fn to_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// The entries of an array, or the one value. Empty entries are no groups.
+fn to_texts(value: &Value) -> Vec<String> {
+    let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    values.iter().filter(|value| !value.is_null()).map(to_text).filter(|text| !text.is_empty()).collect()
+}
+
+/// `true`, or the word, as some providers write it. What is neither is not verified.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Bool(is_true) => *is_true,
+        Value::String(text) => text.eq_ignore_ascii_case("true"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NAMES: ClaimNames<'static> =
+        ClaimNames { user: "sub", email: "email", groups: "groups", additional: &[] };
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn identity(claims: Value) -> Identity {
+        Identity::from_claims(&object(claims), &NAMES)
+    }
+
+    fn groups(value: Value) -> Vec<String> {
+        identity(json!({ "groups": value })).groups
+    }
+
+    #[test]
+    fn a_person_is_read_from_the_standard_claims() {
+        let identity = identity(json!({
+            "sub": "42", "email": "a@example.com", "email_verified": true, "preferred_username": "ann",
+            "groups": ["admins", "devs"],
+        }));
+        assert_eq!(identity.user, "42");
+        assert_eq!(identity.email, "a@example.com");
+        assert_eq!(identity.email_verified, Some(true));
+        assert_eq!(identity.preferred_username, "ann");
+        assert_eq!(identity.groups, ["admins", "devs"]);
+        assert!(!identity.is_incomplete());
+    }
+
+    #[test]
+    fn groups_become_texts_as_in_oauth2_proxy() {
+        assert_eq!(groups(json!("one")), ["one"]);
+        assert_eq!(groups(json!(7)), ["7"]);
+        assert_eq!(
+            groups(json!(["a", 1, true, {"id": 2, "n": "x"}, ["b"]])),
+            ["a", "1", "true", r#"{"id":2,"n":"x"}"#, r#"["b"]"#]
+        );
+        assert_eq!(groups(json!({"id": 2})), [r#"{"id":2}"#]);
+        assert_eq!(groups(json!([null, "", "a"])), ["a"]);
+        assert!(groups(json!([])).is_empty());
+    }
+
+    #[test]
+    fn a_name_is_a_claim_first_and_a_path_then() {
+        let names = ClaimNames { groups: "realm_access.roles", ..NAMES };
+        let nested = json!({ "realm_access": { "roles": ["nested"] } });
+        let mut both = nested.clone();
+        both["realm_access.roles"] = json!(["plain"]);
+        assert_eq!(Identity::from_claims(&object(nested), &names).groups, ["nested"]);
+        assert_eq!(Identity::from_claims(&object(both), &names).groups, ["plain"]);
+        for elsewhere in [json!({ "realm_access": ["roles"] }), json!({ "realm_access": { "roles": null } })]
+        {
+            let identity = Identity::from_claims(&object(elsewhere), &names);
+            assert!(identity.groups.is_empty() && identity.is_incomplete());
+        }
+    }
+
+    #[test]
+    fn only_the_standard_email_claim_can_be_unverified() {
+        for (value, expected) in [
+            (json!(true), Some(true)),
+            (json!("true"), Some(true)),
+            (json!("True"), Some(true)),
+            (json!(false), Some(false)),
+            (json!("false"), Some(false)),
+            (json!("yes"), Some(false)),
+            (json!({}), Some(false)),
+            (json!(null), None),
+        ] {
+            let claims = object(json!({ "email": "a@b", "upn": "c@d", "email_verified": value }));
+            assert_eq!(Identity::from_claims(&claims, &NAMES).email_verified, expected, "{value}");
+            let names = ClaimNames { email: "upn", ..NAMES };
+            let identity = Identity::from_claims(&claims, &names);
+            assert_eq!((identity.email.as_str(), identity.email_verified), ("c@d", None));
+        }
+    }
+
+    #[test]
+    fn userinfo_is_asked_where_a_claim_is_missing() {
+        let additional = ["dept".to_owned()];
+        let names = ClaimNames { additional: &additional, ..NAMES };
+        let claims = json!({ "sub": "1", "email": "a@b", "email_verified": true, "groups": [], "dept": "x" });
+        assert!(!Identity::from_claims(&object(claims.clone()), &names).is_incomplete());
+        for name in ["sub", "email", "email_verified", "groups", "dept"] {
+            let mut without = object(claims.clone());
+            without.remove(name);
+            assert!(Identity::from_claims(&without, &names).is_incomplete(), "{name}");
+        }
+        let names = ClaimNames { email: "sub", groups: "", ..NAMES };
+        assert!(!Identity::from_claims(&object(json!({ "sub": "1" })), &names).is_incomplete());
+    }
+
+    #[test]
+    fn userinfo_only_adds() {
+        let additional = ["dept".to_owned(), "org.unit".to_owned()];
+        let names = ClaimNames { additional: &additional, ..NAMES };
+        let token = json!({ "sub": "1", "email": "a@b", "groups": [], "dept": ["kept"] });
+        let more = json!({
+            "sub": "2", "email": "evil@b", "email_verified": false, "preferred_username": "ann",
+            "groups": ["added"], "dept": "other", "org": { "unit": 7 }, "secret": "s",
+        });
+        let mut identity = Identity::from_claims(&object(token), &names);
+        identity.complete(&object(more), &names);
+        assert_eq!(identity.user, "1");
+        assert_eq!(identity.email, "a@b");
+        assert_eq!(identity.email_verified, Some(false));
+        assert_eq!(identity.preferred_username, "ann");
+        assert!(identity.groups.is_empty());
+        assert_eq!(
+            Value::from(identity.additional_claims.clone()),
+            json!({ "dept": ["kept"], "org.unit": 7 })
+        );
+        assert!(!identity.is_incomplete());
+    }
+
+    #[test]
+    fn an_email_address_comes_with_its_own_verification() {
+        let mut identity = identity(json!({ "sub": "1", "email_verified": true, "groups": "a" }));
+        identity.complete(&object(json!({ "email": "a@b", "email_verified": false })), &NAMES);
+        assert_eq!((identity.email.as_str(), identity.email_verified), ("a@b", Some(false)));
+    }
+}

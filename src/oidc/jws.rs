@@ -1,0 +1,93 @@
+//! A signed token in the compact form of RFC 7515 section 3.1:
+//!
+//! ```text
+//! BASE64URL(header) . BASE64URL(payload) . BASE64URL(signature)
+//! └──────────── signed ────────────────┘
+//! ```
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::id_token::IdTokenError;
+use super::jwks::Jwks;
+use super::public_key::Algorithm;
+
+/// A token whose header was read, and whose signature was not checked yet.
+pub(super) struct Jws<'a> {
+    signed: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+    algorithm: Algorithm,
+    key_id: Option<String>,
+}
+
+impl<'a> Jws<'a> {
+    /// Takes a token apart.
+    pub(super) fn parse(token: &'a str) -> Result<Self, IdTokenError> {
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(IdTokenError::Malformed);
+        };
+        match parts.count() {
+            0 => {}
+            // Five parts are an encrypted token (RFC 7516 section 3.1).
+            2 => return Err(IdTokenError::Encrypted),
+            _ => return Err(IdTokenError::Malformed),
+        }
+        let (signed, _) = token.rsplit_once('.').ok_or(IdTokenError::Malformed)?;
+        let header: Map<String, Value> =
+            serde_json::from_slice(&decode(header)?).map_err(|_| IdTokenError::Malformed)?;
+        // Extensions that must be understood (RFC 7515 section 4.1.11): we understand none.
+        if header.contains_key("crit") {
+            return Err(IdTokenError::Critical);
+        }
+        let name = header.get("alg").and_then(Value::as_str).ok_or(IdTokenError::Malformed)?;
+        let key_id = match header.get("kid") {
+            None => None,
+            Some(Value::String(id)) => Some(id.clone()).filter(|id| !id.is_empty()),
+            Some(_) => return Err(IdTokenError::Malformed),
+        };
+        Ok(Self {
+            signed,
+            payload,
+            signature,
+            algorithm: Algorithm::parse(name).ok_or(IdTokenError::Algorithm)?,
+            key_id,
+        })
+    }
+
+    /// The payload, if one of the keys made the signature.
+    pub(super) fn verify(&self, keys: &Jwks) -> Result<Vec<u8>, IdTokenError> {
+        let mut is_named = false;
+        let mut fits = false;
+        for key in keys.named(self.key_id.as_deref()) {
+            is_named = true;
+            if !key.fits(self.algorithm) {
+                continue;
+            }
+            fits = true;
+            let signature = URL_SAFE_NO_PAD.decode(self.signature).unwrap_or_default();
+            if key.key.verifies(self.algorithm, self.signed.as_bytes(), &signature) {
+                return decode(self.payload);
+            }
+        }
+        Err(match (&self.key_id, is_named, fits) {
+            (_, _, true) => IdTokenError::BadSignature,
+            (Some(_), true, false) => IdTokenError::WrongKey,
+            _ => IdTokenError::UnknownKey,
+        })
+    }
+}
+
+/// The payload of a token that nobody verified.
+pub(super) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
+    let (_, rest) = token.split_once('.')?;
+    let (payload, _) = rest.split_once('.')?;
+    decode(payload).ok()
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, IdTokenError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| IdTokenError::Malformed)
+}

@@ -1,0 +1,251 @@
+//! What the provider says about itself: OpenID Connect Discovery 1.0, sections 3 and 4.
+
+use std::fmt;
+
+use http::Uri;
+use serde_json::Value;
+
+use super::json::{object, text};
+
+/// The longest endpoint. Envoy's default for all headers of a request together is 60 KiB.
+const MAX_ENDPOINT: usize = 8 * 1024;
+
+/// The part of the discovery document that a login needs.
+///
+/// Where discovery is turned off, the configuration fills it in; [`Metadata::check`] then says whether the
+/// endpoints can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// The provider's name for itself, which its ID tokens have as `iss`.
+    pub issuer: String,
+    /// Where the browser is sent to sign in.
+    pub authorization_endpoint: String,
+    /// Where codes and refresh tokens become tokens.
+    pub token_endpoint: String,
+    /// Where the keys of ID tokens are.
+    pub jwks_uri: String,
+    /// Where claims are that the ID token does not have.
+    pub userinfo_endpoint: Option<String>,
+    /// How a client may say who it is at the token endpoint; empty where the provider does not say.
+    pub token_endpoint_auth_methods_supported: Vec<String>,
+}
+
+/// Why a discovery document is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetadataError {
+    /// Not a JSON object, or too large.
+    Malformed,
+    /// The document is about this issuer, not about the one that was asked for.
+    Issuer(String),
+    /// The member of this name is no endpoint.
+    Endpoint(&'static str),
+}
+
+/// Where the discovery document of `issuer` is (Discovery 1.0 section 4).
+pub fn metadata_url(issuer: &str) -> String {
+    let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
+    format!("{issuer}/.well-known/openid-configuration")
+}
+
+impl Metadata {
+    /// Reads the discovery document that the URL of `issuer` answered with.
+    ///
+    /// The issuer in it must be `issuer` to the byte, a slash at the end included (Discovery 1.0 section
+    /// 4.3), unless `skip_issuer` is set (`insecure_oidc_skip_issuer_verification`).
+    pub fn parse(body: &[u8], issuer: &str, skip_issuer: bool) -> Result<Self, MetadataError> {
+        let document = object(body).ok_or(MetadataError::Malformed)?;
+        let member = |name| text(&document, name).map(str::to_owned);
+        let found = member("issuer").unwrap_or_default();
+        if !skip_issuer && found != issuer {
+            return Err(MetadataError::Issuer(found));
+        }
+        let methods = document.get("token_endpoint_auth_methods_supported").and_then(Value::as_array);
+        let metadata = Self {
+            issuer: if found.is_empty() { issuer.to_owned() } else { found },
+            authorization_endpoint: member("authorization_endpoint").unwrap_or_default(),
+            token_endpoint: member("token_endpoint").unwrap_or_default(),
+            jwks_uri: member("jwks_uri").unwrap_or_default(),
+            userinfo_endpoint: member("userinfo_endpoint"),
+            token_endpoint_auth_methods_supported: methods
+                .map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+                .unwrap_or_default(),
+        };
+        metadata.check()?;
+        Ok(metadata)
+    }
+
+    /// Whether every endpoint is an absolute http or https URL that a request can be sent to.
+    pub fn check(&self) -> Result<(), MetadataError> {
+        let userinfo = self.userinfo_endpoint.as_deref();
+        [
+            ("authorization_endpoint", Some(self.authorization_endpoint.as_str())),
+            ("token_endpoint", Some(self.token_endpoint.as_str())),
+            ("jwks_uri", Some(self.jwks_uri.as_str())),
+            ("userinfo_endpoint", userinfo),
+        ]
+        .into_iter()
+        .find(|(_, url)| !url.is_none_or(is_endpoint))
+        .map_or(Ok(()), |(name, _)| Err(MetadataError::Endpoint(name)))
+    }
+}
+
+/// An absolute URL with a host, without credentials and fragment (RFC 6749 sections 3.1 and 3.2).
+fn is_endpoint(url: &str) -> bool {
+    // `Uri` drops a fragment silently, and lets more than ASCII through.
+    let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if url.len() > MAX_ENDPOINT || !is_plain {
+        return false;
+    }
+    let Ok(uri) = url.parse::<Uri>() else {
+        return false;
+    };
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return false;
+    };
+    let after_host = authority.as_str().strip_prefix(authority.host());
+    matches!(scheme, "http" | "https")
+        && !authority.host().is_empty()
+        && !authority.as_str().contains('@')
+        && (after_host == Some("") || authority.port_u16().is_some_and(|port| port != 0))
+}
+
+impl fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("the document is not a JSON object, or too large"),
+            Self::Issuer(found) => {
+                // Quoted and cut: it is the provider's text, and it goes to the log.
+                let found: String = found.chars().take(200).collect();
+                write!(f, "the document is about the issuer {found:?}, which is not oidc_issuer_url")
+            }
+            Self::Endpoint(name) => write!(f, "{name} is missing, or no http or https URL"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ISSUER: &str = "https://login.example.com";
+
+    fn document() -> Value {
+        json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": "https://login.example.com/auth?tenant=1",
+            "token_endpoint": "https://login.example.com:8443/token",
+            "jwks_uri": "http://[::1]:9000/keys",
+            "userinfo_endpoint": "https://login.example.com/me",
+            "token_endpoint_auth_methods_supported": ["client_secret_post", 7],
+            "scopes_supported": ["openid"],
+        })
+    }
+
+    fn parse(document: &Value) -> Result<Metadata, MetadataError> {
+        Metadata::parse(document.to_string().as_bytes(), ISSUER, false)
+    }
+
+    #[test]
+    fn a_discovery_document_is_read() {
+        let metadata = parse(&document()).unwrap();
+        assert_eq!(metadata.issuer, ISSUER);
+        assert_eq!(metadata.authorization_endpoint, "https://login.example.com/auth?tenant=1");
+        assert_eq!(metadata.token_endpoint, "https://login.example.com:8443/token");
+        assert_eq!(metadata.jwks_uri, "http://[::1]:9000/keys");
+        assert_eq!(metadata.userinfo_endpoint.as_deref(), Some("https://login.example.com/me"));
+        assert_eq!(metadata.token_endpoint_auth_methods_supported, ["client_secret_post"]);
+    }
+
+    #[test]
+    fn the_document_is_found_below_the_issuer() {
+        let url = "https://example.com/tenant/.well-known/openid-configuration";
+        assert_eq!(metadata_url("https://example.com/tenant"), url);
+        assert_eq!(metadata_url("https://example.com/tenant/"), url);
+    }
+
+    #[test]
+    fn another_issuer_is_refused_even_if_only_the_last_slash_differs() {
+        for other in ["https://login.example.com/", "https://LOGIN.example.com", "https://evil.example", ""] {
+            let mut document = document();
+            document["issuer"] = other.into();
+            assert_eq!(parse(&document), Err(MetadataError::Issuer(other.to_owned())));
+        }
+        let mut document = document();
+        document.as_object_mut().unwrap().remove("issuer");
+        assert_eq!(parse(&document), Err(MetadataError::Issuer(String::new())));
+    }
+
+    #[test]
+    fn another_issuer_is_taken_where_its_check_is_skipped() {
+        let mut document = document();
+        document["issuer"] = "https://other.example".into();
+        let metadata = Metadata::parse(document.to_string().as_bytes(), ISSUER, true).unwrap();
+        assert_eq!(metadata.issuer, "https://other.example");
+    }
+
+    #[test]
+    fn the_endpoints_of_a_login_are_required_and_userinfo_is_not() {
+        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
+            let mut without = document();
+            without.as_object_mut().unwrap().remove(name);
+            assert_eq!(parse(&without), Err(MetadataError::Endpoint(name)));
+        }
+        let mut without = document();
+        without["userinfo_endpoint"] = Value::Null;
+        assert_eq!(parse(&without).unwrap().userinfo_endpoint, None);
+    }
+
+    #[test]
+    fn what_is_no_http_url_is_no_endpoint() {
+        let no_endpoints = [
+            "/token",
+            "login.example.com/token",
+            "//login.example.com/token",
+            "ftp://login.example.com/token",
+            "javascript:alert(1)",
+            "https://",
+            "https:///token",
+            "https://user:secret@login.example.com/token",
+            "https://user@login.example.com/token",
+            "https://user:secret@login.example.com:8443/token",
+            "https://login.example.com/token#part",
+            "https://login.example.com:/token",
+            "https://login.example.com:0/token",
+            "https://login.example.com:65536/token",
+            "https://login.example.com:http/token",
+            "https://login.example.com/to ken",
+            "https://login.example.com/token\r\nx-evil: 1",
+            "https://login.example.com/t\u{f6}ken",
+            "https://log\u{131}n.example.com/token",
+        ];
+        for url in no_endpoints {
+            let mut document = document();
+            document["token_endpoint"] = url.into();
+            assert_eq!(parse(&document), Err(MetadataError::Endpoint("token_endpoint")), "{url}");
+            let mut document = self::document();
+            document["userinfo_endpoint"] = url.into();
+            assert_eq!(parse(&document), Err(MetadataError::Endpoint("userinfo_endpoint")), "{url}");
+        }
+        let mut long = document();
+        long["jwks_uri"] = format!("https://login.example.com/{}", "a".repeat(MAX_ENDPOINT)).into();
+        assert_eq!(parse(&long), Err(MetadataError::Endpoint("jwks_uri")));
+    }
+
+    #[test]
+    fn what_is_no_object_or_too_large_is_refused() {
+        for body in ["", "null", "[]", "\"x\"", "{", "{}x", "<html>"] {
+            assert_eq!(Metadata::parse(body.as_bytes(), ISSUER, true), Err(MetadataError::Malformed));
+        }
+        let large = format!("{}{}", document(), " ".repeat(super::super::MAX_BODY));
+        assert_eq!(Metadata::parse(large.as_bytes(), ISSUER, false), Err(MetadataError::Malformed));
+    }
+
+    #[test]
+    fn an_issuer_that_is_not_ours_cannot_forge_a_log_line() {
+        let error = MetadataError::Issuer(format!("x\n[error] forged {}", "y".repeat(10_000)));
+        let line = error.to_string();
+        assert!(!line.contains('\n'));
+        assert!(line.len() < 400);
+    }
+}

@@ -1,0 +1,8 @@
+//! ID tokens and keys against vectors of other implementations, hostile tokens, and properties.
+
+mod hostile;
+mod keys;
+mod properties;
+mod rules;
+mod signatures;
+pub(crate) mod vectors;

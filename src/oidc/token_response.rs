@@ -1,0 +1,264 @@
+//! Answers of the token endpoint (RFC 6749 sections 5.1 and 5.2).
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::MAX_TOKEN;
+use super::json::{object, text};
+
+/// The longest lifetime: 68 years, as in Go's `oauth2`, which oauth2-proxy uses.
+const MAX_LIFETIME: u32 = i32::MAX.cast_unsigned();
+
+/// What a grant was answered with. It has no `Debug`, since all of it is secret.
+pub struct TokenResponse {
+    /// The access token.
+    pub access_token: String,
+    /// The ID token, not verified yet. A refresh may give none (OpenID Connect Core 12.2).
+    pub id_token: Option<String>,
+    /// The refresh token; where a refresh gives none, the old one stays.
+    pub refresh_token: Option<String>,
+    /// How long the access token lives. Nothing, and `0`, mean that the provider does not say.
+    pub expires_in: Option<Duration>,
+}
+
+/// Why there are no tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantError {
+    /// The code or the refresh token is used, expired or revoked.
+    InvalidGrant,
+    /// The provider cannot answer now.
+    Temporary,
+    /// The provider does not take the client's name or secret.
+    InvalidClient,
+    /// The provider refuses for another reason.
+    Refused,
+    /// The answer is none of RFC 6749.
+    Malformed,
+}
+
+impl TokenResponse {
+    /// Reads an answer.
+    pub fn parse(status: StatusCode, body: &[u8]) -> Result<Self, GrantError> {
+        // Before the body is looked at: no error page of a broken server ends a session.
+        if is_temporary(status) {
+            return Err(GrantError::Temporary);
+        }
+        let answer = object(body).unwrap_or_default();
+        if let Some(code) = text(&answer, "error") {
+            return Err(GrantError::from_code(code));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(GrantError::InvalidClient);
+        }
+        // RFC 6749 section 7.1: a token of a type that we cannot use must not be used.
+        let is_bearer = text(&answer, "token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
+        if !status.is_success() || !is_bearer {
+            return Err(GrantError::Malformed);
+        }
+        let token = |name: &str| match text(&answer, name) {
+            Some(token) if is_token(token) => Ok(Some(token.to_owned())),
+            Some(_) => Err(GrantError::Malformed),
+            None => Ok(None),
+        };
+        Ok(Self {
+            access_token: token("access_token")?.ok_or(GrantError::Malformed)?,
+            id_token: token("id_token")?,
+            refresh_token: token("refresh_token")?,
+            expires_in: answer.get("expires_in").map_or(Ok(None), lifetime)?,
+        })
+    }
+}
+
+impl GrantError {
+    fn from_code(code: &str) -> Self {
+        match code {
+            "invalid_grant" => Self::InvalidGrant,
+            "invalid_client" => Self::InvalidClient,
+            "server_error" | "temporarily_unavailable" => Self::Temporary,
+            _ => Self::Refused,
+        }
+    }
+}
+
+fn is_temporary(status: StatusCode) -> bool {
+    let is_busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
+    is_busy || status.is_server_error()
+}
+
+/// Printable ASCII (RFC 6749 appendix A). So no token can break out of a header.
+fn is_token(token: &str) -> bool {
+    token.len() <= MAX_TOKEN && token.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// `expires_in`: a number, or a number in a string as some providers write it.
+fn lifetime(value: &Value) -> Result<Option<Duration>, GrantError> {
+    let secs = match value {
+        Value::Null => return Ok(None),
+        Value::String(text) if text.is_empty() => return Ok(None),
+        Value::String(text) => text.parse().ok(),
+        value => value.as_f64(),
+    };
+    let secs: f64 = secs.filter(|secs: &f64| secs.is_finite()).ok_or(GrantError::Malformed)?;
+    if secs == 0.0 {
+        // As Go's `oauth2` reads it; a token that is born expired would be of no use to anybody.
+        return Ok(None);
+    }
+    let secs = secs.clamp(0.0, f64::from(MAX_LIFETIME));
+    Duration::try_from_secs_f64(secs).map(Some).map_err(|_| GrantError::Malformed)
+}
+
+impl fmt::Display for GrantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidGrant => "the code or refresh token is used, expired or revoked (invalid_grant)",
+            Self::Temporary => "the provider cannot answer now",
+            Self::InvalidClient => {
+                "the provider does not take this client (invalid_client); see client_id and client_secret"
+            }
+            Self::Refused => "the provider refuses this client or this grant",
+            Self::Malformed => "the answer is not a token response",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(status: u16, body: &Value) -> Result<TokenResponse, GrantError> {
+        TokenResponse::parse(StatusCode::from_u16(status).unwrap(), body.to_string().as_bytes())
+    }
+
+    fn error(status: u16, body: &str) -> Option<GrantError> {
+        TokenResponse::parse(StatusCode::from_u16(status).unwrap(), body.as_bytes()).err()
+    }
+
+    #[test]
+    fn the_example_of_openid_connect_core_is_read() {
+        // OpenID Connect Core 3.1.3.3.
+        let tokens = parse(
+            200,
+            &json!({
+                "access_token": "SlAV32hkKG",
+                "token_type": "Bearer",
+                "refresh_token": "8xLOxBtZp8",
+                "expires_in": 3600,
+                "id_token": "eyJhbGciOiJSUzI1NiJ9.e30.c2ln",
+            }),
+        )
+        .ok()
+        .unwrap();
+        assert_eq!(tokens.access_token, "SlAV32hkKG");
+        assert_eq!(tokens.refresh_token.as_deref(), Some("8xLOxBtZp8"));
+        assert_eq!(tokens.id_token.as_deref(), Some("eyJhbGciOiJSUzI1NiJ9.e30.c2ln"));
+        assert_eq!(tokens.expires_in, Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn only_the_access_token_is_required_and_empty_is_absent() {
+        let empty = json!({
+            "access_token": "a", "id_token": "", "refresh_token": null, "expires_in": "", "token_type": ""
+        });
+        for body in [json!({ "access_token": "a" }), empty] {
+            let tokens = parse(200, &body).ok().unwrap();
+            assert_eq!((tokens.id_token, tokens.refresh_token, tokens.expires_in), (None, None, None));
+        }
+        for body in [json!({}), json!({ "access_token": "" }), json!({ "access_token": 7, "id_token": "x" })]
+        {
+            assert_eq!(parse(200, &body).err(), Some(GrantError::Malformed), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_or_a_string_of_one_within_bounds() {
+        let secs = Duration::from_secs;
+        for (value, expected) in [
+            (json!(3599), Some(secs(3599))),
+            (json!(3599.0), Some(secs(3599))),
+            (json!("3599"), Some(secs(3599))),
+            (json!(-1), Some(secs(0))),
+            (json!("-9223372036854775809"), Some(secs(0))),
+            (json!(u64::MAX), Some(secs(2_147_483_647))),
+            (json!(1e300), Some(secs(2_147_483_647))),
+            (json!("1e300"), Some(secs(2_147_483_647))),
+            (json!(0), None),
+            (json!("0"), None),
+            (json!(null), None),
+        ] {
+            let tokens = parse(200, &json!({ "access_token": "a", "expires_in": value })).ok().unwrap();
+            assert_eq!(tokens.expires_in, expected, "{value}");
+        }
+        for value in [json!("soon"), json!("nan"), json!("inf"), json!(true), json!([1]), json!({})] {
+            let tokens = parse(200, &json!({ "access_token": "a", "expires_in": value }));
+            assert_eq!(tokens.err(), Some(GrantError::Malformed), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_token_type_that_we_cannot_use_is_refused() {
+        for kind in ["bearer", "Bearer", "BEARER"] {
+            assert!(parse(200, &json!({ "access_token": "a", "token_type": kind })).is_ok());
+        }
+        for kind in ["DPoP", "mac", "bearer "] {
+            let tokens = parse(200, &json!({ "access_token": "a", "token_type": kind }));
+            assert_eq!(tokens.err(), Some(GrantError::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_token_is_printable_and_not_too_long() {
+        let long = "a".repeat(MAX_TOKEN + 1);
+        for bad in ["a\r\nx-evil: 1", "a\0", "\u{fc}", "a\u{7f}", &long] {
+            for name in ["access_token", "id_token", "refresh_token"] {
+                let mut body = json!({ "access_token": "a" });
+                body[name] = bad.into();
+                assert_eq!(parse(200, &body).err(), Some(GrantError::Malformed), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn error_codes_are_told_apart() {
+        for (status, code, expected) in [
+            (400, "invalid_grant", GrantError::InvalidGrant),
+            (401, "invalid_grant", GrantError::InvalidGrant),
+            (401, "invalid_client", GrantError::InvalidClient),
+            (400, "invalid_client", GrantError::InvalidClient),
+            (400, "unauthorized_client", GrantError::Refused),
+            (400, "invalid_request", GrantError::Refused),
+            (400, "invalid_grant ", GrantError::Refused),
+            (400, "temporarily_unavailable", GrantError::Temporary),
+            (400, "server_error", GrantError::Temporary),
+            (200, "invalid_grant", GrantError::InvalidGrant),
+        ] {
+            let body = json!({ "error": code, "error_description": "x", "access_token": "a" });
+            assert_eq!(parse(status, &body).err(), Some(expected), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_broken_provider_ends_no_session() {
+        for status in [500, 502, 503, 504, 429, 408] {
+            for body in [r#"{"error":"invalid_grant"}"#, r#"{"access_token":"a"}"#, "<html>", ""] {
+                assert_eq!(error(status, body), Some(GrantError::Temporary), "{status} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_response_is_malformed() {
+        for body in ["", "null", "[]", "{", "<html>", "access_token=a", r#"{"error":{"code":1}}"#] {
+            for status in [200, 302, 400, 403, 404] {
+                assert_eq!(error(status, body), Some(GrantError::Malformed), "{status} {body}");
+            }
+            assert_eq!(error(401, body), Some(GrantError::InvalidClient), "{body}");
+        }
+        assert_eq!(error(302, r#"{"access_token":"a"}"#), Some(GrantError::Malformed));
+        let large = format!(r#"{{"access_token":"a"}}{}"#, " ".repeat(super::super::MAX_BODY));
+        assert_eq!(error(200, &large), Some(GrantError::Malformed));
+    }
+}
