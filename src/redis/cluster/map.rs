@@ -1,0 +1,94 @@
+//! Which master has which slot.
+
+use super::slot::SLOTS;
+use crate::redis::config::Endpoint;
+use crate::redis::reply::Reply;
+
+/// The most masters of a cluster. Each may have a connection.
+pub(super) const MAX_MASTERS: usize = 256;
+
+#[derive(PartialEq, Eq)]
+pub(super) struct Map {
+    masters: Vec<Endpoint>,
+    /// The place of its master, for every slot.
+    owners: Vec<Option<u16>>,
+}
+
+impl Map {
+    /// A map that names nobody.
+    pub(super) fn empty() -> Self {
+        Self { masters: Vec::new(), owners: vec![None; usize::from(SLOTS)] }
+    }
+
+    /// These slots are with this master. Nothing where that makes no sense.
+    pub(super) fn assign(&mut self, first: &Reply, last: &Reply, master: &Endpoint) -> Option<()> {
+        let (Reply::Integer(first), Reply::Integer(last)) = (first, last) else {
+            return None;
+        };
+        let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
+        if first > last {
+            return None;
+        }
+        let place = self.place(master)?;
+        // Every slot has one master, so ranges do not overlap, and all of them are no more than the slots.
+        for owner in self.owners.get_mut(first..=last)? {
+            if owner.replace(place).is_some() {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// Whether every slot has a master.
+    pub(super) fn is_whole(&self) -> bool {
+        self.owners.iter().all(Option::is_some)
+    }
+
+    /// The master of a slot, where it has one.
+    pub(super) fn owner(&self, slot: u16) -> Option<&Endpoint> {
+        let place = self.owners.get(usize::from(slot)).copied().flatten()?;
+        self.masters.get(usize::from(place))
+    }
+
+    /// A node said that a slot is with this master.
+    pub(super) fn moved(&mut self, slot: u16, master: &Endpoint) {
+        if let Some(place) = self.place(master)
+            && let Some(owner) = self.owners.get_mut(usize::from(slot))
+        {
+            *owner = Some(place);
+        }
+    }
+
+    pub(super) fn masters(&self) -> &[Endpoint] {
+        &self.masters
+    }
+
+    /// The place of a master, a new one where it has none; nothing where there are too many.
+    fn place(&mut self, master: &Endpoint) -> Option<u16> {
+        let place = self.masters.iter().position(|other| other == master);
+        let place = place.unwrap_or_else(|| {
+            self.masters.push(master.clone());
+            self.masters.len().saturating_sub(1)
+        });
+        if place >= MAX_MASTERS {
+            self.masters.truncate(MAX_MASTERS);
+            return None;
+        }
+        u16::try_from(place).ok()
+    }
+}
+
+/// A node by its host and port. One that does not know its own host says nil, nothing or `?`: it is the one
+/// under which it was asked.
+pub(super) fn node(host: &Reply, port: &Reply, asked: &Endpoint) -> Option<Endpoint> {
+    let Reply::Integer(port) = port else {
+        return None;
+    };
+    let host = match host {
+        Reply::Nil => b"".as_slice(),
+        Reply::Bulk(host) => host,
+        _ => return None,
+    };
+    let host = if matches!(host, b"" | b"?") { asked.host.as_bytes() } else { host };
+    Endpoint::named(host, port.to_string().as_bytes(), asked.tls)
+}

@@ -1,0 +1,139 @@
+//! The connections to nodes, one for each that was ever needed.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::map::{MAX_MASTERS, Map};
+use crate::redis::config::Endpoint;
+use crate::redis::connection::{Connection, News};
+use crate::redis::failure::Failure;
+use crate::redis::output::{Outbox, StreamId};
+use crate::redis::request::Request;
+use crate::redis::settings::Settings;
+use crate::time::Timestamp;
+
+pub(super) struct Nodes {
+    settings: Rc<Settings>,
+    /// By their endpoints. A list, because all of them are looked at far more often than one is added.
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    endpoint: Endpoint,
+    connection: Connection,
+    /// Whether it is a master of the map.
+    is_listed: bool,
+}
+
+impl Nodes {
+    pub(super) const fn new(settings: Rc<Settings>) -> Self {
+        Self { settings, nodes: Vec::new() }
+    }
+
+    pub(super) fn get(&self, endpoint: &Endpoint) -> Option<&Connection> {
+        self.nodes.get(self.place(endpoint).ok()?).map(|node| &node.connection)
+    }
+
+    pub(super) fn get_mut(&mut self, endpoint: &Endpoint) -> Option<&mut Connection> {
+        let place = self.place(endpoint).ok()?;
+        self.nodes.get_mut(place).map(|node| &mut node.connection)
+    }
+
+    /// Where a node is in the list, or else would be.
+    fn place(&self, endpoint: &Endpoint) -> Result<usize, usize> {
+        self.nodes.binary_search_by(|node| node.endpoint.cmp(endpoint))
+    }
+
+    /// The connection to a node, a new one where there is none; nothing where there are too many.
+    pub(super) fn get_or_add(
+        &mut self,
+        endpoint: &Endpoint,
+        is_listed: bool,
+        seed: u64,
+        out: &mut Outbox,
+    ) -> Option<&mut Connection> {
+        if self.place(endpoint).is_err() {
+            if self.nodes.len() >= MAX_MASTERS {
+                self.remove_one(out)?;
+            }
+            let connection = Connection::new(Some(endpoint.clone()), &self.settings, seed);
+            let place = self.place(endpoint).unwrap_or_else(|place| place);
+            self.nodes.insert(place, Node { endpoint: endpoint.clone(), connection, is_listed });
+        }
+        self.get_mut(endpoint)
+    }
+
+    /// Makes room: a node without commands goes.
+    fn remove_one(&mut self, out: &mut Outbox) -> Option<()> {
+        let idle = self.nodes.iter().enumerate().filter(|(_, node)| !node.connection.is_busy());
+        let place = idle.min_by_key(|(_, node)| node.is_listed)?.0;
+        self.nodes.remove(place).connection.close_idle(out);
+        Some(())
+    }
+
+    /// There is a new map.
+    pub(super) fn list(&mut self, map: &Map) {
+        for node in &mut self.nodes {
+            node.is_listed = map.masters().contains(&node.endpoint);
+        }
+    }
+
+    /// Ends the streams to nodes that are not in the map and owe a reply for so long: nobody waits for a
+    /// master that died when there is another one.
+    pub(super) fn abandon(&mut self, long: Duration, now: Timestamp, out: &mut Outbox) {
+        for Node { connection, .. } in self.nodes.iter_mut().filter(|node| !node.is_listed) {
+            if connection.silent_since().is_some_and(|silent| silent.after(long) <= now) {
+                connection.hang_up(Failure::Timeout, now, out);
+            }
+        }
+    }
+
+    /// Removes the nodes that are not in the map, once nothing is in flight there.
+    pub(super) fn retire(&mut self, out: &mut Outbox) {
+        self.nodes.retain_mut(|node| {
+            let stays = node.is_listed || node.connection.is_busy();
+            if !stays {
+                node.connection.close_idle(out);
+            }
+            stays
+        });
+    }
+
+    /// The commands that no node has got yet, the oldest first.
+    pub(super) fn take_waiting(&mut self) -> Vec<Request> {
+        let mut requests: Vec<_> = self.iter_mut().flat_map(Connection::take_waiting).collect();
+        requests.sort_unstable_by_key(|request| request.id);
+        requests
+    }
+
+    /// What came up at each node.
+    pub(super) fn take_news(&mut self) -> impl Iterator<Item = (&Endpoint, News)> {
+        self.nodes.iter_mut().map(|node| (&node.endpoint, node.connection.take_news()))
+    }
+
+    /// The connection that a stream belongs to.
+    pub(super) fn owner(&mut self, stream: StreamId) -> Option<&mut Connection> {
+        self.iter_mut().find(|node| node.owns(stream))
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.iter().any(Connection::is_busy)
+    }
+
+    /// Since when there was no reply from a node that owes one.
+    pub(super) fn silent_since(&self) -> Option<Timestamp> {
+        self.iter().filter_map(Connection::silent_since).min()
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        self.iter().filter_map(Connection::next_wake).min()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.nodes.iter().map(|node| &node.connection)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.nodes.iter_mut().map(|node| &mut node.connection)
+    }
+}

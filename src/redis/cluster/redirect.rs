@@ -1,0 +1,89 @@
+//! Errors that name another node.
+//!
+//! ```text
+//! MOVED <slot> <host>:<port>      it has this slot from now on
+//! ASK <slot> <host>:<port>        it has this key already; the slot is on its way there
+//! ```
+
+use super::slot::SLOTS;
+use crate::redis::config::Endpoint;
+use crate::redis::reply::ServerError;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Redirect {
+    Moved(Endpoint),
+    Ask(Endpoint),
+}
+
+impl Redirect {
+    /// Whether an error should be one.
+    pub(super) fn is(error: &ServerError) -> bool {
+        matches!(error.code(), "MOVED" | "ASK")
+    }
+
+    /// The redirect of the node `from`; nothing where it makes no sense.
+    pub(super) fn read(error: &ServerError, from: &Endpoint) -> Option<Self> {
+        let mut words = error.text().split(|byte| *byte == b' ');
+        let (kind, slot, server) = (words.next()?, words.next()?, words.next()?);
+        std::str::from_utf8(slot).ok()?.parse::<u16>().ok().filter(|slot| *slot < SLOTS)?;
+        let colon = server.iter().rposition(|byte| *byte == b':')?;
+        let (host, port) = server.split_at_checked(colon)?;
+        // As in the map: a node that does not know its host is under the same as the one that names it.
+        let host = if matches!(host, b"" | b"?") { from.host.as_bytes() } else { host };
+        let endpoint = Endpoint::named(host, port.strip_prefix(b":")?, from.tls)?;
+        match kind {
+            b"MOVED" => Some(Self::Moved(endpoint)),
+            b"ASK" => Some(Self::Ask(endpoint)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::config::Tls;
+
+    fn at(host: &str, port: u16) -> Endpoint {
+        Endpoint { host: host.to_owned(), port, tls: Tls::Verified }
+    }
+
+    fn read(text: &str) -> Option<Redirect> {
+        Redirect::read(&ServerError::new(text.as_bytes()), &at("asked", 7000))
+    }
+
+    #[test]
+    fn a_redirect_names_a_node() {
+        for (text, redirect) in [
+            ("MOVED 3999 127.0.0.1:6381", Redirect::Moved(at("127.0.0.1", 6381))),
+            ("ASK 16383 redis-1.example.com:1", Redirect::Ask(at("redis-1.example.com", 1))),
+            ("MOVED 0 ::1:6381", Redirect::Moved(at("::1", 6381))),
+            ("MOVED 0 :6381", Redirect::Moved(at("asked", 6381))),
+            ("MOVED 0 ?:6381", Redirect::Moved(at("asked", 6381))),
+        ] {
+            assert_eq!(read(text), Some(redirect), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_to_nowhere_is_none() {
+        for text in [
+            "MOVED",
+            "MOVED 1",
+            "MOVED 1 a",
+            "MOVED 1 a:",
+            "MOVED 1 a:0",
+            "MOVED 1 a:65536",
+            "MOVED 1 a:b:1",
+            "MOVED 16384 a:1",
+            "MOVED -1 a:1",
+            "MOVED x a:1",
+            "MOVED 1  a:1",
+            "MOVED 1 a\r\nb:1",
+            "ASK 1 a/b:1",
+        ] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+        assert_eq!(read(&format!("MOVED 1 {}:1", "a".repeat(400))), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! Commands: encoded once, as an array of bulks.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Gives the lock one more lease, if it is still ours.
+const RENEW: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
+    return redis.call('PEXPIRE', KEYS[1], ARGV[2]) else return 0 end";
+
+/// Removes the lock, if it is still ours.
+const RELEASE: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
+    return redis.call('DEL', KEYS[1]) else return 0 end";
+
+const GET: &str = "get";
+
+/// One command with its arguments. Only its name is ever printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    name: &'static str,
+    bytes: Vec<u8>,
+    key: Option<Range<usize>>,
+    is_idempotent: bool,
+}
+
+impl Command {
+    /// The value under a key: bulk or nil.
+    pub fn get(key: &[u8]) -> Self {
+        Self::keyed(GET, 1, &[b"GET", key])
+    }
+
+    /// Puts a value under a key for so long; for ever where `ttl` is zero. Replies `OK`.
+    ///
+    /// `SETEX` counts seconds; a `ttl` that has a fraction of one is given in milliseconds.
+    pub fn setex(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
+        if ttl.is_zero() {
+            return Self::keyed("setex", 1, &[b"SET", key, value]);
+        }
+        if ttl.subsec_nanos() == 0 {
+            let secs = ttl.as_secs().to_string();
+            return Self::keyed("setex", 1, &[b"SETEX", key, secs.as_bytes(), value]);
+        }
+        Self::keyed("setex", 1, &[b"PSETEX", key, &millis(ttl), value])
+    }
+
+    /// Removes a key. Replies how many there were; 0 also where a first `DEL` lost its reply.
+    pub fn del(key: &[u8]) -> Self {
+        Self::keyed("del", 1, &[b"DEL", key])
+    }
+
+    /// Takes a lock for so long: `OK`, or nil where somebody holds it. `token` is who takes it.
+    ///
+    /// Never sent twice: the second reply would be nil although the first command took the lock. After
+    /// [`Failure::Lost`](super::Failure::Lost) or [`Failure::Timeout`](super::Failure::Timeout) the
+    /// lock may be ours: [`Command::release_lock`] tells, or it is left to end with its lease.
+    pub fn lock(key: &[u8], token: &[u8], lease: Duration) -> Self {
+        let lock = Self::keyed("lock", 1, &[b"SET", key, token, b"NX", b"PX", &millis(lease)]);
+        Self { is_idempotent: false, ..lock }
+    }
+
+    /// Holds a lock for so long from now: 1, or 0 where it is not `token`'s.
+    pub fn renew_lock(key: &[u8], token: &[u8], lease: Duration) -> Self {
+        Self::keyed("renew_lock", 3, &[b"EVAL", RENEW, b"1", key, token, &millis(lease)])
+    }
+
+    /// Gives a lock back: 1, or 0 where it is not `token`'s (any more).
+    pub fn release_lock(key: &[u8], token: &[u8]) -> Self {
+        Self::keyed("release_lock", 3, &[b"EVAL", RELEASE, b"1", key, token])
+    }
+
+    /// Asks whether the server is there: `PONG`.
+    pub fn ping() -> Self {
+        Self::new("ping", &[b"PING"])
+    }
+
+    /// A command without a key that may be sent twice.
+    pub(super) fn new(name: &'static str, arguments: &[&[u8]]) -> Self {
+        Self::encode(name, None, arguments)
+    }
+
+    /// A command that may be sent twice, and which of its arguments is the key.
+    fn keyed(name: &'static str, position: usize, arguments: &[&[u8]]) -> Self {
+        Self::encode(name, Some(position), arguments)
+    }
+
+    fn encode(name: &'static str, position: Option<usize>, arguments: &[&[u8]]) -> Self {
+        // A length, its type and two line ends have at most 25 bytes, most of the time 6.
+        let capacity = arguments.iter().map(|argument| argument.len().saturating_add(8)).sum();
+        let mut bytes = Vec::with_capacity(capacity);
+        let mut key = None;
+        bytes.extend_from_slice(format!("*{}\r\n", arguments.len()).as_bytes());
+        for (index, argument) in arguments.iter().enumerate() {
+            bytes.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+            let start = bytes.len();
+            bytes.extend_from_slice(argument);
+            if position == Some(index) {
+                key = Some(start..bytes.len());
+            }
+            bytes.extend_from_slice(b"\r\n");
+        }
+        Self { name, bytes, key, is_idempotent: true }
+    }
+
+    /// What it is for, as a label of logs and metrics: `get`, `setex`, `lock`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The key that it is about. A Cluster decides by it where the command goes.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.key.clone().and_then(|key| self.bytes.get(key))
+    }
+
+    /// Whether it may be sent again where the connection broke after it was written: Redis holds the
+    /// same then as after once.
+    pub const fn is_idempotent(&self) -> bool {
+        self.is_idempotent
+    }
+
+    /// Whether a nil says that there is no such key.
+    pub(super) fn is_lookup(&self) -> bool {
+        self.name == GET
+    }
+
+    /// Name and arguments, for servers that are a few lines of a test.
+    #[cfg(test)]
+    pub(crate) fn arguments(&self) -> Vec<Vec<u8>> {
+        let mut rest = self.bytes.as_slice();
+        let mut next = |kind: u8| {
+            let end = rest.iter().position(|byte| *byte == b'\r').unwrap();
+            assert_eq!(rest[0], kind);
+            let number: usize = std::str::from_utf8(&rest[1..end]).unwrap().parse().unwrap();
+            rest = &rest[end + 2..];
+            let mut argument = Vec::new();
+            if kind == b'$' {
+                argument = rest[..number].to_vec();
+                rest = &rest[number + 2..];
+            }
+            (number, argument)
+        };
+        let (count, _) = next(b'*');
+        (0..count).map(|_| next(b'$').1).collect()
+    }
+
+    /// The command as it goes over the wire.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn millis(duration: Duration) -> Vec<u8> {
+    // Redis refuses zero.
+    duration.as_millis().max(1).to_string().into_bytes()
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({})", self.name)
+    }
+}

@@ -1,0 +1,371 @@
+//! The connection to one server: a stream that is opened when a command needs it, and again when it broke.
+//!
+//! ```text
+//!                    a command waits, the backoff is over, and there is an endpoint
+//!        ┌──────────────────────── open ────────────────────────────┐
+//!        │                                                          ▼
+//!     Closed ◄──── closed, connect_timeout ───────────────────── Opening
+//!      ▲  ▲                                                         │ opened: write the handshake
+//!      │  │                                                         ▼
+//!      │  └─────── closed, connect_timeout, refused, not ready ── Greeting
+//!      │                                                            │ all its replies came
+//!      │           closed, protocol error,                          ▼
+//!      ├────────── command_timeout in flight, idle_timeout ────── Ready ──► Write ... replies
+//!      │                                                            │ leave
+//!      └────────── as Ready, or nothing is in flight ──────────── Leaving ◄── replies
+//! ```
+//!
+//! - A command fails at its deadline, in flight or not; a reply that comes later is swallowed. The stream
+//!   is presumed hung, and ends, once a command was in flight for the whole `command_timeout`. So one that
+//!   was written late, after a reconnect, does not take the new stream away from the others.
+//! - Commands in flight when a stream breaks go over the next one, if they may run twice and were
+//!   written only once; otherwise they are lost.
+//! - A stream that ends with nothing in flight is no outage. Servers close idle clients.
+//! - A server that comes back after an outage may have lost its data, and be about to be replaced by a
+//!   replica that has them. So for a moment, where there are replicas, it is not believed that there is no
+//!   such key: nobody is signed out by a master that was restarted without its data in the middle of a failover.
+//! - Errors of single commands are replies like others. Those that a topology knows to deal with are
+//!   handed back to it, with their commands.
+
+mod view;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::config::Endpoint;
+use super::failure::Failure;
+use super::output::{Event, Outbox, RequestId, StreamId};
+use super::reconnect::Reconnect;
+use super::reply::Reply;
+use super::request::Request;
+use super::requests::Requests;
+use super::settings::Settings;
+use super::stream::{Heard, Stream};
+use crate::time::Timestamp;
+
+/// How long a server that came back may lack data. Sentinels that began a failover end it in less.
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// The connection to one server.
+pub(super) struct Connection {
+    settings: Rc<Settings>,
+    /// `None` until somebody names one.
+    endpoint: Option<Endpoint>,
+    requests: Requests,
+    reconnect: Reconnect,
+    /// `None` is Closed.
+    open: Option<Open>,
+    news: News,
+    /// The server of the last stream that was ready.
+    before: Option<Endpoint>,
+    /// When the server will have its data, where it came back.
+    doubted_until: Option<Timestamp>,
+    /// The time of the last call, which is when commands are written.
+    now: Timestamp,
+}
+
+struct Open {
+    stream: Stream,
+    last_reply: Timestamp,
+    /// Why it ends with the last reply.
+    leaves: Option<Failure>,
+}
+
+/// What a topology does not see in the outputs.
+#[derive(Default)]
+pub(super) struct News {
+    /// Commands that were not run, by errors that are handed back.
+    pub(super) refused: Vec<Request>,
+    /// Whether a command with a key was run.
+    pub(super) has_answered: bool,
+    /// Whether a stream ended, other than by idling.
+    pub(super) has_failed: bool,
+}
+
+impl Connection {
+    /// A connection that is closed until there is a command.
+    pub(super) fn new(endpoint: Option<Endpoint>, settings: &Rc<Settings>, seed: u64) -> Self {
+        Self {
+            settings: Rc::clone(settings),
+            endpoint,
+            requests: Requests::new(settings.command_timeout),
+            reconnect: Reconnect::new(seed, settings.command_timeout),
+            open: None,
+            news: News::default(),
+            before: None,
+            doubted_until: None,
+            now: Timestamp::from_secs(0),
+        }
+    }
+
+    /// Takes a command. Its outcome comes out, now or later.
+    pub(super) fn send(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
+        // First what is overdue: a stream that was idle for too long is not written to.
+        self.wake(now, out);
+        match self.admit(now) {
+            Ok(()) => self.push(request, now, out),
+            Err(failure) => request.done(Err(failure), out),
+        }
+    }
+
+    /// Takes a command that is on its way already.
+    pub(super) fn push(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
+        self.now = now;
+        self.requests.push(request);
+        self.connect(now, out);
+    }
+
+    /// Nobody waits for a command any more: its outcome does not come out.
+    pub(super) fn cancel(&mut self, id: RequestId) {
+        self.requests.cancel(id);
+    }
+
+    /// The host opened a stream.
+    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
+        if let Some(open) = &mut self.open {
+            open.stream.opened(id, out);
+        }
+    }
+
+    /// Bytes came.
+    pub(super) fn received(&mut self, id: StreamId, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+        self.now = now;
+        // Looked up for every reply, because one may have ended the stream.
+        while let Some(open) = self.open.as_mut().filter(|open| open.stream.id() == id) {
+            let read = match open.stream.next(&mut bytes) {
+                Ok(Some(heard)) => self.heard(heard, now, out),
+                Ok(None) => break,
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = read {
+                out.close(id);
+                self.ended(failure, now, out);
+            }
+        }
+        self.requests.expire(now, out);
+        self.end_leave(now, out);
+    }
+
+    /// The host closed a stream, or could not open it.
+    pub(super) fn closed(&mut self, id: StreamId, now: Timestamp, out: &mut Outbox) {
+        if self.owns(id) {
+            self.ended(Failure::Lost, now, out);
+        }
+    }
+
+    /// Time passed.
+    pub(super) fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.now = now;
+        if let Some(Open { stream, .. }) = &self.open {
+            let is_over = self.stream_deadline().is_some_and(|deadline| deadline <= now);
+            if is_over && stream.is_ready() {
+                self.close_idle(out);
+            } else if is_over || self.requests.is_hung(now) {
+                out.close(stream.id());
+                self.ended(Failure::Timeout, now, out);
+            }
+        }
+        self.requests.expire(now, out);
+        self.connect(now, out);
+    }
+
+    /// When to [`wake`](Self::wake) next.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let stream = match (&self.open, &self.endpoint) {
+            (Some(_), _) => self.stream_deadline(),
+            (None, Some(_)) if !self.requests.is_empty() => self.reconnect.retry_at(),
+            (None, _) => None,
+        };
+        [stream, self.requests.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Writes what waits, if this is the time for it.
+    pub(super) fn flush(&mut self, out: &mut Outbox) {
+        if let Some(open) = self.open.as_ref().filter(|open| open.stream.is_ready() && open.leaves.is_none())
+        {
+            let bytes = self.requests.next_write(self.now);
+            if !bytes.is_empty() {
+                out.write(open.stream.id(), bytes);
+            }
+        }
+    }
+
+    /// Whether a command may wait: not in a long outage, unless for an attempt that is due or under way.
+    ///
+    /// # Errors
+    /// The last failure where it may not.
+    pub(super) fn admit(&self, now: Timestamp) -> Result<(), Failure> {
+        let is_attempt = self.open.is_some() || self.reconnect.is_due(now);
+        self.reconnect.verdict(now).filter(|_| !is_attempt).map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    /// From now on the server is this one.
+    pub(super) fn go_to(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
+        if self.endpoint.as_ref() == Some(&endpoint) {
+            return;
+        }
+        self.hang_up(Failure::NotMaster, now, out);
+        self.endpoint = Some(endpoint);
+        self.reconnect.hurry(now);
+        self.connect(now, out);
+    }
+
+    /// From now on nobody knows which server it is. It has no stream then.
+    pub(super) fn forget_endpoint(&mut self) {
+        self.endpoint = None;
+    }
+
+    /// Nobody could name a server, from `since` until now.
+    pub(super) fn unresolved(
+        &mut self,
+        failure: Failure,
+        since: Timestamp,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
+        self.reconnect.failed(failure, since, now);
+        self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
+    }
+
+    /// The server is the wrong one, as it says itself. Nothing more is written to it, and its stream ends
+    /// with the last reply: so it is known of every command whether it ran.
+    pub(super) fn leave(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        if let Some(open) = &mut self.open {
+            open.leaves = Some(failure);
+        }
+        self.end_leave(now, out);
+    }
+
+    /// Ends the stream, if there is one.
+    pub(super) fn hang_up(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        let Some((stream, endpoint)) = self.take_stream() else {
+            return;
+        };
+        out.close(stream.id());
+        if stream.is_ready() {
+            out.event(Event::Disconnected { endpoint, failure, in_flight: self.requests.in_flight() });
+        }
+        self.requests.broken(now, out);
+    }
+
+    /// What came up since the last time.
+    pub(super) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
+    /// The commands that were not written yet, except those that only this server takes.
+    pub(super) fn take_waiting(&mut self) -> Vec<Request> {
+        self.requests.take_waiting()
+    }
+
+    /// Asks for a stream, if a command needs one and the backoff is over.
+    fn connect(&mut self, now: Timestamp, out: &mut Outbox) {
+        if self.open.is_none()
+            && let Some(endpoint) = &self.endpoint
+            && !self.requests.is_empty()
+            && self.reconnect.is_due(now)
+        {
+            let stream = Stream::open(endpoint, &self.settings.handshake, now, out);
+            self.open = Some(Open { stream, last_reply: now, leaves: None });
+        }
+    }
+
+    /// Passes what came to what it is for.
+    ///
+    /// # Errors
+    /// The failure where the stream has to end.
+    fn heard(&mut self, heard: Heard, now: Timestamp, out: &mut Outbox) -> Result<(), Failure> {
+        if let Some(open) = &mut self.open {
+            open.last_reply = now;
+        }
+        match heard {
+            Heard::Ready => {
+                let is_back = self.reconnect.is_outage() && self.before == self.endpoint;
+                self.doubted_until = Some(now.after(DOUBT)).filter(|_| is_back && self.settings.has_replicas);
+                self.before.clone_from(&self.endpoint);
+                self.reconnect.succeeded();
+                if let Some(endpoint) = self.endpoint.clone() {
+                    out.event(Event::Connected { endpoint });
+                }
+            }
+            Heard::Reply(reply) => self.answered(reply, out)?,
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, reply: Reply, out: &mut Outbox) -> Result<(), Failure> {
+        let hands_back = self.settings.hands_back;
+        // `PING` is answered by servers that have no say over any key.
+        let is_run =
+            self.requests.answers_key() && !matches!(&reply, Reply::Error(error) if hands_back(error));
+        let may_lack = self.doubted_until.is_some_and(|until| self.now < until);
+        let refused = self.requests.answered(reply, may_lack, hands_back, out).map_err(Failure::Protocol)?;
+        self.news.refused.extend(refused);
+        self.news.has_answered |= is_run;
+        Ok(())
+    }
+
+    /// Takes the stream away, and its endpoint with it where that was good for this stream only.
+    fn take_stream(&mut self) -> Option<(Stream, Endpoint)> {
+        let Open { stream, .. } = self.open.take()?;
+        let endpoint = self.endpoint.clone()?;
+        if self.settings.is_named {
+            self.endpoint = None;
+        }
+        Some((stream, endpoint))
+    }
+
+    /// The stream is no more: notes the outage, and lets commands wait for the next stream, or fail.
+    fn ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        let Some((stream, endpoint)) = self.take_stream() else {
+            return;
+        };
+        self.news.has_failed = true;
+        if stream.is_ready() {
+            let in_flight = self.requests.in_flight();
+            out.event(Event::Disconnected { endpoint, failure: failure.clone(), in_flight });
+            if in_flight > 0 || failure != Failure::Lost {
+                self.reconnect.failed(failure, now, now);
+            }
+            self.requests.broken(now, out);
+        } else {
+            let failure = match failure {
+                Failure::Lost | Failure::Timeout => Failure::Unreachable,
+                failure => failure,
+            };
+            out.event(Event::ConnectFailed { endpoint, failure: failure.clone() });
+            self.reconnect.failed(failure, stream.since(), now);
+            self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
+        }
+        self.connect(now, out);
+    }
+
+    /// Ends the stream that nobody uses.
+    pub(super) fn close_idle(&mut self, out: &mut Outbox) {
+        if let Some((stream, endpoint)) = self.take_stream() {
+            out.close(stream.id());
+            out.event(Event::IdleClosed { endpoint });
+        }
+    }
+
+    /// Ends the stream of a server that is left, once nothing is in flight.
+    fn end_leave(&mut self, now: Timestamp, out: &mut Outbox) {
+        if let Some(open) = &self.open
+            && let Some(failure) = open.leaves.clone()
+            && self.requests.in_flight() == 0
+        {
+            out.close(open.stream.id());
+            self.ended(failure, now, out);
+        }
+    }
+
+    /// When the stream has to be ready, or was idle for too long.
+    fn stream_deadline(&self) -> Option<Timestamp> {
+        let Open { stream, last_reply, .. } = self.open.as_ref()?;
+        if stream.is_ready() {
+            let idle_timeout = self.settings.idle_timeout.filter(|_| self.requests.is_empty())?;
+            return Some(last_reply.after(idle_timeout));
+        }
+        Some(stream.since().after(self.settings.connect_timeout))
+    }
+}

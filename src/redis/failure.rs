@@ -1,0 +1,89 @@
+//! Why a command has no reply, in sentences for an operator's log. No key, value or password is in them.
+
+use std::fmt;
+
+use super::reply::ServerError;
+
+/// Why a command has no reply. The text is for logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection: refused, unknown host, TLS failure, or no answer to the handshake in time.
+    Unreachable,
+    /// The server is there, but not ready: it loads its data, or has too many clients.
+    NotReady(ServerError),
+    /// The server wants other credentials, or has no such database.
+    Refused(ServerError),
+    /// The server is there, and no master (any more).
+    NotMaster,
+    /// The Sentinel knows no master of this name.
+    UnknownMaster,
+    /// What the node says of the Cluster's slots makes no sense.
+    BadMap,
+    /// The server has just come back, and does not have the value: another one may be about to take its place.
+    Doubtful,
+    /// No reply before the command's deadline.
+    Timeout,
+    /// The connection broke after the command was written. It may or may not have run.
+    Lost,
+    /// The server sent what is not its protocol.
+    Protocol(ProtocolError),
+    /// Too many commands wait already.
+    Overloaded,
+}
+
+/// What a server sent that is not RESP2. After it, nothing on the stream can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// A value of no known type.
+    Type,
+    /// A length or an integer that is none.
+    Number,
+    /// A line or a value that does not end where it has to.
+    LineEnd,
+    /// A line that is longer than any of Redis.
+    LineTooLong,
+    /// Arrays that lie too deep in each other.
+    TooDeep,
+    /// An array that is larger than any reply to our commands.
+    TooLarge,
+    /// A reply, and no command that it could be for.
+    Unasked,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("Redis does not answer"),
+            Self::NotReady(error) => write!(f, "Redis is not ready ({error})"),
+            Self::Refused(error) => {
+                write!(f, "Redis refused the credentials or the database ({error})")
+            }
+            Self::NotMaster => f.write_str("the server is not the master"),
+            Self::UnknownMaster => f.write_str("the Sentinel knows no master of this name"),
+            Self::BadMap => f.write_str("what the node says of the cluster's slots makes no sense"),
+            Self::Doubtful => f.write_str("the server has just come back, and may have lost its data"),
+            Self::Timeout => f.write_str("Redis did not answer in time"),
+            Self::Lost => f.write_str("the connection to Redis broke"),
+            Self::Protocol(error) => write!(f, "what answers does not speak Redis' protocol ({error})"),
+            Self::Overloaded => f.write_str("too many commands wait for Redis"),
+        }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Type => "a value of no known type",
+            Self::Number => "a number that is none",
+            Self::LineEnd => "no line end where one has to be",
+            Self::LineTooLong => "a line without an end",
+            Self::TooDeep => "arrays too deep in each other",
+            Self::TooLarge => "an array that is too large",
+            Self::Unasked => "a reply that nobody asked for",
+        })
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl std::error::Error for ProtocolError {}

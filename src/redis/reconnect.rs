@@ -1,0 +1,179 @@
+//! When to try again, and who waits for it.
+//!
+//! ```text
+//!  failure ──────────── patience ────────────►│
+//!     │  commands wait for the reconnects     │  commands fail at once with the last failure,
+//!     │  up to their own deadlines            │  except where an attempt is due or under way:
+//!     │                                       │  they wait for this one
+//!     ├── 50..100 ms ── attempt ── 100..200 ms ── attempt ── ... ── 0.5..1 s ── attempt
+//! ```
+//!
+//! An outage lasts from a failure to the next handshake that succeeds. The delay is drawn from the
+//! upper half of a range that doubles, so that not all clients come back at the same moment.
+
+use std::time::Duration;
+
+use super::failure::Failure;
+use crate::time::Timestamp;
+
+/// The shortest delay before an attempt.
+const MIN_DELAY: Duration = Duration::from_millis(50);
+
+/// The longest.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// The outage of one server, where there is one.
+pub(super) struct Reconnect {
+    outage: Option<Outage>,
+    jitter: Jitter,
+    patience: Duration,
+}
+
+struct Outage {
+    since: Timestamp,
+    failures: u32,
+    last: Failure,
+    retry_at: Timestamp,
+}
+
+impl Reconnect {
+    pub(super) const fn new(seed: u64, patience: Duration) -> Self {
+        Self { outage: None, jitter: Jitter::new(seed), patience }
+    }
+
+    /// Something failed now, and it began at `since`.
+    pub(super) fn failed(&mut self, failure: Failure, since: Timestamp, now: Timestamp) {
+        let (since, failures) =
+            self.outage.as_ref().map_or((since, 0), |outage| (outage.since, outage.failures));
+        let retry_at = now.after(self.jitter.delay(failures));
+        self.outage = Some(Outage { since, failures: failures.saturating_add(1), last: failure, retry_at });
+    }
+
+    /// There is news of the server, so that there is no point in waiting for the next attempt.
+    pub(super) fn hurry(&mut self, now: Timestamp) {
+        if let Some(outage) = &mut self.outage {
+            outage.retry_at = outage.retry_at.min(now);
+        }
+    }
+
+    /// A handshake succeeded.
+    pub(super) fn succeeded(&mut self) {
+        self.outage = None;
+    }
+
+    /// Whether there is an outage.
+    pub(super) const fn is_outage(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// Whether an attempt may begin.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.retry_at().is_none_or(|retry_at| now >= retry_at)
+    }
+
+    /// When the next attempt may begin; `None` without an outage: at once.
+    pub(super) fn retry_at(&self) -> Option<Timestamp> {
+        self.outage.as_ref().map(|outage| outage.retry_at)
+    }
+
+    /// Why a command that was sent then does not ride the outage out; `None` where it does.
+    ///
+    /// Nobody waits for a server that refuses us: somebody has to change the configuration.
+    pub(super) fn verdict(&self, sent_at: Timestamp) -> Option<&Failure> {
+        let outage = self.outage.as_ref()?;
+        let rides_out =
+            sent_at < outage.since.after(self.patience) && !matches!(outage.last, Failure::Refused(_));
+        (!rides_out).then_some(&outage.last)
+    }
+}
+
+/// Random delays (splitmix64). Nobody gains anything by guessing them.
+pub(super) struct Jitter(u64);
+
+impl Jitter {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The delay after so many failures before this one.
+    fn delay(&mut self, failures: u32) -> Duration {
+        let doubled = 1_u32.checked_shl(failures.saturating_add(1)).unwrap_or(u32::MAX);
+        let longest = MIN_DELAY.saturating_mul(doubled).min(MAX_DELAY);
+        let half = u64::try_from(longest.as_nanos() / 2).unwrap_or(0);
+        Duration::from_nanos(half + self.next() % (half + 1))
+    }
+
+    /// A random number.
+    pub(super) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_secs(1000);
+
+    fn fail(reconnect: &mut Reconnect, now: Timestamp) -> Duration {
+        reconnect.failed(Failure::Unreachable, now, now);
+        reconnect.retry_at().unwrap().since(now)
+    }
+
+    #[test]
+    fn delays_double_up_to_a_second() {
+        for seed in 0..200 {
+            let mut reconnect = Reconnect::new(seed, MAX_DELAY);
+            for (least, most) in [(50, 100), (100, 200), (200, 400), (400, 800), (500, 1000), (500, 1000)] {
+                let delay = fail(&mut reconnect, START);
+                let range = Duration::from_millis(least)..=Duration::from_millis(most);
+                assert!(range.contains(&delay), "{delay:?} is not in {range:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn delays_stay_at_a_second_for_ever() {
+        let mut jitter = Jitter(7);
+        for failures in [10, 30, 31, 32, 33, u32::MAX] {
+            assert!((MAX_DELAY / 2..=MAX_DELAY).contains(&jitter.delay(failures)), "{failures}");
+        }
+    }
+
+    #[test]
+    fn delays_differ() {
+        let delays = |seed| {
+            let mut reconnect = Reconnect::new(seed, MAX_DELAY);
+            [(); 8].map(|()| fail(&mut reconnect, START))
+        };
+        assert_eq!(delays(1), delays(1));
+        assert_ne!(delays(1), delays(2));
+    }
+
+    #[test]
+    fn a_success_ends_the_outage() {
+        let mut reconnect = Reconnect::new(0, MAX_DELAY);
+        assert!(reconnect.is_due(START));
+        for _ in 0..5 {
+            fail(&mut reconnect, START);
+        }
+        assert!(!reconnect.is_due(START));
+        reconnect.succeeded();
+        assert!(reconnect.is_due(START));
+        assert_eq!(reconnect.verdict(START.after(MAX_DELAY)), None);
+        assert!(fail(&mut reconnect, START) <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_command_rides_out_an_outage_that_is_young() {
+        let mut reconnect = Reconnect::new(0, MAX_DELAY);
+        let later = |millis| START.after(Duration::from_millis(millis));
+        reconnect.failed(Failure::Lost, START, START);
+        reconnect.failed(Failure::Unreachable, later(500), later(600));
+        assert_eq!(reconnect.verdict(later(999)), None);
+        assert_eq!(reconnect.verdict(later(1000)), Some(&Failure::Unreachable));
+    }
+}

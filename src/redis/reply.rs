@@ -1,0 +1,182 @@
+//! What Redis answers.
+
+use std::fmt;
+
+/// How much of an error's text is kept, in bytes. `MOVED` with the longest host name fits.
+const MAX_ERROR: usize = 512;
+
+/// The longest code that is printed. Those of Redis have up to 11 letters.
+const MAX_CODE: usize = 20;
+
+/// Errors without a code of their own whose text says more than `ERR`, and nothing that is secret.
+const KNOWN: [&str; 6] = [
+    MAX_CLIENTS,
+    "ERR DB index is out of range",
+    "ERR This instance has cluster support disabled",
+    "ERR invalid password",
+    "ERR Client sent AUTH, but no password is set",
+    "ERR AUTH <password> called without any password configured",
+];
+
+/// How a server greets that has no place for one more client.
+const MAX_CLIENTS: &str = "ERR max number of clients";
+
+const READ_ONLY: &[u8] = b" -READONLY ";
+
+/// The answer to one command.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// There is no such value.
+    Nil,
+    /// A simple string, such as `OK`.
+    Status(Vec<u8>),
+    /// A value.
+    Bulk(Vec<u8>),
+    /// A number.
+    Integer(i64),
+    /// Several answers; each may be an error.
+    Array(Vec<Reply>),
+    /// The command failed.
+    Error(ServerError),
+    /// A value that is larger than any of ours. It was thrown away while it arrived.
+    TooLarge,
+}
+
+/// An error that Redis answered: a code, then a message for people.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerError {
+    text: Vec<u8>,
+}
+
+impl ServerError {
+    /// The error with this text; of a very long one, its beginning.
+    pub(super) fn new(text: &[u8]) -> Self {
+        Self { text: text.get(..MAX_ERROR).unwrap_or(text).to_vec() }
+    }
+
+    /// The first word: `NOAUTH`, `LOADING`, `MOVED`; `ERR` where that is not a code.
+    pub fn code(&self) -> &str {
+        let word = self.text.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let is_code = (1..=MAX_CODE).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
+        std::str::from_utf8(word).ok().filter(|_| is_code).unwrap_or("ERR")
+    }
+
+    /// The whole text, code and message. Not for logs: Redis puts names and arguments into it.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether the server did not run the command because it has no say over the data, at least for now:
+    /// it is a replica, loads its data, or has lost its cluster. So any command may be sent again.
+    pub(super) fn is_unready(&self) -> bool {
+        // In a script, a Redis before 7 has the error in the middle of one of its own.
+        let is_script = |text: &[u8]| text.windows(READ_ONLY.len()).any(|part| part == READ_ONLY);
+        matches!(self.code(), "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "TRYAGAIN")
+            || (self.text.starts_with(b"ERR Error running script") && is_script(&self.text))
+    }
+
+    /// Whether the same may work a moment later: the server starts, is busy, or is full.
+    pub(super) fn is_temporary(&self) -> bool {
+        matches!(self.code(), "LOADING" | "MASTERDOWN" | "BUSY")
+            || self.text.starts_with(MAX_CLIENTS.as_bytes())
+    }
+}
+
+/// The code alone, or a text that is known to hold no secret.
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = KNOWN.into_iter().find(|known| self.text.starts_with(known.as_bytes()));
+        f.write_str(known.unwrap_or_else(|| self.code()))
+    }
+}
+
+/// As [`Display`](fmt::Display): nothing that is secret.
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerError({self})")
+    }
+}
+
+/// Values are sessions, so only their lengths are printed.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nil => f.write_str("Nil"),
+            Self::Status(text) => write!(f, "Status({} bytes)", text.len()),
+            Self::Bulk(value) => write!(f, "Bulk({} bytes)", value.len()),
+            Self::Integer(number) => write!(f, "Integer({number})"),
+            Self::Array(items) => f.debug_tuple("Array").field(items).finish(),
+            Self::Error(error) => write!(f, "Error({error})"),
+            Self::TooLarge => f.write_str("TooLarge"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_a_code() {
+        for (text, code) in [
+            ("WRONGPASS invalid username-password pair", "WRONGPASS"),
+            ("MOVED 3999 127.0.0.1:6381", "MOVED"),
+            ("LOADING", "LOADING"),
+            ("Redis is on fire", "ERR"),
+            ("", "ERR"),
+            (" ", "ERR"),
+            ("SECRET_7 x", "ERR"),
+            ("ABCDEFGHIJKLMNOPQRSTUVWXYZ x", "ERR"),
+            ("ÄÖ x", "ERR"),
+        ] {
+            assert_eq!(ServerError::new(text.as_bytes()).code(), code, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_printed_without_its_message() {
+        for (text, printed) in [
+            ("NOPERM User alice has no permissions", "NOPERM"),
+            ("ERR unknown command 'hunter2'", "ERR"),
+            ("ERR max number of clients reached", "ERR max number of clients"),
+            ("ERR DB index is out of range", "ERR DB index is out of range"),
+        ] {
+            let error = ServerError::new(text.as_bytes());
+            assert_eq!(error.to_string(), printed);
+            assert_eq!(format!("{error:?}"), format!("ServerError({printed})"));
+        }
+    }
+
+    #[test]
+    fn a_replica_says_so_in_several_ways() {
+        for (text, is_unready) in [
+            ("READONLY You can't write against a read only replica.", true),
+            ("READONLY You can't write against a read only replica. script: 4e6d, on @user_script:1.", true),
+            (
+                "ERR Error running script (call to f_4e6d): @user_script:1: @user_script: 1: -READONLY You",
+                true,
+            ),
+            ("MASTERDOWN Link with MASTER is down", true),
+            ("LOADING Redis is loading the dataset in memory", true),
+            ("CLUSTERDOWN Hash slot not served", true),
+            ("ERR Error running script (call to f_4e6d): wrong number of arguments", false),
+            ("ERR unknown command ' -READONLY '", false),
+            ("WRONGTYPE x", false),
+            ("MOVED 1 a:1", false),
+        ] {
+            assert_eq!(ServerError::new(text.as_bytes()).is_unready(), is_unready, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_error_is_cut() {
+        let error = ServerError::new(&[b'X'; 60_000]);
+        assert_eq!((error.text().len(), error.code()), (MAX_ERROR, "ERR"));
+    }
+
+    #[test]
+    fn a_value_is_not_printed() {
+        let reply = Reply::Array(vec![Reply::Bulk(b"hunter2".to_vec()), Reply::Status(b"hunter2".to_vec())]);
+        assert_eq!(format!("{reply:?}"), "Array([Bulk(7 bytes), Status(7 bytes)])");
+    }
+}

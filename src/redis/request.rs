@@ -1,0 +1,80 @@
+//! A command on its way: what has become of it so far.
+
+use std::time::Duration;
+
+use super::command::Command;
+use super::failure::Failure;
+use super::output::{Outbox, RequestId};
+use super::reply::{Reply, ServerError};
+use crate::time::Timestamp;
+
+/// How many times one command is written: a server that dies of it does so twice.
+const MAX_WRITES: u8 = 2;
+
+pub(super) struct Request {
+    pub(super) id: RequestId,
+    pub(super) command: Command,
+    pub(super) sent_at: Timestamp,
+    /// How many times it was written and may have run.
+    writes: u8,
+    /// How many times a node named another one for it.
+    pub(super) redirects: u8,
+    /// Whether the node has to be told that it was named by `ASK`.
+    pub(super) is_asking: bool,
+    /// Why the last server did not run it.
+    pub(super) refusal: Option<ServerError>,
+    pub(super) is_cancelled: bool,
+}
+
+impl Request {
+    pub(super) const fn new(id: RequestId, command: Command, now: Timestamp) -> Self {
+        Self {
+            id,
+            command,
+            sent_at: now,
+            writes: 0,
+            redirects: 0,
+            is_asking: false,
+            refusal: None,
+            is_cancelled: false,
+        }
+    }
+
+    pub(super) fn deadline(&self, timeout: Duration) -> Timestamp {
+        self.sent_at.after(timeout)
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.command.bytes().len()
+    }
+
+    /// It goes over the wire.
+    pub(super) fn written(&mut self) {
+        self.writes = self.writes.saturating_add(1);
+        self.refusal = None;
+    }
+
+    /// The server did not run it.
+    pub(super) fn refused(&mut self, error: ServerError) {
+        self.writes = self.writes.saturating_sub(1);
+        self.refusal = Some(error);
+    }
+
+    /// Whether it may be written again although it may have run.
+    pub(super) fn may_be_written_again(&self) -> bool {
+        self.command.is_idempotent() && self.writes < MAX_WRITES && !self.is_cancelled
+    }
+
+    /// Its time is over.
+    pub(super) fn expired(&mut self, out: &mut Outbox) {
+        let failure = self.refusal.take().map_or(Failure::Timeout, Failure::NotReady);
+        self.done(Err(failure), out);
+    }
+
+    /// Tells the outcome, where somebody waits for it.
+    pub(super) fn done(&self, outcome: Result<Reply, Failure>, out: &mut Outbox) {
+        if !self.is_cancelled {
+            out.done(self.id, outcome);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The commands of one connection that are not done.
+//!
+//! ```text
+//!           ┌───────── waiting ─────────┐   next_write    ┌──────── in flight ────────┐   answered
+//! push ───► │ youngest     ...   oldest │ ──────────────► │ youngest     ...   oldest │ ───────────► Done
+//!           └───────────────────────────┘                 └───────────────────────────┘
+//!                                       ▲      broken       │
+//!                                       └───────────────────┘ what may be written once more
+//! ```
+//!
+//! Replies come in the order of the commands, so a reply belongs to the first command in flight. One
+//! that was cancelled stays there for that: its reply has to be swallowed.
+
+use std::time::Duration;
+
+use super::failure::{Failure, ProtocolError};
+use super::in_flight::InFlight;
+use super::output::{Outbox, RequestId};
+use super::reply::{Reply, ServerError};
+use super::request::Request;
+use super::waiting::Waiting;
+use crate::time::Timestamp;
+
+/// The most commands that wait or are in flight, over all connections.
+pub(super) const MAX_REQUESTS: usize = 16_384;
+
+/// The most bytes of them.
+pub(super) const MAX_BYTES: usize = 32 << 20;
+
+/// Commands are joined to one write until it has so many bytes.
+const MAX_WRITE: usize = 256 << 10;
+
+/// Goes before a command that another node named us for, or this one would name the other.
+const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
+/// How many commands there are, and how many bytes they have.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Load {
+    pub(super) requests: usize,
+    pub(super) bytes: usize,
+}
+
+pub(super) struct Requests {
+    waiting: Waiting,
+    in_flight: InFlight,
+    timeout: Duration,
+}
+
+impl Load {
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    pub(super) const fn is_too_much(self) -> bool {
+        self.requests > MAX_REQUESTS || self.bytes > MAX_BYTES
+    }
+}
+
+impl Requests {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { waiting: Waiting::new(timeout), in_flight: InFlight::default(), timeout }
+    }
+
+    /// Adds a command.
+    pub(super) fn push(&mut self, request: Request) {
+        self.waiting.push(request);
+    }
+
+    /// The commands that wait, as one write, and from now on in flight; some of them where they are many.
+    pub(super) fn next_write(&mut self, now: Timestamp) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < MAX_WRITE
+            && let Some(mut request) = self.waiting.pop()
+        {
+            if request.is_asking {
+                bytes.extend_from_slice(ASKING);
+            }
+            bytes.extend_from_slice(request.command.bytes());
+            request.written();
+            self.in_flight.push(request, now);
+        }
+        bytes
+    }
+
+    /// A reply came. What comes back is a command that was not run, by an error that is handed back. Where
+    /// the server `may_lack` data, it is not believed that there is none.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Unasked`] where no command is in flight.
+    pub(super) fn answered(
+        &mut self,
+        reply: Reply,
+        may_lack: bool,
+        hands_back: impl Fn(&ServerError) -> bool,
+        out: &mut Outbox,
+    ) -> Result<Option<Request>, ProtocolError> {
+        if self.in_flight.answers_asking() {
+            return Ok(None);
+        }
+        let mut request = self.in_flight.pop().ok_or(ProtocolError::Unasked)?;
+        match reply {
+            Reply::Error(error) if hands_back(&error) => {
+                request.refused(error);
+                return Ok(Some(request).filter(|request| !request.is_cancelled));
+            }
+            Reply::Nil if may_lack && request.command.is_lookup() => {
+                request.done(Err(Failure::Doubtful), out);
+            }
+            reply => request.done(Ok(reply), out),
+        }
+        Ok(None)
+    }
+
+    /// Whether the next reply is to a command with a key.
+    pub(super) fn answers_key(&self) -> bool {
+        self.in_flight.answers_key()
+    }
+
+    /// Nobody waits for a command any more.
+    pub(super) fn cancel(&mut self, id: RequestId) {
+        if !self.waiting.cancel(id) {
+            self.in_flight.cancel(id);
+        }
+    }
+
+    /// Whether a command was in flight for as long as a command may take.
+    pub(super) fn is_hung(&self, now: Timestamp) -> bool {
+        self.in_flight.first_written().is_some_and(|at| at.after(self.timeout) <= now)
+    }
+
+    /// Fails the commands whose time is over.
+    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.in_flight.expire(self.timeout, now, out);
+        self.waiting.expire(now, out);
+    }
+
+    /// The stream ended: what was in flight waits again, before the others, or fails.
+    pub(super) fn broken(&mut self, now: Timestamp, out: &mut Outbox) {
+        let mut again = Vec::new();
+        for mut request in self.in_flight.take() {
+            if request.deadline(self.timeout) <= now {
+                request.expired(out);
+            } else if request.may_be_written_again() {
+                again.push(request);
+            } else {
+                request.done(Err(Failure::Lost), out);
+            }
+        }
+        // Each of them becomes the first, most of the time.
+        for request in again.into_iter().rev() {
+            self.waiting.push(request);
+        }
+    }
+
+    /// Fails the commands that wait and were sent at a time for which `verdict` has a failure.
+    pub(super) fn give_up<'a>(
+        &mut self,
+        verdict: impl Fn(Timestamp) -> Option<&'a Failure>,
+        out: &mut Outbox,
+    ) {
+        self.waiting.give_up(verdict, out);
+    }
+
+    /// The commands that wait and may as well wait elsewhere.
+    pub(super) fn take_waiting(&mut self) -> Vec<Request> {
+        let (asking, others): (Vec<_>, _) = self.waiting.take().into_iter().partition(|r| r.is_asking);
+        for request in asking {
+            self.waiting.push(request);
+        }
+        others
+    }
+
+    /// When the next command's time is over, or the stream is presumed hung.
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        let times = [self.in_flight.oldest(), self.in_flight.first_written()];
+        let in_flight = times.into_iter().flatten().min().map(|time| time.after(self.timeout));
+        [in_flight, self.waiting.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Whether every command is done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// When the first command in flight was written.
+    pub(super) fn first_written(&self) -> Option<Timestamp> {
+        self.in_flight.first_written()
+    }
+
+    /// How many commands are in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// How many commands there are.
+    pub(super) fn load(&self) -> Load {
+        Load {
+            requests: self.waiting.len().saturating_add(self.in_flight.len()),
+            bytes: self.waiting.bytes().saturating_add(self.in_flight.bytes()),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! RESP2: bytes of the server to replies, bytes that may be split anywhere.
+//!
+//! ```text
+//! +text CRLF               status          $length CRLF bytes[length] CRLF    bulk; nil where -1
+//! -CODE text CRLF          error           *length CRLF value[length]         array; nil where -1
+//! :number CRLF             integer
+//! ```
+//!
+//! The decoder looks at every byte once. It keeps what belongs to an incomplete reply and nothing
+//! else: the start of a line, a bulk so far, the arrays that are open.
+//!
+//! ```text
+//!          ┌───────────── a value is complete ◄──────────────┐
+//!          ▼                                                 │
+//!        Line ── $length ──► Bulk, Skip ── all bytes ──► End (CRLF)
+//!          │ ▲
+//!          └─┘ *length (its items follow), or a value of one line
+//! ```
+
+use std::borrow::Cow;
+
+use super::failure::ProtocolError;
+use super::reply::{Reply, ServerError};
+
+/// The longest line, its end included. Redis' own limit for the lines that it reads.
+const MAX_LINE: usize = 64 << 10;
+
+/// The largest value that is kept: a session of 1 MiB, its encryption, and some room. Larger ones are
+/// somebody else's; they are skipped, so that the replies behind them still arrive.
+const MAX_BULK: usize = (1 << 20) + (64 << 10);
+
+/// The most that one reply may occupy, in bytes. Only arrays come near it.
+pub(super) const MAX_REPLY: usize = 2 << 20;
+
+/// What a value is charged besides its bytes. Vectors grow by doubling, so it is twice its size.
+pub(super) const VALUE: usize = 2 * size_of::<Reply>();
+
+/// How deep arrays may lie in each other. Dropping them recurses as deep.
+const MAX_DEPTH: usize = 8;
+
+const CRLF: &[u8] = b"\r\n";
+
+/// Reads the replies of one stream.
+#[derive(Default)]
+pub(super) struct Decoder {
+    part: Part,
+    /// The start of a line whose end has not come.
+    line: Vec<u8>,
+    /// The arrays whose items have not all come, the outermost first.
+    arrays: Vec<Array>,
+    /// What the reply is charged so far.
+    charged: usize,
+}
+
+/// What comes next.
+#[derive(Default)]
+enum Part {
+    #[default]
+    Line,
+    /// Bytes of a value.
+    Bulk { bytes: Vec<u8>, left: usize },
+    /// Bytes of a value that is too large.
+    Skip { left: u64 },
+    /// The rest of the line end behind a value.
+    End { value: Reply, rest: &'static [u8] },
+}
+
+struct Array {
+    items: Vec<Reply>,
+    length: u64,
+}
+
+impl Decoder {
+    /// The next reply, cut off from the front of `input`; `None` where all of it was read and the reply
+    /// has not come to its end.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]: there is no way to go on, so the decoder must not be used again.
+    pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, ProtocolError> {
+        while let Some(value) = self.value(input)? {
+            if let Some(reply) = self.place(value) {
+                self.charged = 0;
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the reply is charged so far.
+    #[cfg(test)]
+    pub(super) const fn charged(&self) -> usize {
+        self.charged
+    }
+
+    /// Puts a value into the innermost array. What comes back is a whole reply.
+    fn place(&mut self, mut value: Reply) -> Option<Reply> {
+        while let Some(mut array) = self.arrays.pop() {
+            array.items.push(value);
+            array.length = array.length.saturating_sub(1);
+            if array.length > 0 {
+                self.arrays.push(array);
+                return None;
+            }
+            value = Reply::Array(array.items);
+        }
+        Some(value)
+    }
+
+    /// The next value that has no items.
+    fn value(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, ProtocolError> {
+        while !input.is_empty() {
+            match std::mem::take(&mut self.part) {
+                Part::Line => {
+                    if let Some(line) = self.line(input)?
+                        && let Some(value) = self.head(&line)?
+                    {
+                        return Ok(Some(value));
+                    }
+                }
+                Part::Bulk { mut bytes, left } => {
+                    let taken = take(input, left);
+                    bytes.extend_from_slice(taken);
+                    self.part = match left.saturating_sub(taken.len()) {
+                        0 => Part::End { value: Reply::Bulk(bytes), rest: CRLF },
+                        left => Part::Bulk { bytes, left },
+                    };
+                }
+                Part::Skip { left } => {
+                    let taken = take(input, usize::try_from(left).unwrap_or(usize::MAX)).len();
+                    self.part = match left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX)) {
+                        0 => Part::End { value: Reply::TooLarge, rest: CRLF },
+                        left => Part::Skip { left },
+                    };
+                }
+                Part::End { value, rest } => match rest.strip_prefix(take(input, rest.len())) {
+                    Some([]) => return Ok(Some(value)),
+                    Some(rest) => self.part = Part::End { value, rest },
+                    None => return Err(ProtocolError::LineEnd),
+                },
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next line with its CR, but without its LF. It is copied only where it came in several chunks.
+    fn line<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, ProtocolError> {
+        let end = input.iter().position(|byte| *byte == b'\n');
+        let part = take(input, end.unwrap_or(input.len()));
+        if self.line.len().saturating_add(part.len()) >= MAX_LINE {
+            return Err(ProtocolError::LineTooLong);
+        }
+        if end.is_some() && self.line.is_empty() {
+            take(input, 1);
+            return Ok(Some(Cow::Borrowed(part)));
+        }
+        self.line.extend_from_slice(part);
+        if end.is_none() {
+            return Ok(None);
+        }
+        take(input, 1);
+        Ok(Some(Cow::Owned(std::mem::take(&mut self.line))))
+    }
+
+    /// What a line says: a value, or else what follows it.
+    fn head(&mut self, line: &[u8]) -> Result<Option<Reply>, ProtocolError> {
+        let line = line.strip_suffix(b"\r").ok_or(ProtocolError::LineEnd)?;
+        let (kind, text) = line.split_first().ok_or(ProtocolError::Type)?;
+        let value = match kind {
+            b'+' => Reply::Status(text.to_vec()),
+            b'-' => Reply::Error(ServerError::new(text)),
+            b':' => Reply::Integer(number(text)?),
+            b'$' => match length(text)? {
+                Some(length) => {
+                    self.part = self.bulk(length)?;
+                    return Ok(None);
+                }
+                None => Reply::Nil,
+            },
+            b'*' => match length(text)? {
+                Some(0) => Reply::Array(Vec::new()),
+                Some(length) => {
+                    self.open(length)?;
+                    return Ok(None);
+                }
+                None => Reply::Nil,
+            },
+            _ => return Err(ProtocolError::Type),
+        };
+        self.charge(text.len())?;
+        Ok(Some(value))
+    }
+
+    /// Begins a value of so many bytes.
+    fn bulk(&mut self, length: u64) -> Result<Part, ProtocolError> {
+        self.charge(0)?;
+        let room = MAX_BULK.min(MAX_REPLY.saturating_sub(self.charged));
+        Ok(match usize::try_from(length).ok().filter(|length| *length <= room) {
+            Some(0) => Part::End { value: Reply::Bulk(Vec::new()), rest: CRLF },
+            Some(left) => {
+                self.charged = self.charged.saturating_add(left);
+                Part::Bulk { bytes: Vec::with_capacity(left), left }
+            }
+            None => Part::Skip { left: length },
+        })
+    }
+
+    /// Begins an array of so many items. It grows as they come: the number is only what the server says.
+    fn open(&mut self, length: u64) -> Result<(), ProtocolError> {
+        if self.arrays.len() == MAX_DEPTH {
+            return Err(ProtocolError::TooDeep);
+        }
+        self.charge(0)?;
+        let items = usize::try_from(length).map_err(|_| ProtocolError::TooLarge)?;
+        if items.saturating_mul(VALUE) > MAX_REPLY {
+            return Err(ProtocolError::TooLarge);
+        }
+        self.arrays.push(Array { items: Vec::new(), length });
+        Ok(())
+    }
+
+    /// Counts one more value with so many bytes.
+    fn charge(&mut self, bytes: usize) -> Result<(), ProtocolError> {
+        self.charged = self.charged.saturating_add(VALUE).saturating_add(bytes);
+        if self.charged > MAX_REPLY { Err(ProtocolError::TooLarge) } else { Ok(()) }
+    }
+}
+
+/// Cuts so many bytes off the front of `input`, or all where it has fewer.
+fn take<'a>(input: &mut &'a [u8], count: usize) -> &'a [u8] {
+    let (taken, rest) = input.split_at_checked(count).unwrap_or((*input, &[]));
+    *input = rest;
+    taken
+}
+
+/// The length of what follows; `None` is nil's -1.
+fn length(text: &[u8]) -> Result<Option<u64>, ProtocolError> {
+    match number(text)? {
+        -1 => Ok(None),
+        length => u64::try_from(length).map(Some).map_err(|_| ProtocolError::Number),
+    }
+}
+
+fn number(text: &[u8]) -> Result<i64, ProtocolError> {
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(ProtocolError::Number)
+}

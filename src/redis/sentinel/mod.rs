@@ -1,0 +1,270 @@
+//! The master that Sentinels name, and its successor after a failover.
+//!
+//! ```text
+//!                   a command waits              an address
+//!   Asleep ──────────────────────────► Asking ───────────────► Trying ── ROLE: master ──► Serving
+//!     ▲                                │ ▲  ▲                    │ ▲                        │ │ ▲
+//!     │                       no answer, │  │ backoff is over    │ │ +switch-master,        │ │ │
+//!     │                  unknown: the    │  │                    │ │ another address ◄──────│─┘ │
+//!     │                  next Sentinel   │  │                    │ └────────────────┐       │   │
+//!     │                                └─┘  │    no connection,  ▼                  │       │   │
+//!     │                   all of them ───► Pausing ◄──────────────┴── lost, hung, ──┼───────┘   │
+//!     │                                     │   ROLE: slave           READONLY      │           │
+//!     │                                     └── +switch-master ─────────────────────┘           │
+//!     └── no commands for idle_timeout, or none that waits ◄────────────────────────────────────┘
+//! ```
+//!
+//! Two streams at most: `node` to the master, as with a single server, and `watch` to a Sentinel. Whoever
+//! is asked for the master is subscribed to as well, until that stream ends or another Sentinel is asked.
+//!
+//! - An address is good for one stream. When that ends, a Sentinel is asked again: the next one, because
+//!   one that is cut off from the others goes on naming the master that it knows. `ROLE` finds that out.
+//! - A server that says `READONLY` did not run the command, so it waits for the next master whatever it
+//!   is. The replies to those behind it are awaited; then the stream ends.
+//! - A switch that a Sentinel tells is followed at once. What was in flight on the stream before runs
+//!   again, where it may.
+//! - A subscription that ends is made anew at the next Sentinel, at once if it had lasted. It begins with
+//!   the question for the master: a switch may have been missed.
+//! - Without commands there are no attempts and no timers.
+
+mod answer;
+mod watch;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use self::watch::Watch;
+use super::config::{Config, Credentials, Endpoint};
+use super::connection::Connection;
+use super::failure::Failure;
+use super::handshake::Handshake;
+use super::output::{Event, Outbox, RequestId, StreamId};
+use super::reconnect::Reconnect;
+use super::reply::ServerError;
+use super::request::Request;
+use super::requests::Load;
+use super::settings::Settings;
+use super::topology::Topology;
+use crate::time::Timestamp;
+
+/// A Sentinel has this part of a command's time for its answer, so that several can be asked in it.
+const PART: u32 = 4;
+
+/// A subscription that lasted this long is made anew without a pause.
+const LASTED: Duration = Duration::from_secs(10);
+
+pub(super) struct Sentinel {
+    master_name: String,
+    sentinels: Vec<Endpoint>,
+    handshake: Rc<Handshake>,
+    timeout: Duration,
+    node: Connection,
+    watch: Option<Watch>,
+    /// The number of the Sentinel that is asked, or will be. It only grows.
+    turn: usize,
+    /// How many Sentinels in a row named no master, since when.
+    silent: usize,
+    silent_since: Option<Timestamp>,
+    /// The pauses between subscriptions, where there is a master.
+    rewatch: Reconnect,
+    /// The master that was named last.
+    master: Option<Endpoint>,
+}
+
+impl Sentinel {
+    pub(super) fn new(
+        master_name: &str,
+        sentinels: &[Endpoint],
+        credentials: Option<&Credentials>,
+        config: &Config,
+        seed: u64,
+    ) -> Self {
+        let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
+        let handshake = handshake.with_database(config.database).with_role();
+        let settings = Settings::new(config, handshake, ServerError::is_unready).named().replicated();
+        Self {
+            master_name: master_name.to_owned(),
+            sentinels: sentinels.to_vec(),
+            handshake: Rc::new(Handshake::new(credentials, &config.client_name)),
+            timeout: config.connect_timeout.min(config.command_timeout / PART),
+            node: Connection::new(None, &Rc::new(settings), seed),
+            watch: None,
+            turn: 0,
+            silent: 0,
+            silent_since: None,
+            rewatch: Reconnect::new(seed.wrapping_add(1), config.command_timeout),
+            master: None,
+        }
+    }
+
+    /// Does what has become necessary.
+    fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+        let news = self.node.take_news();
+        let refusal = news.refused.first().and_then(|request| request.refusal.clone());
+        for request in news.refused {
+            self.node.push(request, now, out);
+        }
+        if let Some(error) = refusal {
+            self.node.leave(Failure::NotReady(error), now, out);
+        }
+        if news.has_failed || self.node.take_news().has_failed {
+            self.turn = self.turn.wrapping_add(1);
+        }
+        if !self.node.is_busy() && !self.node.has_stream() {
+            self.sleep(out);
+        } else if self.is_question(now) {
+            self.ask(now, out);
+        }
+    }
+
+    /// Nobody needs the master.
+    fn sleep(&mut self, out: &mut Outbox) {
+        if let Some(watch) = self.watch.take() {
+            out.close(watch.id());
+        }
+        self.node.forget_endpoint();
+        self.silent = 0;
+        self.silent_since = None;
+    }
+
+    /// Whether a Sentinel is to be asked now.
+    fn is_question(&self, now: Timestamp) -> bool {
+        match (&self.watch, self.node.endpoint()) {
+            (Some(watch), None) => !watch.is_asking() && self.node.is_due(now),
+            (None, None) => self.node.is_due(now),
+            (None, Some(_)) => self.rewatch.is_due(now),
+            (Some(_), Some(_)) => false,
+        }
+    }
+
+    /// Asks the Sentinel whose turn it is.
+    fn ask(&mut self, now: Timestamp, out: &mut Outbox) {
+        if let Some(watch) = self.watch.take() {
+            out.close(watch.id());
+        }
+        let index = self.turn.checked_rem(self.sentinels.len());
+        if let Some(endpoint) = index.and_then(|index| self.sentinels.get(index)) {
+            self.watch = Some(Watch::open(endpoint, &self.handshake, self.timeout, now, out));
+            self.silent_since.get_or_insert(now);
+        }
+    }
+
+    /// A Sentinel names the master.
+    fn named(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
+        self.silent = 0;
+        self.silent_since = None;
+        let before = self.master.replace(endpoint.clone());
+        if before.is_some_and(|before| before != endpoint) {
+            out.event(Event::MasterChanged { endpoint: endpoint.clone() });
+        }
+        self.node.go_to(endpoint, now, out);
+    }
+
+    /// The stream to the Sentinel is no more.
+    fn unwatched(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        let Some(watch) = self.watch.take() else {
+            return;
+        };
+        self.turn = self.turn.wrapping_add(1);
+        if watch.lasted(LASTED, now) {
+            self.rewatch.succeeded();
+        } else if self.node.endpoint().is_some() {
+            self.rewatch.failed(failure.clone(), now, now);
+        } else if watch.is_asking() {
+            self.silent = self.silent.saturating_add(1);
+            if self.silent >= self.sentinels.len() {
+                let since = self.silent_since.take().unwrap_or(now);
+                self.silent = 0;
+                self.node.unresolved(failure.clone(), since, now, out);
+            }
+        }
+        out.event(Event::AskFailed { endpoint: watch.into_endpoint(), failure });
+    }
+
+    fn watch_received(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+        while let Some(watch) = &mut self.watch {
+            match watch.next(self.master_name.as_bytes(), &mut bytes, now, out) {
+                Ok(Some(endpoint)) => self.named(endpoint, now, out),
+                Ok(None) => return,
+                Err(failure) => {
+                    out.close(watch.id());
+                    self.unwatched(failure, now, out);
+                }
+            }
+        }
+    }
+
+    fn watches(&self, stream: StreamId) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.id() == stream)
+    }
+}
+
+impl Topology for Sentinel {
+    fn send(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
+        if let Some(watch) = &mut self.watch {
+            watch.ping(now, out);
+        }
+        self.node.send(request, now, out);
+        self.settle(now, out);
+    }
+
+    fn cancel(&mut self, request: RequestId) {
+        self.node.cancel(request);
+    }
+
+    fn opened(&mut self, stream: StreamId, out: &mut Outbox) {
+        self.node.opened(stream, out);
+        if let Some(watch) = &mut self.watch {
+            watch.opened(stream, out);
+        }
+    }
+
+    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+        if self.watches(stream) {
+            self.watch_received(bytes, now, out);
+        } else {
+            self.node.received(stream, bytes, now, out);
+        }
+        self.settle(now, out);
+    }
+
+    fn closed(&mut self, stream: StreamId, now: Timestamp, out: &mut Outbox) {
+        if self.watches(stream) {
+            self.unwatched(Failure::Unreachable, now, out);
+        } else {
+            self.node.closed(stream, now, out);
+        }
+        self.settle(now, out);
+    }
+
+    fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
+        if let Some(watch) = &self.watch
+            && watch.deadline().is_some_and(|deadline| deadline <= now)
+        {
+            out.close(watch.id());
+            self.unwatched(Failure::Unreachable, now, out);
+        }
+        self.node.wake(now, out);
+        self.settle(now, out);
+    }
+
+    fn next_wake(&self) -> Option<Timestamp> {
+        let watch = self.watch.as_ref();
+        let question = match self.node.endpoint() {
+            _ if !self.node.is_busy() || watch.is_some_and(Watch::is_asking) => None,
+            None => self.node.retry_at(),
+            Some(_) if watch.is_none() => self.rewatch.retry_at(),
+            Some(_) => None,
+        };
+        let deadline = watch.and_then(Watch::deadline);
+        [self.node.next_wake(), deadline, question].into_iter().flatten().min()
+    }
+
+    fn flush(&mut self, out: &mut Outbox) {
+        self.node.flush(out);
+    }
+
+    fn load(&self) -> Load {
+        self.node.load()
+    }
+}

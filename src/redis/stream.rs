@@ -1,0 +1,103 @@
+//! One stream of bytes to one server, and the handshake on it.
+//!
+//! ```text
+//! open ──► Opening ── opened: write the handshake ──► Greeting ── all its replies came ──► Ready ──► replies
+//! ```
+//!
+//! An open stream proves nothing: the host opens it before TCP is connected. A reply proves something.
+
+use std::rc::Rc;
+
+use super::config::Endpoint;
+use super::failure::{Failure, ProtocolError};
+use super::handshake::{Handshake, Progress};
+use super::output::{Outbox, StreamId};
+use super::reply::Reply;
+use super::resp::Decoder;
+use crate::time::Timestamp;
+
+pub(super) struct Stream {
+    id: StreamId,
+    since: Timestamp,
+    handshake: Rc<Handshake>,
+    phase: Phase,
+    decoder: Decoder,
+}
+
+enum Phase {
+    /// The stream was asked for.
+    Opening,
+    /// The handshake was written, and so many of its replies came.
+    Greeting { answered: usize },
+    /// Commands may be written.
+    Ready,
+}
+
+/// What came from the server.
+pub(super) enum Heard {
+    /// The handshake is done.
+    Ready,
+    /// A reply to what was written after it.
+    Reply(Reply),
+}
+
+impl Stream {
+    /// Asks for a stream.
+    pub(super) fn open(
+        endpoint: &Endpoint,
+        handshake: &Rc<Handshake>,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Self {
+        Self {
+            id: out.open(endpoint),
+            since: now,
+            handshake: Rc::clone(handshake),
+            phase: Phase::Opening,
+            decoder: Decoder::default(),
+        }
+    }
+
+    pub(super) const fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// When it was asked for.
+    pub(super) const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// Whether the handshake is done.
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// The host opened a stream, maybe this one.
+    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
+        if id == self.id && matches!(self.phase, Phase::Opening) {
+            self.phase = Phase::Greeting { answered: 0 };
+            out.write(id, self.handshake.bytes());
+        }
+    }
+
+    /// What came next, cut off from the front of `bytes`; `None` where that is not complete.
+    ///
+    /// # Errors
+    /// The failure where the stream has to end.
+    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Heard>, Failure> {
+        while let Some(reply) = self.decoder.decode(bytes).map_err(Failure::Protocol)? {
+            match &mut self.phase {
+                Phase::Opening => return Err(Failure::Protocol(ProtocolError::Unasked)),
+                Phase::Greeting { answered } => match self.handshake.reply(*answered, &reply)? {
+                    Progress::Answered(count) => *answered = count,
+                    Progress::Complete => {
+                        self.phase = Phase::Ready;
+                        return Ok(Some(Heard::Ready));
+                    }
+                },
+                Phase::Ready => return Ok(Some(Heard::Reply(reply))),
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,251 @@
+//! Connections that break with commands in flight.
+
+use std::time::Duration;
+
+use super::script::Script;
+use crate::redis::Command;
+
+const BROKE: &str = "the connection to Redis broke";
+
+#[test]
+fn what_may_run_twice_is_written_again_in_order() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.lock();
+    redis.get("b");
+    redis.outputs();
+    redis.get("c");
+    redis.closed(1);
+    let expected = [format!("disconnected with 3 in flight: {BROKE}"), format!("#3 failed: {BROKE}")];
+    assert_eq!(redis.outputs(), expected);
+    redis.pass(49);
+    assert_eq!(redis.outputs(), [""; 0], "the backoff is 50 ms at least");
+    redis.pass(51);
+    assert_eq!(redis.outputs(), ["2 open redis:6379"]);
+    redis.connects(2);
+    let expected = ["2 write CLIENT SETNAME test", "connected", "2 write GET a; GET b; GET c"];
+    assert_eq!(redis.outputs(), expected);
+    redis.receives(2, "$1\r\nA\r\n$1\r\nB\r\n$1\r\nC\r\n");
+    assert_eq!(redis.outputs(), ["#2 A", "#4 B", "#5 C"]);
+}
+
+#[test]
+fn a_reply_before_the_break_counts() {
+    let mut redis = Script::connected();
+    redis.lock();
+    redis.get("a");
+    redis.outputs();
+    redis.receives(1, "+OK\r\n$1\r\n");
+    redis.closed(1);
+    assert_eq!(redis.outputs(), ["#2 +OK".to_owned(), format!("disconnected with 1 in flight: {BROKE}")]);
+}
+
+#[test]
+fn half_a_reply_is_not_continued_by_the_next_stream() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    redis.receives(1, "$10\r\nhalf");
+    redis.closed(1);
+    redis.pass(100);
+    redis.connects(2);
+    redis.outputs();
+    redis.receives(2, "$5\r\nwhole\r\n");
+    assert_eq!(redis.outputs(), ["#2 whole"]);
+}
+
+#[test]
+fn a_command_that_was_not_written_survives_whatever_it_is() {
+    let mut redis = Script::new();
+    redis.lock();
+    redis.opened(1);
+    redis.outputs();
+    redis.closed(1);
+    assert_eq!(redis.outputs(), ["not connected: Redis does not answer"]);
+    redis.pass(100);
+    redis.connects(2);
+    assert_eq!(redis.outputs().last().unwrap(), "2 write SET l me NX PX 5000");
+}
+
+#[test]
+fn nothing_is_written_a_third_time() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    redis.closed(1);
+    redis.pass(100);
+    redis.connects(2);
+    redis.get("b");
+    assert_eq!(redis.outputs().last().unwrap(), "2 write GET a; GET b");
+    redis.closed(2);
+    let expected = [format!("disconnected with 2 in flight: {BROKE}"), format!("#2 failed: {BROKE}")];
+    assert_eq!(redis.outputs(), expected);
+    redis.pass(100);
+    redis.connects(3);
+    assert_eq!(redis.outputs().last().unwrap(), "3 write GET b");
+}
+
+#[test]
+fn attempts_that_fail_are_no_writes() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    redis.closed(1);
+    for (stream, backoff) in [(2, 100), (3, 200)] {
+        redis.pass(backoff);
+        redis.closed(stream);
+    }
+    redis.pass(400);
+    redis.connects(4);
+    assert_eq!(redis.outputs().last().unwrap(), "4 write GET a");
+}
+
+#[test]
+fn a_cancelled_command_is_not_written_again() {
+    let mut redis = Script::connected();
+    let cancelled = redis.get("a");
+    redis.outputs();
+    redis.client.cancel(cancelled);
+    redis.closed(1);
+    redis.pass(10_000);
+    assert_eq!(redis.outputs(), [format!("disconnected with 1 in flight: {BROKE}")]);
+}
+
+#[test]
+fn a_command_may_be_cancelled_between_two_writes() {
+    let mut redis = Script::connected();
+    let cancelled = redis.get("a");
+    redis.get("b");
+    redis.outputs();
+    redis.closed(1);
+    redis.get("c");
+    redis.client.cancel(cancelled);
+    redis.pass(100);
+    redis.connects(2);
+    assert_eq!(redis.outputs().last().unwrap(), "2 write GET b; GET c");
+}
+
+#[test]
+fn a_hung_connection_is_replaced() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.send(Command::del(b"x"));
+    redis.outputs();
+    redis.pass(1500);
+    redis.get("b");
+    redis.lock();
+    redis.outputs();
+    redis.pass(500);
+    let late = "Redis did not answer in time";
+    let expected = [
+        "1 close".to_owned(),
+        format!("disconnected with 4 in flight: {late}"),
+        format!("#2 failed: {late}"),
+        format!("#3 failed: {late}"),
+        format!("#5 failed: {BROKE}"),
+    ];
+    assert_eq!(redis.outputs(), expected);
+    // The replies come after all, and the host says that it closed the stream.
+    redis.receives(1, "$1\r\nA\r\n:1\r\n$1\r\nB\r\n");
+    redis.closed(1);
+    assert_eq!(redis.outputs(), [""; 0]);
+    redis.pass(100);
+    redis.connects(2);
+    assert_eq!(redis.outputs().last().unwrap(), "2 write GET b");
+    redis.receives(1, "$5\r\nstale\r\n");
+    redis.receives(2, "$1\r\nB\r\n");
+    assert_eq!(redis.outputs(), ["#4 B"]);
+}
+
+#[test]
+fn the_deadline_counts_from_the_first_moment() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    redis.pass(1000);
+    redis.closed(1);
+    redis.pass(500);
+    redis.connects(2);
+    redis.outputs();
+    redis.pass(499);
+    assert_eq!(redis.outputs(), [""; 0]);
+    redis.pass(1);
+    assert_eq!(redis.outputs().last().unwrap(), "#2 failed: Redis did not answer in time");
+}
+
+/// Otherwise those who waited longest for a server would take it away from all others when it is back.
+#[test]
+fn a_command_that_is_written_late_takes_nobodys_stream() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    redis.pass(1800);
+    redis.closed(1);
+    redis.get("b");
+    redis.get("c");
+    redis.pass(100);
+    redis.connects(2);
+    assert_eq!(redis.outputs().last().unwrap(), "2 write GET a; GET b; GET c");
+    redis.pass(100);
+    assert_eq!(redis.outputs(), ["#2 failed: Redis did not answer in time"]);
+    redis.receives(2, "$1\r\nA\r\n$1\r\nB\r\n");
+    assert_eq!(redis.outputs(), ["#3 B"]);
+    // A server that says nothing more is left all the same.
+    redis.pass(1899);
+    assert_eq!(redis.outputs(), ["#4 failed: Redis did not answer in time"]);
+    redis.pass(1);
+    assert_eq!(redis.outputs().first().unwrap(), "2 close");
+}
+
+#[test]
+fn a_reply_that_is_just_in_time_counts() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    // The worker was busy: the reply and the deadline are there at the same moment.
+    redis.now = redis.now.after(Duration::from_secs(3));
+    redis.receives(1, "$1\r\nA\r\n");
+    redis.client.wake(redis.now);
+    assert_eq!(redis.outputs(), ["#2 A"]);
+}
+
+#[test]
+fn bytes_that_are_no_reply_end_the_stream() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.get("b");
+    redis.lock();
+    redis.outputs();
+    redis.receives(1, "$1\r\nA\r\nHTTP/1.1 400 Bad Request\r\n$1\r\nB\r\n");
+    let what = "what answers does not speak Redis' protocol (a value of no known type)";
+    let expected = [
+        "#2 A".to_owned(),
+        "1 close".to_owned(),
+        format!("disconnected with 2 in flight: {what}"),
+        format!("#4 failed: {BROKE}"),
+    ];
+    assert_eq!(redis.outputs(), expected);
+    redis.pass(100);
+    redis.connects(2);
+    assert_eq!(redis.outputs().last().unwrap(), "2 write GET b");
+}
+
+#[test]
+fn a_reply_that_nobody_asked_for_ends_the_stream() {
+    let mut redis = Script::connected();
+    redis.receives(1, "+PONG\r\n");
+    assert_eq!(redis.outputs().first().unwrap(), "1 close");
+    assert_eq!(redis.next_wake(), None);
+}
+
+/// Otherwise a server with one reply too many would be reconnected to as fast as it answers.
+#[test]
+fn a_reply_too_many_with_the_handshake_is_backed_off_from() {
+    let mut redis = Script::new();
+    redis.get("a");
+    redis.opened(1);
+    redis.outputs();
+    redis.receives(1, "+OK\r\n+OK\r\n");
+    assert!(!redis.outputs().iter().any(|output| output.contains("open")));
+    assert!((50..=100).contains(&redis.next_wake().unwrap()));
+}

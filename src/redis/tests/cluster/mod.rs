@@ -1,0 +1,79 @@
+//! A Cluster: where commands go, and what becomes of them when slots or masters move.
+
+mod failover;
+mod map;
+mod redirects;
+mod routing;
+mod shards;
+
+use crate::redis::tests::script::config;
+use crate::redis::tests::world::{World, bulk, endpoint};
+use crate::redis::{Config, Topology};
+
+const LATE: &str = "Redis did not answer in time";
+const AWAY: &str = "Redis does not answer";
+const BROKE: &str = "the connection to Redis broke";
+
+const N: [&str; 3] = ["n1:7000", "n2:7000", "n3:7000"];
+
+/// Keys in the slots of the three masters: 3300, 7365, 15495.
+const KEYS: [&str; 3] = ["b", "c", "a"];
+
+fn topology(seeds: &[&str]) -> Topology {
+    Topology::Cluster { seeds: seeds.iter().map(|host| endpoint(host, 7000)).collect() }
+}
+
+/// An answer to `CLUSTER SLOTS` with these ranges, each with a replica.
+fn slots(ranges: &[(u16, u16, &str)]) -> String {
+    let node = |host: &str, port: u16| format!("*4\r\n{}:{port}\r\n{}*0\r\n", bulk(host), bulk("id"));
+    let range = |(first, last, host): &(u16, u16, &str)| {
+        format!("*4\r\n:{first}\r\n:{last}\r\n{}{}", node(host, 7000), node("replica", 7001))
+    };
+    format!("*{}\r\n{}", ranges.len(), ranges.iter().map(range).collect::<String>())
+}
+
+fn thirds(masters: [&str; 3]) -> String {
+    let [first, second, third] = masters;
+    slots(&[(0, 5460, first), (5461, 10922, second), (10923, 16383, third)])
+}
+
+/// Every node tells this map.
+fn tell(world: &mut World, map: &str) {
+    for node in N.into_iter().chain(["n4:7000"]) {
+        world.server(node).tells = map.to_owned();
+    }
+}
+
+/// Three masters with a third of the slots each, and one more node.
+fn world() -> World {
+    world_with(&Config { topology: topology(&["n1", "n2", "n3"]), ..config() })
+}
+
+fn world_with(config: &Config) -> World {
+    let mut world = World::with(config);
+    tell(&mut world, &thirds(["n1", "n2", "n3"]));
+    world
+}
+
+/// A world where the map is known and all masters are connected; three commands were used up for it.
+fn connected() -> World {
+    let mut world = world();
+    for key in KEYS {
+        world.get(key);
+    }
+    assert_eq!(world.outcomes(), ["#1 nil", "#2 nil", "#3 nil"]);
+    world
+}
+
+/// `n4` takes over from `n1`.
+fn fail_over(world: &mut World) {
+    tell(world, &thirds(["n4", "n2", "n3"]));
+}
+
+fn asked(log: &[String]) -> Vec<&str> {
+    log.iter().filter_map(|line| line.strip_suffix(" CLUSTER SLOTS")).collect()
+}
+
+fn count(log: &[String], what: &str) -> usize {
+    log.iter().filter(|line| line.contains(what)).count()
+}

@@ -1,0 +1,122 @@
+//! Errors that name another node.
+
+use super::{N, asked, connected, count, slots, tell};
+use crate::redis::Command;
+
+#[test]
+fn a_slot_that_moved_is_followed_and_remembered() {
+    let mut world = connected();
+    world.pass(1000);
+    world.server(N[0]).answers.push_back("-MOVED 3300 n4:7000\r\n".to_owned());
+    let moved = slots(&[(0, 3299, "n1"), (3300, 3300, "n4"), (3301, 10922, "n2"), (10923, 16383, "n3")]);
+    tell(&mut world, &moved);
+    world.lock("b");
+    let log = world.log();
+    let writes: Vec<_> = log.iter().filter(|line| line.contains("SET b")).collect();
+    assert_eq!(writes, ["n1:7000 SET b me NX PX 5000", "n4:7000 SET b me NX PX 5000"]);
+    assert_eq!((asked(&log).len(), count(&log, "4 masters")), (1, 1), "one new map");
+    world.get("b");
+    assert_eq!(world.log(), ["n4:7000 GET b", "#5 nil"]);
+}
+
+#[test]
+fn many_moves_are_one_new_map() {
+    let mut world = connected();
+    world.pass(1000);
+    world.server(N[0]).answer = "-MOVED 3300 n2:7000\r\n".to_owned();
+    for _ in 0..100 {
+        world.client.send(Command::get(b"b"), world.now);
+    }
+    world.get("b");
+    let log = world.log();
+    assert_eq!((asked(&log).len(), count(&log, "nil")), (1, 101));
+    // That one was still the old; the next is not asked for before half a second is over.
+    world.get("b");
+    world.pass(400);
+    assert_eq!(asked(&world.log()), [""; 0]);
+    world.pass(100);
+    world.get("b");
+    assert_eq!(asked(&world.log()).len(), 1);
+}
+
+#[test]
+fn a_key_that_is_on_its_way_is_asked_for_once() {
+    let mut world = connected();
+    world.pass(1000);
+    world.server(N[0]).answers.push_back("-ASK 3300 n2:7000\r\n".to_owned());
+    world.client.send(Command::get(b"b"), world.now);
+    world.get("c");
+    let log = world.log();
+    let at = log.iter().position(|line| line == "n2:7000 ASKING").unwrap();
+    assert_eq!(log[at + 1], "n2:7000 GET b");
+    assert_eq!((count(&log, "#4 nil"), count(&log, "#5 nil"), asked(&log).len()), (1, 1, 0));
+    world.get("b");
+    assert_eq!(world.log(), ["n1:7000 GET b", "#6 nil"], "the slot is where it was");
+}
+
+#[test]
+fn a_command_is_asked_for_again_on_the_next_stream() {
+    let mut world = connected();
+    world.pass(1000);
+    world.server(N[1]).is_hung = true;
+    world.server(N[0]).answers.push_back("-ASK 3300 n2:7000\r\n".to_owned());
+    world.get("b");
+    world.server(N[1]).is_hung = false;
+    world.log();
+    world.hang_up(N[1]);
+    world.server(N[1]).answer = "$1\r\nv\r\n".to_owned();
+    world.pass(100);
+    let log = world.log();
+    let at = log.iter().position(|line| line == "n2:7000 ASKING").unwrap();
+    assert_eq!(log[at + 1..=at + 2], ["n2:7000 GET b", "#4 v"]);
+}
+
+#[test]
+fn redirects_come_to_an_end() {
+    for kind in ["MOVED", "ASK"] {
+        let mut world = connected();
+        world.server(N[0]).answer = format!("-{kind} 3300 n2:7000\r\n");
+        world.server(N[1]).answer = format!("-{kind} 3300 n1:7000\r\n");
+        world.get("b");
+        let log = world.log();
+        assert_eq!(count(&log, "GET b"), 6, "{log:?}");
+        assert_eq!(count(&log, &format!("#4 -{kind} 3300 n")), 1);
+        // One that names itself.
+        world.server(N[2]).answer = format!("-{kind} 15495 n3:7000\r\n");
+        world.get("a");
+        let log = world.log();
+        assert_eq!((count(&log, "GET a"), count(&log, &format!("#5 -{kind}"))), (6, 1));
+    }
+}
+
+#[test]
+fn a_redirect_to_nowhere_is_a_reply() {
+    for error in ["MOVED 3300 n2\r\n", "MOVED x n2:7000\r\n", "ASK 3300 a b:1\r\n", "MOVED 99999 n2:7000\r\n"]
+    {
+        let mut world = connected();
+        world.server(N[0]).answer = format!("-{error}");
+        world.get("b");
+        assert_eq!(world.outcomes(), [format!("#4 -{}", error.trim_end())]);
+    }
+}
+
+#[test]
+fn other_errors_are_replies() {
+    let mut world = connected();
+    for error in ["ERR x", "WRONGTYPE x", "NOAUTH x", "NOPERM x", "CROSSSLOT x"] {
+        world.server(N[0]).answers.push_back(format!("-{error}\r\n"));
+        let id = world.get("b").0;
+        assert_eq!(world.outcomes(), [format!("#{id} -{error}")]);
+    }
+}
+
+#[test]
+fn a_cancelled_command_is_not_redirected() {
+    let mut world = connected();
+    world.server(N[0]).is_hung = true;
+    let id = world.get("b");
+    world.client.cancel(id);
+    world.log();
+    world.say(N[0], "-MOVED 3300 n2:7000\r\n");
+    assert_eq!(world.log(), [""; 0]);
+}

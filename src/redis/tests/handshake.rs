@@ -1,0 +1,179 @@
+//! What is said before the first command, and what the answers do.
+
+use super::script::{Script, config, credentials};
+use crate::redis::{Command, Config};
+
+const MAX_CLIENTS: &str = "-ERR max number of clients reached\r\n";
+
+fn private() -> Config {
+    Config { credentials: credentials(None), database: 3, ..config() }
+}
+
+#[test]
+fn nothing_happens_before_the_first_command() {
+    let mut redis = Script::with(&private());
+    redis.pass(3_600_000);
+    assert_eq!((redis.outputs(), redis.next_wake()), (vec![], None));
+}
+
+#[test]
+fn says_only_what_is_configured() {
+    for (config, said) in [
+        (config(), "CLIENT SETNAME test"),
+        (Config { database: 3, ..config() }, "SELECT 3; CLIENT SETNAME test"),
+        (Config { credentials: credentials(None), ..config() }, "AUTH hunter2; CLIENT SETNAME test"),
+        (
+            Config { credentials: credentials(Some("alice")), database: 7, ..config() },
+            "AUTH alice hunter2; SELECT 7; CLIENT SETNAME test",
+        ),
+    ] {
+        let mut redis = Script::with(&config);
+        redis.get("k");
+        assert_eq!(redis.outputs(), ["1 open redis:6379"]);
+        redis.opened(1);
+        assert_eq!(redis.outputs(), [format!("1 write {said}")]);
+    }
+}
+
+#[test]
+fn commands_wait_for_all_replies() {
+    let mut redis = Script::with(&private());
+    redis.get("a");
+    redis.opened(1);
+    redis.get("b");
+    redis.outputs();
+    redis.receives(1, "+OK\r\n");
+    redis.receives(1, "+OK\r");
+    redis.receives(1, "\n+O");
+    assert_eq!(redis.outputs(), [""; 0]);
+    redis.receives(1, "K\r\n");
+    assert_eq!(redis.outputs(), ["connected", "1 write GET a; GET b"]);
+}
+
+#[test]
+fn a_refused_name_is_no_matter() {
+    let mut redis = Script::new();
+    redis.get("k");
+    redis.opened(1);
+    redis.outputs();
+    redis.receives(1, "-ERR unknown command 'CLIENT'\r\n");
+    assert_eq!(redis.outputs(), ["connected", "1 write GET k"]);
+}
+
+#[test]
+fn refused_credentials_fail_what_waits() {
+    let refused = "Redis refused the credentials or the database (WRONGPASS)";
+    let mut redis = Script::with(&private());
+    redis.get("a");
+    redis.get("b");
+    redis.opened(1);
+    redis.outputs();
+    redis.receives(1, "-WRONGPASS invalid password hunter2\r\n-NOAUTH Authentication required.\r\n");
+    let expected = [
+        "1 close".to_owned(),
+        format!("not connected: {refused}"),
+        format!("#1 failed: {refused}"),
+        format!("#2 failed: {refused}"),
+    ];
+    assert_eq!(redis.outputs(), expected);
+    // Nobody rides that out, however young it is.
+    redis.get("c");
+    assert_eq!(redis.outputs(), [format!("#3 failed: {refused}")]);
+    assert_eq!(redis.next_wake(), None);
+    // Once the backoff is over, a command tries again.
+    redis.pass(100);
+    redis.get("d");
+    assert_eq!(redis.outputs(), ["2 open redis:6379"]);
+    redis.opened(2);
+    redis.receives(2, "+OK\r\n+OK\r\n+OK\r\n");
+    let expected = ["2 write AUTH hunter2; SELECT 3; CLIENT SETNAME test", "connected", "2 write GET d"];
+    assert_eq!(redis.outputs(), expected);
+}
+
+#[test]
+fn a_refused_database_fails_what_waits() {
+    let mut redis = Script::with(&private());
+    redis.get("k");
+    redis.opened(1);
+    redis.receives(1, "+OK\r\n");
+    redis.outputs();
+    redis.receives(1, "-ERR DB index is out of range\r\n+OK\r\n");
+    let refused = "Redis refused the credentials or the database (ERR DB index is out of range)";
+    let expected =
+        ["1 close".to_owned(), format!("not connected: {refused}"), format!("#1 failed: {refused}")];
+    assert_eq!(redis.outputs(), expected);
+}
+
+#[test]
+fn missing_credentials_are_noticed() {
+    for code in ["NOAUTH", "DENIED"] {
+        let mut redis = Script::new();
+        redis.get("k");
+        redis.opened(1);
+        redis.outputs();
+        redis.receives(1, &format!("-{code} Authentication required.\r\n"));
+        assert_eq!(
+            redis.outputs().last().unwrap(),
+            &format!("#1 failed: Redis refused the credentials or the database ({code})")
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_not_ready_is_waited_for() {
+    for (answer, printed) in [
+        ("-LOADING Redis is loading the dataset in memory\r\n", "LOADING"),
+        ("-MASTERDOWN Link with MASTER is down\r\n", "MASTERDOWN"),
+        (MAX_CLIENTS, "ERR max number of clients"),
+    ] {
+        let mut redis = Script::with(&private());
+        redis.get("k");
+        redis.opened(1);
+        redis.outputs();
+        redis.receives(1, answer);
+        redis.closed(1);
+        let not_ready = format!("not connected: Redis is not ready ({printed})");
+        assert_eq!(redis.outputs(), ["1 close", not_ready.as_str()]);
+        redis.pass(100);
+        assert_eq!(redis.outputs(), ["2 open redis:6379"]);
+        redis.opened(2);
+        redis.receives(2, "+OK\r\n+OK\r\n+OK\r\n");
+        assert_eq!(redis.outputs().last().unwrap(), "2 write GET k");
+    }
+}
+
+#[test]
+fn a_server_that_stays_unready_is_waited_for_until_the_deadline() {
+    let mut redis = Script::new();
+    redis.get("k");
+    let outputs = redis.endure(3000, |redis, stream| {
+        redis.opened(stream);
+        redis.receives(stream, MAX_CLIENTS);
+    });
+    let expected = (2000, "#1 failed: Redis did not answer in time".to_owned());
+    assert_eq!(outputs.last(), Some(&expected));
+}
+
+#[test]
+fn errors_of_commands_are_replies() {
+    let mut redis = Script::connected();
+    for error in ["LOADING", "MASTERDOWN x", "TRYAGAIN x", "READONLY x", "NOAUTH x", "MOVED 1 a:1"] {
+        let id = redis.send(Command::ping()).0;
+        redis.outputs();
+        redis.receives(1, &format!("-{error}\r\n"));
+        assert_eq!(redis.outputs(), [format!("#{id} -{error}")]);
+    }
+}
+
+#[test]
+fn a_stream_that_speaks_first_is_not_redis() {
+    let mut redis = Script::new();
+    redis.get("k");
+    redis.outputs();
+    redis.receives(1, "+hello\r\n");
+    let expected = [
+        "1 close",
+        "not connected: what answers does not speak Redis' protocol (a reply that nobody asked for)",
+    ];
+    assert_eq!(redis.outputs(), expected);
+}

@@ -1,0 +1,15 @@
+//! The client against scripts: every byte and every moment is the test's.
+
+mod breaks;
+mod cluster;
+mod command;
+mod handshake;
+mod hostile;
+mod idle;
+mod outage;
+mod pipeline;
+mod resp;
+mod script;
+mod sentinel;
+mod topologies;
+mod world;

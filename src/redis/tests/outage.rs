@@ -1,0 +1,150 @@
+//! Redis is away for longer: who waits, who fails at once, who tries.
+
+use super::script::{Script, config};
+use crate::redis::Config;
+
+const AWAY: &str = "Redis does not answer";
+const LATE: &str = "Redis did not answer in time";
+
+/// Time passes in which every stream fails at once. How many were asked for.
+fn refuse(redis: &mut Script, millis: u64) -> u64 {
+    let outputs = redis.endure(millis, Script::closed);
+    outputs.iter().map(|(_, output)| u64::from(output.contains("open"))).sum()
+}
+
+/// A client in an outage that is long, and the number of its next stream.
+fn long_outage() -> (Script, u64) {
+    let mut redis = Script::new();
+    redis.get("k");
+    let tried = refuse(&mut redis, 2500);
+    redis.outputs();
+    (redis, tried + 1)
+}
+
+#[test]
+fn a_command_waits_for_the_reconnect() {
+    let mut redis = Script::new();
+    redis.get("a");
+    let tried = refuse(&mut redis, 1200);
+    assert!((3..=6).contains(&tried), "{tried} attempts");
+    redis.pass(700);
+    redis.get("b");
+    redis.connects(tried + 1);
+    assert_eq!(redis.outputs().last().unwrap(), &format!("{} write GET a; GET b", tried + 1));
+}
+
+#[test]
+fn a_command_waits_until_its_deadline() {
+    let mut redis = Script::new();
+    redis.get("a");
+    refuse(&mut redis, 1900);
+    // The outage is younger than the timeout, so this one has its whole time.
+    redis.get("b");
+    let mut done = redis.endure(3000, Script::closed);
+    done.retain(|(_, output)| output.starts_with('#'));
+    assert_eq!(done, [(100, format!("#1 failed: {LATE}")), (2000, format!("#2 failed: {LATE}"))]);
+}
+
+#[test]
+fn a_stream_that_does_not_answer_is_given_up() {
+    let mut redis = Script::new();
+    redis.get("a");
+    redis.opened(1);
+    redis.outputs();
+    redis.pass(999);
+    assert_eq!(redis.outputs(), [""; 0]);
+    redis.pass(1);
+    assert_eq!(redis.outputs(), ["1 close".to_owned(), format!("not connected: {AWAY}")]);
+    redis.pass(100);
+    assert_eq!(redis.outputs(), ["2 open redis:6379"]);
+    // Nor is one that never opens.
+    redis.pass(900);
+    assert_eq!(redis.outputs(), [format!("#1 failed: {LATE}")]);
+    redis.pass(100);
+    assert_eq!(redis.outputs(), ["2 close".to_owned(), format!("not connected: {AWAY}")]);
+    assert_eq!(redis.next_wake(), None, "nobody wants a third");
+    // The outage began with the first attempt, not when that was given up.
+    redis.get("b");
+    assert_eq!(redis.outputs(), [format!("#2 failed: {AWAY}")]);
+}
+
+#[test]
+fn a_handshake_that_stops_halfway_is_given_up() {
+    let mut redis = Script::with(&Config { database: 1, ..config() });
+    redis.get("a");
+    redis.opened(1);
+    redis.outputs();
+    redis.pass(900);
+    redis.receives(1, "+OK\r\n");
+    redis.pass(100);
+    assert_eq!(redis.outputs().first().unwrap(), "1 close");
+}
+
+#[test]
+fn in_a_long_outage_commands_fail_at_once() {
+    let (mut redis, stream) = long_outage();
+    redis.pass(1000);
+    redis.get("a");
+    assert_eq!(redis.outputs(), [format!("{stream} open redis:6379")]);
+    redis.closed(stream);
+    let expected = [format!("not connected: {AWAY}"), format!("#2 failed: {AWAY}")];
+    assert_eq!(redis.outputs(), expected, "it waits for one attempt only");
+    redis.get("b");
+    assert_eq!(redis.outputs(), [format!("#3 failed: {AWAY}")]);
+    assert_eq!(redis.next_wake(), None, "nobody tries without a command");
+    redis.pass(499);
+    redis.get("c");
+    assert_eq!(redis.outputs(), [format!("#4 failed: {AWAY}")], "half a second at least");
+    redis.pass(501);
+    redis.get("d");
+    assert_eq!(redis.outputs(), [format!("{} open redis:6379", stream + 1)], "a second at most");
+}
+
+#[test]
+fn a_long_outage_ends_with_one_command() {
+    let (mut redis, stream) = long_outage();
+    redis.pass(1000);
+    redis.get("a");
+    // Others wait for the same attempt.
+    redis.get("b");
+    redis.connects(stream);
+    let expected = [
+        format!("{stream} open redis:6379"),
+        format!("{stream} write CLIENT SETNAME test"),
+        "connected".to_owned(),
+        format!("{stream} write GET a; GET b"),
+    ];
+    assert_eq!(redis.outputs(), expected);
+    // The next outage is a young one.
+    redis.closed(stream);
+    redis.outputs();
+    redis.get("c");
+    assert_eq!(redis.outputs(), [""; 0]);
+    assert!((50..=100).contains(&redis.next_wake().unwrap()));
+}
+
+#[test]
+fn the_last_failure_is_told() {
+    let (mut redis, stream) = long_outage();
+    redis.pass(1000);
+    redis.get("a");
+    redis.opened(stream);
+    redis.receives(stream, "-LOADING Redis is loading the dataset in memory\r\n");
+    redis.outputs();
+    redis.get("b");
+    assert_eq!(redis.outputs(), ["#3 failed: Redis is not ready (LOADING)"]);
+}
+
+/// There is nobody else who could have the data.
+#[test]
+fn a_server_that_comes_back_empty_is_believed() {
+    let mut redis = Script::connected();
+    redis.get("k");
+    redis.outputs();
+    redis.closed(1);
+    redis.pass(100);
+    redis.connects(2);
+    assert_eq!(redis.outputs().last().unwrap(), "2 write GET k");
+    redis.receives(2, "$-1\r\n");
+    assert_eq!(redis.outputs(), ["#2 nil"]);
+}

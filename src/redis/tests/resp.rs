@@ -1,0 +1,148 @@
+//! Replies that were encoded come back, however they are split.
+
+use proptest::prelude::*;
+
+use crate::redis::reply::ServerError;
+use crate::redis::resp::Decoder;
+use crate::redis::{ProtocolError, Reply};
+
+/// All replies of the chunks.
+pub(super) fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Reply>, ProtocolError> {
+    let mut decoder = Decoder::default();
+    let mut replies = Vec::new();
+    for mut chunk in chunks {
+        while let Some(reply) = decoder.decode(&mut chunk)? {
+            replies.push(reply);
+        }
+        assert!(chunk.is_empty(), "without a reply, all of it was read");
+    }
+    Ok(replies)
+}
+
+fn encode(reply: &Reply, bytes: &mut Vec<u8>) {
+    let mut line = |kind: &str, text: &[u8]| {
+        bytes.extend_from_slice(kind.as_bytes());
+        bytes.extend_from_slice(text);
+        bytes.extend_from_slice(b"\r\n");
+    };
+    match reply {
+        Reply::Nil => line("$", b"-1"),
+        Reply::Status(text) => line("+", text),
+        Reply::Error(error) => line("-", error.text()),
+        Reply::Integer(number) => line(":", number.to_string().as_bytes()),
+        Reply::Bulk(value) => {
+            line("$", value.len().to_string().as_bytes());
+            line("", value);
+        }
+        Reply::TooLarge => {
+            line("$", b"2000000");
+            line("", &[b'x'; 2_000_000]);
+        }
+        Reply::Array(items) => {
+            line("*", items.len().to_string().as_bytes());
+            items.iter().for_each(|item| encode(item, bytes));
+        }
+    }
+}
+
+fn encoded(replies: &[Reply]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    replies.iter().for_each(|reply| encode(reply, &mut bytes));
+    bytes
+}
+
+fn any_reply() -> impl Strategy<Value = Reply> {
+    let text = || "[ -~\r]{0,40}".prop_map(String::into_bytes);
+    let leaf = prop_oneof![
+        Just(Reply::Nil),
+        text().prop_map(Reply::Status),
+        text().prop_map(|text| Reply::Error(ServerError::new(&text))),
+        any::<i64>().prop_map(Reply::Integer),
+        any::<Vec<u8>>().prop_map(Reply::Bulk),
+    ];
+    leaf.prop_recursive(7, 64, 8, |item| prop::collection::vec(item, 0..8).prop_map(Reply::Array))
+}
+
+proptest! {
+    #[test]
+    fn what_was_encoded_comes_back(
+        replies in prop::collection::vec(any_reply(), 1..4),
+        size in 1_usize..40,
+    ) {
+        let bytes = encoded(&replies);
+        prop_assert_eq!(decode([bytes.as_slice()]), Ok(replies.clone()));
+        prop_assert_eq!(decode(bytes.chunks(size)), Ok(replies));
+    }
+
+    #[test]
+    fn a_split_changes_nothing(reply in any_reply(), at: prop::sample::Index) {
+        let bytes = encoded(std::slice::from_ref(&reply));
+        let (start, end) = bytes.split_at(at.index(bytes.len()));
+        prop_assert_eq!(decode([start]), Ok(vec![]));
+        prop_assert_eq!(decode([start, end]), Ok(vec![reply]));
+    }
+
+    #[test]
+    fn a_flipped_bit_does_not_panic(
+        replies in prop::collection::vec(any_reply(), 1..4),
+        at: prop::sample::Index,
+        bit in 0_u8..8,
+        size in 1_usize..40,
+    ) {
+        let mut bytes = encoded(&replies);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert_eq!(decode([bytes.as_slice()]), decode(bytes.chunks(size)));
+    }
+
+    #[test]
+    fn garbage_does_not_panic(bytes: Vec<u8>, text in "[-+$*:0-9a\r\n]{0,60}", size in 1_usize..9) {
+        for bytes in [bytes.as_slice(), text.as_bytes()] {
+            prop_assert_eq!(decode([bytes]), decode(bytes.chunks(size)));
+        }
+    }
+}
+
+#[test]
+fn all_kinds_are_read() {
+    let bytes = b"+OK\r\n-NOAUTH no\r\n:-7\r\n:+7\r\n$2\r\n\r\n\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n*2\r\n:1\r\n*1\r\n$-1\r\n";
+    let expected = vec![
+        Reply::Status(b"OK".to_vec()),
+        Reply::Error(ServerError::new(b"NOAUTH no")),
+        Reply::Integer(-7),
+        Reply::Integer(7),
+        Reply::Bulk(b"\r\n".to_vec()),
+        Reply::Bulk(Vec::new()),
+        Reply::Nil,
+        Reply::Nil,
+        Reply::Array(Vec::new()),
+        Reply::Array(vec![Reply::Integer(1), Reply::Array(vec![Reply::Nil])]),
+    ];
+    assert_eq!(decode([bytes.as_slice()]), Ok(expected));
+}
+
+#[test]
+fn the_largest_session_is_read() {
+    let value = Reply::Bulk(vec![b'x'; (1 << 20) + 1024]);
+    let bytes = encoded(std::slice::from_ref(&value));
+    assert_eq!(decode(bytes.chunks(1000)), Ok(vec![value]));
+}
+
+#[test]
+fn a_value_that_is_too_large_is_skipped() {
+    let replies =
+        vec![Reply::TooLarge, Reply::Nil, Reply::Array(vec![Reply::Nil, Reply::TooLarge, Reply::Integer(1)])];
+    let bytes = encoded(&replies);
+    for size in [1, 1000, 1 << 20, 1 << 30] {
+        assert_eq!(decode(bytes.chunks(size)), Ok(replies.clone()));
+    }
+}
+
+/// Two values that are small enough for themselves are too large together.
+#[test]
+fn values_of_one_reply_share_their_room() {
+    let value = Reply::Bulk(vec![b'x'; 1 << 20]);
+    let bytes = encoded(&[Reply::Array(vec![value.clone(), value.clone(), Reply::Nil]), value.clone()]);
+    let expected = vec![Reply::Array(vec![value.clone(), Reply::TooLarge, Reply::Nil]), value];
+    assert_eq!(decode([bytes.as_slice()]), Ok(expected));
+}

@@ -1,0 +1,174 @@
+//! A client, a clock that the test moves, and outputs as text.
+
+use std::time::Duration;
+
+use crate::redis::resp::Decoder;
+use crate::redis::{
+    Client, Command, Config, Credentials, Endpoint, Event, Failure, Output, Reply, RequestId, StreamId, Tls,
+    Topology,
+};
+use crate::time::Timestamp;
+
+/// One client and what a test does to it. Streams and commands are numbered from 1.
+pub(super) struct Script {
+    pub(super) client: Client,
+    pub(super) now: Timestamp,
+}
+
+/// Connects in 1 s, waits 2 s for a reply, never closes an idle connection.
+pub(super) fn config() -> Config {
+    Config {
+        topology: Topology::Single(Endpoint { host: "redis".to_owned(), port: 6379, tls: Tls::Off }),
+        credentials: None,
+        database: 0,
+        client_name: "test".to_owned(),
+        connect_timeout: Duration::from_secs(1),
+        command_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::ZERO,
+    }
+}
+
+pub(super) fn credentials(username: Option<&str>) -> Option<Credentials> {
+    Some(Credentials { username: username.map(str::to_owned), password: "hunter2".to_owned() })
+}
+
+impl Script {
+    pub(super) fn new() -> Self {
+        Self::with(&config())
+    }
+
+    pub(super) fn with(config: &Config) -> Self {
+        Self { client: Client::new(config, 1), now: Timestamp::from_secs(1_700_000_000) }
+    }
+
+    /// A client with a connection on stream 1; command 1 was used up for it.
+    pub(super) fn connected() -> Self {
+        Self::connected_with(&config())
+    }
+
+    pub(super) fn connected_with(config: &Config) -> Self {
+        let mut script = Self::with(config);
+        script.send(Command::ping());
+        script.connects(1);
+        assert_eq!(script.outputs().last().unwrap(), "1 write PING");
+        script.receives(1, "+PONG\r\n");
+        assert_eq!(script.outputs(), ["#1 +PONG"]);
+        script
+    }
+
+    /// The stream opens and the handshake, `CLIENT SETNAME` alone, is answered.
+    pub(super) fn connects(&mut self, stream: u64) {
+        self.client.opened(StreamId(stream));
+        self.receives(stream, "+OK\r\n");
+    }
+
+    pub(super) fn send(&mut self, command: Command) -> RequestId {
+        self.client.send(command, self.now)
+    }
+
+    /// `GET`, and `#n` of it.
+    pub(super) fn get(&mut self, key: &str) -> RequestId {
+        self.send(Command::get(key.as_bytes()))
+    }
+
+    pub(super) fn lock(&mut self) -> RequestId {
+        self.send(Command::lock(b"l", b"me", Duration::from_secs(5)))
+    }
+
+    pub(super) fn opened(&mut self, stream: u64) {
+        self.client.opened(StreamId(stream));
+    }
+
+    pub(super) fn receives(&mut self, stream: u64, bytes: &str) {
+        self.client.received(StreamId(stream), bytes.as_bytes(), self.now);
+    }
+
+    pub(super) fn closed(&mut self, stream: u64) {
+        self.client.closed(StreamId(stream), self.now);
+    }
+
+    /// Time passes, and the host wakes the client whenever it wants to be.
+    pub(super) fn pass(&mut self, millis: u64) {
+        let end = self.now.after(Duration::from_millis(millis));
+        while let Some(wake) = self.client.next_wake().filter(|wake| *wake <= end) {
+            assert!(wake >= self.now, "the client wants to be woken in the past");
+            self.now = wake;
+            self.client.wake(wake);
+            assert_ne!(self.client.next_wake(), Some(wake), "the client wants to be woken again and again");
+        }
+        self.now = end;
+    }
+
+    /// Time passes in which every stream that is asked for has the same `fate`; outputs and their time.
+    pub(super) fn endure(&mut self, millis: u64, fate: impl Fn(&mut Self, u64)) -> Vec<(u64, String)> {
+        let mut outputs = Vec::new();
+        for moment in (0..millis).step_by(10) {
+            for output in self.outputs() {
+                if let Some(stream) = output.strip_suffix(" open redis:6379") {
+                    fate(self, stream.parse().unwrap());
+                }
+                outputs.push((moment, output));
+            }
+            self.pass(10);
+        }
+        outputs
+    }
+
+    /// In how many milliseconds the client wants to be woken.
+    pub(super) fn next_wake(&self) -> Option<u128> {
+        self.client.next_wake().map(|wake| wake.since(self.now).as_millis())
+    }
+
+    pub(super) fn outputs(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.client.next_output()).map(text).collect()
+    }
+}
+
+pub(super) fn text(output: Output) -> String {
+    match output {
+        Output::Open { stream, endpoint } => format!("{} open {}:{}", stream.0, endpoint.host, endpoint.port),
+        Output::Write { stream, bytes } => format!("{} write {}", stream.0, commands(&bytes)),
+        Output::Close { stream } => format!("{} close", stream.0),
+        Output::Done { request, outcome: Ok(reply) } => format!("#{} {}", request.0, reply_text(&reply)),
+        Output::Done { request, outcome: Err(failure) } => format!("#{} failed: {failure}", request.0),
+        Output::Event(Event::Connected { .. }) => "connected".to_owned(),
+        Output::Event(Event::ConnectFailed { failure, .. }) => format!("not connected: {failure}"),
+        Output::Event(Event::Disconnected { failure, in_flight, .. }) => {
+            format!("disconnected with {in_flight} in flight: {failure}")
+        }
+        Output::Event(Event::IdleClosed { .. }) => "idle".to_owned(),
+        Output::Event(Event::AskFailed { endpoint, failure }) => {
+            format!("{endpoint} does not tell: {failure}")
+        }
+        Output::Event(Event::MasterChanged { endpoint }) => format!("the master is {endpoint}"),
+        Output::Event(Event::SlotsChanged { masters }) => format!("{masters} masters"),
+    }
+}
+
+/// What a server would read: commands joined by `; `.
+fn commands(mut bytes: &[u8]) -> String {
+    let mut decoder = Decoder::default();
+    let mut commands = Vec::new();
+    while let Some(command) = decoder.decode(&mut bytes).unwrap() {
+        commands.push(reply_text(&command));
+    }
+    commands.join("; ")
+}
+
+pub(super) fn reply_text(reply: &Reply) -> String {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match reply {
+        Reply::Nil => "nil".to_owned(),
+        Reply::Status(text) => format!("+{}", lossy(text)),
+        Reply::Bulk(bytes) => lossy(bytes),
+        Reply::Integer(number) => number.to_string(),
+        Reply::Array(items) => items.iter().map(reply_text).collect::<Vec<_>>().join(" "),
+        Reply::Error(error) => format!("-{}", lossy(error.text())),
+        Reply::TooLarge => "too large".to_owned(),
+    }
+}
+
+/// The sentence of a failure, as the outputs have it.
+pub(super) fn failed(request: u64, failure: &Failure) -> String {
+    format!("#{request} failed: {failure}")
+}

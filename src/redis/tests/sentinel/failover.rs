@@ -1,0 +1,167 @@
+//! Another master: how it is noticed, and what becomes of the commands.
+
+use std::time::Duration;
+
+use super::{AWAY, LATE, S, asked, connected, fail_over, switch, world};
+use crate::redis::Command;
+
+#[test]
+fn a_sentinel_that_is_cut_off_is_refuted() {
+    let mut world = world();
+    fail_over(&mut world, &S[1..]);
+    world.get("k");
+    assert_eq!(world.log().last().unwrap(), "not connected: the server is not the master");
+    world.pass(100);
+    let log = world.log();
+    assert_eq!(asked(&log), [S[1]]);
+    assert_eq!(log.last().unwrap(), "#1 nil");
+    assert_eq!(world.connected(), ["b:6379", S[1]]);
+    assert!(log.contains(&"the master is b:6379".to_owned()));
+}
+
+#[test]
+fn a_switch_is_followed_at_once() {
+    let mut world = connected();
+    world.server("a:6379").is_hung = true;
+    world.get("k");
+    world.lock("l");
+    world.log();
+    fail_over(&mut world, &S);
+    world.say(S[0], &switch("main", "b", "6379"));
+    let expected = [
+        "the master is b:6379",
+        "disconnected with 2 in flight: the server is not the master",
+        "#3 failed: the connection to Redis broke",
+        "b:6379 CLIENT SETNAME test",
+        "b:6379 ROLE",
+        "connected",
+        "b:6379 GET k",
+        "#2 nil",
+    ];
+    assert_eq!(world.log(), expected);
+    assert_eq!(world.connected(), ["b:6379", S[0]]);
+}
+
+#[test]
+fn a_switch_ends_the_backoff() {
+    let mut world = connected();
+    world.kill("a:6379");
+    world.get("k");
+    for _ in 0..4 {
+        world.pass(100);
+    }
+    fail_over(&mut world, &S);
+    let sentinel = world.connected().into_iter().next().unwrap().to_owned();
+    world.log();
+    world.say(&sentinel, &switch("main", "b", "6379"));
+    assert_eq!(world.outcomes(), ["#2 nil"]);
+}
+
+#[test]
+fn what_a_replica_did_not_run_is_sent_to_the_master() {
+    for error in [
+        "-READONLY You can't write against a read only replica.\r\n",
+        "-MASTERDOWN Link with MASTER is down\r\n",
+        "-LOADING Redis is loading\r\n",
+        "-ERR Error running script (call to f_4): @user_script:1: @user_script: 1: -READONLY You can't\r\n",
+    ] {
+        let mut world = connected();
+        fail_over(&mut world, &S);
+        world.server("a:6379").answer = error.to_owned();
+        world.server("b:6379").answer = "+OK\r\n".to_owned();
+        // Even what must not run twice, and what follows it in the same write.
+        world.client.send(Command::lock(b"l", b"me", Duration::from_secs(5)), world.now);
+        world.client.send(Command::lock(b"m", b"me", Duration::from_secs(5)), world.now);
+        world.get("k");
+        assert_eq!(world.outcomes(), [""; 0]);
+        world.pass(100);
+        let log = world.log();
+        assert_eq!(asked(&log), [S[1]]);
+        let ends: Vec<_> = log.iter().filter(|line| line.starts_with('#')).collect();
+        assert_eq!(ends, ["#2 +OK", "#3 +OK", "#4 +OK"], "{error}");
+    }
+}
+
+#[test]
+fn the_replies_behind_a_refusal_are_awaited() {
+    let mut world = connected();
+    world.server("a:6379").is_hung = true;
+    world.lock("l");
+    world.lock("m");
+    fail_over(&mut world, &S);
+    world.log();
+    world.say("a:6379", "-READONLY x\r\n");
+    world.get("k");
+    assert_eq!(world.log(), [""; 0], "nothing more is written there");
+    world.say("a:6379", "$-1\r\n");
+    assert_eq!(world.log(), ["#3 nil", "disconnected with 0 in flight: Redis is not ready (READONLY)"]);
+    world.pass(100);
+    assert_eq!(world.outcomes(), ["#2 nil", "#4 nil"]);
+}
+
+#[test]
+fn a_master_that_says_readonly_for_ever_is_told_at_the_deadline() {
+    let mut world = connected();
+    world.server("a:6379").answer = "-READONLY x\r\n".to_owned();
+    world.lock("l");
+    world.pass(2000);
+    let log = world.log();
+    assert_eq!(log.last().unwrap(), "#2 failed: Redis is not ready (READONLY)");
+    let writes = log.iter().filter(|line| line.contains("SET l")).count();
+    assert!((2..45).contains(&writes), "{writes}");
+}
+
+#[test]
+fn a_lost_connection_asks_the_next_sentinel() {
+    let mut world = connected();
+    world.server("a:6379").is_hung = true;
+    world.get("k");
+    world.lock("l");
+    fail_over(&mut world, &S);
+    world.kill("a:6379");
+    assert_eq!(world.outcomes(), ["#3 failed: the connection to Redis broke"]);
+    world.pass(100);
+    let log = world.log();
+    assert_eq!((asked(&log), log.last().unwrap().as_str()), (vec![S[1]], "#2 nil"));
+}
+
+#[test]
+fn a_failover_is_ridden_out() {
+    let mut world = connected();
+    world.kill("a:6379");
+    world.get("k");
+    // Until they agree, the Sentinels name the old master.
+    world.pass(900);
+    let log = world.log();
+    assert!(asked(&log).len() >= 3, "{log:#?}");
+    fail_over(&mut world, &S);
+    world.pass(1000);
+    assert_eq!(world.outcomes(), ["#2 nil"]);
+}
+
+#[test]
+fn a_hung_master_is_asked_for_again() {
+    let mut world = connected();
+    world.server("a:6379").is_hung = true;
+    world.get("k");
+    world.pass(1500);
+    world.get("l");
+    fail_over(&mut world, &S);
+    world.pass(500);
+    assert_eq!(world.outcomes(), [format!("#2 failed: {LATE}")]);
+    world.pass(100);
+    assert_eq!(world.outcomes(), ["#3 nil"]);
+}
+
+#[test]
+fn a_master_that_is_away_fails_commands_as_a_single_server_does() {
+    let mut world = world();
+    world.server("a:6379").is_down = true;
+    world.get("k");
+    world.pass(2500);
+    assert_eq!(world.outcomes(), [format!("#1 failed: {LATE}")]);
+    world.pass(1000);
+    world.get("l");
+    world.get("m");
+    assert_eq!(world.outcomes(), [format!("#2 failed: {AWAY}"), format!("#3 failed: {AWAY}")]);
+}

@@ -1,0 +1,68 @@
+//! The master by Sentinels: who is asked, what is believed, and what a failover does to commands.
+
+mod asking;
+mod doubt;
+mod failover;
+mod watch;
+
+use crate::redis::tests::script::{config, credentials};
+use crate::redis::tests::world::{World, bulk, endpoint};
+use crate::redis::{Config, Topology};
+
+const LATE: &str = "Redis did not answer in time";
+const AWAY: &str = "Redis does not answer";
+const ASK: &str = "SENTINEL get-master-addr-by-name main";
+const S: [&str; 3] = ["s1:26379", "s2:26379", "s3:26379"];
+
+fn topology(password: bool) -> Topology {
+    Topology::Sentinel {
+        master_name: "main".to_owned(),
+        sentinels: ["s1", "s2", "s3"].map(|host| endpoint(host, 26379)).to_vec(),
+        credentials: password.then(|| credentials(Some("watcher")).unwrap()),
+    }
+}
+
+fn address(host: &str, port: &str) -> String {
+    format!("*2\r\n{}{}", bulk(host), bulk(port))
+}
+
+/// Three Sentinels, the master `a` and its replica `b`.
+fn world() -> World {
+    world_with(&Config { topology: topology(false), ..config() })
+}
+
+fn world_with(config: &Config) -> World {
+    let mut world = World::with(config);
+    for sentinel in S {
+        world.server(sentinel).tells = address("a", "6379");
+    }
+    world.server("a:6379");
+    world.server("b:6379").role = "slave";
+    world
+}
+
+/// A world where the master is connected.
+fn connected() -> World {
+    let mut world = world();
+    world.get("first");
+    assert_eq!(world.outcomes(), ["#1 nil"]);
+    world
+}
+
+/// `b` takes over, and these Sentinels know.
+fn fail_over(world: &mut World, sentinels: &[&str]) {
+    world.server("a:6379").role = "slave";
+    world.server("b:6379").role = "master";
+    for sentinel in sentinels {
+        world.server(sentinel).tells = address("b", "6379");
+    }
+}
+
+fn switch(name: &str, host: &str, port: &str) -> String {
+    let text = format!("{name} a 6379 {host} {port}");
+    format!("*3\r\n{}{}{}", bulk("message"), bulk("+switch-master"), bulk(&text))
+}
+
+fn asked(log: &[String]) -> Vec<&str> {
+    log.iter().filter_map(|line| line.strip_suffix(ASK)).map(str::trim_end).collect()
+}

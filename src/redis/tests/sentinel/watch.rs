@@ -1,0 +1,114 @@
+//! The subscription: what is followed, and how it is kept.
+
+use std::time::Duration;
+
+use super::{S, asked, connected, fail_over, switch, topology, world_with};
+use crate::redis::Config;
+use crate::redis::tests::script::config;
+use crate::redis::tests::world::bulk;
+
+#[test]
+fn messages_about_others_are_no_matter() {
+    let mut world = connected();
+    for bytes in [
+        switch("other", "b", "6379"),
+        switch("main", "b\r\nx", "6379"),
+        switch("main", "b:1", "6379"),
+        switch("main", "b", "0"),
+        switch("main", "a", "6379"),
+        format!("*3\r\n{}{}{}", bulk("message"), bulk("+sdown"), bulk("main a 6379 b 6379")),
+        format!("*3\r\n{}{}{}", bulk("message"), bulk("+switch-master"), bulk("main")),
+        "+PONG\r\n*-1\r\n$-1\r\n*0\r\n".to_owned(),
+    ] {
+        world.say(S[0], &bytes);
+        assert_eq!(world.log(), [""; 0], "{bytes:?}");
+    }
+    assert_eq!(world.connected(), ["a:6379", S[0]]);
+}
+
+#[test]
+fn a_subscription_that_ends_is_made_anew_and_finds_what_was_missed() {
+    let mut world = connected();
+    world.pass(60_000);
+    fail_over(&mut world, &S);
+    world.kill(S[0]);
+    let log = world.log();
+    assert_eq!(asked(&log), [S[1]]);
+    assert!(log.contains(&"the master is b:6379".to_owned()));
+    world.get("k");
+    assert_eq!(world.outcomes(), ["#2 nil"]);
+    assert_eq!(world.connected(), ["b:6379", S[1]]);
+}
+
+#[test]
+fn subscriptions_that_do_not_last_have_pauses() {
+    let mut world = connected();
+    world.log();
+    let mut questions = 0;
+    for _ in 0..200 {
+        let sentinels: Vec<_> = world.connected().iter().map(ToString::to_string).collect();
+        for name in sentinels.iter().filter(|name| name.starts_with('s')) {
+            world.hang_up(name);
+        }
+        world.pass(10);
+        world.get("k");
+        questions += asked(&world.log()).len();
+    }
+    assert!((3..10).contains(&questions), "{questions} in two seconds");
+}
+
+#[test]
+fn without_sentinels_the_master_is_used_all_the_same() {
+    let mut world = connected();
+    for sentinel in S {
+        world.kill(sentinel);
+    }
+    assert_eq!(world.client.next_wake(), None, "nobody asks without a command");
+    for id in 2..20 {
+        world.get("k");
+        assert_eq!(world.outcomes(), [format!("#{id} nil")]);
+        world.pass(100);
+    }
+    world.server(S[2]).is_down = false;
+    for _ in 0..20 {
+        world.get("k");
+        world.pass(300);
+    }
+    assert_eq!(world.connected(), ["a:6379", S[2]]);
+}
+
+#[test]
+fn a_sentinel_that_is_silent_is_pinged_when_it_matters() {
+    let mut world = connected();
+    world.server(S[0]).is_hung = true;
+    world.pass(3_600_000);
+    assert_eq!(world.log(), [""; 0], "nobody pings without a command");
+    world.get("k");
+    assert_eq!(world.log(), ["s1:26379 PING", "a:6379 GET k", "#2 nil"]);
+    world.pass(500);
+    let log = world.log();
+    assert_eq!((log[0].as_str(), asked(&log)), ("s1:26379 does not tell: Redis does not answer", vec![S[1]]));
+    // One that answers stays.
+    world.server(S[1]).answer = format!("*2\r\n{}{}", bulk("pong"), bulk(""));
+    world.pass(10_000);
+    world.get("k");
+    assert_eq!(world.log(), ["s2:26379 PING", "a:6379 GET k", "#3 nil"].map(str::to_owned));
+    world.pass(1000);
+    world.get("k");
+    assert_eq!(world.log(), ["a:6379 GET k", "#4 nil"]);
+}
+
+#[test]
+fn without_commands_everything_is_closed() {
+    let idle_timeout = Duration::from_secs(60);
+    let mut world = world_with(&Config { topology: topology(false), idle_timeout, ..config() });
+    world.get("k");
+    world.log();
+    world.pass(60_000);
+    assert_eq!(world.log(), ["idle"]);
+    assert_eq!((world.connected(), world.client.next_wake()), (vec![], None));
+    fail_over(&mut world, &S);
+    world.get("k");
+    let log = world.log();
+    assert_eq!((asked(&log), log.last().unwrap().as_str()), (vec![S[0]], "#2 nil"), "the one that was good");
+}

@@ -1,0 +1,207 @@
+//! Servers of a few lines for a client, without latency: what they hear and what the client tells is text.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::script::{reply_text, text};
+use crate::redis::resp::Decoder;
+use crate::redis::{Client, Command, Config, Endpoint, Output, Reply, RequestId, StreamId, Tls};
+use crate::time::Timestamp;
+
+pub(super) struct World {
+    pub(super) client: Client,
+    pub(super) now: Timestamp,
+    servers: BTreeMap<String, Server>,
+    streams: BTreeMap<StreamId, (String, Decoder)>,
+    log: Vec<String>,
+}
+
+/// One server. Nobody else in the world is reachable.
+pub(super) struct Server {
+    pub(super) is_down: bool,
+    /// Takes streams, and says nothing.
+    pub(super) is_hung: bool,
+    pub(super) role: &'static str,
+    /// The answer to the question for the master, or for the slots.
+    pub(super) tells: String,
+    /// The answer to the question for the shards.
+    pub(super) shards: String,
+    /// The answers to the next commands of a session.
+    pub(super) answers: VecDeque<String>,
+    /// The answer to all others of them.
+    pub(super) answer: String,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            is_down: false,
+            is_hung: false,
+            role: "master",
+            tells: "*-1\r\n".to_owned(),
+            // A Redis before 7.0.
+            shards:
+                "-ERR Unknown subcommand or wrong number of arguments for 'SHARDS'. Try CLUSTER HELP.\r\n"
+                    .to_owned(),
+            answers: VecDeque::new(),
+            answer: "$-1\r\n".to_owned(),
+        }
+    }
+}
+
+impl Server {
+    fn answer(&mut self, command: &str) -> String {
+        match command.split(' ').next().unwrap() {
+            "AUTH" | "SELECT" | "CLIENT" | "ASKING" => "+OK\r\n".to_owned(),
+            "ROLE" => format!("*3\r\n{}:0\r\n*0\r\n", bulk(self.role)),
+            "CLUSTER" if command == "CLUSTER SHARDS" => self.shards.clone(),
+            "SENTINEL" | "CLUSTER" => self.tells.clone(),
+            "SUBSCRIBE" => format!("*3\r\n{}{}:1\r\n", bulk("subscribe"), bulk("+switch-master")),
+            _ => self.answers.pop_front().unwrap_or_else(|| self.answer.clone()),
+        }
+    }
+}
+
+/// A string as a server sends it.
+pub(super) fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
+}
+
+/// How a server names another one.
+pub(super) fn endpoint(host: &str, port: u16) -> Endpoint {
+    Endpoint { host: host.to_owned(), port, tls: Tls::Off }
+}
+
+impl World {
+    pub(super) fn with(config: &Config) -> Self {
+        Self {
+            client: Client::new(config, 1),
+            now: Timestamp::from_secs(1_700_000_000),
+            servers: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            log: Vec::new(),
+        }
+    }
+
+    /// The server of this name, `host:port`, from now on reachable.
+    pub(super) fn server(&mut self, name: &str) -> &mut Server {
+        self.servers.entry(name.to_owned()).or_default()
+    }
+
+    pub(super) fn send(&mut self, command: Command) -> RequestId {
+        let id = self.client.send(command, self.now);
+        self.run();
+        id
+    }
+
+    pub(super) fn get(&mut self, key: &str) -> RequestId {
+        self.send(Command::get(key.as_bytes()))
+    }
+
+    pub(super) fn lock(&mut self, key: &str) -> RequestId {
+        self.send(Command::lock(key.as_bytes(), b"me", Duration::from_secs(5)))
+    }
+
+    /// Every stream to this server ends.
+    pub(super) fn hang_up(&mut self, name: &str) {
+        for stream in self.streams_to(name) {
+            self.streams.remove(&stream);
+            self.client.closed(stream, self.now);
+        }
+        self.run();
+    }
+
+    /// The server dies.
+    pub(super) fn kill(&mut self, name: &str) {
+        self.server(name).is_down = true;
+        self.hang_up(name);
+    }
+
+    /// The server says something on all its streams.
+    pub(super) fn say(&mut self, name: &str, bytes: &str) {
+        for stream in self.streams_to(name) {
+            self.client.received(stream, bytes.as_bytes(), self.now);
+        }
+        self.run();
+    }
+
+    pub(super) fn streams_to(&self, name: &str) -> Vec<StreamId> {
+        self.streams.iter().filter(|(_, (to, _))| to == name).map(|(stream, _)| *stream).collect()
+    }
+
+    /// The servers with streams, each as often as it has some.
+    pub(super) fn connected(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.streams.values().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Time passes, and the host wakes the client whenever it wants to be.
+    pub(super) fn pass(&mut self, millis: u64) {
+        let end = self.now.after(Duration::from_millis(millis));
+        for count in 0.. {
+            let Some(wake) = self.client.next_wake().filter(|wake| *wake <= end) else {
+                break;
+            };
+            assert!(wake >= self.now, "the client wants to be woken in the past");
+            assert!(count < 10_000, "the client wants to be woken again and again");
+            self.now = wake;
+            self.client.wake(wake);
+            self.run();
+        }
+        self.now = end;
+    }
+
+    /// What happened since the last call: `server command`, `#command outcome`, events.
+    pub(super) fn log(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+
+    /// The outcomes since the last call.
+    pub(super) fn outcomes(&mut self) -> Vec<String> {
+        self.log().into_iter().filter(|line| line.starts_with('#')).collect()
+    }
+
+    fn run(&mut self) {
+        for count in 0.. {
+            let Some(output) = self.client.next_output() else {
+                return;
+            };
+            assert!(count < 100_000, "the client never comes to an end");
+            match output {
+                Output::Open { stream, endpoint } => self.open(stream, &endpoint.to_string()),
+                Output::Write { stream, bytes } => self.hear(stream, &bytes),
+                Output::Close { stream } => {
+                    self.streams.remove(&stream);
+                }
+                output => self.log.push(text(output)),
+            }
+        }
+    }
+
+    fn open(&mut self, stream: StreamId, name: &str) {
+        match self.servers.get(name) {
+            Some(server) if !server.is_down => {
+                self.streams.insert(stream, (name.to_owned(), Decoder::default()));
+                self.client.opened(stream);
+            }
+            _ => self.client.closed(stream, self.now),
+        }
+    }
+
+    fn hear(&mut self, stream: StreamId, mut bytes: &[u8]) {
+        let (name, decoder) =
+            self.streams.get_mut(&stream).expect("nothing is written to a stream that ended");
+        let server = self.servers.get_mut(name).unwrap();
+        let mut answer = String::new();
+        while let Some(command) = decoder.decode(&mut bytes).unwrap() {
+            let Reply::Array(_) = command else { panic!("a command is an array") };
+            let command = reply_text(&command);
+            answer.push_str(&server.answer(&command));
+            self.log.push(format!("{name} {command}"));
+        }
+        if !server.is_hung {
+            self.client.received(stream, answer.as_bytes(), self.now);
+        }
+    }
+}
