@@ -1,1 +1,181 @@
 //! Where cookies, sessions and the provider meet: what a request is answered with.
+//!
+//! ```text
+//! request head ── App::handle ──┬─ Step::Done(decision)     nothing to wait for: the hot path
+//!                               └─ Step::Wait(future)       a login, a refresh, a fetch
+//! decision: Forward (edited headers) to the upstream, or Reply in its place
+//! ```
+//!
+//! Flows are straight-line `async` functions over [`Io`]; the host runs them, tests run them with
+//! a clock of their own. Loading a session ends in one of three outcomes ([`outcome::Outcome`]), and
+//! only one of them lets a request through.
+
+pub mod access_log;
+mod authorize;
+mod bearer;
+mod beside;
+mod cache;
+mod callback;
+mod cookie_store;
+mod csrf_cookies;
+mod endpoints;
+mod fetched;
+mod headers;
+pub mod io;
+mod load;
+mod login_app;
+mod outcome;
+pub mod pages;
+mod person;
+mod provider;
+mod redirect;
+mod refresh;
+mod reply;
+mod request;
+mod session_cookie;
+mod sign_out;
+mod start;
+mod store;
+#[cfg(test)]
+mod tests;
+mod ticket_store;
+mod together;
+mod upstream;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use http::StatusCode;
+
+use self::access_log::Note;
+use self::bearer::Bearer;
+use self::io::Count;
+pub use self::io::Io;
+use self::load::Loading;
+pub use self::login_app::{HandedOver, Keeping, SESSION_HEADER};
+pub use self::outcome::Unavailable;
+use self::outcome::{Loaded, Outcome, Reason};
+use self::provider::Provider;
+pub use self::request::RequestHead;
+use self::session_cookie::SessionCookie;
+use self::store::Store;
+use crate::config::Config;
+
+/// A header to set or add.
+pub type Header = (&'static str, Vec<u8>);
+
+/// An answer in the upstream's place.
+pub type Reply = http::Response<Vec<u8>>;
+
+/// What happens with a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes on to the upstream.
+    Forward(Forward),
+    /// It is answered here.
+    Reply(Reply),
+    /// One of these, and what the access log says about it.
+    Noted(Vec<access_log::Field>, Box<Decision>),
+}
+
+/// How a request is changed on its way to the upstream, and its response on the way back.
+#[derive(Debug, Default)]
+pub struct Forward {
+    /// Headers of the client that must not arrive.
+    pub remove: Vec<Vec<u8>>,
+    /// Headers that the upstream gets, in the place of the client's.
+    pub set: Rc<[Header]>,
+    /// The `cookie` header that the upstream gets, where it is not the client's.
+    pub cookie: Option<Vec<u8>>,
+    /// Headers that are added to the response.
+    pub response: Vec<Header>,
+    /// What becomes of a session that the upstream hands over.
+    pub handed_over: HandedOver,
+}
+
+/// A decision, or the way to it.
+pub enum Step {
+    /// Decided at once.
+    Done(Decision),
+    /// Something has to be waited for.
+    Wait(Pin<Box<dyn Future<Output = Decision>>>),
+}
+
+/// One filter configuration at work, in one worker.
+pub struct App<I> {
+    config: Rc<Config>,
+    io: I,
+    /// None where others sign people in, and nothing is renewed.
+    provider: Option<Provider<I>>,
+    bearer: Option<Bearer<I>>,
+    cookie: Rc<SessionCookie>,
+    store: Store<I>,
+}
+
+impl<I: Io> App<I> {
+    /// A worker with nothing fetched and nothing remembered.
+    pub fn new(config: Config, io: I) -> Rc<Self> {
+        let config = Rc::new(config);
+        let cookie = Rc::new(SessionCookie::new(&config));
+        Rc::new(Self {
+            provider: config.provider.clone().map(|provider| Provider::new(provider, io.clone())),
+            bearer: config.bearer.as_ref().map(|options| Bearer::new(&config, options, &io)),
+            store: Store::new(&config, &cookie, &io),
+            cookie,
+            config,
+            io,
+        })
+    }
+
+    /// Decides about a request by its head.
+    pub fn handle(self: &Rc<Self>, head: RequestHead) -> Step {
+        access_log::of_endpoint(&self.config, endpoints::handle(self, head))
+    }
+
+    /// Loads the session of a request and decides with it: at once where nothing has to be waited for.
+    fn with_session(
+        self: &Rc<Self>,
+        head: RequestHead,
+        decide: fn(&Self, &RequestHead, Loaded) -> Decision,
+    ) -> Step {
+        match load::load(self, &head) {
+            Loading::Done(loaded) => Step::Done(self.decide(&head, loaded, decide)),
+            Loading::Wait(pending) => {
+                let app = Rc::clone(self);
+                Step::Wait(Box::pin(async move {
+                    let loaded = pending.finish(&app, &head).await;
+                    app.decide(&head, loaded, decide)
+                }))
+            }
+        }
+    }
+
+    /// Decides by the session that was loaded; counts and notes what that is for the operator.
+    fn decide(
+        &self,
+        head: &RequestHead,
+        loaded: Loaded,
+        decide: fn(&Self, &RequestHead, Loaded) -> Decision,
+    ) -> Decision {
+        if let Outcome::Unavailable(reason) = loaded.outcome {
+            self.io.count(Count::Unavailable(reason));
+        }
+        let note = Note::of_session(&self.config, &loaded.outcome);
+        let decision = match loaded.outcome {
+            // A token without fallback that was none: no route and no endpoint lets that pass.
+            Outcome::Anonymous(Reason::BadToken) => reply::text(StatusCode::FORBIDDEN, "Forbidden").into(),
+            _ => decide(self, head, loaded),
+        };
+        match note {
+            Some(note) => note.beside(&self.config, decision),
+            None => decision,
+        }
+    }
+}
+
+impl From<Reply> for Decision {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}

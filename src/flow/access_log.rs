@@ -1,0 +1,136 @@
+//! What Envoy's access log gets to know about a request: `access_log_fields`.
+//!
+//! The host writes the fields where the access log finds them, as filter state. Where the option is
+//! empty, as it is by default, nothing here runs.
+//!
+//! | `state` | the request | `reason` |
+//! |---|---|---|
+//! | `authenticated` | is of a person with a session | `forbidden` where that is not enough |
+//! | `anonymous` | has no valid session | why |
+//! | `unavailable` | may have one: nobody can tell now | what does not answer |
+//! | `skipped` | went through without one, by `skip_auth_*` | why it has none |
+//! | `endpoint` | was for an endpoint that loads none | what a callback ended in |
+
+use std::rc::Rc;
+
+use http::StatusCode;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::outcome::{Outcome, Reason, Unavailable};
+use super::{Decision, Step};
+use crate::config::Config;
+use crate::session::Session;
+
+/// A field, by its name after the prefix of the filter, and its value.
+pub type Field = (&'static str, String);
+
+const AUTHENTICATED: &str = "authenticated";
+const FORBIDDEN: &str = "forbidden";
+
+/// Envoy's text log does not escape: what could end a line or a column, or be taken for an escape, is
+/// percent-encoded. The encoder adds whatever is not ASCII.
+const NOT_IN_LOG: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%').add(b'\'').add(b'\\');
+
+/// A name is cut off after so many bytes: a log line is no place for a claim of any length.
+const MAX_USER: usize = 256;
+
+/// What is said of a request, before the option picks.
+pub(super) struct Note {
+    state: &'static str,
+    reason: &'static str,
+    user: Option<String>,
+}
+
+impl Note {
+    /// By the outcome of loading the session; none where nobody wants to know.
+    pub(super) fn of_session(config: &Config, outcome: &Outcome) -> Option<Self> {
+        if config.access_log.is_empty() {
+            return None;
+        }
+        let note = |state, reason| Self { state, reason, user: None };
+        Some(match outcome {
+            Outcome::Authenticated(person) => Self {
+                state: AUTHENTICATED,
+                reason: if person.allowed { "" } else { FORBIDDEN },
+                user: user(config, &person.session),
+            },
+            Outcome::Anonymous(reason) => note("anonymous", anonymous(*reason)),
+            Outcome::Unavailable(reason) => note("unavailable", unavailable(*reason)),
+        })
+    }
+
+    /// By what a callback ended in, and for whom.
+    pub(super) fn of_callback(config: &Config, reason: &'static str, session: Option<&Session>) -> Self {
+        Self { state: "endpoint", reason, user: session.and_then(|session| user(config, session)) }
+    }
+
+    /// The decision with this beside it.
+    pub(super) fn beside(mut self, config: &Config, decision: Decision) -> Decision {
+        match &decision {
+            Decision::Forward(_) if self.state != AUTHENTICATED || self.reason == FORBIDDEN => {
+                self.state = "skipped";
+            }
+            // The query of `/oauth2/auth` asks for more than the configuration.
+            Decision::Reply(reply)
+                if self.state == AUTHENTICATED && reply.status() == StatusCode::FORBIDDEN =>
+            {
+                self.reason = FORBIDDEN;
+            }
+            _ => {}
+        }
+        let fields = config.access_log;
+        let state = fields.state.then(|| ("state", self.state.to_owned()));
+        let reason = fields.reason.then(|| ("reason", self.reason.to_owned()));
+        let user = self.user.map(|user| ("user", user));
+        let fields = [state, reason, user].into_iter().flatten().filter(|(_, value)| !value.is_empty());
+        Decision::Noted(fields.collect(), Box::new(decision))
+    }
+}
+
+/// The step, with a note also where no session was loaded.
+pub(super) fn of_endpoint(config: &Rc<Config>, step: Step) -> Step {
+    if config.access_log.is_empty() {
+        return step;
+    }
+    let config = Rc::clone(config);
+    let noted = move |decision| match decision {
+        Decision::Noted(..) => decision,
+        decision => Note::of_callback(&config, "", None).beside(&config, decision),
+    };
+    match step {
+        Step::Done(decision) => Step::Done(noted(decision)),
+        Step::Wait(future) => Step::Wait(Box::pin(async move { noted(future.await) })),
+    }
+}
+
+/// Who it is, as `X-Forwarded-User` says it, where the option asks for it.
+fn user(config: &Config, session: &Session) -> Option<String> {
+    if !config.access_log.user {
+        return None;
+    }
+    let by_email = config.headers.prefer_email_to_user && !session.email.is_empty();
+    let name = if by_email { &session.email } else { &session.user };
+    let name = String::from_utf8_lossy(name.get(..MAX_USER).unwrap_or(name));
+    Some(utf8_percent_encode(&name, NOT_IN_LOG).to_string())
+}
+
+fn anonymous(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoCookie => "no_cookie",
+        Reason::BadCookie => "bad_cookie",
+        Reason::BadToken => "bad_token",
+        Reason::NoSession => "no_session",
+        Reason::Gone => "gone",
+        Reason::Expired => "expired",
+        Reason::Refused => "refused",
+    }
+}
+
+/// The word for what does not answer.
+pub(super) fn unavailable(reason: Unavailable) -> &'static str {
+    match reason {
+        Unavailable::Provider => "provider_unavailable",
+        Unavailable::Redis => "redis_unavailable",
+        Unavailable::Random => "no_random",
+    }
+}

@@ -1,0 +1,116 @@
+//! Who may come in: `email_domains`, `allowed_groups`, and the constraints of an `/oauth2/auth` query.
+
+use super::RequestHead;
+use crate::config::Config;
+use crate::session::Session;
+
+/// Whether the configuration lets this person in.
+pub(super) fn is_allowed(config: &Config, session: &Session) -> bool {
+    let login = &config.login;
+    let groups = &login.allowed_groups;
+    has_email_domain(session, login.email_domains.iter().map(String::as_str))
+        && (groups.is_empty() || has_group(session, groups.iter().map(String::as_str)))
+}
+
+/// Whether the query of `/oauth2/auth` lets this person in: `allowed_groups`, `allowed_emails` and
+/// `allowed_email_domains` are comma-separated lists, and each that is given has to hold.
+pub(super) fn by_query(session: &Session, head: &RequestHead) -> bool {
+    let holds = |name: &str, check: &dyn Fn(&str) -> bool| {
+        head.query(name)
+            .filter(|list| !list.is_empty())
+            .is_none_or(|list| list.split(',').any(|entry| check(entry.trim())))
+    };
+    holds("allowed_groups", &|group| has_group(session, [group].into_iter()))
+        && holds("allowed_emails", &|email| session.email == email.as_bytes())
+        && holds("allowed_email_domains", &|domain| has_email_domain(session, [domain].into_iter()))
+}
+
+fn has_group<'a>(session: &Session, mut allowed: impl Iterator<Item = &'a str>) -> bool {
+    allowed.any(|group| session.groups.iter().any(|other| other == group.as_bytes()))
+}
+
+/// `*` is everybody, `example.com` that domain alone, `.example.com` and `*.example.com` its
+/// subdomains; compared without case, as the original does.
+fn has_email_domain<'a>(session: &Session, mut allowed: impl Iterator<Item = &'a str>) -> bool {
+    let email = session.email.to_ascii_lowercase();
+    // An address has one `@`; of one with more, readers do not agree where it is from.
+    let mut parts = email.split(|byte| *byte == b'@');
+    let domain = match (parts.next(), parts.next(), parts.next()) {
+        (Some(_), Some(domain), None) => Some(domain),
+        _ => None,
+    };
+    allowed.any(|pattern| {
+        let pattern = pattern.to_ascii_lowercase();
+        if pattern == "*" {
+            return true;
+        }
+        let Some(domain) = domain else { return false };
+        let parent = pattern.strip_prefix("*.").or_else(|| pattern.strip_prefix('.'));
+        match parent {
+            Some(parent) => domain
+                .strip_suffix(parent.as_bytes())
+                .is_some_and(|rest| rest.len() > 1 && rest.ends_with(b".")),
+            None => domain == pattern.as_bytes(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(email: &str, groups: &[&str]) -> Session {
+        Session {
+            email: email.as_bytes().to_vec(),
+            groups: groups.iter().map(|group| group.as_bytes().to_vec()).collect(),
+            ..Session::default()
+        }
+    }
+
+    fn in_domains(email: &str, domains: &[&str]) -> bool {
+        has_email_domain(&person(email, &[]), domains.iter().copied())
+    }
+
+    #[test]
+    fn an_email_domain_is_matched_whole() {
+        assert!(in_domains("alice@example.com", &["example.org", "example.com"]));
+        assert!(in_domains("Alice@EXAMPLE.com", &["Example.Com"]));
+        assert!(!in_domains("alice@evil-example.com", &["example.com"]));
+        assert!(!in_domains("alice@sub.example.com", &["example.com"]));
+        assert!(!in_domains("alice@example.com@evil.org", &["example.com"]));
+        assert!(!in_domains("example.com", &["example.com"]));
+    }
+
+    #[test]
+    fn a_dot_or_an_asterisk_stands_for_subdomains() {
+        for pattern in [".example.com", "*.example.com"] {
+            assert!(in_domains("alice@sub.example.com", &[pattern]));
+            assert!(!in_domains("alice@example.com", &[pattern]));
+            assert!(!in_domains("alice@.example.com", &[pattern]));
+            assert!(!in_domains("alice@evilexample.com", &[pattern]));
+        }
+    }
+
+    #[test]
+    fn an_asterisk_is_everybody_and_no_pattern_is_nobody() {
+        assert!(in_domains("", &["*"]));
+        assert!(!in_domains("", &["example.com"]));
+        assert!(!in_domains("alice@example.com", &[]));
+    }
+
+    #[test]
+    fn every_constraint_of_a_query_has_to_hold() {
+        let alice = person("alice@example.com", &["admins", "staff"]);
+        let holds = |query: &str| {
+            let path = format!("/oauth2/auth?{query}");
+            by_query(&alice, &RequestHead::from_pairs([(":path", path.as_bytes())]))
+        };
+        assert!(holds(""));
+        assert!(holds("allowed_groups=guests,admins"));
+        assert!(!holds("allowed_groups=guests"));
+        assert!(holds("allowed_emails=alice%40example.com"));
+        assert!(!holds("allowed_emails=bob%40example.com"));
+        assert!(holds("allowed_email_domains=example.com&allowed_groups=staff"));
+        assert!(!holds("allowed_email_domains=example.org&allowed_groups=staff"));
+    }
+}

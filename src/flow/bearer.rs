@@ -1,0 +1,181 @@
+//! A bearer token in the place of a session (`skip_jwt_bearer_tokens`).
+//!
+//! ```text
+//! Authorization ── token ─┬─ verified before ── person          no signature is checked again
+//!                         └─ whose is it? ── keys ── person      for a while, then again
+//! ```
+//!
+//! It is oauth2-proxy's loader of JWT sessions: it comes before the cookie's, and no cookie is made of it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use log::info;
+
+use super::cache::CookieCache;
+use super::cookie_store::SignedIn;
+use super::outcome::Unavailable;
+use super::person::Person;
+use super::provider::{Provider, SignInError};
+use super::{App, Io, RequestHead};
+use crate::config::{self, Config};
+use crate::oidc;
+use crate::time::Timestamp;
+
+/// The longest token that is looked at. A cookie session has less in it.
+const MAX_TOKEN: usize = 16 << 10;
+
+/// How long a verified token is believed; then its key may have been withdrawn.
+const REMEMBERED: Duration = Duration::from_secs(5 * 60);
+
+/// Tokens and who may have made them.
+pub(super) struct Bearer<I> {
+    login_fallback: bool,
+    issuers: Vec<Provider<I>>,
+    verified: CookieCache<SignedIn>,
+}
+
+/// What a request brings.
+pub(super) enum Brought {
+    /// No token.
+    Nothing,
+    /// An `Authorization` that has no token.
+    NoToken,
+    /// The token of this person.
+    Person(Rc<Person>),
+    /// A token to be verified.
+    Token(String),
+}
+
+impl<I: Io> Bearer<I> {
+    pub(super) fn new(config: &Config, options: &config::Bearer, io: &I) -> Self {
+        Self {
+            login_fallback: options.login_fallback,
+            issuers: options.issuers.iter().map(|issuer| Provider::new(issuer.clone(), io.clone())).collect(),
+            verified: CookieCache::new(config.cookie.session_cache_size),
+        }
+    }
+
+    /// `bearer_token_login_fallback`: whether somebody with a token that does not hold may sign in.
+    pub(super) fn has_login_fallback(&self) -> bool {
+        self.login_fallback
+    }
+
+    /// What stands in the request's `Authorization`.
+    pub(super) fn brought(&self, head: &RequestHead, now: Timestamp) -> Brought {
+        let authorization = head.header("authorization");
+        if authorization.is_empty() {
+            return Brought::Nothing;
+        }
+        let Some(token) = token_of(authorization) else { return Brought::NoToken };
+        match self.verified.get(token.as_bytes()) {
+            Some(verified) if is_current(&verified, now) => Brought::Person(Rc::clone(&verified.person)),
+            _ => Brought::Token(token),
+        }
+    }
+
+    /// The person of a token; nobody where it does not hold.
+    pub(super) async fn verify(&self, app: &App<I>, token: &str) -> Result<Option<Rc<Person>>, Unavailable> {
+        let Some(issuer) = oidc::unverified_issuer(token.as_bytes()) else { return Ok(None) };
+        let all = app.provider.iter().chain(&self.issuers);
+        let mut unavailable = None;
+        for provider in all.filter(|provider| provider.may_have_issued(&issuer)) {
+            match provider.bearer(token).await {
+                Ok(session) => {
+                    let person = Person::new(&app.config, session);
+                    self.verified.insert(&Rc::new(SignedIn {
+                        cookie: token.as_bytes().to_vec(),
+                        signed_at: app.io.now().secs(),
+                        person: Rc::clone(&person),
+                    }));
+                    return Ok(Some(person));
+                }
+                Err(SignInError::Unavailable(reason)) => unavailable = Some(reason),
+                Err(error) => info!("bearer token: {error}"),
+            }
+        }
+        unavailable.map_or(Ok(None), Err)
+    }
+}
+
+/// Whether the token has neither expired nor been believed for too long.
+fn is_current(verified: &SignedIn, now: Timestamp) -> bool {
+    let checked = Timestamp::from_secs(verified.signed_at);
+    now < checked.after(REMEMBERED) && verified.person.session.expires_on.is_some_and(|expires| now < expires)
+}
+
+/// The token of `Bearer`, or of `Basic`: there it is the user, with no password or `x-oauth-basic`, or the
+/// password of any user.
+fn token_of(authorization: &[u8]) -> Option<String> {
+    let authorization = std::str::from_utf8(authorization).ok().filter(|text| text.len() <= MAX_TOKEN)?;
+    let (scheme, value) = authorization.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.to_owned()).filter(|token| is_jwt(token));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let credentials = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
+    let (user, password) = credentials.split_once(':')?;
+    let token = match password {
+        "" | "x-oauth-basic" if is_jwt(user) => user,
+        _ if is_jwt(user) => return None,
+        password => password,
+    };
+    is_jwt(token).then(|| token.to_owned())
+}
+
+/// Three parts in base64url, the first two of which begin as JSON objects do.
+fn is_jwt(text: &str) -> bool {
+    let is_base64url =
+        |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let mut parts = text.split('.');
+    let (header, payload, signature) = (parts.next(), parts.next(), parts.next());
+    let is_object =
+        |part: Option<&str>| part.is_some_and(|part| part.starts_with("ey") && is_base64url(part));
+    let is_signature = signature.is_some_and(|part| !part.is_empty() && is_base64url(part));
+    is_object(header) && is_object(payload) && is_signature && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(credentials: &str) -> String {
+        format!("Basic {}", STANDARD.encode(credentials))
+    }
+
+    #[test]
+    fn a_token_is_found_where_oauth2_proxy_finds_it() {
+        let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln";
+        for authorization in [
+            format!("Bearer {token}"),
+            format!("bearer {token}"),
+            basic(&format!("{token}:")),
+            basic(&format!("{token}:x-oauth-basic")),
+            basic(&format!("alice:{token}")),
+            basic(&format!(":{token}")),
+        ] {
+            assert_eq!(token_of(authorization.as_bytes()).as_deref(), Some(token), "{authorization}");
+        }
+        for authorization in [
+            token.to_owned(),
+            format!("Bearer  {token}"),
+            format!("Bearer {token} x"),
+            format!("Token {token}"),
+            "Bearer".to_owned(),
+            "Bearer opaque".to_owned(),
+            format!("Bearer {token}.x"),
+            "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.".to_owned(),
+            format!("Bearer {token}{}", "a".repeat(MAX_TOKEN)),
+            basic(&format!("{token}:password")),
+            basic(token),
+            "Basic ?".to_owned(),
+        ] {
+            assert_eq!(token_of(authorization.as_bytes()), None, "{authorization:.80}");
+        }
+        assert_eq!(token_of(b"Bearer \xff"), None);
+    }
+}

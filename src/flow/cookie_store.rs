@@ -1,0 +1,75 @@
+//! The cookie store: the whole session is in the browser's cookies.
+
+use std::rc::Rc;
+
+use super::RequestHead;
+use super::cache::{CookieCache, FromCookie};
+use super::io::{Io, NoRandom};
+use super::outcome::Reason;
+use super::person::Person;
+use super::session_cookie::SessionCookie;
+use crate::config::Config;
+use crate::session::{self, Session};
+use crate::time::Timestamp;
+
+/// A person by a cookie that was verified, or by a bearer token: one type, so that the module has the code
+/// of their caches once.
+pub(super) struct SignedIn {
+    /// The cookie's value, chunks joined; or the token.
+    pub(super) cookie: Vec<u8>,
+    /// The time in the cookie's signature, in Unix seconds; of a token, the time of its check.
+    pub(super) signed_at: i64,
+    pub(super) person: Rc<Person>,
+}
+
+impl FromCookie for SignedIn {
+    fn cookie(&self) -> &[u8] {
+        &self.cookie
+    }
+}
+
+/// Sessions in cookies.
+pub(super) struct CookieStore {
+    config: Rc<Config>,
+    cookie: Rc<SessionCookie>,
+    cache: CookieCache<SignedIn>,
+}
+
+impl CookieStore {
+    pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>) -> Self {
+        Self {
+            cache: CookieCache::new(config.cookie.session_cache_size),
+            config: Rc::clone(config),
+            cookie: Rc::clone(cookie),
+        }
+    }
+
+    /// The person whose session the request's cookies hold.
+    pub(super) fn load(&self, head: &RequestHead, now: Timestamp) -> Result<Rc<SignedIn>, Reason> {
+        self.cookie
+            .find(head, |value| match self.cache.get(&value) {
+                Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
+                Some(_) => Err(Reason::BadCookie),
+                None => self.open(value.into_owned(), now),
+            })
+            .map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+    }
+
+    /// The person of a cookie's value that another worker made or a browser sent.
+    pub(super) fn open(&self, cookie: Vec<u8>, now: Timestamp) -> Result<Rc<SignedIn>, Reason> {
+        let verified = self.cookie.verify(&cookie, now).map_err(|_| Reason::BadCookie)?;
+        let session =
+            session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| Reason::NoSession)?;
+        let person = Person::new(&self.config, session);
+        let signed_in = Rc::new(SignedIn { cookie, signed_at: verified.timestamp(), person });
+        self.cache.insert(&signed_in);
+        Ok(signed_in)
+    }
+
+    /// The signed cookie value of a session, its `created_at` in the signature.
+    pub(super) fn seal<I: Io>(&self, session: &Session, io: &I) -> Result<Vec<u8>, NoRandom> {
+        let minimal = self.config.cookie.minimal;
+        let sealed = session::seal_cookie(session, self.cookie.aes_key(), io.random()?, minimal);
+        Ok(self.cookie.sign(&sealed, session.created_at.unwrap_or_else(|| io.now())))
+    }
+}

@@ -1,0 +1,98 @@
+//! The cookies of a login under way: what `/oauth2/start` gives the browser and the callback asks for.
+//!
+//! oauth2-proxy keeps one cookie for all logins (`<name>_csrf`), so of two tabs the later wins, or one
+//! for each (`cookie_csrf_per_request`: `<name>_<first 8 characters of the state's hash>_csrf`). We
+//! always write the one for each; without the option also the other, which an oauth2-proxy that gets
+//! the callback looks for.
+
+use super::io::Io;
+use super::outcome::Unavailable;
+use super::session_cookie::set_cookie;
+use super::{App, Header, RequestHead};
+use crate::cookie::{self, MaxAge};
+use crate::session::csrf::{self, Csrf};
+
+/// So many logins a browser can have under way where `cookie_csrf_per_request_limit` does not say.
+const DEFAULT_LIMIT: usize = 8;
+
+/// The `Set-Cookie` headers of a login that begins.
+pub(super) fn begin<I: Io>(
+    app: &App<I>,
+    head: &RequestHead,
+    login: &Csrf,
+) -> Result<Vec<Header>, Unavailable> {
+    let options = &app.config.cookie;
+    let max_age = MaxAge::from(options.csrf_expire);
+    let mut headers = clear_oldest(app, head);
+    for name in names(app, &login.state_hash()) {
+        if options.csrf_per_request && name == shared_name(app) {
+            continue;
+        }
+        let sealed = login.seal(options.secret.aes_key(), app.io.random()?);
+        let value = cookie::sign(&options.secret, name.as_bytes(), &sealed, app.io.now().secs());
+        let attributes = &options.csrf_attributes;
+        headers.push(set_cookie(attributes.set_cookie(name.as_bytes(), &value, max_age, head.host())));
+    }
+    Ok(headers)
+}
+
+/// The login whose state's hash came back with the callback.
+pub(super) fn find<I: Io>(app: &App<I>, head: &RequestHead, state_hash: &str) -> Option<Csrf> {
+    names(app, state_hash).iter().find_map(|name| open(app, head, name, state_hash))
+}
+
+/// The `Set-Cookie` headers that end a login: of the cookies that are its own, and of no other's.
+pub(super) fn end<I: Io>(app: &App<I>, head: &RequestHead, state_hash: &str) -> Vec<Header> {
+    names(app, state_hash)
+        .iter()
+        .filter(|name| open(app, head, name, state_hash).is_some())
+        .map(|name| clear(app, head, name.as_bytes()))
+        .collect()
+}
+
+/// The login in a cookie. A browser can send several of one name (other paths, other domains).
+fn open<I: Io>(app: &App<I>, head: &RequestHead, name: &str, state_hash: &str) -> Option<Csrf> {
+    let options = &app.config.cookie;
+    let name = name.as_bytes();
+    let jar = head.jar();
+    let mut logins = jar.all(name).filter_map(|raw| {
+        let verified = cookie::verify(&options.secret, name, raw, app.io.now(), options.csrf_expire).ok()?;
+        Csrf::open(&verified, options.secret.aes_key()).ok()
+    });
+    logins.find(|login| login.matches_state(state_hash.as_bytes()))
+}
+
+/// Makes room for one more: a browser that begins logins and ends none would send ever more bytes.
+fn clear_oldest<I: Io>(app: &App<I>, head: &RequestHead) -> Vec<Header> {
+    let options = &app.config.cookie;
+    let jar = head.jar();
+    let mut logins: Vec<(i64, &[u8])> = jar
+        .names()
+        .filter(|name| *name != shared_name(app).as_bytes())
+        .filter(|name| csrf::is_csrf_name(options.name.as_bytes(), name))
+        .map(|name| {
+            let signed_at = jar.get(name).and_then(|raw| {
+                cookie::verify(&options.secret, name, raw, app.io.now(), options.csrf_expire).ok()
+            });
+            (signed_at.map_or(i64::MIN, |verified| verified.timestamp()), name)
+        })
+        .collect();
+    logins.sort_unstable();
+    let keep = options.csrf_per_request_limit.unwrap_or(DEFAULT_LIMIT).max(1);
+    let too_many = logins.len().saturating_add(1).saturating_sub(keep);
+    logins.iter().take(too_many).map(|(_, name)| clear(app, head, name)).collect()
+}
+
+fn clear<I: Io>(app: &App<I>, head: &RequestHead, name: &[u8]) -> Header {
+    set_cookie(app.config.cookie.csrf_attributes.clear(name, head.host()))
+}
+
+/// The names under which a login can be, the one of its own first.
+fn names<I: Io>(app: &App<I>, state_hash: &str) -> [String; 2] {
+    let name = &app.config.cookie.name;
+    [csrf::csrf_cookie_name(name, Some(state_hash)), shared_name(app)]
+}
+
+fn shared_name<I: Io>(app: &App<I>) -> String {
+    csrf::csrf_cookie_name(&app.config.cookie.name, None)
+}

@@ -1,0 +1,132 @@
+//! Which endpoint a request is for, by oauth2-proxy's paths, and the small ones among them.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::outcome::{Loaded, Outcome};
+use super::{
+    App, Decision, Io, Reply, RequestHead, Step, authorize, beside, callback, login_app, redirect, reply,
+    sign_out, start, upstream,
+};
+use crate::config::Mode;
+
+/// Sends a request to the endpoint that it names; all else goes to the upstream.
+pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
+    let routes = &app.config.routes;
+    let path = head.path();
+    if path == routes.ping_path.as_bytes() {
+        return done(reply::text(StatusCode::OK, "OK"));
+    }
+    if path == routes.ready_path.as_bytes() {
+        return wait(ready(Rc::clone(app)));
+    }
+    let endpoint = path.strip_prefix(routes.proxy_prefix.as_bytes()).unwrap_or_default();
+    match &app.config.mode {
+        Mode::Beside if beside::is_of_oauth2_proxy(endpoint) => {
+            return Step::Done(Decision::Forward(beside::forward(&head)));
+        }
+        Mode::App(login_app) if matches!(endpoint, b"/start" | b"/sign_in") => {
+            return done(login_app::sign_in(login_app, redirect::target(&app.config, &head).as_bytes()));
+        }
+        // Nobody is sent there.
+        Mode::App(_) if endpoint == b"/callback" => {
+            return done(reply::text(StatusCode::NOT_FOUND, "Not Found"));
+        }
+        _ => {}
+    }
+    let allowed: &[&[u8]] = match endpoint {
+        b"/start" | b"/userinfo" | b"/sign_in" => &[b"GET", b"HEAD"],
+        // A code can be redeemed once: whoever only asks for the head must not use it up.
+        b"/callback" => &[b"GET"],
+        b"/sign_out" => &[b"GET", b"HEAD", b"POST"],
+        _ => &[],
+    };
+    if !allowed.is_empty() && !allowed.contains(&head.method()) {
+        return done(reply::method_not_allowed(allowed));
+    }
+    match endpoint {
+        b"/start" => wait(start::start(Rc::clone(app), head)),
+        b"/sign_in" if app.config.login.skip_provider_button => wait(start::start(Rc::clone(app), head)),
+        b"/sign_in" => wait(start::sign_in_page(Rc::clone(app), head)),
+        b"/callback" => wait(callback::callback(Rc::clone(app), head)),
+        b"/sign_out" => wait(sign_out::sign_out(Rc::clone(app), head)),
+        b"/userinfo" => app.with_session(head, userinfo),
+        b"/auth" => app.with_session(head, auth),
+        _ => app.with_session(head, upstream::upstream),
+    }
+}
+
+fn done(reply: Reply) -> Step {
+    Step::Done(Decision::Reply(reply))
+}
+
+fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Step {
+    Step::Wait(Box::pin(async move { flow.await.into() }))
+}
+
+/// `/ready`: whether the store answers. The cookie store needs nobody else, so a filter that answers is ready.
+async fn ready<I: Io>(app: Rc<App<I>>) -> Reply {
+    match app.store.check().await {
+        Ok(()) => reply::text(StatusCode::OK, "OK"),
+        Err(reason) => reply::unavailable_json(reason.explain()),
+    }
+}
+
+/// The keys of oauth2-proxy's `/oauth2/userinfo`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserInfo {
+    user: String,
+    email: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    preferred_username: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    additional_claims: Map<String, Value>,
+}
+
+/// `/oauth2/userinfo`: who is signed in, as JSON; 401 where nobody is.
+fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+    let mut answer = match &loaded.outcome {
+        Outcome::Authenticated(person) if person.allowed => {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let session = &person.session;
+            reply::json(
+                StatusCode::OK,
+                &UserInfo {
+                    user: text(&session.user),
+                    email: text(&session.email),
+                    groups: session.groups.iter().map(|group| text(group)).collect(),
+                    preferred_username: text(&session.preferred_username),
+                    additional_claims: session.additional_claims.to_json(),
+                },
+            )
+        }
+        Outcome::Authenticated(_) => reply::empty(StatusCode::FORBIDDEN),
+        Outcome::Anonymous(_) => reply::json(StatusCode::UNAUTHORIZED, &Map::new()),
+        Outcome::Unavailable(reason) => reply::unavailable_json(reason.explain()),
+    };
+    app.add_cookies(&mut answer, head, &loaded);
+    answer.into()
+}
+
+/// `/oauth2/auth`, for `ext_authz` and nginx' `auth_request`: 202 with `X-Auth-Request-*`, 401 or 403.
+fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+    let mut answer = match &loaded.outcome {
+        Outcome::Authenticated(person) if person.allowed && authorize::by_query(&person.session, head) => {
+            let mut answer = reply::empty(StatusCode::ACCEPTED);
+            reply::add_headers(&mut answer, person.response_headers.iter());
+            answer
+        }
+        Outcome::Authenticated(_) => reply::empty(StatusCode::FORBIDDEN),
+        Outcome::Anonymous(_) => reply::text(StatusCode::UNAUTHORIZED, "Unauthorized"),
+        Outcome::Unavailable(reason) => reply::unavailable_json(reason.explain()),
+    };
+    app.add_cookies(&mut answer, head, &loaded);
+    answer.into()
+}

@@ -1,0 +1,133 @@
+//! A document of the provider that a worker keeps: fetched on demand, by one request for all that
+//! wait, and renewed in the background while the old one is still served.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+
+use super::io::Io;
+use super::outcome::Unavailable;
+use crate::time::Timestamp;
+
+/// A document is renewed when somebody needs it and it is older than this.
+const FRESH: Duration = Duration::from_secs(60 * 60);
+
+/// After a failure nobody asks again for so long: a dead provider is not hammered.
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// A document that turned out to lack something (a key) is fetched again, at most so often.
+const REFETCH: Duration = Duration::from_secs(10);
+
+/// One document, empty at first. Clones share it.
+pub(super) struct Fetched<T>(Rc<RefCell<State<T>>>);
+
+struct State<T> {
+    value: Option<Rc<T>>,
+    fetched_at: Option<Timestamp>,
+    tried_at: Option<Timestamp>,
+    running: Option<Running<T>>,
+}
+
+/// The result of the fetch that runs; `None` where it failed.
+type Running<T> = Shared<oneshot::Receiver<Option<Rc<T>>>>;
+
+impl<T: 'static> Fetched<T> {
+    /// The document, fetched with `fetch` where there is none yet.
+    pub(super) async fn get<I: Io, F>(&self, io: &I, fetch: impl FnOnce() -> F) -> Result<Rc<T>, Unavailable>
+    where
+        F: Future<Output = Option<T>> + 'static,
+    {
+        let now = io.now();
+        let (value, is_fresh) = {
+            let state = self.0.borrow();
+            (state.value.clone(), is_within(state.fetched_at, FRESH, now))
+        };
+        let Some(value) = value else {
+            return match self.fetch(io, BACKOFF, fetch) {
+                Some(running) => finish(running).await,
+                None => Err(Unavailable::Provider),
+            };
+        };
+        if !is_fresh {
+            // Nobody waits for it: the old one is served until the new one is here.
+            let _ = self.fetch(io, REFETCH, fetch);
+        }
+        Ok(value)
+    }
+
+    /// The document as it is now at the provider, unless it was asked for a moment ago.
+    pub(super) async fn again<I: Io, F>(
+        &self,
+        io: &I,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<Rc<T>, Unavailable>
+    where
+        F: Future<Output = Option<T>> + 'static,
+    {
+        match self.fetch(io, REFETCH, fetch) {
+            Some(running) => finish(running).await,
+            None => self.0.borrow().value.clone().ok_or(Unavailable::Provider),
+        }
+    }
+
+    /// The fetch that runs, or a new one; none where the last one began less than `pause` ago.
+    fn fetch<I: Io, F>(&self, io: &I, pause: Duration, fetch: impl FnOnce() -> F) -> Option<Running<T>>
+    where
+        F: Future<Output = Option<T>> + 'static,
+    {
+        let mut state = self.0.borrow_mut();
+        if let Some(running) = &state.running {
+            return Some(running.clone());
+        }
+        if is_within(state.tried_at, pause, io.now()) {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        let running = receiver.shared();
+        state.running = Some(running.clone());
+        let (fetched, fetch, clock) = (self.clone(), fetch(), io.clone());
+        // Its own task: the request that asked first may be gone before the others have their answer.
+        io.spawn(async move {
+            let value = fetch.await.map(Rc::new);
+            fetched.finished(value.clone(), clock.now());
+            let _ = sender.send(value);
+        });
+        Some(running)
+    }
+
+    fn finished(&self, value: Option<Rc<T>>, now: Timestamp) {
+        let mut state = self.0.borrow_mut();
+        state.running = None;
+        state.tried_at = Some(now);
+        if value.is_some() {
+            state.value = value;
+            state.fetched_at = Some(now);
+        }
+    }
+}
+
+async fn finish<T>(running: Running<T>) -> Result<Rc<T>, Unavailable> {
+    running.await.ok().flatten().ok_or(Unavailable::Provider)
+}
+
+fn is_within(event: Option<Timestamp>, period: Duration, now: Timestamp) -> bool {
+    event.is_some_and(|event| now.since(event) < period)
+}
+
+impl<T> Clone for Fetched<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Fetched<T> {
+    fn default() -> Self {
+        let state = State { value: None, fetched_at: None, tried_at: None, running: None };
+        Self(Rc::new(RefCell::new(state)))
+    }
+}

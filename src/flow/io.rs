@@ -1,0 +1,131 @@
+//! What a flow needs from the world, as a trait that the core owns: time, randomness, calls, Redis.
+//!
+//! Envoy implements it in `host::io`; tests implement it with a clock that they move by hand.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use super::outcome::Unavailable;
+use crate::redis::{self, Command};
+use crate::time::Timestamp;
+
+/// The world of one worker, cheap to clone.
+pub trait Io: Clone + 'static {
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+
+    /// Random bytes, fit for keys and nonces.
+    ///
+    /// # Errors
+    /// [`NoRandom`] where the host has none: nothing secret can be made then.
+    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), NoRandom>;
+
+    /// Sends one HTTP request to the absolute URI that it names and waits for the whole answer.
+    fn call(
+        &self,
+        request: Request<Vec<u8>>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Response<Vec<u8>>, CallFailed>> + 'static;
+
+    /// Sends one command to Redis and waits for its reply.
+    fn redis(&self, command: Command)
+    -> impl Future<Output = Result<redis::Reply, redis::Failure>> + 'static;
+
+    /// When the way to Redis was last disturbed: a connection broke, was not made, or was made again after
+    /// that. None where all has been well.
+    fn redis_disturbed_at(&self) -> Option<Timestamp>;
+
+    /// Counts one more for the operator.
+    fn count(&self, what: Count);
+
+    /// Waits.
+    fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + 'static;
+
+    /// Runs a task that outlives the request which started it.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
+    /// Reads what the workers of this Envoy share under `key`.
+    fn shared(&self, key: &str) -> Shared;
+
+    /// Writes what the workers of this Envoy share, unless it changed since `version` was read.
+    ///
+    /// # Errors
+    /// [`Conflict`] where another worker was faster: read again.
+    fn set_shared(&self, key: &str, value: &[u8], version: Version) -> Result<(), Conflict>;
+
+    /// `N` random bytes.
+    ///
+    /// # Errors
+    /// [`NoRandom`], as [`Io::fill_random`].
+    fn random<const N: usize>(&self) -> Result<[u8; N], NoRandom> {
+        let mut bytes = [0; N];
+        self.fill_random(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// What an operator wants to have counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// A refresh grant that gave new tokens.
+    Refresh,
+    /// One that the provider refused: a session ended.
+    RefreshRefused,
+    /// One without an answer that says either.
+    RefreshFailed,
+    /// A refresh that found the lock taken.
+    LockWait,
+    /// A session that the login app handed over.
+    HandedOver,
+    /// One from it that could not be kept.
+    HandedOverRefused,
+    /// One from somebody who may not hand sessions over.
+    HandedOverDropped,
+    /// A sign-in that ended in a session.
+    SignIn,
+    /// A callback that did not.
+    SignInFailed,
+    /// A session that its person ended.
+    SignOut,
+    /// A request about whose session nobody could tell.
+    Unavailable(Unavailable),
+}
+
+/// A value that the workers share, with the version to write over it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// The bytes; empty where nobody wrote yet.
+    pub value: Vec<u8>,
+    /// What a write has to present.
+    pub version: Version,
+}
+
+/// The version of a shared value; none where nobody wrote it yet.
+pub type Version = Option<u32>;
+
+/// The call brought no answer: refused, timed out, TLS failure, unknown host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallFailed;
+
+/// Another worker wrote the shared value first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict;
+
+/// The host gave no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandom;
+
+impl fmt::Display for CallFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no answer")
+    }
+}
+
+impl fmt::Display for NoRandom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no random numbers")
+    }
+}

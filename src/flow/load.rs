@@ -1,0 +1,109 @@
+//! Loading the session of a request: by its bearer token, from the cookie, or by its ticket from Redis.
+
+use std::rc::Rc;
+
+use super::bearer::{Bearer, Brought};
+use super::cookie_store::{CookieStore, SignedIn};
+use super::outcome::{Loaded, Outcome, Reason, Unavailable};
+use super::ticket_store::{TicketCookie, TicketStore};
+use super::{App, Io, RequestHead, Store, refresh};
+
+/// A loaded session, or one that has to be waited for.
+pub(super) enum Loading<I> {
+    Done(Loaded),
+    Wait(Pending<I>),
+}
+
+/// What is waited for.
+pub(super) enum Pending<I> {
+    /// The check of a bearer token.
+    Token(String),
+    /// The refresh of a session that was in the cookie.
+    Refresh(Rc<CookieStore>, Rc<SignedIn>),
+    /// The session in Redis.
+    Ticket(Rc<TicketStore<I>>, Rc<TicketCookie>),
+}
+
+/// Loads the session: at once where the token or the cookie was seen before. A token comes first.
+pub(super) fn load<I: Io>(app: &App<I>, head: &RequestHead) -> Loading<I> {
+    let Some(bearer) = &app.bearer else { return by_cookie(app, head) };
+    match bearer.brought(head, app.io.now()) {
+        Brought::Nothing => by_cookie(app, head),
+        Brought::NoToken => without_token(app, bearer, head),
+        Brought::Person(person) => Loading::Done(Outcome::Authenticated(person).into()),
+        Brought::Token(token) => Loading::Wait(Pending::Token(token)),
+    }
+}
+
+/// A token that is none: then the cookie's session, or nothing.
+fn without_token<I: Io>(app: &App<I>, bearer: &Bearer<I>, head: &RequestHead) -> Loading<I> {
+    if bearer.has_login_fallback() {
+        return by_cookie(app, head);
+    }
+    Loading::Done(Outcome::Anonymous(Reason::BadToken).into())
+}
+
+fn by_cookie<I: Io>(app: &App<I>, head: &RequestHead) -> Loading<I> {
+    let now = app.io.now();
+    let refused = |reason| Loading::Done(Outcome::Anonymous(reason).into());
+    match &app.store {
+        Store::Cookies(store) => match store.load(head, now) {
+            Err(reason) => refused(reason),
+            Ok(signed_in) if refresh::is_due(app, &signed_in.person.session, now) => {
+                Loading::Wait(Pending::Refresh(Rc::clone(store), signed_in))
+            }
+            Ok(signed_in) => {
+                let person = Rc::clone(&signed_in.person);
+                Loading::Done(refresh::without(app, person, now, Unavailable::Provider).into())
+            }
+        },
+        Store::Tickets(store) => match store.ticket(head) {
+            Err(reason) => refused(reason),
+            Ok(ticket) => Loading::Wait(Pending::Ticket(Rc::clone(store), ticket)),
+        },
+    }
+}
+
+impl<I: Io> Pending<I> {
+    /// Waits for it.
+    pub(super) async fn finish(self, app: &Rc<App<I>>, head: &RequestHead) -> Loaded {
+        match self {
+            Self::Token(token) => by_token(app, &token, head).await,
+            Self::Refresh(store, signed_in) => refresh::in_cookies::refresh(app, &store, signed_in).await,
+            Self::Ticket(store, ticket) => by_ticket(app, &store, &ticket).await,
+        }
+    }
+}
+
+async fn by_token<I: Io>(app: &Rc<App<I>>, token: &str, head: &RequestHead) -> Loaded {
+    let Some(bearer) = &app.bearer else { return Outcome::Anonymous(Reason::BadToken).into() };
+    match bearer.verify(app, token).await {
+        Ok(Some(person)) => return Outcome::Authenticated(person).into(),
+        Err(reason) => return Outcome::Unavailable(reason).into(),
+        Ok(None) => {}
+    }
+    match without_token(app, bearer, head) {
+        Loading::Done(loaded) => loaded,
+        // What a cookie waits for is never a token again.
+        Loading::Wait(pending) => Box::pin(pending.finish(app, head)).await,
+    }
+}
+
+async fn by_ticket<I: Io>(app: &Rc<App<I>>, store: &Rc<TicketStore<I>>, ticket: &Rc<TicketCookie>) -> Loaded {
+    let now = app.io.now();
+    let outcome = match store.load(&ticket.ticket).await {
+        Err(reason) => Outcome::Unavailable(reason),
+        Ok(None) => Outcome::Anonymous(Reason::Gone),
+        Ok(Some(person)) if refresh::is_due(app, &person.session, now) => {
+            refresh::in_redis::refresh(app, store, ticket, person).await
+        }
+        Ok(Some(person)) => refresh::without(app, person, now, Unavailable::Provider),
+    };
+    // The cookie lasts as long as the session, which may have been renewed here, by another request, or
+    // by another proxy.
+    let renewed = match &outcome {
+        Outcome::Authenticated(person) => store.cookie_of(ticket, &person.session),
+        _ => None,
+    };
+    Loaded { outcome, renewed }
+}

@@ -1,0 +1,204 @@
+//! The sign-in app of one's own: it asks people who they are, we keep the session that it hands over.
+//!
+//! ```text
+//! browser ── POST /login ──► Envoy ──► app                      no session is needed for its path
+//!         ◄── set-cookie ── Envoy ◄── x-oauth2-session: {…}     only from its cluster, only on its path
+//! ```
+//!
+//! The header's value is JSON, or base64 of JSON (either alphabet). It never reaches the browser,
+//! whoever sent it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use log::{error, info, warn};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::io::Count;
+use super::person::Person;
+use super::upstream::{encode, is_unambiguous};
+use super::{App, Header, Io, Reply, RequestHead, pages, reply};
+use crate::config::{LoginApp, Mode};
+use crate::session::{Claims, Session};
+use crate::time::Timestamp;
+
+/// The response header that hands a session over.
+pub const SESSION_HEADER: &str = "x-oauth2-session";
+
+/// The longest value of it, in bytes. Envoy takes 60 KiB of response headers; a cookie holds less.
+const MAX_VALUE: usize = 32 << 10;
+
+/// What becomes of a session in the response to a request.
+#[derive(Debug, Default)]
+pub enum HandedOver {
+    /// Sessions are not handed over in this mode; nobody looks.
+    #[default]
+    Never,
+    /// It is dropped: this path is not the app's.
+    Dropped,
+    /// It is for the browser of this request, if the response comes from the app.
+    Kept(Box<RequestHead>),
+}
+
+/// The `set-cookie` headers of a session that is kept; a reply in the response's place where the store
+/// does not answer.
+pub type Keeping = Pin<Box<dyn Future<Output = Result<Vec<Header>, Reply>>>>;
+
+/// The members of the JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    user: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    preferred_username: String,
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    id_token: String,
+    #[serde(default)]
+    refresh_token: String,
+    /// Seconds (RFC 6749 section 5.1).
+    expires_in: Option<u64>,
+    #[serde(default)]
+    additional_claims: Map<String, Value>,
+}
+
+/// Whether the app is asked, which needs no session.
+pub(super) fn is_asked<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
+    is_unambiguous(head.path())
+        && login_app(app).is_some_and(|login_app| login_app.routes.allows(head.method(), head.path()))
+}
+
+/// To the app, which gets to know in `rd` where the browser wanted to go.
+pub(super) fn sign_in(login_app: &LoginApp, target: &[u8]) -> Reply {
+    reply::redirect(&format!("{}?rd={}", login_app.path, encode(target)))
+}
+
+/// What becomes of a session in the response to this request.
+pub(super) fn handed_over<I: Io>(app: &App<I>, head: &RequestHead) -> HandedOver {
+    match login_app(app) {
+        None => HandedOver::Never,
+        Some(_) if is_asked(app, head) => HandedOver::Kept(Box::new(head.clone())),
+        Some(_) => HandedOver::Dropped,
+    }
+}
+
+fn login_app<I: Io>(app: &App<I>) -> Option<&LoginApp> {
+    match &app.config.mode {
+        Mode::App(login_app) => Some(login_app),
+        Mode::Login | Mode::Beside => None,
+    }
+}
+
+impl<I: Io> App<I> {
+    /// Takes the session in a response with these values of [`SESSION_HEADER`], from this cluster of Envoy.
+    /// Nothing comes of one that nobody may hand over, or that is not as it should be: the operator is told,
+    /// and the response goes on without it.
+    pub fn take_session(
+        self: &Rc<Self>,
+        handed_over: HandedOver,
+        cluster: &[u8],
+        values: &[&[u8]],
+    ) -> Option<Keeping> {
+        let (&value, others) = values.split_first()?;
+        let is_trusted = login_app(self).is_some_and(|login_app| login_app.is_trusted(cluster));
+        let head = match handed_over {
+            HandedOver::Kept(head) if is_trusted => head,
+            _ => {
+                self.io.count(Count::HandedOverDropped);
+                warn!("login app: a session in the response of somebody else was dropped");
+                return None;
+            }
+        };
+        let session =
+            if others.is_empty() { session(value, self.io.now()) } else { Err("there is more than one") };
+        let person = session.map(|session| Person::new(&self.config, session));
+        let refused = match person {
+            Ok(person) if person.allowed => {
+                return Some(Box::pin(keep(Rc::clone(self), head, person)));
+            }
+            Ok(_) => "email_domains or allowed_groups does not let this account in",
+            Err(reason) => reason,
+        };
+        self.io.count(Count::HandedOverRefused);
+        error!("login app: the session that it handed over is refused: {refused}");
+        None
+    }
+}
+
+async fn keep<I: Io>(
+    app: Rc<App<I>>,
+    head: Box<RequestHead>,
+    person: Rc<Person>,
+) -> Result<Vec<Header>, Reply> {
+    match app.store.create(&person, &head, &app.io).await {
+        Ok(cookie) => {
+            app.io.count(Count::HandedOver);
+            info!("login app: a session was handed over");
+            Ok(app.cookie.save(&cookie, &head))
+        }
+        Err(reason) => {
+            app.io.count(Count::HandedOverRefused);
+            error!("login app: the session that it handed over is lost: {}", reason.explain());
+            Err(pages::unavailable("Your sign-in is not finished", reason.explain(), ""))
+        }
+    }
+}
+
+/// The session in a value of the header, or why there is none.
+fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
+    if value.len() > MAX_VALUE {
+        return Err("it is larger than 32 KiB");
+    }
+    let value = value.trim_ascii();
+    let json = if value.starts_with(b"{") {
+        value.to_vec()
+    } else {
+        decode(value).ok_or("it is neither JSON nor base64")?
+    };
+    // The parser's own words could quote a token.
+    let given: Given = serde_json::from_slice(&json).map_err(|_| "its JSON is not as documented")?;
+    if given.user.is_empty() {
+        return Err("it has no user");
+    }
+    if given.expires_in == Some(0) {
+        return Err("it has expired");
+    }
+    let lifetime = given.expires_in.map(Duration::from_secs);
+    Ok(Session {
+        created_at: Some(now),
+        expires_on: lifetime.map(|lifetime| now.after(lifetime)),
+        access_token: given.access_token.into_bytes(),
+        id_token: given.id_token.into_bytes(),
+        refresh_token: given.refresh_token.into_bytes(),
+        nonce: Vec::new(),
+        email: given.email.into_bytes(),
+        user: given.user.into_bytes(),
+        groups: given.groups.into_iter().map(String::into_bytes).collect(),
+        preferred_username: given.preferred_username.into_bytes(),
+        additional_claims: Claims::from_json(&given.additional_claims),
+    })
+}
+
+/// base64 of either alphabet, padded or not.
+fn decode(value: &[u8]) -> Option<Vec<u8>> {
+    let text: Vec<u8> = value
+        .iter()
+        .map(|byte| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => *other,
+        })
+        .collect();
+    let unpadded = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(&text);
+    URL_SAFE_NO_PAD.decode(unpadded).ok()
+}

@@ -1,0 +1,90 @@
+//! What loading a session ends in: three outcomes, and only one of them is a person.
+
+use std::rc::Rc;
+
+use super::io::NoRandom;
+use super::person::Person;
+
+/// Who the request is from.
+pub(super) enum Outcome {
+    /// A person with a session that is valid now.
+    Authenticated(Rc<Person>),
+    /// Nobody whom we know: the browser has to sign in.
+    Anonymous(Reason),
+    /// Nobody can tell now: the operator has to look, and the browser keeps its cookie.
+    Unavailable(Unavailable),
+}
+
+/// An outcome, and the session cookie's new value where the browser's is to be replaced.
+pub(super) struct Loaded {
+    pub(super) outcome: Outcome,
+    pub(super) renewed: Option<Vec<u8>>,
+}
+
+/// Why a request is anonymous. Everything but [`Reason::NoCookie`] clears the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// There is no session cookie.
+    NoCookie,
+    /// The signature does not hold, or the cookie is older than `cookie_expire`.
+    BadCookie,
+    /// The cookie was signed, but holds no session.
+    NoSession,
+    /// The cookie holds a ticket, but Redis has no session for it.
+    Gone,
+    /// The session was valid until its `ExpiresOn`.
+    Expired,
+    /// The provider refused to renew the session.
+    Refused,
+    /// The bearer token does not hold, and nothing else is taken in its place.
+    BadToken,
+}
+
+/// Why nobody can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The provider does not answer, or not as it should.
+    Provider,
+    /// Redis does not answer, or not as it should.
+    Redis,
+    /// The host has no random numbers.
+    Random,
+}
+
+impl Reason {
+    /// For the log.
+    pub(super) fn explain(self) -> &'static str {
+        match self {
+            Self::NoCookie => "no session cookie",
+            Self::BadCookie => "the session cookie is not validly signed or too old",
+            Self::NoSession => "the session cookie holds no session",
+            Self::Gone => "Redis has no session for the cookie's ticket",
+            Self::Expired => "the session is past its expiry",
+            Self::Refused => "the provider ended the session",
+            Self::BadToken => "the bearer token does not hold",
+        }
+    }
+}
+
+impl Unavailable {
+    /// For the log and the browser.
+    pub(super) fn explain(self) -> &'static str {
+        match self {
+            Self::Provider => "the sign-in service does not answer",
+            Self::Redis => "the session store does not answer",
+            Self::Random => "the proxy has no random numbers",
+        }
+    }
+}
+
+impl From<Outcome> for Loaded {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, renewed: None }
+    }
+}
+
+impl From<NoRandom> for Unavailable {
+    fn from(_: NoRandom) -> Self {
+        Self::Random
+    }
+}

@@ -1,0 +1,46 @@
+//! A rendered page as an answer: its headers, and the policy that lets its own style through.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use sha2::{Digest, Sha256};
+
+use crate::flow::{Reply, reply};
+
+/// What stands between `<style>` and `</style>` in every page, byte for byte.
+pub(super) const STYLE: &str = include_str!("style.css");
+
+/// The Content-Security-Policy of every page (CSP Level 3): its style by hash, and nothing else.
+///
+/// The hash is made of the bytes that the pages hold, once, so the two cannot drift apart.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let hash = STANDARD.encode(Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    // Base64 fits into a header. Were it not so, a page would be plain, not open.
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
+
+/// Renders a page.
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Reply {
+    let mut answer = reply::empty(status);
+    // Our templates write strings into a string, which does not fail.
+    *answer.body_mut() = template.render().unwrap_or_default().into_bytes();
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The address of a callback holds the code and the state.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    answer
+}

@@ -1,0 +1,262 @@
+//! What every page promises, checked on the pages as they are sent.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use sha2::{Digest, Sha256};
+
+use super::{ErrorPage, SignIn, error, html, sign_in, signed_out, unavailable};
+use crate::flow::Reply;
+
+const HOSTILE: &str = "</style><script>alert('1')</script>\"&amp;{{ 1 }}";
+const URL: &str = "/oauth2/start?rd=%2Freports&x=\"'><script>&quot;";
+
+fn full_sign_in<'a>(words: &'a str, url: &'a str) -> Reply {
+    sign_in(&SignIn { provider_name: words, start_url: url, banner: Some(words), footer: Some(words) })
+}
+
+fn full_error<'a>(words: &'a str, url: &'a str) -> Reply {
+    error(&ErrorPage {
+        status: StatusCode::FORBIDDEN,
+        title: words,
+        message: words,
+        reference: Some(words),
+        retry_url: Some(url),
+        retry_label: words,
+    })
+}
+
+/// Every page, with every field in use.
+fn pages(words: &str, url: &str) -> [Reply; 4] {
+    [
+        full_sign_in(words, url),
+        full_error(words, url),
+        signed_out(url),
+        unavailable("This page cannot be shown", words, url),
+    ]
+}
+
+fn body(page: &Reply) -> &str {
+    std::str::from_utf8(page.body()).unwrap()
+}
+
+fn header<'a>(page: &'a Reply, name: &str) -> &'a str {
+    page.headers().get(name).unwrap().to_str().unwrap()
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    text.split_once(start).unwrap().1.split_once(end).unwrap().0
+}
+
+fn href(page: &Reply) -> String {
+    assert_eq!(body(page).matches("href=").count(), 1);
+    decoded(between(body(page), "href=\"", "\""))
+}
+
+/// What a browser reads: the five characters that HTML escapes, by number or by name.
+fn decoded(html: &str) -> String {
+    let entities = [
+        ("&#60;", "<"),
+        ("&lt;", "<"),
+        ("&#62;", ">"),
+        ("&gt;", ">"),
+        ("&#34;", "\""),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+        // Last, so that what was escaped twice is decoded once.
+        ("&amp;", "&"),
+    ];
+    let html = html.replace("&#38;", "&amp;");
+    entities.iter().fold(html, |text, (entity, character)| text.replace(entity, character))
+}
+
+#[test]
+fn what_comes_from_outside_is_text_and_never_markup() {
+    // How often the words stand in a page: each field once, the title of the error twice.
+    for (page, times) in pages(HOSTILE, "/").iter().zip([3, 5, 0, 1]) {
+        let html = body(page);
+        assert!(!html.contains("<script"), "{html}");
+        assert_eq!(html.matches("</style>").count(), 1);
+        assert_eq!(decoded(html).matches(HOSTILE).count(), times, "{html}");
+    }
+}
+
+#[test]
+fn a_link_keeps_its_address_and_stays_in_its_attribute() {
+    for page in pages("words", URL) {
+        assert_eq!(href(&page), URL);
+        assert!(!body(&page).contains("<script"));
+    }
+}
+
+#[test]
+fn a_link_leads_to_no_other_site() {
+    for url in [
+        "//evil.example/",
+        "/\\evil.example/",
+        "/\t/evil.example/",
+        "\t//evil.example/",
+        "/\n/evil.example/",
+        "https://evil.example/",
+        "javascript:alert(1)",
+        "evil",
+    ] {
+        for page in pages("words", url) {
+            assert_eq!(href(&page), "", "{url:?}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_link_is_this_very_address() {
+    assert_eq!(href(&unavailable("what", "reason", "")), "");
+}
+
+#[test]
+fn the_policy_lets_the_style_of_the_page_through_and_nothing_else() {
+    for page in pages("words", URL) {
+        let style = between(body(&page), "<style>", "</style>");
+        let hash = STANDARD.encode(Sha256::digest(style));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
+        );
+        assert_eq!(header(&page, "content-security-policy"), policy);
+        assert!(style.contains(".button"));
+        // No other style, which the policy would block.
+        assert_eq!(body(&page).matches("style").count(), 2);
+    }
+}
+
+#[test]
+fn the_style_is_hashed_as_browsers_read_it() {
+    // An HTML parser turns line ends into LF, and a character beyond ASCII may be decoded in other ways.
+    assert!(html::STYLE.is_ascii());
+    assert!(!html::STYLE.contains('\r'));
+    assert!(!html::STYLE.contains('<'));
+}
+
+#[test]
+fn a_page_loads_nothing_and_runs_nothing() {
+    for page in pages("words", "/start") {
+        let html = body(&page).to_ascii_lowercase();
+        for word in [
+            "http:", "https:", "<script", "<link", "<form", "src=", "url(", "@import", "onload", "onerror",
+            "onclick",
+        ] {
+            assert!(!html.contains(word), "{word} in {html}");
+        }
+    }
+}
+
+#[test]
+fn a_page_is_small() {
+    for page in pages("words", "/start") {
+        assert!(page.body().len() < 6 * 1024, "{}", page.body().len());
+    }
+}
+
+#[test]
+fn a_page_can_be_read_on_a_phone_and_by_a_screen_reader() {
+    for page in pages("words", "/start") {
+        let html = body(&page);
+        assert!(html.starts_with("<!doctype html>\n<html lang=\"en\">"), "{html}");
+        for once in [
+            "<h1>",
+            "<main>",
+            "<meta charset=\"utf-8\">",
+            "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">",
+            "<meta name=\"robots\" content=\"noindex\">",
+            "<title>",
+        ] {
+            assert_eq!(html.matches(once).count(), 1, "{once} in {html}");
+        }
+        assert!(!between(html, "<title>", "</title>").trim().is_empty());
+        for tag in ["h1", "main", "p", "a", "title", "body", "html", "div", "bdi", "code", "footer"] {
+            let opened =
+                html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
+            assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag} in {html}");
+        }
+    }
+}
+
+#[test]
+fn a_page_is_not_cached_framed_sniffed_or_told_of() {
+    for page in pages("words", "/start") {
+        assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
+        assert!(header(&page, "cache-control").contains("no-store"));
+        assert_eq!(header(&page, "x-frame-options"), "DENY");
+        assert_eq!(header(&page, "x-content-type-options"), "nosniff");
+        assert_eq!(header(&page, "referrer-policy"), "no-referrer");
+    }
+}
+
+#[test]
+fn each_page_has_its_status() {
+    let statuses = pages("words", "/start").map(|page| page.status().as_u16());
+    assert_eq!(statuses, [200, 403, 200, 503]);
+}
+
+#[test]
+fn only_the_page_about_an_outage_says_when_to_come_back() {
+    let [sign_in, error, signed_out, unavailable] = pages("words", "/start");
+    assert_eq!(header(&unavailable, "retry-after"), "5");
+    for page in [sign_in, error, signed_out] {
+        assert!(!page.headers().contains_key("retry-after"));
+    }
+}
+
+#[test]
+fn the_button_names_the_provider() {
+    let page = full_sign_in("Example Login", "/start");
+    let link = between(body(&page), "<a ", "</a>").replace("<bdi>", "").replace("</bdi>", "");
+    assert!(link.ends_with(">Sign in with Example Login"), "{link}");
+}
+
+#[test]
+fn a_banner_and_a_footer_stand_where_they_are_set() {
+    let page =
+        |banner, footer| sign_in(&SignIn { provider_name: "OIDC", start_url: "/start", banner, footer });
+    let both = page(Some("For staff only"), Some("Help: room 12"));
+    let main = between(body(&both), "<main>", "</main>");
+    assert!(main.contains("For staff only") && !main.contains("Help: room 12"));
+    assert!(between(body(&both), "<footer", "</footer>").ends_with("Help: room 12"));
+
+    let neither = page(None, None);
+    assert!(!body(&neither).contains("<footer"));
+    assert!(!body(&neither).contains("class=\"own\""));
+}
+
+#[test]
+fn the_line_ends_of_a_banner_stay() {
+    let page = full_sign_in("first\nsecond", "/start");
+    assert!(body(&page).contains("<p class=\"own\" dir=\"auto\">first\nsecond</p>"));
+}
+
+#[test]
+fn a_reference_is_shown_where_there_is_one() {
+    let page = |reference| {
+        error(&ErrorPage {
+            status: StatusCode::BAD_GATEWAY,
+            title: "Sign-in failed",
+            message: "The answer cannot be trusted.",
+            reference,
+            retry_url: None,
+            retry_label: "Try again",
+        })
+    };
+    let with = page(Some("0badcafe"));
+    assert_eq!(with.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(between(body(&with), "<code>", "</code>"), "0badcafe");
+    let without = page(None);
+    assert!(!body(&without).contains("<code>"));
+    assert!(!body(&without).contains("reference"));
+    // Nor a link that leads nowhere.
+    assert!(!body(&without).contains("href=") && !body(&without).contains("Try again"));
+}
+
+#[test]
+fn the_reason_of_an_outage_is_shown() {
+    let page = unavailable("This page cannot be shown", "the sign-in service does not answer", "/reports");
+    assert!(body(&page).contains(": the sign-in service does not answer.</p>"));
+}

@@ -1,0 +1,379 @@
+//! The OpenID provider as the flows see it: its metadata and keys, kept by the worker, and grants that
+//! end in a session.
+
+use std::fmt;
+use std::rc::Rc;
+
+use http::Request;
+use log::warn;
+use serde_json::{Map, Value};
+
+use super::fetched::Fetched;
+use super::io::Io;
+use super::outcome::Unavailable;
+use crate::config::{self, Kind};
+use crate::oidc::{
+    self, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity, Jwks,
+    Metadata, TokenResponse,
+};
+use crate::session::{Claims, Session};
+
+/// One provider, as a worker knows it.
+pub(super) struct Provider<I> {
+    config: Rc<config::Provider>,
+    io: I,
+    metadata: Fetched<Metadata>,
+    keys: Fetched<Jwks>,
+}
+
+/// Why a grant ended in no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SignInError {
+    /// The provider, or what a sign-in needs, is not to be had now.
+    Unavailable(Unavailable),
+    /// The code or the refresh token is used, expired or revoked (RFC 6749 section 5.2).
+    InvalidGrant,
+    /// The provider does not take this client, or does not speak as it should.
+    Grant(GrantError),
+    /// A code grant without an ID token.
+    NoIdToken,
+    /// The ID token does not hold.
+    IdToken(IdTokenError),
+    /// The refreshed ID token, or userinfo, is about another person.
+    OtherSubject,
+    /// Neither the ID token nor userinfo has the claim that `oidc_email_claim` names.
+    NoEmail,
+    /// `email_verified` is false.
+    UnverifiedEmail,
+    /// The account is of a tenant that `entra_id_allowed_tenants` does not have, or of none.
+    Tenant,
+    /// The access token is no JWT, so that it has no roles.
+    NoRoles,
+}
+
+impl<I: Io> Provider<I> {
+    pub(super) fn new(config: config::Provider, io: I) -> Self {
+        Self { config: Rc::new(config), io, metadata: Fetched::default(), keys: Fetched::default() }
+    }
+
+    /// The options of the provider.
+    pub(super) fn config(&self) -> &config::Provider {
+        &self.config
+    }
+
+    /// The provider's endpoints.
+    pub(super) async fn metadata(&self) -> Result<Rc<Metadata>, Unavailable> {
+        self.metadata.get(&self.io, || fetch_metadata(self.io.clone(), Rc::clone(&self.config))).await
+    }
+
+    /// The session that an authorization code stands for.
+    pub(super) async fn redeem(
+        &self,
+        code: &str,
+        redirect_uri: &str,
+        code_verifier: Option<&str>,
+        nonce_hash: &str,
+    ) -> Result<Session, SignInError> {
+        let metadata = self.metadata().await?;
+        let client = self.client(&metadata);
+        let request = oidc::code_grant(&metadata.token_endpoint, &client, code, redirect_uri, code_verifier);
+        let tokens = self.grant(request).await?;
+        let id_token = tokens.id_token.as_deref().ok_or(SignInError::NoIdToken)?;
+        let nonce_hash = (!self.config.insecure_skip_nonce).then_some(nonce_hash);
+        let claims = self.verify(&metadata, id_token, nonce_hash, true).await?;
+        let mut session = Session::default();
+        self.identify(Some(&metadata), &claims, &tokens, &mut session).await?;
+        self.keep_tokens(&tokens, &mut session);
+        Ok(session)
+    }
+
+    /// The session that the refresh token of `old` stands for now.
+    pub(super) async fn refresh(&self, old: &Session) -> Result<Session, SignInError> {
+        let metadata = self.metadata().await?;
+        let client = self.client(&metadata);
+        let refresh_token = String::from_utf8_lossy(&old.refresh_token);
+        let request = oidc::refresh_grant(&metadata.token_endpoint, &client, &refresh_token);
+        let tokens = self.grant(request).await?;
+        let mut session = old.clone();
+        let identity = self.renew_identity(&metadata, old, &tokens, &mut session).await;
+        match identity {
+            Ok(()) => self.keep_tokens(&tokens, &mut session),
+            // The old refresh token is used up by now: not to keep the new one would end the session.
+            Err(SignInError::Unavailable(_)) => {
+                warn!("refresh: the new ID token could not be checked, so the person stays as before");
+                session = old.clone();
+                self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(session)
+    }
+
+    /// OpenID Connect Core 12.2: the answer may have no ID token; one that it has is about the same person.
+    async fn renew_identity(
+        &self,
+        metadata: &Metadata,
+        old: &Session,
+        tokens: &TokenResponse,
+        session: &mut Session,
+    ) -> Result<(), SignInError> {
+        let Some(id_token) = tokens.id_token.as_deref() else {
+            return Ok(());
+        };
+        let claims = self.verify(metadata, id_token, None, true).await?;
+        if is_other_subject(&old.id_token, &claims) {
+            return Err(SignInError::OtherSubject);
+        }
+        self.identify(Some(metadata), &claims, tokens, session).await
+    }
+
+    /// The session that a bearer token stands for. It may have been given to another client (`azp`), which the
+    /// audience allows.
+    pub(super) async fn bearer(&self, token: &str) -> Result<Session, SignInError> {
+        let metadata = self.metadata().await?;
+        let claims = self.verify(&metadata, token, None, false).await?;
+        let tokens = TokenResponse {
+            access_token: token.to_owned(),
+            id_token: Some(token.to_owned()),
+            refresh_token: None,
+            expires_in: None,
+        };
+        let mut session = Session::default();
+        self.identify(None, &claims, &tokens, &mut session).await?;
+        self.keep_tokens(&tokens, &mut session);
+        session.expires_on = oidc::expiry(&claims);
+        Ok(session)
+    }
+
+    /// Whether tokens of that issuer may be this provider's.
+    pub(super) fn may_have_issued(&self, issuer: &str) -> bool {
+        self.config.insecure_skip_issuer_verification || self.config.issuer_url == issuer
+    }
+
+    fn client(&self, metadata: &Metadata) -> ClientAuth<'_> {
+        ClientAuth {
+            client_id: &self.config.client_id,
+            client_secret: self.config.client_secret.expose(),
+            method: ClientAuthMethod::choose(metadata),
+        }
+    }
+
+    async fn grant(&self, request: Request<Vec<u8>>) -> Result<TokenResponse, SignInError> {
+        let timeout = self.config.request_timeout;
+        let answer = self.io.call(request, timeout).await.map_err(|_| Unavailable::Provider)?;
+        TokenResponse::parse(answer.status(), answer.body()).map_err(|error| match error {
+            GrantError::InvalidGrant => SignInError::InvalidGrant,
+            GrantError::Temporary => SignInError::Unavailable(Unavailable::Provider),
+            error => SignInError::Grant(error),
+        })
+    }
+
+    /// The claims of an ID token. A key that is not known yet is looked for once more at the provider.
+    async fn verify(
+        &self,
+        metadata: &Metadata,
+        id_token: &str,
+        nonce_hash: Option<&str>,
+        checks_party: bool,
+    ) -> Result<Map<String, Value>, SignInError> {
+        let fetch = || fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config));
+        let keys = self.keys.get(&self.io, fetch).await?;
+        let check = |keys: &Jwks| {
+            let config = &self.config;
+            oidc::verify(
+                id_token,
+                keys,
+                &Expected {
+                    issuer: &metadata.issuer,
+                    skip_issuer_verification: config.insecure_skip_issuer_verification,
+                    client_id: &config.client_id,
+                    extra_audiences: &config.extra_audiences,
+                    audience_claims: &config.audience_claims,
+                    checks_party,
+                    nonce_hash,
+                    now: self.io.now(),
+                },
+            )
+        };
+        let claims = match check(&keys) {
+            Err(IdTokenError::UnknownKey) => check(&*self.keys.again(&self.io, fetch).await?),
+            checked => checked,
+        };
+        claims.map_err(SignInError::IdToken)
+    }
+
+    /// Who it is, by the ID token's claims; userinfo is asked for what they lack. Without metadata the token is
+    /// a bearer's: userinfo would not take it, and a program may have no email address.
+    async fn identify(
+        &self,
+        metadata: Option<&Metadata>,
+        claims: &Map<String, Value>,
+        tokens: &TokenResponse,
+        session: &mut Session,
+    ) -> Result<(), SignInError> {
+        self.check_tenant(claims)?;
+        let names = ClaimNames {
+            user: &self.config.user_id_claim,
+            email: &self.config.email_claim,
+            groups: &self.config.groups_claim,
+            additional: &self.config.additional_claims,
+        };
+        let mut identity = Identity::from_claims(claims, &names);
+        let endpoint = metadata
+            .and_then(|metadata| metadata.userinfo_endpoint.as_ref())
+            .filter(|_| !self.config.skip_claims_from_profile_url);
+        if let (true, Some(endpoint)) = (identity.is_incomplete(), endpoint) {
+            let more = self.userinfo(endpoint, &tokens.access_token, claims).await?;
+            identity.complete(&more, &names);
+        }
+        // AD FS has accounts without an email address; GitLab's user is the nickname where there is one.
+        let email = match (metadata, self.config.kind) {
+            (None, _) => "sub",
+            (_, Kind::Adfs) => "upn",
+            _ => "",
+        };
+        identity.fall_back(claims, "sub", email);
+        if identity.email.is_empty() {
+            return Err(SignInError::NoEmail);
+        }
+        if identity.email_verified == Some(false) && !self.config.allow_unverified_email {
+            return Err(SignInError::UnverifiedEmail);
+        }
+        if self.config.kind == Kind::Keycloak {
+            let roles = oidc::keycloak_roles(tokens.access_token.as_bytes()).ok_or(SignInError::NoRoles)?;
+            identity.groups.extend(roles);
+        }
+        session.user = identity.user.into_bytes();
+        session.email = identity.email.into_bytes();
+        session.preferred_username = identity.preferred_username.into_bytes();
+        session.groups = identity.groups.into_iter().map(String::into_bytes).collect();
+        session.additional_claims = Claims::from_json(&identity.additional_claims);
+        Ok(())
+    }
+
+    /// Where a provider has many tenants, everybody can have an account at one of them.
+    fn check_tenant(&self, claims: &Map<String, Value>) -> Result<(), SignInError> {
+        if self.config.kind != Kind::EntraId {
+            return Ok(());
+        }
+        let allowed = &self.config.allowed_tenants;
+        let tenant = oidc::entra_tenant(claims).ok_or(SignInError::Tenant)?;
+        if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed == tenant) {
+            return Err(SignInError::Tenant);
+        }
+        if oidc::has_entra_overage(claims) {
+            warn!("sign-in: Entra ID has more groups for the account than a token can have, and gave none");
+        }
+        Ok(())
+    }
+
+    async fn userinfo(
+        &self,
+        endpoint: &str,
+        access_token: &str,
+        claims: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, SignInError> {
+        let request = oidc::userinfo_request(endpoint, access_token);
+        let timeout = self.config.request_timeout;
+        let answer = self.io.call(request, timeout).await.map_err(|_| Unavailable::Provider)?;
+        if !answer.status().is_success() {
+            warn!("userinfo: the provider answered {}", answer.status().as_u16());
+            return Err(Unavailable::Provider.into());
+        }
+        let Ok(more) = oidc::parse_userinfo(answer.body()) else {
+            return Err(Unavailable::Provider.into());
+        };
+        // OpenID Connect Core 5.3.2: the answer may be of a token that was swapped for another person's.
+        if more.get("sub").is_some_and(|sub| claims.get("sub") != Some(sub)) {
+            return Err(SignInError::OtherSubject);
+        }
+        Ok(more)
+    }
+
+    /// The tokens of a grant and its times; what a refresh does not renew stays.
+    fn keep_tokens(&self, tokens: &TokenResponse, session: &mut Session) {
+        let now = self.io.now();
+        session.access_token = tokens.access_token.clone().into_bytes();
+        if let Some(id_token) = &tokens.id_token {
+            session.id_token = id_token.clone().into_bytes();
+        }
+        if let Some(refresh_token) = &tokens.refresh_token {
+            session.refresh_token = refresh_token.clone().into_bytes();
+        }
+        session.created_at = Some(now);
+        session.expires_on = tokens.expires_in.map(|lifetime| now.after(lifetime));
+    }
+}
+
+async fn fetch_metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Option<Metadata> {
+    if let Some(metadata) = &config.metadata {
+        return Some(metadata.clone());
+    }
+    let url = oidc::metadata_url(&config.issuer_url);
+    let body = fetch(&io, &url, &config, "discovery").await?;
+    let metadata = Metadata::parse(&body, &config.issuer_url, config.insecure_skip_issuer_verification);
+    match metadata {
+        Ok(metadata) => Some(metadata),
+        Err(error) => {
+            warn!("discovery: {error}");
+            None
+        }
+    }
+}
+
+async fn fetch_keys<I: Io>(io: I, url: String, config: Rc<config::Provider>) -> Option<Jwks> {
+    let body = fetch(&io, &url, &config, "keys (jwks_uri)").await?;
+    match Jwks::parse(&body) {
+        Ok(keys) => Some(keys),
+        Err(error) => {
+            warn!("keys (jwks_uri): {error}");
+            None
+        }
+    }
+}
+
+async fn fetch<I: Io>(io: &I, url: &str, config: &config::Provider, what: &str) -> Option<Vec<u8>> {
+    let request = Request::get(url).header("accept", "application/json").body(Vec::new()).ok()?;
+    match io.call(request, config.request_timeout).await {
+        Ok(answer) if answer.status().is_success() => Some(answer.into_body()),
+        Ok(answer) => {
+            warn!("{what}: the provider answered {}", answer.status().as_u16());
+            None
+        }
+        Err(error) => {
+            warn!("{what}: {error} from the provider");
+            None
+        }
+    }
+}
+
+/// Whether the claims are about somebody else than the ID token of the old session.
+fn is_other_subject(old_id_token: &[u8], claims: &Map<String, Value>) -> bool {
+    oidc::unverified_subject(old_id_token)
+        .is_some_and(|old| claims.get("sub").and_then(Value::as_str) != Some(old.as_str()))
+}
+
+impl From<Unavailable> for SignInError {
+    fn from(reason: Unavailable) -> Self {
+        Self::Unavailable(reason)
+    }
+}
+
+impl fmt::Display for SignInError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(reason) => f.write_str(reason.explain()),
+            Self::InvalidGrant => f.write_str("the provider answered invalid_grant"),
+            Self::Grant(error) => write!(f, "token endpoint: {error}"),
+            Self::NoIdToken => f.write_str("the token endpoint gave no ID token"),
+            Self::IdToken(error) => write!(f, "ID token: {error}"),
+            Self::OtherSubject => f.write_str("the provider's answer is about another person"),
+            Self::NoEmail => f.write_str("no claim has the email address; see oidc_email_claim"),
+            Self::Tenant => f.write_str("the tenant is not allowed; see entra_id_allowed_tenants"),
+            Self::NoRoles => f.write_str("the access token is no JWT, so it has no roles for keycloak-oidc"),
+            Self::UnverifiedEmail => {
+                f.write_str("the email address is not verified; see insecure_oidc_allow_unverified_email")
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Refresh in the cookie store: one grant for an old cookie in the whole Envoy, and its new session for
+//! all who ask.
+//!
+//! ```text
+//! request with the old cookie ─┬─ nobody at it ── claim, refresh in a task of its own ─┐
+//!                              ├─ somebody at it ── wait ──────────────────────────────┤
+//!                              └─ it is done ── the new session, and its Set-Cookie ◄──┘
+//! ```
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use log::{info, warn};
+
+use super::handover::{Meeting, Refresh};
+use super::{BACKOFF, LEASE, is_due, patience, without};
+use crate::flow::cookie_store::{CookieStore, SignedIn};
+use crate::flow::io::Count;
+use crate::flow::outcome::{Loaded, Outcome, Reason, Unavailable};
+use crate::flow::provider::SignInError;
+use crate::flow::{App, Io};
+
+/// How long the new session is there for requests with the old cookie. Longer than a page needs: the
+/// answer that carried the new cookie may have been lost on the way to the browser.
+const HAND_OVER: Duration = Duration::from_secs(10 * 60);
+
+/// How often those who wait look whether it is done.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// An old cookie can stand for a session that was refreshed several times since, so many at most.
+const MAX_HOPS: u32 = 16;
+
+/// The session that `old` has become, refreshed here or by another request.
+pub(in crate::flow) async fn refresh<I: Io>(
+    app: &Rc<App<I>>,
+    store: &Rc<CookieStore>,
+    old: Rc<SignedIn>,
+) -> Loaded {
+    let mut signed_in = Rc::clone(&old);
+    for _ in 0..MAX_HOPS {
+        if !is_due(app, &signed_in.person.session, app.io.now()) {
+            break;
+        }
+        signed_in = match follow(app, store, &signed_in).await {
+            Ok(next) => next,
+            Err(Stop::Refused) => return Outcome::Anonymous(Reason::Refused).into(),
+            Err(Stop::NoAnswer) => break,
+        };
+    }
+    Loaded {
+        outcome: without(app, Rc::clone(&signed_in.person), app.io.now(), Unavailable::Provider),
+        renewed: (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.cookie.clone()),
+    }
+}
+
+/// Why there is no newer session.
+enum Stop {
+    Refused,
+    NoAnswer,
+}
+
+/// Waits for what becomes of one refresh, and does it where nobody else is at it.
+async fn follow<I: Io>(
+    app: &Rc<App<I>>,
+    store: &Rc<CookieStore>,
+    old: &Rc<SignedIn>,
+) -> Result<Rc<SignedIn>, Stop> {
+    let meeting = Meeting::new(&old.cookie);
+    let began = app.io.now();
+    loop {
+        match meeting.look(&app.io) {
+            Some(Refresh::Done(cookie)) => {
+                // Another configuration on the same VM may have other keys; then it is not for us.
+                return store.open(cookie, app.io.now()).map_err(|_| Stop::NoAnswer);
+            }
+            Some(Refresh::Refused) => return Err(Stop::Refused),
+            Some(Refresh::Failed) => return Err(Stop::NoAnswer),
+            Some(Refresh::Running) => {}
+            None => {
+                if meeting.claim(&app.io, LEASE) {
+                    app.io.spawn(run(Rc::clone(app), Rc::clone(store), Rc::clone(old), meeting.clone()));
+                }
+            }
+        }
+        let now = app.io.now();
+        if now.since(began) >= patience(app, &old.person.session, now) {
+            return Err(Stop::NoAnswer);
+        }
+        app.io.sleep(LOOK).await;
+    }
+}
+
+/// The refresh itself, under a lease that is renewed.
+async fn run<I: Io>(app: Rc<App<I>>, store: Rc<CookieStore>, old: Rc<SignedIn>, meeting: Meeting) {
+    let mut grant = pin!(grant(&app, &store, &old));
+    let refresh = loop {
+        let renewal = pin!(app.io.sleep(LEASE / 3));
+        match select(grant, renewal).await {
+            Either::Left((refresh, _)) => break refresh,
+            Either::Right(((), unfinished)) => grant = unfinished,
+        }
+        meeting.tell(&app.io, &Refresh::Running, LEASE);
+    };
+    let period = match refresh {
+        Refresh::Failed => BACKOFF,
+        _ => HAND_OVER,
+    };
+    meeting.tell(&app.io, &refresh, period);
+}
+
+async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refresh {
+    let Some(provider) = &app.provider else { return Refresh::Failed };
+    let session = match provider.refresh(&old.person.session).await {
+        Ok(session) => session,
+        Err(SignInError::InvalidGrant) => {
+            app.io.count(Count::RefreshRefused);
+            info!("refresh: the provider ended a session");
+            return Refresh::Refused;
+        }
+        Err(error) => {
+            app.io.count(Count::RefreshFailed);
+            warn!("refresh: {error}; the session stays until it expires");
+            return Refresh::Failed;
+        }
+    };
+    app.io.count(Count::Refresh);
+    match store.seal(&session, &app.io) {
+        Ok(cookie) => Refresh::Done(cookie),
+        Err(error) => {
+            warn!("refresh: {error}");
+            Refresh::Failed
+        }
+    }
+}

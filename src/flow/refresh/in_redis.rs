@@ -1,0 +1,164 @@
+//! Refresh in the Redis store: one grant for a session, over any number of workers and proxies.
+//!
+//! ```text
+//! a session is due ─┬─ this worker is at it ── wait for it ─────────────────────────┐
+//!                   └─ lock ─┬─ taken by another ── look again and again ───────────┤
+//!                            └─ ours ── look once more ── grant ── SETEX ── unlock ─┴─► the new session
+//! ```
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
+use log::{info, warn};
+
+use super::lock::Lock;
+use super::{BACKOFF, LONG_PATIENCE, LOOK, Refreshed, is_due, is_expired, patience, without};
+use crate::flow::io::Count;
+use crate::flow::outcome::{Outcome, Reason, Unavailable};
+use crate::flow::person::Person;
+use crate::flow::provider::SignInError;
+use crate::flow::ticket_store::{TicketCookie, TicketStore};
+use crate::flow::{App, Io};
+
+/// How long a new session is kept for Redis to come back: to lose it is to lose the refresh token,
+/// because the old one is used up.
+const SAVE_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// So long after an outage of Redis no refresh begins: one that was in the middle when it began has a new
+/// session to save first, on a worker that may reconnect later than this one, by a second at most. The lock
+/// does not help then, because it could not be renewed.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Where a refresh token is refused, somebody else may have used it a moment ago and be about to save
+/// what came of it. So long that is waited for, by looks of this pause.
+const REFUSED_LOOKS: u32 = 10;
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The outcome of a session that is due: refreshed here or by another, or as it is.
+pub(in crate::flow) async fn refresh<I: Io>(
+    app: &Rc<App<I>>,
+    store: &Rc<TicketStore<I>>,
+    ticket: &Rc<TicketCookie>,
+    old: Rc<Person>,
+) -> Outcome {
+    let now = app.io.now();
+    let is_early = !store.until_calm(SETTLE).is_zero() && !is_expired(app, &old.session, now);
+    if is_early || store.failed_within(ticket, BACKOFF) {
+        return without(app, old, now, Unavailable::Provider);
+    }
+    let refreshed = store.refreshes.get(ticket.ticket.redis_key(), || {
+        let (sender, receiver) = oneshot::channel();
+        let (task_app, store, ticket) = (Rc::clone(app), Rc::clone(store), Rc::clone(ticket));
+        app.io.spawn(async move {
+            let _ = sender.send(run(&task_app, &store, &ticket).await);
+        });
+        Box::pin(async { receiver.await.unwrap_or(Refreshed::NoAnswer(Unavailable::Provider)) })
+    });
+    let give_up = app.io.sleep(patience(app, &old.session, now));
+    match select(pin!(refreshed), pin!(give_up)).await {
+        Either::Left((Refreshed::Now(person), _)) => {
+            without(app, person, app.io.now(), Unavailable::Provider)
+        }
+        Either::Left((Refreshed::Gone, _)) => Outcome::Anonymous(Reason::Gone),
+        Either::Left((Refreshed::Refused, _)) => Outcome::Anonymous(Reason::Refused),
+        Either::Left((Refreshed::NoAnswer(reason), _)) => without(app, old, app.io.now(), reason),
+        Either::Right(_) => without(app, old, app.io.now(), Unavailable::Provider),
+    }
+}
+
+async fn run<I: Io>(app: &App<I>, store: &TicketStore<I>, ticket: &TicketCookie) -> Refreshed {
+    let lock = match Lock::new(&app.io, &ticket.ticket) {
+        Ok(lock) => lock,
+        Err(reason) => return Refreshed::NoAnswer(reason),
+    };
+    let began = app.io.now();
+    app.io.sleep(store.until_calm(SETTLE)).await;
+    loop {
+        match lock.take().await {
+            Ok(true) => break,
+            Ok(false) if app.io.now().since(began) < LONG_PATIENCE => app.io.count(Count::LockWait),
+            Ok(false) => return Refreshed::NoAnswer(Unavailable::Provider),
+            Err(reason) => return Refreshed::NoAnswer(reason),
+        }
+        app.io.sleep(LOOK).await;
+        if let Err(refreshed) = look(app, store, ticket).await {
+            return refreshed;
+        }
+    }
+    let work = async {
+        match look(app, store, ticket).await {
+            Ok(old) => grant(app, store, ticket, &old).await,
+            Err(refreshed) => refreshed,
+        }
+    };
+    let refreshed = lock.hold(work).await;
+    lock.release().await;
+    refreshed
+}
+
+/// The session in Redis where it is due still; otherwise what became of it.
+async fn look<I: Io>(
+    app: &App<I>,
+    store: &TicketStore<I>,
+    ticket: &TicketCookie,
+) -> Result<Rc<Person>, Refreshed> {
+    match store.load(&ticket.ticket).await {
+        Ok(Some(person)) if is_due(app, &person.session, app.io.now()) => Ok(person),
+        Ok(Some(person)) => Err(Refreshed::Now(person)),
+        Ok(None) => Err(Refreshed::Gone),
+        Err(reason) => Err(Refreshed::NoAnswer(reason)),
+    }
+}
+
+async fn grant<I: Io>(
+    app: &App<I>,
+    store: &TicketStore<I>,
+    ticket: &TicketCookie,
+    old: &Rc<Person>,
+) -> Refreshed {
+    let Some(provider) = &app.provider else { return Refreshed::NoAnswer(Unavailable::Provider) };
+    let session = match provider.refresh(&old.session).await {
+        Ok(session) => session,
+        Err(SignInError::InvalidGrant) => return refused(app, store, ticket, old).await,
+        Err(error) => {
+            app.io.count(Count::RefreshFailed);
+            warn!("refresh: {error}; the session stays until it expires");
+            store.failed(ticket, app.io.now());
+            return Refreshed::NoAnswer(Unavailable::Provider);
+        }
+    };
+    app.io.count(Count::Refresh);
+    let person = Person::new(&app.config, session);
+    if store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await.is_err() {
+        warn!("refresh: Redis was away for too long; a session that was renewed is not there");
+    }
+    Refreshed::Now(person)
+}
+
+/// The provider refused the refresh token. That ends the session, unless another token is there by now.
+async fn refused<I: Io>(
+    app: &App<I>,
+    store: &TicketStore<I>,
+    ticket: &TicketCookie,
+    old: &Rc<Person>,
+) -> Refreshed {
+    for _ in 0..REFUSED_LOOKS {
+        match store.load(&ticket.ticket).await {
+            Ok(Some(person)) if person.session.refresh_token != old.session.refresh_token => {
+                return Refreshed::Now(person);
+            }
+            Ok(Some(_)) => app.io.sleep(REFUSED_PAUSE).await,
+            Ok(None) => return Refreshed::Gone,
+            Err(reason) => return Refreshed::NoAnswer(reason),
+        }
+    }
+    app.io.count(Count::RefreshRefused);
+    info!("refresh: the provider ended a session");
+    match store.delete(&ticket.ticket).await {
+        Ok(()) => Refreshed::Refused,
+        Err(reason) => Refreshed::NoAnswer(reason),
+    }
+}

@@ -1,0 +1,81 @@
+//! The lock of a refresh in Redis, which oauth2-proxy takes too: whoever has it may use the refresh token.
+//!
+//! ```text
+//! <ticket id>.lock = <22 characters of our own>      SET NX PX; renewed and released only while it is ours
+//! ```
+
+use std::future::Future;
+use std::pin::pin;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::{Either, select};
+
+use super::{LEASE, LOOK, PATIENCE};
+use crate::flow::Io;
+use crate::flow::outcome::Unavailable;
+use crate::redis::{Command, Failure, Reply};
+use crate::session::ticket::Ticket;
+
+/// The lock of one ticket, ours where [`Lock::take`] said so.
+pub(in crate::flow) struct Lock<I> {
+    io: I,
+    key: Vec<u8>,
+    token: String,
+}
+
+impl<I: Io> Lock<I> {
+    pub(in crate::flow) fn new(io: &I, ticket: &Ticket) -> Result<Self, Unavailable> {
+        let token = URL_SAFE_NO_PAD.encode(io.random::<16>()?);
+        Ok(Self { io: io.clone(), key: ticket.lock_key(), token })
+    }
+
+    /// Takes the lock; false where somebody else has it.
+    pub(super) async fn take(&self) -> Result<bool, Unavailable> {
+        let command = Command::lock(&self.key, self.token.as_bytes(), LEASE);
+        match self.io.redis(command).await {
+            Ok(Reply::Status(_)) => Ok(true),
+            Ok(Reply::Nil) => Ok(false),
+            // The command may have arrived and its reply got lost: then the token there is ours.
+            Err(Failure::Lost | Failure::Timeout) => self.renew().await,
+            _ => Err(Unavailable::Redis),
+        }
+    }
+
+    /// Takes the lock, or waits for who has it, but not for long.
+    pub(in crate::flow) async fn wait(&self) -> Result<(), Unavailable> {
+        let began = self.io.now();
+        while !self.take().await? && self.io.now().since(began) < PATIENCE {
+            self.io.sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Does some work, and renews the lock meanwhile. Should it be lost all the same, the work goes on:
+    /// a grant that the provider has seen cannot be taken back.
+    pub(super) async fn hold<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            let renewal = pin!(async {
+                self.io.sleep(LEASE / 3).await;
+                self.renew().await
+            });
+            match select(work, renewal).await {
+                Either::Left((result, _)) => return result,
+                Either::Right((_, unfinished)) => work = unfinished,
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<bool, Unavailable> {
+        match self.io.redis(Command::renew_lock(&self.key, self.token.as_bytes(), LEASE)).await {
+            Ok(Reply::Integer(renewed)) => Ok(renewed == 1),
+            _ => Err(Unavailable::Redis),
+        }
+    }
+
+    /// Gives the lock back. Where that fails, it ends with its lease.
+    pub(in crate::flow) async fn release(&self) {
+        let _ = self.io.redis(Command::release_lock(&self.key, self.token.as_bytes())).await;
+    }
+}

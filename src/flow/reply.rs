@@ -1,0 +1,88 @@
+//! Answers of the filter itself: status, body and the headers that browsers and caches need.
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::{Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Header, Reply};
+
+/// Blanks and control characters; the encoder adds whatever is not ASCII.
+const NOT_IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
+
+/// How long a client should wait where something does not answer, in seconds.
+pub(super) const RETRY_SECONDS: u32 = 5;
+
+/// An answer without a body, not to be cached.
+pub(super) fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::new(Vec::new());
+    *reply.status_mut() = status;
+    no_cache(&mut reply);
+    reply
+}
+
+/// A line of text.
+pub(super) fn text(status: StatusCode, line: &str) -> Reply {
+    let mut reply = empty(status);
+    *reply.body_mut() = line.as_bytes().to_vec();
+    set(&mut reply, CONTENT_TYPE, "text/plain; charset=utf-8");
+    reply
+}
+
+/// JSON and a newline.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    let mut reply = empty(status);
+    let mut body = serde_json::to_vec(value).unwrap_or_default();
+    body.push(b'\n');
+    *reply.body_mut() = body;
+    set(&mut reply, CONTENT_TYPE, "application/json");
+    reply
+}
+
+/// 503 for a program.
+pub(super) fn unavailable_json(reason: &str) -> Reply {
+    let mut reply = json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": reason }));
+    retry_later(&mut reply);
+    reply
+}
+
+/// 302 to a URL or path that was checked or made here; what no URI can have is percent-encoded.
+pub(super) fn redirect(location: &str) -> Reply {
+    let mut reply = empty(StatusCode::FOUND);
+    set(&mut reply, LOCATION, &utf8_percent_encode(location, NOT_IN_URI).to_string());
+    reply
+}
+
+/// 405 with the methods that work.
+pub(super) fn method_not_allowed(allowed: &[&[u8]]) -> Reply {
+    let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    if let Ok(value) = HeaderValue::from_bytes(&allowed.join(b", ".as_slice())) {
+        reply.headers_mut().insert(ALLOW, value);
+    }
+    reply
+}
+
+/// Tells when to come back.
+pub(super) fn retry_later(reply: &mut Reply) {
+    set(reply, RETRY_AFTER, &RETRY_SECONDS.to_string());
+}
+
+/// Adds headers that were made here; one that no response can carry is left out.
+pub(super) fn add_headers<'a>(reply: &mut Reply, headers: impl Iterator<Item = &'a Header>) {
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            reply.headers_mut().append(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+fn no_cache(reply: &mut Reply) {
+    set(reply, CACHE_CONTROL, "no-cache, no-store, must-revalidate, max-age=0");
+}
+
+fn set(reply: &mut Reply, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        reply.headers_mut().insert(name, value);
+    }
+}

@@ -1,0 +1,113 @@
+//! The session cookie: what the browser holds, whichever store has the session.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::{Forward, Header, RequestHead};
+use crate::config::Config;
+use crate::cookie::{self, Invalid, MaxAge, Verified};
+use crate::session::csrf;
+use crate::time::Timestamp;
+
+/// The session cookie by its options.
+pub(super) struct SessionCookie {
+    options: crate::config::Cookie,
+    is_stripped: bool,
+}
+
+impl SessionCookie {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { options: config.cookie.clone(), is_stripped: config.headers.strip_session_cookie }
+    }
+
+    /// The AES key of what stands in a cookie.
+    pub(super) fn aes_key(&self) -> &[u8] {
+        self.options.secret.aes_key()
+    }
+
+    /// The first of the browser's session cookies that `read` takes, or why it took none: of several
+    /// refusals the first. Without a cookie there is no reason.
+    pub(super) fn find<T, E>(
+        &self,
+        head: &RequestHead,
+        mut read: impl FnMut(Cow<'_, [u8]>) -> Result<T, E>,
+    ) -> Result<T, Option<E>> {
+        let jar = head.jar();
+        let mut reason = None;
+        for value in cookie::values(&jar, self.name()) {
+            match read(value) {
+                Ok(found) => return Ok(found),
+                Err(refusal) => reason = reason.or(Some(refusal)),
+            }
+        }
+        Err(reason)
+    }
+
+    /// What was signed, where the signature holds and is not too old.
+    pub(super) fn verify(&self, value: &[u8], now: Timestamp) -> Result<Verified, Invalid> {
+        cookie::verify(&self.options.secret, self.name(), value, now, self.options.expire)
+    }
+
+    /// Whether what was signed then is valid now.
+    pub(super) fn is_current(&self, signed_at: i64, now: Timestamp) -> bool {
+        cookie::is_current(signed_at, now, self.options.expire)
+    }
+
+    /// The value of a cookie.
+    pub(super) fn sign(&self, value: &[u8], signed_at: Timestamp) -> Vec<u8> {
+        cookie::sign(&self.options.secret, self.name(), value, signed_at.secs())
+    }
+
+    /// The `Set-Cookie` headers that put a signed value into the browser, in the place of what it
+    /// sent: chunks that the new value does not need are expired.
+    pub(super) fn save(&self, value: &[u8], head: &RequestHead) -> Vec<Header> {
+        let max_age = MaxAge::from(self.options.expire);
+        let attributes = &self.options.attributes;
+        let cookies = cookie::split(self.name(), value, attributes, max_age, head.host());
+        let jar = head.jar();
+        let stale = jar
+            .names()
+            .filter(|name| cookie::is_part_of(self.name(), name))
+            .filter(|name| !cookies.iter().any(|cookie| cookie.name == **name))
+            .map(|name| attributes.clear(name, head.host()));
+        let mut headers: Vec<_> = stale.map(set_cookie).collect();
+        headers.extend(cookies.into_iter().map(|cookie| set_cookie(cookie.header)));
+        headers
+    }
+
+    /// The `Set-Cookie` headers that take the session out of the browser.
+    pub(super) fn clear(&self, head: &RequestHead) -> Vec<Header> {
+        head.jar()
+            .names()
+            .filter(|name| cookie::is_part_of(self.name(), name))
+            .map(|name| set_cookie(self.options.attributes.clear(name, head.host())))
+            .collect()
+    }
+
+    /// Keeps our cookies from the upstream, where `strip_session_cookie` asks for that.
+    pub(super) fn strip(&self, head: &RequestHead, forward: &mut Forward) {
+        if self.is_stripped {
+            forward.cookie = Some(head.jar().without(|name| self.is_ours(name)));
+        }
+    }
+
+    /// Whether a cookie is of this filter: a session's, or a login's.
+    fn is_ours(&self, name: &[u8]) -> bool {
+        cookie::is_part_of(self.name(), name) || csrf::is_csrf_name(self.name(), name)
+    }
+
+    /// `cookie_name`.
+    pub(super) fn name(&self) -> &[u8] {
+        self.options.name.as_bytes()
+    }
+
+    /// `cookie_expire`.
+    pub(super) fn expire(&self) -> Duration {
+        self.options.expire
+    }
+}
+
+/// A `set-cookie` header.
+pub(super) fn set_cookie(value: Vec<u8>) -> Header {
+    ("set-cookie", value)
+}

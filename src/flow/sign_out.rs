@@ -1,0 +1,52 @@
+//! `/oauth2/sign_out`: the cookie goes, the provider is told, the browser goes where it asked to.
+
+use std::rc::Rc;
+
+use http::Request;
+use log::warn;
+
+use super::io::Count;
+use super::upstream::encode;
+use super::{App, Io, Reply, RequestHead, pages, redirect, reply};
+
+/// What the original replaces by the session's ID token, in `rd` and in `backend_logout_url`.
+const ID_TOKEN: &str = "{id_token}";
+
+/// Ends the session of the browser that asks. Where the store does not answer, the session goes on, and
+/// the page says so: a person who believes to be signed out must be.
+pub(super) async fn sign_out<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
+    let session = match app.store.delete(&head, &app.io).await {
+        Ok(session) => session.inspect(|_| app.io.count(Count::SignOut)),
+        Err(reason) => return pages::unavailable("You are still signed in", reason.explain(), ""),
+    };
+    let id_token = session.map(|session| String::from_utf8_lossy(&session.id_token).into_owned());
+    let id_token = id_token.unwrap_or_default();
+    if !id_token.is_empty() {
+        tell_provider(&app, &id_token);
+    }
+    let mut answer = match redirect::requested(&app.config, &head) {
+        Some(target) => reply::redirect(&target.replace(ID_TOKEN, &encode(id_token.as_bytes()))),
+        None => pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix)),
+    };
+    reply::add_headers(&mut answer, app.cookie.clear(&head).iter());
+    answer
+}
+
+/// Calls `backend_logout_url`; the browser does not wait for it.
+fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
+    let Some(url) = &app.config.login.backend_logout_url else {
+        return;
+    };
+    let url = url.replace(ID_TOKEN, &encode(id_token.as_bytes()));
+    let Ok(request) = Request::get(url).body(Vec::new()) else {
+        return warn!("sign-out: backend_logout_url with its ID token is no URL");
+    };
+    let call = app.io.call(request, app.config.login.backend_logout_timeout);
+    app.io.spawn(async move {
+        match call.await {
+            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) => warn!("sign-out: backend_logout_url answered {}", answer.status().as_u16()),
+            Err(error) => warn!("sign-out: {error} from backend_logout_url"),
+        }
+    });
+}

@@ -1,0 +1,124 @@
+//! Where sessions are kept: `session_store_type`. What differs between the two is decided here.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::warn;
+
+use super::cookie_store::CookieStore;
+use super::io::Io;
+use super::outcome::{Loaded, Outcome, Reason, Unavailable};
+use super::person::Person;
+use super::refresh::handover;
+use super::refresh::lock::Lock;
+use super::session_cookie::SessionCookie;
+use super::ticket_store::TicketStore;
+use super::{App, Header, Reply, RequestHead, reply};
+use crate::config::Config;
+use crate::session::Session;
+
+/// How long a sign-in waits for Redis to come back: the code is used up by then.
+const SAVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The store of a worker.
+pub(super) enum Store<I> {
+    /// `cookie`.
+    Cookies(Rc<CookieStore>),
+    /// `redis`.
+    Tickets(Rc<TicketStore<I>>),
+}
+
+impl<I: Io> Store<I> {
+    pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>, io: &I) -> Self {
+        if config.redis.is_some() {
+            return Self::Tickets(Rc::new(TicketStore::new(config, cookie, io.clone())));
+        }
+        handover::prepare(io);
+        Self::Cookies(Rc::new(CookieStore::new(config, cookie)))
+    }
+
+    /// Whether sessions can be loaded and saved.
+    pub(super) async fn check(&self) -> Result<(), Unavailable> {
+        match self {
+            Self::Cookies(_) => Ok(()),
+            Self::Tickets(store) => store.check().await,
+        }
+    }
+
+    /// Keeps the session of a sign-in; gives the session cookie's value. It is a new one whatever the
+    /// browser had before, so nobody can have planted it, and the session of the old one is deleted.
+    pub(super) async fn create(
+        &self,
+        person: &Rc<Person>,
+        head: &RequestHead,
+        io: &I,
+    ) -> Result<Vec<u8>, Unavailable> {
+        match self {
+            Self::Cookies(store) => Ok(store.seal(&person.session, io)?),
+            Self::Tickets(store) => {
+                let ticket = store.new_ticket()?;
+                store.save(&ticket, person, SAVE_PATIENCE, false).await?;
+                if let Ok(old) = store.ticket(head)
+                    && store.delete(&old.ticket).await.is_err()
+                {
+                    warn!("sign-in: the session that the browser had before is still in Redis");
+                }
+                Ok(store.cookie(&ticket, &person.session))
+            }
+        }
+    }
+
+    /// Deletes the session of a browser that has no use for it; nobody waits for that.
+    pub(super) fn discard(&self, head: &RequestHead, io: &I) {
+        if let Self::Tickets(store) = self
+            && let Ok(ticket) = store.ticket(head)
+        {
+            let store = Rc::clone(store);
+            io.spawn(async move {
+                let _ = store.delete(&ticket.ticket).await;
+            });
+        }
+    }
+
+    /// Ends the session of a browser and gives what it was; the cookie is not cleared by this.
+    pub(super) async fn delete(&self, head: &RequestHead, io: &I) -> Result<Option<Session>, Unavailable> {
+        match self {
+            Self::Cookies(store) => {
+                Ok(store.load(head, io.now()).ok().map(|signed_in| signed_in.person.session.clone()))
+            }
+            Self::Tickets(store) => {
+                let Ok(ticket) = store.ticket(head) else { return Ok(None) };
+                // A refresh under way would save the session once more after it was deleted.
+                let lock = Lock::new(io, &ticket.ticket)?;
+                lock.wait().await?;
+                let person = store.load(&ticket.ticket).await?;
+                store.delete(&ticket.ticket).await?;
+                lock.release().await;
+                Ok(person.map(|person| person.session.clone()))
+            }
+        }
+    }
+}
+
+impl<I: Io> App<I> {
+    /// The cookies that go out with a response: a renewed session, or the end of one that is none.
+    pub(super) fn cookies_after(&self, head: &RequestHead, loaded: &Loaded) -> Vec<Header> {
+        match (&loaded.outcome, &loaded.renewed) {
+            (Outcome::Anonymous(Reason::NoCookie) | Outcome::Unavailable(_), _) => Vec::new(),
+            (Outcome::Anonymous(_), _) => self.clear(head),
+            (Outcome::Authenticated(_), Some(renewed)) => self.cookie.save(renewed, head),
+            (Outcome::Authenticated(_), None) => Vec::new(),
+        }
+    }
+
+    /// Takes the session out of the browser, where it is ours to end: a filter beside an oauth2-proxy with
+    /// another secret, say, must not sign everybody out.
+    pub(super) fn clear(&self, head: &RequestHead) -> Vec<Header> {
+        if self.config.mode.owns_sessions() { self.cookie.clear(head) } else { Vec::new() }
+    }
+
+    /// Adds [`Self::cookies_after`] to an answer.
+    pub(super) fn add_cookies(&self, answer: &mut Reply, head: &RequestHead, loaded: &Loaded) {
+        reply::add_headers(answer, self.cookies_after(head, loaded).iter());
+    }
+}

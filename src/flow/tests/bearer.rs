@@ -1,0 +1,194 @@
+//! Bearer tokens in the place of a session.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::browser::{Browser, sent};
+use super::{MINUTE, Site};
+use crate::flow::Decision;
+
+fn site(options: Value) -> Site {
+    let mut all = json!({ "skip_jwt_bearer_tokens": true });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    Site::new(all)
+}
+
+/// What becomes of a request with a token: who it is for the upstream, or the status of the answer.
+fn ask(browser: &mut Browser, token: &str) -> Result<String, u16> {
+    match browser.ask("/", &[("authorization", &format!("Bearer {token}"))]) {
+        Decision::Forward(forward) => Ok(sent(&forward, "x-forwarded-email")),
+        Decision::Reply(reply) => Err(reply.status().as_u16()),
+        Decision::Noted(..) => panic!("nobody asked for notes"),
+    }
+}
+
+#[test]
+fn a_token_of_the_provider_is_a_session_without_a_cookie() {
+    let site = site(json!({ "set_xauthrequest": true }));
+    let mut program = site.browser();
+    let token = site.provider.token(json!({}));
+    assert_eq!(ask(&mut program, &token).as_deref(), Ok("alice@example.com"));
+    assert!(program.cookies.is_empty());
+    assert_eq!(site.provider.calls("/userinfo"), 0);
+
+    let authorization = format!("Bearer {token}");
+    let forward = program.forward("/", &[("authorization", &authorization)]);
+    assert_eq!(sent(&forward, "x-forwarded-user"), "248289761001");
+    assert_eq!(sent(&forward, "x-forwarded-groups"), "staff");
+    assert!(!forward.remove.contains(&b"authorization".to_vec()), "the upstream may look at it too");
+    let answer = program.reply("/oauth2/auth", &[("authorization", &authorization)]);
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["x-auth-request-email"]),
+        (202, &"alice@example.com".parse().unwrap())
+    );
+    assert_eq!(program.reply("/oauth2/userinfo", &[("authorization", &authorization)]).status(), 200);
+}
+
+#[test]
+fn without_the_option_a_token_is_nothing() {
+    let site = Site::new(json!({}));
+    let token = site.provider.token(json!({}));
+    assert_eq!(ask(&mut site.browser(), &token), Err(302));
+}
+
+#[test]
+fn who_may_come_in_is_asked_of_a_token_too() {
+    let site = site(json!({ "allowed_groups": ["staff"], "email_domains": ["example.com"] }));
+    let mut program = site.browser();
+    assert!(ask(&mut program, &site.provider.token(json!({}))).is_ok());
+    for claims in [json!({ "groups": ["guests"] }), json!({ "email": "alice@elsewhere.example" })] {
+        assert_eq!(ask(&mut program, &site.provider.token(claims)), Err(403));
+    }
+}
+
+#[test]
+fn a_token_that_does_not_hold_is_not_signed_in() {
+    let site = site(json!({ "oidc_extra_audiences": ["api"] }));
+    let mut program = site.browser();
+    for claims in [json!({ "aud": "api" }), json!({ "azp": "another", "aud": ["another", "api"] })] {
+        assert!(ask(&mut program, &site.provider.token(claims.clone())).is_ok(), "{claims}");
+    }
+    let now = crate::oidc::tests::vectors::ISSUED;
+    for claims in [
+        json!({ "aud": "another" }),
+        json!({ "iss": "https://evil.example" }),
+        json!({ "exp": now - 60 }),
+        json!({ "exp": null }),
+        json!({ "nbf": now + 3600 }),
+        json!({ "email_verified": false }),
+    ] {
+        assert_eq!(ask(&mut program, &site.provider.token(claims.clone())), Err(302), "{claims}");
+    }
+    let token = site.provider.token(json!({}));
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", token.split('.').nth(1).unwrap());
+    for forged in [format!("{signed}.AAAA"), unsigned.clone(), format!("{unsigned}AAAA"), "x".to_owned()] {
+        assert_eq!(ask(&mut program, &forged), Err(302), "{forged}");
+    }
+    assert_eq!(
+        program.reply("/", &[("authorization", "Bearer x"), ("accept", "application/json")]).status(),
+        401
+    );
+}
+
+#[test]
+fn beside_a_token_that_does_not_hold_the_cookie_counts() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    let expired = site.provider.token(json!({ "exp": 1 }));
+    assert_eq!(ask(&mut browser, &expired).as_deref(), Ok("alice@example.com"));
+    assert_eq!(ask(&mut browser, "opaque").as_deref(), Ok("alice@example.com"));
+    // And one that holds counts more than the cookie.
+    let token = site.provider.token(json!({ "email": "bot@example.com" }));
+    assert_eq!(ask(&mut browser, &token).as_deref(), Ok("bot@example.com"));
+    assert!(browser.has_session());
+}
+
+#[test]
+fn without_fallback_a_token_that_does_not_hold_is_forbidden_everywhere() {
+    let site = site(json!({ "bearer_token_login_fallback": false, "skip_auth_routes": ["^/public$"] }));
+    let mut browser = site.signed_in();
+    let expired = format!("Bearer {}", site.provider.token(json!({ "exp": 1 })));
+    for authorization in [expired.as_str(), "Bearer opaque", "Basic YTpi"] {
+        for path in ["/", "/public", "/oauth2/auth", "/oauth2/userinfo"] {
+            let answer = browser.reply(path, &[("authorization", authorization)]);
+            assert_eq!(answer.status(), 403, "{path} {authorization}");
+        }
+    }
+    assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+    assert!(ask(&mut browser, &site.provider.token(json!({}))).is_ok());
+}
+
+#[test]
+fn a_program_without_an_email_address_is_its_subject() {
+    let site = site(json!({}));
+    let token = site.provider.token(json!({ "email": null, "email_verified": null }));
+    assert_eq!(ask(&mut site.browser(), &token).as_deref(), Ok("248289761001"));
+}
+
+#[test]
+fn a_token_ends_when_it_expires_though_it_is_remembered() {
+    let site = site(json!({}));
+    let mut program = site.browser();
+    let now = crate::oidc::tests::vectors::ISSUED;
+    let token = site.provider.token(json!({ "exp": now + 90 }));
+    assert!(ask(&mut program, &token).is_ok());
+    site.world.pass(MINUTE);
+    assert!(ask(&mut program, &token).is_ok());
+    site.world.pass(MINUTE);
+    assert_eq!(ask(&mut program, &token), Err(302));
+    // What is remembered is the whole token, not its signature.
+    let other = site.provider.token(json!({}));
+    assert!(ask(&mut program, &other).is_ok());
+    let (_, signature) = other.rsplit_once('.').unwrap();
+    let forged = format!("{}.{signature}", token.rsplit_once('.').unwrap().0);
+    assert_eq!(ask(&mut program, &forged), Err(302));
+}
+
+#[test]
+fn while_the_provider_is_down_only_known_keys_help() {
+    let site = site(json!({}));
+    let mut program = site.browser();
+    let token = site.provider.token(json!({}));
+    site.provider.set_down(true);
+    assert_eq!(ask(&mut program, &token), Err(503));
+    site.provider.set_down(false);
+    site.world.pass(Duration::from_secs(30));
+    assert!(ask(&mut program, &token).is_ok());
+    site.provider.set_down(true);
+    assert!(ask(&mut program, &site.provider.token(json!({ "jti": "another" }))).is_ok());
+    // Tokens of nobody whom we know ask nobody.
+    assert_eq!(ask(&mut program, &site.provider.token(json!({ "iss": "https://evil.example" }))), Err(302));
+}
+
+#[test]
+fn another_issuer_has_its_own_audience_and_the_standard_claims() {
+    let issuer = crate::oidc::tests::vectors::ISSUER;
+    // The provider of the world stands for it; people sign in elsewhere.
+    let site = site(json!({
+        "oidc_issuer_url": "https://people.example.com",
+        "oidc_email_claim": "mail",
+        "extra_jwt_issuers": [format!("{issuer}=api")],
+    }));
+    let mut program = site.browser();
+    let token = site.provider.token(json!({ "aud": "api", "mail": "nobody@example.com" }));
+    assert_eq!(ask(&mut program, &token).as_deref(), Ok("alice@example.com"));
+    assert_eq!(ask(&mut program, &site.provider.token(json!({}))), Err(302), "that is for the other client");
+}
+
+#[test]
+fn a_tenant_and_roles_are_looked_at_in_a_token_too() {
+    let site = site(json!({ "provider": "keycloak-oidc", "allowed_roles": ["staff"] }));
+    let token = |roles: &[&str]| site.provider.token(json!({ "realm_access": { "roles": roles } }));
+    assert!(ask(&mut site.browser(), &token(&["staff"])).is_ok());
+    assert_eq!(ask(&mut site.browser(), &token(&["guest"])), Err(403));
+    let site = self::site(json!({
+        "provider": "entra-id", "insecure_oidc_skip_issuer_verification": true, "entra_id_allowed_tenants": ["a"],
+    }));
+    let token = |tenant: &str| {
+        site.provider.token(json!({ "iss": format!("https://login.microsoftonline.com/{tenant}/v2.0") }))
+    };
+    assert!(ask(&mut site.browser(), &token("a")).is_ok());
+    assert_eq!(ask(&mut site.browser(), &token("b")), Err(302));
+}

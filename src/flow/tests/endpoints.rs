@@ -1,0 +1,121 @@
+//! The endpoints under `/oauth2`, and `/ping` and `/ready`.
+
+use serde_json::{Value, json};
+
+use super::{MINUTE, Site};
+
+#[test]
+fn userinfo_has_the_originals_keys() {
+    let site = Site::new(json!({}));
+    let answer = site.browser().reply("/oauth2/userinfo", &[]);
+    assert_eq!(answer.status(), 401);
+    let answer = site.signed_in().reply("/oauth2/userinfo", &[]);
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    let info: Value = serde_json::from_slice(answer.body()).unwrap();
+    let sub = crate::oidc::tests::vectors::claims()["sub"].clone();
+    assert_eq!(info, json!({ "user": sub, "email": "alice@example.com", "groups": ["staff"] }));
+}
+
+#[test]
+fn auth_answers_202_401_or_403() {
+    let site = Site::new(json!({ "set_xauthrequest": true }));
+    assert_eq!(site.browser().reply("/oauth2/auth", &[]).status(), 401);
+    let mut browser = site.signed_in();
+    let answer = browser.reply("/oauth2/auth?allowed_groups=staff", &[]);
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.headers()["x-auth-request-email"], "alice@example.com");
+    assert_eq!(browser.reply("/oauth2/auth?allowed_groups=admins", &[]).status(), 403);
+    assert!(browser.has_session());
+}
+
+#[test]
+fn sign_out_ends_the_session_and_tells_the_provider() {
+    let site = Site::new(json!({
+        "backend_logout_url": "https://login.example.com/logout?id_token_hint={id_token}",
+        "whitelist_domains": ["login.example.com"],
+    }));
+    let mut browser = site.signed_in();
+    let answer = browser.reply("/oauth2/sign_out", &[]);
+    assert_eq!(answer.status(), 200);
+    assert!(!browser.has_session());
+    site.world.drain();
+    assert_eq!(site.provider.calls("/logout"), 1);
+
+    let mut browser = site.signed_in();
+    let target = "https://login.example.com/end?id_token_hint={id_token}";
+    let encoded: String = form_urlencoded::byte_serialize(target.as_bytes()).collect();
+    let answer = browser.reply(&format!("/oauth2/sign_out?rd={encoded}"), &[]);
+    let location = answer.headers()["location"].to_str().unwrap();
+    assert!(location.starts_with("https://login.example.com/end?id_token_hint=ey"), "{location}");
+    assert!(!browser.has_session());
+}
+
+#[test]
+fn sign_out_goes_nowhere_else() {
+    let site = Site::new(json!({}));
+    let answer = site.signed_in().reply("/oauth2/sign_out?rd=https%3A%2F%2Fevil.com", &[]);
+    assert_eq!((answer.status().as_u16(), answer.headers().get("location")), (200, None));
+}
+
+#[test]
+fn the_sign_in_page_clears_the_session_and_leads_to_the_start() {
+    let site = Site::new(json!({ "skip_provider_button": false, "provider_display_name": "Example & Co" }));
+    let mut browser = site.signed_in();
+    let answer = browser.reply("/oauth2/sign_in?rd=%2Fpage", &[]);
+    assert_eq!(answer.status(), 200);
+    assert!(!browser.has_session());
+    let page = String::from_utf8(answer.body().clone()).unwrap();
+    assert!(page.contains("Example &#38; Co") && page.contains("/oauth2/start?rd=%2Fpage"), "{page}");
+    assert!(answer.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+}
+
+#[test]
+fn methods_that_an_endpoint_does_not_have_are_refused() {
+    let site = Site::new(json!({}));
+    for (method, target) in
+        [("POST", "/oauth2/start"), ("HEAD", "/oauth2/callback"), ("DELETE", "/oauth2/sign_out")]
+    {
+        let answer = site.browser().reply(target, &[(":method", method)]);
+        assert_eq!(answer.status(), 405, "{method} {target}");
+        assert!(answer.headers().contains_key("allow"));
+    }
+}
+
+#[test]
+fn nothing_that_the_filter_answers_is_cached() {
+    let site = Site::new(json!({}));
+    for target in [
+        "/",
+        "/ping",
+        "/ready",
+        "/oauth2/start",
+        "/oauth2/callback",
+        "/oauth2/userinfo",
+        "/oauth2/auth",
+        "/oauth2/sign_out",
+    ] {
+        let answer = site.browser().reply(target, &[]);
+        assert!(answer.headers()["cache-control"].to_str().unwrap().contains("no-store"), "{target}");
+    }
+}
+
+#[test]
+fn ping_and_ready_answer_without_a_session() {
+    let site = Site::new(json!({}));
+    site.provider.set_down(true);
+    for target in ["/ping", "/ready"] {
+        assert_eq!(site.browser().reply(target, &[]).status(), 200);
+    }
+}
+
+#[test]
+fn the_session_is_refreshed_by_whichever_endpoint_is_asked_first() {
+    let site = Site::new(json!({ "cookie_refresh": "30m" }));
+    for target in ["/oauth2/auth", "/oauth2/userinfo"] {
+        let mut browser = site.signed_in();
+        let old = browser.cookies.clone();
+        site.world.pass(31 * MINUTE);
+        assert!(browser.reply(target, &[]).status().is_success());
+        assert_ne!(browser.cookies, old, "{target}");
+    }
+}

@@ -1,0 +1,134 @@
+//! A Redis of a few lines: strings with a time to live, the lock scripts, and faults.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::redis::{Command, Failure, Reply};
+use crate::time::Timestamp;
+
+type Values = HashMap<Vec<u8>, (Vec<u8>, Option<Timestamp>)>;
+
+#[derive(Default)]
+pub(super) struct FakeRedis {
+    values: RefCell<Values>,
+    seen: RefCell<Vec<String>>,
+    is_down: Cell<bool>,
+    /// Commands of this name are lost, `true` after they were done.
+    loses: RefCell<Option<(String, bool)>>,
+    delay: Cell<Duration>,
+}
+
+impl FakeRedis {
+    pub(super) fn set_down(&self, is_down: bool) {
+        self.is_down.set(is_down);
+    }
+
+    /// From now on, commands of this name break the connection; `is_done` where Redis does them before.
+    pub(super) fn lose(&self, name: &str, is_done: bool) {
+        *self.loses.borrow_mut() = Some((name.to_owned(), is_done));
+    }
+
+    pub(super) fn lose_nothing(&self) {
+        *self.loses.borrow_mut() = None;
+    }
+
+    pub(super) fn set_delay(&self, delay: Duration) {
+        self.delay.set(delay);
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        self.delay.get()
+    }
+
+    /// The commands since the last call, by name, oldest first.
+    pub(super) fn seen(&self) -> Vec<String> {
+        self.seen.take()
+    }
+
+    pub(super) fn snapshot(&self) -> Values {
+        self.values.borrow().clone()
+    }
+
+    /// Everything is as it was then: a replica took over that had not got the last writes.
+    pub(super) fn restore(&self, values: Values) {
+        *self.values.borrow_mut() = values;
+    }
+
+    pub(super) fn put(&self, key: &[u8], value: &[u8]) {
+        self.values.borrow_mut().insert(key.to_vec(), (value.to_vec(), None));
+    }
+
+    pub(super) fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<_> =
+            self.values.borrow().keys().map(|key| String::from_utf8(key.clone()).unwrap()).collect();
+        keys.sort();
+        keys
+    }
+
+    /// How long a key will live; `None` is for ever.
+    pub(super) fn ttl(&self, key: &str, now: Timestamp) -> Option<Duration> {
+        self.values.borrow()[key.as_bytes()].1.map(|until| until.since(now))
+    }
+
+    pub(super) fn run(&self, command: &Command, now: Timestamp) -> Result<Reply, Failure> {
+        self.seen.borrow_mut().push(command.name().to_owned());
+        if self.is_down.get() {
+            return Err(Failure::Unreachable);
+        }
+        match &*self.loses.borrow() {
+            Some((name, is_done)) if name == command.name() => {
+                if *is_done {
+                    self.reply(command, now);
+                }
+                Err(Failure::Lost)
+            }
+            _ => Ok(self.reply(command, now)),
+        }
+    }
+
+    fn reply(&self, command: &Command, now: Timestamp) -> Reply {
+        let arguments = command.arguments();
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        let mut values = self.values.borrow_mut();
+        values.retain(|_, (_, until)| until.is_none_or(|until| until > now));
+        let number = |text: &[u8]| std::str::from_utf8(text).unwrap().parse::<u64>().unwrap();
+        let millis = |text: &[u8]| Some(now.after(Duration::from_millis(number(text))));
+        let ok = Reply::Status(b"OK".to_vec());
+        match arguments.as_slice() {
+            [b"PING"] => Reply::Status(b"PONG".to_vec()),
+            [b"GET", key] => values.get(*key).map_or(Reply::Nil, |(value, _)| Reply::Bulk(value.clone())),
+            [b"DEL", key] => Reply::Integer(i64::from(values.remove(*key).is_some())),
+            [b"SET", key, value] => {
+                values.insert(key.to_vec(), (value.to_vec(), None));
+                ok
+            }
+            [b"SETEX", key, ttl, value] => {
+                let until = now.after(Duration::from_secs(number(ttl)));
+                values.insert(key.to_vec(), (value.to_vec(), Some(until)));
+                ok
+            }
+            [b"PSETEX", key, ttl, value] => {
+                values.insert(key.to_vec(), (value.to_vec(), millis(ttl)));
+                ok
+            }
+            [b"SET", key, _, b"NX", b"PX", _] if values.contains_key(*key) => Reply::Nil,
+            [b"SET", key, token, b"NX", b"PX", lease] => {
+                values.insert(key.to_vec(), (token.to_vec(), millis(lease)));
+                ok
+            }
+            [b"EVAL", _, b"1", key, token, rest @ ..] => match (values.get_mut(*key), rest) {
+                (Some((held, until)), [lease]) if held == token => {
+                    *until = millis(lease);
+                    Reply::Integer(1)
+                }
+                (Some((held, _)), []) if held == token => {
+                    values.remove(*key);
+                    Reply::Integer(1)
+                }
+                _ => Reply::Integer(0),
+            },
+            other => panic!("the fake Redis does not know {other:?}"),
+        }
+    }
+}

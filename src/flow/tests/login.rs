@@ -1,0 +1,253 @@
+//! Sign-in, from the first redirect to the session.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::browser::sent;
+use super::{MINUTE, Site};
+use crate::oidc::tests::vectors::CLIENT;
+
+#[test]
+fn a_login_ends_where_it_began() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let answer = browser.reply("/page?x=1", &[]);
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["location"]),
+        (302, &"/oauth2/start?rd=%2Fpage%3Fx%3D1".parse().unwrap())
+    );
+
+    let login = browser.start("/page?x=1");
+    assert_eq!(login["client_id"], CLIENT);
+    assert_eq!(login["response_type"], "code");
+    assert_eq!(login["redirect_uri"], "https://app.example.com/oauth2/callback");
+    assert_eq!(login["code_challenge_method"], "S256");
+    assert_eq!(login["scope"], "openid email profile");
+
+    let answer = browser.come_back(&site.provider, &login);
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["location"]),
+        (302, &"/page?x=1".parse().unwrap())
+    );
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["_oauth2_proxy"], "the CSRF cookies are gone");
+
+    let forward = browser.forward("/page?x=1", &[]);
+    assert_eq!(sent(&forward, "x-forwarded-email"), "alice@example.com");
+    assert_eq!(sent(&forward, "x-forwarded-groups"), "staff");
+}
+
+#[test]
+fn the_code_is_exchanged_with_the_verifier_of_the_challenge() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let login = browser.start("/");
+    browser.come_back(&site.provider, &login);
+    let [grant] = &site.provider.grants("authorization_code")[..] else { panic!("not one grant") };
+    let form: std::collections::BTreeMap<String, String> =
+        form_urlencoded::parse(grant.as_bytes()).into_owned().collect();
+    assert_eq!(crate::session::csrf::code_challenge_s256(&form["code_verifier"]), login["code_challenge"]);
+    assert_eq!(form["redirect_uri"], login["redirect_uri"]);
+}
+
+#[test]
+fn two_tabs_that_sign_in_at_once_both_end_signed_in() {
+    for per_request in [false, true] {
+        let site = Site::new(json!({ "cookie_csrf_per_request": per_request }));
+        let mut browser = site.browser();
+        let (first, second) = (browser.start("/first"), browser.start("/second"));
+        let answer = browser.come_back(&site.provider, &first);
+        assert_eq!(answer.headers()["location"], "/first");
+        let answer = browser.come_back(&site.provider, &second);
+        assert_eq!(answer.headers()["location"], "/second");
+    }
+}
+
+#[test]
+fn an_unfinished_login_leaves_a_bounded_number_of_cookies() {
+    let site = Site::new(json!({ "cookie_csrf_per_request": true, "cookie_csrf_per_request_limit": 3 }));
+    let mut browser = site.browser();
+    let mut last = browser.start("/0");
+    for number in 1..20 {
+        site.world.pass(Duration::from_secs(1));
+        last = browser.start(&format!("/{number}"));
+        assert!(browser.cookies.len() <= 3, "{:?}", browser.cookies.keys());
+    }
+    assert_eq!(browser.come_back(&site.provider, &last).headers()["location"], "/19");
+}
+
+#[test]
+fn a_callback_cannot_be_replayed() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let login = browser.start("/");
+    assert_eq!(browser.come_back(&site.provider, &login).status(), 302);
+    assert_eq!(browser.come_back(&site.provider, &login).status(), 403);
+    assert_eq!(site.provider.grants("authorization_code").len(), 1);
+}
+
+#[test]
+fn a_callback_of_another_browser_is_refused() {
+    let site = Site::new(json!({}));
+    let mut attacker = site.browser();
+    let login = attacker.start("/");
+    let mut victim = site.browser();
+    victim.start("/");
+    assert_eq!(victim.come_back(&site.provider, &login).status(), 403);
+    assert!(!victim.has_session());
+    assert!(site.provider.grants("authorization_code").is_empty(), "the code was not even tried");
+}
+
+#[test]
+fn a_login_that_took_too_long_is_refused() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let login = browser.start("/");
+    site.world.pass(16 * MINUTE);
+    assert_eq!(browser.come_back(&site.provider, &login).status(), 403);
+}
+
+#[test]
+fn a_callback_that_is_none_is_an_error_page_with_a_way_back() {
+    let site = Site::new(json!({}));
+    for query in
+        ["", "?code=x", "?state=x&code=x", "?state=a:b", "?error=access_denied", "?state=%ff&code=%ff"]
+    {
+        let mut browser = site.browser();
+        browser.start("/");
+        let answer = browser.reply(&format!("/oauth2/callback{query}"), &[]);
+        assert_eq!(answer.status(), 403, "{query}");
+        let page = String::from_utf8_lossy(answer.body()).into_owned();
+        assert!(page.contains("/oauth2/start?rd="), "{query}");
+        assert!(!browser.has_session());
+    }
+}
+
+#[test]
+fn what_a_provider_says_is_not_taken_on_trust() {
+    let cases: [(&str, Value, u16); 7] = [
+        ("iss", json!("https://evil.example.com"), 502),
+        ("aud", json!("another-client"), 502),
+        ("azp", json!("another-client"), 502),
+        ("exp", json!(1), 302), // the provider of the tests sets it anew
+        ("email", json!(null), 403),
+        ("email", json!(""), 403),
+        ("email_verified", json!(false), 403),
+    ];
+    for (claim, value, status) in cases {
+        let site = Site::new(json!({}));
+        site.provider.set_claim(claim, value.clone());
+        let answer = site.browser().sign_in(&site.provider, "/");
+        assert_eq!(answer.status(), status, "{claim} = {value}");
+    }
+}
+
+#[test]
+fn another_nonce_is_refused() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let mut login = browser.start("/");
+    login.insert("nonce".to_owned(), "another".to_owned());
+    assert_eq!(browser.come_back(&site.provider, &login).status(), 502);
+    assert!(!browser.has_session());
+}
+
+#[test]
+fn who_may_come_in_is_decided_at_the_sign_in_and_at_every_request() {
+    for options in [json!({ "email_domains": ["example.org"] }), json!({ "allowed_groups": ["admins"] })] {
+        let site = Site::new(options);
+        let mut browser = site.browser();
+        assert_eq!(browser.sign_in(&site.provider, "/").status(), 403);
+        assert!(!browser.has_session());
+        // A session that another proxy let in, of the same secret and with other rules.
+        let open = Site::new(json!({}));
+        browser.cookies = open.signed_in().cookies;
+        assert_eq!(browser.reply("/", &[]).status(), 403);
+        assert!(!browser.has_session());
+    }
+}
+
+#[test]
+fn userinfo_has_what_the_id_token_lacks() {
+    let site = Site::new(json!({}));
+    site.provider.set_claim("email", json!(null));
+    let sub = crate::oidc::tests::vectors::claims()["sub"].clone();
+    site.provider.set_userinfo(json!({ "sub": sub, "email": "bob@example.com" }));
+    let mut browser = site.signed_in();
+    assert_eq!(browser.who().as_deref(), Some("bob@example.com"));
+    // Of somebody else it is not taken.
+    site.provider.set_userinfo(json!({ "sub": "mallory", "email": "bob@example.com" }));
+    assert_eq!(site.browser().sign_in(&site.provider, "/").status(), 502);
+}
+
+#[test]
+fn a_provider_that_is_down_is_not_an_error_for_ever() {
+    let site = Site::new(json!({}));
+    site.provider.set_down(true);
+    let mut browser = site.browser();
+    let answer = browser.reply("/oauth2/start", &[]);
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+    site.provider.set_down(false);
+    site.world.pass(Duration::from_secs(2));
+    assert_eq!(browser.sign_in(&site.provider, "/").status(), 302);
+}
+
+#[test]
+fn a_callback_that_met_a_provider_that_is_down_can_be_repeated() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let login = browser.start("/");
+    site.provider.set_down(true);
+    let answer = browser.come_back(&site.provider, &login);
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    site.provider.set_down(false);
+    site.world.pass(Duration::from_secs(2));
+    assert_eq!(browser.come_back(&site.provider, &login).status(), 302);
+}
+
+#[test]
+fn requests_that_need_the_metadata_share_one_fetch() {
+    let site = Site::new(json!({}));
+    site.provider.set_delay(Duration::from_millis(300));
+    let starts = (0..20).map(|_| {
+        let head = site.browser().head("/oauth2/start", &[]);
+        match site.app.handle(head) {
+            crate::flow::Step::Wait(future) => future,
+            crate::flow::Step::Done(_) => panic!("nothing to wait for"),
+        }
+    });
+    let answers = site.world.run(starts.collect());
+    assert_eq!(answers.len(), 20);
+    assert_eq!(site.provider.calls("/.well-known/openid-configuration"), 1);
+}
+
+#[test]
+fn without_random_numbers_no_login_begins() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    site.world.without_random();
+    assert_eq!(browser.reply("/oauth2/start", &[]).status(), 503);
+    assert!(browser.cookies.is_empty());
+}
+
+#[test]
+fn a_target_elsewhere_is_not_followed() {
+    let site = Site::new(json!({ "whitelist_domains": [".example.org"] }));
+    for (target, location) in [
+        ("https://evil.com/", "/"),
+        ("//evil.com", "/"),
+        ("https://a.example.org/x", "https://a.example.org/x"),
+    ] {
+        assert_eq!(site.browser().sign_in(&site.provider, target).headers()["location"], location);
+    }
+}
+
+#[test]
+fn an_encoded_state_comes_back_as_well() {
+    let site = Site::new(json!({ "encode_state": true }));
+    let mut browser = site.browser();
+    let login = browser.start("/page");
+    assert!(!login["state"].contains(':'));
+    assert_eq!(browser.come_back(&site.provider, &login).headers()["location"], "/page");
+}

@@ -1,0 +1,73 @@
+//! Flows from the first request to the last, with a provider and browsers that are a few lines each.
+
+mod access_log;
+mod bearer;
+mod browser;
+mod endpoints;
+mod fake_redis;
+mod login;
+mod modes;
+mod provider;
+mod providers;
+mod refresh;
+mod requests;
+mod tickets;
+mod world;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::browser::Browser;
+use self::provider::Provider;
+use self::world::World;
+use super::App;
+use crate::config::Config;
+use crate::oidc::tests::vectors::{CLIENT, ISSUED, ISSUER};
+use crate::time::Timestamp;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// An Envoy with one worker, and the provider that it knows.
+struct Site {
+    world: World,
+    app: Rc<App<World>>,
+    provider: Provider,
+    config: Config,
+}
+
+impl Site {
+    /// A site with these options, and those that every configuration needs.
+    fn new(options: Value) -> Self {
+        let mut all = json!({
+            "oidc_issuer_url": ISSUER,
+            "client_id": CLIENT,
+            "skip_provider_button": true,
+        });
+        all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        let config = Config::for_tests(&all);
+        let world = World::new(Timestamp::from_secs(ISSUED));
+        let provider = Provider::new(&world);
+        let app = App::new(config.clone(), world.clone());
+        Self { world, app, provider, config }
+    }
+
+    /// One more worker of the same Envoy: it shares data with the others and nothing else.
+    fn worker(&self) -> Rc<App<World>> {
+        App::new(self.config.clone(), self.world.clone())
+    }
+
+    /// A browser that has no cookies yet.
+    fn browser(&self) -> Browser {
+        Browser::new(&self.world, &self.app)
+    }
+
+    /// A browser that is signed in.
+    fn signed_in(&self) -> Browser {
+        let mut browser = self.browser();
+        let answer = browser.sign_in(&self.provider, "/");
+        assert_eq!(answer.status(), 302, "{:?}", String::from_utf8_lossy(answer.body()));
+        browser
+    }
+}

@@ -1,0 +1,226 @@
+//! An app of one's own hands sessions over: kept from it alone, and only on its path.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use super::super::browser::{Browser, sent};
+use super::super::{MINUTE, Site};
+use crate::flow::io::Count;
+use crate::flow::{Decision, Forward, HandedOver, Reply};
+
+const CLUSTER: &[u8] = b"login-app";
+
+fn app(options: Value) -> Site {
+    let mode = json!({ "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"] });
+    super::site(mode, options)
+}
+
+fn in_redis(options: Value) -> Site {
+    let mut all = json!({
+        "session_store_type": "redis",
+        "redis_connection_url": "redis://redis.example.com",
+    });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    app(all)
+}
+
+fn alice() -> Value {
+    json!({ "user": "alice", "email": "alice@example.com", "groups": ["staff", "admins"] })
+}
+
+/// What the browser gets after a response with this session, or `None` where it is not kept.
+fn respond(
+    site: &Site,
+    browser: &mut Browser,
+    path: &str,
+    cluster: &[u8],
+    values: &[&[u8]],
+) -> Option<Result<(), Reply>> {
+    let handed_over = browser.forward(path, &[]).handed_over;
+    let keeping = site.app.take_session(handed_over, cluster, values)?;
+    Some(site.world.run(vec![keeping]).remove(0).map(|cookies| {
+        browser.keep_cookies(&Decision::Forward(Forward { response: cookies, ..Forward::default() }));
+    }))
+}
+
+/// Whether the session is kept.
+fn hand_over(site: &Site, browser: &mut Browser, session: &Value) -> bool {
+    let value = session.to_string();
+    respond(site, browser, "/login", CLUSTER, &[value.as_bytes()]).is_some_and(|kept| kept.is_ok())
+}
+
+#[test]
+fn a_session_that_the_app_hands_over_signs_the_browser_in() {
+    for site in [app(json!({})), in_redis(json!({}))] {
+        let mut browser = site.browser();
+        assert!(hand_over(&site, &mut browser, &alice()));
+        let forward = browser.forward("/", &[]);
+        assert_eq!(sent(&forward, "x-forwarded-user"), "alice");
+        assert_eq!(sent(&forward, "x-forwarded-email"), "alice@example.com");
+        assert_eq!(sent(&forward, "x-forwarded-groups"), "staff,admins");
+        assert_eq!(site.world.counted(Count::HandedOver), 1);
+    }
+}
+
+#[test]
+fn tokens_and_claims_are_kept_too() {
+    let site = app(json!({ "pass_access_token": true, "pass_authorization_header": true }));
+    let mut browser = site.browser();
+    let mut session = alice();
+    session["access_token"] = json!("at");
+    session["id_token"] = json!("it");
+    session["preferred_username"] = json!("Al");
+    session["additional_claims"] = json!({ "team": "blue" });
+    assert!(hand_over(&site, &mut browser, &session));
+    let forward = browser.forward("/", &[]);
+    assert_eq!(sent(&forward, "x-forwarded-access-token"), "at");
+    assert_eq!(sent(&forward, "authorization"), "Bearer it");
+    assert_eq!(sent(&forward, "x-forwarded-preferred-username"), "Al");
+    let userinfo: Value = serde_json::from_slice(browser.reply("/oauth2/userinfo", &[]).body()).unwrap();
+    assert_eq!(userinfo["additionalClaims"], json!({ "team": "blue" }));
+}
+
+#[test]
+fn base64_of_either_alphabet_is_taken() {
+    // ">>>" and "???" are where the two alphabets differ.
+    let session = json!({ "user": "a>>>b???c" }).to_string();
+    let standard = STANDARD.encode(&session);
+    let url_safe = URL_SAFE_NO_PAD.encode(&session);
+    assert_ne!(standard.trim_end_matches('='), url_safe);
+    for value in [standard, url_safe] {
+        let site = app(json!({}));
+        let mut browser = site.browser();
+        respond(&site, &mut browser, "/login", CLUSTER, &[value.as_bytes()]).unwrap().unwrap();
+        assert_eq!(sent(&browser.forward("/", &[]), "x-forwarded-user"), "a>>>b???c");
+    }
+}
+
+#[test]
+fn a_session_of_anybody_else_is_dropped_and_counted() {
+    let site = app(json!({ "skip_auth_routes": ["^/public/"] }));
+    let value = alice().to_string();
+    let values: &[&[u8]] = &[value.as_bytes()];
+    let mut browser = site.browser();
+    for (path, cluster) in [
+        ("/login", b"another".as_slice()),
+        ("/login", b""),
+        ("/public/x", CLUSTER),
+        ("/public/login", CLUSTER),
+    ] {
+        assert!(respond(&site, &mut browser, path, cluster, values).is_none(), "{path}");
+        assert!(browser.who().is_none());
+    }
+    assert_eq!(site.world.counted(Count::HandedOverDropped), 4);
+    assert_eq!(site.world.counted(Count::HandedOver), 0);
+}
+
+#[test]
+fn no_other_mode_looks_for_a_session_in_a_response() {
+    let mut browser = Site::new(json!({})).signed_in();
+    assert!(matches!(browser.forward("/login", &[]).handed_over, HandedOver::Never));
+}
+
+#[test]
+fn a_session_that_is_not_as_documented_is_refused_and_counted() {
+    let site = app(json!({ "email_domains": ["example.com"] }));
+    let long = "x".repeat(32 << 10);
+    let sessions = [
+        json!({}),
+        json!({ "user": "", "email": "a@example.com" }),
+        json!({ "user": 1, "email": "a@example.com" }),
+        json!({ "user": "a", "email": "a@example.com", "expires_in": 0 }),
+        json!({ "user": "a", "email": "a@example.com", "expires_in": -1 }),
+        json!({ "user": "a", "email": "a@example.com", "groups": "staff" }),
+        json!({ "user": "a", "email": "a@example.com", "role": "unknown member" }),
+        json!({ "user": "a", "email": "a@example.com", "access_token": long }),
+        json!({ "user": "a", "email": "a@elsewhere.com" }),
+    ];
+    let values = sessions.iter().map(|session| session.to_string().into_bytes());
+    let nonsense = ["", "=", "%%%", "[]", "{", "e30"].map(|text| text.as_bytes().to_vec());
+    for value in values.chain(nonsense).chain([b"\xff\xfe".to_vec()]) {
+        let mut browser = site.browser();
+        let kept = respond(&site, &mut browser, "/login", CLUSTER, &[&value]);
+        assert!(kept.is_none(), "{}", String::from_utf8_lossy(&value));
+        assert!(!browser.has_session());
+    }
+    assert_eq!(site.world.counted(Count::HandedOverRefused), 16);
+}
+
+#[test]
+fn of_two_sessions_in_one_response_none_is_taken() {
+    let site = app(json!({}));
+    let value = alice().to_string();
+    let mut browser = site.browser();
+    let values: &[&[u8]] = &[value.as_bytes(), value.as_bytes()];
+    assert!(respond(&site, &mut browser, "/login", CLUSTER, values).is_none());
+}
+
+#[test]
+fn it_ends_when_the_app_says() {
+    let site = app(json!({}));
+    let mut browser = site.browser();
+    let mut session = alice();
+    session["expires_in"] = json!(3600);
+    // Nobody here could use it.
+    session["refresh_token"] = json!("rt");
+    assert!(hand_over(&site, &mut browser, &session));
+    site.world.pass(59 * MINUTE);
+    assert!(browser.who().is_some());
+    site.world.pass(2 * MINUTE);
+    assert!(browser.who().is_none());
+    assert!(!browser.has_session());
+}
+
+#[test]
+fn a_new_session_has_a_new_ticket_and_the_old_one_is_deleted() {
+    let site = in_redis(json!({}));
+    let mut browser = site.browser();
+    assert!(hand_over(&site, &mut browser, &alice()));
+    let before = (site.world.fake_redis().keys(), browser.cookies.clone());
+    assert!(hand_over(&site, &mut browser, &alice()));
+    let after = (site.world.fake_redis().keys(), browser.cookies.clone());
+    assert_eq!((before.0.len(), after.0.len()), (1, 1));
+    assert_ne!(before.0, after.0);
+    assert_ne!(before.1, after.1);
+}
+
+#[test]
+fn where_the_store_does_not_answer_the_person_is_told() {
+    let site = in_redis(json!({}));
+    site.world.fake_redis().set_down(true);
+    let mut browser = site.browser();
+    let value = alice().to_string();
+    let answer = respond(&site, &mut browser, "/login", CLUSTER, &[value.as_bytes()]).unwrap().unwrap_err();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(site.world.counted(Count::HandedOverRefused), 1);
+}
+
+#[test]
+fn whoever_has_no_session_is_sent_to_the_app() {
+    let site = app(json!({}));
+    for (target, location) in [
+        ("/a?b=c", "/login?rd=%2Fa%3Fb%3Dc"),
+        ("/oauth2/start?rd=/a", "/login?rd=%2Fa"),
+        ("/oauth2/sign_in?rd=//evil.example", "/login?rd=%2F"),
+        ("/login/../admin", "/login?rd=%2Flogin%2F%2E%2E%2Fadmin"),
+    ] {
+        let answer = site.browser().reply(target, &[]);
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()),
+            (302, location)
+        );
+    }
+    assert_eq!(site.browser().reply("/oauth2/callback?code=x&state=y", &[]).status(), 404);
+}
+
+#[test]
+fn the_sign_out_is_ours_in_this_mode_too() {
+    let site = in_redis(json!({}));
+    let mut browser = site.browser();
+    assert!(hand_over(&site, &mut browser, &alice()));
+    assert_eq!(browser.reply("/oauth2/sign_out", &[]).status(), 200);
+    assert!(!browser.has_session());
+    assert!(site.world.fake_redis().keys().is_empty());
+}

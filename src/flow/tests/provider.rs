@@ -1,0 +1,174 @@
+//! The provider: metadata, keys, tokens that are really signed, and whatever can go wrong.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use serde_json::{Value, json};
+
+use super::world::{Answer, World};
+use crate::flow::io::{CallFailed, Io};
+use crate::oidc::tests::vectors::{CLIENT, ISSUER, claims, jwks_document, sign_claims};
+
+/// A handle on the provider that the world's network leads to.
+#[derive(Clone)]
+pub(super) struct Provider(Rc<RefCell<State>>);
+
+struct State {
+    world: World,
+    is_down: bool,
+    failing: Option<&'static str>,
+    delay: Duration,
+    token_answer: Option<(u16, Value)>,
+    access_token: Option<String>,
+    claims: Value,
+    userinfo: Value,
+    nonce: String,
+    grants: Vec<String>,
+    calls: Vec<String>,
+}
+
+impl Provider {
+    pub(super) fn new(world: &World) -> Self {
+        let provider = Self(Rc::new(RefCell::new(State {
+            world: world.clone(),
+            is_down: false,
+            failing: None,
+            delay: Duration::ZERO,
+            token_answer: None,
+            access_token: None,
+            claims: json!({ "email": "alice@example.com", "email_verified": true, "groups": ["staff"] }),
+            userinfo: json!({}),
+            nonce: String::new(),
+            grants: Vec::new(),
+            calls: Vec::new(),
+        })));
+        let answering = provider.clone();
+        world.network(move |request| answering.answer(request));
+        provider
+    }
+
+    /// Answers nobody from now on, or everybody again.
+    pub(super) fn set_down(&self, is_down: bool) {
+        self.0.borrow_mut().is_down = is_down;
+    }
+
+    /// Answers 500 at this path from now on.
+    pub(super) fn set_failing(&self, path: Option<&'static str>) {
+        self.0.borrow_mut().failing = path;
+    }
+
+    /// How long every answer takes.
+    pub(super) fn set_delay(&self, delay: Duration) {
+        self.0.borrow_mut().delay = delay;
+    }
+
+    /// What the token endpoint answers in the place of tokens.
+    pub(super) fn set_token_answer(&self, answer: Option<(u16, Value)>) {
+        self.0.borrow_mut().token_answer = answer;
+    }
+
+    /// Sets a claim of the ID tokens, or takes it out (`null`).
+    pub(super) fn set_claim(&self, name: &str, value: Value) {
+        self.0.borrow_mut().claims[name] = value;
+    }
+
+    pub(super) fn set_userinfo(&self, userinfo: Value) {
+        self.0.borrow_mut().userinfo = userinfo;
+    }
+
+    /// An ID token that a program has got, with these claims besides.
+    pub(super) fn token(&self, more: Value) -> String {
+        let state = self.0.borrow();
+        let mut claims = state.claims_now();
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        sign_claims(&claims)
+    }
+
+    /// The access token of every grant.
+    pub(super) fn set_access_token(&self, token: String) {
+        self.0.borrow_mut().access_token = Some(token);
+    }
+
+    /// The nonce of the login that comes next.
+    pub(super) fn set_nonce(&self, nonce: &str) {
+        nonce.clone_into(&mut self.0.borrow_mut().nonce);
+    }
+
+    /// The bodies of the grants of that type.
+    pub(super) fn grants(&self, grant_type: &str) -> Vec<String> {
+        let wanted = format!("grant_type={grant_type}");
+        self.0.borrow().grants.iter().filter(|body| body.contains(&wanted)).cloned().collect()
+    }
+
+    /// How often a path was asked for.
+    pub(super) fn calls(&self, path: &str) -> usize {
+        self.0.borrow().calls.iter().filter(|call| *call == path).count()
+    }
+
+    fn answer(&self, request: &Request<Vec<u8>>) -> Answer {
+        let mut state = self.0.borrow_mut();
+        let path = request.uri().path().to_owned();
+        state.calls.push(path.clone());
+        if state.is_down {
+            return (state.delay, Err(CallFailed));
+        }
+        let (status, body) = match path.as_str() {
+            failing if state.failing == Some(failing) => (500, json!({})),
+            "/.well-known/openid-configuration" => (200, metadata()),
+            "/jwks" => (200, jwks_document()),
+            "/userinfo" => (200, state.userinfo.clone()),
+            "/token" => {
+                state.grants.push(String::from_utf8(request.body().clone()).unwrap());
+                state.token_answer.clone().unwrap_or_else(|| (200, state.tokens()))
+            }
+            _ => (404, json!({})),
+        };
+        let answer = Response::builder().status(status).body(body.to_string().into_bytes()).unwrap();
+        (state.delay, Ok(answer))
+    }
+}
+
+impl State {
+    fn tokens(&self) -> Value {
+        let number = self.grants.len();
+        json!({
+            "token_type": "Bearer",
+            "access_token": self.access_token.clone().unwrap_or_else(|| format!("access-token-{number}")),
+            "refresh_token": format!("refresh-token-{number}"),
+            "id_token": self.id_token(),
+            "expires_in": 3600,
+        })
+    }
+
+    fn id_token(&self) -> String {
+        sign_claims(&self.claims_now())
+    }
+
+    fn claims_now(&self) -> Value {
+        let now = self.world.now().secs();
+        let mut all = claims();
+        let all_claims = all.as_object_mut().unwrap();
+        all_claims.extend(self.claims.as_object().unwrap().clone());
+        all_claims.retain(|_, value| !value.is_null());
+        all["iat"] = now.into();
+        all["exp"] = (now + 3600).into();
+        all["nonce"] = self.nonce.clone().into();
+        all
+    }
+}
+
+fn metadata() -> Value {
+    json!({
+        "issuer": ISSUER,
+        "authorization_endpoint": format!("{ISSUER}/authorize"),
+        "token_endpoint": format!("{ISSUER}/token"),
+        "jwks_uri": format!("{ISSUER}/jwks"),
+        "userinfo_endpoint": format!("{ISSUER}/userinfo"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "client_id": CLIENT,
+    })
+}

@@ -1,0 +1,198 @@
+//! Refresh: one grant however many ask, and no outage that logs anybody out.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::browser::{Browser, sent};
+use super::{MINUTE, Site};
+use crate::flow::{Decision, Step};
+
+const HOURLY: &str = "1h";
+
+/// A page fires `number` requests at once, spread over two workers; how each ended.
+fn burst(site: &Site, browser: &mut Browser, number: usize) -> Vec<Decision> {
+    let workers = [site.worker(), site.worker()];
+    let requests = (0..number).map(|request| {
+        let head = browser.head("/", &[]);
+        match workers[request % 2].handle(head) {
+            Step::Wait(future) => future,
+            Step::Done(_) => panic!("no refresh was due"),
+        }
+    });
+    let decisions = site.world.run(requests.collect());
+    decisions.iter().for_each(|decision| browser.keep_cookies(decision));
+    decisions
+}
+
+fn access_token(decision: &Decision) -> String {
+    match decision {
+        Decision::Forward(forward) => sent(forward, "x-forwarded-access-token"),
+        decision => panic!("did not go to the upstream: {decision:?}"),
+    }
+}
+
+#[test]
+fn twenty_requests_at_once_make_one_grant_and_all_have_the_new_session() {
+    let site = Site::new(json!({ "cookie_refresh": HOURLY, "pass_access_token": true }));
+    let mut browser = site.signed_in();
+    site.world.pass(61 * MINUTE);
+    site.provider.set_delay(Duration::from_millis(700));
+    let decisions = burst(&site, &mut browser, 20);
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    for decision in &decisions {
+        assert_eq!(access_token(decision), "access-token-2");
+    }
+    // The browser has the new cookie now: nothing to wait for.
+    assert!(matches!(site.app.handle(browser.head("/", &[])), Step::Done(Decision::Forward(_))));
+}
+
+#[test]
+fn a_request_that_comes_late_with_the_old_cookie_gets_the_new_one() {
+    let site = Site::new(json!({ "cookie_refresh": HOURLY }));
+    let mut browser = site.signed_in();
+    let mut late = browser.clone();
+    site.world.pass(61 * MINUTE);
+    browser.forward("/", &[]);
+    site.world.pass(5 * MINUTE);
+    let old = late.cookies.clone();
+    late.app = site.worker();
+    assert!(late.who().is_some());
+    assert_ne!(late.cookies, old);
+    assert_eq!(late.cookies, browser.cookies);
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
+fn a_provider_that_is_down_ends_no_session() {
+    let site = Site::new(json!({ "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    site.provider.set_down(true);
+    site.world.pass(31 * MINUTE);
+    for _ in 0..3 {
+        assert!(browser.who().is_some());
+        site.world.pass(MINUTE);
+    }
+    site.provider.set_down(false);
+    site.world.pass(MINUTE);
+    assert!(browser.who().is_some());
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
+fn past_its_expiry_an_outage_is_503_and_the_cookie_stays() {
+    let site = Site::new(json!({ "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    site.provider.set_down(true);
+    site.world.pass(61 * MINUTE);
+    let answer = browser.reply("/", &[]);
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after") && browser.has_session());
+    site.provider.set_down(false);
+    site.world.pass(MINUTE);
+    assert!(browser.who().is_some(), "signed in again without signing in");
+}
+
+#[test]
+fn a_refusal_by_the_provider_ends_the_session() {
+    let site = Site::new(json!({ "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    site.provider.set_token_answer(Some((400, json!({ "error": "invalid_grant" }))));
+    site.world.pass(31 * MINUTE);
+    let mut late = browser.clone();
+    assert_eq!(browser.reply("/", &[]).status(), 302);
+    assert!(!browser.has_session());
+    // The others of the page do not ask again.
+    assert_eq!(late.reply("/", &[]).status(), 302);
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
+fn another_error_of_the_token_endpoint_ends_no_session() {
+    for (status, error) in [(401, "invalid_client"), (400, "invalid_request"), (500, ""), (429, "")] {
+        let site = Site::new(json!({ "cookie_refresh": "30m" }));
+        let mut browser = site.signed_in();
+        site.provider.set_token_answer(Some((status, json!({ "error": error }))));
+        site.world.pass(31 * MINUTE);
+        assert!(browser.who().is_some(), "{status} {error}");
+        assert!(browser.has_session());
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_renewed_ends_when_it_expires() {
+    let site = Site::new(json!({}));
+    site.provider.set_token_answer(None);
+    let mut browser = site.signed_in();
+    // Its refresh token works, so it goes on past its expiry ...
+    site.world.pass(61 * MINUTE);
+    assert!(browser.who().is_some());
+    // ... until the provider says otherwise.
+    site.provider.set_token_answer(Some((400, json!({ "error": "invalid_grant" }))));
+    site.world.pass(61 * MINUTE);
+    assert_eq!(browser.who(), None);
+}
+
+#[test]
+fn a_refreshed_id_token_of_another_person_is_not_taken() {
+    let site = Site::new(json!({ "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    site.provider.set_claim("sub", json!("mallory"));
+    site.provider.set_claim("email", json!("mallory@example.com"));
+    site.world.pass(31 * MINUTE);
+    assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+}
+
+#[test]
+fn a_new_refresh_token_is_kept_also_where_userinfo_fails_then() {
+    let site = Site::new(json!({ "cookie_refresh": "30m" }));
+    site.provider.set_claim("email", json!(null));
+    site.provider.set_userinfo(json!({ "email": "alice@example.com" }));
+    let mut browser = site.signed_in();
+    site.provider.set_failing(Some("/userinfo"));
+    site.world.pass(31 * MINUTE);
+    assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+    site.provider.set_failing(None);
+    site.world.pass(31 * MINUTE);
+    assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+    let grants = site.provider.grants("refresh_token");
+    assert!(grants[1].contains("refresh_token=refresh-token-2"), "{grants:?}");
+}
+
+#[test]
+fn a_request_that_goes_away_does_not_take_the_refresh_with_it() {
+    let site = Site::new(json!({ "cookie_refresh": HOURLY }));
+    let mut browser = site.signed_in();
+    site.world.pass(61 * MINUTE);
+    site.provider.set_delay(Duration::from_millis(500));
+    let Step::Wait(mut request) = site.app.handle(browser.head("/", &[])) else {
+        panic!("nothing to wait for")
+    };
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(request.as_mut().poll(&mut context).is_pending());
+    drop(request);
+    site.world.drain();
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    assert!(browser.who().is_some());
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
+fn a_slow_provider_makes_nobody_wait_who_need_not() {
+    let site = Site::new(json!({ "cookie_refresh": "30m", "provider_request_timeout": "10s" }));
+    let mut browser = site.signed_in();
+    site.world.pass(31 * MINUTE);
+    site.provider.set_delay(Duration::from_secs(9));
+    assert!(browser.who().is_some(), "goes on with the old session");
+    site.world.drain();
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
+fn a_session_without_a_refresh_token_is_left_alone() {
+    let site = Site::new(json!({ "cookie_refresh": "30m" }));
+    site.provider.set_token_answer(Some((200, json!({}))));
+    let mut browser = site.browser();
+    assert_eq!(browser.sign_in(&site.provider, "/").status(), 502, "no tokens, no session");
+    assert!(!browser.has_session());
+}

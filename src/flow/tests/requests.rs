@@ -1,0 +1,180 @@
+//! Requests for the upstream.
+
+use serde_json::json;
+
+use super::browser::sent;
+use super::{MINUTE, Site};
+use crate::flow::{Decision, RequestHead, Step};
+
+#[test]
+fn a_program_gets_401_and_a_page_302() {
+    let site = Site::new(json!({ "api_routes": ["^/api/"] }));
+    let status =
+        |target: &str, headers: &[(&str, &str)]| site.browser().reply(target, headers).status().as_u16();
+    assert_eq!(status("/", &[]), 302);
+    assert_eq!(status("/", &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")]), 302);
+    assert_eq!(status("/", &[("sec-fetch-mode", "navigate")]), 302);
+    assert_eq!(status("/api/x", &[]), 401);
+    assert_eq!(status("/", &[("accept", "application/json, text/plain")]), 401);
+    assert_eq!(status("/", &[("x-requested-with", "XMLHttpRequest")]), 401);
+    assert_eq!(status("/", &[("upgrade", "websocket")]), 401);
+    assert_eq!(status("/", &[("sec-fetch-mode", "cors")]), 401);
+    let strict = Site::new(json!({ "force_json_errors": true }));
+    assert_eq!(strict.browser().reply("/", &[]).status(), 401);
+}
+
+#[test]
+fn skip_auth_routes_let_through_and_nothing_else() {
+    let site = Site::new(json!({ "skip_auth_routes": ["^/public/", "GET=^/read$", "PATCH!=^/closed"] }));
+    let passes = |method: &str, target: &str| {
+        matches!(site.browser().ask(target, &[(":method", method)]), Decision::Forward(_))
+    };
+    assert!(passes("GET", "/public/x") && passes("POST", "/public/x"));
+    assert!(passes("GET", "/read") && !passes("POST", "/read"));
+    assert!(passes("PATCH", "/elsewhere") && !passes("PATCH", "/closed/x"));
+    assert!(!passes("GET", "/private"));
+    assert!(!passes("GET", "/public/../private"));
+    assert!(!passes("GET", "/private?/public/"));
+    assert!(!passes("OPTIONS", "/private"));
+    let preflight = Site::new(json!({ "skip_auth_preflight": true }));
+    assert!(matches!(preflight.browser().ask("/x", &[(":method", "OPTIONS")]), Decision::Forward(_)));
+}
+
+#[test]
+fn what_a_client_says_about_itself_never_arrives() {
+    let forged = [
+        ("x-forwarded-user", "root"),
+        ("x_forwarded_email", "root@example.com"),
+        ("x-forwarded_groups", "admins"),
+        ("x-auth-request-user", "root"),
+        ("x-forwarded-access-token", "x"),
+    ];
+    let site = Site::new(json!({ "skip_auth_routes": ["^/public$"] }));
+    let mut browser = site.signed_in();
+    for target in ["/", "/public"] {
+        let forward = browser.forward(target, &forged);
+        for (name, _) in forged {
+            assert!(forward.remove.iter().any(|removed| removed == name.as_bytes()), "{target} {name}");
+        }
+    }
+    let anonymous = site.browser().forward("/public", &forged);
+    assert_eq!(anonymous.remove.len(), forged.len());
+    assert!(anonymous.set.is_empty());
+}
+
+#[test]
+fn headers_are_those_of_the_options() {
+    let site = Site::new(json!({
+        "pass_access_token": true, "pass_authorization_header": true, "set_xauthrequest": true,
+        "prefer_email_to_user": true,
+    }));
+    let mut browser = site.signed_in();
+    let forward = browser.forward("/", &[("authorization", "Basic cm9vdDo=")]);
+    assert_eq!(sent(&forward, "x-forwarded-user"), "alice@example.com");
+    assert_eq!(sent(&forward, "x-forwarded-email"), "");
+    assert_eq!(sent(&forward, "x-forwarded-access-token"), "access-token-1");
+    assert!(sent(&forward, "authorization").starts_with("Bearer ey"));
+    assert!(forward.remove.contains(&b"authorization".to_vec()));
+    assert!(
+        forward
+            .response
+            .iter()
+            .any(|(name, value)| *name == "x-auth-request-email" && value == b"alice@example.com")
+    );
+}
+
+#[test]
+fn a_bad_cookie_is_not_signed_in_and_is_cleared() {
+    let site = Site::new(json!({}));
+    let good = site.signed_in().cookies["_oauth2_proxy"].clone();
+    let half = good.get(..good.len() / 2).unwrap();
+    for cookie in ["", "x", "a|b|c", "|||", half] {
+        let mut browser = site.browser();
+        browser.cookies.insert("_oauth2_proxy".to_owned(), cookie.to_owned());
+        assert_eq!(browser.reply("/", &[]).status(), 302, "{cookie}");
+        assert!(!browser.has_session(), "{cookie}");
+    }
+}
+
+#[test]
+fn bytes_that_are_not_text_are_ordinary() {
+    let site = Site::new(json!({}));
+    let good = site.signed_in().cookies["_oauth2_proxy"].clone();
+    let cookie =
+        [b"a=\xff\xfe; _oauth2_proxy=\x80; ", b"_oauth2_proxy=".as_slice(), good.as_bytes()].concat();
+    let head = RequestHead::from_pairs([
+        (":method", b"GET".as_slice()),
+        (":path", b"/\xff"),
+        (":authority", b"\xfe"),
+        ("x-odd", b"\x00\xff"),
+        ("cookie", &cookie),
+    ]);
+    assert!(matches!(site.app.handle(head), Step::Done(Decision::Forward(_))));
+}
+
+#[test]
+fn one_of_several_cookies_of_the_name_is_enough() {
+    let site = Site::new(json!({}));
+    let good = site.signed_in().cookies["_oauth2_proxy"].clone();
+    let mut browser = site.browser();
+    browser.cookies.insert("_oauth2_proxy".to_owned(), format!("stale|1|x; _oauth2_proxy={good}"));
+    assert!(browser.who().is_some());
+}
+
+#[test]
+fn an_expired_cookie_is_not_remembered() {
+    let site = Site::new(json!({ "cookie_expire": "2h", "enforce_expires_on": false }));
+    let mut browser = site.signed_in();
+    assert!(browser.who().is_some());
+    site.world.pass(119 * MINUTE);
+    assert!(browser.who().is_some());
+    site.world.pass(2 * MINUTE);
+    assert_eq!(browser.who(), None);
+}
+
+#[test]
+fn a_remembered_cookie_is_compared_as_a_whole() {
+    for size in [0, 1000] {
+        let site = Site::new(json!({ "session_cache_size": size }));
+        let mut browser = site.signed_in();
+        assert!(browser.who().is_some());
+        let good = browser.cookies["_oauth2_proxy"].clone();
+        let first = if good.starts_with('A') { 'B' } else { 'A' };
+        let forged = format!("{first}{}", good.get(1..).unwrap());
+        browser.cookies.insert("_oauth2_proxy".to_owned(), forged);
+        assert_eq!(browser.who(), None);
+    }
+}
+
+#[test]
+fn a_large_session_is_split_and_its_stale_chunks_go() {
+    let site = Site::new(json!({}));
+    // Long and not to be compressed.
+    let groups: Vec<String> =
+        (0_u64..400).map(|number| format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    site.provider.set_claim("groups", json!(groups));
+    let mut browser = site.signed_in();
+    let chunks = browser.cookies.len();
+    assert!(chunks > 2 && browser.cookies.contains_key("_oauth2_proxy_0"), "{:?}", browser.cookies.keys());
+    assert!(browser.who().is_some());
+
+    site.provider.set_claim("groups", json!(groups[..200]));
+    browser.sign_in(&site.provider, "/");
+    assert!(browser.cookies.len() < chunks && browser.who().is_some());
+
+    site.provider.set_claim("groups", json!(["staff"]));
+    browser.sign_in(&site.provider, "/");
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["_oauth2_proxy"]);
+    assert!(browser.who().is_some());
+}
+
+#[test]
+fn strip_session_cookie_keeps_ours_from_the_upstream() {
+    let site = Site::new(json!({ "strip_session_cookie": true }));
+    let mut browser = site.signed_in();
+    browser.start("/other-tab");
+    browser.cookies.insert("theme".to_owned(), "dark".to_owned());
+    assert_eq!(browser.forward("/", &[]).cookie.as_deref(), Some(b"theme=dark".as_slice()));
+    let plain = Site::new(json!({}));
+    assert_eq!(plain.signed_in().forward("/", &[]).cookie, None);
+}

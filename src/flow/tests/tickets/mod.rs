@@ -1,0 +1,44 @@
+//! Sessions in Redis: tickets, outages that end no session, and one grant over all proxies.
+
+mod outages;
+mod refresh;
+mod sessions;
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::Site;
+use super::browser::sent;
+use super::world::World;
+use crate::flow::{App, Decision};
+
+const COOKIE: &str = "_oauth2_proxy";
+
+fn site(options: Value) -> Site {
+    let mut all = json!({
+        "session_store_type": "redis",
+        "redis_connection_url": "redis://redis.example.com",
+    });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    Site::new(all)
+}
+
+/// The key of the one session that is in Redis.
+fn only_key(site: &Site) -> String {
+    let keys = site.world.fake_redis().keys();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys[0].clone()
+}
+
+/// Another proxy: it shares Redis with the first, and no memory.
+fn proxy(site: &Site) -> Rc<App<World>> {
+    App::new(site.config.clone(), site.world.clone())
+}
+
+fn access_token(decision: &Decision) -> String {
+    match decision {
+        Decision::Forward(forward) => sent(forward, "x-forwarded-access-token"),
+        decision => panic!("did not go to the upstream: {decision:?}"),
+    }
+}

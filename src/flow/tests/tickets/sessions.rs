@@ -1,0 +1,173 @@
+//! What the browser has and what is in Redis, from the sign-in to the sign-out.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{COOKIE, only_key, proxy, site};
+use crate::flow::tests::MINUTE;
+use crate::flow::tests::browser::Browser;
+use crate::flow::{App, Decision, Io, Step};
+
+#[test]
+fn the_browser_has_a_ticket_and_redis_the_session() {
+    let site = site(json!({ "cookie_expire": "24h" }));
+    let mut browser = site.signed_in();
+    let key = only_key(&site);
+    assert!(key.starts_with("_oauth2_proxy-") && key.len() == "_oauth2_proxy-".len() + 32, "{key}");
+    let ttl = site.world.fake_redis().ttl(&key, site.world.now());
+    assert_eq!(ttl, Some(Duration::from_secs(24 * 3600)));
+    assert!(browser.cookies[COOKIE].len() < 250);
+    assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+}
+
+#[test]
+fn a_session_without_an_end_has_no_time_to_live() {
+    let site = site(json!({ "cookie_expire": "0s" }));
+    site.signed_in();
+    assert_eq!(site.world.fake_redis().ttl(&only_key(&site), site.world.now()), None);
+}
+
+#[test]
+fn every_request_asks_redis_and_a_deleted_session_is_gone_at_once() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    site.world.fake_redis().seen();
+    for _ in 0..3 {
+        assert!(browser.who().is_some());
+    }
+    assert_eq!(site.world.fake_redis().seen(), ["get", "get", "get"]);
+    site.world.fake_redis().restore(Default::default());
+    assert_eq!(browser.who(), None);
+    assert!(!browser.has_session(), "the cookie of a session that is gone is cleared");
+}
+
+#[test]
+fn requests_at_the_same_time_share_one_get() {
+    let site = site(json!({}));
+    let browser = site.signed_in();
+    site.world.fake_redis().set_delay(Duration::from_millis(5));
+    site.world.fake_redis().seen();
+    let requests = (0..20).map(|_| match site.app.handle(browser.head("/", &[])) {
+        Step::Wait(future) => future,
+        Step::Done(_) => panic!("nobody asked Redis"),
+    });
+    let decisions = site.world.run(requests.collect());
+    assert!(decisions.iter().all(|decision| matches!(decision, Decision::Forward(_))));
+    assert_eq!(site.world.fake_redis().seen(), ["get"]);
+}
+
+#[test]
+fn a_request_that_goes_away_leaves_the_others_their_answer() {
+    let site = site(json!({}));
+    let browser = site.signed_in();
+    site.world.fake_redis().set_delay(Duration::from_millis(5));
+    let ask = || match site.app.handle(browser.head("/", &[])) {
+        Step::Wait(future) => future,
+        Step::Done(_) => panic!("nobody asked Redis"),
+    };
+    let (mut first, second) = (ask(), ask());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    drop(first);
+    assert!(matches!(site.world.run(vec![second])[0], Decision::Forward(_)));
+    assert!(matches!(site.world.run(vec![ask()])[0], Decision::Forward(_)));
+}
+
+#[test]
+fn garbage_under_the_key_is_nobody() {
+    for garbage in [b"".as_slice(), b"x", &[0; 28], &[7; 5000]] {
+        let site = site(json!({}));
+        let mut browser = site.signed_in();
+        site.world.fake_redis().put(only_key(&site).as_bytes(), garbage);
+        assert_eq!(browser.who(), None);
+        assert!(!browser.has_session());
+    }
+}
+
+#[test]
+fn a_session_of_another_ticket_under_the_key_is_nobody() {
+    let site = site(json!({}));
+    let mut first = site.signed_in();
+    let first_key = only_key(&site);
+    site.signed_in();
+    let values = site.world.fake_redis().snapshot();
+    let other = values.iter().find(|(key, _)| **key != first_key.as_bytes()).unwrap();
+    site.world.fake_redis().put(first_key.as_bytes(), &other.1.0);
+    assert_eq!(first.who(), None);
+}
+
+#[test]
+fn both_forms_of_tickets_are_read_and_either_is_written() {
+    for (written, read) in [("documented", "v2"), ("v2", "documented")] {
+        let written = site(json!({ "redis_ticket_form": written }));
+        let mut browser = written.signed_in();
+        browser.app = App::new(site(json!({ "redis_ticket_form": read })).config, written.world.clone());
+        assert!(browser.who().is_some());
+    }
+    let dotted = site(json!({ "cookie_name": "my.app" }));
+    let mut browser = dotted.signed_in();
+    assert!(only_key(&dotted).starts_with("my.app-"));
+    assert!(browser.who().is_some());
+}
+
+#[test]
+fn a_sign_in_gets_a_new_ticket_and_deletes_the_session_of_the_old_one() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    let (old_key, old_cookie) = (only_key(&site), browser.cookies[COOKIE].clone());
+    browser.sign_in(&site.provider, "/");
+    assert_ne!(only_key(&site), old_key);
+    assert_ne!(browser.cookies[COOKIE], old_cookie);
+    browser.cookies.insert(COOKIE.to_owned(), old_cookie);
+    assert_eq!(browser.who(), None);
+}
+
+#[test]
+fn a_sign_out_deletes_the_session() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    let mut copy = browser.clone();
+    assert_eq!(browser.reply("/oauth2/sign_out", &[]).status(), 200);
+    assert!(!browser.has_session());
+    assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
+    assert_eq!(copy.who(), None);
+}
+
+#[test]
+fn a_refresh_that_is_under_way_does_not_bring_a_deleted_session_back() {
+    let site = site(json!({ "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    site.world.pass(31 * MINUTE);
+    site.provider.set_delay(Duration::from_millis(600));
+    let mut other = browser.clone();
+    other.app = proxy(&site);
+    let ask = |browser: &Browser, path| match browser.app.handle(browser.head(path, &[])) {
+        Step::Wait(future) => future,
+        Step::Done(_) => panic!("nobody asked Redis"),
+    };
+    let (refresh, sign_out) = (ask(&browser, "/"), ask(&other, "/oauth2/sign_out"));
+    let world = site.world.clone();
+    let sign_out = Box::pin(async move {
+        world.sleep(Duration::from_millis(100)).await;
+        sign_out.await
+    });
+    let decisions = site.world.run(vec![refresh, sign_out]);
+    assert!(matches!(decisions[0], Decision::Forward(_)));
+    assert!(matches!(&decisions[1], Decision::Reply(reply) if reply.status() == 200));
+    assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
+    browser.keep_cookies(&decisions[0]);
+    assert_eq!(browser.who(), None);
+}
+
+#[test]
+fn a_person_who_may_not_come_in_leaves_no_session() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    let config = self::site(json!({ "email_domains": ["elsewhere.example"] })).config;
+    browser.app = App::new(config, site.world.clone());
+    assert_eq!(browser.reply("/", &[]).status(), 403);
+    assert!(!browser.has_session());
+    site.world.drain();
+    assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
+}

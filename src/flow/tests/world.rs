@@ -1,0 +1,206 @@
+//! A world for flows: a clock that is moved by hand, a provider made of closures, shared data that
+//! several workers can have in common.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use super::fake_redis::FakeRedis;
+use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
+use crate::redis::{Command, Failure, Reply};
+use crate::tasks::Tasks;
+use crate::time::Timestamp;
+
+/// What a call is answered with, and how long that takes.
+pub(super) type Answer = (Duration, Result<Response<Vec<u8>>, CallFailed>);
+type Network = Rc<RefCell<dyn FnMut(&Request<Vec<u8>>) -> Answer>>;
+
+/// Workers with the same clock, tasks and shared data are one Envoy.
+#[derive(Clone)]
+pub(super) struct World(Rc<State>);
+
+struct State {
+    now: Cell<Timestamp>,
+    tasks: Tasks,
+    timers: RefCell<BTreeMap<(Timestamp, u64), Waker>>,
+    number: Cell<u64>,
+    shared: RefCell<HashMap<String, (Vec<u8>, u32)>>,
+    network: RefCell<Network>,
+    redis: FakeRedis,
+    disturbed_at: Cell<Option<Timestamp>>,
+    counts: RefCell<Vec<Count>>,
+    has_random: Cell<bool>,
+}
+
+impl World {
+    pub(super) fn new(now: Timestamp) -> Self {
+        let nobody: Network = Rc::new(RefCell::new(|_: &Request<Vec<u8>>| (Duration::ZERO, Err(CallFailed))));
+        Self(Rc::new(State {
+            now: Cell::new(now),
+            tasks: Tasks::default(),
+            timers: RefCell::default(),
+            number: Cell::default(),
+            shared: RefCell::default(),
+            network: RefCell::new(nobody),
+            redis: FakeRedis::default(),
+            disturbed_at: Cell::default(),
+            counts: RefCell::default(),
+            has_random: Cell::new(true),
+        }))
+    }
+
+    pub(super) fn network(&self, network: impl FnMut(&Request<Vec<u8>>) -> Answer + 'static) {
+        *self.0.network.borrow_mut() = Rc::new(RefCell::new(network));
+    }
+
+    pub(super) fn fake_redis(&self) -> &FakeRedis {
+        &self.0.redis
+    }
+
+    /// The connection to Redis broke, and perhaps was made again, just now.
+    pub(super) fn reconnected(&self) {
+        self.0.disturbed_at.set(Some(self.now()));
+    }
+
+    /// How often this was counted.
+    pub(super) fn counted(&self, what: Count) -> usize {
+        self.0.counts.borrow().iter().filter(|other| **other == what).count()
+    }
+
+    pub(super) fn pass(&self, time: Duration) {
+        self.0.now.set(self.now().after(time));
+    }
+
+    pub(super) fn without_random(&self) {
+        self.0.has_random.set(false);
+    }
+
+    /// Runs all futures and whatever they spawned to their end, moving the clock from timer to timer.
+    pub(super) fn run<T: 'static>(&self, futures: Vec<Pin<Box<dyn Future<Output = T>>>>) -> Vec<T> {
+        let results: Rc<RefCell<Vec<Option<T>>>> =
+            Rc::new(RefCell::new(futures.iter().map(|_| None).collect()));
+        for (number, future) in futures.into_iter().enumerate() {
+            let results = Rc::clone(&results);
+            self.spawn(async move {
+                let result = future.await;
+                results.borrow_mut()[number] = Some(result);
+            });
+        }
+        self.drain();
+        results.take().into_iter().map(|result| result.expect("a flow that never ends")).collect()
+    }
+
+    /// Runs what was spawned to its end.
+    pub(super) fn drain(&self) {
+        loop {
+            self.0.tasks.run();
+            let Some(((at, _), waker)) = self.0.timers.borrow_mut().pop_first() else { return };
+            self.0.now.set(self.now().max(at));
+            waker.wake();
+        }
+    }
+}
+
+impl Io for World {
+    fn now(&self) -> Timestamp {
+        self.0.now.get()
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), NoRandom> {
+        if !self.0.has_random.get() {
+            return Err(NoRandom);
+        }
+        getrandom::fill(bytes).map_err(|_| NoRandom)
+    }
+
+    fn call(
+        &self,
+        request: Request<Vec<u8>>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Response<Vec<u8>>, CallFailed>> + 'static {
+        let world = self.clone();
+        async move {
+            let network = Rc::clone(&world.0.network.borrow());
+            let (delay, answer) = (*network.borrow_mut())(&request);
+            world.sleep(delay.min(timeout)).await;
+            if delay > timeout { Err(CallFailed) } else { answer }
+        }
+    }
+
+    fn redis(&self, command: Command) -> impl Future<Output = Result<Reply, Failure>> + 'static {
+        let world = self.clone();
+        async move {
+            world.sleep(world.0.redis.delay()).await;
+            let reply = world.0.redis.run(&command, world.now());
+            if reply.is_err() {
+                world.reconnected();
+            }
+            reply
+        }
+    }
+
+    fn redis_disturbed_at(&self) -> Option<Timestamp> {
+        self.0.disturbed_at.get()
+    }
+
+    fn count(&self, what: Count) {
+        self.0.counts.borrow_mut().push(what);
+    }
+
+    fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + 'static {
+        let number = self.0.number.get();
+        self.0.number.set(number + 1);
+        Sleep { world: self.clone(), timer: (self.now().after(delay), number) }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.tasks.spawn(Box::pin(task));
+    }
+
+    fn shared(&self, key: &str) -> Shared {
+        match self.0.shared.borrow().get(key) {
+            Some((value, version)) => Shared { value: value.clone(), version: Some(*version) },
+            None => Shared::default(),
+        }
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], version: Version) -> Result<(), Conflict> {
+        let mut shared = self.0.shared.borrow_mut();
+        let now = shared.get(key).map(|(_, version)| *version);
+        // As the host does: a write without a version is unconditional.
+        if version.is_some() && version != now {
+            return Err(Conflict);
+        }
+        shared.insert(key.to_owned(), (value.to_vec(), now.unwrap_or(0) + 1));
+        Ok(())
+    }
+}
+
+struct Sleep {
+    world: World,
+    timer: (Timestamp, u64),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.world.now() >= self.timer.0 {
+            return Poll::Ready(());
+        }
+        self.world.0.timers.borrow_mut().insert(self.timer, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.world.0.timers.borrow_mut().remove(&self.timer);
+    }
+}

@@ -1,0 +1,283 @@
+//! The Redis store: the browser holds a ticket, Redis the session, encrypted with the ticket's secret.
+//!
+//! ```text
+//! cookie ── signature ── ticket ─┬─ id      the session's key in Redis: GET, SETEX, DEL
+//!                                └─ secret  the AES-GCM key of what stands there
+//! ```
+//!
+//! Every load asks Redis, so a session that was deleted there is gone at once. What a worker keeps are
+//! results: of the signature's check, and of the decryption of bytes that it has seen before.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::RequestHead;
+use super::cache::{CookieCache, FromCookie, Recent};
+use super::io::Io;
+use super::outcome::{Reason, Unavailable};
+use super::person::Person;
+use super::refresh::Refreshed;
+use super::session_cookie::SessionCookie;
+use super::together::Together;
+use crate::config::Config;
+use crate::redis::{Command, Failure, Reply};
+use crate::session::Session;
+use crate::session::ticket::{Form, Ticket};
+use crate::time::Timestamp;
+
+/// The pause between two attempts to save a session.
+const SAVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a worker knows better than Redis what it saved there: a replica that took over may lack
+/// the last writes of the master before it.
+const SAVED_RECENTLY: Duration = Duration::from_secs(60);
+
+/// So many of its saves a worker remembers for that.
+const SAVED: usize = 1000;
+
+/// So many refreshes that the provider did not answer a worker remembers.
+const FAILURES: usize = 1000;
+
+/// A ticket by a cookie that was verified.
+pub(super) struct TicketCookie {
+    cookie: Vec<u8>,
+    /// The time in its signature, in Unix seconds.
+    signed_at: i64,
+    pub(super) ticket: Ticket,
+}
+
+impl FromCookie for TicketCookie {
+    fn cookie(&self) -> &[u8] {
+        &self.cookie
+    }
+}
+
+/// A session that was decrypted.
+struct Decrypted {
+    ticket: Ticket,
+    mark: Mark,
+    person: Rc<Person>,
+}
+
+/// What stands for a ciphertext: its nonce and its tag. Whoever could forge these two for other bytes
+/// would get the session that they belong to, and nothing else.
+#[derive(PartialEq, Eq)]
+struct Mark([u8; 12], [u8; 16]);
+
+/// A session that this worker wrote.
+struct Saved {
+    at: Timestamp,
+    person: Rc<Person>,
+}
+
+/// The bytes under a key; none where there is no such key, or something that is no session.
+type Value = Result<Option<Rc<Vec<u8>>>, Unavailable>;
+
+/// Sessions in Redis.
+pub(super) struct TicketStore<I> {
+    io: I,
+    config: Rc<Config>,
+    cookie: Rc<SessionCookie>,
+    form: Form,
+    cookies: CookieCache<TicketCookie>,
+    decrypted: Recent<Decrypted>,
+    saved: Recent<Saved>,
+    loads: Together<Value>,
+    pub(super) refreshes: Together<Refreshed>,
+    failures: Recent<Timestamp>,
+}
+
+impl<I: Io> TicketStore<I> {
+    pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>, io: I) -> Self {
+        let entries = config.cookie.session_cache_size;
+        let form = config.redis.as_ref().and_then(|redis| redis.ticket_form);
+        Self {
+            io,
+            form: form.unwrap_or_else(|| Form::for_cookie(cookie.name())),
+            cookies: CookieCache::new(entries),
+            decrypted: Recent::new(entries),
+            saved: Recent::new(SAVED),
+            loads: Together::default(),
+            refreshes: Together::default(),
+            failures: Recent::new(FAILURES),
+            config: Rc::clone(config),
+            cookie: Rc::clone(cookie),
+        }
+    }
+
+    /// The ticket that the request's cookies hold.
+    pub(super) fn ticket(&self, head: &RequestHead) -> Result<Rc<TicketCookie>, Reason> {
+        let now = self.io.now();
+        self.cookie
+            .find(head, |value| match self.cookies.get(&value) {
+                Some(ticket) if self.cookie.is_current(ticket.signed_at, now) => Ok(ticket),
+                Some(_) => Err(Reason::BadCookie),
+                None => self.open(value.into_owned(), now),
+            })
+            .map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+    }
+
+    fn open(&self, cookie: Vec<u8>, now: Timestamp) -> Result<Rc<TicketCookie>, Reason> {
+        let verified = self.cookie.verify(&cookie, now).map_err(|_| Reason::BadCookie)?;
+        let ticket = Ticket::decode(&verified).map_err(|_| Reason::NoSession)?;
+        let ticket = Rc::new(TicketCookie { cookie, signed_at: verified.timestamp(), ticket });
+        self.cookies.insert(&ticket);
+        Ok(ticket)
+    }
+
+    /// A ticket that nobody has yet.
+    pub(super) fn new_ticket(&self) -> Result<Ticket, Unavailable> {
+        Ok(Ticket::new(self.cookie.name(), self.io.random()?, self.io.random()?))
+    }
+
+    /// The value of the cookie that holds a ticket: signed with the time of the session, as oauth2-proxy does.
+    pub(super) fn cookie(&self, ticket: &Ticket, session: &Session) -> Vec<u8> {
+        self.cookie.sign(&ticket.encode(self.form), session.created_at.unwrap_or_else(|| self.io.now()))
+    }
+
+    /// The cookie that the browser should have in the place of this one; none where it is as it should be.
+    pub(super) fn cookie_of(&self, ticket: &TicketCookie, session: &Session) -> Option<Vec<u8>> {
+        let created = session.created_at?;
+        (created.secs() > ticket.signed_at).then(|| self.cookie(&ticket.ticket, session))
+    }
+
+    /// The person whose session a ticket stands for; nobody where Redis has none for it.
+    pub(super) async fn load(&self, ticket: &Ticket) -> Result<Option<Rc<Person>>, Unavailable> {
+        let key = ticket.redis_key();
+        let value = self.loads.get(key, || {
+            let call = self.io.redis(Command::get(key));
+            Box::pin(async move { value_of(call.await) })
+        });
+        let Some(value) = value.await? else {
+            return Ok(None);
+        };
+        Ok(self.decrypt(ticket, &value).map(|person| self.newest(ticket, person)))
+    }
+
+    fn decrypt(&self, ticket: &Ticket, value: &[u8]) -> Option<Rc<Person>> {
+        let mark = Mark::of(value)?;
+        if let Some(known) = self.decrypted.get(ticket.redis_key())
+            && known.mark == mark
+            && known.ticket == *ticket
+        {
+            return Some(Rc::clone(&known.person));
+        }
+        let session = ticket.open(value).ok()?;
+        let person = Person::new(&self.config, session);
+        self.remember(ticket, value, &person);
+        Some(person)
+    }
+
+    fn remember(&self, ticket: &Ticket, value: &[u8], person: &Rc<Person>) {
+        if let Some(mark) = Mark::of(value) {
+            let decrypted = Decrypted { ticket: ticket.clone(), mark, person: Rc::clone(person) };
+            self.decrypted.insert(ticket.redis_key(), &Rc::new(decrypted), value.len());
+        }
+    }
+
+    /// What this worker saved a moment ago, where Redis gave something older: then a replica took over
+    /// that had not got it yet. The refresh token of the older session is used up; so it is saved again.
+    fn newest(&self, ticket: &Ticket, loaded: Rc<Person>) -> Rc<Person> {
+        let now = self.io.now();
+        let Some(saved) = self.saved.get(ticket.redis_key()) else {
+            return loaded;
+        };
+        let is_recent = now.since(saved.at) < SAVED_RECENTLY;
+        if !is_recent || saved.person.session.created_at <= loaded.session.created_at {
+            return loaded;
+        }
+        if let Ok(command) = self.set(ticket, &saved.person) {
+            let call = self.io.redis(command);
+            self.io.spawn(async move { drop(call.await) });
+        }
+        Rc::clone(&saved.person)
+    }
+
+    /// Writes a session. Where Redis is away, it is tried again and again, until `patience` is over; where
+    /// Redis refuses it for good, only if `even_refused`.
+    pub(super) async fn save(
+        &self,
+        ticket: &Ticket,
+        person: &Rc<Person>,
+        patience: Duration,
+        even_refused: bool,
+    ) -> Result<(), Unavailable> {
+        let began = self.io.now();
+        loop {
+            let saved = Saved { at: self.io.now(), person: Rc::clone(person) };
+            self.saved.insert(ticket.redis_key(), &Rc::new(saved), person.session.size());
+            let reply = self.io.redis(self.set(ticket, person)?).await;
+            let gives_up = is_refusal(&reply) && !even_refused;
+            let result = done(reply);
+            if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
+                return result;
+            }
+            self.io.sleep(SAVE_PAUSE).await;
+        }
+    }
+
+    fn set(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<Command, Unavailable> {
+        let value = ticket.seal(&person.session, self.io.random()?);
+        self.remember(ticket, &value, person);
+        Ok(Command::setex(ticket.redis_key(), self.cookie.expire(), &value))
+    }
+
+    /// Deletes a session.
+    pub(super) async fn delete(&self, ticket: &Ticket) -> Result<(), Unavailable> {
+        let key = ticket.redis_key();
+        self.saved.remove(key);
+        self.decrypted.remove(key);
+        done(self.io.redis(Command::del(key)).await)
+    }
+
+    /// How long it is until the way to Redis was undisturbed for `period`; zero where it was.
+    pub(super) fn until_calm(&self, period: Duration) -> Duration {
+        let since = self.io.redis_disturbed_at().map(|at| self.io.now().since(at));
+        since.map_or(Duration::ZERO, |since| period.saturating_sub(since))
+    }
+
+    /// Remembers that the provider did not answer when this session was to be refreshed.
+    pub(super) fn failed(&self, ticket: &TicketCookie, now: Timestamp) {
+        self.failures.insert(ticket.ticket.redis_key(), &Rc::new(now), 0);
+    }
+
+    /// Whether that was less than `period` ago.
+    pub(super) fn failed_within(&self, ticket: &TicketCookie, period: Duration) -> bool {
+        let failed = self.failures.get(ticket.ticket.redis_key());
+        failed.is_some_and(|failed| self.io.now().since(*failed) < period)
+    }
+
+    /// Whether Redis answers.
+    pub(super) async fn check(&self) -> Result<(), Unavailable> {
+        done(self.io.redis(Command::ping()).await)
+    }
+}
+
+impl Mark {
+    fn of(value: &[u8]) -> Option<Self> {
+        Some(Self(*value.first_chunk()?, *value.last_chunk()?))
+    }
+}
+
+fn value_of(reply: Result<Reply, Failure>) -> Value {
+    match reply {
+        Ok(Reply::Bulk(value)) => Ok(Some(Rc::new(value))),
+        Ok(Reply::Nil | Reply::TooLarge) => Ok(None),
+        // Not a string: somebody else's key under the name of a session.
+        Ok(Reply::Error(error)) if error.code() == "WRONGTYPE" => Ok(None),
+        _ => Err(Unavailable::Redis),
+    }
+}
+
+/// Whether Redis will say the same a moment later: it is full, or we may not write.
+fn is_refusal(reply: &Result<Reply, Failure>) -> bool {
+    matches!(reply, Ok(Reply::Error(error)) if matches!(error.code(), "OOM" | "NOPERM" | "NOAUTH" | "MISCONF"))
+}
+
+/// A command whose reply says no more than that it was done.
+fn done(reply: Result<Reply, Failure>) -> Result<(), Unavailable> {
+    match reply {
+        Ok(Reply::Status(_) | Reply::Integer(_)) => Ok(()),
+        _ => Err(Unavailable::Redis),
+    }
+}
