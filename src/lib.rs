@@ -7,22 +7,37 @@
 //! | [`config`] | filter JSON and environment to a checked [`config::Config`] |
 //! | [`cookie`] | HTTP cookies as bytes: jar, split and join, signatures, `Set-Cookie` |
 //! | [`session`] | a session and its bytes: MessagePack, LZ4, AES, tickets, the CSRF cookie's content |
+//! | [`redis`] | Redis without I/O: protocol, connection, commands |
 //! | [`oidc`] | OpenID Connect without I/O: discovery, grants, ID tokens, claims |
 //! | [`flow`] | where the others meet: load, save, refresh, login, sign-out, headers, pages |
+//! | `bridge` | gRPC frames to bytes and back: what the module does in the bridge |
+//! | `tasks` | the runner of flows that wait |
 //! | `host` | the only user of the proxy-wasm SDK; moves bytes, decides nothing |
 //!
 //! # Invariants
 //!
-//! - `host` uses `flow`; `flow` uses `cookie`, `session` and `oidc`; these three do not use each other. One
+//! - `host` uses `flow`; `flow` uses `cookie`, `session`, `redis` and `oidc`; these do not use each other. One
 //!   exception: `session` decrypts only a [`cookie::Verified`] value, which nothing but the check
 //!   of a signature can make. So a byte that nobody signed never reaches a cipher.
 //! - Time, random numbers and the network are parameters ([`flow::Io`]); the core has no clock of its own.
 //! - No byte from outside can panic: the lints in `Cargo.toml` deny what could.
 //! - No error means "let through".
 
+#[cfg(any(test, target_family = "wasm"))]
+mod bridge;
 pub mod config;
 pub mod cookie;
 pub mod flow;
 pub mod oidc;
+pub mod redis;
 pub mod session;
+#[cfg(any(test, target_family = "wasm"))]
+#[cfg_attr(test, allow(dead_code, reason = "only the host cancels"))]
+mod tasks;
 pub mod time;
+
+#[cfg(test)]
+mod vectors;
+
+#[cfg(target_family = "wasm")]
+mod host;

@@ -1,0 +1,121 @@
+//! The bridge's part of the work: gRPC frames on one side, plain bytes on the other.
+//!
+//! A root context has no sockets, but it can open a gRPC stream. The bridge is this module, loaded once
+//! more in Envoy's internal listener: it turns the messages of the stream into the bytes of a TCP
+//! connection and back.
+//!
+//! ```text
+//! filter ── gRPC stream ──► bridge ── bytes ──► Redis        message: 00 | length u32 be | bytes[length]
+//!        ◄── messages ─────        ◄── bytes ──                       └ not compressed
+//! ```
+
+/// The method of a stream to Redis, by the path that a gRPC client makes of it: `/service/method`.
+pub(crate) const SERVICE: &str = "oauth2_session.Redis";
+
+const HEADER: usize = 5;
+
+/// The head of a message of that many bytes.
+pub(crate) fn frame(length: usize) -> Option<[u8; HEADER]> {
+    let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
+    Some([0, a, b, c, d])
+}
+
+/// Whether a request is a stream to Redis; all others pass the bridge as they are.
+pub(crate) fn is_stream(path: &[u8]) -> bool {
+    path.strip_prefix(b"/").and_then(|path| path.strip_prefix(SERVICE.as_bytes())).is_some()
+}
+
+/// Takes the heads of messages off, however the bytes are split.
+#[derive(Debug, Default)]
+pub(crate) struct Unframe {
+    /// The beginning of a head.
+    head: Vec<u8>,
+    /// The bytes that the message has still.
+    left: usize,
+}
+
+/// A compressed message: nobody makes one here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Compressed;
+
+impl Unframe {
+    /// The bytes of the messages, without their heads.
+    ///
+    /// # Errors
+    /// [`Compressed`], after which nothing can be told apart any more.
+    pub(crate) fn feed(&mut self, mut chunk: &[u8]) -> Result<Vec<u8>, Compressed> {
+        let mut bytes = Vec::with_capacity(chunk.len());
+        while let Some((first, rest)) = chunk.split_first() {
+            if self.left > 0 {
+                let (message, rest) = chunk.split_at_checked(self.left).unwrap_or((chunk, &[]));
+                bytes.extend_from_slice(message);
+                self.left = self.left.saturating_sub(message.len());
+                chunk = rest;
+                continue;
+            }
+            self.head.push(*first);
+            chunk = rest;
+            if let Ok([flags, length @ ..]) = <[u8; HEADER]>::try_from(self.head.as_slice()) {
+                if flags != 0 {
+                    return Err(Compressed);
+                }
+                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                self.head.clear();
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_is_known_by_its_path() {
+        assert!(is_stream(b"/oauth2_session.Redis/tcp"));
+        assert!(!is_stream(b"/.well-known/openid-configuration"));
+        assert!(!is_stream(b"oauth2_session.Redis/tcp"));
+    }
+
+    #[test]
+    fn a_compressed_message_is_refused() {
+        assert_eq!(Unframe::default().feed(&[1, 0, 0, 0, 0]), Err(Compressed));
+    }
+
+    #[test]
+    fn a_message_may_be_empty_and_a_head_may_be_cut() {
+        let mut unframe = Unframe::default();
+        assert_eq!(unframe.feed(&[0, 0, 0]), Ok(vec![]));
+        assert_eq!(unframe.feed(&[0, 0, 0, 0, 0, 0, 2, b'a']), Ok(vec![b'a']));
+        assert_eq!(unframe.feed(b"b\0"), Ok(vec![b'b']));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_framed_comes_back_however_it_is_split(
+            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8),
+            size in 1_usize..50,
+        ) {
+            let framed: Vec<u8> =
+                messages.iter().flat_map(|bytes| [&frame(bytes.len()).unwrap()[..], bytes].concat()).collect();
+            let mut unframe = Unframe::default();
+            let plain: Vec<u8> =
+                framed.chunks(size).flat_map(|chunk| unframe.feed(chunk).unwrap()).collect();
+            prop_assert_eq!(plain, messages.concat());
+        }
+
+        #[test]
+        fn garbage_gives_no_more_bytes_than_it_has(chunks: Vec<Vec<u8>>) {
+            let mut unframe = Unframe::default();
+            for chunk in chunks {
+                match unframe.feed(&chunk) {
+                    Ok(bytes) => prop_assert!(bytes.len() <= chunk.len()),
+                    Err(Compressed) => break,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Host calls that the SDK offers only in a form that panics, allocates for each header or wants UTF-8.
+//!
+//! The only `unsafe` code of the crate. Signatures: proxy-wasm ABI 0.2.1. The module's allocator
+//! (`proxy_on_memory_allocate`) is the SDK's: a buffer that the host returns was made by
+//! `Vec::with_capacity(size)`, so it is owned by taking it back as a `Vec` of just that size.
+
+use std::ops::Range;
+use std::ptr;
+
+use proxy_wasm::types::{BufferType, MapType};
+
+use crate::flow::RequestHead;
+
+/// The status of a host call that worked.
+const OK: u32 = 0;
+/// Those of one that the host does not have, or does not let us use.
+const INTERNAL_FAILURE: u32 = 10;
+const UNIMPLEMENTED: u32 = 12;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_set_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        size: usize,
+        data: *const u8,
+        data_size: usize,
+    ) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_close_stream(stream: u32) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_grpc_stream(
+        cluster: *const u8,
+        cluster_size: usize,
+        service: *const u8,
+        service_size: usize,
+        method: *const u8,
+        method_size: usize,
+        metadata: *const u8,
+        metadata_size: usize,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+/// The host has the map or the stream no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
+fn done(status: u32) -> Result<(), Gone> {
+    if status == OK { Ok(()) } else { Err(Gone) }
+}
+
+fn number(map: MapType) -> u32 {
+    match map {
+        MapType::HttpRequestHeaders => 0,
+        MapType::HttpResponseHeaders => 2,
+        _ => 6, // HttpCallResponseHeaders
+    }
+}
+
+/// All pairs of a header map.
+pub(super) fn headers(map: MapType) -> Result<RequestHead, Gone> {
+    let mut data = ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: both pointers are valid for writes; the host fills them in or returns an error.
+    done(unsafe { proxy_get_header_map_pairs(number(map), &raw mut data, &raw mut size) })?;
+    // SAFETY: the host returned both.
+    let bytes = unsafe { returned(data, size) };
+    let ranges = pairs(&bytes);
+    Ok(RequestHead::new(bytes, ranges))
+}
+
+/// The attribute of a stream, such as `xds`, `cluster_name`; empty where Envoy does not know it.
+pub(super) fn property(path: &[&str]) -> Vec<u8> {
+    let path = path.join("\0");
+    let mut data = ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: `path` outlives the call, both pointers are valid for writes; the host fills them in or
+    // returns an error.
+    let status = unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) };
+    if status != OK {
+        return Vec::new();
+    }
+    // SAFETY: the host returned both.
+    unsafe { returned(data, size) }
+}
+
+/// The buffer that the host returned: it allocated `size` bytes through the SDK's allocator and filled
+/// them (see above), or there is none.
+unsafe fn returned(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: so says the caller.
+    unsafe { Vec::from_raw_parts(data, size, size) }
+}
+
+/// Where the pairs lie in a serialized map (little endian):
+///
+/// ```text
+/// count:u32 | (name_len:u32 value_len:u32) * count | (name NUL value NUL) * count
+/// ```
+fn pairs(bytes: &[u8]) -> Vec<(Range<usize>, Range<usize>)> {
+    let Some((count, rest)) = bytes.split_first_chunk::<4>() else {
+        return Vec::new();
+    };
+    let count = usize::try_from(u32::from_le_bytes(*count)).unwrap_or(0);
+    let mut at = count.saturating_mul(8).saturating_add(4);
+    rest.chunks_exact(8)
+        .take(count)
+        .map(|lengths| {
+            let name = at..at.saturating_add(length(lengths.get(..4)));
+            let value_start = name.end.saturating_add(1);
+            let value = value_start..value_start.saturating_add(length(lengths.get(4..)));
+            at = value.end.saturating_add(1);
+            (name, value)
+        })
+        .collect()
+}
+
+fn length(bytes: Option<&[u8]>) -> usize {
+    bytes
+        .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
+        .and_then(|bytes| usize::try_from(u32::from_le_bytes(bytes)).ok())
+        .unwrap_or(0)
+}
+
+/// Adds a header, beside others of its name.
+pub(super) fn add_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Gone> {
+    // SAFETY: pointers and sizes are those of live slices; the host copies them.
+    done(unsafe {
+        proxy_add_header_map_value(number(map), name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Sets a header, in the place of all others of its name.
+pub(super) fn set_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Gone> {
+    // SAFETY: as `add_header`.
+    done(unsafe {
+        proxy_replace_header_map_value(number(map), name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes every header of that name.
+pub(super) fn remove_header(map: MapType, name: &[u8]) -> Result<(), Gone> {
+    // SAFETY: as `add_header`.
+    done(unsafe { proxy_remove_header_map_value(number(map), name.as_ptr(), name.len()) })
+}
+
+/// Puts bytes in the place of those from `start` on, `size` of them, in a part of a body.
+pub(super) fn set_buffer(buffer: BufferType, start: usize, size: usize, bytes: &[u8]) -> Result<(), Gone> {
+    let buffer = match buffer {
+        BufferType::HttpRequestBody => 0,
+        _ => 1, // HttpResponseBody
+    };
+    // SAFETY: as `add_header`.
+    done(unsafe { proxy_set_buffer_bytes(buffer, start, size, bytes.as_ptr(), bytes.len()) })
+}
+
+/// Sets a property of the request of the effective context: filter state, for the access log and for
+/// filters that come after. Where the request is gone, nobody will look at it.
+pub(super) fn set_property(name: &str, value: &[u8]) {
+    // SAFETY: as `add_header`.
+    let _ = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Ends the request of the effective context without an answer.
+pub(super) fn reset_request() {
+    const HTTP_REQUEST: u32 = 0;
+    // SAFETY: no pointers.
+    let _ = unsafe { proxy_close_stream(HTTP_REQUEST) };
+}
+
+/// A metric of Envoy, the same one for every worker that names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Metric(u32);
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum MetricKind {
+    Counter,
+    Histogram,
+}
+
+impl Metric {
+    /// The metric of that name; none where Envoy has no place for it.
+    pub(super) fn new(kind: MetricKind, name: &str) -> Option<Self> {
+        let kind = match kind {
+            MetricKind::Counter => 0,
+            MetricKind::Histogram => 2,
+        };
+        let mut id = 0;
+        // SAFETY: the name is a live slice, and `id` is valid for writes.
+        done(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) }).ok()?;
+        Some(Self(id))
+    }
+
+    /// Counts one more.
+    pub(super) fn increment(self) {
+        // SAFETY: no pointers.
+        let _ = unsafe { proxy_increment_metric(self.0, 1) };
+    }
+
+    /// Adds a value to a histogram.
+    pub(super) fn record(self, value: u64) {
+        // SAFETY: no pointers.
+        let _ = unsafe { proxy_record_metric(self.0, value) };
+    }
+}
+
+/// No cluster has this name; and no message has these bytes, which is what Envoy takes it for first.
+const NOWHERE: &[u8] = b"\xff";
+
+/// The functions of the ABI that the filter needs and this host only pretends to have.
+///
+/// A host that has none of a name does not load the module, and says so. But one may answer "not
+/// implemented", or have a function forbidden (`capability_restriction_config` of Envoy); the SDK and
+/// the standard library panic at that. Asked at the start, with arguments that have no effect.
+pub(super) fn missing_functions() -> Vec<&'static str> {
+    let (mut time, mut version, mut token) = (0, 0, 0);
+    let (mut data, mut size) = (ptr::null_mut(), 0);
+    let none = ptr::null();
+    let (name, length) = (NOWHERE.as_ptr(), NOWHERE.len());
+    // SAFETY: what is written to is valid for writes; a null pointer has the size 0 beside it. There is no
+    // data under an empty key, a period of 0 is no tick, and a call to no cluster is not made.
+    let answers = unsafe {
+        [
+            ("proxy_get_current_time_nanoseconds", proxy_get_current_time_nanoseconds(&raw mut time)),
+            ("proxy_set_tick_period_milliseconds", proxy_set_tick_period_milliseconds(0)),
+            (
+                "proxy_get_shared_data",
+                proxy_get_shared_data(none, 0, &raw mut data, &raw mut size, &raw mut version),
+            ),
+            ("proxy_http_call", proxy_http_call(name, length, none, 0, none, 0, none, 0, 0, &raw mut token)),
+        ]
+    };
+    let has_random = getrandom::fill(&mut [0]).is_ok();
+    let missing = answers.into_iter().filter(|(_, answer)| is_missing(*answer)).map(|(name, _)| name);
+    missing.chain((!has_random).then_some("random_get")).collect()
+}
+
+/// Whether there are gRPC streams, which sessions in Redis need, asked likewise.
+pub(super) fn has_streams() -> bool {
+    let (none, mut token) = (ptr::null(), 0);
+    // SAFETY: as in `missing_functions`.
+    !is_missing(unsafe {
+        proxy_grpc_stream(NOWHERE.as_ptr(), NOWHERE.len(), none, 0, none, 0, none, 0, &raw mut token)
+    })
+}
+
+fn is_missing(answer: u32) -> bool {
+    matches!(answer, INTERNAL_FAILURE | UNIMPLEMENTED)
+}
+
+/// Answers the request of the effective context in the upstream's place.
+pub(super) fn send_response(status: u16, headers: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), Gone> {
+    let headers = serialize(headers);
+    const NO_GRPC_STATUS: i32 = -1;
+    // SAFETY: as `add_header`.
+    done(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            ptr::null(),
+            0,
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+/// The form that [`pairs`] reads.
+fn serialize(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let number = |length: usize| u32::try_from(length).unwrap_or(0).to_le_bytes();
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&number(pairs.len()));
+    for (name, value) in pairs {
+        bytes.extend_from_slice(&number(name.len()));
+        bytes.extend_from_slice(&number(value.len()));
+    }
+    for (name, value) in pairs {
+        for part in [name, value] {
+            bytes.extend_from_slice(part);
+            bytes.push(0);
+        }
+    }
+    bytes
+}

@@ -1,0 +1,72 @@
+//! The bridge role: one request to the internal listener, which may be a stream to Redis.
+
+use std::cell::RefCell;
+
+use log::error;
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, BufferType, MapType};
+
+use super::abi;
+use crate::bridge::{self, Unframe};
+
+/// One request through the bridge. What the filter asks the provider passes as it is.
+#[derive(Default)]
+pub(super) struct Bridge {
+    stream: Option<RefCell<Unframe>>,
+}
+
+impl Context for Bridge {}
+
+impl HttpContext for Bridge {
+    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+        let is_stream =
+            abi::headers(MapType::HttpRequestHeaders).is_ok_and(|head| bridge::is_stream(head.target()));
+        self.stream = is_stream.then(RefCell::default);
+        Action::Continue
+    }
+
+    fn on_http_request_body(&mut self, size: usize, _end: bool) -> Action {
+        let Some(unframe) = &self.stream else {
+            return Action::Continue;
+        };
+        let bytes = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size).ok().flatten();
+        let unframed = unframe.borrow_mut().feed(&bytes.unwrap_or_default());
+        let done = match unframed {
+            Ok(plain) => abi::set_buffer(BufferType::HttpRequestBody, 0, size, &plain).is_ok(),
+            Err(bridge::Compressed) => false,
+        };
+        if !done {
+            // Never a byte that Redis would take for something else.
+            error!("bridge: what came is no gRPC message; is it reached by something else than the filter?");
+            let _ = abi::set_buffer(BufferType::HttpRequestBody, 0, size, b"");
+            abi::reset_request();
+            return Action::Pause;
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+        let is_connected =
+            abi::headers(MapType::HttpResponseHeaders).is_ok_and(|head| head.header(":status") == b"200");
+        if !is_connected {
+            // The router's own words about a connection that failed: nothing of Redis.
+            self.stream = None;
+        }
+        if self.stream.is_some() {
+            // Envoy's gRPC client takes no other.
+            let _ = abi::set_header(MapType::HttpResponseHeaders, "content-type", b"application/grpc");
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, _end: bool) -> Action {
+        if self.stream.is_some()
+            && size > 0
+            && let Some(head) = bridge::frame(size)
+        {
+            let _ = abi::set_buffer(BufferType::HttpResponseBody, 0, 0, &head);
+        }
+        Action::Continue
+    }
+}

@@ -1,0 +1,353 @@
+//! The core's world in Envoy: host calls for time, randomness, HTTP calls and shared data.
+//!
+//! Envoy ties a call to the context that makes it: a call made by a request is cancelled with that
+//! request, and its answer is lost to anybody else who waits for it. So the calls of all flows go
+//! into an outbox, which the root context empties in its tick, at most a millisecond later.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, UNIX_EPOCH};
+
+use futures_channel::oneshot;
+use http::{Request, Response};
+use log::error;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, MapType};
+
+use super::abi;
+use super::metrics::Metrics;
+use super::redis::{self, Redis};
+use crate::config::Config;
+use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
+use crate::redis::{Command, Failure, RequestId};
+use crate::tasks::Tasks;
+use crate::time::Timestamp;
+
+/// Tells the bridge whether to speak TLS; the bridge takes it off again.
+const BRIDGE_HEADER: &str = "x-oauth2-session-bridge";
+
+/// Where the answer of a call goes; dropped where there is none.
+type Answer = oneshot::Sender<Response<Vec<u8>>>;
+
+struct Call {
+    request: Request<Vec<u8>>,
+    timeout: Duration,
+    answer: Answer,
+}
+
+/// The I/O of one root context.
+#[derive(Clone)]
+pub(super) struct HostIo(Rc<State>);
+
+struct State {
+    bridge_cluster: String,
+    redis: Option<Redis>,
+    metrics: Metrics,
+    tasks: Tasks,
+    outbox: RefCell<Vec<Call>>,
+    calls: RefCell<HashMap<u32, Answer>>,
+    timers: RefCell<BTreeMap<(Timestamp, u64), Waker>>,
+    timer_number: Cell<u64>,
+    /// When `on_tick` comes next, as the host was last told.
+    alarm: Cell<Option<Timestamp>>,
+}
+
+impl HostIo {
+    pub(super) fn new(root_id: u32, config: &Config) -> Self {
+        let bridge_cluster = &config.bridge_cluster;
+        let metrics = Metrics::new();
+        let mut seed = [0; 8];
+        // For the delays of reconnects; zeros where there is no randomness do as well.
+        let _ = getrandom::fill(&mut seed);
+        let seed = u64::from_le_bytes(seed);
+        let redis = config.redis.as_ref();
+        Self(Rc::new(State {
+            redis: redis.map(|redis| Redis::new(root_id, bridge_cluster, &redis.client, seed, metrics)),
+            metrics,
+            bridge_cluster: bridge_cluster.clone(),
+            tasks: Tasks::default(),
+            outbox: RefCell::default(),
+            calls: RefCell::default(),
+            timers: RefCell::default(),
+            timer_number: Cell::default(),
+            alarm: Cell::default(),
+        }))
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// Hands the answer of a call to whoever waits for it; `None` where no answer came.
+    pub(super) fn answered(&self, token: u32, response: Option<Response<Vec<u8>>>) {
+        let waiting = self.0.calls.borrow_mut().remove(&token);
+        if let (Some(sender), Some(response)) = (waiting, response) {
+            // The one who asked may be gone; then the answer is nobody's.
+            let _ = sender.send(response);
+        }
+    }
+
+    /// Wakes the tasks whose time has come.
+    pub(super) fn ring(&self) {
+        self.0.alarm.set(None);
+        let now = self.now();
+        if let Some(redis) = &self.0.redis {
+            redis.wake(now);
+        }
+        loop {
+            let mut timers = self.0.timers.borrow_mut();
+            match timers.first_entry() {
+                Some(first) if first.key().0 <= now => {
+                    let waker = first.remove();
+                    drop(timers);
+                    waker.wake();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Sets the host's alarm to the next timer; to at once where a task or a call is ready.
+    fn set_alarm(&self) {
+        let now = self.now();
+        let next = if self.has_work() {
+            Some(now)
+        } else {
+            let timer = self.0.timers.borrow().keys().next().map(|(at, _)| *at);
+            let redis = self.0.redis.as_ref().and_then(|redis| redis.next_wake(now));
+            timer.into_iter().chain(redis).min()
+        };
+        match (next, self.0.alarm.get()) {
+            (Some(next), Some(alarm)) if alarm <= next => {}
+            (Some(next), _) => {
+                let delay = next.since(now).max(Duration::from_millis(1));
+                tick_after(delay);
+                self.0.alarm.set(Some(now.after(delay)));
+            }
+            // The period goes on until it is told to stop.
+            (None, None) => tick_after(Duration::ZERO),
+            (None, Some(_)) => {}
+        }
+    }
+
+    /// Whether something was asked for that has not begun.
+    pub(super) fn has_work(&self) -> bool {
+        self.0.tasks.is_ready() || !self.0.outbox.borrow().is_empty()
+    }
+
+    /// What a request's own callback ends with: what the flow asked of Redis goes out, in one piece.
+    pub(super) fn end_of_request_callback(&self) {
+        if let Some(redis) = &self.0.redis {
+            redis.flush(self.now());
+        }
+        self.set_alarm();
+    }
+
+    /// What a callback of the root context ends with: tasks run until all of them wait, and what they
+    /// asked for goes out.
+    pub(super) fn end_of_root_callback(&self) {
+        if let Some(redis) = &self.0.redis {
+            self.run_with(redis);
+        }
+        self.0.tasks.run();
+        self.dispatch();
+        self.set_alarm();
+    }
+
+    /// Replies wake tasks, and tasks send commands.
+    fn run_with(&self, redis: &Redis) {
+        loop {
+            let now = self.now();
+            redis.flush(now);
+            redis.open_streams(now);
+            redis.flush(now);
+            if !self.0.tasks.is_ready() {
+                return;
+            }
+            self.0.tasks.run();
+        }
+    }
+
+    /// Bytes of a stream to Redis.
+    pub(super) fn stream_received(&self, token: u32, bytes: &[u8]) {
+        if let Some(redis) = &self.0.redis {
+            redis.received(token, bytes, self.now());
+        }
+    }
+
+    /// The end of a stream to Redis.
+    pub(super) fn stream_closed(&self, token: u32) {
+        if let Some(redis) = &self.0.redis {
+            redis.closed(token, self.now());
+        }
+    }
+
+    /// Makes the calls of the outbox. Only for callbacks of the root context (see above).
+    fn dispatch(&self) {
+        for call in self.0.outbox.take() {
+            if call.answer.is_canceled() {
+                continue; // nobody waits any more
+            }
+            match self.dispatch_one(&call.request, call.timeout) {
+                Some(token) => {
+                    self.0.calls.borrow_mut().insert(token, call.answer);
+                }
+                None => {
+                    error!("bridge: Envoy makes no call; does it have the cluster {}?", self.0.bridge_cluster)
+                }
+            }
+        }
+    }
+
+    fn dispatch_one(&self, request: &Request<Vec<u8>>, timeout: Duration) -> Option<u32> {
+        let uri = request.uri();
+        let mut headers = vec![
+            (":method", request.method().as_str()),
+            (":scheme", uri.scheme_str()?),
+            (":authority", uri.authority()?.as_str()),
+            (":path", uri.path_and_query().map_or("/", |path| path.as_str())),
+            (BRIDGE_HEADER, uri.scheme_str()?),
+        ];
+        for (name, value) in request.headers() {
+            headers.push((name.as_str(), value.to_str().ok()?));
+        }
+        let body = (!request.body().is_empty()).then_some(request.body().as_slice());
+        let cluster = &self.0.bridge_cluster;
+        hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).ok()
+    }
+}
+
+impl Io for HostIo {
+    fn now(&self) -> Timestamp {
+        let now = hostcalls::get_current_time().unwrap_or(UNIX_EPOCH);
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_secs(0).after(since)
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), NoRandom> {
+        getrandom::fill(bytes).map_err(|_| NoRandom)
+    }
+
+    fn call(
+        &self,
+        request: Request<Vec<u8>>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Response<Vec<u8>>, CallFailed>> + 'static {
+        let (answer, receiver) = oneshot::channel();
+        self.0.outbox.borrow_mut().push(Call { request, timeout, answer });
+        async move { receiver.await.map_err(|_| CallFailed) }
+    }
+
+    fn redis(&self, command: Command) -> impl Future<Output = redis::Outcome> + 'static {
+        let asked = self.0.redis.as_ref().map(|redis| {
+            let (request, answer) = redis.send(command, self.now());
+            (Asked { io: self.clone(), request }, answer)
+        });
+        async move {
+            match asked {
+                Some((_asked, answer)) => answer.await.unwrap_or(Err(Failure::Lost)),
+                None => Err(Failure::Unreachable),
+            }
+        }
+    }
+
+    fn redis_disturbed_at(&self) -> Option<Timestamp> {
+        self.0.redis.as_ref().and_then(Redis::disturbed_at)
+    }
+
+    fn count(&self, what: Count) {
+        self.0.metrics.count(what);
+    }
+
+    fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + 'static {
+        Sleep { io: self.clone(), until: self.now().after(delay), timer: None }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.tasks.spawn(Box::pin(task));
+    }
+
+    fn shared(&self, key: &str) -> Shared {
+        let (value, version) = hostcalls::get_shared_data(key).unwrap_or_default();
+        Shared { value: value.unwrap_or_default(), version }
+    }
+
+    fn set_shared(&self, key: &str, value: &[u8], version: Version) -> Result<(), Conflict> {
+        hostcalls::set_shared_data(key, Some(value), version).map_err(|_| Conflict)
+    }
+}
+
+/// A command that somebody waits for; dropped where nobody does any more, as when the browser is gone.
+struct Asked {
+    io: HostIo,
+    request: RequestId,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(redis) = &self.io.0.redis {
+            redis.forget(self.request);
+        }
+    }
+}
+
+/// A timer in the host's list for as long as somebody waits for it.
+struct Sleep {
+    io: HostIo,
+    until: Timestamp,
+    timer: Option<(Timestamp, u64)>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.io.now() >= self.until {
+            return Poll::Ready(());
+        }
+        let timer = self.timer.unwrap_or_else(|| {
+            let number = self.io.0.timer_number.get();
+            self.io.0.timer_number.set(number.wrapping_add(1));
+            (self.until, number)
+        });
+        self.timer = Some(timer);
+        self.io.0.timers.borrow_mut().insert(timer, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer {
+            self.io.0.timers.borrow_mut().remove(&timer);
+        }
+    }
+}
+
+/// The response of a call, inside the callback that announces it. `None` where the call failed,
+/// which the host tells by a response without headers.
+pub(super) fn call_response(num_headers: usize, body_size: usize) -> Option<Response<Vec<u8>>> {
+    if num_headers == 0 {
+        return None;
+    }
+    let head = abi::headers(MapType::HttpCallResponseHeaders).ok()?;
+    let status = std::str::from_utf8(head.header(":status")).ok()?.parse::<u16>().ok()?;
+    let mut response = Response::builder().status(status);
+    for (name, value) in head.headers().filter(|(name, _)| !name.starts_with(b":")) {
+        response = response.header(name, value);
+    }
+    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size.min(MAX_BODY));
+    response.body(body.ok().flatten().unwrap_or_default()).ok()
+}
+
+/// The longest answer that the filter reads, in bytes; a longer one is cut and then does not parse.
+const MAX_BODY: usize = 1 << 20;
+
+/// Asks for the next `on_tick`. The host repeats it until it is told otherwise.
+fn tick_after(delay: Duration) {
+    let _ = hostcalls::set_tick_period(delay);
+}

@@ -1,0 +1,106 @@
+//! Envoy metrics, under `wasmcustom.` in its statistics. docs/operations.md documents the names.
+
+use std::time::Duration;
+
+use super::abi::{Metric, MetricKind};
+use crate::flow::Unavailable;
+use crate::flow::io::Count;
+
+/// The metrics of one worker; those of all workers add up.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Metrics {
+    commands: Option<Metric>,
+    errors: Option<Metric>,
+    connects: Option<Metric>,
+    connect_failures: Option<Metric>,
+    disconnects: Option<Metric>,
+    command_time: Option<Metric>,
+    refreshes: Option<Metric>,
+    refreshes_refused: Option<Metric>,
+    refreshes_failed: Option<Metric>,
+    lock_waits: Option<Metric>,
+    handed_over: Option<Metric>,
+    handed_over_refused: Option<Metric>,
+    handed_over_dropped: Option<Metric>,
+    sign_ins: Option<Metric>,
+    sign_ins_failed: Option<Metric>,
+    sign_outs: Option<Metric>,
+    unavailable_provider: Option<Metric>,
+    unavailable_redis: Option<Metric>,
+    unavailable_random: Option<Metric>,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let counter = |name: &str| Metric::new(MetricKind::Counter, &format!("oauth2_session.{name}"));
+        Self {
+            commands: counter("redis.commands"),
+            errors: counter("redis.errors"),
+            connects: counter("redis.connects"),
+            connect_failures: counter("redis.connect_failures"),
+            disconnects: counter("redis.disconnects"),
+            command_time: Metric::new(MetricKind::Histogram, "oauth2_session.redis.command_time_us"),
+            refreshes: counter("refreshes"),
+            refreshes_refused: counter("refreshes_refused"),
+            refreshes_failed: counter("refreshes_failed"),
+            lock_waits: counter("redis.lock_waits"),
+            handed_over: counter("handed_over"),
+            handed_over_refused: counter("handed_over_refused"),
+            handed_over_dropped: counter("handed_over_dropped"),
+            sign_ins: counter("sign_ins"),
+            sign_ins_failed: counter("sign_ins_failed"),
+            sign_outs: counter("sign_outs"),
+            unavailable_provider: counter("unavailable.provider"),
+            unavailable_redis: counter("unavailable.redis"),
+            unavailable_random: counter("unavailable.random"),
+        }
+    }
+
+    /// A command is done, after so long.
+    pub(super) fn command(&self, has_reply: bool, time: Duration) {
+        increment(self.commands);
+        if !has_reply {
+            increment(self.errors);
+        }
+        if let Some(metric) = self.command_time {
+            metric.record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        }
+    }
+
+    pub(super) fn connected(&self) {
+        increment(self.connects);
+    }
+
+    pub(super) fn connect_failed(&self) {
+        increment(self.connect_failures);
+    }
+
+    pub(super) fn disconnected(&self) {
+        increment(self.disconnects);
+    }
+
+    /// What a flow counts.
+    pub(super) fn count(&self, what: Count) {
+        increment(match what {
+            Count::Refresh => self.refreshes,
+            Count::RefreshRefused => self.refreshes_refused,
+            Count::RefreshFailed => self.refreshes_failed,
+            Count::LockWait => self.lock_waits,
+            Count::HandedOver => self.handed_over,
+            Count::HandedOverRefused => self.handed_over_refused,
+            Count::HandedOverDropped => self.handed_over_dropped,
+            Count::SignIn => self.sign_ins,
+            Count::SignInFailed => self.sign_ins_failed,
+            Count::SignOut => self.sign_outs,
+            Count::Unavailable(Unavailable::Provider) => self.unavailable_provider,
+            Count::Unavailable(Unavailable::Redis) => self.unavailable_redis,
+            Count::Unavailable(Unavailable::Random) => self.unavailable_random,
+        });
+    }
+}
+
+fn increment(metric: Option<Metric>) {
+    if let Some(metric) = metric {
+        metric.increment();
+    }
+}

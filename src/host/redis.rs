@@ -1,0 +1,251 @@
+//! Redis in Envoy: the streams of a [`Client`], opened through the bridge by the root context.
+//!
+//! ```text
+//! flow ── command ──► Client ── Open, Write, Close ──► gRPC stream ──► bridge ──► Redis
+//!      ◄── outcome ──        ◄── bytes, end ───────
+//! ```
+//!
+//! A stream belongs to the context that opens it, and only a callback of the root context can open one
+//! that lasts. So an `Open` that comes up while a request is handled waits for the root's next tick.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use log::{info, warn};
+use proxy_wasm::hostcalls;
+
+use super::metrics::Metrics;
+use crate::bridge::SERVICE;
+use crate::redis::{
+    Client, Command, Config, Endpoint, Event, Failure, Output, Reply, RequestId, StreamId, Tls,
+};
+use crate::time::Timestamp;
+
+/// Names the server to the bridge.
+const SERVER_HEADER: &str = "x-oauth2-session-redis";
+
+/// How long a failover may take, until the last of its connections is made.
+const FAILOVER: Duration = Duration::from_secs(60);
+
+/// Lines about replies that are errors, at most one in so long.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) type Outcome = Result<Reply, Failure>;
+
+/// The Redis of one worker.
+pub(super) struct Redis {
+    root_id: u32,
+    bridge_cluster: String,
+    client: RefCell<Client>,
+    waiting: RefCell<HashMap<RequestId, Waiting>>,
+    /// Streams that the root has to open, and those that it did, by Envoy's number.
+    to_open: RefCell<Vec<(StreamId, Endpoint)>>,
+    open: RefCell<Vec<(StreamId, u32)>>,
+    metrics: Metrics,
+    logged_at: Cell<Option<Timestamp>>,
+    is_broken: Cell<bool>,
+    disturbed_at: Cell<Option<Timestamp>>,
+}
+
+struct Waiting {
+    since: Timestamp,
+    answer: oneshot::Sender<Outcome>,
+}
+
+impl Redis {
+    pub(super) fn new(
+        root_id: u32,
+        bridge_cluster: &str,
+        config: &Config,
+        seed: u64,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            root_id,
+            bridge_cluster: bridge_cluster.to_owned(),
+            client: RefCell::new(Client::new(config, seed)),
+            waiting: RefCell::default(),
+            to_open: RefCell::default(),
+            open: RefCell::default(),
+            metrics,
+            logged_at: Cell::default(),
+            is_broken: Cell::default(),
+            disturbed_at: Cell::default(),
+        }
+    }
+
+    /// Sends a command with the next [`flush`](Self::flush).
+    pub(super) fn send(&self, command: Command, now: Timestamp) -> (RequestId, oneshot::Receiver<Outcome>) {
+        let (answer, receiver) = oneshot::channel();
+        let request = self.client.borrow_mut().send(command, now);
+        self.waiting.borrow_mut().insert(request, Waiting { since: now, answer });
+        (request, receiver)
+    }
+
+    /// Nobody waits for a command any more, where somebody did.
+    pub(super) fn forget(&self, request: RequestId) {
+        if self.waiting.borrow_mut().remove(&request).is_some() {
+            self.client.borrow_mut().cancel(request);
+        }
+    }
+
+    /// Bytes came on a stream of this number.
+    pub(super) fn received(&self, token: u32, bytes: &[u8], now: Timestamp) {
+        if let Some(stream) = self.stream(token) {
+            self.client.borrow_mut().received(stream, bytes, now);
+        }
+    }
+
+    /// The stream of this number ended.
+    pub(super) fn closed(&self, token: u32, now: Timestamp) {
+        if let Some(stream) = self.stream(token) {
+            self.open.borrow_mut().retain(|(other, _)| *other != stream);
+            self.client.borrow_mut().closed(stream, now);
+        }
+    }
+
+    /// Time passed.
+    pub(super) fn wake(&self, now: Timestamp) {
+        self.client.borrow_mut().wake(now);
+    }
+
+    /// When to be woken: at once where a stream is to be opened.
+    pub(super) fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.to_open.borrow().is_empty() { self.client.borrow().next_wake() } else { Some(now) }
+    }
+
+    /// Opens the streams that are asked for. Only for callbacks of the root context.
+    pub(super) fn open_streams(&self, now: Timestamp) {
+        for (stream, endpoint) in self.to_open.take() {
+            let method = match endpoint.tls {
+                Tls::Off => "tcp",
+                Tls::Verified => "tls",
+                Tls::Insecure => "tls_insecure",
+            };
+            let server = endpoint.to_string();
+            let metadata = vec![(SERVER_HEADER, server.as_bytes())];
+            match hostcalls::open_grpc_stream(&self.bridge_cluster, SERVICE, method, metadata) {
+                Ok(token) => {
+                    self.open.borrow_mut().push((stream, token));
+                    self.client.borrow_mut().opened(stream);
+                }
+                Err(_) => self.client.borrow_mut().closed(stream, now),
+            }
+        }
+    }
+
+    /// Carries out what the client wants, in any context.
+    pub(super) fn flush(&self, now: Timestamp) {
+        loop {
+            let output = self.client.borrow_mut().next_output();
+            match output {
+                None => return,
+                Some(Output::Open { stream, endpoint }) => self.to_open.borrow_mut().push((stream, endpoint)),
+                Some(Output::Write { stream, bytes }) => self.write(stream, &bytes, now),
+                Some(Output::Close { stream }) => self.close(stream),
+                Some(Output::Done { request, outcome }) => self.done(request, outcome, now),
+                Some(Output::Event(event)) => {
+                    self.mark(&event, now);
+                    self.tell(&event);
+                }
+            }
+        }
+    }
+
+    fn write(&self, stream: StreamId, bytes: &[u8], now: Timestamp) {
+        let token = self.token(stream);
+        // The stream is the root's, whoever's callback this is.
+        let is_ours = hostcalls::set_effective_context(self.root_id).is_ok();
+        let sent = token.is_some_and(|token| {
+            is_ours && hostcalls::send_grpc_stream_message(token, Some(bytes), false).is_ok()
+        });
+        if !sent {
+            self.close(stream);
+            self.client.borrow_mut().closed(stream, now);
+        }
+    }
+
+    fn close(&self, stream: StreamId) {
+        self.to_open.borrow_mut().retain(|(other, _)| *other != stream);
+        let Some(token) = self.token(stream) else { return };
+        self.open.borrow_mut().retain(|(other, _)| *other != stream);
+        if hostcalls::set_effective_context(self.root_id).is_ok() {
+            let _ = hostcalls::cancel_grpc_stream(token);
+        }
+    }
+
+    fn done(&self, request: RequestId, outcome: Outcome, now: Timestamp) {
+        let has_reply = !matches!(outcome, Err(_) | Ok(Reply::Error(_)));
+        match &outcome {
+            Ok(Reply::Error(error)) => self.log(now, || format!("it answered {error}")),
+            Err(failure) => self.log(now, || failure.to_string()),
+            Ok(_) => {}
+        }
+        let waiting = self.waiting.borrow_mut().remove(&request);
+        if let Some(waiting) = waiting {
+            self.metrics.command(has_reply, now.since(waiting.since));
+            // The one who asked may be gone; then the answer is nobody's.
+            let _ = waiting.answer.send(outcome);
+        }
+    }
+
+    /// A line about a command that failed; in an outage they all do, and one says as much as a thousand.
+    fn log(&self, now: Timestamp, line: impl FnOnce() -> String) {
+        if self.logged_at.get().is_none_or(|logged| now.since(logged) >= LOG_PAUSE) {
+            self.logged_at.set(Some(now));
+            warn!("Redis: {}", line());
+        }
+    }
+
+    /// When the way to Redis was last disturbed.
+    pub(super) fn disturbed_at(&self) -> Option<Timestamp> {
+        self.disturbed_at.get()
+    }
+
+    /// A connection that broke disturbs, and so does the one that takes its place; in a failover there are
+    /// several one after the other. One that we closed ourselves does not.
+    fn mark(&self, event: &Event, now: Timestamp) {
+        let is_recent = self.disturbed_at.get().is_some_and(|at| now.since(at) < FAILOVER);
+        match event {
+            Event::Disconnected { .. } | Event::ConnectFailed { .. } => self.is_broken.set(true),
+            Event::Connected { .. } if self.is_broken.take() || is_recent => {}
+            _ => return,
+        }
+        self.disturbed_at.set(Some(now));
+    }
+
+    fn tell(&self, event: &Event) {
+        match event {
+            Event::Connected { endpoint } => {
+                self.metrics.connected();
+                info!("Redis: connected to {endpoint}");
+            }
+            Event::ConnectFailed { endpoint, failure } => {
+                self.metrics.connect_failed();
+                warn!("Redis: no connection to {endpoint}: {failure}");
+            }
+            Event::Disconnected { endpoint, failure, in_flight } => {
+                self.metrics.disconnected();
+                warn!("Redis: disconnected from {endpoint} with {in_flight} commands in flight: {failure}");
+            }
+            Event::IdleClosed { endpoint } => {
+                info!("Redis: closed the connection to {endpoint}, which nobody used");
+            }
+            Event::AskFailed { endpoint, failure } => {
+                warn!("Redis: {endpoint} does not tell where the data is: {failure}");
+            }
+            Event::MasterChanged { endpoint } => info!("Redis: the master is {endpoint} now"),
+            Event::SlotsChanged { masters } => info!("Redis: the cluster has {masters} masters"),
+        }
+    }
+
+    fn stream(&self, token: u32) -> Option<StreamId> {
+        self.open.borrow().iter().find(|(_, other)| *other == token).map(|(stream, _)| *stream)
+    }
+
+    fn token(&self, stream: StreamId) -> Option<u32> {
+        self.open.borrow().iter().find(|(other, _)| *other == stream).map(|(_, token)| *token)
+    }
+}

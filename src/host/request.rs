@@ -1,0 +1,219 @@
+//! The HTTP context: one request, from its headers to what its response gets added.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use log::warn;
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, MapType};
+
+use super::abi;
+use super::root::Worker;
+use crate::flow::{Decision, Forward, HandedOver, Header, Reply, SESSION_HEADER, Step};
+use crate::tasks::TaskId;
+
+/// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
+/// `wasm.` by itself.
+const PREFIX: &str = "oauth2_session.";
+
+/// One request.
+pub(super) struct Request {
+    id: u32,
+    worker: Option<Worker>,
+    task: Cell<Option<TaskId>>,
+    on_response: Rc<OnResponse>,
+}
+
+/// What is done with the response on its way back.
+#[derive(Default)]
+struct OnResponse {
+    /// What it gets added.
+    headers: RefCell<Vec<Header>>,
+    handed_over: RefCell<HandedOver>,
+}
+
+impl Request {
+    pub(super) fn new(id: u32, worker: Option<Worker>) -> Self {
+        Self { id, worker, task: Cell::default(), on_response: Rc::default() }
+    }
+
+    fn decide(&self, worker: &Worker) -> Action {
+        let Ok(head) = abi::headers(MapType::HttpRequestHeaders) else {
+            return refuse();
+        };
+        let on_response = Rc::clone(&self.on_response);
+        match worker.app.handle(head) {
+            Step::Done(decision) => {
+                let action = apply(decision, &on_response);
+                // On the hot path there is none.
+                if worker.io.has_work() {
+                    worker.io.end_of_request_callback();
+                }
+                action
+            }
+            Step::Wait(waiting) => self.wait(
+                worker,
+                waiting,
+                move |decision| apply(decision, &on_response),
+                hostcalls::resume_http_request,
+            ),
+        }
+    }
+
+    /// Takes the session that the upstream hands over, where this is a response that can have one.
+    fn take_session(&self, worker: &Worker, handed_over: HandedOver) -> Action {
+        // What cannot be looked at cannot be kept from the browser.
+        let Ok(head) = abi::headers(MapType::HttpResponseHeaders) else {
+            return refuse();
+        };
+        let values: Vec<&[u8]> = head.all(SESSION_HEADER).collect();
+        if values.is_empty() {
+            return Action::Continue;
+        }
+        if abi::remove_header(MapType::HttpResponseHeaders, SESSION_HEADER.as_bytes()).is_err() {
+            return refuse();
+        }
+        let cluster = abi::property(&["xds", "cluster_name"]);
+        match worker.app.take_session(handed_over, &cluster, &values) {
+            None => Action::Continue,
+            Some(keeping) => self.wait(worker, keeping, hand_to_browser, hostcalls::resume_http_response),
+        }
+    }
+
+    /// Carries out what a flow ends in: at once, or when it is done, and the stream goes on by `resume`.
+    fn wait<T: 'static>(
+        &self,
+        worker: &Worker,
+        mut flow: Pin<Box<dyn Future<Output = T>>>,
+        carry_out: impl FnOnce(T) -> Action + 'static,
+        resume: impl FnOnce() -> Result<(), proxy_wasm::types::Status> + 'static,
+    ) -> Action {
+        let tasks = worker.io.tasks();
+        let (task, waker) = tasks.prepare();
+        let action = match flow.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+            Poll::Ready(result) => carry_out(result),
+            Poll::Pending => {
+                let (id, root_id) = (self.id, worker.root_id);
+                let rest = async move {
+                    let result = flow.await;
+                    if hostcalls::set_effective_context(id).is_err() {
+                        return; // the browser is gone
+                    }
+                    if carry_out(result) == Action::Continue {
+                        let _ = resume();
+                    }
+                    let _ = hostcalls::set_effective_context(root_id);
+                };
+                tasks.insert(task, Box::pin(rest));
+                self.task.set(Some(task));
+                Action::Pause
+            }
+        };
+        worker.io.end_of_request_callback();
+        action
+    }
+}
+
+impl Context for Request {}
+
+impl HttpContext for Request {
+    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+        match &self.worker {
+            Some(worker) => self.decide(worker),
+            None => refuse(),
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+        add_to_response(&self.on_response.headers.take());
+        match (&self.worker, self.on_response.handed_over.take()) {
+            (None, _) | (_, HandedOver::Never) => Action::Continue,
+            (Some(worker), handed_over) => self.take_session(worker, handed_over),
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let (Some(worker), Some(task)) = (&self.worker, self.task.get()) {
+            worker.io.tasks().cancel(task);
+        }
+    }
+}
+
+/// Carries a decision out for the effective context.
+fn apply(decision: Decision, on_response: &OnResponse) -> Action {
+    match decision {
+        Decision::Noted(fields, decision) => {
+            for (name, value) in fields {
+                abi::set_property(&format!("{PREFIX}{name}"), value.as_bytes());
+            }
+            apply(*decision, on_response)
+        }
+        Decision::Forward(forward) => match edit(&forward) {
+            Ok(()) => {
+                on_response.headers.replace(forward.response);
+                on_response.handed_over.replace(forward.handed_over);
+                Action::Continue
+            }
+            // What the client sent under our names must not arrive: rather no request at all.
+            Err(abi::Gone) => refuse(),
+        },
+        Decision::Reply(reply) => {
+            answer(&reply);
+            Action::Pause
+        }
+    }
+}
+
+fn edit(forward: &Forward) -> Result<(), abi::Gone> {
+    for name in &forward.remove {
+        abi::remove_header(MapType::HttpRequestHeaders, name)?;
+    }
+    for (name, value) in forward.set.iter() {
+        abi::set_header(MapType::HttpRequestHeaders, name, value)?;
+    }
+    match forward.cookie.as_deref() {
+        None => Ok(()),
+        Some(b"") => abi::remove_header(MapType::HttpRequestHeaders, b"cookie"),
+        Some(cookies) => abi::set_header(MapType::HttpRequestHeaders, "cookie", cookies),
+    }
+}
+
+/// What became of a session that was handed over: its cookies, or a reply in the response's place.
+fn hand_to_browser(kept: Result<Vec<Header>, Reply>) -> Action {
+    match kept {
+        Ok(cookies) => {
+            add_to_response(&cookies);
+            Action::Continue
+        }
+        Err(reply) => {
+            answer(&reply);
+            Action::Pause
+        }
+    }
+}
+
+fn add_to_response(headers: &[Header]) {
+    for (name, value) in headers {
+        let _ = abi::add_header(MapType::HttpResponseHeaders, name, value);
+    }
+}
+
+fn answer(reply: &Reply) {
+    let headers: Vec<_> =
+        reply.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
+    if abi::send_response(reply.status().as_u16(), &headers, reply.body()).is_err() {
+        warn!("request: it could not be answered");
+    }
+}
+
+/// The answer where the filter cannot do its work: never through.
+fn refuse() -> Action {
+    let _ = abi::send_response(503, &[(b"retry-after", b"5")], b"");
+    Action::Pause
+}

@@ -1,0 +1,143 @@
+//! The root context: reads the configuration, and is called when time passes or an answer arrives.
+
+use std::env;
+use std::rc::Rc;
+
+use log::{error, warn};
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType};
+
+use super::abi;
+use super::bridge::Bridge;
+use super::io::{self, HostIo};
+use super::request::Request;
+use crate::config::Config;
+use crate::flow::App;
+
+/// What configures the module as the bridge, in the place of a filter JSON.
+const BRIDGE: &[u8] = b"bridge";
+
+/// What the requests of one root context share.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub(super) root_id: u32,
+    pub(super) io: HostIo,
+    pub(super) app: Rc<App<HostIo>>,
+}
+
+/// One plugin configuration in one worker.
+pub(super) struct Root {
+    id: u32,
+    role: Role,
+}
+
+/// What the module is, by its plugin configuration.
+enum Role {
+    /// Not read yet, or not valid.
+    None,
+    /// A filter JSON.
+    Filter(Worker),
+    /// The word `bridge`.
+    Bridge,
+}
+
+impl Root {
+    pub(super) fn new(id: u32) -> Self {
+        Self { id, role: Role::None }
+    }
+
+    fn configure(&mut self, json: &[u8]) -> bool {
+        let missing = abi::missing_functions();
+        if !missing.is_empty() {
+            return lacks(&missing);
+        }
+        let environment: Vec<_> = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let config = match Config::parse(json, &environment) {
+            Ok(config) => config,
+            Err(errors) => {
+                for line in errors.to_string().lines() {
+                    error!("configuration: {line}");
+                }
+                return false;
+            }
+        };
+        if config.redis.is_some() && !abi::has_streams() {
+            return lacks(&["proxy_grpc_stream"]);
+        }
+        let io = HostIo::new(self.id, &config);
+        let app = App::new(config, io.clone());
+        self.role = Role::Filter(Worker { root_id: self.id, io, app });
+        true
+    }
+
+    fn worker(&self) -> Option<&Worker> {
+        match &self.role {
+            Role::Filter(worker) => Some(worker),
+            Role::None | Role::Bridge => None,
+        }
+    }
+}
+
+/// Refuses to start, in a line that names the functions.
+fn lacks(functions: &[&str]) -> bool {
+    error!("host: does not have what the filter needs: {}", functions.join(", "));
+    false
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
+        let Some(worker) = self.worker() else { return };
+        worker.io.answered(token, io::call_response(headers, body));
+        worker.io.end_of_root_callback();
+    }
+
+    fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
+        let Some(worker) = self.worker() else { return };
+        let bytes = hostcalls::get_buffer(BufferType::GrpcReceiveBuffer, 0, size).ok().flatten();
+        worker.io.stream_received(token, &bytes.unwrap_or_default());
+        worker.io.end_of_root_callback();
+    }
+
+    fn on_grpc_stream_close(&mut self, token: u32, _status: u32) {
+        let Some(worker) = self.worker() else { return };
+        worker.io.stream_closed(token);
+        worker.io.end_of_root_callback();
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let json = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size);
+        let json = json.ok().flatten().unwrap_or_default();
+        if json.trim_ascii() == BRIDGE {
+            self.role = Role::Bridge;
+            return true;
+        }
+        self.configure(&json)
+    }
+
+    fn on_tick(&mut self) {
+        let Some(worker) = self.worker() else { return };
+        worker.io.ring();
+        worker.io.end_of_root_callback();
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        let worker = match &self.role {
+            Role::Bridge => return Some(Box::<Bridge>::default()),
+            Role::Filter(worker) => Some(worker.clone()),
+            Role::None => {
+                warn!("configuration: a request came before it");
+                None
+            }
+        };
+        Some(Box::new(Request::new(id, worker)))
+    }
+}
