@@ -1,0 +1,68 @@
+//! `make config FROM=…`: the filter JSON for a configuration of oauth2-proxy.
+//!
+//! ```text
+//! oauth2-proxy.cfg ─┐                                        ┌─ stdout: the filter JSON
+//! .env, env ────────┼─ sources ─ options by name ── carry ──┤  stderr: secrets to set, what is not carried
+//! arguments ────────┤                                        │          over, what is still missing
+//! alpha.yaml ─ alpha┘                                        └─ exit code: 0 where the filter takes it
+//! ```
+//!
+//! Of several sources the later one wins, as `--alpha-config` does over `--config`. No secret is printed.
+
+mod alpha;
+mod carry;
+mod sources;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use oauth2_session_filter::config::Config;
+use serde_json::{Map, Value};
+
+/// Options by oauth2-proxy's names in TOML, and what has none.
+#[derive(Default)]
+struct Found {
+    options: Map<String, Value>,
+    remarks: Vec<String>,
+}
+
+fn main() -> io::Result<ExitCode> {
+    let mut stderr = io::stderr().lock();
+    let mut found = Found::default();
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    if names.is_empty() {
+        writeln!(
+            stderr,
+            "usage: config oauth2-proxy.cfg | oauth2-proxy.env | arguments.txt | alpha.yaml | env …"
+        )?;
+        return Ok(ExitCode::from(2));
+    }
+    for name in &names {
+        if let Err(mistake) = sources::read(name, &mut found) {
+            writeln!(stderr, "config: {name}: {mistake}")?;
+            return Ok(ExitCode::from(2));
+        }
+    }
+    let carried = carry::carry(found);
+    let json = serde_json::to_string_pretty(&carried.json)?;
+    writeln!(io::stdout().lock(), "{json}")?;
+
+    let variables: Vec<_> = carried.environment.iter().map(|(name, _)| name.clone()).collect();
+    tell(&mut stderr, "secrets, to be given in the environment of Envoy:", &variables)?;
+    tell(&mut stderr, "not carried over:", &carried.remarks)?;
+    match Config::parse(json.as_bytes(), &carried.environment) {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(errors) => {
+            let lines: Vec<_> = errors.to_string().lines().map(str::to_owned).collect();
+            tell(&mut stderr, "the filter does not take it yet:", &lines)?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn tell(out: &mut impl Write, title: &str, lines: &[String]) -> io::Result<()> {
+    if !lines.is_empty() {
+        writeln!(out, "config: {title}")?;
+    }
+    lines.iter().try_for_each(|line| writeln!(out, "  {line}"))
+}
