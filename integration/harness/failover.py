@@ -1,0 +1,71 @@
+"""Failovers under load: what the requests of people who are signed in got while masters came and went."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ticket import redis_key
+
+from .service import Service, arrived
+from .storm import Storm
+from .topologies import Topology, attempt, until
+
+# Sessions are due in the middle of it, again and again.
+REFRESH = "8s"
+PEOPLE = ("alice", "carol", "mallory")
+
+
+class Failover:
+    """Two Envoys with two workers each, and people who are signed in at them.
+
+    `figures` takes what was measured; it is shown at the end of the run, and nothing depends on it.
+    """
+
+    def __init__(self, service, topology: Topology, figures: list, **options: object):
+        self.topology = topology
+        self._figures = figures
+        self.services: list[Service] = [
+            service(**{**topology.options, "cookie_refresh": REFRESH, "concurrency": 2, "is_shared": False, **options})
+            for _ in range(2)
+        ]
+        self.browsers = {}
+        for number, person in enumerate(PEOPLE):
+            self.browsers[person] = self.services[number % 2].browser()
+            assert arrived(self.browsers[person].sign_in(person, "/echo"))["x-forwarded-user"] == person
+        # Replication is asynchronous: what only the master has, Redis itself loses.
+        until(topology.has_replicated, "the replicas have these sessions too")
+
+    @contextlib.contextmanager
+    def storm(self, people: tuple[str, ...] = PEOPLE) -> Iterator[Storm]:
+        """Requests without a pause; in the end nothing but 200 and 503, and everybody is who they were."""
+        with Storm(self.services, [self.browsers[person].cookie for person in people], threads=6) as storm:
+            storm.wait_for_answers(30)
+            yield storm
+            storm.wait_for_answers(30)
+        assert set(storm.statuses()) <= {200, 503}, f"{storm.statuses()}, {self.where_sessions_are()}"
+        self.check_everybody()
+        self.note("answers", dict(storm.statuses()))
+
+    def recovered(self, storm: Storm, announced: float) -> None:
+        """Waits for the first success after a new master was announced, and notes how long that took."""
+        self.note("first success after the announcement, s", round(storm.wait_for_success(announced) - announced, 2))
+
+    def note(self, what: str, value: object) -> None:
+        self._figures.append((what, value))
+
+    def where_sessions_are(self) -> dict[str, list[int]]:
+        """The ports of the servers that have each one's session; none where Redis lost it, and not the filter."""
+        keys = {person: redis_key(browser.cookie) for person, browser in self.browsers.items()}
+        return {
+            person: [node.port for node in self.topology.nodes if key in (attempt(node.keys) or [])]
+            for person, key in keys.items()
+        }
+
+    def check_everybody(self) -> None:
+        for person, browser in self.browsers.items():
+            for service in self.services:
+                answer = browser.get(f"{service.url}/echo", headers={"cookie": browser.cookie})
+                assert answer.status_code == 200, \
+                    f"{person} at {service.url}: {answer.status_code}, {self.where_sessions_are()}"
+                assert arrived(answer)["x-forwarded-user"] == person

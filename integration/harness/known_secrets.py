@@ -1,0 +1,102 @@
+"""Every secret of a test run, from where it comes to be, and whether a text has one of them.
+
+Envoys add what they are configured with, browsers the cookies that they got, providers the codes and tokens
+that they gave out. A text is searched for the beginning and the end of each, so that a log which cuts long
+values is found out too, and also in percent-encoding.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import unquote, urlsplit
+
+# The beginning and the end of a long secret that are searched for; a shorter one is searched for as a whole.
+WINDOW = 16
+WORD = re.compile(r"[\w+/=-]{%d,}" % WINDOW, re.ASCII)
+# What an option with a secret is called.
+SECRET_OPTION = re.compile(r"secret|password", re.IGNORECASE)
+
+
+class KnownSecrets:
+    """Grows during a run. `sources` are asked for more before each search: each gives pairs of a name and a value."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, str] = {}
+        self._short: dict[str, str] = {}
+        self.sources: list[Callable[[], Iterable[tuple[str, str]]]] = []
+
+    def add(self, what: str, value: str) -> None:
+        for part in parts_of(value):
+            if len(part) < WINDOW:
+                self._short[part] = what
+            else:
+                self._windows[part[:WINDOW]] = self._windows[part[-WINDOW:]] = what
+
+    def add_options(self, options: str | dict) -> None:
+        """What is secret in a filter JSON, also one that is not valid, or in the environment."""
+        try:
+            options = json.loads(options) if isinstance(options, str) else options
+        except ValueError:
+            return
+        for name, value in options.items() if isinstance(options, dict) else ():
+            if isinstance(value, str) and SECRET_OPTION.search(name):
+                secrets = [value, base64.b64encode(value.encode()).decode()]
+            else:
+                urls = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+                secrets = [unquote(password) for url in urls if (password := password_of(url))]
+            for secret in filter(None, secrets):
+                self.add(name, secret)
+
+    def found_in(self, text: str) -> set[str]:
+        """The names of the secrets that are in a text."""
+        for source in self.sources:
+            for what, value in source():
+                self.add(what, value)
+        found = set()
+        for form in dict.fromkeys((text, unquote(text))):
+            found |= {what for secret, what in self._short.items() if secret in form}
+            found |= {what for window in windows(form) if (what := self._windows.get(window))}
+        return found
+
+    def check(self, where: str, text: str) -> None:
+        """Fails where a text has a secret; says which kind, and not the secret."""
+        found = self.found_in(text)
+        assert not found, f"{where} has what is secret: {', '.join(sorted(found))}"
+
+
+def password_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).password
+    except ValueError:
+        return None
+
+
+def parts_of(value: str) -> Iterator[str]:
+    """What of a value is secret by itself: all of it, the parts of a signed value or a JWT, those of a ticket."""
+    parts = [part for part in re.split(r"[.|]", value) if len(part) >= WINDOW] or [value]
+    # The first part of a JWT says how the others are signed: the same for all.
+    yield from parts[1:] if value.startswith("eyJ") and len(parts) > 1 else parts
+    yield from (part for part in ticket_of(value) if len(part) >= WINDOW)
+
+
+def ticket_of(cookie: str) -> list[str]:
+    """The parts of the ticket in a session cookie: its key in Redis without the name, and its secret."""
+    signed = cookie.split("|")[0]
+    try:
+        ticket = base64.urlsafe_b64decode(signed + "=" * (-len(signed) % 4)).decode("ascii")
+    except ValueError:
+        return []
+    key, dot, secret = ticket.rpartition(".")
+    return [key.rpartition("-")[2], secret] if dot else []
+
+
+def windows(text: str) -> Iterator[str]:
+    for word in WORD.findall(text):
+        for start in range(len(word) - WINDOW + 1):
+            yield word[start:start + WINDOW]
+
+
+SECRETS = KnownSecrets()

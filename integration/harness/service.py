@@ -1,0 +1,124 @@
+"""An Envoy with the filter, as a test sees it: with browsers, and with a look at its log after each test."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+
+from upstream import Upstream
+
+from .browser import Browser
+from .envoy import Envoy
+from .known_secrets import SECRETS
+from .provider import Provider
+
+CLIENT_ID = "e2e"
+CLIENT_SECRET = secrets.token_urlsafe(32)
+COOKIE_SECRET = secrets.token_urlsafe(32)
+
+# So many Envoys run at the same time at most.
+MAX_ENVOYS = 8
+
+
+class Service:
+    """An Envoy with the filter, as a test sees it."""
+
+    def __init__(self, envoy: Envoy, provider: Provider):
+        self.envoy = envoy
+        self.provider = provider
+        self.url = envoy.url
+        self._browsers: list[Browser] = []
+        provider.control("redirect_uri", uri=f"{self.url}/oauth2/callback")
+
+    def browser(self, **options: object) -> Browser:
+        """A browser without cookies."""
+        browser = Browser(self.url, **options)
+        self._browsers.append(browser)
+        return browser
+
+    def check(self) -> None:
+        """Nothing crashed, nothing secret is in the log."""
+        assert self.envoy.process.exit_code is None, f"Envoy ended:\n{self.envoy.log()[-3000:]}"
+        assert not self.envoy.crashes()
+        SECRETS.check("Envoy's log", self.envoy.log())
+        for browser in self._browsers:
+            SECRETS.check("a page or an error of the filter", "\n".join(browser.pages))
+            browser.close()
+        self._browsers.clear()
+
+
+class Services:
+    """The Envoys of a run, by what they were started with; the least recently used make room."""
+
+    def __init__(self, provider: Provider, upstream: Upstream):
+        self._provider = provider
+        self._upstream = upstream
+        self._running: OrderedDict[str, Service] = OrderedDict()
+        self.used: list[Service] = []
+
+    def start(self, *, concurrency: int = 1, ca: str | None = None, provider: Provider | None = None,
+              cookie_secret: str = COOKIE_SECRET, redis_password: str | None = None, is_shared: bool = True,
+              access_log: str | None = None, **options: object) -> Service:
+        """An Envoy with these options of the filter. `redis_password` goes by the environment, as secrets do;
+        without `is_shared` it is one that no other test gets. `access_log` is YAML for its configuration."""
+        provider = provider or self._provider
+        key = repr((concurrency, ca, provider.issuer, cookie_secret, redis_password, access_log,
+                    sorted(options.items())))
+        if is_shared and key in self._running:
+            self._running.move_to_end(key)
+        else:
+            self._make_room()
+            envoy = Envoy(
+                filter_config(provider, **options),
+                upstream=self._upstream.address,
+                environment={
+                    # Where others sign people in, it would be a mistake.
+                    **({"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET} if options.get("client_id", "") is not None else {}),
+                    "OAUTH2_PROXY_COOKIE_SECRET": cookie_secret,
+                    **({"OAUTH2_PROXY_REDIS_PASSWORD": redis_password} if redis_password else {}),
+                },
+                concurrency=concurrency, ca=ca, wasm_log_level="debug", access_log=access_log,
+            )
+            key = key if is_shared else envoy.url
+            self._running[key] = Service(envoy, provider)
+        self.used.append(self._running[key])
+        return self._running[key]
+
+    def _make_room(self) -> None:
+        while len(self._running) >= MAX_ENVOYS:
+            # Those of the test that runs stay.
+            key = next((key for key, service in self._running.items() if service not in self.used), None)
+            if key is None:
+                return
+            self._running.pop(key).envoy.stop()
+
+    def stop(self) -> None:
+        for service in self._running.values():
+            service.envoy.stop()
+
+
+def filter_config(provider: Provider, provider_name: str = "oidc", **options: object) -> dict:
+    """The filter JSON of most tests; an option that is None is left out. `provider_name` is the option `provider`."""
+    config = {
+        "provider": provider_name,
+        "oidc_issuer_url": provider.issuer,
+        "client_id": CLIENT_ID,
+        "email_domains": ["*"],
+        "cookie_secure": False,  # the tests speak http
+        **options,
+    }
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def client(**options: object) -> dict:
+    """The filter, as a provider knows it."""
+    return {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": [], **options}
+
+
+def arrived(response) -> dict[str, str]:
+    """The headers with which a request arrived at the upstream's /echo, those of one name joined."""
+    assert response.status_code == 200, f"{response.url}: {response.status_code}\n{response.text[:2000]}"
+    headers: dict[str, str] = {}
+    for name, value in response.json()["headers"]:
+        headers[name] = f"{headers[name]}; {value}" if name in headers else value
+    return headers

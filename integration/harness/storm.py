@@ -1,0 +1,86 @@
+"""Requests without a pause, while something goes wrong elsewhere."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections import Counter
+from urllib.parse import urlsplit
+
+# A request that takes longer is one that hangs.
+SECONDS = 30
+
+
+def ask(url: str, cookie: str) -> int | str:
+    """The status of an answer, on a connection of its own; the name of the error where there is none."""
+    target = urlsplit(url)
+    connection = http.client.HTTPConnection(target.netloc, timeout=SECONDS)
+    try:
+        connection.request("GET", target.path, headers={"cookie": cookie})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+
+
+class Storm:
+    """Threads that ask for a path with the cookies of signed-in browsers, in turns.
+
+        with Storm([running], [browser.cookie], threads=4) as storm:
+            redis.kill()
+        assert set(storm.statuses()) == {200, 503}
+
+    Each request has a connection of its own, so that every worker gets some. Set-Cookie is not followed: a
+    ticket stays the same for the whole life of a session.
+    """
+
+    def __init__(self, services: list, cookies: list[str], *, threads: int = 4, path: str = "/echo",
+                 pause: float = 0.01):
+        self._targets = [(service.url + path, cookie) for service in services for cookie in cookies]
+        self._pause = pause
+        self._stop = threading.Event()
+        self._answers: list[tuple[float, float, object]] = []  # begin, end, status or error
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
+
+    def __enter__(self) -> Storm:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        while not self._stop.is_set():
+            url, cookie = self._targets[number % len(self._targets)]
+            number += 1
+            began = time.monotonic()
+            status = ask(url, cookie)
+            self._answers.append((began, time.monotonic(), status))
+            time.sleep(self._pause)
+
+    def statuses(self, since: float = 0) -> Counter:
+        """How many answers of each status there were, of requests that began after `since` (monotonic)."""
+        return Counter(status for began, _, status in self._answers if began >= since)
+
+    def wait_for_success(self, since: float, seconds: float = 15) -> float:
+        """When the first 200 came after `since`, of a request that may have begun before."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ends = [end for _, end, status in self._answers[-500:] if status == 200 and end >= since]
+            if ends:
+                return min(ends)
+            assert time.monotonic() < deadline, f"no 200 within {seconds:g} seconds: {self.statuses(since)}"
+            time.sleep(0.005)
+
+    def wait_for_answers(self, count: int) -> None:
+        """Until there are so many more."""
+        wanted = len(self._answers) + count
+        while len(self._answers) < wanted:
+            time.sleep(0.01)

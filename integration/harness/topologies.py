@@ -1,0 +1,373 @@
+"""Redis with Sentinel and as a Cluster, on loopback: real servers, and the faults that they exist for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .process import Process
+from .redis import HOST, Connection, Redis, RedisError, free_port, server
+from .relay import Relay
+
+MASTER_NAME = "sessions"
+# Milliseconds until a sentinel, or a node of a cluster, takes another for dead.
+DOWN_AFTER = 1000
+SLOTS = 16384
+
+
+class Topology:
+    """Several servers that are one Redis to the filter. `options` are the filter's, to reach it."""
+
+    options: dict
+
+    def __init__(self) -> None:
+        self._close: list[Callable[[], object]] = []
+
+    def server_of(self, key: str) -> Redis:
+        """The server that has a key."""
+        raise NotImplementedError
+
+    def has_replicated(self) -> bool:
+        """Whether every replica has confirmed to have what its master has: the others lose it in a failover."""
+        states = [attempt(lambda node=node: node.command("ROLE")) or [None] for node in self.nodes]
+        return all(
+            int(confirmed) >= state[1] for state in states if state[0] == b"master" for _, _, confirmed in state[2]
+        )
+
+    def _relay_to(self, port: int) -> int:
+        """Another port, under which a server is to be known."""
+        relay = Relay((HOST, port))
+        self._close.append(relay.close)
+        return relay.port
+
+    def close(self) -> None:
+        for close in reversed(self._close):
+            close()
+
+
+class Sentinel:
+    """One sentinel, with a folder of its own, because it writes what it knows into its configuration."""
+
+    def __init__(self, master_port: int, *, host: str = HOST, quorum: int = 2, password: str | None = None,
+                 user: str | None = None, tls: list[str] | None = None):
+        """`user` is whom it is for the servers, where they know it, with its own name as password; `tls` are
+        the lines that make it speak TLS too, and to the servers nothing else."""
+        self.port = free_port()
+        self.tls_port = free_port() if tls else None
+        self.password = password
+        self._folder = Path(tempfile.mkdtemp(prefix="sentinel-", dir="/tmp"))
+        self._config = self._folder / "sentinel.conf"
+        lines = [
+            f"port {self.port}",
+            f"bind {HOST}",
+            f"dir {self._folder}",
+            *(["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"] if host != HOST else []),
+            f"sentinel monitor {MASTER_NAME} {host} {master_port} {quorum}",
+            f"sentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER}",
+            f"sentinel failover-timeout {MASTER_NAME} 6000",
+            f"sentinel parallel-syncs {MASTER_NAME} 1",
+        ]
+        if tls:
+            lines += [f"tls-port {self.tls_port}", *tls]
+        if user:
+            lines += [f"sentinel auth-user {MASTER_NAME} {user}", f"sentinel auth-pass {MASTER_NAME} {user}"]
+        if password:
+            lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
+        self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._process: Process | None = None
+        self.start()
+
+    def start(self) -> None:
+        self._process = Process("Sentinel", [server(), self._config, "--sentinel"])
+        self._process.wait_until(lambda: answers(lambda: self.command("PING")))
+
+    def kill(self) -> None:
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.stop()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self._process.exit_code is None:
+            os.kill(self._process.pid, signal.SIGCONT)
+
+    def command(self, *words: object):
+        with Connection(self.port) as connection:
+            if self.password:
+                connection.command("AUTH", self.password)
+            return connection.command(*words)
+
+    def master_port(self) -> int:
+        """The master that it names."""
+        return int(self.command("SENTINEL", "get-master-addr-by-name", MASTER_NAME)[1])
+
+    def close(self) -> None:
+        self.resume()
+        self._process.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class SentinelTopology(Topology):
+    """A master, two replicas and three sentinels that all know each other.
+
+    With `certificate` and `ca`, they speak TLS among each other too, and name the ports for it. With `host`,
+    they know each other by that name; with `are_relayed`, by other ports than those on which they listen.
+    """
+
+    def __init__(self, *, sentinel_password: str | None = None, certificate: dict[str, str] | None = None,
+                 ca: str | None = None, host: str = HOST, are_relayed: bool = False, **options: object):
+        super().__init__()
+        tls = None
+        if certificate:
+            options |= {"certificate": certificate, "tls_ca_cert_file": ca, "tls_replication": "yes"}
+            tls = [
+                f"tls-cert-file {certificate['tls_cert']}", f"tls-key-file {certificate['tls_key']}",
+                f"tls-ca-cert-file {ca}", "tls-auth-clients no", "tls-replication yes",
+            ]
+        self.nodes = [Redis(keep=True, **options) for _ in range(3)]
+        self._close += [node.close for node in self.nodes]
+        for node in self.nodes if are_relayed else []:
+            node.announced_port = self._relay_to(node.port)
+        master, *replicas = self.nodes
+        for node in self.nodes:
+            node.command("CONFIG", "SET", "replica-announce-ip", host)
+            node.command("CONFIG", "SET", "replica-announce-port", named_port(node))
+        for replica in replicas:
+            replica.command("REPLICAOF", host, named_port(master))
+        self.sentinels = [
+            Sentinel(named_port(master), host=host, password=sentinel_password, tls=tls) for _ in range(3)
+        ]
+        self._close += [sentinel.close for sentinel in self.sentinels]
+        until(lambda: all(self._is_complete(sentinel) for sentinel in self.sentinels), "the sentinels know each other")
+        until(lambda: all(is_synchronized(node) for node in self.nodes[1:]), "the replicas have the data")
+        urls = [
+            f"rediss://{HOST}:{sentinel.tls_port}" if tls else f"redis://{HOST}:{sentinel.port}"
+            for sentinel in self.sentinels
+        ]
+        self.options = {
+            "session_store_type": "redis",
+            "redis_use_sentinel": True,
+            "redis_sentinel_master_name": MASTER_NAME,
+            "redis_sentinel_connection_urls": urls,
+        }
+
+    def _is_complete(self, sentinel: Sentinel) -> bool:
+        words = sentinel.command("SENTINEL", "master", MASTER_NAME)
+        state = dict(zip(words[::2], words[1::2]))
+        return state[b"num-slaves"] == b"2" and state[b"num-other-sentinels"] == b"2"
+
+    def master(self) -> Redis:
+        """The node that is the master by its own word and by that of most sentinels."""
+        def find() -> Redis | None:
+            named = [port for port in map(lambda sentinel: attempt(sentinel.master_port), self.sentinels) if port]
+            for node in self.nodes:
+                if named.count(named_port(node)) > len(self.sentinels) / 2 and attempt(lambda: role(node)) == "master":
+                    return node
+            return None
+
+        return until(find, "there is a master")
+
+    def server_of(self, key: str) -> Redis:
+        return self.master()
+
+    def keys(self) -> list[str]:
+        return self.master().keys()
+
+    def wait_for_another_master(self, than: Redis) -> float:
+        """When the sentinels had agreed on it, by the monotonic clock."""
+        until(lambda: self.master() is not than, "there is another master", pause=0.01)
+        return time.monotonic()
+
+    def set_patience(self, milliseconds: int) -> None:
+        """How long the sentinels wait for the master before they replace it."""
+        for one in self.sentinels:
+            one.command("SENTINEL", "SET", MASTER_NAME, "down-after-milliseconds", milliseconds)
+
+    def fail_over(self) -> None:
+        """A planned change of masters."""
+        self.sentinels[0].command("SENTINEL", "failover", MASTER_NAME)
+
+
+class ClusterTopology(Topology):
+    """Three masters, a third of the slots each, with a replica for each of them.
+
+    With `certificate` and `ca`, they speak TLS among each other too, and name the ports for it. With
+    `are_relayed`, they announce other ports than those on which they listen.
+    """
+
+    def __init__(self, *, certificate: dict[str, str] | None = None, ca: str | None = None,
+                 has_replicas: bool = True, are_relayed: bool = False, **options: object):
+        super().__init__()
+        settings = {
+            "keep": True, "cluster_enabled": "yes", "cluster_node_timeout": DOWN_AFTER, **options,
+        }
+        if certificate:
+            settings |= {
+                "certificate": certificate, "tls_ca_cert_file": ca, "tls_cluster": "yes", "tls_replication": "yes",
+            }
+        self.nodes = [
+            self._node(free_cluster_port(), are_relayed, tls_port=free_cluster_port() if certificate else None, **settings)
+            for _ in range(6 if has_replicas else 3)
+        ]
+        self._close += [node.close for node in self.nodes]
+        masters, replicas = self.nodes[:3], self.nodes[3:]
+        for number, node in enumerate(masters):
+            node.command("CLUSTER", "ADDSLOTS", *range(SLOTS * number // 3, SLOTS * (number + 1) // 3))
+            node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in self.nodes[1:]:
+            node.command("CLUSTER", "MEET", HOST, self.nodes[0].tls_port or self.nodes[0].port)
+        until(lambda: all(len(self._members(node)) == len(self.nodes) for node in self.nodes), "the nodes know each other")
+        for master, replica in zip(masters, replicas):
+            replica.command("CLUSTER", "REPLICATE", node_id(master))
+        until(lambda: all(is_synchronized(replica) for replica in replicas), "the replicas have the data")
+        until(self.is_ok, "the cluster is ok")
+        if are_relayed:
+            announced = {node.announced_port for node in self.nodes}
+            until(lambda: all(named_ports(node) == announced for node in self.nodes), "the nodes know what is announced")
+        self.options = {
+            "session_store_type": "redis",
+            "redis_use_cluster": True,
+            "redis_cluster_connection_urls": [node.url for node in masters],
+        }
+
+    def _node(self, port: int, is_relayed: bool, **settings: object) -> Redis:
+        if not is_relayed:
+            return Redis(port=port, **settings)
+        # From its start, because a Redis 6.2 looks at that only then.
+        announced = self._relay_to(port)
+        node = Redis(port=port, cluster_announce_port=announced, cluster_announce_bus_port=port + 10000, **settings)
+        node.announced_port = announced
+        return node
+
+    def _members(self, node: Redis) -> list[str]:
+        return node.command("CLUSTER", "NODES").decode().splitlines()
+
+    def is_ok(self) -> bool:
+        """Whether all nodes that answer say so."""
+        states = [attempt(lambda node=node: node.command("CLUSTER", "INFO")) for node in self.nodes]
+        return all(b"cluster_state:ok" in state for state in states if state)
+
+    def owner(self, key: str) -> Redis:
+        """The master that has a key's slot."""
+        slot = next(
+            slot for slot in (attempt(lambda node=node: node.command("CLUSTER", "KEYSLOT", key)) for node in self.nodes)
+            if slot is not None
+        )
+
+        def find() -> Redis | None:
+            for node in self.nodes:
+                for first, last, master, *_ in attempt(lambda node=node: node.command("CLUSTER", "SLOTS")) or []:
+                    if first <= slot <= last:
+                        owner = next((other for other in self.nodes if master[1] in (other.port, other.announced_port)), None)
+                        return owner if owner and attempt(lambda: role(owner)) == "master" else None
+            return None
+
+        return until(find, "a master has the slot")
+
+    def is_whole(self) -> bool:
+        """Whether every node is a master or has its master's data: one that has not would lose it in a failover."""
+        return self.is_ok() and all(
+            attempt(lambda node=node: role(node) == "master" or is_synchronized(node)) for node in self.nodes
+        )
+
+    def server_of(self, key: str) -> Redis:
+        return self.owner(key)
+
+    def replica_of(self, master: Redis) -> Redis:
+        identity = node_id(master)
+        for node in self.nodes:
+            words = attempt(lambda node=node: self._myself(node)) or []
+            if len(words) > 3 and words[3] == identity:
+                return node
+        raise AssertionError("it has no replica")
+
+    def _myself(self, node: Redis) -> list[str]:
+        return next(line.split() for line in self._members(node) if "myself" in line)
+
+    def keys(self) -> list[str]:
+        masters = [node for node in self.nodes if attempt(lambda node=node: role(node)) == "master"]
+        return sorted(key for node in masters for key in node.keys())
+
+    def move_slot(self, key: str, to: Redis) -> None:
+        """As `redis-cli --cluster reshard` does it: the slot is moved while it is in use, one key at a time."""
+        source = self.owner(key)
+        slot = source.command("CLUSTER", "KEYSLOT", key)
+        to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", node_id(to))
+        time.sleep(0.3)
+        while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 1):
+            source.command("MIGRATE", HOST, to.port, keys[0], 0, 5000)
+            time.sleep(0.1)
+        time.sleep(0.3)
+        to.command("CLUSTER", "SETSLOT", slot, "NODE", node_id(to))
+        # With its last slot gone, it may be a replica by now, and refuse.
+        attempt(lambda: source.command("CLUSTER", "SETSLOT", slot, "NODE", node_id(to)))
+
+    def wait_for_another_owner(self, key: str, than: Redis) -> float:
+        """When the others had agreed on it, by the monotonic clock."""
+        until(lambda: self.owner(key) is not than, "another master has the slot", pause=0.01)
+        return time.monotonic()
+
+
+def named_ports(node: Redis) -> set[int]:
+    """The ports under which a node of a cluster knows the masters."""
+    return {master[1] for _first, _last, master, *_ in node.command("CLUSTER", "SLOTS")}
+
+
+def named_port(node: Redis) -> int:
+    """The port under which others know a server."""
+    return node.announced_port or node.tls_port or node.port
+
+
+def free_cluster_port() -> int:
+    """A port that has another free one 10,000 above it, where the nodes of a cluster talk to each other."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe:
+            if port <= 55535 and probe.connect_ex((HOST, port + 10000)) != 0:
+                return port
+
+
+def node_id(node: Redis) -> str:
+    return node.command("CLUSTER", "MYID").decode()
+
+
+def role(node: Redis) -> str:
+    return node.command("ROLE")[0].decode()
+
+
+def is_synchronized(replica: Redis) -> bool:
+    state = replica.command("INFO", "replication")
+    return b"role:slave" in state and b"master_link_status:up" in state
+
+
+def attempt(ask: Callable[[], object]):
+    """The answer; None where the server is gone, or gives an error."""
+    try:
+        return ask()
+    except (OSError, RedisError):
+        return None
+
+
+def answers(ask: Callable[[], object]) -> bool:
+    return attempt(ask) is not None
+
+
+def until(holds: Callable[[], object], what: str, *, seconds: float = 30, pause: float = 0.05):
+    """Waits until something is true, and gives it back."""
+    deadline = time.monotonic() + seconds
+    while not (result := holds()):
+        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}"
+        time.sleep(pause)
+    return result

@@ -1,0 +1,89 @@
+"""A browser whose requests for one host are answered by one proxy or by another, as behind a load balancer."""
+
+from __future__ import annotations
+
+import copy
+import http.cookiejar
+from urllib.parse import urlsplit
+
+import httpx
+
+from .browser import Browser
+
+SITE = "http://app.example.com"
+
+
+class Visitor(Browser):
+    """Asks `SITE`; `where` is the URL of the proxy that answers, `routes` say otherwise for paths by their beginning.
+
+    Its cookies are kept by name, domain and path, so what a proxy does not clear stays, and is sent beside what
+    another proxy set. They go to the site over http also with `Secure`.
+    """
+
+    def __init__(self, where: str, routes: dict[str, str] | None = None):
+        super().__init__(SITE)
+        self.where = where
+        self.routes = routes or {}
+        self.kept: dict[tuple[str, str, str], str] = {}
+        # `kept` is the jar of the site: this client's own takes nothing.
+        nothing = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        self.service = httpx.Client(cookies=nothing, verify=False, timeout=30, trust_env=False)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        return {name: value for (name, _, _), value in self.kept.items()}
+
+    @property
+    def cookie(self) -> str:
+        return "; ".join(f"{name}={value}" for (name, _, _), value in self.kept.items())
+
+    def request(self, method: str, path: str, **options: object) -> httpx.Response:
+        target = urlsplit(path)
+        if target.netloc and f"{target.scheme}://{target.netloc}" != self.base_url:
+            return self.elsewhere.request(method, path, **options)
+        address = target.path + (f"?{target.query}" if target.query else "")
+        proxy = next((url for prefix, url in self.routes.items() if target.path.startswith(prefix)), self.where)
+        headers = {"host": urlsplit(self.base_url).netloc, **dict(options.pop("headers", {}))}
+        if cookie := self.cookie:
+            headers.setdefault("cookie", cookie)
+        response = self.service.request(method, proxy + address, headers=headers, **options)
+        # Relative redirects are of the site.
+        response.request.url = httpx.URL(self.base_url + address)
+        self.keep(response)
+        return response
+
+    def get_at(self, where: str, path: str = "/echo", **options: object) -> httpx.Response:
+        """One request to this proxy."""
+        self.where = where
+        return self.get(path, **options)
+
+    def keep(self, response: httpx.Response) -> None:
+        for header in response.headers.get_list("set-cookie"):
+            pair, *attributes = header.split("; ")
+            name, value = pair.split("=", 1)
+            wanted = dict(attribute.lower().partition("=")[::2] for attribute in attributes)
+            key = (name, wanted.get("domain", ""), wanted.get("path", ""))
+            if wanted.get("max-age") == "0":
+                self.kept.pop(key, None)
+            else:
+                self.kept[key] = value
+
+    def sign_in_again(self, user: str, *, is_followed: bool = True) -> httpx.Response:
+        """A sign-in with the cookies that are there. Without `is_followed` it ends with the callback's answer."""
+        form = self.follow(self.get("/oauth2/start?rd=/echo"))
+        back = self.submit(form, user, stop_before="/oauth2/callback")
+        done = self.get(back.headers["location"])
+        assert done.is_redirect, f"{done.status_code}\n{done.text[:2000]}"
+        return self.follow(done) if is_followed else done
+
+    def session(self, cookie_name: str) -> dict[str, str]:
+        """The cookies of the session alone."""
+        return {
+            name: value for name, value in self.cookies.items() if name.startswith(cookie_name) and "csrf" not in name
+        }
+
+    def copy(self) -> Visitor:
+        """Another browser with the same cookies."""
+        other = copy.copy(self)
+        other.kept = dict(self.kept)
+        return other

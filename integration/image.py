@@ -1,0 +1,144 @@
+"""`make image`: the filter as an OCI image, without Docker, and its bill of materials beside it.
+
+    .venv/bin/python integration/image.py [--source URL] [--revision COMMIT]
+
+An image of one layer with one file, `plugin.wasm`: the form that Istio's agent, Envoy Gateway and kgateway
+all read (Istio, pkg/wasm/imagefetcher.go, `extractOCIStandardImage`), and that Kubernetes can mount as a volume.
+It is written as an OCI image layout. Nothing in it tells when, where or by whom it was built, so two builds of
+the same sources have the same digest. Standard library only.
+
+    dist/image/oci-layout                  {"imageLayoutVersion": "1.0.0"}
+    dist/image/index.json                  names the manifest
+    dist/image/blobs/sha256/…              manifest, configuration, layer: a tar of plugin.wasm, compressed with gzip
+    dist/oauth2_session_filter.cdx.json    CycloneDX: what is in the module
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+import sbom
+from cargo import Package, package
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
+WASM = DIST / "oauth2_session_filter.wasm"
+IMAGE = DIST / "image"
+SBOM = DIST / "oauth2_session_filter.cdx.json"
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+# Of the module itself: what `sha256` of a WasmPlugin or of Envoy's remote code is compared with.
+MODULE_DIGEST = "module.wasm.digest"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--source", help="where the sources are; `repository` in Cargo.toml without it")
+    parser.add_argument("--revision", help="the commit; nothing is said of it without this")
+    wanted = parser.parse_args()
+    try:
+        about = package()
+        module = WASM.read_bytes()
+        digest, size = write(IMAGE, module, about, annotations(about, module, wanted.source, wanted.revision))
+        SBOM.write_bytes(as_json(sbom.bill(about, module)))
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"image: {error}", file=sys.stderr)
+        return 1
+    print(f"image: {IMAGE.relative_to(ROOT)}, {size} bytes, {digest}")
+    print(f"image: {SBOM.relative_to(ROOT)}, what is in it")
+    return 0
+
+
+def annotations(about: Package, module: bytes, source: str | None, revision: str | None) -> dict[str, str]:
+    said = {
+        "org.opencontainers.image.title": about.name,
+        "org.opencontainers.image.description": about.description,
+        "org.opencontainers.image.version": about.version,
+        "org.opencontainers.image.licenses": about.license,
+        "org.opencontainers.image.source": source or about.repository,
+        "org.opencontainers.image.revision": revision,
+        "org.opencontainers.image.created": created(),
+        MODULE_DIGEST: digest_of(module),
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def write(folder: Path, module: bytes, about: Package, said: dict[str, str]) -> tuple[str, int]:
+    """The digest of the manifest, and how much there is to pull."""
+    # Beside it until it is whole, so that nobody pushes a half.
+    new = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    blobs = new / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(media_type: str, content: bytes) -> dict:
+        digest = digest_of(content)
+        (blobs / digest.partition(":")[2]).write_bytes(content)
+        return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+    archive = tar(module)
+    layer = blob(LAYER, gzip.compress(archive, 9, mtime=0))
+    config = blob(CONFIG, as_json({
+        # As of an image that is built FROM scratch: a runtime unpacks only what it takes for its own kind.
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Labels": said},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(archive)]},
+        "history": [{"created_by": "COPY plugin.wasm ./", **({"created": created()} if created() else {})}],
+        **({"created": created()} if created() else {}),
+    }))
+    manifest = blob(MANIFEST, as_json({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config,
+        "layers": [layer],
+        "annotations": said,
+    }))
+    named = {**manifest, "annotations": {"org.opencontainers.image.ref.name": about.version}}
+    (new / "index.json").write_bytes(as_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [named]}))
+    (new / "oci-layout").write_bytes(as_json({"imageLayoutVersion": "1.0.0"}))
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+    return manifest["digest"], sum(part["size"] for part in (manifest, config, layer))
+
+
+def tar(module: bytes) -> bytes:
+    """An archive of `plugin.wasm`: owned by root, readable by all, of no time."""
+    file = tarfile.TarInfo("plugin.wasm")
+    file.size, file.mode = len(module), 0o644
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as writer:
+        writer.addfile(file, io.BytesIO(module))
+    return archive.getvalue()
+
+
+def created() -> str | None:
+    """Only where somebody says so: https://reproducible-builds.org/specs/source-date-epoch/"""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH")
+    return f"{datetime.fromtimestamp(int(seconds), timezone.utc):%Y-%m-%dT%H:%M:%SZ}" if seconds else None
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def as_json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Takes the callbacks that the filter does not use out of a module's export section.
+
+    python3 integration/trim_exports.py module.wasm trimmed.wasm
+
+The SDK exports every callback of the proxy-wasm ABI, and Envoy calls each one that it finds: for a plain
+request also `proxy_on_response_body`, `proxy_on_done` and `proxy_on_log`, which do nothing here and cost
+a call into V8 each. Envoy treats a callback that is not there as one that does nothing
+(`getFunctions` and `ContextBase::on…` in proxy-wasm-cpp-host). Only export entries go, so no index in
+the module changes. Standard library only.
+
+    section:  id:byte  size:u32  content        after the 8 bytes "\\0asm" and version
+    exports:  count:u32  (name_size:u32 name kind:byte index:u32) * count        section 7; u32 in LEB128
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+HOST = Path(__file__).resolve().parents[1] / "src" / "host"
+EXPORT_SECTION = 7
+
+# The methods of the SDK's traits that src/host/ implements, and the exports that call them.
+IMPLEMENTED = {
+    "on_configure": "proxy_on_configure",
+    "on_tick": "proxy_on_tick",
+    "on_http_call_response": "proxy_on_http_call_response",
+    "on_http_request_headers": "proxy_on_request_headers",
+    "on_http_response_headers": "proxy_on_response_headers",
+    # Only the bridge has a use for the bodies.
+    "on_http_request_body": "proxy_on_request_body",
+    "on_http_response_body": "proxy_on_response_body",
+    "on_grpc_stream_message": "proxy_on_grpc_receive",
+    "on_grpc_stream_close": "proxy_on_grpc_close",
+}
+# What the SDK needs for itself: its allocator, and its list of contexts. A context is made in
+# `context_create` and dropped in `delete`; without the latter each request would leak one.
+# `done` may go: nobody implements it, and its default answer is Envoy's too.
+OF_THE_SDK = {"proxy_on_memory_allocate", "proxy_on_context_create", "proxy_on_delete", "proxy_on_vm_start"}
+NEEDED = OF_THE_SDK | set(IMPLEMENTED.values())
+
+
+class Unfit(Exception):
+    """The module is not one that can be trimmed."""
+
+
+def trim(module: bytes) -> bytes:
+    """The module without the exports `proxy_on_*` that are not needed."""
+    if module[:4] != b"\0asm":
+        raise Unfit("this is no wasm module")
+    trimmed, at = bytearray(module[:8]), 8
+    while at < len(module):
+        section, start = module[at], at
+        size, at = read_u32(module, at + 1)
+        content, at = module[at:at + size], at + size
+        if section == EXPORT_SECTION:
+            content = trim_exports(content)
+            trimmed += bytes([section]) + u32(len(content)) + content
+        else:
+            trimmed += module[start:at]
+    return bytes(trimmed)
+
+
+def trim_exports(content: bytes) -> bytes:
+    count, at = read_u32(content, 0)
+    kept, names = [], set()
+    for _ in range(count):
+        start = at
+        size, at = read_u32(content, at)
+        name, at = content[at:at + size].decode(), at + size + 1  # one byte: what kind of thing it is
+        _, at = read_u32(content, at)
+        if not name.startswith("proxy_on_") or name in NEEDED:
+            kept.append(content[start:at])
+            names.add(name)
+    if missing := NEEDED - names:
+        raise Unfit(f"the module has no {', '.join(sorted(missing))}")
+    return u32(len(kept)) + b"".join(kept)
+
+
+def read_u32(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned LEB128 number, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value, shift, at = value | (byte & 0x7F) << shift, shift + 7, at + 1
+        if byte < 0x80:
+            return value, at
+
+
+def u32(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
+
+
+def check_list() -> None:
+    """A callback that is implemented and not in the list would silently never be called."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(HOST.glob("**/*.rs")))
+    if unknown := set(re.findall(r"\bfn (on_\w+)\(&", sources)) - set(IMPLEMENTED):
+        raise Unfit(f"src/host/ implements {', '.join(sorted(unknown))}: add it to IMPLEMENTED in {Path(__file__).name}")
+
+
+def main() -> int:
+    if len(sys.argv) != 3:
+        print("usage: trim_exports.py module.wasm trimmed.wasm", file=sys.stderr)
+        return 2
+    try:
+        check_list()
+        Path(sys.argv[2]).write_bytes(trim(Path(sys.argv[1]).read_bytes()))
+    except (OSError, Unfit) as error:
+        print(f"trim_exports: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
