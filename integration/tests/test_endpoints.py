@@ -1,0 +1,164 @@
+"""The filter's own endpoints."""
+
+import base64
+import json
+import time
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from harness.service import arrived
+
+
+@pytest.mark.parametrize("path", ["/ping", "/ready"])
+def test_probes_answer_without_a_session(path, browser, upstream):
+    upstream.seen.clear()
+    answer = browser.get(path)
+    assert answer.status_code == 200
+    assert not upstream.seen
+
+
+def test_probes_can_be_elsewhere(service):
+    browser = service(ping_path="/healthz").browser()
+    assert browser.get("/healthz").status_code == 200
+    assert browser.get("/ping").status_code == 302
+
+
+def test_the_prefix_can_be_another(service, provider):
+    running = service(proxy_prefix="/login")
+    provider.control("redirect_uri", uri=f"{running.url}/login/callback")
+    browser = running.browser()
+    assert urlsplit(browser.get("/echo").headers["location"]).path == "/login/sign_in"
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    assert browser.get("/oauth2/userinfo").json()["path"] == "/oauth2/userinfo", "not the upstream's answer"
+
+
+def test_userinfo_says_who_is_signed_in(browser):
+    nobody = browser.get("/oauth2/userinfo")
+    assert nobody.status_code == 401
+    browser.sign_in("alice")
+    answer = browser.get("/oauth2/userinfo")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "user": "alice",
+        "email": "alice@example.com",
+        "groups": ["admins", "staff"],
+        "preferredUsername": "alice",
+    }
+
+
+def test_userinfo_has_additional_claims(service):
+    browser = service(additional_claims=["name"]).browser()
+    browser.sign_in("alice")
+    assert browser.get("/oauth2/userinfo").json()["additionalClaims"] == {"name": "Alice Example"}
+
+
+def test_auth_says_whether_somebody_is_signed_in(service):
+    browser = service(set_xauthrequest=True).browser()
+    assert browser.get("/oauth2/auth").status_code == 401
+    browser.sign_in("alice")
+    answer = browser.get("/oauth2/auth")
+    assert answer.status_code == 202
+    assert answer.headers["x-auth-request-user"] == "alice"
+    assert answer.headers["x-auth-request-email"] == "alice@example.com"
+    assert answer.headers["x-auth-request-groups"] == "admins,staff"
+    assert answer.headers["x-auth-request-preferred-username"] == "alice"
+
+
+@pytest.mark.parametrize("query, status", [
+    ({"allowed_groups": "admins"}, 202),
+    ({"allowed_groups": "guests,staff"}, 202),
+    ({"allowed_groups": "guests"}, 403),
+    ({"allowed_emails": "alice@example.com"}, 202),
+    ({"allowed_emails": "bob@example.com"}, 403),
+    ({"allowed_email_domains": "example.com"}, 202),
+    ({"allowed_email_domains": "example.org", "allowed_groups": "admins"}, 403),
+])
+def test_auth_narrows_by_its_query(query, status, browser):
+    browser.sign_in("alice")
+    assert browser.get("/oauth2/auth?" + urlencode(query)).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/oauth2/start", "/oauth2/callback", "/oauth2/sign_in", "/oauth2/userinfo"])
+def test_an_endpoint_does_not_take_a_post(path, browser):
+    answer = browser.request("POST", path)
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/oauth2/sign_in", "/oauth2/start", "/oauth2/userinfo", "/oauth2/auth"])
+def test_an_answer_of_the_filter_is_not_to_be_cached(path, browser, upstream):
+    upstream.seen.clear()
+    assert "no-store" in browser.get(path).headers["cache-control"]
+    assert not upstream.seen
+
+
+def test_the_pages_are_safe_to_show(browser):
+    page = browser.get("/oauth2/sign_in?rd=" + "%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<script" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+# ---- sign-out ----
+
+
+def test_a_sign_out_ends_the_session(browser):
+    browser.sign_in("alice")
+    answer = browser.get("/oauth2/sign_out")
+    assert answer.status_code == 200
+    assert "signed out" in answer.text
+    assert not [name for name in browser.cookies if name.startswith("_oauth2_proxy")]
+    assert browser.get("/echo").status_code == 302
+
+
+def test_a_sign_out_by_post_ends_the_session(browser):
+    browser.sign_in("alice")
+    assert browser.request("POST", "/oauth2/sign_out").status_code == 200
+    assert browser.get("/echo").status_code == 302
+
+
+def test_a_sign_out_leads_where_it_was_asked_to(browser):
+    browser.sign_in("alice")
+    answer = browser.get("/oauth2/sign_out?rd=/goodbye")
+    assert (answer.status_code, answer.headers["location"]) == (302, "/goodbye")
+
+
+def test_a_sign_out_never_leads_to_a_stranger(browser):
+    browser.sign_in("alice")
+    answer = browser.get("/oauth2/sign_out?" + urlencode({"rd": "https://evil.example/"}))
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
+    assert browser.get("/echo").status_code == 302
+
+
+def test_a_sign_out_can_go_on_to_the_provider_with_the_id_token(service, provider):
+    host = urlsplit(provider.issuer).netloc
+    browser = service(whitelist_domains=[host]).browser()
+    browser.sign_in("alice")
+    end = f"{provider.issuer}/session/end?id_token_hint={{id_token}}"
+    answer = browser.get("/oauth2/sign_out?" + urlencode({"rd": end}))
+    assert answer.status_code == 302
+    assert browser.get(answer.headers["location"]).status_code == 200, "the provider does not take the ID token"
+
+
+def test_a_sign_out_tells_the_provider_behind_the_scenes(service, upstream):
+    browser = service(backend_logout_url=f"http://{upstream.address}/logout?hint={{id_token}}").browser()
+    browser.sign_in("alice")
+    upstream.seen.clear()
+    assert browser.get("/oauth2/sign_out").status_code == 200
+    deadline = time.monotonic() + 10
+    while not upstream.seen:
+        assert time.monotonic() < deadline, "backend_logout_url was not called"
+        time.sleep(0.02)
+    (call,) = upstream.seen
+    method, target = call.split(" ", 1)
+    assert (method, urlsplit(target).path) == ("GET", "/logout")
+    header, claims, signature = parse_qs(urlsplit(target).query)["hint"][0].split(".")
+    assert json.loads(base64url(claims))["sub"] == "alice"
+
+
+def base64url(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

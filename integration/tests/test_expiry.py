@@ -1,0 +1,65 @@
+"""Sessions that end: with their tokens, and with cookie_expire. And sessions that go on nevertheless."""
+
+import time
+
+import pytest
+
+from harness.service import arrived
+
+NAME = "_oauth2_proxy"
+TOKEN_SECONDS = 3
+
+
+@pytest.fixture
+def brief_provider(make_provider):
+    return make_provider(access_token_ttl=TOKEN_SECONDS)
+
+
+def until_expired() -> None:
+    time.sleep(TOKEN_SECONDS + 1.2)
+
+
+def test_a_session_is_renewed_when_its_tokens_have_expired(service, brief_provider):
+    browser = service(provider=brief_provider).browser()
+    browser.sign_in("alice")
+    until_expired()
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+    assert len(brief_provider.seen("token", "refresh_token")) == 1
+
+
+def test_an_expired_session_waits_for_a_provider_that_is_down(service, brief_provider):
+    browser = service(provider=brief_provider, provider_request_timeout="1s").browser()
+    browser.sign_in("alice")
+    until_expired()
+    brief_provider.control("faults", token={"status": 503})
+    answer = browser.get("/echo")
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert NAME in browser.cookies, "the outage logged the person out"
+    brief_provider.control("faults")
+    deadline = time.monotonic() + 30
+    while (answer := browser.get("/echo")).status_code != 200:
+        assert time.monotonic() < deadline, f"the session does not come back: {answer.status_code}"
+        time.sleep(0.5)
+    assert arrived(answer)["x-forwarded-user"] == "alice"
+
+
+def test_an_expired_session_without_a_refresh_token_is_over(service, make_provider):
+    provider = make_provider({"grant_types": ["authorization_code"]}, access_token_ttl=TOKEN_SECONDS)
+    strict = service(provider=provider).browser()
+    lenient = service(provider=provider, enforce_expires_on=False).browser()
+    for browser in (strict, lenient):
+        browser.sign_in("alice")
+    until_expired()
+    assert strict.get("/echo").status_code == 302
+    assert lenient.get("/echo").status_code == 200
+
+
+def test_a_session_is_over_after_cookie_expire(service):
+    browser = service(cookie_expire="3s").browser()
+    browser.sign_in("alice")
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    assert browser.get("/echo", headers={"cookie": cookie}).status_code == 200
+    time.sleep(4.2)
+    browser._jar.clear()
+    assert browser.get("/echo", headers={"cookie": cookie}).status_code == 302

@@ -1,0 +1,94 @@
+"""A sign-in with the configuration that the manifests for Istio and Envoy Gateway result in, on a real Envoy."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from harness.envoy import Envoy
+from harness.manifests import envoy_gateway, istio, manager, manifest
+from harness.render import TEMPLATE, named
+from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+
+WASM_PLUGIN = "Istio, WasmPlugin"
+TRAFFIC_EXTENSION = "Istio, TrafficExtension"
+ENVOY_GATEWAY = "Envoy Gateway"
+ALL = (WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY)
+
+
+def renderer(which: str, folder):
+    if which == ENVOY_GATEWAY:
+        return envoy_gateway(*(manifest(f"envoy-gateway/{name}.yaml")
+                               for name in ("envoyextensionpolicy", "envoypatchpolicy", "envoyproxy")))
+    plugin = "wasmplugin" if which == WASM_PLUGIN else "trafficextension"
+    return istio(manifest(f"istio/{plugin}.yaml"), manifest("istio/envoyfilter.yaml"), folder)
+
+
+@pytest.fixture
+def start(provider, upstream, tmp_path):
+    """Starts an Envoy with what the manifests result in."""
+    started = []
+
+    def start(which: str, **options: object) -> Service:
+        envoy = Envoy(
+            filter_config(provider, **options), upstream=upstream.address, render=renderer(which, tmp_path),
+            environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+        )
+        started.append(Service(envoy, provider))
+        return started[-1]
+
+    yield start
+    for service in started:
+        try:
+            service.check()
+        finally:
+            service.envoy.stop()
+
+
+@pytest.mark.parametrize("which", ALL)
+def test_a_sign_in_with_sessions_in_cookies(start, which):
+    browser = start(which).browser()
+    assert browser.get("/echo").status_code == 302
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+
+
+@pytest.mark.parametrize("which", ALL)
+def test_a_sign_in_with_sessions_in_redis(start, redis, which):
+    browser = start(which, session_store_type="redis", redis_connection_url=redis.url).browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    assert redis.command("DBSIZE") == 1
+
+
+def bridge_of_envoy_yaml() -> tuple[dict, list[dict]]:
+    resources = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["static_resources"]
+    return (named(resources["listeners"], "oauth2_session_bridge"),
+            [cluster for cluster in resources["clusters"] if cluster["name"].startswith("oauth2_session_")])
+
+
+def bridge_of_istio() -> tuple[dict, list[dict]]:
+    patches = manifest("istio/envoyfilter.yaml")["spec"]["configPatches"]
+
+    def of(kind):
+        return [patch["patch"]["value"] for patch in patches if patch["applyTo"] == kind]
+
+    [listener] = of("LISTENER")
+    return listener, of("CLUSTER")
+
+
+def bridge_of_envoy_gateway() -> tuple[dict, list[dict]]:
+    values = [patch["operation"]["value"] for patch in manifest("envoy-gateway/envoypatchpolicy.yaml")["spec"]["jsonPatches"]]
+    listener, *clusters = values
+    return listener, clusters
+
+
+@pytest.mark.parametrize("of_manifest", [bridge_of_istio, bridge_of_envoy_gateway])
+def test_the_bridge_is_that_of_envoy_yaml(of_manifest):
+    listener, clusters = of_manifest()
+    listener_wanted, clusters_wanted = bridge_of_envoy_yaml()
+    # How the module gets there is what differs.
+    for each in (listener, listener_wanted):
+        named(manager(each)["http_filters"], "oauth2_session_bridge").clear()
+    assert json.dumps(listener, sort_keys=True) == json.dumps(listener_wanted, sort_keys=True)
+    assert clusters == clusters_wanted

@@ -1,0 +1,187 @@
+"""envoy-config/monitoring: the dashboard and the alert rules name statistics that this Envoy really has.
+
+The rules themselves are tested by promtool, with alerts-test.yaml; where that is missing, these tests say that
+they were not run. The dashboard is read with Grafana's own types; those know the names of all fields, but not
+every value that Grafana takes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+import yaml
+
+from harness.render import ROOT
+from harness.service import arrived
+
+MONITORING = ROOT / "envoy-config" / "monitoring"
+DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
+RULES = yaml.safe_load((MONITORING / "alerts.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+# Envoy adds up a histogram every few seconds.
+HISTOGRAM_SECONDS = 20
+
+METRIC = re.compile(r"\b(?:envoy|oauth2_session)_[a-z0-9_]+(?=[{\[])")
+SELECTED = re.compile(r"\b((?:envoy|oauth2_session)_[a-z0-9_]+)\{([^}]*)\}")
+
+
+def queries() -> dict[str, str]:
+    """Everything that asks Prometheus, by where it stands."""
+    found = {f"alert {rule['alert']}": rule["expr"] for rule in RULES}
+    for panel in DASHBOARD["panels"]:
+        for target in panel.get("targets", []):
+            found[f"panel {panel['title']}, {target['refId']}"] = target["expr"]
+    for variable in DASHBOARD["templating"]["list"]:
+        if variable["type"] == "query":
+            found[f"variable {variable['name']}"] = variable["query"].replace("label_values(", "").replace(", ", "{}, ")
+    return found
+
+
+@pytest.fixture(scope="module")
+def scrape(services, shared_provider, shared_redis) -> str:
+    """What Prometheus gets of an Envoy that was in use."""
+    at = services.start(session_store_type="redis", redis_connection_url=shared_redis.url, is_shared=False)
+    browser = at.browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    deadline = time.monotonic() + HISTOGRAM_SECONDS
+    while True:
+        scraped = at.envoy.admin("/stats/prometheus")
+        done = re.search(r"^oauth2_session_redis_command_time_us_count\{\} ([1-9]\d*)$", scraped, re.MULTILINE)
+        if done or time.monotonic() > deadline:
+            return scraped
+        time.sleep(0.2)
+
+
+def series_of(scrape: str, metric: str) -> list[dict[str, str]]:
+    """The labels of each series of a metric."""
+    lines = re.findall(rf"^{metric}\{{([^}}]*)\}} ", scrape, re.MULTILINE)
+    return [dict(re.findall(r'(\w+)="([^"]*)"', labels)) for labels in lines]
+
+
+@pytest.mark.parametrize("where", queries())
+def test_what_is_asked_for_is_there(where, scrape):
+    query = queries()[where]
+    assert METRIC.findall(query), f"no metric in {query}"
+    for metric in METRIC.findall(query):
+        assert series_of(scrape, metric), f"this Envoy has no {metric}"
+    for metric, selector in SELECTED.findall(query):
+        # Prometheus itself adds `job` and `instance`; `$listener` is chosen by the reader.
+        wanted = [(name, pattern) for name, pattern in re.findall(r'(\w+)=~"([^"]*)"', selector) if "$" not in pattern]
+        for name, pattern in wanted:
+            values = {labels.get(name, "") for labels in series_of(scrape, metric)}
+            assert any(re.fullmatch(pattern, value) for value in values), f"{metric}: no {name} like {pattern}"
+
+
+def own_metrics(scrape: str) -> set[str]:
+    """The filter's statistics, by their names in Prometheus."""
+    return set(re.findall(r"^# TYPE (oauth2_session_\w+) ", scrape, re.MULTILINE))
+
+
+def test_every_statistic_of_the_filter_is_documented_and_on_the_dashboard(scrape):
+    assert len(own_metrics(scrape)) > 10
+    asked = " ".join(query for where, query in queries().items() if where.startswith("panel"))
+    for metric in own_metrics(scrape):
+        assert f"`{metric}`" in OPERATIONS, f"docs/operations.md does not explain {metric}"
+        assert metric in asked, f"no panel shows {metric}"
+
+
+def test_what_was_done_is_counted(scrape):
+    value = lambda metric: int(re.search(rf"^{metric}\{{\}} (\d+)$", scrape, re.MULTILINE)[1])  # noqa: E731
+    assert value("oauth2_session_sign_ins") == 1
+    assert value("oauth2_session_sign_ins_failed") == 0
+    assert value("oauth2_session_redis_command_time_us_count") > 0
+
+
+def test_a_failed_sign_in_a_sign_out_and_an_outage_are_counted(make_redis, with_redis):
+    redis = make_redis()
+    at = with_redis(redis, is_shared=False, redis_command_timeout="500ms")
+    browser = at.browser()
+    browser.get("/oauth2/callback?error=access_denied")
+    browser.sign_in("alice")
+    kept = browser.cookie
+    browser.get("/oauth2/sign_out")
+    redis.stop()
+    assert at.browser().get("/", headers={"cookie": kept}).status_code == 503
+    counted = dict(line.split(": ", 1) for line in at.envoy.admin("/stats?filter=oauth2_session").splitlines())
+    of = lambda name: int(counted[f"wasmcustom.oauth2_session.{name}"])  # noqa: E731
+    assert (of("sign_ins"), of("sign_ins_failed"), of("sign_outs")) == (1, 1, 1)
+    assert (of("unavailable.redis"), of("unavailable.provider"), of("unavailable.random")) == (1, 0, 0)
+
+
+def test_every_alert_is_explained():
+    for rule in RULES:
+        assert f"`{rule['alert']}`" in OPERATIONS
+
+
+# ---- the dashboard ----
+
+
+def test_grafana_s_own_types_know_every_field_of_the_dashboard():
+    try:
+        from grafana_foundation_sdk.cog import encoder, plugins
+        from grafana_foundation_sdk.models.dashboard import Dashboard
+    except ImportError:
+        pytest.skip("not run: grafana-foundation-sdk needs Python 3.11")
+    plugins.register_default_plugins()
+
+    def read(dashboard: dict) -> list[str]:
+        """What Grafana's types do not know, or change."""
+        return list(differences(dashboard, json.loads(encoder.JSONEncoder().encode(Dashboard.from_json(dashboard)))))
+
+    assert read(DASHBOARD) == []
+    spoilt = json.loads(json.dumps(DASHBOARD))
+    spoilt["panels"][1]["fieldconfig"] = {}
+    spoilt["panels"][1]["options"]["legend"]["show"] = True
+    assert read(spoilt) == ["/panels/1/options/legend/show", "/panels/1/fieldconfig"]
+
+
+def differences(ours: object, theirs: object, path: str = ""):
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for name, value in ours.items():
+            if name not in theirs:
+                yield f"{path}/{name}"
+            else:
+                yield from differences(value, theirs[name], f"{path}/{name}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, pair in enumerate(zip(ours, theirs)):
+            yield from differences(*pair, f"{path}/{number}")
+    elif ours != theirs:
+        yield f"{path}: {ours!r} became {theirs!r}"
+
+
+def test_panels_have_a_place_of_their_own():
+    taken: dict[tuple[int, int], str] = {}
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        for x in range(at["x"], at["x"] + at["w"]):
+            for y in range(at["y"], at["y"] + at["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+# ---- the rules ----
+
+
+@pytest.mark.parametrize("command", [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts-test.yaml"]],
+                         ids=["check", "test"])
+def test_promtool_takes_the_rules(command):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("not run: promtool is not there; on Debian it is in the package prometheus")
+    ended = subprocess.run([promtool, *command], cwd=MONITORING, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_every_alert_has_a_test_that_sets_it_off_and_one_that_does_not():
+    tests = yaml.safe_load((MONITORING / "alerts-test.yaml").read_text(encoding="utf-8"))["tests"]
+    expected = [check for test in tests for check in test["alert_rule_test"]]
+    for rule in RULES:
+        sets_off = {bool(check["exp_alerts"]) for check in expected if check["alertname"] == rule["alert"]}
+        assert sets_off == {True, False}, rule["alert"]

@@ -1,0 +1,87 @@
+"""No secret in any log: every test looks for that at its end (conftest.py), and here the look itself is tested."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+
+from harness.browser import Browser
+from harness.envoy import Envoy
+from harness.known_secrets import KnownSecrets
+from harness.service import CLIENT_SECRET, COOKIE_SECRET, arrived, filter_config
+
+RANDOM = "Zm9vYmFyLXNvLWxvbmctdGhhdC1pdC1pcy1jdXQ"
+JWT = f"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.{RANDOM}"
+TICKET = base64.urlsafe_b64encode(b"_oauth2_proxy-00112233445566778899aabbccddeeff.c2VjcmV0LW9mLTE2LWJ5dGVz").decode()
+
+# An access log with all that it should not have.
+CARELESS = """
+access_log:
+- name: envoy.access_loggers.stdout
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+    log_format: { text_format_source: { inline_string: "ACCESS %s\\n" } }
+"""
+LEAKS = {
+    "a cookie": "%REQ(COOKIE)%",
+    "a code": "%REQ(:PATH)%",
+    "a access_token": "%REQ(X-FORWARDED-ACCESS-TOKEN)%",
+    "a id_token": "%REQ(AUTHORIZATION)%",
+}
+
+
+@pytest.mark.parametrize(("secret", "line"), [
+    (RANDOM, f"the token {RANDOM} is bad"),
+    (RANDOM, f"cookie={RANDOM[:20]}..."),
+    (RANDOM, f"... {RANDOM[-20:]}"),
+    (f"{RANDOM}|1700000000|x", f"value {RANDOM}"),
+    (JWT, f"signature {RANDOM}"),
+    (f"a+/{RANDOM}=", f"path /?code={quote(f'a+/{RANDOM}=', safe='')}"),
+    (TICKET, "no session at 00112233445566778899aabbccddeeff"),
+    (TICKET, "key c2VjcmV0LW9mLTE2LWJ5dGVz"),
+    ("hunter2", "AUTH sessions hunter2"),
+], ids=range(9))
+def test_a_secret_is_found_also_in_part(secret, line):
+    known = KnownSecrets()
+    assert not known.found_in(line)
+    known.add("it", secret)
+    assert known.found_in(line) == {"it"}
+    assert not known.found_in("eyJhbGciOiJSUzI1NiJ9 1700000000 not signed in: no session cookie")
+
+
+def test_what_an_envoy_is_configured_with_is_known():
+    known = KnownSecrets()
+    known.add_options({"OAUTH2_PROXY_COOKIE_SECRET": "0123456789abcdef"})
+    known.add_options(json.dumps({"redis_connection_url": "redis://user:p%40ss@host", "redis_password": "tiny",
+                                  "redis_sentinel_connection_urls": ["redis://a", "redis://:last@b"]}))
+    for text in ("0123456789abcdef", base64.b64encode(b"0123456789abcdef").decode(), "p@ss", "tiny", "last"):
+        assert known.found_in(f"text {text}"), text
+    assert not known.found_in("user host redis")
+
+
+def envoy_with(provider, upstream, access_log: str | None) -> Envoy:
+    """An Envoy that somebody was signed in at, in every way that gives a secret out."""
+    options = filter_config(provider, pass_access_token=True, pass_authorization_header=True)
+    envoy = Envoy(options, upstream=upstream.address, access_log=access_log, wasm_log_level="debug",
+                  environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET})
+    provider.control("redirect_uri", uri=f"{envoy.url}/oauth2/callback")
+    with Browser(envoy.url) as browser:
+        assert arrived(browser.sign_in("alice", "/echo"))["authorization"].startswith("Bearer ")
+        browser.get("/oauth2/sign_out")
+    return envoy
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_an_envoy_that_logs_a_secret_fails_its_test(leak, provider, upstream):
+    envoy = envoy_with(provider, upstream, CARELESS % LEAKS[leak])
+    with pytest.raises(AssertionError, match=f"Envoy's log has what is secret:.*{leak}"):
+        envoy.stop()
+
+
+def test_an_envoy_that_logs_none_does_not(provider, upstream):
+    envoy = envoy_with(provider, upstream, None)
+    assert "sign-in: done" in envoy.log()
+    assert envoy.stop() == 0

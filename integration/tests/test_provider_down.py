@@ -1,0 +1,115 @@
+"""The provider is down: who is signed in works on, a sign-in can be repeated, nobody is let through."""
+
+import time
+
+import pytest
+
+from harness.service import arrived
+
+
+def assert_unavailable(answer) -> None:
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def eventually(get, seconds: float = 30):
+    """What `get` answers once it is no 503."""
+    deadline = time.monotonic() + seconds
+    while (answer := get()).status_code == 503:
+        assert time.monotonic() < deadline, "still unavailable, though the provider is back"
+        time.sleep(0.5)
+    return answer
+
+
+def test_envoy_starts_without_a_provider_and_signs_in_once_it_is_there(services, service, make_provider):
+    provider = make_provider()
+    provider.control("down")
+    running = service(provider=provider)
+    browser = running.browser()
+    assert browser.get("/ping").status_code == 200
+    assert browser.get("/echo").status_code == 302
+    assert_unavailable(browser.get("/oauth2/start?rd=/echo"))
+    provider.control("up")
+    page = browser.follow(eventually(lambda: browser.get("/oauth2/start?rd=/echo")))
+    assert arrived(browser.submit(page, "alice"))["x-forwarded-user"] == "alice"
+
+
+def test_who_is_signed_in_works_on(service, make_provider):
+    provider = make_provider()
+    running = service(provider=provider)
+    browser = running.browser()
+    browser.sign_in("alice")
+    provider.control("down")
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+    assert browser.get("/oauth2/auth").status_code == 202
+    # A worker that never saw this cookie does as well, for it needs nobody to check it.
+    other = service(provider=provider, session_cache_size=0).browser()
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    assert arrived(other.get("/echo", headers={"cookie": cookie}))["x-forwarded-user"] == "alice"
+
+
+@pytest.mark.parametrize("fault", [
+    {"status": 500}, {"status": 404}, {"status": 200, "body": {"not": "metadata"}}, {"delay": 5000},
+    {"status": 200, "body": {"issuer": "https://evil.example", "authorization_endpoint": "https://evil.example/a",
+                             "token_endpoint": "https://evil.example/t", "jwks_uri": "https://evil.example/j"}},
+], ids=["500", "404", "no metadata", "slow", "another issuer"])
+def test_a_sign_in_is_unavailable_without_metadata(fault, service, make_provider):
+    provider = make_provider()
+    provider.control("faults", discovery=fault)
+    browser = service(provider=provider, provider_request_timeout="1s").browser()
+    assert_unavailable(browser.get("/oauth2/start"))
+    provider.control("faults")
+    assert eventually(lambda: browser.get("/oauth2/start")).status_code == 302
+
+
+def test_a_program_gets_a_401_and_not_a_503_while_the_provider_is_down(service, make_provider):
+    provider = make_provider()
+    provider.control("down")
+    browser = service(provider=provider).browser()
+    assert browser.get("/echo", headers={"accept": "application/json"}).status_code == 401
+
+
+@pytest.mark.parametrize("endpoint", ["token", "jwks"])
+def test_a_callback_can_be_repeated(endpoint, service, make_provider):
+    provider = make_provider()
+    browser = service(provider=provider).browser()
+    callback = browser.callback_url("alice", "/echo")
+    # An answer that came before the code was used: the code still works.
+    provider.control("faults", **{endpoint: {"status": 503}})
+    assert_unavailable(browser.get(callback))
+    assert browser.get("/echo").status_code == 302
+    if endpoint == "jwks":
+        return  # the code is used by now: only a new sign-in helps
+    provider.control("faults")
+    answer = eventually(lambda: browser.get(callback))
+    assert (answer.status_code, answer.headers["location"]) == (302, "/echo")
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+
+
+def test_a_slow_token_endpoint_is_unavailable_and_not_a_hanging_request(service, make_provider):
+    provider = make_provider()
+    browser = service(provider=provider, provider_request_timeout="1s").browser()
+    callback = browser.callback_url()
+    provider.control("faults", token={"delay": 10_000})
+    assert_unavailable(browser.get(callback))
+
+
+def test_a_sign_in_needs_userinfo_only_for_what_is_missing(service, make_provider):
+    provider = make_provider()
+    provider.control("faults", userinfo={"status": 500})
+    assert arrived(service(provider=provider).browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    provider.control("options", claims_only_in_userinfo=True)
+    browser = service(provider=provider).browser()
+    assert_unavailable(browser.sign_in("alice", "/echo"))
+    assert browser.get("/echo").status_code == 302
+
+
+def test_an_answer_that_cannot_be_trusted_is_no_session(service, make_provider):
+    provider = make_provider()
+    browser = service(provider=provider).browser()
+    provider.control("faults", token={"status": 200, "body": {
+        "access_token": "a", "token_type": "Bearer", "id_token": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.",
+    }})
+    page = browser.sign_in("alice", "/echo")
+    assert page.status_code == 502
+    assert browser.get("/echo").status_code == 302

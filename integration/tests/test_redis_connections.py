@@ -1,0 +1,432 @@
+"""The way to Redis: who we are there, which database, TLS, connections that close, and servers that lie."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.authority import Authority
+from harness.fake_redis import FakeRedis, bulk, default_answer
+from harness.service import arrived
+
+PASSWORD = "correct-horse-battery-staple"
+WRONG = "wrong-horse-battery-staple"
+# What the filter needs of an ACL user, by what it sends.
+COMMANDS = "+ping +get +setex +set +del +eval +pexpire +client|setname"
+
+
+def sign_in(running):
+    browser = running.browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    return browser
+
+
+def assert_unavailable(answer) -> None:
+    assert answer.status_code == 503, f"{answer.status_code}\n{answer.text[:500]}"
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def assert_no_sign_in(running) -> None:
+    """Redis does not take us: nobody gets in, and the login is not used up for nothing."""
+    browser = running.browser()
+    assert_unavailable(browser.get("/ready"))
+    assert_unavailable(browser.get(browser.callback_url()))
+    assert browser.get("/echo").status_code == 302
+
+
+# ---- who we are ----
+
+
+def test_the_password_of_redis_may_come_by_the_environment(with_redis, make_redis):
+    redis = make_redis(password=PASSWORD)
+    sign_in(with_redis(redis, redis_password=PASSWORD))
+    assert len(redis.keys()) == 1
+
+
+def test_the_password_of_redis_may_stand_in_the_url(with_redis, make_redis):
+    redis = make_redis(password=PASSWORD)
+    sign_in(with_redis(redis, redis_connection_url=f"redis://:{PASSWORD}@127.0.0.1:{redis.port}"))
+
+
+@pytest.mark.parametrize("password", [WRONG, None], ids=["wrong", "missing"])
+def test_no_session_is_without_the_right_password(password, with_redis, make_redis):
+    redis = make_redis(password=PASSWORD)
+    running = with_redis(redis, redis_password=password)
+    assert_no_sign_in(running)
+    assert running.envoy.says("refused the credentials")
+    # Mended at the server, it works without a restart of Envoy.
+    redis.command("CONFIG", "SET", "requirepass", password or "")
+    redis.password = password
+    assert eventually_200(running.browser(), "/ready")
+    sign_in(running)
+
+
+def eventually_200(browser, path: str, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while browser.get(path).status_code != 200:
+        assert time.monotonic() < deadline, f"{path} does not get better"
+        time.sleep(0.1)
+    return True
+
+
+def test_an_acl_user_signs_in_with_no_more_than_it_needs(with_redis, make_redis, provider):
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~_oauth2_proxy-* {COMMANDS}"])
+    running = with_redis(redis, redis_username="filter", redis_password=PASSWORD, cookie_refresh="1s")
+    browser = sign_in(running)
+    time.sleep(1.1)
+    assert browser.get("/echo").status_code == 200
+    assert len(provider.seen("token", "refresh_token")) == 1
+    assert redis.command("ACL", "LOG") == [], "something was refused"
+    assert browser.get("/oauth2/sign_out").status_code == 200
+    assert redis.keys() == []
+
+
+def test_a_user_of_the_acl_with_a_wrong_password_is_refused(with_redis, make_redis):
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~* +@all"])
+    assert_no_sign_in(with_redis(redis, redis_username="filter", redis_password=WRONG))
+
+
+def with_acl_user(with_redis, redis, **options):
+    return with_redis(redis, redis_username="filter", redis_password=PASSWORD, **options)
+
+
+def test_a_user_who_may_not_get_is_an_outage_and_no_sign_out(with_redis, make_redis):
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
+    browser = sign_in(with_acl_user(with_redis, redis))
+    redis.command("ACL", "SETUSER", "filter", "-get")
+    assert_unavailable(browser.get("/echo"))
+    assert_unavailable(browser.get("/oauth2/auth"))
+    redis.command("ACL", "SETUSER", "filter", "+get")
+    assert browser.get("/echo").status_code == 200
+
+
+def test_a_user_who_may_not_write_gets_no_sign_in_and_keeps_the_session(with_redis, make_redis):
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
+    running = with_acl_user(with_redis, redis)
+    browser = sign_in(running)
+    redis.command("ACL", "SETUSER", "filter", "-setex")
+    newcomer = running.browser()
+    assert_unavailable(newcomer.get(newcomer.callback_url()))
+    assert newcomer.get("/echo").status_code == 302
+    assert browser.get("/echo").status_code == 200
+
+
+@pytest.mark.parametrize("command", ["set", "eval"])
+def test_a_user_who_may_not_lock_loses_no_session(command, with_redis, make_redis, provider):
+    """Without EVAL, a lock ends with its lease; without SET, nobody refreshes and the session goes on."""
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
+    running = with_acl_user(with_redis, redis, cookie_refresh="1s")
+    browser = sign_in(running)
+    redis.command("ACL", "SETUSER", "filter", f"-{command}")
+    time.sleep(1.1)
+    answers = [browser.get("/echo").status_code for _ in range(3)]
+    assert answers == [200] * 3
+    assert len(provider.seen("token", "refresh_token")) == (1 if command == "eval" else 0)
+
+
+# ---- which database ----
+
+
+def test_the_database_of_the_url_is_the_one_that_is_used(with_redis, redis):
+    sign_in(with_redis(redis, redis_connection_url=f"{redis.url}/3"))
+    assert redis.keys() == []
+    assert len(redis.keys(database=3)) == 1
+
+
+def test_a_database_that_redis_does_not_have_is_an_outage(with_redis, redis):
+    running = with_redis(redis, redis_connection_url=f"{redis.url}/16")
+    assert_no_sign_in(running)
+    assert running.envoy.says("DB index is out of range")
+    assert redis.keys() == [], "a session in another database would be worse than none"
+
+
+# ---- TLS ----
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority.make(tmp_path_factory.mktemp("authority") / "right")
+
+
+@pytest.fixture
+def tls_redis(make_redis, authority):
+    """A Redis with TLS, and certificates for a host: `tls_redis(host)`."""
+    def make(host: str = "localhost", by: Authority = authority, **options: object):
+        return make_redis(certificate=by.issue(host), **options)
+
+    return make
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_server_with_the_right_certificate_is_trusted(host, with_redis, tls_redis, authority):
+    redis = tls_redis(host, password=PASSWORD)
+    url = f"rediss://{host}:{redis.tls_port}"
+    sign_in(with_redis(redis, redis_connection_url=url, redis_password=PASSWORD, ca=authority.file))
+    assert len(redis.keys()) == 1
+
+
+@pytest.fixture
+def wrong_authority(tmp_path):
+    return Authority.make(tmp_path / "wrong")
+
+
+@pytest.mark.parametrize("asked, named", [
+    ("localhost", "elsewhere.example"), ("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "localhost"),
+    ("localhost", "127.0.0.1"),
+])
+def test_a_certificate_for_another_host_is_refused(asked, named, with_redis, tls_redis, authority):
+    redis = tls_redis(named)
+    with redis.monitor() as monitor:
+        assert_no_sign_in(
+            with_redis(redis, redis_connection_url=f"rediss://{asked}:{redis.tls_port}", ca=authority.file))
+        assert monitor.commands() == [], "something was said in spite of the certificate"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_certificate_of_another_authority_is_refused(host, with_redis, tls_redis, wrong_authority, authority):
+    redis = tls_redis(host, by=wrong_authority)
+    with redis.monitor() as monitor:
+        assert_no_sign_in(
+            with_redis(redis, redis_connection_url=f"rediss://{host}:{redis.tls_port}", ca=authority.file))
+        assert monitor.commands() == []
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "redis"])
+def test_a_certificate_is_taken_unchecked_where_the_option_says_so(
+        scheme, with_redis, tls_redis, wrong_authority, authority):
+    redis = tls_redis("elsewhere.example", by=wrong_authority)
+    sign_in(with_redis(redis, redis_connection_url=f"{scheme}://127.0.0.1:{redis.tls_port}",
+                       redis_insecure_skip_tls_verify=True, ca=authority.file))
+    assert len(redis.keys()) == 1
+
+
+def test_a_plain_connection_to_a_tls_port_is_an_outage(with_redis, tls_redis):
+    redis = tls_redis()
+    assert_no_sign_in(with_redis(redis, redis_connection_url=f"redis://localhost:{redis.tls_port}"))
+
+
+def test_a_tls_connection_to_a_plain_port_is_an_outage(with_redis, redis, authority):
+    assert_no_sign_in(with_redis(
+        redis, redis_connection_url=f"rediss://localhost:{redis.port}", ca=authority.file))
+
+
+def test_a_name_that_does_not_exist_is_an_outage(with_redis, redis):
+    assert_no_sign_in(with_redis(redis, redis_connection_url=f"redis://redis.invalid:{redis.port}"))
+
+
+# ---- how many connections, and for how long ----
+
+
+def test_a_worker_has_one_connection_for_all_its_requests(with_redis, make_redis):
+    redis = make_redis()
+    running = with_redis(redis)
+    browsers = [sign_in(running) for _ in range(3)]
+    assert {browser.get("/echo").status_code for browser in browsers * 5} == {200}
+    assert len(redis.clients()) == 1
+
+
+def test_a_server_that_is_full_is_an_outage_until_there_is_room(with_redis, make_redis):
+    redis = make_redis(maxclients=1)
+    running = with_redis(redis)
+    browser = running.browser()
+    with redis.connect() as taken:
+        taken.command("PING")
+        assert_unavailable(browser.get("/ready"))
+        assert running.envoy.says("max number of clients")
+    assert eventually_200(browser, "/ready")
+    sign_in(running)
+
+
+def test_a_connection_that_redis_closes_costs_no_request(with_redis, make_redis):
+    redis = make_redis(timeout=2)
+    browser = sign_in(with_redis(redis))
+    for _ in range(2):
+        closed = redis.closed_for_being_idle()
+        wait_until(lambda: redis.closed_for_being_idle() > closed, "Redis closed nothing; then this tests nothing")
+        assert browser.get("/echo").status_code == 200
+
+
+def test_a_connection_that_we_close_first_is_none_that_redis_closes(with_redis, make_redis):
+    redis = make_redis(timeout=2)
+    browser = sign_in(with_redis(redis, redis_connection_idle_timeout=1))
+    for _ in range(2):
+        time.sleep(4)
+        assert redis.clients() == []
+        assert browser.get("/echo").status_code == 200
+    assert redis.closed_for_being_idle() == 0
+
+
+def test_a_connection_that_an_operator_kills_costs_no_request(with_redis, redis):
+    browser = sign_in(with_redis(redis))
+    for _ in range(5):
+        redis.command("CLIENT", "KILL", "TYPE", "normal")
+        assert browser.get("/echo").status_code == 200
+
+
+def wait_until(is_so, otherwise: str, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.1)
+
+
+# ---- servers that are none, by a script: a real one cannot be made to say such things ----
+
+FLOOD = b"+" + b"x" * (1 << 20)
+
+
+def flood(piece: bytes, times: int = 64):
+    return (piece for _ in range(times))
+
+
+@pytest.fixture(scope="module")
+def shared_fake():
+    server = FakeRedis()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def fake(shared_fake):
+    """The script, in order."""
+    shared_fake.answer = default_answer
+    return shared_fake
+
+
+def answer_to(command: bytes, answer):
+    """A server that is in order but for its answer to one command."""
+    return lambda words: answer(words) if words[0].upper() == command else default_answer(words)
+
+
+LIES = {
+    "garbage": lambda _: b"\x00\xff\xfe garbage \r\n" * 20,
+    "http": lambda _: b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+    "a type of RESP3": lambda _: b"%1\r\n+a\r\n+b\r\n",
+    "a huge length": lambda _: b"$9223372036854775807\r\n" + b"x" * 1000,
+    "a length that is too long for a number": lambda _: b"$" + b"9" * 100 + b"\r\n",
+    "a negative length": lambda _: b"$-2\r\n",
+    "a huge array": lambda _: b"*2147483647\r\n",
+    "arrays without end": lambda _: b"*1\r\n" * 100_000,
+    "a line without end": lambda _: flood(FLOOD),
+    "a value without end": lambda _: [b"$1000000000\r\n", *flood(b"x" * (1 << 20))],
+    "a wrong line end": lambda _: b"$1\r\nxyz\r\n",
+    "nothing": lambda _: b"",
+    "the end": lambda _: None,
+    "an unknown error": lambda _: b"-WHAT is this\r\n",
+    "an integer": lambda _: b":1\r\n",
+    "an array": lambda _: b"*2\r\n+a\r\n$-1\r\n",
+}
+
+
+@pytest.fixture
+def lied_to(with_redis, fake):
+    """An Envoy whose Redis is the script, and that has got over what the script said to others."""
+    running = with_redis(fake, redis_command_timeout="500ms", redis_connect_timeout="500ms")
+    eventually_200(running.browser(), "/ready")
+    return running
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_in_the_place_of_a_session_is_an_outage(lie, lied_to, fake):
+    browser = sign_in_by_script(lied_to, fake)
+    good = fake.answer
+    fake.answer = answer_to(b"GET", LIES[lie])
+    assert_unavailable(browser.get("/echo"))
+    assert "_oauth2_proxy" in browser.cookies
+    fake.answer = good
+    assert eventually_200(browser, "/echo")
+
+
+def sign_in_by_script(running, fake):
+    """Signs in at a script that keeps what it gets."""
+    kept: dict[bytes, bytes] = {}
+
+    def answer(words):
+        name = words[0].upper()
+        if name == b"SETEX":
+            kept[words[1]] = words[3]
+        return bulk(kept[words[1]]) if name == b"GET" and words[1] in kept else default_answer(words)
+
+    fake.answer = answer
+    return sign_in(running)
+
+
+# No more is asked of the answer to the greeting than that it is one.
+GREETINGS = ("an unknown error", "an integer", "an array")
+
+
+@pytest.mark.parametrize("lie", [lie for lie in LIES if lie not in GREETINGS])
+def test_a_lie_as_the_greeting_is_an_outage(lie, lied_to, fake):
+    browser = lied_to.browser()
+    fake.answer = answer_to(b"PING", lambda _: None)
+    assert_unavailable(browser.get("/ready"))  # and the connection has ended
+    fake.answer = answer_to(b"CLIENT", LIES[lie])
+    assert_unavailable(browser.get("/ready"))
+    fake.answer = default_answer
+    assert eventually_200(browser, "/ready")
+
+
+def test_a_reply_that_nobody_asked_for_is_nobody_elses_session(lied_to, fake):
+    """What comes too much must not be taken for the answer to the next request."""
+    browser = sign_in_by_script(lied_to, fake)
+    good = fake.answer
+    fake.answer = lambda words: good(words) + bulk(b"x" * 100)
+    statuses = {browser.get("/echo").status_code for _ in range(10)}
+    assert statuses <= {200, 503}, "somebody was signed out by what Redis said without being asked"
+    fake.answer = good
+    assert eventually_200(browser, "/echo")
+
+
+def test_an_answer_that_comes_byte_by_byte_is_an_answer(lied_to, fake):
+    browser = sign_in_by_script(lied_to, fake)
+    good = fake.answer
+
+    def slowly(words):
+        for byte in good(words):
+            yield bytes([byte])
+
+    fake.answer = slowly
+    assert {browser.get("/echo").status_code for _ in range(5)} == {200}
+
+
+def test_an_answer_that_is_late_is_not_the_next_ones(lied_to, fake):
+    """The reply of a command that timed out comes on a connection that is no more."""
+    browser = sign_in_by_script(lied_to, fake)
+    good = fake.answer
+    late = []
+
+    def answer(words):
+        if words[0] == b"GET" and not late:
+            late.append(words)
+            time.sleep(0.8)
+            return b"$-1\r\n"  # would be a sign-out
+        return good(words)
+
+    fake.answer = answer
+    assert_unavailable(browser.get("/echo"))
+    assert {browser.get("/echo").status_code for _ in range(10)} == {200}
+    time.sleep(0.5)
+    assert browser.get("/echo").status_code == 200
+
+
+def resident(envoy) -> int:
+    """Envoy's resident memory in MiB."""
+    status = Path(f"/proc/{envoy.process.pid}/status").read_text(encoding="utf-8")
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) // 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("lie", ["a line without end", "a value without end", "arrays without end"])
+def test_a_server_that_floods_does_not_fill_envoys_memory(lie, lied_to, fake):
+    browser = sign_in_by_script(lied_to, fake)
+    fake.answer = answer_to(b"GET", LIES[lie])
+    for _ in range(3):
+        browser.get("/echo")
+    before = resident(lied_to.envoy)
+    for _ in range(20):
+        browser.get("/echo")
+    # 64 MiB each time: one that is kept would show.
+    assert resident(lied_to.envoy) - before < 64

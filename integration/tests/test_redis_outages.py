@@ -1,0 +1,328 @@
+"""Redis is down, hangs, is full, may not be written, or loads its data: 503, and nobody is signed out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.redis import RedisError, free_port, is_6
+from harness.service import arrived
+from harness.storm import Storm
+
+NAME = "_oauth2_proxy"
+DUE = "1s"
+DUE_SECONDS = 1.1
+
+
+def sign_in(running):
+    browser = running.browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    return browser
+
+
+def assert_unavailable(answer) -> None:
+    assert answer.status_code == 503, f"{answer.status_code}\n{answer.text[:500]}"
+    assert int(answer.headers["retry-after"]) > 0
+    assert "set-cookie" not in answer.headers, "a browser has to keep its cookies through an outage"
+
+
+def until_200(browser, path: str = "/ready", seconds: float = 10) -> None:
+    """Waits for 200; nothing but a 503 may come before."""
+    deadline = time.monotonic() + seconds
+    while (status := browser.get(path).status_code) != 200:
+        assert status == 503
+        assert time.monotonic() < deadline, f"{path} does not get better"
+        time.sleep(0.05)
+
+
+# ---- nobody there ----
+
+
+def test_envoy_starts_without_redis_and_works_once_it_is_there(with_redis, make_redis):
+    redis = make_redis(is_started=False)
+    running = with_redis(redis)
+    browser = running.browser()
+    assert browser.get("/ping").status_code == 200
+    assert_unavailable(browser.get("/ready"))
+    assert browser.get("/echo").status_code == 302, "who has no ticket needs no Redis to be told so"
+    redis.start()
+    until_200(browser)
+    sign_in(running)
+
+
+@pytest.fixture
+def down(with_redis, make_redis):
+    """A browser that was signed in, and its Redis, which has gone."""
+    redis = make_redis(keep=True)
+    browser = sign_in(with_redis(redis, redis_command_timeout="300ms"))
+    redis.kill()
+    return browser, redis
+
+
+@pytest.mark.parametrize("path", [
+    "/echo", "/oauth2/auth", "/oauth2/userinfo", "/oauth2/sign_out", "/oauth2/sign_out?rd=/", "/oauth2/sign_in",
+    "/ready",
+])
+def test_without_redis_there_is_a_503_and_the_session_goes_on(path, down):
+    browser, redis = down
+    for _ in range(3):
+        assert_unavailable(browser.get(path))
+    assert browser.get("/ping").status_code == 200
+    redis.start()
+    until_200(browser)
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+
+
+def test_a_page_in_an_outage_says_so_and_a_program_gets_json(down):
+    browser, _ = down
+    page = browser.get("/echo", headers={"accept": "text/html"})
+    assert_unavailable(page)
+    assert "the session store does not answer" in page.text.lower()
+    program = browser.get("/echo", headers={"accept": "application/json"})
+    assert_unavailable(program)
+    assert program.headers["content-type"].startswith("application/json")
+
+
+def test_a_callback_in_an_outage_can_be_repeated(with_redis, make_redis, provider):
+    redis = make_redis()
+    browser = with_redis(redis).browser()
+    callback = browser.callback_url("alice", "/echo")
+    redis.kill()
+    provider.control("forget")
+    assert_unavailable(browser.get(callback))
+    assert provider.seen("token") == [], "the code was used up for a session that cannot be kept"
+    redis.start()
+    until_200(browser)
+    answer = browser.get(callback)
+    assert (answer.status_code, answer.headers["location"]) == (302, "/echo")
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+
+
+@pytest.mark.parametrize("seconds, status", [(4, 302), (14, 503)], ids=["4 s", "14 s"])
+def test_a_sign_in_waits_for_redis_once_its_code_is_used(seconds, status, with_redis, make_redis, provider):
+    """Redis goes away after the filter asked whether it is there, and before the session is written."""
+    redis = make_redis()
+    browser = with_redis(redis).browser()
+    callback = browser.callback_url("alice", "/echo")
+    provider.control("faults", token={"delay": 1000})
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(browser.get, callback)
+        time.sleep(0.5)
+        redis.pause()
+        time.sleep(seconds)
+        redis.resume()
+        assert answer.result().status_code == status
+    provider.control("faults")
+    until_200(browser)
+    if status == 503:
+        # The page leads to a new sign-in, which the provider answers without a question.
+        assert "/oauth2/start?rd=%2Fecho" in answer.result().text
+        assert arrived(browser.follow(browser.get("/oauth2/start?rd=/echo")))["x-forwarded-user"] == "alice"
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+
+
+# ---- while requests run ----
+
+
+def test_a_restart_that_is_short_costs_no_request(with_redis, make_redis):
+    redis = make_redis(keep=True)
+    running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
+    cookie = sign_in(running).cookie
+    with Storm([running], [cookie]) as storm:
+        for _ in range(3):
+            storm.wait_for_answers(30)
+            redis.restart()
+        storm.wait_for_answers(30)
+    assert set(storm.statuses()) == {200}
+
+
+def test_a_long_restart_is_503_and_then_200_again(with_redis, make_redis):
+    redis = make_redis(keep=True)
+    running = with_redis(redis, concurrency=2, redis_command_timeout="500ms")
+    cookies = [sign_in(running).cookie for _ in range(3)]
+    with Storm([running], cookies, threads=6) as storm:
+        storm.wait_for_answers(50)
+        redis.kill()
+        time.sleep(3)
+        redis.start()
+        back = time.monotonic()
+        time.sleep(3)
+    assert set(storm.statuses()) == {200, 503}
+    # The last attempt may have been just before; the next one is a second later at most.
+    assert set(storm.statuses(since=back + 1.5)) == {200}
+
+
+def test_a_redis_that_ends_in_peace_is_no_different(with_redis, make_redis):
+    """With SIGTERM it closes its connections in order, and a command may be under way."""
+    redis = make_redis(keep=True)
+    running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
+    cookie = sign_in(running).cookie
+    with Storm([running], [cookie]) as storm:
+        storm.wait_for_answers(30)
+        redis.stop()
+        redis.start()
+        storm.wait_for_answers(30)
+    assert set(storm.statuses()) == {200}
+
+
+# ---- it hangs ----
+
+
+def test_a_redis_that_hangs_is_a_503(with_redis, make_redis):
+    redis = make_redis()
+    browser = sign_in(with_redis(redis))
+    redis.pause()
+    assert_unavailable(browser.get("/echo"))
+    # It might be back in a moment, so those who come now wait as long. Once it was away for that long, a
+    # request waits for an attempt to connect, and for no more.
+    assert_unavailable(browser.get("/echo"))
+    for _ in range(5):
+        assert_unavailable(browser.get("/echo"))
+    redis.resume()
+    until_200(browser, "/echo", seconds=3)
+
+
+def test_requests_that_wait_for_a_redis_that_hangs_are_all_answered(with_redis, make_redis):
+    redis = make_redis()
+    running = with_redis(redis, concurrency=2)
+    cookie = sign_in(running).cookie
+    with Storm([running], [cookie], threads=20) as storm:
+        storm.wait_for_answers(40)
+        redis.pause()
+        time.sleep(4)
+        redis.resume()
+        back = time.monotonic()
+        time.sleep(3)
+    assert set(storm.statuses()) == {200, 503}
+    assert set(storm.statuses(since=back + 2)) == {200}
+
+
+def test_a_redis_that_hangs_for_a_moment_costs_no_request(with_redis, make_redis):
+    redis = make_redis()
+    running = with_redis(redis, concurrency=2)
+    cookie = sign_in(running).cookie
+    with Storm([running], [cookie]) as storm:
+        for _ in range(3):
+            storm.wait_for_answers(20)
+            redis.pause()
+            time.sleep(1)
+            redis.resume()
+        storm.wait_for_answers(20)
+    assert set(storm.statuses()) == {200}
+
+
+# ---- it answers, and the answer is no ----
+
+
+def assert_no_new_session(running) -> None:
+    newcomer = running.browser()
+    answer = newcomer.get(newcomer.callback_url("alice", "/echo"))
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["retry-after"]) > 0
+    assert NAME not in newcomer.cookies
+    assert newcomer.get("/echo").status_code == 302
+
+
+def test_a_redis_that_is_full_takes_no_sign_in_and_keeps_those_who_are_in(with_redis, make_redis, provider):
+    redis = make_redis()
+    running = with_redis(redis, cookie_refresh=DUE)
+    browser = sign_in(running)
+    redis.command("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(RedisError, match="OOM"):
+        redis.command("SET", "a", "b")
+    assert_no_new_session(running)
+    # This one is due by now, and cannot be renewed: nobody could take the lock.
+    time.sleep(DUE_SECONDS)
+    assert browser.get("/echo").status_code == 200
+    assert provider.seen("token", "refresh_token") == []
+    redis.command("CONFIG", "SET", "maxmemory", "0")
+    assert browser.get("/echo").status_code == 200
+    assert len(provider.seen("token", "refresh_token")) == 1
+    sign_in(running)
+
+
+def test_a_replica_takes_no_sign_in_and_keeps_those_who_are_in(with_redis, make_redis, provider):
+    """As after a failover that the filter's address does not know of."""
+    redis = make_redis()
+    running = with_redis(redis, cookie_refresh=DUE)
+    browser = sign_in(running)
+    redis.command("REPLICAOF", "127.0.0.1", free_port())
+    with pytest.raises(RedisError, match="READONLY"):
+        redis.command("SET", "a", "b")
+    assert_no_new_session(running)
+    assert browser.get("/echo").status_code == 200
+    assert_unavailable(browser.get("/oauth2/sign_out"))
+    assert provider.seen("token", "refresh_token") == []
+    redis.command("REPLICAOF", "NO", "ONE")
+    assert browser.get("/echo").status_code == 200
+    assert len(provider.seen("token", "refresh_token")) == 1
+    sign_in(running)
+
+
+def test_a_replica_without_a_master_is_an_outage(with_redis, make_redis):
+    redis = make_redis(replica_serve_stale_data="no")
+    browser = sign_in(with_redis(redis))
+    redis.command("REPLICAOF", "127.0.0.1", free_port())
+    # A 6.2 answers a PING even so.
+    for path in ("/echo", "/oauth2/auth", *([] if is_6() else ["/ready"])):
+        assert_unavailable(browser.get(path))
+    redis.command("REPLICAOF", "NO", "ONE")
+    until_200(browser, "/echo")
+
+
+def test_a_redis_that_loads_its_data_signs_nobody_out(with_redis, make_redis):
+    """It has the key, but says LOADING until it has read all of them."""
+    redis = make_redis(save="3600 1")
+    running = with_redis(redis)
+    browser = sign_in(running)
+    with redis.connect() as connection:
+        connection.command("CONFIG", "SET", "rdbcompression", "no")
+        # While it loads, it looks for clients after each 2 MiB.
+        for number in range(20):
+            connection.command("SET", f"a large value {number}", b"x" * (2 << 20))
+        connection.command("SAVE")
+        connection.command("CONFIG", "SET", "key-load-delay", "150000")  # microseconds for each key
+        connection.command("CONFIG", "REWRITE")
+    redis.kill()
+    redis.start(wait=False)
+    answers = set()
+    loading = 0
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        status = browser.get("/echo").status_code
+        answers.add(status)
+        loading += is_loading(redis)
+        if status == 200:
+            break
+        time.sleep(0.05)
+    assert loading, "Redis never said LOADING; then this tests nothing"
+    assert answers <= {200, 503}
+    assert status == 200
+
+
+def is_loading(redis) -> bool:
+    try:
+        redis.command("GET", "a")
+    except RedisError as error:
+        return str(error).startswith("LOADING")
+    except OSError:
+        pass
+    return False
+
+
+def test_a_script_that_blocks_redis_signs_nobody_out(with_redis, make_redis):
+    """BUSY: a script of somebody else runs for longer than lua-time-limit."""
+    redis = make_redis(lua_time_limit=100)
+    browser = sign_in(with_redis(redis))
+    blocked = threading.Thread(target=lambda: pytest.raises(
+        RedisError, redis.command, "EVAL", "while true do end", 0))
+    blocked.start()
+    time.sleep(0.5)
+    for path in ("/echo", "/ready"):
+        assert_unavailable(browser.get(path))
+    redis.command("SCRIPT", "KILL")
+    blocked.join()
+    until_200(browser, "/echo", seconds=3)

@@ -1,0 +1,293 @@
+"""Redis with Sentinel: the filter follows the master, and nobody is signed out on the way."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.authority import Authority
+from harness.failover import Failover
+from harness.redis import HOST, free_port, has_tls, is_6
+from harness.service import arrived
+from harness.topologies import (
+    DOWN_AFTER, MASTER_NAME, Sentinel, SentinelTopology, attempt, is_synchronized, named_port, role, until,
+)
+
+
+@pytest.fixture(scope="module")
+def sentinel():
+    topology = SentinelTopology()
+    yield topology
+    topology.close()
+
+
+@pytest.fixture
+def failover(service, sentinel, request):
+    return Failover(service, sentinel, request.node.user_properties)
+
+
+def until_whole(sentinel: SentinelTopology) -> None:
+    """Until there is one master with two replicas again, and the sentinels see no more of it than that."""
+    master = sentinel.master()
+    until(lambda: all(node is master or attempt(lambda: is_synchronized(node)) for node in sentinel.nodes),
+          "the others are replicas")
+    until(lambda: all(flags(one) == b"master" for one in sentinel.sentinels), "the failover is over")
+
+
+def connected_to(running) -> set[str]:
+    lines = running.envoy.says("Redis: connected to ")
+    return {line.rpartition("Redis: connected to ")[2].split()[0] for line in lines}
+
+
+def connections(sentinel: SentinelTopology) -> int:
+    """Of all Envoys, to nodes and sentinels."""
+    listed = [one.command("CLIENT", "LIST").decode() for one in [*sentinel.nodes, *sentinel.sentinels]]
+    return sum(text.count(" name=oauth2-session-filter ") for text in listed)
+
+
+def flags(sentinel) -> bytes | None:
+    words = attempt(lambda: sentinel.command("SENTINEL", "master", MASTER_NAME))
+    return dict(zip(words[::2], words[1::2]))[b"flags"] if words else None
+
+
+def test_a_session_lives_at_the_master(service, sentinel):
+    running = service(**sentinel.options)
+    browser = running.browser()
+    with sentinel.master().monitor() as monitor:
+        assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        commands = [words[0].upper() for words in monitor.commands()]
+    assert "SETEX" in commands and "GET" in commands
+    assert browser.get("/ready").status_code == 200
+    browser.get("/oauth2/sign_out")
+    assert browser.get("/echo").status_code == 302
+
+
+def test_the_master_gets_these_commands_and_no_other(service, sentinel):
+    """Of a session with a refresh and a sign-out. The sentinels and replicas have commands of their own there."""
+    running = service(**sentinel.options, cookie_refresh="2s", is_shared=False)
+    browser = running.browser()
+    with sentinel.master().monitor() as monitor:
+        browser.sign_in("alice", "/echo")
+        time.sleep(2.2)
+        assert browser.get("/echo").status_code == 200
+        assert browser.get("/oauth2/sign_out").status_code == 200
+        names = [words[0].upper() for words in monitor.commands()]
+    theirs = ("PING", "INFO", "PUBLISH", "REPLCONF", "LUA")
+    assert [name for name in names if name not in theirs] == [
+        *([] if is_6() else ["CLIENT"]), "ROLE",
+        "SETEX", "GET",  # the sign-in, and the page that it led to
+        "GET", "SET", "GET", "SETEX", "EVAL",  # the refresh, under its lock
+        "SET", "GET", "DEL", "EVAL",  # the sign-out
+    ]
+
+
+@pytest.mark.skipif(not has_tls(), reason="this redis-server is built without TLS, and so are its sentinels")
+def test_sentinels_and_servers_with_tls(service, tmp_path):
+    authority, stranger = Authority.make(tmp_path / "right"), Authority.make(tmp_path / "wrong")
+    topology = SentinelTopology(certificate=authority.issue(HOST), ca=authority.file)
+    try:
+        running = service(**topology.options, ca=authority.file, is_shared=False)
+        browser = running.browser()
+        assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        master = topology.master()
+        topology.fail_over()
+        topology.wait_for_another_master(master)
+        until(lambda: browser.get("/echo").status_code == 200, "the new master is followed")
+        other = service(**topology.options, ca=stranger.file, is_shared=False, redis_command_timeout="500ms")
+        assert other.browser().get("/ready").status_code == 503
+    finally:
+        topology.close()
+
+
+def test_a_worker_has_one_connection_to_the_master_and_one_to_a_sentinel(service, sentinel):
+    before = connections(sentinel)
+    browser = service(**sentinel.options, is_shared=False).browser()
+    browser.sign_in("alice")
+    for _ in range(20):
+        assert browser.get("/echo").status_code == 200
+    assert connections(sentinel) - before == 2
+
+
+def test_the_database_of_the_url_is_used(service, sentinel):
+    urls = [f"{url}/3" for url in sentinel.options["redis_sentinel_connection_urls"]]
+    running = service(**{**sentinel.options, "redis_sentinel_connection_urls": urls})
+    before = set(sentinel.master().keys(database=3))
+    running.browser().sign_in("alice")
+    assert len(set(sentinel.master().keys(database=3)) - before) == 1
+
+
+# ---- faults ----
+
+
+def test_a_master_that_is_killed_is_replaced_and_comes_back_as_a_replica(failover, sentinel):
+    master = sentinel.master()
+    with failover.storm() as storm:
+        master.kill()
+        failover.recovered(storm, sentinel.wait_for_another_master(master))
+        time.sleep(1)
+        master.start(wait=False)
+        until(lambda: attempt(lambda: role(master)) == "slave", "the old master is a replica")
+        storm.wait_for_answers(100)
+    until_whole(sentinel)
+
+
+def test_a_master_that_hangs_is_replaced(failover, sentinel):
+    master = sentinel.master()
+    with failover.storm() as storm:
+        master.pause()
+        try:
+            failover.recovered(storm, sentinel.wait_for_another_master(master))
+            storm.wait_for_answers(100)
+        finally:
+            master.resume()
+        # It takes itself for the master until a sentinel has told it better.
+        storm.wait_for_answers(100)
+    until_whole(sentinel)
+
+
+def test_a_planned_failover_is_followed(failover, sentinel):
+    until_whole(sentinel)
+    master = sentinel.master()
+    with failover.storm() as storm:
+        sentinel.fail_over()
+        failover.recovered(storm, sentinel.wait_for_another_master(master))
+        storm.wait_for_answers(100)
+    until_whole(sentinel)
+
+
+def test_sentinels_may_be_restarted_one_by_one_and_a_failover_is_followed_after_that(failover, sentinel):
+    until_whole(sentinel)
+    master = sentinel.master()
+    with failover.storm() as storm:
+        for one in sentinel.sentinels:
+            one.restart()
+            storm.wait_for_answers(50)
+        assert set(storm.statuses()) == {200}, "without a failover nobody has to notice"
+        until_whole(sentinel)
+        sentinel.fail_over()
+        failover.recovered(storm, sentinel.wait_for_another_master(master))
+    until_whole(sentinel)
+
+
+def test_sentinels_that_are_all_away_matter_only_in_a_failover(failover, sentinel):
+    until_whole(sentinel)
+    with failover.storm() as storm:
+        storm.wait_for_answers(100)  # all workers have their connection
+        for one in sentinel.sentinels:
+            one.pause()
+        try:
+            storm.wait_for_answers(300)
+        finally:
+            for one in sentinel.sentinels:
+                one.resume()
+    assert set(storm.statuses()) == {200}
+
+
+def test_a_master_that_comes_back_empty_in_a_failover_signs_nobody_out(service):
+    """It says that it is the master, and the sentinels name it until another one is: but that one has the data."""
+    topology = SentinelTopology()
+    try:
+        browser = service(**topology.options, is_shared=False).browser()
+        assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        cookie = browser.cookie
+        until(topology.has_replicated, "the replicas have the session")
+        master, *replicas = topology.nodes
+        # The moment before the promotion, for as long as it takes to look at it.
+        topology.set_patience(60_000)
+        for replica in replicas:
+            replica.pause()
+        try:
+            master.kill()
+            assert browser.get("/echo").status_code == 503
+            master.forget()
+            master.start()
+            statuses = set()
+            with master.monitor() as monitor:
+                def has_asked() -> bool:
+                    statuses.add(browser.get("/echo").status_code)
+                    return any(words[0].upper() == "GET" for words in monitor.commands())
+
+                until(has_asked, "it is asked for the session")
+            assert master.keys() == [], "it has no sessions"
+            assert statuses == {503} and browser.cookie == cookie
+            master.kill()
+        finally:
+            for replica in replicas:
+                replica.resume()
+        topology.set_patience(DOWN_AFTER)
+        topology.wait_for_another_master(master)
+        until(lambda: browser.get("/echo").status_code == 200, "the new master is followed")
+        assert browser.cookie == cookie
+    finally:
+        topology.close()
+
+
+def test_a_sentinel_that_is_cut_off_and_names_the_old_master_is_passed_over(service, sentinel):
+    until_whole(sentinel)
+    master = sentinel.master()
+    for node in sentinel.nodes:
+        # Without the channel on which sentinels tell each other of a failover.
+        node.command("ACL", "SETUSER", "stray", "on", ">stray", "~*", "+@all", "resetchannels")
+    stray = Sentinel(named_port(master), quorum=4, user="stray")
+    try:
+        sentinel.fail_over()
+        sentinel.wait_for_another_master(master)
+        until_whole(sentinel)
+        urls = [f"redis://{HOST}:{stray.port}", *sentinel.options["redis_sentinel_connection_urls"]]
+        running = service(**{**sentinel.options, "redis_sentinel_connection_urls": urls}, is_shared=False)
+        assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        assert stray.master_port() == named_port(master), "it still names the old one"
+        refuted = running.envoy.says(f"no connection to {HOST}:{named_port(master)}: the server is not the master")
+        assert refuted, "it was asked, and not believed"
+    finally:
+        stray.close()
+
+
+def test_servers_are_taken_as_they_announce_themselves(service):
+    """Under a name and other ports, as where addresses are translated, before and after a failover."""
+    topology = SentinelTopology(host="localhost", are_relayed=True)
+    try:
+        running = service(**topology.options, is_shared=False)
+        browser = running.browser()
+        assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        masters = [topology.master()]
+        assert connected_to(running) == {f"localhost:{masters[0].announced_port}"}
+        until(topology.has_replicated, "the replicas have the session")
+        topology.fail_over()
+        topology.wait_for_another_master(masters[0])
+        masters.append(topology.master())
+        announced = {f"localhost:{master.announced_port}" for master in masters}
+        until(lambda: browser.get("/echo").status_code == 200 and connected_to(running) == announced,
+              "the new master is followed")
+    finally:
+        topology.close()
+
+
+def test_sentinels_that_are_not_there_are_passed_over(service, sentinel):
+    urls = [f"redis://{HOST}:{free_port()}", *sentinel.options["redis_sentinel_connection_urls"]]
+    browser = service(**{**sentinel.options, "redis_sentinel_connection_urls": urls}).browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+
+
+def test_a_master_name_that_no_sentinel_knows_is_503(service, sentinel):
+    running = service(**{**sentinel.options, "redis_sentinel_master_name": "nobody"}, redis_command_timeout="500ms")
+    assert running.browser().get("/ready").status_code == 503
+
+
+def test_names_in_the_place_of_addresses_are_taken(service, sentinel):
+    urls = [url.replace(HOST, "localhost") for url in sentinel.options["redis_sentinel_connection_urls"]]
+    browser = service(**{**sentinel.options, "redis_sentinel_connection_urls": urls}).browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+
+
+def test_passwords_of_sentinels_and_nodes_are_apart(service):
+    topology = SentinelTopology(sentinel_password="of-the-sentinels")
+    try:
+        right = {**topology.options, "redis_sentinel_password": "of-the-sentinels"}
+        browser = service(**right, is_shared=False).browser()
+        assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        wrong = {**topology.options, "redis_sentinel_password": "not-of-the-sentinels"}
+        assert service(**wrong, is_shared=False).browser().get("/ready").status_code == 503
+    finally:
+        topology.close()

@@ -1,0 +1,330 @@
+"""Sessions in Redis: what a browser has of one, what Redis has of it, and how one ends."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import httpx
+import pytest
+
+from harness.known_secrets import ticket_of
+from harness.redis import is_6
+from harness.service import arrived
+
+NAME = "_oauth2_proxy"
+KEY = re.compile(rf"{NAME}-[0-9a-f]{{32}}")
+# More than the largest session (1 MiB), so that the filter does not keep it.
+HUGE = b"x" * (20 << 20)
+
+
+@pytest.fixture
+def running(with_redis, redis):
+    return with_redis(redis)
+
+
+@pytest.fixture
+def browser(running):
+    return running.browser()
+
+
+def sign_in(browser) -> None:
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+
+
+def is_signed_in(browser) -> bool:
+    answer = browser.get("/echo")
+    assert answer.status_code in (200, 302), answer.text
+    return answer.status_code == 200
+
+
+def shape(command: list[str], key: str) -> str:
+    """A command in a line, with names for what is another one each time."""
+    names = {key: "KEY", f"{key}.lock": "LOCK"}
+    words = [names.get(word, word) for word in command]
+    if words[0] == "SETEX":
+        words[3] = "VALUE"
+    if words[0] == "SET":
+        words[2] = "TOKEN"
+    if words[0] == "EVAL":
+        words = ["EVAL", *words[2:4], "TOKEN"]
+    return " ".join(words)
+
+
+# ---- what is where ----
+
+
+def test_a_session_is_one_key_with_the_time_of_the_cookie(browser, redis):
+    sign_in(browser)
+    (key,) = redis.keys()
+    assert KEY.fullmatch(key)
+    week = 7 * 24 * 3600
+    assert week - 60 < redis.command("TTL", key) <= week
+
+
+def test_the_time_of_a_session_is_cookie_expire(with_redis, redis):
+    sign_in(with_redis(redis, cookie_expire="90m").browser())
+    (key,) = redis.keys()
+    assert 5340 < redis.command("TTL", key) <= 5400
+
+
+def test_the_cookie_is_a_ticket_and_nothing_of_the_session(browser, redis):
+    sign_in(browser)
+    (key,) = redis.keys()
+    digits, secret = ticket_of(browser.cookies[NAME])
+    assert f"{NAME}-{digits}" == key
+    assert len(secret) == 22  # 16 bytes
+    assert len(browser.cookies[NAME]) < 250
+
+
+def test_redis_alone_can_read_nothing_of_a_session(browser, redis):
+    sign_in(browser)
+    email = browser.get("/oauth2/userinfo").json()["email"]
+    (key,) = redis.keys()
+    value = redis.command("GET", key)
+    _, secret = ticket_of(browser.cookies[NAME])
+    for readable in (email, "alice", "eyJ", secret):
+        assert readable.encode() not in value
+    # Encrypted bytes are all kinds of bytes: of text, fewer than half.
+    assert len(set(value)) > 200
+
+
+def test_every_command_of_a_session_is_one_that_is_expected(with_redis, redis):
+    """So nobody adds a round trip, or a command that an ACL does not have, without noticing."""
+    running = with_redis(redis, cookie_refresh="2s", is_shared=False)
+    browser = running.browser()
+    with redis.monitor() as monitor:
+        sign_in(browser)
+        (key,) = redis.keys()
+        assert [shape(command, key) for command in monitor.commands()] == [
+            *([] if is_6() else ["CLIENT SETNAME oauth2-session-filter"]),
+            "PING",  # before the code is used up
+            "SETEX KEY 604800 VALUE",
+            "GET KEY",  # /echo, to which the sign-in led
+        ]
+        assert browser.get("/echo").status_code == 200
+        assert [shape(command, key) for command in monitor.commands()] == ["GET KEY"]
+        time.sleep(2.1)
+        assert browser.get("/echo").status_code == 200
+        assert [shape(command, key) for command in monitor.commands()] == [
+            "GET KEY",
+            "SET LOCK TOKEN NX PX 6000",
+            "GET KEY",  # once more, because another may have been faster
+            "SETEX KEY 604800 VALUE",
+            "EVAL 1 LOCK TOKEN",
+            "lua GET LOCK",
+            "lua DEL LOCK",
+        ]
+        assert browser.get("/oauth2/sign_out").status_code == 200
+        assert [shape(command, key) for command in monitor.commands()] == [
+            "SET LOCK TOKEN NX PX 6000",  # or a refresh under way would save it again
+            "GET KEY",
+            "DEL KEY",
+            "EVAL 1 LOCK TOKEN",
+            "lua GET LOCK",
+            "lua DEL LOCK",
+        ]
+    assert redis.keys() == []
+
+
+def test_pages_without_a_session_ask_redis_for_nothing(with_redis, redis):
+    browser = with_redis(redis).browser()
+    with redis.monitor() as monitor:
+        assert browser.get("/echo").status_code == 302
+        assert browser.get("/ping").status_code == 200
+        browser.get("/echo", headers={"cookie": f"{NAME}=forged|1|x"})
+        browser.get("/oauth2/sign_in")
+        assert monitor.commands() == []
+
+
+def test_every_worker_and_every_envoy_knows_the_session(with_redis, redis):
+    running = with_redis(redis, concurrency=2)
+    other = with_redis(redis, is_shared=False)
+    browser = running.browser()
+    sign_in(browser)
+    for url in [running.url] * 12 + [other.url]:
+        # Each on a connection of its own, so that both workers get some.
+        answer = httpx.get(f"{url}/echo", headers={"cookie": browser.cookie}, trust_env=False)
+        assert arrived(answer)["x-forwarded-user"] == "alice"
+
+
+# ---- how a session ends ----
+
+
+def test_sign_out_deletes_the_session(browser, redis):
+    sign_in(browser)
+    old = {"cookie": browser.cookie}
+    assert browser.get("/oauth2/sign_out").status_code == 200
+    assert redis.keys() == []
+    assert NAME not in browser.cookies
+    # Who kept the cookie has nothing in the hand.
+    assert httpx.get(f"{browser.base_url}/echo", headers=old, trust_env=False).status_code == 302
+
+
+def test_a_deleted_key_is_a_sign_out_at_once(browser, redis):
+    sign_in(browser)
+    assert is_signed_in(browser)
+    redis.command("DEL", *redis.keys())
+    answer = browser.get("/echo")
+    assert answer.status_code == 302
+    assert NAME not in browser.cookies, "a cookie without a session is cleared"
+
+
+def test_a_key_that_expires_is_a_sign_out(browser, redis):
+    sign_in(browser)
+    (key,) = redis.keys()
+    redis.command("PEXPIRE", key, 300)
+    assert is_signed_in(browser)
+    time.sleep(0.4)
+    assert not is_signed_in(browser)
+
+
+def test_a_flushed_database_signs_everybody_out_and_takes_new_sign_ins(running, redis):
+    browsers = [running.browser() for _ in range(2)]
+    for browser in browsers:
+        sign_in(browser)
+    redis.command("FLUSHALL")
+    assert [is_signed_in(browser) for browser in browsers] == [False, False]
+    sign_in(browsers[0])
+    assert [is_signed_in(browser) for browser in browsers] == [True, False]
+
+
+@pytest.mark.parametrize("garbage", [
+    ["SET", "KEY", "garbage"], ["SET", "KEY", ""], ["SET", "KEY", b"\0" * 28], ["RPUSH", "KEY", "a", "b"],
+    ["SET", "KEY", HUGE],
+], ids=["a text", "nothing", "28 zeros", "a list", "20 MB"])
+def test_what_is_no_session_signs_one_browser_out_and_no_other(garbage, running, redis):
+    broken, fine = running.browser(), running.browser()
+    sign_in(broken)
+    (key,) = redis.keys()
+    sign_in(fine)
+    redis.command("DEL", key)
+    redis.command(*[key if word == "KEY" else word for word in garbage])
+    assert not is_signed_in(broken)
+    assert is_signed_in(fine)
+    sign_in(broken)
+    assert is_signed_in(broken)
+
+
+def test_the_session_of_another_is_no_session_under_this_key(running, redis):
+    """The key is public to whoever reads Redis; the secret in the ticket is not."""
+    browser, other = running.browser(), running.browser()
+    sign_in(browser)
+    (key,) = redis.keys()
+    sign_in(other)
+    (others_key,) = set(redis.keys()) - {key}
+    redis.command("SET", key, redis.command("GET", others_key))
+    assert not is_signed_in(browser)
+    assert is_signed_in(other)
+
+
+def test_an_older_value_of_the_same_session_is_the_newest_one_again(with_redis, redis):
+    """A replica that took over may lack the last write; the refresh token in the older one is used up."""
+    running = with_redis(redis, cookie_refresh="3s", pass_access_token=True)
+    browser = running.browser()
+    sign_in(browser)
+    (key,) = redis.keys()
+    older = redis.command("GET", key)
+    time.sleep(3.2)
+    renewed = arrived(browser.get("/echo"))["x-forwarded-access-token"]
+    redis.command("SET", key, older)
+    assert arrived(browser.get("/echo"))["x-forwarded-access-token"] == renewed
+    deadline = time.monotonic() + 5
+    while redis.command("GET", key) == older:
+        assert time.monotonic() < deadline, "the newest session was not saved again"
+
+
+def test_a_new_sign_in_gets_a_new_ticket_and_deletes_the_old_session(browser, redis):
+    sign_in(browser)
+    (old,) = redis.keys()
+    cookie = browser.cookies[NAME]
+    callback = browser.get("/oauth2/start?rd=/echo")
+    assert arrived(browser.follow(callback))["x-forwarded-user"] == "alice"
+    (new,) = redis.keys()
+    assert new != old
+    assert ticket_of(browser.cookies[NAME])[1] != ticket_of(cookie)[1]
+
+
+def test_the_sign_in_page_ends_the_session(browser, redis):
+    sign_in(browser)
+    assert browser.get("/oauth2/sign_in").status_code == 200
+    assert redis.keys() == []
+
+
+def test_a_ticket_cannot_be_made_without_the_cookie_secret(browser, redis):
+    sign_in(browser)
+    value, time_stamp, _ = browser.cookies[NAME].split("|")
+    forged = {"cookie": f"{NAME}={value}|{time_stamp}|{'A' * 43}="}
+    assert httpx.get(f"{browser.base_url}/echo", headers=forged, trust_env=False).status_code == 302
+    assert len(redis.keys()) == 1, "and who tries it ends nobody's session"
+
+
+# ---- the cookie's name, and the form of a ticket ----
+
+
+@pytest.mark.parametrize("options", [{"cookie_name": "a.session"}, {"redis_ticket_form": "v2"}], ids=["dot", "v2"])
+def test_a_ticket_in_the_second_form_is_a_session_too(options, with_redis, redis):
+    browser = with_redis(redis, **options).browser()
+    sign_in(browser)
+    name = options.get("cookie_name", NAME)
+    (key,) = redis.keys()
+    assert re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{32}}", key)
+    assert is_signed_in(browser)
+
+
+# ---- statistics ----
+
+
+def test_what_happens_is_counted(with_redis, redis, provider):
+    running = with_redis(redis, cookie_refresh="2s", is_shared=False)
+    assert running.envoy.counters() == dict.fromkeys([
+        "redis.commands", "redis.errors", "redis.connects", "redis.connect_failures", "redis.disconnects",
+        "redis.lock_waits", "refreshes", "refreshes_refused", "refreshes_failed", "sign_ins", "sign_ins_failed",
+        "sign_outs", "unavailable.provider", "unavailable.redis", "unavailable.random",
+        "handed_over", "handed_over_refused", "handed_over_dropped",
+    ], 0)
+    browser = running.browser()
+    sign_in(browser)
+    counted = running.envoy.counters()
+    assert (counted["redis.commands"], counted["redis.connects"]) == (3, 1)
+    (key,) = redis.keys()
+    time.sleep(2.1)
+    redis.command("SET", f"{key}.lock", "another", "PX", 300)
+    assert is_signed_in(browser)
+    counted = running.envoy.counters()
+    assert counted["refreshes"] == 1
+    assert counted["redis.lock_waits"] >= 1
+    assert counted["redis.errors"] == 0
+    redis.command("CLIENT", "KILL", "TYPE", "normal")
+    redis.command("DEL", key)
+    redis.command("RPUSH", key, "a list")
+    assert not is_signed_in(browser)
+    counted = running.envoy.counters()
+    assert (counted["redis.disconnects"], counted["redis.errors"], counted["redis.connects"]) == (1, 1, 2)
+
+
+def test_refreshes_without_success_are_counted(with_redis, redis, provider):
+    running = with_redis(redis, cookie_refresh="1s", is_shared=False)
+    refused, failed = running.browser(), running.browser()
+    sign_in(refused)
+    sign_in(failed)
+    time.sleep(1.1)
+    provider.control("faults", token={"status": 500})
+    assert is_signed_in(failed)
+    assert (running.envoy.counters()["refreshes_failed"], running.envoy.counters()["refreshes_refused"]) == (1, 0)
+    provider.control("faults")
+    provider.control("revoke")
+    assert not is_signed_in(refused)
+    assert (running.envoy.counters()["refreshes_failed"], running.envoy.counters()["refreshes_refused"]) == (1, 1)
+
+
+def test_the_statistics_are_there_for_prometheus(with_redis, redis):
+    running = with_redis(redis, is_shared=False)
+    sign_in(running.browser())
+    time.sleep(6)  # histograms are merged every five seconds
+    text = running.envoy.admin("/stats/prometheus")
+    counted = dict(re.findall(r"^(\S*oauth2_session_\S+)\{\} (\d+)$", text, re.MULTILINE))
+    counted = {name.rpartition("oauth2_session_")[2]: int(value) for name, value in counted.items()}
+    assert counted["redis_commands"] == 3
+    assert counted["redis_connects"] == 1
+    assert counted["redis_command_time_us_count"] == 3

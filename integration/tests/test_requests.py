@@ -1,0 +1,248 @@
+"""What happens to requests on their way to the upstream: who they are from, and that they arrive whole."""
+
+import hashlib
+import http.client
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+import websockets.sync.client
+from websockets.exceptions import InvalidStatus
+
+from harness.service import arrived
+
+
+def cookie_header(browser) -> dict[str, str]:
+    return {"cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
+
+
+@pytest.fixture
+def signed_in(browser):
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    return browser
+
+
+# ---- who it is from ----
+
+FORGED = [
+    "X-Forwarded-User", "x_forwarded_user", "X-Forwarded_User", "X-Forwarded-Email", "X-Forwarded-Groups",
+    "x_forwarded_groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "X-Auth-Request-User",
+    "X-Auth-Request-Email", "x_auth_request_groups", "X-Auth-Request-Preferred-Username",
+    "X-Auth-Request-Access-Token",
+]
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_header_never_arrives(name, signed_in):
+    headers = arrived(signed_in.get("/echo", headers=[(name, "forged"), (name, "forged-again")]))
+    assert not [value for value in headers.values() if "forged" in value]
+    assert headers["x-forwarded-user"] == "alice"
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_header_never_arrives_where_nobody_has_to_sign_in(name, service):
+    browser = service(skip_auth_routes=["^/echo"]).browser()
+    headers = arrived(browser.get("/echo", headers={name: "forged"}))
+    assert "forged" not in headers.values()
+
+
+def test_a_claim_that_the_person_does_not_have_cannot_be_forged(service):
+    # mallory is in no group, so there is no header of ours that would replace the forged one.
+    browser = service().browser()
+    browser.sign_in("mallory")
+    headers = arrived(browser.get("/echo", headers={"X-Forwarded-Groups": "admins"}))
+    assert headers["x-forwarded-user"] == "mallory"
+    assert "x-forwarded-groups" not in headers
+
+
+def test_other_headers_arrive_as_they_were_sent(signed_in):
+    sent = {"X-Forwarded-Userx": "1", "X-Other": "2", "Accept-Language": "de", "Authorization": "Bearer theirs"}
+    headers = arrived(signed_in.get("/echo", headers=sent))
+    assert {name: headers.get(name.lower()) for name in sent} == sent
+
+
+def test_the_access_token_is_passed_where_that_is_wanted(service):
+    running = service(pass_access_token=True)
+    headers = arrived(running.browser().sign_in("alice", "/echo"))
+    assert len(headers["x-forwarded-access-token"]) > 20
+    assert headers["x-forwarded-access-token"] not in running.envoy.log()
+
+
+def test_the_id_token_is_passed_where_that_is_wanted(service):
+    running = service(pass_authorization_header=True)
+    headers = arrived(running.browser().sign_in("alice", "/echo"))
+    scheme, token = headers["authorization"].split(" ")
+    assert scheme == "Bearer"
+    assert len(token.split(".")) == 3
+    assert token not in running.envoy.log()
+
+
+def test_no_identity_is_passed_where_that_is_not_wanted(service):
+    browser = service(pass_user_headers=False, pass_basic_auth=False).browser()
+    headers = arrived(browser.sign_in("alice", "/echo"))
+    assert not [value for value in headers.values() if "alice" in value]
+    assert browser.get("/oauth2/userinfo").json()["user"] == "alice"
+
+
+def test_the_response_says_who_it_is_for_where_that_is_wanted(service):
+    page = service(set_xauthrequest=True).browser().sign_in("alice", "/echo")
+    assert page.headers["x-auth-request-user"] == "alice"
+    assert page.headers["x-auth-request-email"] == "alice@example.com"
+
+
+def test_the_session_cookie_arrives_unless_it_is_stripped(service):
+    for strips in (False, True):
+        browser = service(strip_session_cookie=strips).browser()
+        browser.sign_in("alice")
+        cookie = f"theirs=1; {cookie_header(browser)['cookie']}; more=2"
+        headers = arrived(browser.get("/echo", headers={"cookie": cookie}))
+        assert ("_oauth2_proxy" in headers["cookie"]) is not strips
+        assert "theirs=1" in headers["cookie"]
+        assert "more=2" in headers["cookie"]
+
+
+def test_no_cookie_header_is_left_where_all_of_it_is_stripped(service):
+    browser = service(strip_session_cookie=True).browser()
+    browser.sign_in("alice")
+    session = {name: value for name, value in browser.cookies.items() if name.startswith("_oauth2_proxy")}
+    cookie = "; ".join(f"{name}={value}" for name, value in session.items())
+    # Without a jar, so that this is the only cookie header.
+    browser._jar.clear()
+    headers = arrived(browser.get("/echo", headers={"cookie": cookie}))
+    assert headers["x-forwarded-user"] == "alice"
+    assert "cookie" not in headers
+
+
+# ---- pages and programs ----
+
+
+@pytest.mark.parametrize("headers", [
+    {"Accept": "application/json"},
+    {"Accept": "text/plain, application/json;q=0.9"},
+    {"X-Requested-With": "XMLHttpRequest"},
+    {"Sec-Fetch-Mode": "cors"},
+])
+def test_a_program_gets_a_401(headers, browser):
+    answer = browser.get("/echo", headers=headers)
+    assert answer.status_code == 401
+    assert answer.json() == {}
+    assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("headers", [
+    {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
+    {"Accept": "*/*"},
+    {"Sec-Fetch-Mode": "navigate"},
+])
+def test_a_page_gets_a_302(headers, browser):
+    answer = browser.get("/echo", headers=headers)
+    assert answer.status_code == 302
+    assert urlsplit(answer.headers["location"]).path == "/oauth2/sign_in"
+
+
+def test_api_routes_get_a_401(service):
+    browser = service(api_routes=["^/api/"]).browser()
+    assert browser.get("/api/things").status_code == 401
+    assert browser.get("/things").status_code == 302
+
+
+def test_json_errors_can_be_forced(service):
+    browser = service(force_json_errors=True).browser()
+    assert browser.get("/things").status_code == 401
+
+
+# ---- where nobody has to sign in ----
+
+
+@pytest.fixture
+def with_public(service):
+    return service(skip_auth_routes=["^/public/", "POST=^/hook$"]).browser()
+
+
+def test_a_route_can_skip_the_sign_in(with_public):
+    assert "x-forwarded-user" not in arrived(with_public.get("/public/page"))
+    assert with_public.request("POST", "/hook").status_code == 200
+    assert with_public.get("/hook").status_code == 302
+    assert with_public.get("/private").status_code == 302
+
+
+def test_a_person_who_is_signed_in_is_known_there_too(with_public):
+    with_public.sign_in("alice", "/private")
+    assert arrived(with_public.get("/public/page"))["x-forwarded-user"] == "alice"
+
+
+@pytest.mark.parametrize("path", [
+    "/public/../private", "/public/%2e%2e/private", "/public/.%2e/private", "/public/..%2fprivate",
+    "/public/..%5cprivate", "/public/..\\private", "/public/..;/private", "/public/%252e%252e/private",
+    "/public/%2e%2e%2fprivate", "//public/../private", "/PUBLIC/page", "/private?/public/",
+])
+def test_a_path_with_two_meanings_skips_nothing(path, with_public):
+    # By hand: httpx would tidy the path up.
+    parts = urlsplit(with_public.base_url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection.putrequest("GET", path, skip_host=True)
+    connection.putheader("host", parts.netloc)
+    connection.endheaders()
+    answer = connection.getresponse()
+    connection.close()
+    assert answer.status in (302, 400), f"{path} came through: {answer.status}"
+
+
+def test_a_route_can_be_the_only_one_that_needs_a_sign_in(service):
+    browser = service(skip_auth_routes=["GET!=^/private"]).browser()
+    assert browser.get("/anything").status_code == 200
+    assert browser.get("/private/page").status_code == 302
+    assert browser.request("POST", "/anything").status_code == 302
+
+
+def test_a_preflight_can_skip_the_sign_in(service):
+    assert service().browser().request("OPTIONS", "/echo").status_code == 302
+    assert service(skip_auth_preflight=True).browser().request("OPTIONS", "/echo").status_code == 200
+
+
+# ---- bodies, streams, WebSockets ----
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
+def test_a_body_arrives_whole(size, signed_in):
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    answer = signed_in.request("POST", "/echo", content=body)
+    assert answer.json()["body"] == {"length": size, "sha256": hashlib.sha256(body).hexdigest()}
+
+
+def test_a_body_in_chunks_arrives_whole(signed_in):
+    answer = signed_in.request("PUT", "/echo", content=iter([b"one ", b"two ", b"three"]))
+    assert answer.json()["body"]["sha256"] == hashlib.sha256(b"one two three").hexdigest()
+
+
+def test_a_body_that_nobody_may_send_does_not_arrive(browser, upstream):
+    upstream.seen.clear()
+    assert browser.request("POST", "/echo", content=b"x" * 100_000).status_code == 302
+    assert not upstream.seen
+
+
+def test_a_stream_is_not_held_back(signed_in, upstream):
+    # The upstream writes the rest only after the browser has the beginning.
+    upstream.gate = threading.Event()
+    with signed_in.service.stream("GET", f"{signed_in.base_url}/stream?gate") as answer:
+        chunks = answer.iter_bytes()
+        beginning = next(chunks)
+        assert beginning == b"chunk 0\n"
+        upstream.gate.set()
+        assert b"".join(chunks) == b"".join(b"chunk %d\n" % number for number in range(1, 5))
+
+
+def test_a_websocket_goes_through(signed_in):
+    url = signed_in.base_url.replace("http://", "ws://") + "/ws"
+    with websockets.sync.client.connect(url, additional_headers=cookie_header(signed_in), proxy=None) as socket:
+        assert socket.recv() == "alice"
+        for message in ("hello", "x" * 100_000, b"\x00\xff"):
+            socket.send(message)
+            assert socket.recv() == message
+
+
+def test_a_websocket_of_nobody_gets_a_401(browser):
+    url = browser.base_url.replace("http://", "ws://") + "/ws"
+    with pytest.raises(InvalidStatus) as refused:
+        websockets.sync.client.connect(url, proxy=None)
+    assert refused.value.response.status_code == 401
