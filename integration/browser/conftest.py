@@ -1,0 +1,48 @@
+"""Chromium at an Envoy with the filter.
+
+    def test_something(chromium):
+        browser = chromium(prompt="login")
+
+`chromium(**options)` starts an Envoy with these filter options, as `service` does, and a Chromium without
+cookies that is at it. After each test, the console of each is empty, it asked nobody but the service and
+the provider, and none of its cookies is in Envoy's log.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from chromium import Chromium
+from harness.known_secrets import SECRETS
+
+
+@pytest.fixture
+def chromium(service):
+    running = []
+
+    def start(*, host: str = "127.0.0.1", **options: object) -> Chromium:
+        at = service(**options)
+        url = at.url.replace("127.0.0.1", host)
+        at.provider.control("redirect_uri", uri=f"{url}/oauth2/callback")
+        browser = Chromium(url)
+        running.append((browser, at))
+        return browser
+
+    yield start
+    try:
+        for browser, at in running:
+            check(browser, at)
+    finally:
+        for browser, _ in running:
+            browser.close()
+
+
+def check(browser: Chromium, at) -> None:
+    assert browser.complaints() == []
+    known = {urlsplit(browser.base_url).netloc, urlsplit(at.provider.issuer).netloc}
+    assert browser.asked_hosts() <= known
+    for cookie in browser.session_cookies():
+        SECRETS.add("a cookie", cookie["value"])
+    SECRETS.check("Envoy's log", at.envoy.log())

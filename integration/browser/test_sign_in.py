@@ -1,0 +1,62 @@
+"""A person signs in and out, by clicking and by keys alone."""
+
+from selenium.webdriver.common.keys import Keys
+
+
+def test_a_person_signs_in_and_out(chromium):
+    browser = chromium(prompt="login")
+    browser.open("/?page=1")
+    assert browser.heading == "Sign in"
+    browser.click()
+    browser.fill_in("alice")
+    assert browser.path == "/?page=1"
+    assert "alice@example.com" in browser.text
+    (cookie,) = browser.session_cookies()
+    assert cookie["httpOnly"]
+    browser.open("/oauth2/sign_out")
+    assert "signed out" in browser.heading
+    assert browser.session_cookies() == []
+    browser.open("/")
+    assert browser.heading == "Sign in"
+
+
+def test_a_person_signs_in_with_the_keyboard_alone(chromium):
+    browser = chromium(prompt="login")
+    browser.open("/echo")
+    browser.leave_by(lambda: browser.press(Keys.TAB, Keys.ENTER))
+    browser.leave_by(lambda: browser.press("alice", Keys.ENTER))
+    headers = dict(browser.echoed()["headers"])
+    assert headers["x-forwarded-user"] == "alice"
+
+
+def test_two_tabs_sign_in_beside_each_other(chromium):
+    browser = chromium(prompt="login", skip_provider_button=True)
+    browser.open("/echo?tab=1")
+    first = browser.driver.current_window_handle
+    browser.open_in_new_tab("/echo?tab=2")
+    browser.fill_in("alice")
+    assert browser.echoed()["path"] == "/echo?tab=2"
+    browser.show_tab(first)
+    browser.fill_in("alice")
+    assert browser.echoed()["path"] == "/echo?tab=1"
+
+
+def test_a_large_session_fits_into_the_browser(chromium):
+    browser = chromium(prompt="login")
+    browser.sign_in("carol", "/echo")
+    assert len(browser.session_cookies()) > 1
+    headers = dict(browser.echoed()["headers"])
+    assert headers["x-forwarded-groups"].count(",") == 400
+
+
+def test_a_script_of_the_page_gets_a_401_and_no_redirect(chromium):
+    browser = chromium(skip_auth_routes=["^/public"])
+    browser.open("/public")
+    assert browser.run("return (await fetch('/echo', { redirect: 'manual' })).status") == 401
+
+
+def test_a_refused_account_gets_a_page_with_a_reference(chromium):
+    browser = chromium(prompt="login")
+    browser.sign_in("bob", "/echo")
+    assert browser.heading == "Sign-in failed"
+    assert browser.session_cookies() == []

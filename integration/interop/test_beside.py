@@ -1,0 +1,127 @@
+"""The filter beside a real oauth2-proxy, as envoy-config/beside.yaml has it: the one signs in, the other reads."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import yaml
+
+from harness.service import arrived
+from harness.steps import BESIDE, CONFIG
+from harness.visitor import Visitor
+
+from conftest import DUE_SECONDS, ONE_OF_EACH, every_key
+
+every_store = pytest.mark.parametrize("store", ONE_OF_EACH)
+
+
+@pytest.fixture
+def beside(start_steps):
+    def start(store: str, **options: object):
+        steps = start_steps(store, **options)
+        steps.go_to(BESIDE)
+        return steps
+
+    return start
+
+
+def sign_in(steps, user: str = "alice") -> Visitor:
+    visitor = Visitor(steps.url)
+    assert arrived(visitor.sign_in(user, "/echo?page=1"))["x-forwarded-user"] == user
+    return visitor
+
+
+@every_store
+@pytest.mark.parametrize("user", ["alice", "carol"])
+def test_oauth2_proxy_signs_in_and_is_asked_for_nothing_else(beside, store, user):
+    steps = beside(store)
+    visitor = Visitor(steps.url)
+    answer = visitor.sign_in(user, "/echo?page=1")
+    assert arrived(answer)["x-forwarded-user"] == user
+    assert answer.json()["path"] == "/echo?page=1", "the browser is where it wanted to go"
+    asked = steps.oauth2_proxy.requests()
+    assert [request.split("?")[0] for request in asked] == ["GET /oauth2/start", "GET /oauth2/callback"]
+    for _ in range(20):
+        assert arrived(visitor.get("/echo"))["x-forwarded-user"] == user
+    assert steps.oauth2_proxy.requests() == asked
+
+
+@every_store
+def test_people_who_are_signed_in_work_on_while_oauth2_proxy_is_down(beside, store):
+    steps = beside(store)
+    visitor = sign_in(steps)
+    steps.oauth2_proxy.stop()
+    assert arrived(visitor.get("/echo"))["x-forwarded-email"] == "alice@example.com"
+    # Renewed by the filter, because filter-beside.json has cookie_refresh.
+    time.sleep(DUE_SECONDS)
+    assert arrived(visitor.get("/echo"))["x-forwarded-email"] == "alice@example.com"
+    stranger = Visitor(steps.url)
+    answer = stranger.get("/echo")
+    assert answer.headers["location"] == "/oauth2/start?rd=%2Fecho"
+    assert stranger.get(answer.headers["location"]).status_code == 503, "only a sign-in needs it"
+    steps.oauth2_proxy.start()
+    assert arrived(stranger.sign_in("mallory", "/echo"))["x-forwarded-user"] == "mallory"
+
+
+@every_store
+def test_a_refresh_by_the_filter_is_taken_by_oauth2_proxy_and_the_other_way(beside, store, provider):
+    steps = beside(store, pass_access_token=True)
+    visitor = sign_in(steps)
+    tokens = [arrived(visitor.get("/echo"))["x-forwarded-access-token"]]
+    for path in ("/echo", "/oauth2/auth"):  # due at the filter, then at oauth2-proxy
+        time.sleep(DUE_SECONDS)
+        provider.control("forget")
+        assert visitor.get(path).status_code in (200, 202)
+        assert len(provider.seen("token", "refresh_token")) == 1
+        tokens.append(arrived(visitor.get("/echo"))["x-forwarded-access-token"])
+        assert visitor.get("/oauth2/userinfo").json()["user"] == "alice"
+    assert len(set(tokens)) == 3
+
+
+@every_store
+def test_a_sign_out_at_oauth2_proxy_is_seen(beside, store, servers):
+    steps = beside(store)
+    visitor = sign_in(steps)
+    copy = visitor.copy()
+    assert visitor.get("/oauth2/sign_out?rd=/echo").headers["location"] == "/echo"
+    assert "GET /oauth2/sign_out?rd=/echo" in steps.oauth2_proxy.requests()
+    assert visitor.get("/echo").status_code == 302
+    if store == "redis":
+        assert not every_key(servers("redis"))
+        assert copy.get("/echo").status_code == 302, "with the old ticket too"
+
+
+@every_store
+def test_without_the_provider_s_credentials_the_filter_only_reads(beside, store, provider):
+    """oauth2-proxy renews what it is asked about; the filter takes a session until its tokens expire."""
+    options = {"oidc_issuer_url": None, "client_id": None, "redirect_url": None, "cookie_refresh": None}
+    steps = beside(store, ours=options)
+    visitor = sign_in(steps)
+    time.sleep(DUE_SECONDS)
+    provider.control("forget")
+    assert arrived(visitor.get("/echo"))["x-forwarded-user"] == "alice"
+    assert not provider.seen("token")
+    assert visitor.get("/oauth2/auth").status_code == 202
+    assert len(provider.seen("token", "refresh_token")) == 1
+    assert arrived(visitor.get("/echo"))["x-forwarded-user"] == "alice"
+
+
+def test_the_sign_in_page_and_its_files_are_oauth2_proxy_s(beside):
+    steps = beside("cookie", skip_provider_button=False)
+    stranger = Visitor(steps.url)
+    answer = stranger.get("/echo")
+    assert answer.headers["location"] == "/oauth2/sign_in?rd=%2Fecho"
+    page = stranger.get(answer.headers["location"])
+    assert page.status_code == 200 and "/oauth2/static/" in page.text
+    assert stranger.get("/oauth2/static/css/bulma.min.css").status_code == 200
+    for path in ("/oauth2/", "/oauth2/unknown", "/oauth2/static/../auth/x"):
+        assert stranger.get(path).status_code in (302, 400), path
+
+
+def test_the_filter_json_of_beside_yaml_is_filter_beside_json():
+    config = yaml.safe_load((CONFIG / "beside.yaml").read_text(encoding="utf-8"))
+    (main,) = (listener for listener in config["static_resources"]["listeners"] if listener["name"] == "main")
+    plugin = main["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0]["typed_config"]["config"]
+    assert json.loads(plugin["configuration"]["value"]) == json.loads((CONFIG / "filter-beside.json").read_text())

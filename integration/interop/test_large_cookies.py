@@ -1,0 +1,105 @@
+"""Sessions that one cookie cannot hold, in chunks that either writes and the other joins; and sessions made small."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.service import arrived
+
+from conftest import DUE_SECONDS
+
+in_cookies = pytest.mark.parametrize("pair", ["cookie"], indirect=True, scope="module")
+
+
+def chunks(pair, visitor) -> list[str]:
+    return sorted(pair.session(visitor))
+
+
+@in_cookies
+def test_12_kilobytes_in_chunks(pair):
+    """dave's groups are hashes, which no compression makes shorter."""
+    for where, elsewhere in pair.ways:
+        visitor = pair.sign_in(where, "dave")
+        cookies = pair.session(visitor)
+        assert len(cookies) >= 3 and sum(map(len, cookies.values())) >= 12_000
+        here, there = arrived(visitor.get_at(where)), arrived(visitor.get_at(elsewhere))
+        assert len(there["x-forwarded-groups"].split(",")) == 80
+        assert there["x-forwarded-groups"] == here["x-forwarded-groups"]
+        # Written again by the other, into the same chunks.
+        time.sleep(DUE_SECONDS)
+        assert arrived(visitor.get_at(elsewhere))["x-forwarded-access-token"] != here["x-forwarded-access-token"]
+        assert chunks(pair, visitor) == sorted(cookies)
+        assert arrived(visitor.get_at(where))["x-forwarded-user"] == "dave"
+
+
+@in_cookies
+def test_both_cut_at_the_same_places(pair):
+    lengths = []
+    for where, _ in pair.ways:
+        cookies = pair.session(pair.sign_in(where, "dave"))
+        lengths.append({name: len(value) for name, value in sorted(cookies.items())[:-1]})
+    assert lengths[0] == lengths[1] and len(lengths[0]) >= 2
+
+
+SMALLER = [("carol", "dave"), ("dave", "alice"), ("carol", "alice")]
+
+
+@in_cookies
+@pytest.mark.parametrize(("before", "after"), SMALLER)
+def test_a_smaller_session_takes_the_place_of_a_larger_one(pair, before, after):
+    """Somebody else signs in with the same browser: what the smaller session does not need is stale."""
+    visitor = pair.sign_in(pair.theirs, before)
+    many = chunks(pair, visitor)
+    visitor.where = pair.ours
+    visitor.elsewhere.cookies.clear()  # the provider asks anew who it is
+    visitor.sign_in_again(after)
+    assert len(chunks(pair, visitor)) < len(many), "stale chunks are gone"
+    for where in (pair.ours, pair.theirs):
+        assert arrived(visitor.get_at(where))["x-forwarded-user"] == after
+
+
+@in_cookies
+@pytest.mark.parametrize(("before", "after"), SMALLER)
+def test_a_smaller_session_of_oauth2_proxy_is_found_among_stale_chunks(pair, before, after):
+    """oauth2-proxy leaves chunks that it does not need any more, and then does not know its own session."""
+    visitor = pair.sign_in(pair.ours, before)
+    many = chunks(pair, visitor)
+    visitor.where = pair.theirs
+    visitor.elsewhere.cookies.clear()
+    visitor.sign_in_again(after, is_followed=False)
+    assert len(chunks(pair, visitor)) >= len(many), "stale chunks are there"
+    assert arrived(visitor.get_at(pair.ours))["x-forwarded-user"] == after
+
+
+@in_cookies
+@pytest.mark.parametrize(("before", "after"), [(after, before) for before, after in SMALLER])
+def test_a_larger_session_takes_the_place_of_a_smaller_one(pair, before, after):
+    """oauth2-proxy leaves the cookie that was enough for the smaller one, and goes on with that."""
+    for where, elsewhere in pair.ways:
+        visitor = pair.sign_in(elsewhere, before)
+        time.sleep(1.1)  # signatures have whole seconds
+        visitor.where = where
+        visitor.elsewhere.cookies.clear()
+        visitor.sign_in_again(after, is_followed=False)
+        assert arrived(visitor.get_at(pair.ours))["x-forwarded-user"] == after, f"written by {pair.name(where)}"
+        if where == pair.ours:
+            assert arrived(visitor.get_at(pair.theirs))["x-forwarded-user"] == after
+
+
+@pytest.mark.parametrize("user", ["alice", "dave"])
+def test_sessions_without_tokens(start_pair, user):
+    """session_cookie_minimal: nothing to refresh them with, so oauth2-proxy refuses cookie_refresh with it."""
+    options = {"session_cookie_minimal": True, "cookie_refresh": "0s", "pass_access_token": False}
+    with start_pair("cookie", **options) as pair:
+        for where, elsewhere in pair.ways:
+            visitor = pair.sign_in(where, user)
+            size = sum(map(len, pair.session(visitor).values()))
+            here, there = arrived(visitor.get_at(where)), arrived(visitor.get_at(elsewhere))
+            assert there["x-forwarded-user"] == user
+            assert there["x-forwarded-groups"] == here["x-forwarded-groups"]
+            if user == "alice":
+                assert size < 700, "no token is in it"
+            answers = [visitor.get_at(url, "/oauth2/userinfo").json() for url in (where, elsewhere)]
+            assert answers[0] == answers[1]

@@ -1,0 +1,111 @@
+"""The image, pushed to a real registry with every tool that is there, and pulled by the rules of those who read it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from cargo import checksums, package
+from fetcher import pull
+from image import IMAGE, ROOT, SBOM, WASM, annotations, digest_of
+from push import TOOLS
+
+# What there is to pull, at most.
+LARGEST = 500 * 1024
+
+
+def local_digest() -> str:
+    return json.loads((IMAGE / "index.json").read_bytes())["manifests"][0]["digest"]
+
+
+def push(image: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, ROOT / "integration" / "push.py", "--plain-http", image],
+                          capture_output=True, text=True, check=False, env=environment or None)
+
+
+@pytest.fixture(params=[tool for tool in TOOLS if shutil.which(tool)])
+def pulled(request, registry):
+    """What comes back from the registry after a push with this tool."""
+    finished = push(f"{registry}/filters/{request.param}:1", PATH=str(shutil.which(request.param).rpartition("/")[0]),
+                    PUSH_WITH=request.param)
+    assert finished.returncode == 0, finished.stderr
+    assert local_digest() in finished.stdout
+    return pull(registry, f"filters/{request.param}", "1")
+
+
+def test_a_tool_to_push_with_is_there():
+    assert any(map(shutil.which, TOOLS)), f"none of {', '.join(TOOLS)} is there; on Debian: apt install skopeo"
+
+
+def test_the_module_comes_back_as_it_was_built(pulled):
+    assert pulled.module == WASM.read_bytes()
+    assert list(pulled.files) == ["plugin.wasm"]
+
+
+def test_it_is_an_oci_image_of_one_layer_with_the_digest_it_had_here(pulled):
+    assert pulled.manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert pulled.manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
+    assert len(pulled.manifest["layers"]) == 1
+    assert pulled.digest == local_digest()
+
+
+def test_it_says_what_it_is(pulled):
+    about, said = package(), pulled.manifest["annotations"]
+    assert pulled.config["config"]["Labels"] == said
+    assert said["org.opencontainers.image.version"] == about.version
+    assert said["org.opencontainers.image.licenses"] == "MIT"
+    # What a WasmPlugin's `sha256` has to be.
+    assert said["module.wasm.digest"] == f"sha256:{hashlib.sha256(WASM.read_bytes()).hexdigest()}"
+
+
+def test_whoever_releases_it_says_where_it_is_from(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    said = annotations(package(), b"", "https://git.example.com/filter", "0123abc")
+    assert said["org.opencontainers.image.source"] == "https://git.example.com/filter"
+    assert said["org.opencontainers.image.revision"] == "0123abc"
+    assert said["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z"
+
+
+def test_it_is_small(pulled, record_property):
+    record_property("bytes to pull", pulled.size)
+    assert pulled.size <= LARGEST
+
+
+def test_a_push_without_a_tool_says_what_is_missing(tmp_path):
+    finished = push("127.0.0.1:1/none:1", PATH=str(tmp_path))
+    assert finished.returncode == 1
+    assert "one of skopeo, oras, crane is needed" in finished.stderr
+
+
+def test_a_push_that_does_not_work_is_an_error():
+    finished = push("127.0.0.1:1/none:1")
+    assert finished.returncode == 1
+    assert "could not push to 127.0.0.1:1/none:1" in finished.stderr
+
+
+def test_the_bill_of_materials_is_valid_cyclonedx():
+    errors = JsonStrictValidator(SchemaVersion.V1_6).validate_str(SBOM.read_text(encoding="utf-8"))
+    assert errors is None, errors
+
+
+def test_the_bill_of_materials_is_that_of_the_module():
+    bill = json.loads(SBOM.read_bytes())
+    hashes = bill["metadata"]["component"]["hashes"]
+    assert [f"sha256:{each['content']}" for each in hashes] == [digest_of(WASM.read_bytes())]
+    of_registry = {each["purl"]: each for each in bill["components"] if "purl" in each}
+    for (name, version), checksum in checksums().items():
+        if entry := of_registry.pop(f"pkg:cargo/{name}@{version}", None):
+            assert entry["hashes"] == [{"alg": "SHA-256", "content": checksum}]
+            assert entry["licenses"]
+    assert not of_registry, "not in Cargo.lock"
+    names = {each["name"] for each in bill["components"]}
+    # Linked; of the tests; a macro; of another target.
+    assert {"aes-gcm", "proxy-wasm", "serde", "std"} <= names
+    assert not {"proptest", "serde_derive", "askama_derive", "libc"} & names
