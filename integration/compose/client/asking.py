@@ -1,0 +1,108 @@
+"""People who are signed in and ask without a pause, while faults come from outside.
+
+    python3 -m client.asking
+
+It talks in lines of JSON on both ends. First it says who asks: {"keys": {person: key in Redis}}. Then it
+obeys: ["success", seconds] waits for a 200 from now on, ["steady", seconds] until nothing but 200 comes
+any more, ["end"] stops and gives the verdict. Every command has one line as its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from client.servers import COOKIE, ENVOYS, Envoy
+from harness.known_secrets import ticket_of
+from harness.service import arrived
+from harness.storm import Storm
+
+PEOPLE = ("alice", "carol", "mallory")
+THREADS = 4
+# Between two requests of a thread: the machine has other things to do too.
+PAUSE_SECONDS = 0.03
+# So many answers in a row, and over so many seconds, are a steady state.
+STEADY_ANSWERS = 60
+STEADY_SECONDS = 2
+
+
+class Asking:
+    def __init__(self) -> None:
+        self.envoys = [Envoy(url) for url in ENVOYS]
+        self.browsers = {}
+        for number, person in enumerate(PEOPLE):
+            self.browsers[person] = self.envoys[number % len(self.envoys)].browser()
+            assert arrived(self.browsers[person].sign_in(person, "/echo"))["x-forwarded-user"] == person
+        time.sleep(0.5)  # by then the replicas have these sessions too
+        self.storm = Storm(self.envoys, [browser.cookie for browser in self.browsers.values()],
+                           threads=THREADS, pause=PAUSE_SECONDS)
+
+    def keys(self) -> dict[str, str]:
+        return {person: f"{COOKIE}-{ticket_of(browser.cookies[COOKIE])[0]}" for person, browser in self.browsers.items()}
+
+    def success(self, seconds: float) -> dict:
+        """How long it takes until there is a 200."""
+        began = time.monotonic()
+        while not self.storm.statuses(began)[200]:
+            assert time.monotonic() - began < seconds, f"no 200 after {seconds:g} seconds: {self.storm.statuses(began)}"
+            time.sleep(0.01)
+        return {"seconds": round(time.monotonic() - began, 2)}
+
+    def steady(self, seconds: float) -> dict:
+        """How long it takes until all answers are 200."""
+        began = since = time.monotonic()
+        while True:
+            time.sleep(0.1)
+            statuses = self.storm.statuses(since)
+            if set(statuses) - {200}:
+                since = time.monotonic()
+            elif statuses[200] >= STEADY_ANSWERS and time.monotonic() - since >= STEADY_SECONDS:
+                return {"seconds": round(since - began, 2)}
+            assert time.monotonic() - began < seconds, f"not only 200 after {seconds:g} seconds: {statuses}"
+
+    def end(self) -> dict:
+        """What was answered, and who is signed out."""
+        self.storm.__exit__()
+        return {
+            "statuses": {str(status): count for status, count in self.storm.statuses().items()},
+            "signed_out": self.signed_out(),
+        }
+
+    def signed_out(self) -> list[str]:
+        """Those who are not who they were, at one Envoy or the other."""
+        return [
+            f"{person} at {envoy.url}: {status}"
+            for person, browser in self.browsers.items() for envoy in self.envoys
+            if (status := who(envoy.url, browser.cookie)) != person
+        ]
+
+
+def who(url: str, cookie: str) -> object:
+    """The person to whom an Envoy says the cookie belongs; else what it answered."""
+    with Envoy(url).browser() as browser:
+        answer = browser.get("/echo", headers={"cookie": cookie})
+        return arrived(answer)["x-forwarded-user"] if answer.status_code == 200 else answer.status_code
+
+
+def main() -> None:
+    asking = Asking()
+    with asking.storm as storm:
+        storm.wait_for_answers(30)
+        say({"keys": asking.keys()})
+        for line in sys.stdin:
+            word, *arguments = json.loads(line)
+            try:
+                say({"success": asking.success, "steady": asking.steady, "end": asking.end}[word](*arguments))
+            except AssertionError as error:
+                say({"error": str(error), "statuses": {str(key): count for key, count in storm.statuses().items()}})
+            if word == "end":
+                return
+
+
+def say(answer: dict) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

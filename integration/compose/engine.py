@@ -1,0 +1,115 @@
+"""The container engine, by its own commands: `docker`, and `docker compose` or `docker-compose`.
+
+Every command has an end: what hangs is an error that says what hung.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import lru_cache
+
+
+class EngineError(Exception):
+    """A command that did not work, with what it said."""
+
+
+def run(command: list[object], *, seconds: float = 60, environment: dict[str, str] | None = None,
+        stdin: str | None = None) -> str:
+    """What the command printed."""
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, errors="backslashreplace", timeout=seconds,
+                              env=environment, input=stdin, check=False,
+                              **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"not done after {seconds:g} s: {' '.join(words)}") from error
+    except FileNotFoundError as error:
+        raise EngineError(f"{words[0]} is not installed") from error
+    if done.returncode != 0:
+        raise EngineError(f"this did not work: {' '.join(words)}\n{(done.stderr + done.stdout).strip()}")
+    return done.stdout
+
+
+def docker(*words: object, seconds: float = 60) -> str:
+    return run(["docker", *words], seconds=seconds)
+
+
+def check() -> None:
+    """Whether there is an engine that answers."""
+    if not shutil.which("docker"):
+        raise EngineError("docker is not installed; on Debian: apt install docker.io docker-compose")
+    try:
+        docker("version", seconds=20)
+    except EngineError as error:
+        raise EngineError(f"no container engine answers; is dockerd running?\n{error}") from error
+    compose_command()
+
+
+def check_that_containers_run(image: str) -> None:
+    """An engine that answers may still lack the rights (cgroups, namespaces) to run anything."""
+    try:
+        docker("run", "--rm", image, "true", seconds=60)
+    except EngineError as error:
+        raise EngineError(f"this machine cannot run containers: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def compose_command() -> list[str]:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        try:
+            run([*command, "version"], seconds=30)
+            return command
+        except EngineError:
+            pass
+    raise EngineError("there is neither `docker compose` nor `docker-compose`; on Debian: apt install docker-compose")
+
+
+class Project:
+    """The containers of one project of compose, by the names of their services."""
+
+    def __init__(self, name: str, files: list[object], environment: dict[str, str]):
+        self.name = name
+        self._command = [*compose_command(), "--project-name", name, *(word for file in files for word in ("-f", file))]
+        self._environment = environment
+
+    def up(self) -> None:
+        self._compose("up", "--detach", seconds=180)
+
+    def down(self) -> None:
+        """Nothing stays, neither networks nor volumes. What was paused can be stopped only when it runs."""
+        for service in self.services("--filter", "status=paused"):
+            docker("unpause", self.container(service))
+        self._compose("down", "--volumes", "--remove-orphans", "--timeout", 3, seconds=180)
+
+    def _compose(self, *words: object, seconds: float) -> str:
+        return run([*self._command, *words], seconds=seconds, environment=self._environment)
+
+    def services(self, *filters: str) -> list[str]:
+        """Those whose containers are there, or are as the filters want it."""
+        label = '{{.Label "com.docker.compose.service"}}'
+        return sorted(docker("ps", "--all", *self._mine(), *filters, "--format", label).split())
+
+    def container(self, service: str) -> str:
+        found = docker("ps", "--all", "--quiet", *self._mine(),
+                       "--filter", f"label=com.docker.compose.service={service}").split()
+        if len(found) != 1:
+            raise EngineError(f"there are {len(found)} containers of {service}")
+        return found[0]
+
+    def _mine(self) -> list[str]:
+        return ["--filter", f"label=com.docker.compose.project={self.name}"]
+
+    @property
+    def network(self) -> str:
+        return f"{self.name}_default"
+
+    def execute(self, service: str, *words: object, seconds: float = 30) -> str:
+        """Runs a command in a container."""
+        return docker("exec", self.container(service), *words, seconds=seconds)
+
+    def logs(self, service: str) -> str:
+        """What its containers printed, on both outputs."""
+        done = subprocess.run(["docker", "logs", "--timestamps", self.container(service)], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="backslashreplace", timeout=60, check=False)
+        return done.stdout
