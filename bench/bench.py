@@ -1,0 +1,205 @@
+"""`make bench`: what the filter costs a request, compared with no filter and with one that does nothing.
+
+    .venv/bin/python bench/bench.py                      about five minutes; writes bench/results.md and .svg
+    .venv/bin/python bench/bench.py --rounds 3 --seconds 2 --print
+    .venv/bin/python bench/bench.py --print --also other.wasm     also another build of the filter
+
+Every variant is an Envoy of its own with one worker and a direct response in the upstream's place. All of
+them run the whole time; wrk loads one after the other, for some seconds each, in rounds, and every round
+begins with another variant. So what the machine does besides falls on all of them alike, and a ratio is
+made within a round. What counts is Envoy's CPU time a request: it hardly depends on the client.
+
+Needs Linux, wrk, and `make build` before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import binascii
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "integration"))
+
+# Of integration/, which is on the path from here on.
+from harness.process import StartFailed, stop_on_sigterm  # noqa: E402
+from harness.redis import Redis  # noqa: E402
+from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology  # noqa: E402
+from harness.render import WASM  # noqa: E402
+from measure import BadRun, check, measure, memory_mib  # noqa: E402
+from report import Memory, Result, goals, table, write  # noqa: E402
+from trim_exports import trim  # noqa: E402
+from variants import Envoy, Variant, redis_variants, topology_variants, variants  # noqa: E402
+
+TARGET = "wasm32-wasip1"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", default=7, type=int)
+    parser.add_argument("--seconds", default=5, type=int, help="for each variant in each round")
+    parser.add_argument("--connections", default=32, type=int)
+    parser.add_argument("--cookies", default=20_000, type=int, help="of the variant with cookies in turn")
+    parser.add_argument("--sessions", default=100_000, type=int, help="in Redis, of the variant with many")
+    parser.add_argument("--only", help="keys of variants, with commas; `empty` is always among them")
+    parser.add_argument("--also", type=Path, help="another build of the filter, for the cookie seen before")
+    parser.add_argument("--print", action="store_true", help="only print, do not write bench/results.*")
+    wanted = parser.parse_args()
+
+    if shutil.which("wrk") is None:
+        return fail("wrk is not there; on Debian: apt install wrk")
+    if not Path("/proc/self/stat").exists():
+        return fail("CPU times are read from /proc, which only Linux has")
+    if not WASM.is_file():
+        return fail(f"{WASM.relative_to(ROOT)} is not there: make build")
+    stop_on_sigterm()
+    try:
+        with contextlib.ExitStack() as stack:
+            results, memory = run(wanted, stack)
+    except KeyboardInterrupt:
+        return fail("stopped", 130)
+    except (BadRun, StartFailed, subprocess.CalledProcessError) as error:
+        return fail(str(error))
+    print(table(results))
+    if not wanted.only:
+        print("\n".join(goals(results)))
+    if not wanted.print:
+        write(results, memory, wanted)
+        say("wrote bench/results.md and bench/results.svg")
+    return 0
+
+
+def run(wanted: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[list[Result], Memory]:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+    secret = secrets.token_urlsafe(24)
+    compared = prepare(folder, secret, wanted)
+    compared += prepare_redis(folder, secret, wanted, stack)
+    compared += prepare_topologies(folder, secret, stack)
+    if wanted.only:
+        compared = [variant for variant in compared if variant.key in {"empty", *wanted.only.split(",")}]
+
+    say(f"starting {len(compared)} Envoys")
+    envoys = []
+    for variant in compared:
+        envoys.append(Envoy(variant, secret))
+        stack.callback(envoys[-1].stop)
+        check(envoys[-1])
+    at_start = {envoy.variant.key: memory_mib(envoy.pid) for envoy in envoys}
+    for envoy in envoys:
+        measure(envoy, 1, wanted.connections)  # connections, caches and allocators are warm
+
+    results = {variant.key: Result(variant, []) for variant in compared}
+    for number in range(wanted.rounds):
+        first = number % len(envoys)
+        for envoy in envoys[first:] + envoys[:first]:
+            results[envoy.variant.key].samples.append(measure(envoy, wanted.seconds, wanted.connections))
+        line = "  ".join(f"{key} {result.samples[-1].cpu_us:.1f}" for key, result in results.items())
+        say(f"round {number + 1} of {wanted.rounds}, us a request: {line}")
+    at_end = {envoy.variant.key: memory_mib(envoy.pid) for envoy in envoys}
+    return list(results.values()), Memory(at_start, at_end)
+
+
+def prepare(folder: Path, secret: str, wanted: argparse.Namespace) -> list[Variant]:
+    """The modules and the cookies."""
+    say("building the empty filter")
+    target = ROOT / "target" / "empty-filter"
+    cargo("build", "--release", "--locked", "--quiet", "--target", TARGET, "--target-dir", target,
+          "--manifest-path", ROOT / "bench" / "empty-filter" / "Cargo.toml")
+    empty = target / TARGET / "release" / "empty_filter.wasm"
+    trimmed = folder / "trimmed.wasm"
+    trimmed.write_bytes(trim(empty.read_bytes()))
+
+    say(f"making {wanted.cookies:,} cookies")
+    # Not --release, which would be another build of everything; the tests use this one too.
+    cookies = cargo("run", "--quiet", "--example", "make_cookies", "--", wanted.cookies,
+                    environment={"OAUTH2_PROXY_COOKIE_SECRET": secret})
+    files = [folder / name for name in ("none", "one", "many")]
+    for path, lines in zip(files, ("", cookies.partition("\n")[0] + "\n", cookies)):
+        path.write_text(lines, encoding="ascii")
+    compared = variants(empty, trimmed, *files, wanted.cookies)
+    if wanted.also:
+        compared.append(Variant("also", f"signed in, cookie seen before, {wanted.also}", wanted.also, files[1]))
+    return compared
+
+
+def prepare_redis(folder: Path, secret: str, wanted: argparse.Namespace, stack: contextlib.ExitStack) -> list[Variant]:
+    """A Redis with sessions in it, and the cookies with their tickets."""
+    say(f"making {wanted.sessions:,} sessions in Redis")
+    redis = Redis()
+    stack.callback(redis.close)
+    commands = folder / "sessions.resp"
+    cookies = cargo("run", "--quiet", "--example", "make_cookies", "--", wanted.sessions, commands,
+                    environment={"OAUTH2_PROXY_COOKIE_SECRET": secret}).splitlines(keepends=True)
+    with redis.connect() as connection:
+        connection.pipe(commands, wanted.sessions)
+    files = {"redis-one": 1, "redis-thousand": 1000, "redis-many": wanted.sessions}
+    for name, count in files.items():
+        (folder / name).write_text("".join(cookies[:count]), encoding="ascii")
+    return redis_variants(redis.url, *(folder / name for name in files), wanted.sessions)
+
+
+def prepare_topologies(folder: Path, secret: str, stack: contextlib.ExitStack) -> list[Variant]:
+    """The same with Sentinel and as a Cluster, with a thousand sessions in each."""
+    say("starting Sentinel and a Cluster")
+    commands = folder / "thousand.resp"
+    cookies = folder / "thousand"
+    cookies.write_text(cargo("run", "--quiet", "--example", "make_cookies", "--", 1000, commands,
+                             environment={"OAUTH2_PROXY_COOKIE_SECRET": secret}), encoding="ascii")
+    sentinel, cluster = SentinelTopology(), ClusterTopology()
+    for topology in (sentinel, cluster):
+        stack.callback(topology.close)
+        load(topology, commands)
+    return topology_variants(sentinel.options, cluster.options, cookies)
+
+
+def load(topology: Topology, commands: Path) -> None:
+    """Sends each `SET` of a file to the server that has its key."""
+    servers = {}
+    with contextlib.ExitStack() as stack:
+        for key, value in values(commands.read_bytes()):
+            slot = binascii.crc_hqx(key, 0) % SLOTS  # CRC-16/XMODEM; each master has a third of them
+            part = sum(slot >= SLOTS * third // 3 for third in (1, 2)) if isinstance(topology, ClusterTopology) else 0
+            if part not in servers:
+                servers[part] = stack.enter_context(topology.server_of(key.decode()).connect())
+            servers[part].command("SET", key, value)
+
+
+def values(commands: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of `*3 $3 SET $n key $n value`."""
+    at = 0
+    while at < len(commands):
+        words = []
+        at = commands.index(b"\r\n", at) + 2
+        for _ in range(3):
+            end = commands.index(b"\r\n", at)
+            start, size = end + 2, int(commands[at + 1:end])
+            words.append(commands[start:start + size])
+            at = start + size + 2
+        yield words[1], words[2]
+
+
+def cargo(*words: object, environment: dict[str, str] | None = None) -> str:
+    command = [os.environ.get("CARGO", "cargo"), *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+
+
+def say(line: str) -> None:
+    print(f"bench: {line}", flush=True)
+
+
+def fail(reason: str, code: int = 1) -> int:
+    print(f"bench: {reason}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
