@@ -69,6 +69,10 @@ class Storm:
         """How many answers of each status there were, of requests that began after `since` (monotonic)."""
         return Counter(status for began, _, status in self._answers if began >= since)
 
+    def last(self, status: int) -> float:
+        """When the last answer of that status came; 0 where there was none."""
+        return max((end for _, end, other in self._answers if other == status), default=0)
+
     def wait_for_success(self, since: float, seconds: float = 15) -> float:
         """When the first 200 came after `since`, of a request that may have begun before."""
         deadline = time.monotonic() + seconds

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .process import Process
-from .redis import HOST, Connection, Redis, RedisError, free_port, server
+from .redis import FOLDERS, HOST, Connection, Redis, RedisError, free_port, server
 from .relay import Relay
 
 MASTER_NAME = "sessions"
@@ -61,7 +61,7 @@ class Sentinel:
         self.port = free_port()
         self.tls_port = free_port() if tls else None
         self.password = password
-        self._folder = Path(tempfile.mkdtemp(prefix="sentinel-", dir="/tmp"))
+        self._folder = Path(tempfile.mkdtemp(prefix="sentinel-", dir=FOLDERS))
         self._config = self._folder / "sentinel.conf"
         lines = [
             f"port {self.port}",
