@@ -40,6 +40,16 @@ impl<V> Recent<V> {
         entries.values.get(key).map(|(value, _)| Rc::clone(value))
     }
 
+    /// All values, the most recent first.
+    pub(super) fn all(&self) -> Vec<Rc<V>> {
+        let entries = self.0.as_ref().map(RefCell::borrow);
+        entries
+            .iter()
+            .flat_map(|entries| entries.values.iter())
+            .map(|(_, (value, _))| Rc::clone(value))
+            .collect()
+    }
+
     /// Remembers a value of about so many bytes.
     pub(super) fn insert(&self, key: &[u8], value: &Rc<V>, bytes: usize) {
         let Some(entries) = &self.0 else { return };

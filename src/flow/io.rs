@@ -38,6 +38,9 @@ pub trait Io: Clone + 'static {
     /// that. None where all has been well.
     fn redis_disturbed_at(&self) -> Option<Timestamp>;
 
+    /// From now on, whenever another server becomes a master of the sessions, this is called.
+    fn after_redis_failover(&self, hook: impl Fn() + 'static);
+
     /// Counts one more for the operator.
     fn count(&self, what: Count);
 

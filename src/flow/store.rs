@@ -31,7 +31,9 @@ pub(super) enum Store<I> {
 impl<I: Io> Store<I> {
     pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>, io: &I) -> Self {
         if config.redis.is_some() {
-            return Self::Tickets(Rc::new(TicketStore::new(config, cookie, io.clone())));
+            let store = Rc::new(TicketStore::new(config, cookie, io.clone()));
+            store.survive_failovers();
+            return Self::Tickets(store);
         }
         handover::prepare(io);
         Self::Cookies(Rc::new(CookieStore::new(config, cookie)))
@@ -91,7 +93,8 @@ impl<I: Io> Store<I> {
                 // A refresh under way would save the session once more after it was deleted.
                 let lock = Lock::new(io, &ticket.ticket)?;
                 lock.wait().await?;
-                let person = store.load(&ticket.ticket).await?;
+                // Without it there is only nothing to tell the provider.
+                let person = store.load(&ticket.ticket).await.unwrap_or_default();
                 store.delete(&ticket.ticket).await?;
                 lock.release().await;
                 Ok(person.map(|person| person.session.clone()))

@@ -259,6 +259,12 @@ impl Io for HostIo {
         self.0.redis.as_ref().and_then(Redis::disturbed_at)
     }
 
+    fn after_redis_failover(&self, hook: impl Fn() + 'static) {
+        if let Some(redis) = &self.0.redis {
+            redis.after_failover(Box::new(hook));
+        }
+    }
+
     fn count(&self, what: Count) {
         self.0.metrics.count(what);
     }

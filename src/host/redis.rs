@@ -47,6 +47,8 @@ pub(super) struct Redis {
     logged_at: Cell<Option<Timestamp>>,
     is_broken: Cell<bool>,
     disturbed_at: Cell<Option<Timestamp>>,
+    /// What is called when another server becomes a master.
+    after_failover: RefCell<Option<Box<dyn Fn()>>>,
 }
 
 struct Waiting {
@@ -73,6 +75,7 @@ impl Redis {
             logged_at: Cell::default(),
             is_broken: Cell::default(),
             disturbed_at: Cell::default(),
+            after_failover: RefCell::default(),
         }
     }
 
@@ -199,6 +202,11 @@ impl Redis {
         }
     }
 
+    /// From now on this is called when another server becomes a master.
+    pub(super) fn after_failover(&self, hook: Box<dyn Fn()>) {
+        self.after_failover.replace(Some(hook));
+    }
+
     /// When the way to Redis was last disturbed.
     pub(super) fn disturbed_at(&self) -> Option<Timestamp> {
         self.disturbed_at.get()
@@ -236,7 +244,12 @@ impl Redis {
             Event::AskFailed { endpoint, failure } => {
                 warn!("Redis: {endpoint} does not tell where the data is: {failure}");
             }
-            Event::MasterChanged { endpoint } => info!("Redis: the master is {endpoint} now"),
+            Event::MasterChanged { endpoint } => {
+                info!("Redis: {endpoint} is a master now");
+                if let Some(hook) = &*self.after_failover.borrow() {
+                    hook();
+                }
+            }
             Event::SlotsChanged { masters } => info!("Redis: the cluster has {masters} masters"),
         }
     }

@@ -43,6 +43,23 @@ impl Command {
         Self::keyed("setex", 1, &[b"PSETEX", key, &millis(ttl), value])
     }
 
+    /// The same where there is such a key already: `OK`, or nil.
+    pub fn replace(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
+        Self::set_if(b"XX", key, ttl, value)
+    }
+
+    /// The same where there is no such key: `OK`, or nil.
+    pub fn restore(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
+        Self::set_if(b"NX", key, ttl, value)
+    }
+
+    fn set_if(condition: &[u8], key: &[u8], ttl: Duration, value: &[u8]) -> Self {
+        if ttl.is_zero() {
+            return Self::keyed("set", 1, &[b"SET", key, value, condition]);
+        }
+        Self::keyed("set", 1, &[b"SET", key, value, condition, b"PX", &millis(ttl)])
+    }
+
     /// Removes a key. Replies how many there were; 0 also where a first `DEL` lost its reply.
     pub fn del(key: &[u8]) -> Self {
         Self::keyed("del", 1, &[b"DEL", key])

@@ -19,7 +19,8 @@ pub enum Failure {
     UnknownMaster,
     /// What the node says of the Cluster's slots makes no sense.
     BadMap,
-    /// The server has just come back, and does not have the value: another one may be about to take its place.
+    /// The server has just come back or taken over, and does not have the value: it may have been lost on the way,
+    /// and be written again.
     Doubtful,
     /// No reply before the command's deadline.
     Timeout,
@@ -61,7 +62,7 @@ impl fmt::Display for Failure {
             Self::NotMaster => f.write_str("the server is not the master"),
             Self::UnknownMaster => f.write_str("the Sentinel knows no master of this name"),
             Self::BadMap => f.write_str("what the node says of the cluster's slots makes no sense"),
-            Self::Doubtful => f.write_str("the server has just come back, and may have lost its data"),
+            Self::Doubtful => f.write_str("the server has just come back or taken over, and may lack data"),
             Self::Timeout => f.write_str("Redis did not answer in time"),
             Self::Lost => f.write_str("the connection to Redis broke"),
             Self::Protocol(error) => write!(f, "what answers does not speak Redis' protocol ({error})"),

@@ -69,7 +69,7 @@ pub(in crate::flow) async fn refresh<I: Io>(
     }
 }
 
-async fn run<I: Io>(app: &App<I>, store: &TicketStore<I>, ticket: &TicketCookie) -> Refreshed {
+async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCookie) -> Refreshed {
     let lock = match Lock::new(&app.io, &ticket.ticket) {
         Ok(lock) => lock,
         Err(reason) => return Refreshed::NoAnswer(reason),
@@ -102,7 +102,7 @@ async fn run<I: Io>(app: &App<I>, store: &TicketStore<I>, ticket: &TicketCookie)
 /// The session in Redis where it is due still; otherwise what became of it.
 async fn look<I: Io>(
     app: &App<I>,
-    store: &TicketStore<I>,
+    store: &Rc<TicketStore<I>>,
     ticket: &TicketCookie,
 ) -> Result<Rc<Person>, Refreshed> {
     match store.load(&ticket.ticket).await {
@@ -115,7 +115,7 @@ async fn look<I: Io>(
 
 async fn grant<I: Io>(
     app: &App<I>,
-    store: &TicketStore<I>,
+    store: &Rc<TicketStore<I>>,
     ticket: &TicketCookie,
     old: &Rc<Person>,
 ) -> Refreshed {
@@ -141,7 +141,7 @@ async fn grant<I: Io>(
 /// The provider refused the refresh token. That ends the session, unless another token is there by now.
 async fn refused<I: Io>(
     app: &App<I>,
-    store: &TicketStore<I>,
+    store: &Rc<TicketStore<I>>,
     ticket: &TicketCookie,
     old: &Rc<Person>,
 ) -> Refreshed {

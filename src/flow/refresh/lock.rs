@@ -31,7 +31,7 @@ impl<I: Io> Lock<I> {
     }
 
     /// Takes the lock; false where somebody else has it.
-    pub(super) async fn take(&self) -> Result<bool, Unavailable> {
+    pub(in crate::flow) async fn take(&self) -> Result<bool, Unavailable> {
         let command = Command::lock(&self.key, self.token.as_bytes(), LEASE);
         match self.io.redis(command).await {
             Ok(Reply::Status(_)) => Ok(true),

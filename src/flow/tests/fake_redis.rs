@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::redis::{Command, Failure, Reply};
 use crate::time::Timestamp;
 
-type Values = HashMap<Vec<u8>, (Vec<u8>, Option<Timestamp>)>;
+pub(super) type Values = HashMap<Vec<u8>, (Vec<u8>, Option<Timestamp>)>;
 
 #[derive(Default)]
 pub(super) struct FakeRedis {
@@ -17,6 +17,7 @@ pub(super) struct FakeRedis {
     /// Commands of this name are lost, `true` after they were done.
     loses: RefCell<Option<(String, bool)>>,
     delay: Cell<Duration>,
+    doubted_until: Cell<Option<Timestamp>>,
 }
 
 impl FakeRedis {
@@ -55,6 +56,11 @@ impl FakeRedis {
         *self.values.borrow_mut() = values;
     }
 
+    /// It took over: for a moment the client does not believe that it has no such key.
+    pub(super) fn doubt(&self, now: Timestamp) {
+        self.doubted_until.set(Some(now.after(Duration::from_secs(5))));
+    }
+
     pub(super) fn put(&self, key: &[u8], value: &[u8]) {
         self.values.borrow_mut().insert(key.to_vec(), (value.to_vec(), None));
     }
@@ -83,7 +89,15 @@ impl FakeRedis {
                 }
                 Err(Failure::Lost)
             }
-            _ => Ok(self.reply(command, now)),
+            _ => match self.reply(command, now) {
+                Reply::Nil
+                    if command.name() == "get"
+                        && self.doubted_until.get().is_some_and(|until| now < until) =>
+                {
+                    Err(Failure::Doubtful)
+                }
+                reply => Ok(reply),
+            },
         }
     }
 
@@ -109,6 +123,11 @@ impl FakeRedis {
                 ok
             }
             [b"PSETEX", key, ttl, value] => {
+                values.insert(key.to_vec(), (value.to_vec(), millis(ttl)));
+                ok
+            }
+            [b"SET", key, _, b"XX", ..] if !values.contains_key(*key) => Reply::Nil,
+            [b"SET", key, value, b"XX", b"PX", ttl] => {
                 values.insert(key.to_vec(), (value.to_vec(), millis(ttl)));
                 ok
             }

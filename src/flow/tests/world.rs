@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 
-use super::fake_redis::FakeRedis;
+use super::fake_redis::{FakeRedis, Values};
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
 use crate::redis::{Command, Failure, Reply};
 use crate::tasks::Tasks;
@@ -34,6 +34,7 @@ struct State {
     network: RefCell<Network>,
     redis: FakeRedis,
     disturbed_at: Cell<Option<Timestamp>>,
+    after_failover: RefCell<Vec<Box<dyn Fn()>>>,
     counts: RefCell<Vec<Count>>,
     has_random: Cell<bool>,
 }
@@ -50,6 +51,7 @@ impl World {
             network: RefCell::new(nobody),
             redis: FakeRedis::default(),
             disturbed_at: Cell::default(),
+            after_failover: RefCell::default(),
             counts: RefCell::default(),
             has_random: Cell::new(true),
         }))
@@ -66,6 +68,14 @@ impl World {
     /// The connection to Redis broke, and perhaps was made again, just now.
     pub(super) fn reconnected(&self) {
         self.0.disturbed_at.set(Some(self.now()));
+    }
+
+    /// Another server is the master, and every worker knows. It has this.
+    pub(super) fn fail_over(&self, values: Values) {
+        self.0.redis.restore(values);
+        self.0.redis.doubt(self.now());
+        self.reconnected();
+        self.0.after_failover.borrow().iter().for_each(|hook| hook());
     }
 
     /// How often this was counted.
@@ -147,6 +157,10 @@ impl Io for World {
 
     fn redis_disturbed_at(&self) -> Option<Timestamp> {
         self.0.disturbed_at.get()
+    }
+
+    fn after_redis_failover(&self, hook: impl Fn() + 'static) {
+        self.0.after_failover.borrow_mut().push(Box::new(hook));
     }
 
     fn count(&self, what: Count) {

@@ -25,6 +25,7 @@
 //! - A node that breaks is reconnected to as a single server is, with its own backoff.
 //! - A cluster whose nodes run no command for long answers each with the first error. The command is sent
 //!   all the same: another part of the cluster may be well.
+//! - A node that becomes a master may lack the last writes of the one before it, see `connection`.
 //! - Without commands there are no attempts and no timers.
 
 mod events;
@@ -177,8 +178,12 @@ impl Cluster {
         match redirect {
             Some(Redirect::Moved(endpoint)) => {
                 let slot = request.command.key().map(slot::slot);
+                let is_new = self.map.as_ref().is_some_and(|map| !map.masters().contains(&endpoint));
                 if let (Some(slot), Some(map)) = (slot, &mut self.map) {
                     map.moved(slot, &endpoint);
+                }
+                if is_new {
+                    self.rose(&endpoint, now, out);
                 }
                 self.is_stale = true;
                 request.is_asking = false;
@@ -274,10 +279,24 @@ impl Cluster {
         out.event(Event::SlotsChanged { masters: map.masters().len() });
         self.nodes.list(&map);
         self.nodes.abandon(self.asker.timeout, now, out);
+        let is_new =
+            |master: &&Endpoint| self.map.as_ref().is_some_and(|map| !map.masters().contains(master));
+        let risen: Vec<_> = map.masters().iter().filter(is_new).cloned().collect();
         self.map = Some(map);
         self.retry_at = None;
+        for master in risen {
+            self.rose(&master, now, out);
+        }
         for request in self.nodes.take_waiting() {
             self.dispatch_again(request, now, out);
+        }
+    }
+
+    /// A node is a master now that was none: most of the time a replica that took over.
+    fn rose(&mut self, master: &Endpoint, now: Timestamp, out: &mut Outbox) {
+        out.event(Event::MasterChanged { endpoint: master.clone() });
+        if let Some(node) = self.nodes.get_or_add(master, true, self.random.next(), out) {
+            node.doubt(now);
         }
     }
 

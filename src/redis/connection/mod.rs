@@ -22,8 +22,9 @@
 //!   written only once; otherwise they are lost.
 //! - A stream that ends with nothing in flight is no outage. Servers close idle clients.
 //! - A server that comes back after an outage may have lost its data, and be about to be replaced by a
-//!   replica that has them. So for a moment, where there are replicas, it is not believed that there is no
-//!   such key: nobody is signed out by a master that was restarted without its data in the middle of a failover.
+//!   replica that has them; one that took over may not have got the last writes. So for a moment, where there are
+//!   replicas, it is not believed that there is no such key: nobody is signed out by a master that was restarted
+//!   without its data, and whoever wrote last has time to write again.
 //! - Errors of single commands are replies like others. Those that a topology knows to deal with are
 //!   handed back to it, with their commands.
 
@@ -43,7 +44,7 @@ use super::settings::Settings;
 use super::stream::{Heard, Stream};
 use crate::time::Timestamp;
 
-/// How long a server that came back may lack data. Sentinels that began a failover end it in less.
+/// How long a server that came back or took over may lack data. Sentinels that began a failover end it in less.
 const DOUBT: Duration = Duration::from_secs(5);
 
 /// The connection to one server.
@@ -58,7 +59,7 @@ pub(super) struct Connection {
     news: News,
     /// The server of the last stream that was ready.
     before: Option<Endpoint>,
-    /// When the server will have its data, where it came back.
+    /// When the server will have its data, where it came back or took over.
     doubted_until: Option<Timestamp>,
     /// The time of the last call, which is when commands are written.
     now: Timestamp,
@@ -248,6 +249,11 @@ impl Connection {
         self.requests.broken(now, out);
     }
 
+    /// From now on, and for a moment, the server may lack data.
+    pub(super) fn doubt(&mut self, now: Timestamp) {
+        self.doubted_until = Some(now.after(DOUBT)).filter(|_| self.settings.has_replicas);
+    }
+
     /// What came up since the last time.
     pub(super) fn take_news(&mut self) -> News {
         std::mem::take(&mut self.news)
@@ -280,8 +286,10 @@ impl Connection {
         }
         match heard {
             Heard::Ready => {
-                let is_back = self.reconnect.is_outage() && self.before == self.endpoint;
-                self.doubted_until = Some(now.after(DOUBT)).filter(|_| is_back && self.settings.has_replicas);
+                let is_another = self.before.is_some() && self.before != self.endpoint;
+                if is_another || (self.before.is_some() && self.reconnect.is_outage()) {
+                    self.doubt(now);
+                }
                 self.before.clone_from(&self.endpoint);
                 self.reconnect.succeeded();
                 if let Some(endpoint) = self.endpoint.clone() {

@@ -4,8 +4,13 @@ use crate::redis::config::{Endpoint, Tls};
 use crate::redis::failure::Failure;
 use crate::redis::reply::Reply;
 
-/// Where Sentinels tell that another server is the master.
-pub(super) const CHANNEL: &[u8] = b"+switch-master";
+/// Where every Sentinel tells that another server is the master, once it knows.
+pub(super) const SWITCH: &[u8] = b"+switch-master";
+
+/// Where the Sentinel that leads a failover tells that it has a new master, while the other replicas are still to
+/// follow it. Only when they do comes its `+switch-master`: up to `failover-timeout` later, during which the old
+/// master of a planned failover takes writes that are lost.
+pub(super) const PROMOTED: &[u8] = b"+promoted-slave";
 
 /// The master by a reply to `SENTINEL get-master-addr-by-name`. An address, or a name where the Sentinel
 /// has `announce-hostnames`.
@@ -37,13 +42,14 @@ pub(super) fn is_subscribed(reply: &Reply) -> bool {
     let [Reply::Bulk(kind), Reply::Bulk(channel), _] = items.as_slice() else {
         return false;
     };
-    kind == b"subscribe" && channel == CHANNEL
+    kind == b"subscribe" && channel == SWITCH
 }
 
 /// The new master by a message, where the message is about the master of this name.
 ///
 /// ```text
-/// message, +switch-master, <name> <old host> <old port> <new host> <new port>
+/// message, +switch-master,  <name> <old host> <old port> <new host> <new port>
+/// message, +promoted-slave, slave <its name> <new host> <new port> @ <name> <old host> <old port>
 /// ```
 pub(super) fn switch(reply: &Reply, name: &[u8], tls: Tls) -> Option<Endpoint> {
     let Reply::Array(items) = reply else {
@@ -52,11 +58,14 @@ pub(super) fn switch(reply: &Reply, name: &[u8], tls: Tls) -> Option<Endpoint> {
     let [Reply::Bulk(kind), Reply::Bulk(channel), Reply::Bulk(text)] = items.as_slice() else {
         return None;
     };
-    if kind != b"message" || channel != CHANNEL {
+    if kind != b"message" {
         return None;
     }
-    let mut words = text.split(|byte| *byte == b' ');
-    let words = [words.next()?, words.next()?, words.next()?, words.next()?, words.next()?];
-    let [about, _, _, host, port] = words;
-    Endpoint::named(host, port, tls).filter(|_| about == name)
+    let words: Vec<&[u8]> = text.split(|byte| *byte == b' ').collect();
+    let (about, host, port) = match (channel.as_slice(), words.as_slice()) {
+        (SWITCH, [about, _, _, host, port, ..]) => (about, host, port),
+        (PROMOTED, [_, _, host, port, b"@", about, ..]) => (about, host, port),
+        _ => return None,
+    };
+    Endpoint::named(host, port, tls).filter(|_| *about == name)
 }

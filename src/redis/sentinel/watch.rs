@@ -6,9 +6,11 @@
 //!                                                              ping, for somebody needs it  ──┴────────┘
 //! ```
 //!
-//! - Both questions are one write, and a Sentinel does the commands of one read one after the other. So
+//! - The questions are one write, and a Sentinel does the commands of one read one after the other. So
 //!   no switch comes between the address and the subscription. (The other order is not possible: after
 //!   `SUBSCRIBE`, a stream of RESP2 takes no other commands.)
+//! - There are two channels, subscribed to one by one: a Sentinel may have an ACL that allows only the first,
+//!   which is enough.
 //! - Whatever goes wrong ends the stream: the next Sentinel is asked, and the address with it.
 //! - A Sentinel that is cut off says nothing, as one that has nothing to say. So it is pinged, but only
 //!   when commands are sent: a proxy without traffic has no timers.
@@ -154,6 +156,7 @@ impl Watch {
 
 fn questions(name: &[u8]) -> Vec<u8> {
     let master = Command::new("sentinel", &[b"SENTINEL", b"get-master-addr-by-name", name]);
-    let switches = Command::new("subscribe", &[b"SUBSCRIBE", answer::CHANNEL]);
-    [master.bytes(), switches.bytes()].concat()
+    let [switch, promoted] =
+        [answer::SWITCH, answer::PROMOTED].map(|channel| Command::new("subscribe", &[b"SUBSCRIBE", channel]));
+    [master.bytes(), switch.bytes(), promoted.bytes()].concat()
 }

@@ -1,5 +1,6 @@
 //! Sessions in Redis: tickets, outages that end no session, and one grant over all proxies.
 
+mod failovers;
 mod outages;
 mod refresh;
 mod sessions;

@@ -12,6 +12,7 @@ use crate::redis::{Config, Topology};
 
 const LATE: &str = "Redis did not answer in time";
 const AWAY: &str = "Redis does not answer";
+const DOUBT: &str = "the server has just come back or taken over, and may lack data";
 const BROKE: &str = "the connection to Redis broke";
 
 const N: [&str; 3] = ["n1:7000", "n2:7000", "n3:7000"];
@@ -65,8 +66,9 @@ fn connected() -> World {
     world
 }
 
-/// `n4` takes over from `n1`.
+/// `n4` takes over from `n1`, with the data.
 fn fail_over(world: &mut World) {
+    world.server("n4:7000").answer = "$1\r\nv\r\n".to_owned();
     tell(world, &thirds(["n4", "n2", "n3"]));
 }
 

@@ -14,6 +14,7 @@ fn the_master_is_asked_for_and_has_to_say_that_it_is_one() {
         "s1:26379 CLIENT SETNAME test",
         "s1:26379 SENTINEL get-master-addr-by-name main",
         "s1:26379 SUBSCRIBE +switch-master",
+        "s1:26379 SUBSCRIBE +promoted-slave",
         "a:6379 CLIENT SETNAME test",
         "a:6379 ROLE",
         "connected",

@@ -1,8 +1,6 @@
-//! A master that comes back without its data is not believed at once.
+//! A master that comes back without its data, or takes over without the last of it, is not believed at once.
 
-use super::{S, connected, fail_over, switch};
-
-const DOUBT: &str = "the server has just come back, and may have lost its data";
+use super::{DOUBT, S, connected, fail_over, switch};
 
 /// The Sentinels elect its successor already, and name it until they are done.
 #[test]
@@ -21,7 +19,6 @@ fn a_master_that_comes_back_empty_in_a_failover_signs_nobody_out() {
         [format!("#3 failed: {DOUBT}"), "#4 nil".to_owned()],
         "a nil of another meaning"
     );
-    world.server("b:6379").answer = "$1\r\nv\r\n".to_owned();
     fail_over(&mut world, &S);
     let sentinel = world.connected().into_iter().find(|name| S.contains(name)).unwrap().to_owned();
     world.say(&sentinel, &switch("main", "b", "6379"));
@@ -29,7 +26,19 @@ fn a_master_that_comes_back_empty_in_a_failover_signs_nobody_out() {
     assert_eq!(world.outcomes(), ["#5 v"]);
     world.server("b:6379").answer = "$-1\r\n".to_owned();
     world.get("k");
-    assert_eq!(world.outcomes(), ["#6 nil"], "the one that took over has what there is");
+    assert_eq!(world.outcomes(), [format!("#6 failed: {DOUBT}")], "it may not have got the last writes");
+    world.pass(5000);
+    world.get("k");
+    assert_eq!(world.outcomes(), ["#7 nil"]);
+}
+
+#[test]
+fn a_worker_that_never_saw_another_master_has_no_doubt() {
+    let mut world = connected();
+    world.pass(3_600_000);
+    world.hang_up("a:6379");
+    world.get("k");
+    assert_eq!(world.outcomes(), ["#2 nil"]);
 }
 
 #[test]

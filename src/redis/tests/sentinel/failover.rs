@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AWAY, LATE, S, asked, connected, fail_over, switch, world};
+use super::{AWAY, LATE, S, asked, connected, fail_over, promoted, switch, world};
 use crate::redis::Command;
 
 #[test]
@@ -14,7 +14,7 @@ fn a_sentinel_that_is_cut_off_is_refuted() {
     world.pass(100);
     let log = world.log();
     assert_eq!(asked(&log), [S[1]]);
-    assert_eq!(log.last().unwrap(), "#1 nil");
+    assert_eq!(log.last().unwrap(), "#1 v");
     assert_eq!(world.connected(), ["b:6379", S[1]]);
     assert!(log.contains(&"the master is b:6379".to_owned()));
 }
@@ -36,7 +36,7 @@ fn a_switch_is_followed_at_once() {
         "b:6379 ROLE",
         "connected",
         "b:6379 GET k",
-        "#2 nil",
+        "#2 v",
     ];
     assert_eq!(world.log(), expected);
     assert_eq!(world.connected(), ["b:6379", S[0]]);
@@ -54,7 +54,22 @@ fn a_switch_ends_the_backoff() {
     let sentinel = world.connected().into_iter().next().unwrap().to_owned();
     world.log();
     world.say(&sentinel, &switch("main", "b", "6379"));
-    assert_eq!(world.outcomes(), ["#2 nil"]);
+    assert_eq!(world.outcomes(), ["#2 v"]);
+}
+
+/// In a planned failover the old master goes on taking writes until all replicas follow the new one.
+#[test]
+fn a_promotion_is_followed_before_the_switch_is_told() {
+    let mut world = connected();
+    fail_over(&mut world, &S[..1]);
+    world.server("a:6379").role = "master";
+    world.say(S[0], &promoted("main", "b", "6379"));
+    assert!(world.log().contains(&"the master is b:6379".to_owned()));
+    world.get("k");
+    assert_eq!(world.outcomes(), ["#2 v"]);
+    assert_eq!(world.connected(), ["b:6379", S[0]]);
+    world.say(S[0], &switch("main", "b", "6379"));
+    assert_eq!(world.log(), [""; 0], "known already");
 }
 
 #[test]
@@ -96,7 +111,7 @@ fn the_replies_behind_a_refusal_are_awaited() {
     world.say("a:6379", "$-1\r\n");
     assert_eq!(world.log(), ["#3 nil", "disconnected with 0 in flight: Redis is not ready (READONLY)"]);
     world.pass(100);
-    assert_eq!(world.outcomes(), ["#2 nil", "#4 nil"]);
+    assert_eq!(world.outcomes(), ["#2 v", "#4 v"]);
 }
 
 #[test]
@@ -122,7 +137,7 @@ fn a_lost_connection_asks_the_next_sentinel() {
     assert_eq!(world.outcomes(), ["#3 failed: the connection to Redis broke"]);
     world.pass(100);
     let log = world.log();
-    assert_eq!((asked(&log), log.last().unwrap().as_str()), (vec![S[1]], "#2 nil"));
+    assert_eq!((asked(&log), log.last().unwrap().as_str()), (vec![S[1]], "#2 v"));
 }
 
 #[test]
@@ -136,7 +151,7 @@ fn a_failover_is_ridden_out() {
     assert!(asked(&log).len() >= 3, "{log:#?}");
     fail_over(&mut world, &S);
     world.pass(1000);
-    assert_eq!(world.outcomes(), ["#2 nil"]);
+    assert_eq!(world.outcomes(), ["#2 v"]);
 }
 
 #[test]
@@ -150,7 +165,7 @@ fn a_hung_master_is_asked_for_again() {
     world.pass(500);
     assert_eq!(world.outcomes(), [format!("#2 failed: {LATE}")]);
     world.pass(100);
-    assert_eq!(world.outcomes(), ["#3 nil"]);
+    assert_eq!(world.outcomes(), ["#3 v"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::redis::{Config, Topology};
 const LATE: &str = "Redis did not answer in time";
 const AWAY: &str = "Redis does not answer";
 const ASK: &str = "SENTINEL get-master-addr-by-name main";
+const DOUBT: &str = "the server has just come back or taken over, and may lack data";
 const S: [&str; 3] = ["s1:26379", "s2:26379", "s3:26379"];
 
 fn topology(password: bool) -> Topology {
@@ -49,10 +50,12 @@ fn connected() -> World {
     world
 }
 
-/// `b` takes over, and these Sentinels know.
+/// `b` takes over, with the data, and these Sentinels know.
 fn fail_over(world: &mut World, sentinels: &[&str]) {
     world.server("a:6379").role = "slave";
-    world.server("b:6379").role = "master";
+    let successor = world.server("b:6379");
+    successor.role = "master";
+    successor.answer = "$1\r\nv\r\n".to_owned();
     for sentinel in sentinels {
         world.server(sentinel).tells = address("b", "6379");
     }
@@ -61,6 +64,12 @@ fn fail_over(world: &mut World, sentinels: &[&str]) {
 fn switch(name: &str, host: &str, port: &str) -> String {
     let text = format!("{name} a 6379 {host} {port}");
     format!("*3\r\n{}{}{}", bulk("message"), bulk("+switch-master"), bulk(&text))
+}
+
+/// What the Sentinel says that leads the failover.
+fn promoted(name: &str, host: &str, port: &str) -> String {
+    let text = format!("slave {host}:{port} {host} {port} @ {name} a 6379");
+    format!("*3\r\n{}{}{}", bulk("message"), bulk("+promoted-slave"), bulk(&text))
 }
 
 fn asked(log: &[String]) -> Vec<&str> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{S, asked, connected, fail_over, switch, topology, world_with};
+use super::{S, asked, connected, fail_over, promoted, switch, topology, world_with};
 use crate::redis::Config;
 use crate::redis::tests::script::config;
 use crate::redis::tests::world::bulk;
@@ -16,6 +16,11 @@ fn messages_about_others_are_no_matter() {
         switch("main", "b:1", "6379"),
         switch("main", "b", "0"),
         switch("main", "a", "6379"),
+        promoted("other", "b", "6379"),
+        promoted("main", "b:1", "6379"),
+        promoted("main", "a", "6379"),
+        format!("*3\r\n{}{}{}", bulk("message"), bulk("+promoted-slave"), bulk("slave b:6379 b 6379 @")),
+        "-NOPERM this user has no permissions to access one of the channels used as arguments\r\n".to_owned(),
         format!("*3\r\n{}{}{}", bulk("message"), bulk("+sdown"), bulk("main a 6379 b 6379")),
         format!("*3\r\n{}{}{}", bulk("message"), bulk("+switch-master"), bulk("main")),
         "+PONG\r\n*-1\r\n$-1\r\n*0\r\n".to_owned(),
@@ -36,7 +41,7 @@ fn a_subscription_that_ends_is_made_anew_and_finds_what_was_missed() {
     assert_eq!(asked(&log), [S[1]]);
     assert!(log.contains(&"the master is b:6379".to_owned()));
     world.get("k");
-    assert_eq!(world.outcomes(), ["#2 nil"]);
+    assert_eq!(world.outcomes(), ["#2 v"]);
     assert_eq!(world.connected(), ["b:6379", S[1]]);
 }
 
@@ -110,5 +115,5 @@ fn without_commands_everything_is_closed() {
     fail_over(&mut world, &S);
     world.get("k");
     let log = world.log();
-    assert_eq!((asked(&log), log.last().unwrap().as_str()), (vec![S[0]], "#2 nil"), "the one that was good");
+    assert_eq!((asked(&log), log.last().unwrap().as_str()), (vec![S[0]], "#2 v"), "the one that was good");
 }

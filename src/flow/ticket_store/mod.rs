@@ -8,9 +8,12 @@
 //! Every load asks Redis, so a session that was deleted there is gone at once. What a worker keeps are
 //! results: of the signature's check, and of the decryption of bytes that it has seen before.
 
+mod journal;
+
 use std::rc::Rc;
 use std::time::Duration;
 
+use self::journal::Journal;
 use super::RequestHead;
 use super::cache::{CookieCache, FromCookie, Recent};
 use super::io::Io;
@@ -27,13 +30,6 @@ use crate::time::Timestamp;
 
 /// The pause between two attempts to save a session.
 const SAVE_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a worker knows better than Redis what it saved there: a replica that took over may lack
-/// the last writes of the master before it.
-const SAVED_RECENTLY: Duration = Duration::from_secs(60);
-
-/// So many of its saves a worker remembers for that.
-const SAVED: usize = 1000;
 
 /// So many refreshes that the provider did not answer a worker remembers.
 const FAILURES: usize = 1000;
@@ -64,12 +60,6 @@ struct Decrypted {
 #[derive(PartialEq, Eq)]
 struct Mark([u8; 12], [u8; 16]);
 
-/// A session that this worker wrote.
-struct Saved {
-    at: Timestamp,
-    person: Rc<Person>,
-}
-
 /// The bytes under a key; none where there is no such key, or something that is no session.
 type Value = Result<Option<Rc<Vec<u8>>>, Unavailable>;
 
@@ -81,7 +71,7 @@ pub(super) struct TicketStore<I> {
     form: Form,
     cookies: CookieCache<TicketCookie>,
     decrypted: Recent<Decrypted>,
-    saved: Recent<Saved>,
+    journal: Journal,
     loads: Together<Value>,
     pub(super) refreshes: Together<Refreshed>,
     failures: Recent<Timestamp>,
@@ -96,7 +86,7 @@ impl<I: Io> TicketStore<I> {
             form: form.unwrap_or_else(|| Form::for_cookie(cookie.name())),
             cookies: CookieCache::new(entries),
             decrypted: Recent::new(entries),
-            saved: Recent::new(SAVED),
+            journal: Journal::new(),
             loads: Together::default(),
             refreshes: Together::default(),
             failures: Recent::new(FAILURES),
@@ -142,7 +132,7 @@ impl<I: Io> TicketStore<I> {
     }
 
     /// The person whose session a ticket stands for; nobody where Redis has none for it.
-    pub(super) async fn load(&self, ticket: &Ticket) -> Result<Option<Rc<Person>>, Unavailable> {
+    pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Person>>, Unavailable> {
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
             let call = self.io.redis(Command::get(key));
@@ -151,6 +141,10 @@ impl<I: Io> TicketStore<I> {
         let Some(value) = value.await? else {
             return Ok(None);
         };
+        // A failover brought it back for a moment.
+        if self.journal.is_deleted(ticket, self.io.now()) {
+            return Ok(None);
+        }
         Ok(self.decrypt(ticket, &value).map(|person| self.newest(ticket, person)))
     }
 
@@ -177,20 +171,19 @@ impl<I: Io> TicketStore<I> {
 
     /// What this worker saved a moment ago, where Redis gave something older: then a replica took over
     /// that had not got it yet. The refresh token of the older session is used up; so it is saved again.
-    fn newest(&self, ticket: &Ticket, loaded: Rc<Person>) -> Rc<Person> {
-        let now = self.io.now();
-        let Some(saved) = self.saved.get(ticket.redis_key()) else {
+    fn newest(self: &Rc<Self>, ticket: &Ticket, loaded: Rc<Person>) -> Rc<Person> {
+        let Some(saved) = self.journal.session(ticket, self.io.now()) else {
             return loaded;
         };
-        let is_recent = now.since(saved.at) < SAVED_RECENTLY;
-        if !is_recent || saved.person.session.created_at <= loaded.session.created_at {
+        if saved.session.created_at <= loaded.session.created_at {
             return loaded;
         }
-        if let Ok(command) = self.set(ticket, &saved.person) {
-            let call = self.io.redis(command);
-            self.io.spawn(async move { drop(call.await) });
-        }
-        Rc::clone(&saved.person)
+        let (store, ticket, newest) = (Rc::clone(self), ticket.clone(), Rc::clone(&saved));
+        self.io.spawn(async move {
+            // Whoever loads it next tries again.
+            let _ = store.replace_older(&ticket, &newest, &loaded).await;
+        });
+        saved
     }
 
     /// Writes a session. Where Redis is away, it is tried again and again, until `patience` is over; where
@@ -204,9 +197,13 @@ impl<I: Io> TicketStore<I> {
     ) -> Result<(), Unavailable> {
         let began = self.io.now();
         loop {
-            let saved = Saved { at: self.io.now(), person: Rc::clone(person) };
-            self.saved.insert(ticket.redis_key(), &Rc::new(saved), person.session.size());
-            let reply = self.io.redis(self.set(ticket, person)?).await;
+            let now = self.io.now();
+            if self.journal.is_deleted(ticket, now) {
+                return Ok(());
+            }
+            self.journal.saved(ticket, person, now);
+            let value = self.seal(ticket, person)?;
+            let reply = self.io.redis(Command::setex(ticket.redis_key(), self.cookie.expire(), &value)).await;
             let gives_up = is_refusal(&reply) && !even_refused;
             let result = done(reply);
             if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
@@ -216,18 +213,20 @@ impl<I: Io> TicketStore<I> {
         }
     }
 
-    fn set(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<Command, Unavailable> {
+    /// What goes to Redis.
+    fn seal(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<Vec<u8>, Unavailable> {
         let value = ticket.seal(&person.session, self.io.random()?);
         self.remember(ticket, &value, person);
-        Ok(Command::setex(ticket.redis_key(), self.cookie.expire(), &value))
+        Ok(value)
     }
 
     /// Deletes a session.
     pub(super) async fn delete(&self, ticket: &Ticket) -> Result<(), Unavailable> {
         let key = ticket.redis_key();
-        self.saved.remove(key);
         self.decrypted.remove(key);
-        done(self.io.redis(Command::del(key)).await)
+        done(self.io.redis(Command::del(key)).await)?;
+        self.journal.deleted(ticket, self.io.now());
+        Ok(())
     }
 
     /// How long it is until the way to Redis was undisturbed for `period`; zero where it was.

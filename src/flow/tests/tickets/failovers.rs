@@ -1,0 +1,131 @@
+//! A replica takes over that has not got the last writes.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{only_key, proxy, site};
+use crate::flow::tests::MINUTE;
+use crate::flow::tests::fake_redis::Values;
+
+#[test]
+fn a_sign_in_that_a_failover_lost_is_written_again() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    let mut other = browser.clone();
+    other.app = proxy(&site);
+    let key = only_key(&site);
+    site.world.fail_over(Values::default());
+    site.world.drain();
+    assert_eq!(only_key(&site), key);
+    assert!(other.who().is_some() && browser.who().is_some());
+}
+
+#[test]
+fn a_refresh_that_a_failover_lost_is_written_again() {
+    let site = site(json!({ "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    let before = site.world.fake_redis().snapshot();
+    site.world.pass(31 * MINUTE);
+    assert!(browser.who().is_some());
+    let after = site.world.fake_redis().snapshot();
+    site.world.fail_over(before.clone());
+    site.world.drain();
+    let now = site.world.fake_redis().snapshot();
+    let key = only_key(&site).into_bytes();
+    assert!(now[&key] != before[&key]);
+    // Sealed anew, so it is told by what it opens to.
+    let mut other = browser.clone();
+    other.app = proxy(&site);
+    site.world.pass(Duration::from_secs(10));
+    assert!(other.who().is_some());
+    assert_eq!(site.provider.grants("refresh_token").len(), 1, "nobody uses a token up that was used");
+    assert_eq!(after.len(), now.len());
+}
+
+#[test]
+fn what_the_replica_has_is_not_written_again() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    site.world.fake_redis().seen();
+    site.world.fail_over(site.world.fake_redis().snapshot());
+    site.world.drain();
+    assert_eq!(site.world.fake_redis().seen(), ["get"]);
+    assert!(browser.who().is_some());
+}
+
+#[test]
+fn a_sign_out_that_a_failover_lost_is_done_again() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    let mut copy = browser.clone();
+    let before = site.world.fake_redis().snapshot();
+    browser.reply("/oauth2/sign_out", &[]);
+    site.world.fail_over(before);
+    assert_eq!(copy.who(), None, "this worker knows better");
+    site.world.drain();
+    let mut other = copy.clone();
+    other.app = proxy(&site);
+    site.world.pass(MINUTE);
+    assert_eq!(other.who(), None);
+    assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
+}
+
+/// Whoever of the two workers comes first after the failover.
+#[test]
+fn who_signed_out_at_another_proxy_is_not_brought_back() {
+    for is_first in [true, false] {
+        for lost in ["nothing", "the sign-out", "both"] {
+            let site = site(json!({}));
+            let other = proxy(&site);
+            let mut browser = site.browser();
+            if is_first {
+                browser.app = other.clone();
+            }
+            browser.sign_in(&site.provider, "/");
+            let signed_in = site.world.fake_redis().snapshot();
+            let mut copy = browser.clone();
+            copy.app = if is_first { site.app.clone() } else { other };
+            let mut third = copy.clone();
+            third.app = proxy(&site);
+            copy.reply("/oauth2/sign_out", &[]);
+            site.world.fail_over(match lost {
+                "nothing" => site.world.fake_redis().snapshot(),
+                "the sign-out" => signed_in,
+                _ => Values::default(),
+            });
+            site.world.drain();
+            site.world.pass(MINUTE);
+            assert_eq!(third.who(), None, "{lost} {is_first}");
+            assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new(), "{lost} {is_first}");
+        }
+    }
+}
+
+#[test]
+fn what_was_written_long_ago_is_left_to_redis() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    site.world.pass(MINUTE);
+    site.world.fail_over(Values::default());
+    site.world.drain();
+    assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
+    assert_eq!(browser.reply("/", &[]).status(), 503);
+    site.world.pass(Duration::from_secs(5));
+    assert_eq!(browser.who(), None);
+}
+
+#[test]
+fn a_new_master_that_does_not_answer_yet_is_asked_again() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    site.world.fake_redis().set_down(true);
+    site.world.fail_over(Values::default());
+    let world = site.world.clone();
+    crate::flow::Io::spawn(&site.world, async move {
+        crate::flow::Io::sleep(&world, Duration::from_secs(20)).await;
+        world.fake_redis().set_down(false);
+    });
+    site.world.drain();
+    assert!(browser.who().is_some());
+}

@@ -1,0 +1,204 @@
+//! What this worker wrote to Redis in the last minute, and writes once more where a failover may have lost it.
+//!
+//! Redis says that a write is done before a replica has it. So a failover can lose what the old master was told last;
+//! a planned one of Sentinels all that it was told in the second or two until everybody knows the new master.
+//!
+//! ```text
+//! another master ─┬─ saved ──── GET ─┬─ the same, or a newer one ──► nothing
+//!                 │                  ├─ an older one ──────────────► SET XX: the refresh token in it is used up
+//!                 │                  └─ none ── lock ──────────────► SET NX: somebody has just signed in
+//!                 └─ deleted ── SETEX of the lock, for a minute ───► DEL:    somebody has signed out
+//! ```
+//!
+//! The lock keeps those apart who saved a session and who deleted it, at whatever proxy: where both do it again,
+//! the session is gone, in either order.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::{TicketStore, done};
+use crate::flow::cache::Recent;
+use crate::flow::io::Io;
+use crate::flow::outcome::Unavailable;
+use crate::flow::person::Person;
+use crate::flow::refresh::lock::Lock;
+use crate::redis::{Command, Failure, Reply};
+use crate::session::ticket::Ticket;
+use crate::time::Timestamp;
+
+/// How long a worker knows better than Redis what it wrote there.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// So many of its writes a worker remembers for that.
+const ENTRIES: usize = 1000;
+
+/// The pause between two attempts, where Redis does not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What stands in the lock of a session that was deleted: nobody's token.
+const SIGNED_OUT: &[u8] = b"signed out";
+
+/// The last writes, one for each session.
+pub(super) struct Journal(Recent<Entry>);
+
+struct Entry {
+    at: Timestamp,
+    ticket: Ticket,
+    what: What,
+}
+
+enum What {
+    Saved(Rc<Person>),
+    Deleted,
+}
+
+impl Journal {
+    pub(super) fn new() -> Self {
+        Self(Recent::new(ENTRIES))
+    }
+
+    /// A session is about to be saved.
+    pub(super) fn saved(&self, ticket: &Ticket, person: &Rc<Person>, at: Timestamp) {
+        self.note(Entry { at, ticket: ticket.clone(), what: What::Saved(Rc::clone(person)) });
+    }
+
+    /// A session was deleted.
+    pub(super) fn deleted(&self, ticket: &Ticket, at: Timestamp) {
+        self.note(Entry { at, ticket: ticket.clone(), what: What::Deleted });
+    }
+
+    fn note(&self, entry: Entry) {
+        let size = match &entry.what {
+            What::Saved(person) => person.session.size(),
+            What::Deleted => 0,
+        };
+        let entry = Rc::new(entry);
+        self.0.insert(entry.ticket.redis_key(), &entry, size);
+    }
+
+    /// What was saved, where that was the last write and not long ago.
+    pub(super) fn session(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Person>> {
+        match &self.last(ticket, now)?.what {
+            What::Saved(person) => Some(Rc::clone(person)),
+            What::Deleted => None,
+        }
+    }
+
+    /// Whether the last write deleted it. No ticket is given twice, so that is for good.
+    pub(super) fn is_deleted(&self, ticket: &Ticket, now: Timestamp) -> bool {
+        self.last(ticket, now).is_some_and(|entry| matches!(entry.what, What::Deleted))
+    }
+
+    fn last(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Entry>> {
+        self.0.get(ticket.redis_key()).filter(|entry| entry.is_recent(now))
+    }
+
+    fn is_last(&self, entry: &Rc<Entry>) -> bool {
+        self.0.get(entry.ticket.redis_key()).is_some_and(|last| Rc::ptr_eq(&last, entry))
+    }
+}
+
+impl Entry {
+    fn is_recent(&self, now: Timestamp) -> bool {
+        now.since(self.at) < PERIOD
+    }
+}
+
+impl<I: Io> TicketStore<I> {
+    /// From now on, what a failover may have lost is written again.
+    pub(in crate::flow) fn survive_failovers(self: &Rc<Self>) {
+        let store = Rc::downgrade(self);
+        self.io.after_redis_failover(move || {
+            if let Some(store) = store.upgrade() {
+                let io = store.io.clone();
+                io.spawn(async move { store.write_again().await });
+            }
+        });
+    }
+
+    async fn write_again(&self) {
+        let began = self.io.now();
+        let mut lost = 0_usize;
+        for entry in self.journal.0.all().iter().filter(|entry| entry.is_recent(began)) {
+            loop {
+                match self.write_one_again(entry).await {
+                    Ok(was_lost) => lost = lost.saturating_add(usize::from(was_lost)),
+                    Err(_) if entry.is_recent(self.io.now()) => {
+                        self.io.sleep(PAUSE).await;
+                        continue;
+                    }
+                    Err(reason) => {
+                        warn!("failover: a session could not be looked after, {}", reason.explain())
+                    }
+                }
+                break;
+            }
+        }
+        if lost > 0 {
+            info!("failover: {lost} writes of the last minute were lost, and made again");
+        }
+    }
+
+    /// Whether it was lost.
+    async fn write_one_again(&self, entry: &Rc<Entry>) -> Result<bool, Unavailable> {
+        let ticket = &entry.ticket;
+        let person = match &entry.what {
+            // There is something newer to look after.
+            _ if !self.journal.is_last(entry) => return Ok(false),
+            What::Deleted => {
+                let lock = Command::setex(&ticket.lock_key(), PERIOD, SIGNED_OUT);
+                done(self.io.redis(lock).await)?;
+                let deleted = self.io.redis(Command::del(ticket.redis_key())).await;
+                return done(deleted.clone()).map(|()| deleted == Ok(Reply::Integer(1)));
+            }
+            What::Saved(person) => person,
+        };
+        match self.io.redis(Command::get(ticket.redis_key())).await {
+            Ok(Reply::Bulk(value)) => match self.decrypt(ticket, &value) {
+                Some(there) => self.replace_older(ticket, person, &there).await,
+                None => Ok(false),
+            },
+            Ok(Reply::Nil) | Err(Failure::Doubtful) => self.bring_back(ticket, person).await,
+            Ok(_) => Ok(false),
+            Err(_) => Err(Unavailable::Redis),
+        }
+    }
+
+    /// Puts a session in the place of an older one; whether it was older.
+    pub(super) async fn replace_older(
+        &self,
+        ticket: &Ticket,
+        person: &Rc<Person>,
+        there: &Rc<Person>,
+    ) -> Result<bool, Unavailable> {
+        if person.session.created_at <= there.session.created_at {
+            return Ok(false);
+        }
+        let value = self.seal(ticket, person)?;
+        answered(self.io.redis(Command::replace(ticket.redis_key(), self.cookie.expire(), &value)).await)
+    }
+
+    /// Saves a session that is not there any more, unless somebody deletes it.
+    async fn bring_back(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<bool, Unavailable> {
+        let lock = Lock::new(&self.io, ticket)?;
+        if !lock.take().await? {
+            return Ok(false);
+        }
+        let value = self.seal(ticket, person)?;
+        let restore = Command::restore(ticket.redis_key(), self.cookie.expire(), &value);
+        let restored = answered(self.io.redis(restore).await);
+        lock.release().await;
+        restored
+    }
+}
+
+/// Whether a conditional command was carried out.
+fn answered(reply: Result<Reply, Failure>) -> Result<bool, Unavailable> {
+    match reply {
+        Ok(Reply::Status(_)) => Ok(true),
+        Ok(_) => Ok(false),
+        Err(_) => Err(Unavailable::Redis),
+    }
+}
