@@ -38,8 +38,8 @@ pub trait Io: Clone + 'static {
     /// that. None where all has been well.
     fn redis_disturbed_at(&self) -> Option<Timestamp>;
 
-    /// From now on, whenever another server becomes a master of the sessions, this is called.
-    fn after_redis_failover(&self, hook: impl Fn() + 'static);
+    /// From now on this is called with what may lose a write.
+    fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static);
 
     /// Counts one more for the operator.
     fn count(&self, what: Count);
@@ -68,6 +68,15 @@ pub trait Io: Clone + 'static {
         self.fill_random(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// What may lose a write that Redis confirmed, where there are replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedisNews {
+    /// A connection ended. Whether another server takes over is found out with the next command.
+    Disconnected,
+    /// Another server is a master now.
+    NewMaster,
 }
 
 /// What an operator wants to have counted.

@@ -32,7 +32,7 @@ impl<I: Io> Store<I> {
     pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>, io: &I) -> Self {
         if config.redis.is_some() {
             let store = Rc::new(TicketStore::new(config, cookie, io.clone()));
-            store.survive_failovers();
+            store.watch();
             return Self::Tickets(store);
         }
         handover::prepare(io);
@@ -96,7 +96,7 @@ impl<I: Io> Store<I> {
                 // Without it there is only nothing to tell the provider.
                 let person = store.load(&ticket.ticket).await.unwrap_or_default();
                 store.delete(&ticket.ticket).await?;
-                lock.release().await;
+                store.end(&lock).await;
                 Ok(person.map(|person| person.session.clone()))
             }
         }

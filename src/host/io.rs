@@ -22,7 +22,7 @@ use super::abi;
 use super::metrics::Metrics;
 use super::redis::{self, Redis};
 use crate::config::Config;
-use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
+use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
 use crate::redis::{Command, Failure, RequestId};
 use crate::tasks::Tasks;
 use crate::time::Timestamp;
@@ -259,9 +259,9 @@ impl Io for HostIo {
         self.0.redis.as_ref().and_then(Redis::disturbed_at)
     }
 
-    fn after_redis_failover(&self, hook: impl Fn() + 'static) {
+    fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static) {
         if let Some(redis) = &self.0.redis {
-            redis.after_failover(Box::new(hook));
+            redis.watch(Box::new(hook));
         }
     }
 

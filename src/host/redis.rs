@@ -18,6 +18,7 @@ use proxy_wasm::hostcalls;
 
 use super::metrics::Metrics;
 use crate::bridge::SERVICE;
+use crate::flow::io::RedisNews;
 use crate::redis::{
     Client, Command, Config, Endpoint, Event, Failure, Output, Reply, RequestId, StreamId, Tls,
 };
@@ -47,9 +48,11 @@ pub(super) struct Redis {
     logged_at: Cell<Option<Timestamp>>,
     is_broken: Cell<bool>,
     disturbed_at: Cell<Option<Timestamp>>,
-    /// What is called when another server becomes a master.
-    after_failover: RefCell<Option<Box<dyn Fn()>>>,
+    watcher: RefCell<Option<Watcher>>,
 }
+
+/// Who wants to know what may lose a write.
+type Watcher = Box<dyn Fn(RedisNews)>;
 
 struct Waiting {
     since: Timestamp,
@@ -75,7 +78,7 @@ impl Redis {
             logged_at: Cell::default(),
             is_broken: Cell::default(),
             disturbed_at: Cell::default(),
-            after_failover: RefCell::default(),
+            watcher: RefCell::default(),
         }
     }
 
@@ -152,6 +155,7 @@ impl Redis {
                 Some(Output::Event(event)) => {
                     self.mark(&event, now);
                     self.tell(&event);
+                    self.pass_on(&event);
                 }
             }
         }
@@ -202,9 +206,9 @@ impl Redis {
         }
     }
 
-    /// From now on this is called when another server becomes a master.
-    pub(super) fn after_failover(&self, hook: Box<dyn Fn()>) {
-        self.after_failover.replace(Some(hook));
+    /// From now on this is called with what may lose a write.
+    pub(super) fn watch(&self, watcher: Watcher) {
+        self.watcher.replace(Some(watcher));
     }
 
     /// When the way to Redis was last disturbed.
@@ -222,6 +226,17 @@ impl Redis {
             _ => return,
         }
         self.disturbed_at.set(Some(now));
+    }
+
+    fn pass_on(&self, event: &Event) {
+        let news = match event {
+            Event::Disconnected { .. } => RedisNews::Disconnected,
+            Event::MasterChanged { .. } => RedisNews::NewMaster,
+            _ => return,
+        };
+        if let Some(watcher) = &*self.watcher.borrow() {
+            watcher(news);
+        }
     }
 
     fn tell(&self, event: &Event) {
@@ -244,12 +259,7 @@ impl Redis {
             Event::AskFailed { endpoint, failure } => {
                 warn!("Redis: {endpoint} does not tell where the data is: {failure}");
             }
-            Event::MasterChanged { endpoint } => {
-                info!("Redis: {endpoint} is a master now");
-                if let Some(hook) = &*self.after_failover.borrow() {
-                    hook();
-                }
-            }
+            Event::MasterChanged { endpoint } => info!("Redis: {endpoint} is a master now"),
             Event::SlotsChanged { masters } => info!("Redis: the cluster has {masters} masters"),
         }
     }

@@ -26,6 +26,13 @@ pub struct Config {
     pub idle_timeout: Duration,
 }
 
+impl Config {
+    /// Whether another server may take over.
+    pub const fn has_replicas(&self) -> bool {
+        !matches!(self.topology, Topology::Single(_))
+    }
+}
+
 /// Which servers there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {

@@ -85,8 +85,8 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
-    /// The Sentinels name another master than before, or a Cluster has one that it had not. It may lack what the
-    /// one before it was told last.
+    /// Another server is the master than before, as it says itself, or a Cluster has one that it had not. It may
+    /// lack what the one before it was told last.
     MasterChanged {
         /// The new one.
         endpoint: Endpoint,

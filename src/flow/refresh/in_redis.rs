@@ -95,7 +95,7 @@ async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCoo
         }
     };
     let refreshed = lock.hold(work).await;
-    lock.release().await;
+    let _ = lock.release().await;
     refreshed
 }
 

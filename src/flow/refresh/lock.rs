@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -68,14 +69,23 @@ impl<I: Io> Lock<I> {
     }
 
     async fn renew(&self) -> Result<bool, Unavailable> {
-        match self.io.redis(Command::renew_lock(&self.key, self.token.as_bytes(), LEASE)).await {
-            Ok(Reply::Integer(renewed)) => Ok(renewed == 1),
-            _ => Err(Unavailable::Redis),
-        }
+        self.keep(LEASE).await
     }
 
-    /// Gives the lock back. Where that fails, it ends with its lease.
-    pub(in crate::flow) async fn release(&self) {
-        let _ = self.io.redis(Command::release_lock(&self.key, self.token.as_bytes())).await;
+    /// Keeps the lock for so long from now; false where it is not ours any more.
+    pub(in crate::flow) async fn keep(&self, period: Duration) -> Result<bool, Unavailable> {
+        held(self.io.redis(Command::renew_lock(&self.key, self.token.as_bytes(), period)).await)
+    }
+
+    /// Gives the lock back; false where it was not ours any more. Where there is no answer, it ends with its lease.
+    pub(in crate::flow) async fn release(&self) -> Result<bool, Unavailable> {
+        held(self.io.redis(Command::release_lock(&self.key, self.token.as_bytes())).await)
+    }
+}
+
+fn held(reply: Result<Reply, Failure>) -> Result<bool, Unavailable> {
+    match reply {
+        Ok(Reply::Integer(held)) => Ok(held == 1),
+        _ => Err(Unavailable::Redis),
     }
 }

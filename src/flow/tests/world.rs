@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use super::fake_redis::{FakeRedis, Values};
-use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
+use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
 use crate::redis::{Command, Failure, Reply};
 use crate::tasks::Tasks;
 use crate::time::Timestamp;
@@ -34,7 +34,7 @@ struct State {
     network: RefCell<Network>,
     redis: FakeRedis,
     disturbed_at: Cell<Option<Timestamp>>,
-    after_failover: RefCell<Vec<Box<dyn Fn()>>>,
+    watchers: RefCell<Vec<Box<dyn Fn(RedisNews)>>>,
     counts: RefCell<Vec<Count>>,
     has_random: Cell<bool>,
 }
@@ -51,7 +51,7 @@ impl World {
             network: RefCell::new(nobody),
             redis: FakeRedis::default(),
             disturbed_at: Cell::default(),
-            after_failover: RefCell::default(),
+            watchers: RefCell::default(),
             counts: RefCell::default(),
             has_random: Cell::new(true),
         }))
@@ -75,7 +75,12 @@ impl World {
         self.0.redis.restore(values);
         self.0.redis.doubt(self.now());
         self.reconnected();
-        self.0.after_failover.borrow().iter().for_each(|hook| hook());
+        self.news(RedisNews::NewMaster);
+    }
+
+    /// Every worker hears this.
+    pub(super) fn news(&self, news: RedisNews) {
+        self.0.watchers.borrow().iter().for_each(|watcher| watcher(news));
     }
 
     /// How often this was counted.
@@ -159,8 +164,8 @@ impl Io for World {
         self.0.disturbed_at.get()
     }
 
-    fn after_redis_failover(&self, hook: impl Fn() + 'static) {
-        self.0.after_failover.borrow_mut().push(Box::new(hook));
+    fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static) {
+        self.0.watchers.borrow_mut().push(Box::new(hook));
     }
 
     fn count(&self, what: Count) {

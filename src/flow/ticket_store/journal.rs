@@ -10,8 +10,11 @@
 //!                 └─ deleted ── SETEX of the lock, for a minute ───► DEL:    somebody has signed out
 //! ```
 //!
-//! The lock keeps those apart who saved a session and who deleted it, at whatever proxy: where both do it again,
-//! the session is gone, in either order.
+//! A connection that ends has the sessions looked at too: with that the worker finds out who is the master.
+//!
+//! The lock keeps those apart who saved a session and who deleted it, at whatever proxy. Where both do it again, the
+//! session is gone, in any order: who deletes takes the lock first, whoever has it, and who saved looks at the end
+//! whether it is still his.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +23,7 @@ use log::{info, warn};
 
 use super::{TicketStore, done};
 use crate::flow::cache::Recent;
-use crate::flow::io::Io;
+use crate::flow::io::{Io, RedisNews};
 use crate::flow::outcome::Unavailable;
 use crate::flow::person::Person;
 use crate::flow::refresh::lock::Lock;
@@ -108,22 +111,31 @@ impl Entry {
 
 impl<I: Io> TicketStore<I> {
     /// From now on, what a failover may have lost is written again.
-    pub(in crate::flow) fn survive_failovers(self: &Rc<Self>) {
+    pub(in crate::flow) fn watch(self: &Rc<Self>) {
         let store = Rc::downgrade(self);
-        self.io.after_redis_failover(move || {
-            if let Some(store) = store.upgrade() {
+        self.io.watch_redis(move |news| {
+            if let Some(store) = store.upgrade().filter(|store| store.has_replicas) {
+                if news == RedisNews::NewMaster {
+                    store.failovers.set(store.failovers.get().wrapping_add(1));
+                }
                 let io = store.io.clone();
-                io.spawn(async move { store.write_again().await });
+                io.spawn(async move { store.write_again(news).await });
             }
         });
     }
 
-    async fn write_again(&self) {
+    /// Ends the lock under which somebody signed out: where another proxy may bring the session back, only when it
+    /// knows nothing of it any more.
+    pub(in crate::flow) async fn end(&self, lock: &Lock<I>) {
+        let _ = if self.has_replicas { lock.keep(PERIOD).await } else { lock.release().await };
+    }
+
+    async fn write_again(&self, news: RedisNews) {
         let began = self.io.now();
         let mut lost = 0_usize;
         for entry in self.journal.0.all().iter().filter(|entry| entry.is_recent(began)) {
             loop {
-                match self.write_one_again(entry).await {
+                match self.write_one_again(entry, news).await {
                     Ok(was_lost) => lost = lost.saturating_add(usize::from(was_lost)),
                     Err(_) if entry.is_recent(self.io.now()) => {
                         self.io.sleep(PAUSE).await;
@@ -142,26 +154,40 @@ impl<I: Io> TicketStore<I> {
     }
 
     /// Whether it was lost.
-    async fn write_one_again(&self, entry: &Rc<Entry>) -> Result<bool, Unavailable> {
+    async fn write_one_again(&self, entry: &Rc<Entry>, news: RedisNews) -> Result<bool, Unavailable> {
         let ticket = &entry.ticket;
-        let person = match &entry.what {
-            // There is something newer to look after.
-            _ if !self.journal.is_last(entry) => return Ok(false),
-            What::Deleted => {
-                let lock = Command::setex(&ticket.lock_key(), PERIOD, SIGNED_OUT);
-                done(self.io.redis(lock).await)?;
-                let deleted = self.io.redis(Command::del(ticket.redis_key())).await;
-                return done(deleted.clone()).map(|()| deleted == Ok(Reply::Integer(1)));
-            }
-            What::Saved(person) => person,
-        };
+        if !self.journal.is_last(entry) {
+            return Ok(false); // something newer is looked after
+        }
+        match (&entry.what, news) {
+            (What::Deleted, RedisNews::NewMaster) => self.delete_again(ticket).await,
+            (What::Deleted, RedisNews::Disconnected) => self.check().await.map(|()| false),
+            (What::Saved(person), _) => self.save_again(ticket, person, news).await,
+        }
+    }
+
+    async fn delete_again(&self, ticket: &Ticket) -> Result<bool, Unavailable> {
+        let lock = Command::setex(&ticket.lock_key(), PERIOD, SIGNED_OUT);
+        done(self.io.redis(lock).await)?;
+        let deleted = self.io.redis(Command::del(ticket.redis_key())).await;
+        done(deleted.clone()).map(|()| deleted == Ok(Reply::Integer(1)))
+    }
+
+    async fn save_again(
+        &self,
+        ticket: &Ticket,
+        person: &Rc<Person>,
+        news: RedisNews,
+    ) -> Result<bool, Unavailable> {
         match self.io.redis(Command::get(ticket.redis_key())).await {
             Ok(Reply::Bulk(value)) => match self.decrypt(ticket, &value) {
                 Some(there) => self.replace_older(ticket, person, &there).await,
                 None => Ok(false),
             },
-            Ok(Reply::Nil) | Err(Failure::Doubtful) => self.bring_back(ticket, person).await,
-            Ok(_) => Ok(false),
+            Ok(Reply::Nil) | Err(Failure::Doubtful) if news == RedisNews::NewMaster => {
+                self.bring_back(ticket, person).await
+            }
+            Ok(_) | Err(Failure::Doubtful) => Ok(false),
             Err(_) => Err(Unavailable::Redis),
         }
     }
@@ -189,7 +215,11 @@ impl<I: Io> TicketStore<I> {
         let value = self.seal(ticket, person)?;
         let restore = Command::restore(ticket.redis_key(), self.cookie.expire(), &value);
         let restored = answered(self.io.redis(restore).await);
-        lock.release().await;
+        if !lock.release().await? {
+            // Somebody took it away from us who deletes the session, and may have done so before we brought it back.
+            done(self.io.redis(Command::del(ticket.redis_key())).await)?;
+            return Ok(false);
+        }
         restored
     }
 }

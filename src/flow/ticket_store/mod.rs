@@ -10,6 +10,7 @@
 
 mod journal;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -72,6 +73,10 @@ pub(super) struct TicketStore<I> {
     cookies: CookieCache<TicketCookie>,
     decrypted: Recent<Decrypted>,
     journal: Journal,
+    /// Whether a server may take over that has not got the last writes.
+    has_replicas: bool,
+    /// How many did.
+    failovers: Cell<u64>,
     loads: Together<Value>,
     pub(super) refreshes: Together<Refreshed>,
     failures: Recent<Timestamp>,
@@ -87,6 +92,8 @@ impl<I: Io> TicketStore<I> {
             cookies: CookieCache::new(entries),
             decrypted: Recent::new(entries),
             journal: Journal::new(),
+            has_replicas: config.redis.as_ref().is_some_and(|redis| redis.client.has_replicas()),
+            failovers: Cell::default(),
             loads: Together::default(),
             refreshes: Together::default(),
             failures: Recent::new(FAILURES),
@@ -203,13 +210,25 @@ impl<I: Io> TicketStore<I> {
             }
             self.journal.saved(ticket, person, now);
             let value = self.seal(ticket, person)?;
-            let reply = self.io.redis(Command::setex(ticket.redis_key(), self.cookie.expire(), &value)).await;
+            let reply = self.write(Command::setex(ticket.redis_key(), self.cookie.expire(), &value)).await;
             let gives_up = is_refusal(&reply) && !even_refused;
             let result = done(reply);
             if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
                 return result;
             }
             self.io.sleep(SAVE_PAUSE).await;
+        }
+    }
+
+    /// Sends a command that may run twice; once more where there was a failover meanwhile: the answer may be of the
+    /// server that is the master no more.
+    async fn write(&self, command: Command) -> Result<Reply, Failure> {
+        loop {
+            let failovers = self.failovers.get();
+            let reply = self.io.redis(command.clone()).await;
+            if reply.is_err() || self.failovers.get() == failovers {
+                return reply;
+            }
         }
     }
 
@@ -224,7 +243,7 @@ impl<I: Io> TicketStore<I> {
     pub(super) async fn delete(&self, ticket: &Ticket) -> Result<(), Unavailable> {
         let key = ticket.redis_key();
         self.decrypted.remove(key);
-        done(self.io.redis(Command::del(key)).await)?;
+        done(self.write(Command::del(key)).await)?;
         self.journal.deleted(ticket, self.io.now());
         Ok(())
     }

@@ -286,14 +286,17 @@ impl Connection {
         }
         match heard {
             Heard::Ready => {
-                let is_another = self.before.is_some() && self.before != self.endpoint;
-                if is_another || (self.before.is_some() && self.reconnect.is_outage()) {
+                let before = std::mem::replace(&mut self.before, self.endpoint.clone());
+                let is_another = before.is_some() && before != self.endpoint;
+                if is_another || (before.is_some() && self.reconnect.is_outage()) {
                     self.doubt(now);
                 }
-                self.before.clone_from(&self.endpoint);
                 self.reconnect.succeeded();
                 if let Some(endpoint) = self.endpoint.clone() {
-                    out.event(Event::Connected { endpoint });
+                    out.event(Event::Connected { endpoint: endpoint.clone() });
+                    if is_another {
+                        out.event(Event::MasterChanged { endpoint });
+                    }
                 }
             }
             Heard::Reply(reply) => self.answered(reply, out)?,

@@ -67,8 +67,6 @@ pub(super) struct Sentinel {
     silent_since: Option<Timestamp>,
     /// The pauses between subscriptions, where there is a master.
     rewatch: Reconnect,
-    /// The master that was named last.
-    master: Option<Endpoint>,
 }
 
 impl Sentinel {
@@ -93,7 +91,6 @@ impl Sentinel {
             silent: 0,
             silent_since: None,
             rewatch: Reconnect::new(seed.wrapping_add(1), config.command_timeout),
-            master: None,
         }
     }
 
@@ -153,10 +150,6 @@ impl Sentinel {
     fn named(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
         self.silent = 0;
         self.silent_since = None;
-        let before = self.master.replace(endpoint.clone());
-        if before.is_some_and(|before| before != endpoint) {
-            out.event(Event::MasterChanged { endpoint: endpoint.clone() });
-        }
         self.node.go_to(endpoint, now, out);
     }
 

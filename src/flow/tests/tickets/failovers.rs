@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{only_key, proxy, site};
+use super::{only_key, proxy, replicated, site};
+use crate::flow::Io;
+use crate::flow::io::RedisNews;
 use crate::flow::tests::MINUTE;
 use crate::flow::tests::fake_redis::Values;
 
 #[test]
 fn a_sign_in_that_a_failover_lost_is_written_again() {
-    let site = site(json!({}));
+    let site = replicated(json!({}));
     let mut browser = site.signed_in();
     let mut other = browser.clone();
     other.app = proxy(&site);
@@ -23,7 +25,7 @@ fn a_sign_in_that_a_failover_lost_is_written_again() {
 
 #[test]
 fn a_refresh_that_a_failover_lost_is_written_again() {
-    let site = site(json!({ "cookie_refresh": "30m" }));
+    let site = replicated(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     let before = site.world.fake_redis().snapshot();
     site.world.pass(31 * MINUTE);
@@ -45,7 +47,7 @@ fn a_refresh_that_a_failover_lost_is_written_again() {
 
 #[test]
 fn what_the_replica_has_is_not_written_again() {
-    let site = site(json!({}));
+    let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().seen();
     site.world.fail_over(site.world.fake_redis().snapshot());
@@ -56,7 +58,7 @@ fn what_the_replica_has_is_not_written_again() {
 
 #[test]
 fn a_sign_out_that_a_failover_lost_is_done_again() {
-    let site = site(json!({}));
+    let site = replicated(json!({}));
     let mut browser = site.signed_in();
     let mut copy = browser.clone();
     let before = site.world.fake_redis().snapshot();
@@ -76,7 +78,7 @@ fn a_sign_out_that_a_failover_lost_is_done_again() {
 fn who_signed_out_at_another_proxy_is_not_brought_back() {
     for is_first in [true, false] {
         for lost in ["nothing", "the sign-out", "both"] {
-            let site = site(json!({}));
+            let site = replicated(json!({}));
             let other = proxy(&site);
             let mut browser = site.browser();
             if is_first {
@@ -104,7 +106,7 @@ fn who_signed_out_at_another_proxy_is_not_brought_back() {
 
 #[test]
 fn what_was_written_long_ago_is_left_to_redis() {
-    let site = site(json!({}));
+    let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.pass(MINUTE);
     site.world.fail_over(Values::default());
@@ -117,15 +119,58 @@ fn what_was_written_long_ago_is_left_to_redis() {
 
 #[test]
 fn a_new_master_that_does_not_answer_yet_is_asked_again() {
-    let site = site(json!({}));
+    let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().set_down(true);
     site.world.fail_over(Values::default());
     let world = site.world.clone();
-    crate::flow::Io::spawn(&site.world, async move {
-        crate::flow::Io::sleep(&world, Duration::from_secs(20)).await;
+    site.world.spawn(async move {
+        world.sleep(Duration::from_secs(20)).await;
         world.fake_redis().set_down(false);
     });
     site.world.drain();
     assert!(browser.who().is_some());
+}
+
+/// There is nobody who could take over: what is gone is gone, and a lock is given back at once.
+#[test]
+fn a_single_server_that_comes_back_is_believed() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    site.world.news(RedisNews::Disconnected);
+    site.world.fake_redis().restore(Values::default());
+    assert_eq!(browser.who(), None);
+    browser.sign_in(&site.provider, "/");
+    browser.reply("/oauth2/sign_out", &[]);
+    assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
+}
+
+#[test]
+fn a_connection_that_ends_brings_nobody_back() {
+    let site = replicated(json!({}));
+    let mut browser = site.signed_in();
+    site.world.fake_redis().restore(Values::default());
+    site.world.news(RedisNews::Disconnected);
+    site.world.drain();
+    assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
+    assert_eq!(browser.who(), None);
+}
+
+/// Its answer may be of the old master.
+#[test]
+fn a_write_that_was_under_way_is_made_again() {
+    let site = replicated(json!({}));
+    let mut browser = site.browser();
+    let login = browser.start("/page");
+    site.world.fake_redis().set_delay(Duration::from_millis(20));
+    site.world.fake_redis().seen();
+    let world = site.world.clone();
+    site.world.spawn(async move {
+        while !world.fake_redis().keys().iter().any(|key| key.starts_with("_oauth2_proxy")) {
+            world.sleep(Duration::from_millis(15)).await;
+            world.news(RedisNews::NewMaster);
+        }
+    });
+    assert_eq!(browser.come_back(&site.provider, &login).status(), 302);
+    assert!(site.world.fake_redis().seen().iter().filter(|name| *name == "setex").count() >= 2);
 }

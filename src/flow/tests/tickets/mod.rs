@@ -25,6 +25,18 @@ fn site(options: Value) -> Site {
     Site::new(all)
 }
 
+/// Redis with replicas, which may take over.
+fn replicated(options: Value) -> Site {
+    let mut all = json!({
+        "redis_connection_url": "",
+        "redis_use_sentinel": true,
+        "redis_sentinel_master_name": "main",
+        "redis_sentinel_connection_urls": ["redis://sentinel.example.com:26379"],
+    });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    site(all)
+}
+
 /// The key of the one session that is in Redis.
 fn only_key(site: &Site) -> String {
     let keys = site.world.fake_redis().keys();

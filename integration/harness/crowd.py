@@ -1,0 +1,63 @@
+"""People who sign in without a pause, and some of them out again, while something goes wrong elsewhere."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from .service import Service
+from .storm import ask
+
+NAMES = ("alice", "carol")
+# Every so many sign out at once.
+LEAVES = 3
+
+
+class Crowd:
+    """Threads that sign people in at one of the services, and some of them out at the next.
+
+        with Crowd(services) as crowd:
+            topology.fail_over()
+        assert crowd.answers("/echo") == ...
+
+    Whom a service did not sign in (503), or not out, counts as neither.
+    """
+
+    def __init__(self, services: list[Service], threads: int = 4):
+        self._services = services
+        self._stop = threading.Event()
+        self.present: list[str] = []  # cookies of sessions
+        self.gone: list[str] = []  # cookies of those who signed out
+        self.refused: Counter = Counter()
+        self._threads = [threading.Thread(target=self._come_and_go, args=(number,)) for number in range(threads)]
+
+    def __enter__(self) -> Crowd:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _come_and_go(self, number: int) -> None:
+        while not self._stop.is_set():
+            number += 1
+            here, there = (self._services[(number + more) % len(self._services)] for more in (0, 1))
+            browser = here.browser()
+            answer = browser.sign_in(NAMES[number % len(NAMES)], "/echo")
+            cookie = browser.cookie
+            if answer.status_code != 200 or not cookie:
+                self.refused[answer.status_code] += 1
+            elif number % LEAVES:
+                self.present.append(cookie)
+            else:
+                status = ask(there.url + "/oauth2/sign_out", cookie)
+                self.refused[f"sign-out: {status}"] += status != 200
+                if status == 200:
+                    self.gone.append(cookie)
+
+    def answers(self, cookies: list[str], path: str = "/echo") -> Counter:
+        """What all services say to these."""
+        return Counter(ask(service.url + path, cookie) for cookie in cookies for service in self._services)

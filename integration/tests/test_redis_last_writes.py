@@ -1,0 +1,97 @@
+"""Who signs in, is refreshed or signs out while another master takes over: Redis loses such writes, the filter does not."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.crowd import Crowd
+from harness.service import arrived
+from harness.storm import ask
+from harness.topologies import ClusterTopology, SentinelTopology, until
+from ticket import redis_key
+
+# For so long after a failover, a session that is not there is not said to be gone.
+DOUBT = 5
+
+
+@pytest.fixture(scope="module")
+def sentinel():
+    topology = SentinelTopology()
+    yield topology
+    topology.close()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    topology = ClusterTopology()
+    yield topology
+    topology.close()
+
+
+def two(service, topology, **options: object) -> list:
+    return [service(**{**topology.options, "concurrency": 2, "is_shared": False, **options}) for _ in range(2)]
+
+
+def come_and_go(services, request, fail_over) -> None:
+    with Crowd(services) as crowd:
+        time.sleep(1)
+        fail_over()
+        time.sleep(4)
+    time.sleep(DOUBT)
+    record = request.node.user_properties.append
+    record(("signed in", len(crowd.present)))
+    record(("signed out", len(crowd.gone)))
+    record(("refused meanwhile", dict(+crowd.refused)))
+    assert len(crowd.present) > 50 and len(crowd.gone) > 10
+    assert set(crowd.answers(crowd.present)) == {200}
+    assert set(crowd.answers(crowd.gone)) == {302}
+
+
+def test_who_comes_and_goes_in_a_planned_failover_of_sentinels(service, sentinel, request):
+    """The old master takes writes for a second or two after its successor was promoted, and these are lost."""
+    master = sentinel.master()
+
+    def fail_over() -> None:
+        sentinel.fail_over()
+        sentinel.wait_for_another_master(master)
+
+    come_and_go(two(service, sentinel), request, fail_over)
+
+
+def test_who_comes_and_goes_when_a_replica_of_a_cluster_takes_over_by_force(service, cluster, request):
+    """Without the agreement of anybody: what the old master is told until it hears of it is lost."""
+    replica = cluster.replica_of(cluster.nodes[0])
+
+    def fail_over() -> None:
+        replica.command("CLUSTER", "FAILOVER", "TAKEOVER")
+
+    come_and_go(two(service, cluster), request, fail_over)
+
+
+def test_a_refresh_just_before_a_failover_is_not_lost_where_nobody_asks_for_it_any_more(service):
+    """Its refresh token is used up: a replica that has only the session before it would end it at the next refresh."""
+    topology = SentinelTopology()
+    try:
+        one, other = two(service, topology, cookie_refresh="2s")
+        browser = one.browser()
+        assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        cookie, key = browser.cookie, redis_key(browser.cookie)
+        until(topology.has_replicated, "the replicas have the session")
+        master, *replicas = topology.nodes
+        until(lambda: topology.master() is master, "it is the master")
+        before = master.command("GET", key)
+        # From now on the replicas get nothing any more, and Sentinels still think well of them.
+        for replica in replicas:
+            replica.command("REPLICAOF", "NO", "ONE")
+        time.sleep(2.1)
+        assert ask(f"{one.url}/echo", cookie) == 200
+        until(lambda: master.command("GET", key) != before, "the session was refreshed")
+        assert all(replica.command("GET", key) == before for replica in replicas), "they have the one before"
+        master.kill()
+        topology.wait_for_another_master(master)
+        time.sleep(DOUBT)
+        assert ask(f"{other.url}/echo", cookie) == 200
+    finally:
+        topology.close()
