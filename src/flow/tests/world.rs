@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 
 /// What a call is answered with, and how long that takes.
 pub(super) type Answer = (Duration, Result<Response<Vec<u8>>, CallFailed>);
+type Watcher = Box<dyn Fn(RedisNews)>;
 type Network = Rc<RefCell<dyn FnMut(&Request<Vec<u8>>) -> Answer>>;
 
 /// Workers with the same clock, tasks and shared data are one Envoy.
@@ -34,7 +35,7 @@ struct State {
     network: RefCell<Network>,
     redis: FakeRedis,
     disturbed_at: Cell<Option<Timestamp>>,
-    watchers: RefCell<Vec<Box<dyn Fn(RedisNews)>>>,
+    watchers: RefCell<Vec<Watcher>>,
     counts: RefCell<Vec<Count>>,
     has_random: Cell<bool>,
 }
