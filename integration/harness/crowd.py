@@ -7,6 +7,7 @@ from collections import Counter
 
 from .service import Service
 from .storm import ask
+from .topologies import until
 
 NAMES = ("alice", "carol")
 # Every so many sign out at once.
@@ -57,6 +58,11 @@ class Crowd:
                 self.refused[f"sign-out: {status}"] += status != 200
                 if status == 200:
                     self.gone.append(cookie)
+
+    def wait_for(self, people: int) -> None:
+        """Until so many more signed in, and some of them out."""
+        present, gone = len(self.present) + people, len(self.gone) + people // LEAVES
+        until(lambda: len(self.present) >= present and len(self.gone) >= gone, "people come and go", seconds=60)
 
     def answers(self, cookies: list[str], path: str = "/echo") -> Counter:
         """What all services say to these."""

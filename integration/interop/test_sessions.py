@@ -101,7 +101,9 @@ def test_requests_at_both_at_the_same_time_make_one_grant(pair, provider):
         assert {answer.status_code for answer in answers} == {200}
         assert len({arrived(answer)["x-forwarded-access-token"] for answer in answers}) == 1
         assert len(provider.seen("token", "refresh_token")) == 1
-        assert not [key for key in pair.server.keys() if key.endswith(".lock")]
+        # That of a session that was ended may stay for a minute.
+        keys = pair.server.keys()
+        assert not [key for key in keys if f"{key}.lock" in keys]
         provider.control("faults")
 
 

@@ -36,15 +36,15 @@ def two(service, topology, **options: object) -> list:
 
 def come_and_go(services, request, fail_over) -> None:
     with Crowd(services) as crowd:
-        time.sleep(1)
+        crowd.wait_for(10)
         fail_over()
-        time.sleep(4)
+        crowd.wait_for(30)
+        time.sleep(3)
     time.sleep(DOUBT)
     record = request.node.user_properties.append
     record(("signed in", len(crowd.present)))
     record(("signed out", len(crowd.gone)))
     record(("refused meanwhile", dict(+crowd.refused)))
-    assert len(crowd.present) > 50 and len(crowd.gone) > 10
     assert set(crowd.answers(crowd.present)) == {200}
     assert set(crowd.answers(crowd.gone)) == {302}
 

@@ -70,8 +70,8 @@ pub trait Io: Clone + 'static {
     }
 }
 
-/// What may lose a write that Redis confirmed, where there are replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What may lose a write that Redis confirmed, where there are replicas; the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RedisNews {
     /// A connection ended. Whether another server takes over is found out with the next command.
     Disconnected,

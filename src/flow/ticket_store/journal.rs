@@ -16,6 +16,7 @@
 //! session is gone, in any order: who deletes takes the lock first, whoever has it, and who saved looks at the end
 //! whether it is still his.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,7 +45,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SIGNED_OUT: &[u8] = b"signed out";
 
 /// The last writes, one for each session.
-pub(super) struct Journal(Recent<Entry>);
+pub(super) struct Journal {
+    last: Recent<Entry>,
+    /// What was heard, and nobody looked after yet.
+    news: Cell<Option<RedisNews>>,
+    /// Whether somebody is at it.
+    is_looked_after: Cell<bool>,
+}
 
 struct Entry {
     at: Timestamp,
@@ -59,7 +66,7 @@ enum What {
 
 impl Journal {
     pub(super) fn new() -> Self {
-        Self(Recent::new(ENTRIES))
+        Self { last: Recent::new(ENTRIES), news: Cell::default(), is_looked_after: Cell::default() }
     }
 
     /// A session is about to be saved.
@@ -78,12 +85,12 @@ impl Journal {
             What::Deleted => 0,
         };
         let entry = Rc::new(entry);
-        self.0.insert(entry.ticket.redis_key(), &entry, size);
+        self.last.insert(entry.ticket.redis_key(), &entry, size);
     }
 
     /// What was saved, where that was the last write and not long ago.
     pub(super) fn session(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Person>> {
-        match &self.last(ticket, now)?.what {
+        match &self.of(ticket, now)?.what {
             What::Saved(person) => Some(Rc::clone(person)),
             What::Deleted => None,
         }
@@ -91,15 +98,20 @@ impl Journal {
 
     /// Whether the last write deleted it. No ticket is given twice, so that is for good.
     pub(super) fn is_deleted(&self, ticket: &Ticket, now: Timestamp) -> bool {
-        self.last(ticket, now).is_some_and(|entry| matches!(entry.what, What::Deleted))
+        self.of(ticket, now).is_some_and(|entry| matches!(entry.what, What::Deleted))
     }
 
-    fn last(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Entry>> {
-        self.0.get(ticket.redis_key()).filter(|entry| entry.is_recent(now))
+    fn of(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Entry>> {
+        self.last.get(ticket.redis_key()).filter(|entry| entry.is_recent(now))
+    }
+
+    /// What is heard of several things at the same time is the worst.
+    fn hear(&self, news: RedisNews) {
+        self.news.set(self.news.get().max(Some(news)));
     }
 
     fn is_last(&self, entry: &Rc<Entry>) -> bool {
-        self.0.get(entry.ticket.redis_key()).is_some_and(|last| Rc::ptr_eq(&last, entry))
+        self.last.get(entry.ticket.redis_key()).is_some_and(|last| Rc::ptr_eq(&last, entry))
     }
 }
 
@@ -118,43 +130,60 @@ impl<I: Io> TicketStore<I> {
                 if news == RedisNews::NewMaster {
                     store.failovers.set(store.failovers.get().wrapping_add(1));
                 }
-                let io = store.io.clone();
-                io.spawn(async move { store.write_again(news).await });
+                store.journal.hear(news);
+                if !store.journal.is_looked_after.replace(true) {
+                    let io = store.io.clone();
+                    io.spawn(async move {
+                        store.look_after().await;
+                        store.journal.is_looked_after.set(false);
+                    });
+                }
             }
         });
     }
 
-    /// Ends the lock under which somebody signed out: where another proxy may bring the session back, only when it
-    /// knows nothing of it any more.
-    pub(in crate::flow) async fn end(&self, lock: &Lock<I>) {
-        let _ = if self.has_replicas { lock.keep(PERIOD).await } else { lock.release().await };
+    /// Ends the lock under which somebody signed out: where another proxy wrote the session a moment ago, and may
+    /// bring it back, only when that one knows nothing of it any more.
+    pub(in crate::flow) async fn end(&self, lock: &Lock<I>, person: Option<&Person>) {
+        let written_at = person.and_then(|person| person.session.created_at);
+        let is_old = written_at.is_some_and(|at| self.io.now().since(at) >= PERIOD);
+        let _ = if self.has_replicas && !is_old { lock.keep(PERIOD).await } else { lock.release().await };
     }
 
-    async fn write_again(&self, news: RedisNews) {
-        let began = self.io.now();
-        let mut lost = 0_usize;
-        for entry in self.journal.0.all().iter().filter(|entry| entry.is_recent(began)) {
-            loop {
-                match self.write_one_again(entry, news).await {
-                    Ok(was_lost) => lost = lost.saturating_add(usize::from(was_lost)),
-                    Err(_) if entry.is_recent(self.io.now()) => {
-                        self.io.sleep(PAUSE).await;
-                        continue;
-                    }
-                    Err(reason) => {
-                        warn!("failover: a session could not be looked after, {}", reason.explain())
-                    }
+    /// Looks after all entries, and from the beginning when there is more news.
+    async fn look_after(&self) {
+        while let Some(news) = self.journal.news.take() {
+            let now = self.io.now();
+            let mut lost = 0_usize;
+            for entry in self.journal.last.all().iter().filter(|entry| entry.is_recent(now)) {
+                if self.journal.news.get().is_some() {
+                    self.journal.hear(news);
+                    break;
                 }
-                break;
+                lost = lost.saturating_add(usize::from(self.was_lost(entry, news).await));
+            }
+            if lost > 0 {
+                info!("failover: {lost} writes of the last minute were lost, and made again");
             }
         }
-        if lost > 0 {
-            info!("failover: {lost} writes of the last minute were lost, and made again");
+    }
+
+    /// Writes once more what was lost, as soon as Redis answers.
+    async fn was_lost(&self, entry: &Rc<Entry>, news: RedisNews) -> bool {
+        loop {
+            match self.write_again(entry, news).await {
+                Ok(was_lost) => return was_lost,
+                Err(_) if entry.is_recent(self.io.now()) => self.io.sleep(PAUSE).await,
+                Err(reason) => {
+                    warn!("failover: a session could not be looked after, {}", reason.explain());
+                    return false;
+                }
+            }
         }
     }
 
     /// Whether it was lost.
-    async fn write_one_again(&self, entry: &Rc<Entry>, news: RedisNews) -> Result<bool, Unavailable> {
+    async fn write_again(&self, entry: &Rc<Entry>, news: RedisNews) -> Result<bool, Unavailable> {
         let ticket = &entry.ticket;
         if !self.journal.is_last(entry) {
             return Ok(false); // something newer is looked after

@@ -223,13 +223,12 @@ impl<I: Io> TicketStore<I> {
     /// Sends a command that may run twice; once more where there was a failover meanwhile: the answer may be of the
     /// server that is the master no more.
     async fn write(&self, command: Command) -> Result<Reply, Failure> {
-        loop {
-            let failovers = self.failovers.get();
-            let reply = self.io.redis(command.clone()).await;
-            if reply.is_err() || self.failovers.get() == failovers {
-                return reply;
-            }
+        let failovers = self.failovers.get();
+        let reply = self.io.redis(command.clone()).await;
+        if reply.is_ok() && self.failovers.get() != failovers {
+            return self.io.redis(command).await;
         }
+        reply
     }
 
     /// What goes to Redis.

@@ -174,3 +174,24 @@ fn a_write_that_was_under_way_is_made_again() {
     assert_eq!(browser.come_back(&site.provider, &login).status(), 302);
     assert!(site.world.fake_redis().seen().iter().filter(|name| *name == "setex").count() >= 2);
 }
+
+#[test]
+fn news_that_come_at_once_are_looked_after_once() {
+    let site = replicated(json!({}));
+    site.signed_in();
+    site.world.fake_redis().seen();
+    for news in [RedisNews::Disconnected, RedisNews::NewMaster, RedisNews::Disconnected, RedisNews::NewMaster]
+    {
+        site.world.news(news);
+    }
+    site.world.drain();
+    assert_eq!(site.world.fake_redis().seen(), ["get"]);
+    site.world.fail_over(Values::default());
+    site.world.news(RedisNews::Disconnected);
+    site.world.drain();
+    assert_eq!(
+        site.world.fake_redis().seen(),
+        ["get", "lock", "set", "release_lock"],
+        "the worst of them counts"
+    );
+}
