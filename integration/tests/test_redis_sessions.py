@@ -11,6 +11,7 @@ import pytest
 from harness.known_secrets import ticket_of
 from harness.redis import is_6
 from harness.service import arrived
+from harness.topologies import until
 
 NAME = "_oauth2_proxy"
 KEY = re.compile(rf"{NAME}-[0-9a-f]{{32}}")
@@ -187,6 +188,20 @@ def test_a_flushed_database_signs_everybody_out_and_takes_new_sign_ins(running, 
     assert [is_signed_in(browser) for browser in browsers] == [False, False]
     sign_in(browsers[0])
     assert [is_signed_in(browser) for browser in browsers] == [True, False]
+
+
+def test_a_session_cache_goes_on_for_a_moment_without_redis(with_redis, make_redis):
+    redis = make_redis()
+    browser = with_redis(redis, redis_session_cache="20s", redis_command_timeout="500ms", is_shared=False).browser()
+    sign_in(browser)
+    assert is_signed_in(browser)
+    with redis.monitor() as monitor:
+        assert all(is_signed_in(browser) for _ in range(5))
+        assert monitor.commands() == []
+    redis.stop()
+    assert is_signed_in(browser), "an outage that is shorter is not noticed"
+    until(lambda: browser.get("/echo").status_code == 503, "after that Redis is asked again")
+    assert NAME in browser.cookies
 
 
 @pytest.mark.parametrize("garbage", [

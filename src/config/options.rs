@@ -260,6 +260,9 @@ options! {
         redis_connect_timeout: Duration = Ours("1s"), "How long it may take to connect and authenticate";
         redis_command_timeout: Duration = Ours("2s"),
             "How long a command may take; an outage that is shorter is waited for";
+        redis_session_cache: Duration = Ours("0s"),
+            "How long a worker takes a session from memory without asking Redis, `1m` at most; for so long it does not \
+             notice a sign-out elsewhere";
         redis_ticket_form: Option<Form> = Ours(""),
             "How tickets are written: `documented`, `v2`, or empty for `v2` only where `cookie_name` has a dot";
     }

@@ -59,7 +59,13 @@ fn by_cookie<I: Io>(app: &App<I>, head: &RequestHead) -> Loading<I> {
         },
         Store::Tickets(store) => match store.ticket(head) {
             Err(reason) => refused(reason),
-            Ok(ticket) => Loading::Wait(Pending::Ticket(Rc::clone(store), ticket)),
+            Ok(ticket) => match store.recall(&ticket.ticket) {
+                Some(person) if !refresh::is_due(app, &person.session, now) => {
+                    let outcome = refresh::without(app, person, now, Unavailable::Provider);
+                    Loading::Done(with_cookie(store, &ticket, outcome))
+                }
+                _ => Loading::Wait(Pending::Ticket(Rc::clone(store), ticket)),
+            },
         },
     }
 }
@@ -99,8 +105,12 @@ async fn by_ticket<I: Io>(app: &Rc<App<I>>, store: &Rc<TicketStore<I>>, ticket: 
         }
         Ok(Some(person)) => refresh::without(app, person, now, Unavailable::Provider),
     };
-    // The cookie lasts as long as the session, which may have been renewed here, by another request, or
-    // by another proxy.
+    with_cookie(store, ticket, outcome)
+}
+
+/// The cookie lasts as long as the session, which may have been renewed here, by another request, or by another
+/// proxy.
+fn with_cookie<I: Io>(store: &TicketStore<I>, ticket: &TicketCookie, outcome: Outcome) -> Loaded {
     let renewed = match &outcome {
         Outcome::Authenticated(person) => store.cookie_of(ticket, &person.session),
         _ => None,

@@ -22,9 +22,14 @@ const CLIENT_NAME: &str = "oauth2-session-filter";
 pub struct Redis {
     /// The servers and how to talk to them.
     pub client: redis::Config,
+    /// `redis_session_cache`.
+    pub session_cache: Duration,
     /// `redis_ticket_form`; none for the form that the most oauth2-proxies read.
     pub ticket_form: Option<Form>,
 }
+
+/// The longest `redis_session_cache`.
+const MAX_SESSION_CACHE: Duration = Duration::from_secs(60);
 
 /// The store in Redis; nothing where sessions are in cookies, or where there is a mistake.
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redis> {
@@ -36,6 +41,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
                 ("redis_connection_url", options.redis_connection_url.is_empty()),
                 ("redis_use_sentinel", !options.redis_use_sentinel),
                 ("redis_use_cluster", !options.redis_use_cluster),
+                ("redis_session_cache", options.redis_session_cache.is_zero()),
             ] {
                 errors.check(is_unused, name, mistake);
             }
@@ -53,8 +59,18 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
     ] {
         errors.check(!timeout.is_zero(), name, "must be more than 0");
     }
+    let is_short = options.redis_session_cache <= MAX_SESSION_CACHE;
+    errors.check(
+        is_short,
+        "redis_session_cache",
+        "must be at most 1m; a session that was ended goes on for so long",
+    );
     let servers = servers::build(options, errors)?;
-    Some(Redis { client: client(options, servers, errors), ticket_form: ticket_form(options, errors) })
+    Some(Redis {
+        client: client(options, servers, errors),
+        session_cache: options.redis_session_cache,
+        ticket_form: ticket_form(options, errors),
+    })
 }
 
 /// Only the second form has an unambiguous end where the cookie's name has dots.

@@ -76,6 +76,15 @@ fn a_certificate_that_is_not_verified_is_tls_all_the_same() {
 }
 
 #[test]
+fn sessions_are_taken_from_memory_for_a_minute_at_most() {
+    let period = |options| config(with(options)).redis.unwrap().session_cache;
+    assert_eq!(period(json!({})), Duration::ZERO);
+    assert_eq!(period(json!({ "redis_session_cache": "1m" })), Duration::from_secs(60));
+    mistake("redis_session_cache", with(json!({ "redis_session_cache": "61s" })));
+    mistake("redis_session_cache", json!({ "redis_session_cache": "1s" }));
+}
+
+#[test]
 fn times_have_defaults() {
     let default = client(json!({}));
     assert_eq!(default.idle_timeout, Duration::from_secs(1800));

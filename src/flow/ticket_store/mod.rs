@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Every load asks Redis, so a session that was deleted there is gone at once. What a worker keeps are
-//! results: of the signature's check, and of the decryption of bytes that it has seen before.
+//! results: of the signature's check, and of the decryption of bytes that it has seen before. Only
+//! `redis_session_cache` lets requests go on for a moment with what Redis had the last time.
 
 mod journal;
 
@@ -54,6 +55,8 @@ struct Decrypted {
     ticket: Ticket,
     mark: Mark,
     person: Rc<Person>,
+    /// When Redis had it.
+    seen_at: Cell<Timestamp>,
 }
 
 /// What stands for a ciphertext: its nonce and its tag. Whoever could forge these two for other bytes
@@ -70,6 +73,7 @@ pub(super) struct TicketStore<I> {
     config: Rc<Config>,
     cookie: Rc<SessionCookie>,
     form: Form,
+    session_cache: Duration,
     cookies: CookieCache<TicketCookie>,
     decrypted: Recent<Decrypted>,
     journal: Journal,
@@ -85,14 +89,16 @@ pub(super) struct TicketStore<I> {
 impl<I: Io> TicketStore<I> {
     pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>, io: I) -> Self {
         let entries = config.cookie.session_cache_size;
-        let form = config.redis.as_ref().and_then(|redis| redis.ticket_form);
+        let redis = config.redis.as_ref();
+        let form = redis.and_then(|redis| redis.ticket_form);
         Self {
             io,
             form: form.unwrap_or_else(|| Form::for_cookie(cookie.name())),
+            session_cache: redis.map(|redis| redis.session_cache).unwrap_or_default(),
             cookies: CookieCache::new(entries),
             decrypted: Recent::new(entries),
             journal: Journal::new(),
-            has_replicas: config.redis.as_ref().is_some_and(|redis| redis.client.has_replicas()),
+            has_replicas: redis.is_some_and(|redis| redis.client.has_replicas()),
             failovers: Cell::default(),
             loads: Together::default(),
             refreshes: Together::default(),
@@ -138,6 +144,16 @@ impl<I: Io> TicketStore<I> {
         (created.secs() > ticket.signed_at).then(|| self.cookie(&ticket.ticket, session))
     }
 
+    /// The person whose session Redis had for a ticket a moment ago, where that is enough by `redis_session_cache`.
+    pub(super) fn recall(&self, ticket: &Ticket) -> Option<Rc<Person>> {
+        if self.session_cache.is_zero() {
+            return None;
+        }
+        let known = self.decrypted.get(ticket.redis_key()).filter(|known| known.ticket == *ticket)?;
+        let is_recent = self.io.now().since(known.seen_at.get()) < self.session_cache;
+        is_recent.then(|| Rc::clone(&known.person))
+    }
+
     /// The person whose session a ticket stands for; nobody where Redis has none for it.
     pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Person>>, Unavailable> {
         let key = ticket.redis_key();
@@ -146,6 +162,7 @@ impl<I: Io> TicketStore<I> {
             Box::pin(async move { value_of(call.await) })
         });
         let Some(value) = value.await? else {
+            self.decrypted.remove(key);
             return Ok(None);
         };
         // A failover brought it back for a moment.
@@ -161,6 +178,7 @@ impl<I: Io> TicketStore<I> {
             && known.mark == mark
             && known.ticket == *ticket
         {
+            known.seen_at.set(self.io.now());
             return Some(Rc::clone(&known.person));
         }
         let session = ticket.open(value).ok()?;
@@ -171,7 +189,8 @@ impl<I: Io> TicketStore<I> {
 
     fn remember(&self, ticket: &Ticket, value: &[u8], person: &Rc<Person>) {
         if let Some(mark) = Mark::of(value) {
-            let decrypted = Decrypted { ticket: ticket.clone(), mark, person: Rc::clone(person) };
+            let (person, seen_at) = (Rc::clone(person), Cell::new(self.io.now()));
+            let decrypted = Decrypted { ticket: ticket.clone(), mark, person, seen_at };
             self.decrypted.insert(ticket.redis_key(), &Rc::new(decrypted), value.len());
         }
     }

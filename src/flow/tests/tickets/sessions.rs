@@ -43,6 +43,42 @@ fn every_request_asks_redis_and_a_deleted_session_is_gone_at_once() {
 }
 
 #[test]
+fn with_a_session_cache_redis_is_asked_now_and_then() {
+    let site = site(json!({ "redis_session_cache": "5s", "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    let mut other = browser.clone();
+    other.app = proxy(&site);
+    assert!(browser.who().is_some() && other.who().is_some());
+    site.world.fake_redis().seen();
+    for _ in 0..3 {
+        assert!(browser.who().is_some());
+    }
+    assert!(site.world.fake_redis().seen().is_empty());
+    site.world.pass(Duration::from_secs(5));
+    assert!(browser.who().is_some() && other.who().is_some());
+    assert_eq!(site.world.fake_redis().seen(), ["get", "get"]);
+    // Here it is noticed at once, elsewhere when the time is over.
+    let mut copy = browser.clone();
+    browser.reply("/oauth2/sign_out", &[]);
+    assert_eq!(copy.who(), None);
+    assert!(other.who().is_some());
+    site.world.pass(Duration::from_secs(5));
+    assert_eq!(other.who(), None);
+}
+
+#[test]
+fn a_session_that_is_due_is_not_taken_from_memory() {
+    let site = site(json!({ "redis_session_cache": "1m", "cookie_refresh": "10s" }));
+    let mut browser = site.signed_in();
+    assert!(browser.who().is_some());
+    site.world.pass(Duration::from_secs(11));
+    site.world.fake_redis().seen();
+    assert!(browser.who().is_some());
+    assert!(site.world.fake_redis().seen().contains(&"setex".to_owned()));
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
 fn requests_at_the_same_time_share_one_get() {
     let site = site(json!({}));
     let browser = site.signed_in();
