@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 
+from .browser import OF_THE_UPSTREAM
+from .repeated import Repeated
 from .service import Service
 from .storm import ask
 from .topologies import until
@@ -14,50 +15,38 @@ NAMES = ("alice", "carol")
 LEAVES = 3
 
 
-class Crowd:
+class Crowd(Repeated):
     """Threads that sign people in at one of the services, and some of them out at the next.
 
         with Crowd(services) as crowd:
             topology.fail_over()
-        assert crowd.answers("/echo") == ...
+        assert set(crowd.answers(crowd.present)) == {200}
 
     Whom a service did not sign in (503), or not out, counts as neither.
     """
 
     def __init__(self, services: list[Service], threads: int = 4):
+        super().__init__(threads)
         self._services = services
-        self._stop = threading.Event()
         self.present: list[str] = []  # cookies of sessions
         self.gone: list[str] = []  # cookies of those who signed out
         self.refused: Counter = Counter()
-        self._threads = [threading.Thread(target=self._come_and_go, args=(number,)) for number in range(threads)]
 
-    def __enter__(self) -> Crowd:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _come_and_go(self, number: int) -> None:
-        while not self._stop.is_set():
-            number += 1
-            here, there = (self._services[(number + more) % len(self._services)] for more in (0, 1))
-            browser = here.browser()
-            answer = browser.sign_in(NAMES[number % len(NAMES)], "/echo")
-            cookie = browser.cookie
-            if answer.status_code != 200 or not cookie:
-                self.refused[answer.status_code] += 1
-            elif number % LEAVES:
-                self.present.append(cookie)
-            else:
-                status = ask(there.url + "/oauth2/sign_out", cookie)
-                self.refused[f"sign-out: {status}"] += status != 200
-                if status == 200:
-                    self.gone.append(cookie)
+    def turn(self, number: int) -> None:
+        here, there = (self._services[(number + more) % len(self._services)] for more in (0, 1))
+        browser = here.browser()
+        answer = browser.sign_in(NAMES[number % len(NAMES)], "/echo")
+        cookie = browser.cookie
+        if OF_THE_UPSTREAM not in answer.headers:
+            # A 200 is the sign-in page once more: signed out again between the callback and the page.
+            self.refused[answer.status_code] += 1
+        elif number % LEAVES:
+            self.present.append(cookie)
+        else:
+            status = ask(there.url + "/oauth2/sign_out", cookie)
+            self.refused[f"sign-out: {status}"] += status != 200
+            if status == 200:
+                self.gone.append(cookie)
 
     def wait_for(self, people: int) -> None:
         """Until so many more signed in, and some of them out."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections import Counter
 from urllib.parse import urlsplit
+
+from .repeated import Repeated
 
 # A request that takes longer is one that hangs.
 SECONDS = 30
@@ -27,7 +28,7 @@ def ask(url: str, cookie: str) -> int | str:
         connection.close()
 
 
-class Storm:
+class Storm(Repeated):
     """Threads that ask for a path with the cookies of signed-in browsers, in turns.
 
         with Storm([running], [browser.cookie], threads=4) as storm:
@@ -40,30 +41,17 @@ class Storm:
 
     def __init__(self, services: list, cookies: list[str], *, threads: int = 4, path: str = "/echo",
                  pause: float = 0.01):
+        super().__init__(threads)
         self._targets = [(service.url + path, cookie) for service in services for cookie in cookies]
         self._pause = pause
-        self._stop = threading.Event()
         self._answers: list[tuple[float, float, object]] = []  # begin, end, status or error
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
-    def __enter__(self) -> Storm:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int) -> None:
-        while not self._stop.is_set():
-            url, cookie = self._targets[number % len(self._targets)]
-            number += 1
-            began = time.monotonic()
-            status = ask(url, cookie)
-            self._answers.append((began, time.monotonic(), status))
-            time.sleep(self._pause)
+    def turn(self, number: int) -> None:
+        url, cookie = self._targets[number % len(self._targets)]
+        began = time.monotonic()
+        status = ask(url, cookie)
+        self._answers.append((began, time.monotonic(), status))
+        time.sleep(self._pause)
 
     def statuses(self, since: float = 0) -> Counter:
         """How many answers of each status there were, of requests that began after `since` (monotonic)."""

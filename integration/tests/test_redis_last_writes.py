@@ -45,6 +45,7 @@ def come_and_go(services, request, fail_over) -> None:
     record(("signed in", len(crowd.present)))
     record(("signed out", len(crowd.gone)))
     record(("refused meanwhile", dict(+crowd.refused)))
+    assert crowd.refused[200] == 0
     assert set(crowd.answers(crowd.present)) == {200}
     assert set(crowd.answers(crowd.gone)) == {302}
 
