@@ -95,7 +95,7 @@ impl<I: Io> Store<I> {
                 lock.wait().await?;
                 // Without it there is only nothing to tell the provider.
                 let person = store.load(&ticket.ticket).await.unwrap_or_default();
-                store.delete(&ticket.ticket).await?;
+                store.sign_out(&ticket.ticket).await?;
                 store.end(&lock, person.as_deref()).await;
                 Ok(person.map(|person| person.session.clone()))
             }

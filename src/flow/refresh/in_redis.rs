@@ -33,8 +33,10 @@ const SAVE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// Where a refresh token is refused, somebody else may have used it a moment ago and be about to save
-/// what came of it. So long that is waited for, by looks of this pause.
+/// what came of it. So long that is waited for, by looks of this pause; longer where it may have been saved at a master
+/// that this worker does not know yet, but not as long as a request waits.
 const REFUSED_LOOKS: u32 = 10;
+const REFUSED_LOOKS_REPLICATED: u32 = 18;
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// The outcome of a session that is due: refreshed here or by another, or as it is.
@@ -145,7 +147,7 @@ async fn refused<I: Io>(
     ticket: &TicketCookie,
     old: &Rc<Person>,
 ) -> Refreshed {
-    for _ in 0..REFUSED_LOOKS {
+    for _ in 0..if store.has_replicas { REFUSED_LOOKS_REPLICATED } else { REFUSED_LOOKS } {
         match store.load(&ticket.ticket).await {
             Ok(Some(person)) if person.session.refresh_token != old.session.refresh_token => {
                 return Refreshed::Now(person);

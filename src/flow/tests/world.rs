@@ -84,6 +84,11 @@ impl World {
         self.0.watchers.borrow().iter().for_each(|watcher| watcher(news));
     }
 
+    /// One worker hears this, by the order in which they began.
+    pub(super) fn news_to(&self, worker: usize, news: RedisNews) {
+        (self.0.watchers.borrow()[worker])(news);
+    }
+
     /// How often this was counted.
     pub(super) fn counted(&self, what: Count) -> usize {
         self.0.counts.borrow().iter().filter(|other| **other == what).count()

@@ -41,6 +41,13 @@ const ENTRIES: usize = 1000;
 /// The pause between two attempts, where Redis does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Where the workers of an Envoy tell each other of a failover, which not all of them hear of at the same time: the
+/// time, in Unix seconds, as an i64 in little endian.
+const FAILOVER: &str = "oauth2-session/failover";
+
+/// How long a session that is not there may be on another server, as in `redis::connection`.
+const DOUBT: Duration = Duration::from_secs(5);
+
 /// What stands in the lock of a session that was deleted: nobody's token.
 const SIGNED_OUT: &[u8] = b"signed out";
 
@@ -77,6 +84,11 @@ impl Journal {
     /// A session was deleted.
     pub(super) fn deleted(&self, ticket: &Ticket, at: Timestamp) {
         self.note(Entry { at, ticket: ticket.clone(), what: What::Deleted });
+    }
+
+    /// A session is to be deleted that is of no use.
+    pub(super) fn forget(&self, ticket: &Ticket) {
+        self.last.remove(ticket.redis_key());
     }
 
     fn note(&self, entry: Entry) {
@@ -129,6 +141,9 @@ impl<I: Io> TicketStore<I> {
             if let Some(store) = store.upgrade().filter(|store| store.has_replicas) {
                 if news == RedisNews::NewMaster {
                     store.failovers.set(store.failovers.get().wrapping_add(1));
+                    let now = store.io.now().secs().to_le_bytes();
+                    // Where another worker was faster, it says the same.
+                    let _ = store.io.set_shared(FAILOVER, &now, None);
                 }
                 store.journal.hear(news);
                 if !store.journal.is_looked_after.replace(true) {
@@ -140,6 +155,17 @@ impl<I: Io> TicketStore<I> {
                 }
             }
         });
+    }
+
+    /// When a worker of this Envoy last heard of another master.
+    pub(super) fn failed_over_at(&self) -> Option<Timestamp> {
+        let shared = self.has_replicas.then(|| self.io.shared(FAILOVER))?;
+        Some(Timestamp::from_secs(i64::from_le_bytes(shared.value.try_into().ok()?)))
+    }
+
+    /// Whether this worker may be the last that asks an old master.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.failed_over_at().is_some_and(|at| self.io.now().since(at) < DOUBT)
     }
 
     /// Ends the lock under which somebody signed out: where another proxy wrote the session a moment ago, and may

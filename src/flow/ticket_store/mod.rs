@@ -78,7 +78,7 @@ pub(super) struct TicketStore<I> {
     decrypted: Recent<Decrypted>,
     journal: Journal,
     /// Whether a server may take over that has not got the last writes.
-    has_replicas: bool,
+    pub(super) has_replicas: bool,
     /// How many did.
     failovers: Cell<u64>,
     loads: Together<Value>,
@@ -163,7 +163,7 @@ impl<I: Io> TicketStore<I> {
         });
         let Some(value) = value.await? else {
             self.decrypted.remove(key);
-            return Ok(None);
+            return if self.is_in_doubt() { Err(Unavailable::Redis) } else { Ok(None) };
         };
         // A failover brought it back for a moment.
         if self.journal.is_deleted(ticket, self.io.now()) {
@@ -257,18 +257,25 @@ impl<I: Io> TicketStore<I> {
         Ok(value)
     }
 
-    /// Deletes a session.
+    /// Deletes a session that is of no use any more.
     pub(super) async fn delete(&self, ticket: &Ticket) -> Result<(), Unavailable> {
         let key = ticket.redis_key();
         self.decrypted.remove(key);
-        done(self.write(Command::del(key)).await)?;
+        self.journal.forget(ticket);
+        done(self.write(Command::del(key)).await)
+    }
+
+    /// Deletes the session of somebody who wants that, so that it stays deleted.
+    pub(super) async fn sign_out(&self, ticket: &Ticket) -> Result<(), Unavailable> {
+        self.delete(ticket).await?;
         self.journal.deleted(ticket, self.io.now());
         Ok(())
     }
 
     /// How long it is until the way to Redis was undisturbed for `period`; zero where it was.
     pub(super) fn until_calm(&self, period: Duration) -> Duration {
-        let since = self.io.redis_disturbed_at().map(|at| self.io.now().since(at));
+        let disturbed_at = self.io.redis_disturbed_at().max(self.failed_over_at());
+        let since = disturbed_at.map(|at| self.io.now().since(at));
         since.map_or(Duration::ZERO, |since| period.saturating_sub(since))
     }
 

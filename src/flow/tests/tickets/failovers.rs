@@ -195,3 +195,28 @@ fn news_that_come_at_once_are_looked_after_once() {
         "the worst of them counts"
     );
 }
+
+/// A worker may hear of a new master before another one of the same Envoy does, which still asks the old one.
+#[test]
+fn what_one_worker_heard_counts_for_all_of_an_envoy() {
+    let site = replicated(json!({ "cookie_refresh": "30m" }));
+    let mut browser = site.browser();
+    browser.app = proxy(&site);
+    browser.sign_in(&site.provider, "/");
+    let at_the_new = site.world.fake_redis().snapshot();
+    browser.app = proxy(&site);
+    site.world.news_to(0, RedisNews::NewMaster);
+    site.world.fake_redis().restore(Values::default());
+    assert_eq!(browser.reply("/", &[]).status(), 503);
+    assert!(browser.has_session());
+    site.world.fake_redis().restore(at_the_new);
+    assert!(browser.who().is_some());
+    // What is read there may be older than what there is, so it is not renewed.
+    site.world.pass(31 * MINUTE);
+    site.world.news_to(0, RedisNews::NewMaster);
+    assert!(browser.who().is_some());
+    assert!(site.provider.grants("refresh_token").is_empty());
+    site.world.pass(Duration::from_secs(5));
+    assert!(browser.who().is_some());
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
