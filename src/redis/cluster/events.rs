@@ -2,7 +2,7 @@
 
 use super::slot;
 use super::survey::Survey;
-use super::{Cluster, MAX_AGE};
+use super::{Cluster, MAX_AGE, PAUSE};
 use crate::redis::connection::Connection;
 use crate::redis::failure::Failure;
 use crate::redis::output::{Outbox, RequestId, StreamId};
@@ -22,9 +22,14 @@ impl Topology for Cluster {
             Ok(()) => self.dispatch(request, slot, now, out),
             Err(failure) => request.done(Err(failure), out),
         }
-        // That a node owes a reply for too long, the next wake finds out.
-        if self.map.is_none() || self.is_stale {
-            self.ask_if_due(now, out);
+        // Also where the command failed at once, because its master is away: another one may be there by now. That a
+        // node owes a reply for too long, the next wake finds out.
+        let is_question = match self.map {
+            None => self.question_at().is_some_and(|at| at <= now),
+            Some(_) => self.is_stale && self.asked_at.after(PAUSE) <= now,
+        };
+        if is_question && self.survey.is_none() {
+            self.ask(now, out);
         }
     }
 

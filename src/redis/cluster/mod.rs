@@ -17,7 +17,7 @@
 //!
 //! - A map is stale when a node said `MOVED`, broke, was not ready, or owes a reply for a quarter of a
 //!   command's time, and after a minute. Then some of the masters are asked for a new one, then the seeds;
-//!   twice a second at most. By `CLUSTER SHARDS`, or by `CLUSTER SLOTS` where that tells nothing.
+//!   four times a second at most. By `CLUSTER SHARDS`, or by `CLUSTER SLOTS` where that tells nothing.
 //! - With a new map, commands that were not written yet go where they belong by it. So they leave a master
 //!   that died for the replica that took over; what was in flight is among them, if it may run twice.
 //! - An error of these kinds says that the command did not run. So it is sent again whatever it is, up to
@@ -62,7 +62,7 @@ const MAX_REDIRECTS: u8 = 5;
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// From a map to the question for the next.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// So many of the masters are asked for a map before the seeds.
 const ASKED: usize = 3;

@@ -31,11 +31,11 @@ fn many_moves_are_one_new_map() {
     world.get("b");
     let log = world.log();
     assert_eq!((asked(&log).len(), count(&log, "nil")), (1, 101));
-    // That one was still the old; the next is not asked for before half a second is over.
+    // That one was still the old; the next is not asked for before a quarter of a second is over.
     world.get("b");
-    world.pass(400);
+    world.pass(200);
     assert_eq!(asked(&world.log()), [""; 0]);
-    world.pass(100);
+    world.pass(50);
     world.get("b");
     assert_eq!(asked(&world.log()).len(), 1);
 }
