@@ -156,10 +156,6 @@ impl<I: Io> TicketStore<I> {
 
     /// The person whose session a ticket stands for; nobody where Redis has none for it.
     pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Person>>, Unavailable> {
-        // Whatever Redis says: a failover may bring it back for a moment.
-        if self.journal.is_deleted(ticket, self.io.now()) {
-            return Ok(None);
-        }
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
             let call = self.io.redis(Command::get(key));
@@ -169,6 +165,10 @@ impl<I: Io> TicketStore<I> {
             self.decrypted.remove(key);
             return if self.is_in_doubt() { Err(Unavailable::Redis) } else { Ok(None) };
         };
+        // A failover brought it back for a moment.
+        if self.journal.is_deleted(ticket, self.io.now()) {
+            return Ok(None);
+        }
         Ok(self.decrypt(ticket, &value).map(|person| self.newest(ticket, person)))
     }
 
