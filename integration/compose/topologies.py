@@ -163,7 +163,7 @@ def attempt(ask: Callable[[], object]):
         return None
 
 
-def until(holds: Callable[[], object], what: str, *, seconds: float = 60, pause: float = 0.1):
+def until(holds: Callable[[], object], what: str, *, seconds: float = 120, pause: float = 0.1):
     """Waits until something is true, and gives it back."""
     deadline = time.monotonic() + seconds
     while not (result := holds()):

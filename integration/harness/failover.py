@@ -35,7 +35,7 @@ class Failover:
             self.browsers[person] = self.services[number % 2].browser()
             assert arrived(self.browsers[person].sign_in(person, "/echo"))["x-forwarded-user"] == person
         # Replication is asynchronous: what only the master has, Redis itself loses.
-        until(topology.has_replicated, "the replicas have these sessions too")
+        until(topology.is_prepared, "the replicas have these sessions too")
 
     @contextlib.contextmanager
     def storm(self, people: tuple[str, ...] = PEOPLE) -> Iterator[Storm]:

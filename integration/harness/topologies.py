@@ -18,6 +18,9 @@ from .relay import Relay
 MASTER_NAME = "sessions"
 # Milliseconds until a sentinel, or a node of a cluster, takes another for dead.
 DOWN_AFTER = 1000
+# Seconds for what only Redis does. A sentinel that did not run for 2 seconds, as on a busy machine, trusts no
+# clock any more and does nothing for 30: "TILT mode" in Redis' documentation of Sentinel.
+PATIENCE = 120
 SLOTS = 16384
 
 
@@ -33,8 +36,8 @@ class Topology:
         """The server that has a key."""
         raise NotImplementedError
 
-    def has_replicated(self) -> bool:
-        """Whether every replica has confirmed to have what its master has: the others lose it in a failover."""
+    def is_prepared(self) -> bool:
+        """Whether a failover is in order: every replica has confirmed to have what its master has."""
         states = [attempt(lambda node=node: node.command("ROLE")) or [None] for node in self.nodes]
         return all(
             int(confirmed) >= state[1] for state in states if state[0] == b"master" for _, _, confirmed in state[2]
@@ -112,6 +115,27 @@ class Sentinel:
         """The master that it names."""
         return int(self.command("SENTINEL", "get-master-addr-by-name", MASTER_NAME)[1])
 
+    def fail_over(self) -> bool:
+        """Replaces the master, and returns when its successor was told so; false where the sentinel gave that up."""
+        began = len(self._process.lines())
+        try:
+            self.command("SENTINEL", "failover", MASTER_NAME)
+        except RedisError:
+            return False  # INPROG, NOGOODSLAVE
+
+        def events() -> str:
+            return "\n".join(self._process.lines()[began:])
+
+        until(lambda: "+promoted-slave" in events() or "-failover-abort" in events(), "a replica is promoted",
+              pause=0.01, report=events)
+        return "+promoted-slave" in events()
+
+    def is_tilted(self) -> bool:
+        return b"sentinel_tilt:1" in self.command("INFO", "sentinel")
+
+    def log(self) -> str:
+        return "\n".join(self._process.lines())
+
     def close(self) -> None:
         self.resume()
         self._process.stop()
@@ -167,6 +191,11 @@ class SentinelTopology(Topology):
         state = dict(zip(words[::2], words[1::2]))
         return state[b"num-slaves"] == b"2" and state[b"num-other-sentinels"] == b"2"
 
+    def is_prepared(self) -> bool:
+        """Also, no sentinel is in its TILT mode: where all are and the master dies, they find no replica that is
+        good enough, and that for good."""
+        return super().is_prepared() and not any(one.is_tilted() for one in self.sentinels)
+
     def master(self) -> Redis:
         """The node that is the master by its own word and by that of most sentinels."""
         def find() -> Redis | None:
@@ -186,7 +215,8 @@ class SentinelTopology(Topology):
 
     def wait_for_another_master(self, than: Redis) -> float:
         """When the sentinels had agreed on it, by the monotonic clock."""
-        until(lambda: self.master() is not than, "there is another master", pause=0.01)
+        until(lambda: self.master() is not than, "there is another master", pause=0.01,
+              report=lambda: "\n\n".join(one.log() for one in self.sentinels))
         return time.monotonic()
 
     def set_patience(self, milliseconds: int) -> None:
@@ -196,7 +226,7 @@ class SentinelTopology(Topology):
 
     def fail_over(self) -> None:
         """A planned change of masters."""
-        self.sentinels[0].command("SENTINEL", "failover", MASTER_NAME)
+        until(self.sentinels[0].fail_over, "the sentinel replaces the master")
 
 
 class ClusterTopology(Topology):
@@ -364,10 +394,11 @@ def answers(ask: Callable[[], object]) -> bool:
     return attempt(ask) is not None
 
 
-def until(holds: Callable[[], object], what: str, *, seconds: float = 30, pause: float = 0.05):
-    """Waits until something is true, and gives it back."""
+def until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE, pause: float = 0.05,
+          report: Callable[[], str] = str):
+    """Waits until something is true, and gives it back. `report` says more where that does not come."""
     deadline = time.monotonic() + seconds
     while not (result := holds()):
-        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}"
+        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}\n{report()}"
         time.sleep(pause)
     return result

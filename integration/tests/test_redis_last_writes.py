@@ -79,7 +79,7 @@ def test_a_refresh_just_before_a_failover_is_not_lost_where_nobody_asks_for_it_a
         browser = one.browser()
         assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
         cookie, key = browser.cookie, redis_key(browser.cookie)
-        until(topology.has_replicated, "the replicas have the session")
+        until(topology.is_prepared, "the replicas have the session")
         master, *replicas = topology.nodes
         until(lambda: topology.master() is master, "it is the master")
         before = master.command("GET", key)
@@ -88,7 +88,7 @@ def test_a_refresh_just_before_a_failover_is_not_lost_where_nobody_asks_for_it_a
             replica.command("REPLICAOF", "NO", "ONE")
         time.sleep(2.1)
         assert ask(f"{one.url}/echo", cookie) == 200
-        until(lambda: master.command("GET", key) != before, "the session was refreshed")
+        until(lambda: master.command("GET", key) != before, "the session was refreshed", seconds=30)
         assert all(replica.command("GET", key) == before for replica in replicas), "they have the one before"
         master.kill()
         topology.wait_for_another_master(master)

@@ -33,6 +33,7 @@ def until_whole(sentinel: SentinelTopology) -> None:
     until(lambda: all(node is master or attempt(lambda: is_synchronized(node)) for node in sentinel.nodes),
           "the others are replicas")
     until(lambda: all(flags(one) == b"master" for one in sentinel.sentinels), "the failover is over")
+    until(sentinel.is_prepared, "another one can come")
 
 
 def connected_to(running) -> set[str]:
@@ -93,7 +94,7 @@ def test_sentinels_and_servers_with_tls(service, tmp_path):
         master = topology.master()
         topology.fail_over()
         topology.wait_for_another_master(master)
-        until(lambda: browser.get("/echo").status_code == 200, "the new master is followed")
+        until(lambda: browser.get("/echo").status_code == 200, "the new master is followed", seconds=30)
         other = service(**topology.options, ca=stranger.file, is_shared=False, redis_command_timeout="500ms")
         assert other.browser().get("/ready").status_code == 503
     finally:
@@ -191,7 +192,7 @@ def test_a_master_that_comes_back_empty_in_a_failover_signs_nobody_out(service):
         browser = service(**topology.options, is_shared=False).browser()
         assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
         cookie = browser.cookie
-        until(topology.has_replicated, "the replicas have the session")
+        until(topology.is_prepared, "the replicas have the session")
         master, *replicas = topology.nodes
         # The moment before the promotion, for as long as it takes to look at it.
         topology.set_patience(60_000)
@@ -217,7 +218,7 @@ def test_a_master_that_comes_back_empty_in_a_failover_signs_nobody_out(service):
                 replica.resume()
         topology.set_patience(DOWN_AFTER)
         topology.wait_for_another_master(master)
-        until(lambda: browser.get("/echo").status_code == 200, "the new master is followed")
+        until(lambda: browser.get("/echo").status_code == 200, "the new master is followed", seconds=30)
         assert browser.cookie == cookie
     finally:
         topology.close()
@@ -253,13 +254,13 @@ def test_servers_are_taken_as_they_announce_themselves(service):
         assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
         masters = [topology.master()]
         assert connected_to(running) == {f"localhost:{masters[0].announced_port}"}
-        until(topology.has_replicated, "the replicas have the session")
+        until(topology.is_prepared, "the replicas have the session")
         topology.fail_over()
         topology.wait_for_another_master(masters[0])
         masters.append(topology.master())
         announced = {f"localhost:{master.announced_port}" for master in masters}
         until(lambda: browser.get("/echo").status_code == 200 and connected_to(running) == announced,
-              "the new master is followed")
+              "the new master is followed", seconds=30)
     finally:
         topology.close()
 

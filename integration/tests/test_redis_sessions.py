@@ -200,7 +200,7 @@ def test_a_session_cache_goes_on_for_a_moment_without_redis(with_redis, make_red
         assert monitor.commands() == []
     redis.stop()
     assert is_signed_in(browser), "an outage that is shorter is not noticed"
-    until(lambda: browser.get("/echo").status_code == 503, "after that Redis is asked again")
+    until(lambda: browser.get("/echo").status_code == 503, "after that Redis is asked again", seconds=30)
     assert NAME in browser.cookies
 
 
