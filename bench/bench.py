@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "integration"))
 
 # Of integration/, which is on the path from here on.
-from harness.process import StartFailed, stop_on_sigterm  # noqa: E402
+from harness.process import StartFailed, stop_on_signals  # noqa: E402
 from harness.redis import Redis  # noqa: E402
 from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology  # noqa: E402
 from harness.render import WASM  # noqa: E402
@@ -60,7 +60,7 @@ def main() -> int:
         return fail("CPU times are read from /proc, which only Linux has")
     if not WASM.is_file():
         return fail(f"{WASM.relative_to(ROOT)} is not there: make build")
-    stop_on_sigterm()
+    stop_on_signals()
     try:
         with contextlib.ExitStack() as stack:
             results, memory = run(wanted, stack)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from harness.envoy import ConfigurationError, Envoy
-from harness.process import StartFailed, stop_on_sigterm
+from harness.process import StartFailed, stop_on_signals
 from harness.provider import Provider
 from harness.redis import Redis
 from harness.topologies import ClusterTopology, SentinelTopology
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--store", default="cookie", choices=STORES, help="where sessions are kept")
     wanted = parser.parse_args()
 
-    stop_on_sigterm()
+    stop_on_signals()
     with contextlib.ExitStack() as stack:
         try:
             run(wanted.port, wanted.store, stack)

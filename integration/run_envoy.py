@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from harness.envoy import PREFIX, ConfigurationError, Envoy
-from harness.process import StartFailed, stop_on_sigterm
+from harness.process import StartFailed, stop_on_signals
 from harness.render import WASM
 
 
@@ -29,7 +29,7 @@ def main() -> int:
     for path in filter(None, (wanted.config, wanted.wasm, wanted.ca)):
         if not Path(path).is_file():
             return fail(f"{path}: there is no such file")
-    stop_on_sigterm()
+    stop_on_signals()
     running = None
     try:
         say("starting")

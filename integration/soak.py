@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.envoy import Envoy
-from harness.process import stop_on_sigterm
+from harness.process import stop_on_signals
 from harness.provider import Provider
 from harness.redis import Redis
 from harness.service import Service, Services, arrived, client
@@ -67,7 +67,7 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, default=None, help="the faults of an earlier run once more")
     wanted = arguments.parse_args()
     seed = wanted.seed if wanted.seed is not None else random.SystemRandom().randrange(1_000_000)
-    stop_on_sigterm()
+    stop_on_signals()
 
     print(f"soak: {wanted.minutes:g} minutes, --seed {seed}", flush=True)
     provider = Provider([client()])

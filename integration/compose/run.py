@@ -31,7 +31,7 @@ import images
 from engine import EngineError, Project
 from faults import FAULTS, Failure, inject
 from harness.envoy import CRASH
-from harness.process import stop_on_sigterm
+from harness.process import stop_on_signals
 from harness.render import WASM, render
 from images import say
 from topologies import TOPOLOGIES, Single, attempt, until
@@ -227,7 +227,7 @@ def wanted_topologies(name: str) -> list[type[Single]]:
 
 
 def main() -> int:
-    stop_on_sigterm()
+    stop_on_signals()
     keep = os.environ.get("KEEP", "") not in ("", "0")
     try:
         topologies = wanted_topologies(os.environ.get("TOPOLOGY") or "all")

@@ -95,9 +95,11 @@ class Process:
         return code
 
 
-def stop_on_sigterm() -> None:
-    """SIGTERM ends us as Ctrl-C does, so that what we started is stopped too."""
+def stop_on_signals() -> None:
+    """SIGTERM and SIGINT end us by a KeyboardInterrupt, so that what we started is stopped too. SIGINT also where
+    a shell that started us in the background has it ignored."""
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
