@@ -53,8 +53,7 @@ build: environment ## the filter: dist/oauth2_session_filter.wasm
 	@echo "build: compiling the filter for $(TARGET)"
 	@CARGO_ENCODED_RUSTFLAGS="$(REMAP)" $(CARGO) build --release --target $(TARGET) --lib
 	@mkdir -p dist
-	@$(RUN) integration/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/oauth2_session_filter.wasm $(WASM).new
-	@mv $(WASM).new $(WASM)
+	@$(RUN) integration/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/oauth2_session_filter.wasm $(WASM)
 	@echo "build: $(WASM), $$(wc -c < $(WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(WASM) | wc -c | tr -d ' ') gzipped"
 
 image: build ## an OCI image of it, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]

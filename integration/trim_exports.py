@@ -14,6 +14,7 @@ the module changes. Standard library only.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -103,13 +104,20 @@ def check_list() -> None:
         raise Unfit(f"src/host/ implements {', '.join(sorted(unknown))}: add it to IMPLEMENTED in {Path(__file__).name}")
 
 
+def write(path: Path, content: bytes) -> None:
+    """Whole or not at all, also where two `make` do it at once and an Envoy reads it meanwhile."""
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    new.write_bytes(content)
+    new.replace(path)
+
+
 def main() -> int:
     if len(sys.argv) != 3:
         print("usage: trim_exports.py module.wasm trimmed.wasm", file=sys.stderr)
         return 2
     try:
         check_list()
-        Path(sys.argv[2]).write_bytes(trim(Path(sys.argv[1]).read_bytes()))
+        write(Path(sys.argv[2]), trim(Path(sys.argv[1]).read_bytes()))
     except (OSError, Unfit) as error:
         print(f"trim_exports: {error}", file=sys.stderr)
         return 1
