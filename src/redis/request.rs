@@ -8,8 +8,9 @@ use super::output::{Outbox, RequestId};
 use super::reply::{Reply, ServerError};
 use crate::time::Timestamp;
 
-/// How many times one command is written: a server that dies of it does so twice.
-const MAX_WRITES: u8 = 2;
+/// How many times one command is written: it outlives three crashes in a row, and a server that dies of it does so
+/// four times.
+pub(super) const MAX_WRITES: u8 = 4;
 
 pub(super) struct Request {
     pub(super) id: RequestId,

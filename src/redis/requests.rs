@@ -5,7 +5,7 @@
 //! push ───► │ youngest     ...   oldest │ ──────────────► │ youngest     ...   oldest │ ───────────► Done
 //!           └───────────────────────────┘                 └───────────────────────────┘
 //!                                       ▲      broken       │
-//!                                       └───────────────────┘ what may be written once more
+//!                                       └───────────────────┘ what may be written again
 //! ```
 //!
 //! Replies come in the order of the commands, so a reply belongs to the first command in flight. One

@@ -68,21 +68,24 @@ fn a_command_that_was_not_written_survives_whatever_it_is() {
 }
 
 #[test]
-fn nothing_is_written_a_third_time() {
+fn a_command_outlives_three_crashes_in_a_row_and_no_fourth() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
-    redis.closed(1);
-    redis.pass(100);
-    redis.connects(2);
+    for stream in 1..4 {
+        redis.closed(stream);
+        redis.pass(100);
+        redis.connects(stream + 1);
+        assert_eq!(redis.outputs().last().unwrap(), &format!("{} write GET a", stream + 1));
+    }
     redis.get("b");
-    assert_eq!(redis.outputs().last().unwrap(), "2 write GET a; GET b");
-    redis.closed(2);
+    assert_eq!(redis.outputs(), ["4 write GET b"]);
+    redis.closed(4);
     let expected = [format!("disconnected with 2 in flight: {BROKE}"), format!("#2 failed: {BROKE}")];
     assert_eq!(redis.outputs(), expected);
     redis.pass(100);
-    redis.connects(3);
-    assert_eq!(redis.outputs().last().unwrap(), "3 write GET b");
+    redis.connects(5);
+    assert_eq!(redis.outputs().last().unwrap(), "5 write GET b");
 }
 
 #[test]
