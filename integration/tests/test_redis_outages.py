@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.redis import RedisError, free_port, is_6
+from harness.redis import HOST, RedisError, free_port, is_6
+from harness.relay import Relay
 from harness.service import arrived
 from harness.storm import Storm
+from harness.topologies import is_synchronized, until
 
 NAME = "_oauth2_proxy"
 DUE = "1s"
@@ -128,15 +130,16 @@ def test_a_sign_in_waits_for_redis_once_its_code_is_used(seconds, status, with_r
 
 
 def test_a_restart_that_is_short_costs_no_request(with_redis, make_redis):
+    """So often that it hits each state of a connection; a Redis that was just started says LOADING for a moment."""
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
     cookie = sign_in(running).cookie
     with Storm([running], [cookie]) as storm:
-        for _ in range(3):
-            storm.wait_for_answers(30)
+        for _ in range(20):
+            storm.wait_for_answers(6)
             redis.restart()
         storm.wait_for_answers(30)
-    assert set(storm.statuses()) == {200}
+    assert set(storm.statuses()) == {200}, running.envoy.log()[-5000:]
 
 
 def test_a_long_restart_is_503_and_then_200_again(with_redis, make_redis):
@@ -257,9 +260,38 @@ def test_a_replica_takes_no_sign_in_and_keeps_those_who_are_in(with_redis, make_
     assert_unavailable(browser.get("/oauth2/sign_out"))
     assert provider.seen("token", "refresh_token") == []
     redis.command("REPLICAOF", "NO", "ONE")
-    assert browser.get("/echo").status_code == 200
+
+    def is_refreshed() -> bool:
+        assert browser.get("/echo").status_code == 200
+        return bool(provider.seen("token", "refresh_token"))
+
+    # A new stream to Redis is a disturbance, and after one nobody refreshes for a moment.
+    until(is_refreshed, "the session is refreshed", seconds=30)
     assert len(provider.seen("token", "refresh_token")) == 1
     sign_in(running)
+
+
+def test_a_name_that_stands_for_another_master_is_followed(service, make_redis):
+    """As of a managed Redis: the old master becomes a replica, and connections to it stay."""
+    old, new = make_redis(), make_redis()
+    relay = Relay((HOST, old.port))
+    try:
+        running = service(
+            session_store_type="redis", redis_connection_url=f"redis://{HOST}:{relay.port}", is_shared=False,
+        )
+        browser = sign_in(running)
+        new.command("REPLICAOF", HOST, old.port)
+        until(lambda: is_synchronized(new) and new.keys() == old.keys(), "the replica has the session")
+        relay.target = (HOST, new.port)
+        new.command("REPLICAOF", "NO", "ONE")
+        old.command("REPLICAOF", HOST, new.port)
+        assert browser.get("/echo").status_code == 200
+        sign_in(running)
+        assert browser.get("/oauth2/sign_out").status_code == 200
+        assert browser.get("/echo").status_code == 302
+        assert new.clients() and not old.clients()
+    finally:
+        relay.close()
 
 
 def test_a_replica_without_a_master_is_an_outage(with_redis, make_redis):

@@ -8,7 +8,8 @@
 //!     ├── 50..100 ms ── attempt ── 100..200 ms ── attempt ── ... ── 0.5..1 s ── attempt
 //! ```
 //!
-//! An outage lasts from a failure to the next handshake that succeeds. The delay is drawn from the
+//! An outage lasts from a failure to the next handshake that succeeds; where the server was there and not ready for
+//! commands, which a handshake does not show, to the next command that it runs. The delay is drawn from the
 //! upper half of a range that doubles, so that not all clients come back at the same moment.
 
 use std::time::Duration;
@@ -57,6 +58,11 @@ impl Reconnect {
     }
 
     /// A handshake succeeded.
+    pub(super) fn connected(&mut self) {
+        self.outage = self.outage.take().filter(|outage| matches!(outage.last, Failure::NotReady(_)));
+    }
+
+    /// A command was run.
     pub(super) fn succeeded(&mut self) {
         self.outage = None;
     }

@@ -69,9 +69,14 @@ impl ServerError {
     /// Whether the server did not run the command because it has no say over the data, at least for now:
     /// it is a replica, loads its data, or has lost its cluster. So any command may be sent again.
     pub(super) fn is_unready(&self) -> bool {
+        matches!(self.code(), "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "TRYAGAIN") || self.is_read_only()
+    }
+
+    /// Whether the server did not run the command because it is a replica.
+    pub(super) fn is_read_only(&self) -> bool {
         // In a script, a Redis before 7 has the error in the middle of one of its own.
         let is_script = |text: &[u8]| text.windows(READ_ONLY.len()).any(|part| part == READ_ONLY);
-        matches!(self.code(), "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "TRYAGAIN")
+        self.code() == "READONLY"
             || (self.text.starts_with(b"ERR Error running script") && is_script(&self.text))
     }
 

@@ -1,34 +1,69 @@
 //! One server, always the same.
 //!
 //! ```text
-//! commands ──► Connection ──► endpoint
+//! commands ──► Connection ──► endpoint ── other replies, READONLY ──► Done
+//!                  ▲                          │          │
+//!                  │                          │          └── over the next stream it may be another server
+//!                  └── LOADING, MASTERDOWN ───┘
 //! ```
 //!
-//! There is nothing to decide: the whole state machine is the one of [`Connection`].
+//! - A server that is not ready for any command did not run this one: it waits for the next stream whatever it is,
+//!   up to its deadline, as in an outage.
+//! - `READONLY` is a reply like others: those who only read need no other server. But where a name stands for the
+//!   master, as at a managed Redis, it may be another one's by now. So a new stream is opened, once a second at most.
+//! - All else is the state machine of [`Connection`].
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::config::{Config, Endpoint};
 use super::connection::Connection;
+use super::failure::Failure;
 use super::handshake::Handshake;
 use super::output::{Outbox, RequestId, StreamId};
+use super::reply::{Reply, ServerError};
 use super::request::Request;
 use super::requests::Load;
 use super::settings::Settings;
 use super::topology::Topology;
 use crate::time::Timestamp;
 
+/// From one stream that was ended because the server only reads to the next.
+const PAUSE: Duration = Duration::from_secs(1);
+
 pub(super) struct Single {
     node: Connection,
+    /// When a stream was ended because the server only reads.
+    left_at: Option<Timestamp>,
 }
 
 impl Single {
     pub(super) fn new(endpoint: &Endpoint, config: &Config, seed: u64) -> Self {
         let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
-        // An error is a reply: there is no other server to send the command to.
-        let settings = Settings::new(config, handshake.with_database(config.database), |_| false);
-        Self { node: Connection::new(Some(endpoint.clone()), &Rc::new(settings), seed) }
+        let settings =
+            Settings::new(config, handshake.with_database(config.database), ServerError::is_unready);
+        Self { node: Connection::new(Some(endpoint.clone()), &Rc::new(settings), seed), left_at: None }
     }
+
+    /// Sends again what the server was not ready for.
+    fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+        let refused = self.node.take_news().refused;
+        let (read_only, unready): (Vec<_>, _) = refused.into_iter().partition(is_read_only);
+        self.node.take_back(unready, now, out);
+        if !read_only.is_empty() && self.left_at.is_none_or(|left_at| left_at.after(PAUSE) <= now) {
+            self.left_at = Some(now);
+            self.node.leave(Failure::NotMaster, now, out);
+        }
+        for mut request in read_only {
+            if let Some(error) = request.refusal.take() {
+                request.done(Ok(Reply::Error(error)), out);
+            }
+        }
+    }
+}
+
+fn is_read_only(request: &Request) -> bool {
+    request.refusal.as_ref().is_some_and(ServerError::is_read_only)
 }
 
 impl Topology for Single {
@@ -46,6 +81,7 @@ impl Topology for Single {
 
     fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
         self.node.received(stream, bytes, now, out);
+        self.settle(now, out);
     }
 
     fn closed(&mut self, stream: StreamId, now: Timestamp, out: &mut Outbox) {

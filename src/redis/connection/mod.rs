@@ -19,7 +19,7 @@
 //!   is presumed hung, and ends, once a command was in flight for the whole `command_timeout`. So one that
 //!   was written late, after a reconnect, does not take the new stream away from the others.
 //! - Commands in flight when a stream breaks go over the next one, if they may run twice and were
-//!   written only once; otherwise they are lost.
+//!   not written too often; otherwise they are lost.
 //! - A stream that ends with nothing in flight is no outage. Servers close idle clients.
 //! - A server that comes back after an outage may have lost its data, and be about to be replaced by a
 //!   replica that has them; one that took over may not have got the last writes. So for a moment, where there are
@@ -228,6 +228,17 @@ impl Connection {
         self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
     }
 
+    /// Takes commands back that the server was not ready for, as it said itself: they wait for the next stream.
+    pub(super) fn take_back(&mut self, refused: Vec<Request>, now: Timestamp, out: &mut Outbox) {
+        let refusal = refused.first().and_then(|request| request.refusal.clone());
+        for request in refused {
+            self.push(request, now, out);
+        }
+        if let Some(error) = refusal {
+            self.leave(Failure::NotReady(error), now, out);
+        }
+    }
+
     /// The server is the wrong one, as it says itself. Nothing more is written to it, and its stream ends
     /// with the last reply: so it is known of every command whether it ran.
     pub(super) fn leave(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
@@ -291,7 +302,7 @@ impl Connection {
                 if is_another || (before.is_some() && self.reconnect.is_outage()) {
                     self.doubt(now);
                 }
-                self.reconnect.succeeded();
+                self.reconnect.connected();
                 if let Some(endpoint) = self.endpoint.clone() {
                     out.event(Event::Connected { endpoint: endpoint.clone() });
                     if is_another {
@@ -311,6 +322,9 @@ impl Connection {
             self.requests.answers_key() && !matches!(&reply, Reply::Error(error) if hands_back(error));
         let may_lack = self.doubted_until.is_some_and(|until| self.now < until);
         let refused = self.requests.answered(reply, may_lack, hands_back, out).map_err(Failure::Protocol)?;
+        if is_run {
+            self.reconnect.succeeded();
+        }
         self.news.refused.extend(refused);
         self.news.has_answered |= is_run;
         Ok(())
@@ -335,10 +349,12 @@ impl Connection {
         if stream.is_ready() {
             let in_flight = self.requests.in_flight();
             out.event(Event::Disconnected { endpoint, failure: failure.clone(), in_flight });
-            if in_flight > 0 || failure != Failure::Lost {
+            let is_well = in_flight == 0 && matches!(failure, Failure::Lost | Failure::NotMaster);
+            if !is_well {
                 self.reconnect.failed(failure, now, now);
             }
             self.requests.broken(now, out);
+            self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
         } else {
             let failure = match failure {
                 Failure::Lost | Failure::Timeout => Failure::Unreachable,

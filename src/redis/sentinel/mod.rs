@@ -97,13 +97,7 @@ impl Sentinel {
     /// Does what has become necessary.
     fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
         let news = self.node.take_news();
-        let refusal = news.refused.first().and_then(|request| request.refusal.clone());
-        for request in news.refused {
-            self.node.push(request, now, out);
-        }
-        if let Some(error) = refusal {
-            self.node.leave(Failure::NotReady(error), now, out);
-        }
+        self.node.take_back(news.refused, now, out);
         if news.has_failed || self.node.take_news().has_failed {
             self.turn = self.turn.wrapping_add(1);
         }

@@ -11,5 +11,6 @@ mod pipeline;
 mod resp;
 mod script;
 mod sentinel;
+mod single;
 mod topologies;
 mod world;
