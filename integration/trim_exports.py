@@ -29,8 +29,9 @@ IMPLEMENTED = {
     "on_http_call_response": "proxy_on_http_call_response",
     "on_http_request_headers": "proxy_on_request_headers",
     "on_http_response_headers": "proxy_on_response_headers",
-    # Only the bridge has a use for the bodies.
+    # The bridge has a use for the bodies; the filter holds them back until it has decided about the head.
     "on_http_request_body": "proxy_on_request_body",
+    "on_http_request_trailers": "proxy_on_request_trailers",
     "on_http_response_body": "proxy_on_response_body",
     "on_grpc_stream_message": "proxy_on_grpc_receive",
     "on_grpc_stream_close": "proxy_on_grpc_close",

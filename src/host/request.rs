@@ -34,6 +34,11 @@ struct OnResponse {
     /// What it gets added.
     headers: RefCell<Vec<Header>>,
     handed_over: RefCell<HandedOver>,
+    /// Whether the request was let through. Until then no later part of it may go on: by that the head would go
+    /// on too, undecided, where a pause holds no more than the head (`allow_on_headers_stop_iteration` of Envoy).
+    is_let_through: Cell<bool>,
+    /// Whether the head of the response waits.
+    is_held: Cell<bool>,
 }
 
 impl Request {
@@ -80,7 +85,15 @@ impl Request {
         let cluster = abi::property(&["xds", "cluster_name"]);
         match worker.app.take_session(handed_over, &cluster, &values) {
             None => Action::Continue,
-            Some(keeping) => self.wait(worker, keeping, hand_to_browser, hostcalls::resume_http_response),
+            Some(keeping) => {
+                let on_response = Rc::clone(&self.on_response);
+                on_response.is_held.set(true);
+                let hand = move |kept| {
+                    on_response.is_held.set(false);
+                    hand_to_browser(kept)
+                };
+                self.wait(worker, keeping, hand, hostcalls::resume_http_response)
+            }
         }
     }
 
@@ -128,6 +141,18 @@ impl HttpContext for Request {
         }
     }
 
+    fn on_http_request_body(&mut self, _size: usize, _end: bool) -> Action {
+        go_on_if(self.on_response.is_let_through.get())
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        go_on_if(self.on_response.is_let_through.get())
+    }
+
+    fn on_http_response_body(&mut self, _size: usize, _end: bool) -> Action {
+        go_on_if(!self.on_response.is_held.get())
+    }
+
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
         add_to_response(&self.on_response.headers.take());
         match (&self.worker, self.on_response.handed_over.take()) {
@@ -158,6 +183,7 @@ fn apply(decision: Decision, on_response: &OnResponse) -> Action {
             Ok(()) => {
                 on_response.headers.replace(forward.response);
                 on_response.handed_over.replace(forward.handed_over);
+                on_response.is_let_through.set(true);
                 Action::Continue
             }
             // What the client sent under our names must not arrive: rather no request at all.
@@ -168,6 +194,10 @@ fn apply(decision: Decision, on_response: &OnResponse) -> Action {
             Action::Pause
         }
     }
+}
+
+fn go_on_if(may: bool) -> Action {
+    if may { Action::Continue } else { Action::Pause }
 }
 
 fn edit(forward: &Forward) -> Result<(), abi::Gone> {

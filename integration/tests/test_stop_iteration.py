@@ -1,0 +1,70 @@
+"""A pause that holds the head alone (`allow_on_headers_stop_iteration` of Envoy's PluginConfig): what comes after the
+head must not take it past the filter before the filter has decided."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from harness.browser import Browser
+from harness.envoy import Envoy
+from harness.render import named, render
+from harness.service import CLIENT_SECRET, COOKIE_SECRET, arrived, filter_config
+
+
+def with_stop_iteration(filter_json, **options):
+    config = json.loads(render(filter_json, **options))
+    manager = named(config["static_resources"]["listeners"], "main")["filter_chains"][0]["filters"][0]["typed_config"]
+    plugin = named(manager["http_filters"], "oauth2_session")["typed_config"]["config"]
+    plugin["allow_on_headers_stop_iteration"] = True
+    return json.dumps(config)
+
+
+@contextlib.contextmanager
+def envoy_with(options, upstream, how=with_stop_iteration):
+    envoy = Envoy(options, upstream=upstream.address, render=how, environment={
+        "OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET,
+    })
+    try:
+        yield envoy
+        assert not envoy.crashes()
+    finally:
+        envoy.stop()
+
+
+def part(claims: dict) -> str:
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("how", [render, with_stop_iteration], ids=["default", "stop_iteration"])
+def test_a_body_takes_no_head_past_the_filter(upstream, provider, how):
+    # A provider that takes a connection and never answers, so the check of a token waits.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        issuer = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        options = filter_config(provider, skip_jwt_bearer_tokens=True)
+        with envoy_with({**options, "oidc_issuer_url": issuer}, upstream, how) as envoy:
+            parts = urlsplit(envoy.url)
+            token = ".".join([part({"alg": "RS256"}), part({"iss": issuer}), "c2ln"])
+            with socket.create_connection((parts.hostname, parts.port), timeout=20) as client:
+                client.sendall(b"POST /echo HTTP/1.1\r\nhost: x\r\nx-forwarded-user: root\r\ncontent-length: 5\r\n"
+                               b"authorization: Bearer " + token.encode() + b"\r\n\r\n")
+                time.sleep(0.5)
+                client.sendall(b"hello")
+                assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_body_arrives_after_the_decision(upstream, provider, redis):
+    options = filter_config(provider, session_store_type="redis", redis_connection_url=redis.url)
+    with envoy_with(options, upstream) as envoy:
+        provider.control("redirect_uri", uri=f"{envoy.url}/oauth2/callback")
+        browser = Browser(envoy.url)
+        browser.sign_in("alice")
+        answer = browser.request("POST", "/echo", content=b"x" * 100_000)
+        assert arrived(answer)["x-forwarded-user"] == "alice"
+        assert answer.json()["body"]["length"] == 100_000
