@@ -13,12 +13,12 @@ pub(super) fn is_allowed(config: &Config, session: &Session) -> bool {
 }
 
 /// Whether the query of `/oauth2/auth` lets this person in: `allowed_groups`, `allowed_emails` and
-/// `allowed_email_domains` are comma-separated lists, and each that is given has to hold.
+/// `allowed_email_domains` are comma-separated lists, and each that is given has to hold. One that is given several
+/// times is one list, as oauth2-proxy reads it.
 pub(super) fn by_query(session: &Session, head: &RequestHead) -> bool {
     let holds = |name: &str, check: &dyn Fn(&str) -> bool| {
-        head.query(name)
-            .filter(|list| !list.is_empty())
-            .is_none_or(|list| list.split(',').any(|entry| check(entry.trim())))
+        let mut lists = head.queries(name).filter(|list| !list.is_empty()).peekable();
+        lists.peek().is_none() || lists.any(|list| list.split(',').any(|entry| check(entry.trim())))
     };
     holds("allowed_groups", &|group| has_group(session, [group].into_iter()))
         && holds("allowed_emails", &|email| session.email == email.as_bytes())

@@ -95,6 +95,12 @@ impl RequestHead {
         form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 
+    /// Every value of a query parameter, decoded.
+    pub fn queries(&self, name: &str) -> impl Iterator<Item = String> {
+        let query = self.target().splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
+        form_urlencoded::parse(query).filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
     fn slice(&self, range: &Range<usize>) -> &[u8] {
         self.bytes.get(range.clone()).unwrap_or_default()
     }

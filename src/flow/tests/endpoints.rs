@@ -29,6 +29,21 @@ fn auth_answers_202_401_or_403() {
 }
 
 #[test]
+fn a_constraint_that_is_given_several_times_is_one_list() {
+    let site = Site::new(json!({}));
+    let mut browser = site.signed_in();
+    for (query, status) in [
+        ("allowed_groups=&allowed_groups=admins", 403),
+        ("allowed_emails=&allowed_emails=bob@example.com", 403),
+        ("allowed_groups=admins&allowed_groups=staff", 202),
+        ("allowed_groups=admins&allowed_groups=", 403),
+        ("allowed_groups=", 202),
+    ] {
+        assert_eq!(browser.reply(&format!("/oauth2/auth?{query}"), &[]).status(), status, "{query}");
+    }
+}
+
+#[test]
 fn sign_out_ends_the_session_and_tells_the_provider() {
     let site = Site::new(json!({
         "backend_logout_url": "https://login.example.com/logout?id_token_hint={id_token}",
