@@ -62,24 +62,27 @@ fn open<I: Io>(app: &App<I>, head: &RequestHead, name: &str, state_hash: &str) -
     logins.find(|login| login.matches_state(state_hash.as_bytes()))
 }
 
+/// So many are cleared at once at most; the next login clears more. Envoy drops all headers of an answer that has more
+/// than 1024.
+const MAX_CLEARED: usize = 64;
+
 /// Makes room for one more: a browser that begins logins and ends none would send ever more bytes.
 fn clear_oldest<I: Io>(app: &App<I>, head: &RequestHead) -> Vec<Header> {
     let options = &app.config.cookie;
-    let jar = head.jar();
+    let (jar, shared) = (head.jar(), shared_name(app));
+    // One pass: whoever sends thousands of names must not have each of them looked for in all the others.
     let mut logins: Vec<(i64, &[u8])> = jar
-        .names()
-        .filter(|name| *name != shared_name(app).as_bytes())
-        .filter(|name| csrf::is_csrf_name(options.name.as_bytes(), name))
-        .map(|name| {
-            let signed_at = jar.get(name).and_then(|raw| {
-                cookie::verify(&options.secret, name, raw, app.io.now(), options.csrf_expire).ok()
-            });
+        .pairs()
+        .filter(|(name, _)| *name != shared.as_bytes() && csrf::is_csrf_name(options.name.as_bytes(), name))
+        .map(|(name, raw)| {
+            let signed_at =
+                cookie::verify(&options.secret, name, raw, app.io.now(), options.csrf_expire).ok();
             (signed_at.map_or(i64::MIN, |verified| verified.timestamp()), name)
         })
         .collect();
     logins.sort_unstable();
     let keep = options.csrf_per_request_limit.unwrap_or(DEFAULT_LIMIT).max(1);
-    let too_many = logins.len().saturating_add(1).saturating_sub(keep);
+    let too_many = logins.len().saturating_add(1).saturating_sub(keep).min(MAX_CLEARED);
     logins.iter().take(too_many).map(|(_, name)| clear(app, head, name)).collect()
 }
 
