@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::browser::sent;
 use super::{MINUTE, Site};
+use crate::flow::Io;
 use crate::oidc::tests::vectors::CLIENT;
+use crate::time::Timestamp;
 
 #[test]
 fn a_login_ends_where_it_began() {
@@ -74,6 +76,29 @@ fn an_unfinished_login_leaves_a_bounded_number_of_cookies() {
         assert!(browser.cookies.len() <= 3, "{:?}", browser.cookies.keys());
     }
     assert_eq!(browser.come_back(&site.provider, &last).headers()["location"], "/19");
+}
+
+#[test]
+fn thousands_of_cookies_of_logins_are_cleared_bit_by_bit() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    browser.cookies =
+        (0..3000).map(|number| (format!("_oauth2_proxy_{number:08}_csrf"), String::new())).collect();
+    let answer = browser.reply("/oauth2/start", &[]);
+    assert_eq!(answer.status(), 302);
+    // proxy-wasm-cpp-host gives an answer with more than 1024 headers none at all.
+    assert!(answer.headers().len() <= 100, "{}", answer.headers().len());
+    assert!(browser.cookies.len() < 3000);
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_from_signing_in() {
+    let site = Site::new(json!({}));
+    site.provider.set_down(true);
+    assert_eq!(site.browser().reply("/oauth2/start", &[]).status(), 503);
+    site.provider.set_down(false);
+    site.world.set_now(Timestamp::from_secs(site.world.now().secs() - 3600));
+    assert_eq!(site.browser().reply("/oauth2/start", &[]).status(), 302);
 }
 
 #[test]

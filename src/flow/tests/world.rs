@@ -98,6 +98,11 @@ impl World {
         self.0.now.set(self.now().after(time));
     }
 
+    /// Sets the clock, forwards or back.
+    pub(super) fn set_now(&self, now: Timestamp) {
+        self.0.now.set(now);
+    }
+
     pub(super) fn without_random(&self) {
         self.0.has_random.set(false);
     }
