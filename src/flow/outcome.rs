@@ -19,9 +19,11 @@ pub(super) enum Outcome {
 pub(super) struct Loaded {
     pub(super) outcome: Outcome,
     pub(super) renewed: Option<Vec<u8>>,
+    /// Whether it is of a bearer token; then the session of the browser's cookie is somebody else's.
+    pub(super) is_of_token: bool,
 }
 
-/// Why a request is anonymous. Everything but [`Reason::NoCookie`] clears the cookie.
+/// Why a request is anonymous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// There is no session cookie.
@@ -52,6 +54,13 @@ pub enum Unavailable {
 }
 
 impl Reason {
+    /// Whether the browser keeps the cookie that it has. A ticket without a session opens nothing. But its request may
+    /// have been under way while another tab signed in anew, and what cleared the cookie then would clear the new one;
+    /// and a Redis that lost the session may get it back.
+    pub(super) fn keeps_cookie(self) -> bool {
+        matches!(self, Self::NoCookie | Self::Gone)
+    }
+
     /// For the log.
     pub(super) fn explain(self) -> &'static str {
         match self {
@@ -79,7 +88,7 @@ impl Unavailable {
 
 impl From<Outcome> for Loaded {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, renewed: None }
+        Self { outcome, renewed: None, is_of_token: false }
     }
 }
 

@@ -353,6 +353,18 @@ fn is_other_subject(old_id_token: &[u8], claims: &Map<String, Value>) -> bool {
         .is_some_and(|old| claims.get("sub").and_then(Value::as_str) != Some(old.as_str()))
 }
 
+impl SignInError {
+    /// Whether the provider has answered, and what it says is about the person or the grant: to ask again gives the
+    /// same, and a new sign-in may not. Not where it does not take the client, or does not speak as it should.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::InvalidGrant | Self::Grant(GrantError::Refused) => true,
+            Self::OtherSubject | Self::NoEmail | Self::UnverifiedEmail | Self::Tenant | Self::NoRoles => true,
+            Self::Unavailable(_) | Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) => false,
+        }
+    }
+}
+
 impl From<Unavailable> for SignInError {
     fn from(reason: Unavailable) -> Self {
         Self::Unavailable(reason)

@@ -7,7 +7,7 @@ use log::warn;
 
 use super::cookie_store::CookieStore;
 use super::io::Io;
-use super::outcome::{Loaded, Outcome, Reason, Unavailable};
+use super::outcome::{Loaded, Outcome, Unavailable};
 use super::person::Person;
 use super::refresh::handover;
 use super::refresh::lock::Lock;
@@ -107,7 +107,8 @@ impl<I: Io> App<I> {
     /// The cookies that go out with a response: a renewed session, or the end of one that is none.
     pub(super) fn cookies_after(&self, head: &RequestHead, loaded: &Loaded) -> Vec<Header> {
         match (&loaded.outcome, &loaded.renewed) {
-            (Outcome::Anonymous(Reason::NoCookie) | Outcome::Unavailable(_), _) => Vec::new(),
+            (Outcome::Unavailable(_), _) => Vec::new(),
+            (Outcome::Anonymous(reason), _) if reason.keeps_cookie() => Vec::new(),
             (Outcome::Anonymous(_), _) => self.clear(head),
             (Outcome::Authenticated(_), Some(renewed)) => self.cookie.save(renewed, head),
             (Outcome::Authenticated(_), None) => Vec::new(),

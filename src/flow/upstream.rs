@@ -25,6 +25,9 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
         }
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(app, head);
+            if loaded.is_of_token {
+                return answer.into();
+            }
             if app.config.mode.owns_sessions() {
                 app.store.discard(head, &app.io);
             }
@@ -71,9 +74,10 @@ fn skips_auth<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
 /// `/public` for a pattern and under `/admin` for many an upstream: such a path skips nothing.
 pub(super) fn is_unambiguous(path: &[u8]) -> bool {
     let decoded: Vec<u8> = percent_decode(path).collect();
+    // Whoever reads the decoded path once more cuts it off at a `?` or `#`, and a segment at a `;`.
     let has_parent = decoded
         .split(|byte| matches!(byte, b'/' | b'\\'))
-        .any(|segment| segment == b".." || segment.starts_with(b"..;"));
+        .any(|segment| matches!(segment, [b'.', b'.'] | [b'.', b'.', b';' | b'?' | b'#', ..]));
     // A percent sign that survives decoding hides another layer from us.
     !has_parent && !decoded.contains(&b'%') && !decoded.contains(&0)
 }
@@ -149,6 +153,8 @@ mod tests {
             "/public/..%2fadmin",
             "/public/..\\admin",
             "/public/..;/admin",
+            "/public/..%3fx",
+            "/public/..%23",
             "/public/%252e%252e/admin",
             "/public/%00",
         ] {

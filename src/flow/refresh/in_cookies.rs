@@ -15,11 +15,10 @@ use futures_util::future::{Either, select};
 use log::{info, warn};
 
 use super::handover::{Meeting, Refresh};
-use super::{BACKOFF, LEASE, is_due, patience, without};
+use super::{BACKOFF, LEASE, ends, is_due, patience, without};
 use crate::flow::cookie_store::{CookieStore, SignedIn};
 use crate::flow::io::Count;
 use crate::flow::outcome::{Loaded, Outcome, Reason, Unavailable};
-use crate::flow::provider::SignInError;
 use crate::flow::{App, Io};
 
 /// How long the new session is there for requests with the old cookie. Longer than a page needs: the
@@ -52,6 +51,7 @@ pub(in crate::flow) async fn refresh<I: Io>(
     Loaded {
         outcome: without(app, Rc::clone(&signed_in.person), app.io.now(), Unavailable::Provider),
         renewed: (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.cookie.clone()),
+        is_of_token: false,
     }
 }
 
@@ -114,7 +114,7 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
     let Some(provider) = &app.provider else { return Refresh::Failed };
     let session = match provider.refresh(&old.person.session).await {
         Ok(session) => session,
-        Err(SignInError::InvalidGrant) => {
+        Err(error) if ends(app, &old.person.session, error) => {
             app.io.count(Count::RefreshRefused);
             info!("refresh: the provider ended a session");
             return Refresh::Refused;

@@ -15,11 +15,10 @@ use futures_util::future::{Either, select};
 use log::{info, warn};
 
 use super::lock::Lock;
-use super::{BACKOFF, LONG_PATIENCE, LOOK, Refreshed, is_due, is_expired, patience, without};
+use super::{BACKOFF, LONG_PATIENCE, LOOK, Refreshed, ends, is_due, is_expired, patience, without};
 use crate::flow::io::Count;
 use crate::flow::outcome::{Outcome, Reason, Unavailable};
 use crate::flow::person::Person;
-use crate::flow::provider::SignInError;
 use crate::flow::ticket_store::{TicketCookie, TicketStore};
 use crate::flow::{App, Io};
 
@@ -97,7 +96,13 @@ async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCoo
         }
     };
     let refreshed = lock.hold(work).await;
-    let _ = lock.release().await;
+    if lock.release().await == Ok(false) && lock.is_signed_out().await {
+        // What was saved may have been saved after the session was deleted.
+        return match store.sign_out(&ticket.ticket).await {
+            Ok(()) => Refreshed::Gone,
+            Err(reason) => Refreshed::NoAnswer(reason),
+        };
+    }
     refreshed
 }
 
@@ -124,7 +129,7 @@ async fn grant<I: Io>(
     let Some(provider) = &app.provider else { return Refreshed::NoAnswer(Unavailable::Provider) };
     let session = match provider.refresh(&old.session).await {
         Ok(session) => session,
-        Err(SignInError::InvalidGrant) => return refused(app, store, ticket, old).await,
+        Err(error) if ends(app, &old.session, error) => return refused(app, store, ticket, old).await,
         Err(error) => {
             app.io.count(Count::RefreshFailed);
             warn!("refresh: {error}; the session stays until it expires");

@@ -18,6 +18,12 @@ use crate::flow::outcome::Unavailable;
 use crate::redis::{Command, Failure, Reply};
 use crate::session::ticket::Ticket;
 
+/// What stands in the lock of a session that was deleted: nobody's token.
+const SIGNED_OUT: &[u8] = b"signed out";
+
+/// How long it stands there: longer than any refresh that was under way.
+const SIGNED_OUT_PERIOD: Duration = Duration::from_secs(60);
+
 /// The lock of one ticket, ours where [`Lock::take`] said so.
 pub(in crate::flow) struct Lock<I> {
     io: I,
@@ -43,13 +49,29 @@ impl<I: Io> Lock<I> {
         }
     }
 
-    /// Takes the lock, or waits for who has it, but not for long.
+    /// Takes the lock, or waits for who has it, but not for long: then it is taken away from him.
     pub(in crate::flow) async fn wait(&self) -> Result<(), Unavailable> {
         let began = self.io.now();
-        while !self.take().await? && self.io.now().since(began) < PATIENCE {
+        while !self.take().await? {
+            if self.io.now().since(began) >= PATIENCE {
+                return self.sign_out().await;
+            }
             self.io.sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// Takes the lock, whoever has it, and leaves word that the session is deleted.
+    pub(in crate::flow) async fn sign_out(&self) -> Result<(), Unavailable> {
+        match self.io.redis(Command::setex(&self.key, SIGNED_OUT_PERIOD, SIGNED_OUT)).await {
+            Ok(Reply::Status(_)) => Ok(()),
+            _ => Err(Unavailable::Redis),
+        }
+    }
+
+    /// Whether somebody who signs out took the lock away.
+    pub(in crate::flow) async fn is_signed_out(&self) -> bool {
+        matches!(self.io.redis(Command::get(&self.key)).await, Ok(Reply::Bulk(value)) if value == SIGNED_OUT)
     }
 
     /// Does some work, and renews the lock meanwhile. Should it be lost all the same, the work goes on:

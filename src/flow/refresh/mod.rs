@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::outcome::{Outcome, Reason, Unavailable};
 use super::person::Person;
+use super::provider::SignInError;
 use super::{App, Io};
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -69,6 +70,12 @@ fn is_renewable<I: Io>(app: &App<I>, session: &Session) -> bool {
 /// Whether `ExpiresOn` has passed. The original looks at it only after a refresh; we always do.
 fn is_expired<I: Io>(app: &App<I>, session: &Session, now: Timestamp) -> bool {
     app.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires < now)
+}
+
+/// Whether a refresh that failed ends the session: the provider ended it, or it has expired and the provider will not
+/// renew it for another reason. Without that, everything were a 503 until the cookie expires.
+fn ends<I: Io>(app: &App<I>, session: &Session, error: SignInError) -> bool {
+    error == SignInError::InvalidGrant || (error.is_refusal() && is_expired(app, session, app.io.now()))
 }
 
 /// How long a request waits for what becomes of its session.

@@ -192,3 +192,20 @@ fn a_tenant_and_roles_are_looked_at_in_a_token_too() {
     assert!(ask(&mut site.browser(), &token("a")).is_ok());
     assert_eq!(ask(&mut site.browser(), &token("b")), Err(302));
 }
+
+#[test]
+fn a_token_of_somebody_without_access_ends_no_session_of_a_cookie() {
+    for store in [
+        json!({}),
+        json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" }),
+    ] {
+        let mut options = json!({ "email_domains": ["example.com"] });
+        options.as_object_mut().unwrap().extend(store.as_object().unwrap().clone());
+        let site = site(options);
+        let mut browser = site.signed_in();
+        let token = site.provider.token(json!({ "email": "robot@elsewhere.example" }));
+        assert_eq!(ask(&mut browser, &token), Err(403));
+        site.world.drain();
+        assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+    }
+}

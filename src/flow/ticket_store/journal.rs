@@ -48,9 +48,6 @@ const FAILOVER: &str = "oauth2-session/failover";
 /// How long a session that is not there may be on another server, as in `redis::connection`.
 const DOUBT: Duration = Duration::from_secs(5);
 
-/// What stands in the lock of a session that was deleted: nobody's token.
-const SIGNED_OUT: &[u8] = b"signed out";
-
 /// The last writes, one for each session.
 pub(super) struct Journal {
     last: Recent<Entry>,
@@ -222,8 +219,7 @@ impl<I: Io> TicketStore<I> {
     }
 
     async fn delete_again(&self, ticket: &Ticket) -> Result<bool, Unavailable> {
-        let lock = Command::setex(&ticket.lock_key(), PERIOD, SIGNED_OUT);
-        done(self.io.redis(lock).await)?;
+        Lock::new(&self.io, ticket)?.sign_out().await?;
         let deleted = self.io.redis(Command::del(ticket.redis_key())).await;
         done(deleted.clone()).map(|()| deleted == Ok(Reply::Integer(1)))
     }

@@ -269,6 +269,8 @@ impl<I: Io> TicketStore<I> {
     pub(super) async fn sign_out(&self, ticket: &Ticket) -> Result<(), Unavailable> {
         self.delete(ticket).await?;
         self.journal.deleted(ticket, self.io.now());
+        // A `GET` that was under way may have brought it back; from now on the journal keeps it away.
+        self.decrypted.remove(ticket.redis_key());
         Ok(())
     }
 
