@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::csrf::{Csrf, code_challenge_s256, code_verifier, csrf_cookie_name, is_csrf_name};
 use super::ticket::{Form, Ticket};
@@ -166,6 +166,17 @@ fn a_value_that_is_too_deep_is_an_error() {
     for skipped in ["ac", "zz"] {
         let deep = [b"\x81\xa2", skipped.as_bytes(), b"\x81\xa1t", &[0x91; 100_000], b"\xc0"].concat();
         assert_eq!(Session::unpack(&deep), Err(DecodeError::MessagePack));
+    }
+}
+
+#[test]
+fn claims_as_deep_as_json_can_be_come_back() {
+    let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
+    for claim in [json!({ "a": [{ "b": [] }] }), serde_json::from_str(&deep).unwrap()] {
+        let claims = Map::from_iter([("claim".to_owned(), claim.clone())]);
+        let session = Session { additional_claims: Claims::from_json(&claims), ..Session::default() };
+        let again = Session::unpack(&session.pack()).unwrap();
+        assert_eq!(again.additional_claims.to_json()["claim"], claim);
     }
 }
 

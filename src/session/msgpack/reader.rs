@@ -10,8 +10,9 @@ use super::{Malformed, Result, TIMESTAMP};
 use crate::session::Claims;
 use crate::time::Timestamp;
 
-/// How deep values may lie in each other. Deeper ones would overflow the stack of the wasm module.
-const MAX_DEPTH: u32 = 32;
+/// How deep values may lie in each other: as deep as in JSON that `serde_json` reads, so that whatever claims
+/// are written can be read. Much deeper ones would overflow the stack of the wasm module.
+const MAX_DEPTH: u32 = 128;
 
 /// Values that are read one after the other.
 pub(in crate::session) struct Reader<'a> {
