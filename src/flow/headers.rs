@@ -100,7 +100,8 @@ fn groups(session: &Session) -> Vec<u8> {
     named.join(&b',')
 }
 
-/// Headers with a value; a claim that cannot be a header value (RFC 9110 section 5.5) is left out.
+/// Headers with a value; a claim that cannot be a header value (RFC 9110 section 5.5, which allows a tab) is left
+/// out.
 #[derive(Default)]
 struct Collector(Vec<Header>);
 
@@ -111,7 +112,7 @@ impl Collector {
 
     fn add_prefixed(&mut self, name: &'static str, prefix: &[u8], value: &[u8]) {
         let value = value.trim_ascii();
-        let is_field_content = value.iter().all(|byte| !byte.is_ascii_control());
+        let is_field_content = value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t');
         if !value.is_empty() && is_field_content {
             self.0.push((name, [prefix, value].concat()));
         }
@@ -135,5 +136,20 @@ mod tests {
         let expected =
             [("x-forwarded-groups", text("a,b c")), ("x-forwarded-preferred-username", text("Alice"))];
         assert_eq!(*headers, expected);
+    }
+
+    #[test]
+    fn a_tab_within_a_value_arrives_as_with_the_original_and_other_control_characters_do_not() {
+        let session = Session {
+            user: b"a\tb".to_vec(),
+            email: b"\ta@example.com\t".to_vec(),
+            preferred_username: b"a\x07b".to_vec(),
+            groups: vec![b"c\nd".to_vec()],
+            ..Session::default()
+        };
+        let config = crate::config::Config::for_tests(serde_json::json!({}));
+        let expected =
+            [("x-forwarded-user", b"a\tb".to_vec()), ("x-forwarded-email", b"a@example.com".to_vec())];
+        assert_eq!(*for_upstream(&config.headers, &session), expected);
     }
 }
