@@ -166,9 +166,9 @@ def test_a_deleted_key_is_a_sign_out_at_once(browser, redis):
     sign_in(browser)
     assert is_signed_in(browser)
     redis.command("DEL", *redis.keys())
-    answer = browser.get("/echo")
-    assert answer.status_code == 302
-    assert NAME not in browser.cookies, "a cookie without a session is cleared"
+    assert browser.get("/echo").status_code == 302
+    # It may be another tab's new one by then that a browser would clear.
+    assert NAME in browser.cookies, "a ticket without a session opens nothing, and stays"
 
 
 def test_a_key_that_expires_is_a_sign_out(browser, redis):
