@@ -42,6 +42,11 @@ impl Timestamp {
         Self::new(self.secs.saturating_add(secs), self.nanos.saturating_add(delay.subsec_nanos()))
     }
 
+    /// Whether this was less than `period` before `now`. What is still to come was not: the clock was set back since.
+    pub fn was_within(self, period: Duration, now: Self) -> bool {
+        self <= now && now.since(self) < period
+    }
+
     /// How long ago `earlier` was; zero where it is still to come.
     pub fn since(self, earlier: Self) -> Duration {
         let ahead = i128::from(self.secs) * i128::from(NANOS_PER_SEC) + i128::from(self.nanos)
@@ -101,6 +106,14 @@ mod tests {
         let then = Timestamp::new(8, 750_000_000);
         assert_eq!(now.since(then), Duration::from_millis(1500));
         assert_eq!(then.since(now), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_still_to_come_was_not_a_moment_ago() {
+        let now = Timestamp::from_secs(10);
+        let period = Duration::from_secs(5);
+        let was_within = |secs| Timestamp::from_secs(secs).was_within(period, now);
+        assert_eq!([4, 5, 6, 10, 11, 3610].map(was_within), [false, false, true, true, false, false]);
     }
 
     #[test]

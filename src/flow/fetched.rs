@@ -115,9 +115,8 @@ async fn finish<T>(running: Running<T>) -> Result<Rc<T>, Unavailable> {
     running.await.ok().flatten().ok_or(Unavailable::Provider)
 }
 
-/// An event in the future is none of these: the clock was set back since.
 fn is_within(event: Option<Timestamp>, period: Duration, now: Timestamp) -> bool {
-    event.is_some_and(|event| event <= now && now.since(event) < period)
+    event.is_some_and(|event| event.was_within(period, now))
 }
 
 impl<T> Clone for Fetched<T> {

@@ -34,9 +34,9 @@ pub trait Io: Clone + 'static {
     fn redis(&self, command: Command)
     -> impl Future<Output = Result<redis::Reply, redis::Failure>> + 'static;
 
-    /// When the way to Redis was last disturbed: a connection broke, was not made, or was made again after
+    /// How long ago the way to Redis was last disturbed: a connection broke, was not made, or was made again after
     /// that. None where all has been well.
-    fn redis_disturbed_at(&self) -> Option<Timestamp>;
+    fn redis_disturbed(&self) -> Option<Duration>;
 
     /// From now on this is called with what may lose a write.
     fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static);

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::ptr;
+use std::time::Duration;
 
 use proxy_wasm::types::{BufferType, MapType};
 
@@ -90,6 +91,23 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+}
+
+/// `CLOCK_MONOTONIC` of WASI, and the result of a call that worked.
+const MONOTONIC: u32 = 1;
+const SUCCESS: u32 = 0;
+
+/// The time of a clock that nobody sets; none where the host has no such clock.
+pub(super) fn monotonic_time() -> Option<Duration> {
+    let mut nanos = 0;
+    // SAFETY: the pointer is valid for a write.
+    let result = unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanos) };
+    (result == SUCCESS).then(|| Duration::from_nanos(nanos))
 }
 
 /// The host has the map or the stream no more.

@@ -78,6 +78,13 @@ impl HostIo {
         }))
     }
 
+    /// A clock that nobody sets, for timers and deadlines; where its zero lies is of no meaning. [`Io::now`] is the
+    /// time of day, which may be set back by an hour.
+    fn steady(&self) -> Timestamp {
+        let since = abi::monotonic_time();
+        since.map_or_else(|| self.now(), |since| Timestamp::from_secs(0).after(since))
+    }
+
     pub(super) fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
@@ -94,7 +101,7 @@ impl HostIo {
     /// Wakes the tasks whose time has come.
     pub(super) fn ring(&self) {
         self.0.alarm.set(None);
-        let now = self.now();
+        let now = self.steady();
         if let Some(redis) = &self.0.redis {
             redis.wake(now);
         }
@@ -113,7 +120,7 @@ impl HostIo {
 
     /// Sets the host's alarm to the next timer; to at once where a task or a call is ready.
     fn set_alarm(&self) {
-        let now = self.now();
+        let now = self.steady();
         let next = if self.has_work() {
             Some(now)
         } else {
@@ -142,7 +149,7 @@ impl HostIo {
     /// What a request's own callback ends with: what the flow asked of Redis goes out, in one piece.
     pub(super) fn end_of_request_callback(&self) {
         if let Some(redis) = &self.0.redis {
-            redis.flush(self.now());
+            redis.flush(self.steady());
         }
         self.set_alarm();
     }
@@ -161,7 +168,7 @@ impl HostIo {
     /// Replies wake tasks, and tasks send commands.
     fn run_with(&self, redis: &Redis) {
         loop {
-            let now = self.now();
+            let now = self.steady();
             redis.flush(now);
             redis.open_streams(now);
             redis.flush(now);
@@ -175,14 +182,14 @@ impl HostIo {
     /// Bytes of a stream to Redis.
     pub(super) fn stream_received(&self, token: u32, bytes: &[u8]) {
         if let Some(redis) = &self.0.redis {
-            redis.received(token, bytes, self.now());
+            redis.received(token, bytes, self.steady());
         }
     }
 
     /// The end of a stream to Redis.
     pub(super) fn stream_closed(&self, token: u32) {
         if let Some(redis) = &self.0.redis {
-            redis.closed(token, self.now());
+            redis.closed(token, self.steady());
         }
     }
 
@@ -244,7 +251,7 @@ impl Io for HostIo {
 
     fn redis(&self, command: Command) -> impl Future<Output = redis::Outcome> + 'static {
         let asked = self.0.redis.as_ref().map(|redis| {
-            let (request, answer) = redis.send(command, self.now());
+            let (request, answer) = redis.send(command, self.steady());
             (Asked { io: self.clone(), request }, answer)
         });
         async move {
@@ -255,8 +262,9 @@ impl Io for HostIo {
         }
     }
 
-    fn redis_disturbed_at(&self) -> Option<Timestamp> {
-        self.0.redis.as_ref().and_then(Redis::disturbed_at)
+    fn redis_disturbed(&self) -> Option<Duration> {
+        let at = self.0.redis.as_ref().and_then(Redis::disturbed_at)?;
+        Some(self.steady().since(at))
     }
 
     fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static) {
@@ -270,7 +278,7 @@ impl Io for HostIo {
     }
 
     fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + 'static {
-        Sleep { io: self.clone(), until: self.now().after(delay), timer: None }
+        Sleep { io: self.clone(), until: self.steady().after(delay), timer: None }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -312,7 +320,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.io.now() >= self.until {
+        if self.io.steady() >= self.until {
             return Poll::Ready(());
         }
         let timer = self.timer.unwrap_or_else(|| {

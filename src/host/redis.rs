@@ -211,7 +211,7 @@ impl Redis {
         self.watcher.replace(Some(watcher));
     }
 
-    /// When the way to Redis was last disturbed.
+    /// When the way to Redis was last disturbed, by the clock of the other calls.
     pub(super) fn disturbed_at(&self) -> Option<Timestamp> {
         self.disturbed_at.get()
     }

@@ -85,7 +85,7 @@ async fn follow<I: Io>(
             }
         }
         let now = app.io.now();
-        if now.since(began) >= patience(app, &old.person.session, now) {
+        if !began.was_within(patience(app, &old.person.session, now), now) {
             return Err(Stop::NoAnswer);
         }
         app.io.sleep(LOOK).await;

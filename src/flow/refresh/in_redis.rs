@@ -80,7 +80,7 @@ async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCoo
     loop {
         match lock.take().await {
             Ok(true) => break,
-            Ok(false) if app.io.now().since(began) < LONG_PATIENCE => app.io.count(Count::LockWait),
+            Ok(false) if began.was_within(LONG_PATIENCE, app.io.now()) => app.io.count(Count::LockWait),
             Ok(false) => return Refreshed::NoAnswer(Unavailable::Provider),
             Err(reason) => return Refreshed::NoAnswer(reason),
         }

@@ -53,7 +53,7 @@ impl<I: Io> Lock<I> {
     pub(in crate::flow) async fn wait(&self) -> Result<(), Unavailable> {
         let began = self.io.now();
         while !self.take().await? {
-            if self.io.now().since(began) >= PATIENCE {
+            if !began.was_within(PATIENCE, self.io.now()) {
                 return self.sign_out().await;
             }
             self.io.sleep(LOOK).await;

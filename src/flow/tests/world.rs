@@ -171,8 +171,8 @@ impl Io for World {
         }
     }
 
-    fn redis_disturbed_at(&self) -> Option<Timestamp> {
-        self.0.disturbed_at.get()
+    fn redis_disturbed(&self) -> Option<Duration> {
+        self.0.disturbed_at.get().map(|at| self.now().since(at))
     }
 
     fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static) {

@@ -126,7 +126,7 @@ impl Journal {
 
 impl Entry {
     fn is_recent(&self, now: Timestamp) -> bool {
-        now.since(self.at) < PERIOD
+        self.at.was_within(PERIOD, now)
     }
 }
 
@@ -162,14 +162,14 @@ impl<I: Io> TicketStore<I> {
 
     /// Whether this worker may be the last that asks an old master.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.failed_over_at().is_some_and(|at| self.io.now().since(at) < DOUBT)
+        self.failed_over_at().is_some_and(|at| at.was_within(DOUBT, self.io.now()))
     }
 
     /// Ends the lock under which somebody signed out: where another proxy wrote the session a moment ago, and may
     /// bring it back, only when that one knows nothing of it any more.
     pub(in crate::flow) async fn end(&self, lock: &Lock<I>, person: Option<&Person>) {
         let written_at = person.and_then(|person| person.session.created_at);
-        let is_old = written_at.is_some_and(|at| self.io.now().since(at) >= PERIOD);
+        let is_old = written_at.is_some_and(|at| !at.was_within(PERIOD, self.io.now()));
         let _ = if self.has_replicas && !is_old { lock.keep(PERIOD).await } else { lock.release().await };
     }
 

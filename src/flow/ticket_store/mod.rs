@@ -150,7 +150,7 @@ impl<I: Io> TicketStore<I> {
             return None;
         }
         let known = self.decrypted.get(ticket.redis_key()).filter(|known| known.ticket == *ticket)?;
-        let is_recent = self.io.now().since(known.seen_at.get()) < self.session_cache;
+        let is_recent = known.seen_at.get().was_within(self.session_cache, self.io.now());
         is_recent.then(|| Rc::clone(&known.person))
     }
 
@@ -232,7 +232,7 @@ impl<I: Io> TicketStore<I> {
             let reply = self.write(Command::setex(ticket.redis_key(), self.cookie.expire(), &value)).await;
             let gives_up = is_refusal(&reply) && !even_refused;
             let result = done(reply);
-            if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
+            if result.is_ok() || gives_up || !began.was_within(patience, self.io.now()) {
                 return result;
             }
             self.io.sleep(SAVE_PAUSE).await;
@@ -276,8 +276,9 @@ impl<I: Io> TicketStore<I> {
 
     /// How long it is until the way to Redis was undisturbed for `period`; zero where it was.
     pub(super) fn until_calm(&self, period: Duration) -> Duration {
-        let disturbed_at = self.io.redis_disturbed_at().max(self.failed_over_at());
-        let since = disturbed_at.map(|at| self.io.now().since(at));
+        let now = self.io.now();
+        let failed_over = self.failed_over_at().filter(|at| *at <= now).map(|at| now.since(at));
+        let since = [self.io.redis_disturbed(), failed_over].into_iter().flatten().min();
         since.map_or(Duration::ZERO, |since| period.saturating_sub(since))
     }
 
@@ -289,7 +290,7 @@ impl<I: Io> TicketStore<I> {
     /// Whether that was less than `period` ago.
     pub(super) fn failed_within(&self, ticket: &TicketCookie, period: Duration) -> bool {
         let failed = self.failures.get(ticket.ticket.redis_key());
-        failed.is_some_and(|failed| self.io.now().since(*failed) < period)
+        failed.is_some_and(|failed| failed.was_within(period, self.io.now()))
     }
 
     /// Whether Redis answers.
