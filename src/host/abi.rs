@@ -102,12 +102,12 @@ unsafe extern "C" {
 const MONOTONIC: u32 = 1;
 const SUCCESS: u32 = 0;
 
-/// The time of a clock that nobody sets; none where the host has no such clock.
+/// The time of a clock that nobody sets; none where the host has no such clock, which some tell by a zero.
 pub(super) fn monotonic_time() -> Option<Duration> {
     let mut nanos = 0;
     // SAFETY: the pointer is valid for a write.
     let result = unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanos) };
-    (result == SUCCESS).then(|| Duration::from_nanos(nanos))
+    (result == SUCCESS && nanos > 0).then(|| Duration::from_nanos(nanos))
 }
 
 /// The host has the map or the stream no more.
