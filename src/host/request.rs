@@ -153,6 +153,10 @@ impl HttpContext for Request {
         go_on_if(!self.on_response.is_held.get())
     }
 
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        go_on_if(!self.on_response.is_held.get())
+    }
+
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
         add_to_response(&self.on_response.headers.take());
         match (&self.worker, self.on_response.handed_over.take()) {
