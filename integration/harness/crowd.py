@@ -8,7 +8,7 @@ from .browser import OF_THE_UPSTREAM
 from .repeated import Repeated
 from .service import Service
 from .storm import ask
-from .topologies import until
+from .waiting import until
 
 NAMES = ("alice", "carol")
 # Every so many sign out at once.

@@ -9,7 +9,8 @@ from ticket import redis_key
 
 from .service import Service, arrived
 from .storm import Storm
-from .topologies import Topology, attempt, until
+from .topologies import Topology
+from .waiting import attempt, until
 
 # Sessions are due in the middle of it, again and again.
 REFRESH = "8s"

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from .process import Process
-from .redis import FOLDERS, HOST, Connection, Redis, RedisError, free_port, server
+from .redis import HOST, Redis, free_port
 from .relay import Relay
+from .sentinel import DOWN_AFTER, MASTER_NAME, Sentinel
+from .waiting import attempt, until
 
-MASTER_NAME = "sessions"
-# Milliseconds until a sentinel, or a node of a cluster, takes another for dead.
-DOWN_AFTER = 1000
-# Seconds for what only Redis does. A sentinel that did not run for 2 seconds, as on a busy machine, trusts no
-# clock any more and does nothing for 30: "TILT mode" in Redis' documentation of Sentinel.
-PATIENCE = 120
 SLOTS = 16384
 
 
@@ -52,94 +42,6 @@ class Topology:
     def close(self) -> None:
         for close in reversed(self._close):
             close()
-
-
-class Sentinel:
-    """One sentinel, with a folder of its own, because it writes what it knows into its configuration."""
-
-    def __init__(self, master_port: int, *, host: str = HOST, quorum: int = 2, password: str | None = None,
-                 user: str | None = None, tls: list[str] | None = None):
-        """`user` is whom it is for the servers, where they know it, with its own name as password; `tls` are
-        the lines that make it speak TLS too, and to the servers nothing else."""
-        self.port = free_port()
-        self.tls_port = free_port() if tls else None
-        self.password = password
-        self._folder = Path(tempfile.mkdtemp(prefix="sentinel-", dir=FOLDERS))
-        self._config = self._folder / "sentinel.conf"
-        lines = [
-            f"port {self.port}",
-            f"bind {HOST}",
-            f"dir {self._folder}",
-            *(["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"] if host != HOST else []),
-            f"sentinel monitor {MASTER_NAME} {host} {master_port} {quorum}",
-            f"sentinel down-after-milliseconds {MASTER_NAME} {DOWN_AFTER}",
-            f"sentinel failover-timeout {MASTER_NAME} 6000",
-            f"sentinel parallel-syncs {MASTER_NAME} 1",
-        ]
-        if tls:
-            lines += [f"tls-port {self.tls_port}", *tls]
-        if user:
-            lines += [f"sentinel auth-user {MASTER_NAME} {user}", f"sentinel auth-pass {MASTER_NAME} {user}"]
-        if password:
-            lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
-        self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._process: Process | None = None
-        self.start()
-
-    def start(self) -> None:
-        self._process = Process("Sentinel", [server(), self._config, "--sentinel"])
-        self._process.wait_until(lambda: answers(lambda: self.command("PING")))
-
-    def kill(self) -> None:
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.stop()
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
-
-    def pause(self) -> None:
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        if self._process.exit_code is None:
-            os.kill(self._process.pid, signal.SIGCONT)
-
-    def command(self, *words: object):
-        with Connection(self.port) as connection:
-            if self.password:
-                connection.command("AUTH", self.password)
-            return connection.command(*words)
-
-    def master_port(self) -> int:
-        """The master that it names."""
-        return int(self.command("SENTINEL", "get-master-addr-by-name", MASTER_NAME)[1])
-
-    def fail_over(self) -> bool:
-        """Replaces the master, and returns when its successor was told so; false where the sentinel gave that up."""
-        began = len(self._process.lines())
-        try:
-            self.command("SENTINEL", "failover", MASTER_NAME)
-        except RedisError:
-            return False  # INPROG, NOGOODSLAVE
-
-        def events() -> str:
-            return "\n".join(self._process.lines()[began:])
-
-        until(lambda: "+promoted-slave" in events() or "-failover-abort" in events(), "a replica is promoted",
-              pause=0.01, report=events)
-        return "+promoted-slave" in events()
-
-    def is_tilted(self) -> bool:
-        return b"sentinel_tilt:1" in self.command("INFO", "sentinel")
-
-    def log(self) -> str:
-        return "\n".join(self._process.lines())
-
-    def close(self) -> None:
-        self.resume()
-        self._process.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class SentinelTopology(Topology):
@@ -380,25 +282,3 @@ def role(node: Redis) -> str:
 def is_synchronized(replica: Redis) -> bool:
     state = replica.command("INFO", "replication")
     return b"role:slave" in state and b"master_link_status:up" in state
-
-
-def attempt(ask: Callable[[], object]):
-    """The answer; None where the server is gone, or gives an error."""
-    try:
-        return ask()
-    except (OSError, RedisError):
-        return None
-
-
-def answers(ask: Callable[[], object]) -> bool:
-    return attempt(ask) is not None
-
-
-def until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE, pause: float = 0.05,
-          report: Callable[[], str] = str):
-    """Waits until something is true, and gives it back. `report` says more where that does not come."""
-    deadline = time.monotonic() + seconds
-    while not (result := holds()):
-        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}\n{report()}"
-        time.sleep(pause)
-    return result

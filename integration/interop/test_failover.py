@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from harness.service import arrived
-from harness.topologies import ClusterTopology, SentinelTopology, attempt, is_synchronized, role, until
+from harness.topologies import ClusterTopology, SentinelTopology, is_synchronized, role
+from harness.waiting import attempt, until
 
 from conftest import every_key
 

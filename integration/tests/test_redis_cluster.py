@@ -10,8 +10,10 @@ import pytest
 from harness.authority import Authority
 from harness.failover import Failover
 from harness.redis import HOST, Redis, free_port, has_tls, is_6
+from harness.sentinel import DOWN_AFTER
 from harness.service import arrived
-from harness.topologies import DOWN_AFTER, SLOTS, ClusterTopology, attempt, free_cluster_port, node_id, role, until
+from harness.topologies import SLOTS, ClusterTopology, free_cluster_port, node_id, role
+from harness.waiting import attempt, until
 from ticket import redis_key
 
 

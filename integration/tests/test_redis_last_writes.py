@@ -9,7 +9,8 @@ import pytest
 from harness.crowd import Crowd
 from harness.service import arrived
 from harness.storm import ask
-from harness.topologies import ClusterTopology, SentinelTopology, until
+from harness.topologies import ClusterTopology, SentinelTopology
+from harness.waiting import until
 from ticket import redis_key
 
 # For so long after a failover, a session that is not there is not said to be gone.

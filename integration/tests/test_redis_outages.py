@@ -12,7 +12,8 @@ from harness.redis import HOST, RedisError, free_port, is_6
 from harness.relay import Relay
 from harness.service import arrived
 from harness.storm import Storm
-from harness.topologies import is_synchronized, until
+from harness.topologies import is_synchronized
+from harness.waiting import until
 
 NAME = "_oauth2_proxy"
 DUE = "1s"

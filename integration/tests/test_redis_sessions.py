@@ -11,7 +11,7 @@ import pytest
 from harness.known_secrets import ticket_of
 from harness.redis import is_6
 from harness.service import arrived
-from harness.topologies import until
+from harness.waiting import until
 
 NAME = "_oauth2_proxy"
 KEY = re.compile(rf"{NAME}-[0-9a-f]{{32}}")

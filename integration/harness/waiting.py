@@ -1,0 +1,34 @@
+"""Waiting for what others do in their own time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .redis import RedisError
+
+# Seconds for what only Redis does. A sentinel that did not run for 2 seconds, as on a busy machine, trusts no
+# clock any more and does nothing for 30: "TILT mode" in Redis' documentation of Sentinel.
+PATIENCE = 120
+
+
+def attempt(ask: Callable[[], object]):
+    """The answer; None where the server is gone, or gives an error."""
+    try:
+        return ask()
+    except (OSError, RedisError):
+        return None
+
+
+def answers(ask: Callable[[], object]) -> bool:
+    return attempt(ask) is not None
+
+
+def until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE, pause: float = 0.05,
+          report: Callable[[], str] = str):
+    """Waits until something is true, and gives it back. `report` says more where that does not come."""
+    deadline = time.monotonic() + seconds
+    while not (result := holds()):
+        assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}\n{report()}"
+        time.sleep(pause)
+    return result
