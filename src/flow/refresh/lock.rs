@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <ticket id>.lock = <22 characters of our own>      SET NX PX; renewed and released only while it is ours
+//!                  = signed out                      SETEX; whoever had it before deletes what he saved
 //! ```
 
 use std::future::Future;
