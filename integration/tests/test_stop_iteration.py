@@ -8,7 +8,7 @@ import contextlib
 import json
 import socket
 import time
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -28,9 +28,10 @@ def with_stop_iteration(filter_json, **options):
 
 @contextlib.contextmanager
 def envoy_with(options, upstream, how=with_stop_iteration):
-    envoy = Envoy(options, upstream=upstream.address, render=how, environment={
-        "OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET,
-    })
+    secrets = {"OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
+    if options.get("client_id"):
+        secrets["OAUTH2_PROXY_CLIENT_SECRET"] = CLIENT_SECRET
+    envoy = Envoy(options, upstream=upstream.address, render=how, environment=secrets)
     try:
         yield envoy
         assert not envoy.crashes()
@@ -68,3 +69,16 @@ def test_a_body_arrives_after_the_decision(upstream, provider, redis):
         answer = browser.request("POST", "/echo", content=b"x" * 100_000)
         assert arrived(answer)["x-forwarded-user"] == "alice"
         assert answer.json()["body"]["length"] == 100_000
+
+
+def test_a_response_waits_whole_for_the_session_that_it_hands_over(upstream, provider, redis):
+    options = filter_config(provider, session_store_type="redis", redis_connection_url=redis.url, mode="app",
+                            login_app_path="/login", login_app_clusters=["upstream"])
+    options = {name: value for name, value in options.items() if name not in ("provider", "oidc_issuer_url", "client_id")}
+    with envoy_with(options, upstream) as envoy:
+        browser = Browser(envoy.url)
+        session = quote(json.dumps({"user": "alice", "email": "alice@example.com", "expires_in": 3600}))
+        answer = browser.request("POST", f"/login?hand-over={session}", content=b"x" * 1000)
+        assert answer.status_code == 200 and answer.json()["body"]["length"] == 1000
+        assert "x-oauth2-session" not in answer.headers
+        assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"

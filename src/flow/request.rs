@@ -91,8 +91,7 @@ impl RequestHead {
 
     /// The first value of a query parameter, decoded (`+` and percent signs).
     pub fn query(&self, name: &str) -> Option<String> {
-        let query = self.target().splitn(2, |byte| *byte == b'?').nth(1)?;
-        form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        self.queries(name).next()
     }
 
     /// Every value of a query parameter, decoded.

@@ -25,13 +25,13 @@ pub(super) struct Request {
     id: u32,
     worker: Option<Worker>,
     task: Cell<Option<TaskId>>,
-    on_response: Rc<OnResponse>,
+    course: Rc<Course>,
 }
 
-/// What is done with the response on its way back.
+/// How far a request has come, and what is done with its response on its way back.
 #[derive(Default)]
-struct OnResponse {
-    /// What it gets added.
+struct Course {
+    /// What the response gets added.
     headers: RefCell<Vec<Header>>,
     handed_over: RefCell<HandedOver>,
     /// Whether the request was let through. Until then no later part of it may go on: by that the head would go
@@ -43,17 +43,17 @@ struct OnResponse {
 
 impl Request {
     pub(super) fn new(id: u32, worker: Option<Worker>) -> Self {
-        Self { id, worker, task: Cell::default(), on_response: Rc::default() }
+        Self { id, worker, task: Cell::default(), course: Rc::default() }
     }
 
     fn decide(&self, worker: &Worker) -> Action {
         let Ok(head) = abi::headers(MapType::HttpRequestHeaders) else {
             return refuse();
         };
-        let on_response = Rc::clone(&self.on_response);
+        let course = Rc::clone(&self.course);
         match worker.app.handle(head) {
             Step::Done(decision) => {
-                let action = apply(decision, &on_response);
+                let action = apply(decision, &course);
                 // On the hot path there is none.
                 if worker.io.has_work() {
                     worker.io.end_of_request_callback();
@@ -63,7 +63,7 @@ impl Request {
             Step::Wait(waiting) => self.wait(
                 worker,
                 waiting,
-                move |decision| apply(decision, &on_response),
+                move |decision| apply(decision, &course),
                 hostcalls::resume_http_request,
             ),
         }
@@ -86,10 +86,10 @@ impl Request {
         match worker.app.take_session(handed_over, &cluster, &values) {
             None => Action::Continue,
             Some(keeping) => {
-                let on_response = Rc::clone(&self.on_response);
-                on_response.is_held.set(true);
-                let hand = move |kept| {
-                    on_response.is_held.set(false);
+                let course = Rc::clone(&self.course);
+                course.is_held.set(true);
+                let hand = move |kept: Result<Vec<Header>, Reply>| {
+                    course.is_held.set(kept.is_err());
                     hand_to_browser(kept)
                 };
                 self.wait(worker, keeping, hand, hostcalls::resume_http_response)
@@ -142,24 +142,24 @@ impl HttpContext for Request {
     }
 
     fn on_http_request_body(&mut self, _size: usize, _end: bool) -> Action {
-        go_on_if(self.on_response.is_let_through.get())
+        go_on_if(self.course.is_let_through.get())
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        go_on_if(self.on_response.is_let_through.get())
+        go_on_if(self.course.is_let_through.get())
     }
 
     fn on_http_response_body(&mut self, _size: usize, _end: bool) -> Action {
-        go_on_if(!self.on_response.is_held.get())
+        go_on_if(!self.course.is_held.get())
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        go_on_if(!self.on_response.is_held.get())
+        go_on_if(!self.course.is_held.get())
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
-        add_to_response(&self.on_response.headers.take());
-        match (&self.worker, self.on_response.handed_over.take()) {
+        add_to_response(&self.course.headers.take());
+        match (&self.worker, self.course.handed_over.take()) {
             (None, _) | (_, HandedOver::Never) => Action::Continue,
             (Some(worker), handed_over) => self.take_session(worker, handed_over),
         }
@@ -175,19 +175,19 @@ impl Drop for Request {
 }
 
 /// Carries a decision out for the effective context.
-fn apply(decision: Decision, on_response: &OnResponse) -> Action {
+fn apply(decision: Decision, course: &Course) -> Action {
     match decision {
         Decision::Noted(fields, decision) => {
             for (name, value) in fields {
                 abi::set_property(&format!("{PREFIX}{name}"), value.as_bytes());
             }
-            apply(*decision, on_response)
+            apply(*decision, course)
         }
         Decision::Forward(forward) => match edit(&forward) {
             Ok(()) => {
-                on_response.headers.replace(forward.response);
-                on_response.handed_over.replace(forward.handed_over);
-                on_response.is_let_through.set(true);
+                course.headers.replace(forward.response);
+                course.handed_over.replace(forward.handed_over);
+                course.is_let_through.set(true);
                 Action::Continue
             }
             // What the client sent under our names must not arrive: rather no request at all.

@@ -126,7 +126,7 @@ impl Journal {
 
 impl Entry {
     fn is_recent(&self, now: Timestamp) -> bool {
-        self.at.was_within(PERIOD, now)
+        now.since(self.at) < PERIOD
     }
 }
 
@@ -169,7 +169,7 @@ impl<I: Io> TicketStore<I> {
     /// bring it back, only when that one knows nothing of it any more.
     pub(in crate::flow) async fn end(&self, lock: &Lock<I>, person: Option<&Person>) {
         let written_at = person.and_then(|person| person.session.created_at);
-        let is_old = written_at.is_some_and(|at| !at.was_within(PERIOD, self.io.now()));
+        let is_old = written_at.is_some_and(|at| self.io.now().since(at) >= PERIOD);
         let _ = if self.has_replicas && !is_old { lock.keep(PERIOD).await } else { lock.release().await };
     }
 

@@ -232,7 +232,7 @@ impl<I: Io> TicketStore<I> {
             let reply = self.write(Command::setex(ticket.redis_key(), self.cookie.expire(), &value)).await;
             let gives_up = is_refusal(&reply) && !even_refused;
             let result = done(reply);
-            if result.is_ok() || gives_up || !began.was_within(patience, self.io.now()) {
+            if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
                 return result;
             }
             self.io.sleep(SAVE_PAUSE).await;

@@ -9,6 +9,7 @@ use crate::flow::Io;
 use crate::flow::io::RedisNews;
 use crate::flow::tests::MINUTE;
 use crate::flow::tests::fake_redis::Values;
+use crate::time::Timestamp;
 
 #[test]
 fn a_sign_in_that_a_failover_lost_is_written_again() {
@@ -102,6 +103,22 @@ fn who_signed_out_at_another_proxy_is_not_brought_back() {
             assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new(), "{lost} {is_first}");
         }
     }
+}
+
+/// The clocks of two proxies differ.
+#[test]
+fn a_session_from_a_moment_to_come_is_no_old_one() {
+    let site = replicated(json!({}));
+    let mut browser = site.signed_in();
+    let signed_in = site.world.fake_redis().snapshot();
+    site.world.set_now(Timestamp::from_secs(site.world.now().secs() - 1));
+    let mut other = browser.clone();
+    other.app = proxy(&site);
+    other.reply("/oauth2/sign_out", &[]);
+    assert!(only_key(&site).ends_with(".lock"), "whoever wrote it a moment ago must not write it again");
+    site.world.fail_over(signed_in);
+    site.world.drain();
+    assert_eq!(browser.who(), None);
 }
 
 #[test]
