@@ -14,7 +14,6 @@ from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 # How long a page may take; a machine that also compiles is slow.
@@ -102,10 +101,23 @@ class Chromium:
 
     def leave_by(self, action: Callable[[], object]) -> None:
         """Does what leads to another page, and waits for that page."""
-        old = self.driver.find_element(By.TAG_NAME, "html")
+        old, _ = self._document()
         action()
-        WebDriverWait(self.driver, SECONDS).until(staleness_of(old), f"still at {self.driver.current_url}")
-        self.until(lambda: self.driver.execute_script("return document.readyState") == "complete")
+
+        def is_new() -> bool:
+            began, state = self._document()
+            return began != old and state == "complete"
+
+        self.until(is_new, f"still at {self.driver.current_url}")
+
+    def _document(self) -> tuple[float, str]:
+        """When it began, which no two of a tab share, and how far it is.
+
+        Not by an element of the old document, as Selenium's `staleness_of` does: where that is asked for in
+        the moment in which the new one takes its place, chromedriver fails instead of calling it stale.
+        """
+        began, state = self.driver.execute_script("return [performance.timeOrigin, document.readyState]")
+        return began, state
 
     def press(self, *keys: str) -> None:
         ActionChains(self.driver).send_keys(*keys).perform()
