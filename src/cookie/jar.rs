@@ -28,12 +28,7 @@ impl<'a> Jar<'a> {
         pairs.filter(move |(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// The names, in their order; one that comes twice is there twice.
-    pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.pairs().map(|(name, _)| name)
-    }
-
-    /// Names and values that are well formed.
+    /// Names and values that are well formed, in their order; a name that comes twice is there twice.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.0.iter().copied().flat_map(parts).filter_map(pair).filter(|(_, value)| is_value(value))
     }
@@ -93,7 +88,7 @@ mod tests {
     #[test]
     fn reads_cookies_of_all_headers_in_their_order() {
         let jar = jar(&[b"a=1; b=2", b"c=3;a=4", b""]);
-        assert_eq!(jar.names().collect::<Vec<_>>(), [b"a", b"b", b"c", b"a"]);
+        assert_eq!(jar.pairs().map(|(name, _)| name).collect::<Vec<_>>(), [b"a", b"b", b"c", b"a"]);
         assert_eq!(jar.get(b"a"), Some(b"1".as_slice()));
         assert_eq!(jar.all(b"a").collect::<Vec<_>>(), [b"1", b"4"]);
         assert_eq!(jar.get(b"d"), None);

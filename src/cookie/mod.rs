@@ -15,4 +15,4 @@ pub use self::attributes::{Attributes, MaxAge, SameSite};
 pub use self::jar::Jar;
 pub use self::secret::{CookieSecret, InvalidSecret};
 pub use self::signed::{Invalid, Verified, is_current, sign, verify};
-pub use self::split::{SetCookie, is_part_of, split, values};
+pub use self::split::{SetCookie, is_part_of, names, split, values};

@@ -105,6 +105,17 @@ fn join(jar: &Jar<'_>, name: &[u8]) -> Option<Vec<u8>> {
     (!values.is_empty()).then_some(joined)
 }
 
+/// The names of the session cookie of this name that the browser has, each once: itself, and then its chunks by
+/// their number.
+pub fn names<'a>(jar: &Jar<'a>, name: &[u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    let numbered = |other: &'a [u8]| match chunk_number(name, other) {
+        None => (other == name).then_some((None, other)),
+        number => Some((number, other)),
+    };
+    let names: BTreeMap<_, _> = jar.pairs().filter_map(|(other, _)| numbered(other)).collect();
+    names.into_values()
+}
+
 /// Whether a cookie is the session cookie of this name or a chunk of it.
 pub fn is_part_of(name: &[u8], candidate: &[u8]) -> bool {
     candidate == name || chunk_number(name, candidate).is_some()
@@ -241,6 +252,13 @@ mod tests {
         for other in ["", "m", "n_", "n_x", "n_csrf", "n_01", "n_0_0", "n0", "xn_0", "n_99999999999"] {
             assert!(!is_part_of(b"n", other.as_bytes()), "{other}");
         }
+    }
+
+    #[test]
+    fn its_names_come_by_number_and_once() {
+        let header = b"n_10=a; n_2=b; other=c; n_2=d; n_0=e; n_x=f; n=g; n_02=h".as_slice();
+        let found: Vec<_> = names(&Jar::new([header]), b"n").collect();
+        assert_eq!(found, [b"n".as_slice(), b"n_0", b"n_2", b"n_10"]);
     }
 
     #[test]

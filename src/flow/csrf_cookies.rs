@@ -7,7 +7,7 @@
 
 use super::io::Io;
 use super::outcome::Unavailable;
-use super::session_cookie::set_cookie;
+use super::session_cookie::{MAX_CLEARED, set_cookie};
 use super::{App, Header, RequestHead};
 use crate::cookie::{self, MaxAge};
 use crate::session::csrf::{self, Csrf};
@@ -61,10 +61,6 @@ fn open<I: Io>(app: &App<I>, head: &RequestHead, name: &str, state_hash: &str) -
     });
     logins.find(|login| login.matches_state(state_hash.as_bytes()))
 }
-
-/// So many are cleared at once at most; the next login clears more. Envoy drops all headers of an answer that has more
-/// than 1024.
-const MAX_CLEARED: usize = 64;
 
 /// Makes room for one more: a browser that begins logins and ends none would send ever more bytes.
 fn clear_oldest<I: Io>(app: &App<I>, head: &RequestHead) -> Vec<Header> {

@@ -9,6 +9,10 @@ use crate::cookie::{self, Invalid, MaxAge, Verified};
 use crate::session::csrf;
 use crate::time::Timestamp;
 
+/// So many cookies of a kind an answer clears at most; the next one clears more. Envoy drops all headers of an answer
+/// that has more than 1024, and an honest session is in far fewer: 64 chunks would be 256 kB.
+pub(super) const MAX_CLEARED: usize = 64;
+
 /// The session cookie by its options.
 pub(super) struct SessionCookie {
     options: crate::config::Cookie,
@@ -64,22 +68,20 @@ impl SessionCookie {
         let max_age = MaxAge::from(self.options.expire);
         let attributes = &self.options.attributes;
         let cookies = cookie::split(self.name(), value, attributes, max_age, head.host());
-        let jar = head.jar();
-        let stale = jar
-            .names()
-            .filter(|name| cookie::is_part_of(self.name(), name))
+        let stale = cookie::names(&head.jar(), self.name())
             .filter(|name| !cookies.iter().any(|cookie| cookie.name == **name))
+            .take(MAX_CLEARED)
             .map(|name| attributes.clear(name, head.host()));
         let mut headers: Vec<_> = stale.map(set_cookie).collect();
         headers.extend(cookies.into_iter().map(|cookie| set_cookie(cookie.header)));
         headers
     }
 
-    /// The `Set-Cookie` headers that take the session out of the browser.
+    /// The `Set-Cookie` headers that take the session out of the browser: the chunks that come first before
+    /// others, as without them no other is one.
     pub(super) fn clear(&self, head: &RequestHead) -> Vec<Header> {
-        head.jar()
-            .names()
-            .filter(|name| cookie::is_part_of(self.name(), name))
+        cookie::names(&head.jar(), self.name())
+            .take(MAX_CLEARED)
             .map(|name| set_cookie(self.options.attributes.clear(name, head.host())))
             .collect()
     }

@@ -92,6 +92,22 @@ fn thousands_of_cookies_of_logins_are_cleared_bit_by_bit() {
 }
 
 #[test]
+fn thousands_of_cookies_named_as_chunks_keep_nobody_from_signing_in_and_out() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    browser.cookies = (100..4000).map(|number| (format!("_oauth2_proxy_{number}"), "x".to_owned())).collect();
+    let login = browser.start("/");
+    let answer = browser.come_back(&site.provider, &login);
+    assert_eq!(answer.status(), 302);
+    assert!(answer.headers().len() <= 100, "{}", answer.headers().len());
+    browser.forward("/", &[]);
+    let answer = browser.reply("/oauth2/sign_out", &[]);
+    assert!(answer.headers().len() <= 100, "{}", answer.headers().len());
+    assert!(!browser.cookies.contains_key("_oauth2_proxy"));
+    assert!(browser.cookies.len() < 3900);
+}
+
+#[test]
 fn a_clock_that_is_set_back_keeps_nobody_from_signing_in() {
     let site = Site::new(json!({}));
     site.provider.set_down(true);
