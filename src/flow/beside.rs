@@ -1,6 +1,6 @@
 //! Beside an oauth2-proxy: what is asked of it goes on to it, as the browser sent it.
 
-use super::upstream::is_unambiguous;
+use super::url::is_unambiguous;
 use super::{Forward, RequestHead, headers};
 
 /// The endpoints under `proxy_prefix` that oauth2-proxy v7 answers itself. Anything else under the

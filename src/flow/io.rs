@@ -141,3 +141,9 @@ impl fmt::Display for NoRandom {
         f.write_str("no random numbers")
     }
 }
+
+impl From<NoRandom> for Unavailable {
+    fn from(_: NoRandom) -> Self {
+        Self::Random
+    }
+}

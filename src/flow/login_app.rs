@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 use super::io::Count;
 use super::person::Person;
-use super::upstream::{encode, is_unambiguous};
+use super::url::{encode, is_unambiguous};
 use super::{App, Header, Io, Reply, RequestHead, pages, reply};
 use crate::config::{LoginApp, Mode};
 use crate::session::{Claims, Session};

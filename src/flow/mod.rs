@@ -41,6 +41,7 @@ mod tests;
 mod ticket_store;
 mod together;
 mod upstream;
+mod url;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use super::io::NoRandom;
 use super::person::Person;
 
 /// Who the request is from.
@@ -89,11 +88,5 @@ impl Unavailable {
 impl From<Outcome> for Loaded {
     fn from(outcome: Outcome) -> Self {
         Self { outcome, renewed: None, is_of_token: false }
-    }
-}
-
-impl From<NoRandom> for Unavailable {
-    fn from(_: NoRandom) -> Self {
-        Self::Random
     }
 }

@@ -6,7 +6,7 @@ use http::Request;
 use log::warn;
 
 use super::io::Count;
-use super::upstream::encode;
+use super::url::encode;
 use super::{App, Io, Reply, RequestHead, pages, redirect, reply};
 
 /// What the original replaces by the session's ID token, in `rd` and in `backend_logout_url`.

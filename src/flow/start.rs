@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::outcome::Unavailable;
 use super::pages::SignIn;
-use super::upstream::encode;
+use super::url::encode;
 use super::{App, Io, Reply, RequestHead, csrf_cookies, pages, redirect, reply};
 use crate::config::{CodeChallengeMethod, Kind};
 use crate::oidc::{AuthorizationRequest, authorization_url};

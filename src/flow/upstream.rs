@@ -2,11 +2,11 @@
 
 use http::StatusCode;
 use log::debug;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_json::Map;
 
 use super::outcome::{Loaded, Outcome};
 use super::pages::ErrorPage;
+use super::url::{encode, is_unambiguous};
 use super::{App, Decision, Forward, Header, Io, Reply, RequestHead, headers, login_app, pages, reply};
 use crate::config::Mode;
 
@@ -70,18 +70,6 @@ fn skips_auth<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
     is_skipped || login_app::is_asked(app, head)
 }
 
-/// Whether everybody reads the path alike. `/public/../admin`, also in percent-encoding, is under
-/// `/public` for a pattern and under `/admin` for many an upstream: such a path skips nothing.
-pub(super) fn is_unambiguous(path: &[u8]) -> bool {
-    let decoded: Vec<u8> = percent_decode(path).collect();
-    // Whoever reads the decoded path once more cuts it off at a `?` or `#`, and a segment at a `;`.
-    let has_parent = decoded
-        .split(|byte| matches!(byte, b'/' | b'\\'))
-        .any(|segment| matches!(segment, [b'.', b'.'] | [b'.', b'.', b';' | b'?' | b'#', ..]));
-    // A percent sign that survives decoding hides another layer from us.
-    !has_parent && !decoded.contains(&b'%') && !decoded.contains(&0)
-}
-
 /// 302 to sign in for a page, 401 for a program.
 fn sign_in<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
     if is_program(app, head) {
@@ -92,12 +80,6 @@ fn sign_in<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
     }
     let endpoint = if app.config.login.skip_provider_button { "start" } else { "sign_in" };
     reply::redirect(&format!("{}/{endpoint}?rd={}", app.config.routes.proxy_prefix, encode(head.target())))
-}
-
-/// A query value.
-pub(super) fn encode(value: &[u8]) -> String {
-    let value = String::from_utf8_lossy(value);
-    utf8_percent_encode(&value, NON_ALPHANUMERIC).to_string()
 }
 
 /// Whether a program asks, which cannot follow a login: by `api_routes` and `force_json_errors`, or
@@ -138,30 +120,4 @@ fn unavailable<I: Io>(app: &App<I>, head: &RequestHead, reason: &str) -> Reply {
         return reply::unavailable_json(reason);
     }
     pages::unavailable("This page cannot be shown", reason, "")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_unambiguous;
-
-    #[test]
-    fn a_path_that_can_be_read_in_two_ways_skips_nothing() {
-        for path in [
-            "/public/../admin",
-            "/public/%2e%2e/admin",
-            "/public/.%2E/admin",
-            "/public/..%2fadmin",
-            "/public/..\\admin",
-            "/public/..;/admin",
-            "/public/..%3fx",
-            "/public/..%23",
-            "/public/%252e%252e/admin",
-            "/public/%00",
-        ] {
-            assert!(!is_unambiguous(path.as_bytes()), "{path}");
-        }
-        for path in ["/public/", "/public/a..b", "/public/%C3%A4", "/public/a%20b", "/..."] {
-            assert!(is_unambiguous(path.as_bytes()), "{path}");
-        }
-    }
 }

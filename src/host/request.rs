@@ -12,13 +12,21 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
 use super::abi;
-use super::root::Worker;
-use crate::flow::{Decision, Forward, HandedOver, Header, Reply, SESSION_HEADER, Step};
+use super::io::HostIo;
+use crate::flow::{App, Decision, Forward, HandedOver, Header, Reply, SESSION_HEADER, Step};
 use crate::tasks::TaskId;
 
 /// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
 /// `wasm.` by itself.
 const PREFIX: &str = "oauth2_session.";
+
+/// What the requests of one root context share.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub(super) root_id: u32,
+    pub(super) io: HostIo,
+    pub(super) app: Rc<App<HostIo>>,
+}
 
 /// One request.
 pub(super) struct Request {

@@ -1,7 +1,6 @@
 //! The root context: reads the configuration, and is called when time passes or an answer arrives.
 
 use std::env;
-use std::rc::Rc;
 
 use log::{error, warn};
 use proxy_wasm::hostcalls;
@@ -11,20 +10,12 @@ use proxy_wasm::types::{BufferType, ContextType};
 use super::abi;
 use super::bridge::Bridge;
 use super::io::{self, HostIo};
-use super::request::Request;
+use super::request::{Request, Worker};
 use crate::config::Config;
 use crate::flow::App;
 
 /// What configures the module as the bridge, in the place of a filter JSON.
 const BRIDGE: &[u8] = b"bridge";
-
-/// What the requests of one root context share.
-#[derive(Clone)]
-pub(super) struct Worker {
-    pub(super) root_id: u32,
-    pub(super) io: HostIo,
-    pub(super) app: Rc<App<HostIo>>,
-}
 
 /// One plugin configuration in one worker.
 pub(super) struct Root {

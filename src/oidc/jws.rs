@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::id_token::IdTokenError;
+use super::id_token_error::IdTokenError;
 use super::jwks::Jwks;
 use super::public_key::Algorithm;
 

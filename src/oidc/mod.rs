@@ -9,7 +9,7 @@
 //! | `token_response` | its answers (RFC 6749 sections 5.1 and 5.2) |
 //! | `jwks` | the provider's keys (RFC 7517) |
 //! | `jws` | a signed token and its signature (RFC 7515) |
-//! | `id_token` | what else an ID token must have (OpenID Connect Core 3.1.3.7) |
+//! | `id_token`, `id_token_error` | what else an ID token must have (OpenID Connect Core 3.1.3.7), and what it can lack |
 //! | `userinfo` | the userinfo endpoint (OpenID Connect Core 5.3) |
 //! | `identity` | from claims to a person, by oauth2-proxy's rules |
 //! | `keycloak`, `entra` | what these two add to the standards |
@@ -21,6 +21,7 @@ mod client_auth;
 mod entra;
 mod grant;
 mod id_token;
+mod id_token_error;
 mod identity;
 mod json;
 mod jwks;
@@ -37,7 +38,8 @@ pub use authorization::{AuthorizationRequest, authorization_url};
 pub use client_auth::{ClientAuth, ClientAuthMethod};
 pub use entra::{entra_tenant, has_entra_overage};
 pub use grant::{code_grant, refresh_grant};
-pub use id_token::{Expected, IdTokenError, expiry, unverified_issuer, unverified_subject, verify};
+pub use id_token::{Expected, expiry, unverified_issuer, unverified_subject, verify};
+pub use id_token_error::IdTokenError;
 pub use identity::{ClaimNames, Identity};
 pub use jwks::{Jwks, JwksError};
 pub use keycloak::keycloak_roles;
