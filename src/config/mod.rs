@@ -11,6 +11,7 @@
 
 mod access_log;
 mod bearer;
+mod choices;
 mod cookie;
 mod duration;
 mod errors;
@@ -36,13 +37,14 @@ mod value;
 
 pub use self::access_log::AccessLog;
 pub use self::bearer::Bearer;
+pub use self::choices::CodeChallengeMethod;
 pub use self::cookie::Cookie;
 pub use self::errors::ConfigErrors;
 pub use self::headers::Headers;
 pub use self::login::Login;
 pub use self::markdown::{options_markdown, providers_markdown, refused_markdown};
 pub use self::mode::{LoginApp, Mode};
-pub use self::provider::{CodeChallengeMethod, Provider};
+pub use self::provider::Provider;
 pub use self::provider_name::Kind;
 pub use self::redis::Redis;
 pub use self::reference::{Known, known};

@@ -1,5 +1,6 @@
 //! Who signs people in: `mode`, and the sign-in app of one's own.
 
+use super::choices::ModeName;
 use super::errors::ConfigErrors;
 use super::options::Options;
 use super::routes::{SkipAuth, is_prefix};
@@ -37,15 +38,6 @@ impl LoginApp {
     pub fn is_trusted(&self, cluster: &[u8]) -> bool {
         self.clusters.iter().any(|trusted| trusted.as_bytes() == cluster)
     }
-}
-
-/// The value of the option `mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum ModeName {
-    #[default]
-    Login,
-    Beside,
-    App,
 }
 
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Mode {

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::choices::{CodeChallengeMethod, ModeName};
 use super::errors::ConfigErrors;
 use super::given::Given;
-use super::mode::ModeName;
-use super::provider::CodeChallengeMethod;
 use super::provider_name::ProviderName;
 use super::secret::Secret;
 use super::url::Url;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::choices::CodeChallengeMethod;
 use super::errors::ConfigErrors;
 use super::options::Options;
 use super::provider_name::{Kind, Own, ProviderName};
@@ -54,15 +55,6 @@ pub struct Provider {
     pub allowed_tenants: Vec<String>,
     /// `provider_request_timeout`.
     pub request_timeout: Duration,
-}
-
-/// How PKCE's challenge is made of its verifier (RFC 7636 section 4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodeChallengeMethod {
-    /// Its SHA-256.
-    S256,
-    /// The verifier itself.
-    Plain,
 }
 
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {

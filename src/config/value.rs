@@ -5,18 +5,14 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::duration;
-use super::mode::ModeName;
-use super::provider::CodeChallengeMethod;
 use super::secret::Secret;
 use super::url::Url;
-use crate::cookie::SameSite;
-use crate::session::ticket::Form;
 
 /// The value is not of the option's type.
 #[derive(Debug)]
 pub(super) struct Malformed;
 
-type Read<T> = Result<T, Malformed>;
+pub(super) type Read<T> = Result<T, Malformed>;
 
 /// A type of options.
 pub(super) trait Value: Default {
@@ -188,79 +184,6 @@ impl Value for Option<Url> {
 
     fn is_empty(&self) -> bool {
         self.is_none()
-    }
-}
-
-impl Value for Option<SameSite> {
-    const KIND: &'static str = "string";
-    const EXPECTED: &'static str = "\"lax\", \"strict\", \"none\" or \"\"";
-
-    fn from_text(text: &str) -> Read<Self> {
-        match text {
-            "" => Ok(None),
-            "lax" => Ok(Some(SameSite::Lax)),
-            "strict" => Ok(Some(SameSite::Strict)),
-            "none" => Ok(Some(SameSite::None)),
-            _ => Err(Malformed),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "enum": ["", "lax", "strict", "none"] })
-    }
-}
-
-impl Value for Option<CodeChallengeMethod> {
-    const KIND: &'static str = "string";
-    const EXPECTED: &'static str = "\"S256\", \"plain\", or \"\" for no PKCE";
-
-    fn from_text(text: &str) -> Read<Self> {
-        match text {
-            "" => Ok(None),
-            "S256" => Ok(Some(CodeChallengeMethod::S256)),
-            "plain" => Ok(Some(CodeChallengeMethod::Plain)),
-            _ => Err(Malformed),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "enum": ["", "S256", "plain"] })
-    }
-}
-
-impl Value for ModeName {
-    const KIND: &'static str = "string";
-    const EXPECTED: &'static str = "\"login\", \"beside\" or \"app\"";
-
-    fn from_text(text: &str) -> Read<Self> {
-        match text {
-            "login" => Ok(Self::Login),
-            "beside" => Ok(Self::Beside),
-            "app" => Ok(Self::App),
-            _ => Err(Malformed),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "enum": ["login", "beside", "app"] })
-    }
-}
-
-impl Value for Option<Form> {
-    const KIND: &'static str = "string";
-    const EXPECTED: &'static str = "\"documented\", \"v2\", or \"\"";
-
-    fn from_text(text: &str) -> Read<Self> {
-        match text {
-            "" => Ok(None),
-            "documented" => Ok(Some(Form::Documented)),
-            "v2" => Ok(Some(Form::V2)),
-            _ => Err(Malformed),
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "enum": ["", "documented", "v2"] })
     }
 }
 

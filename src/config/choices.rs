@@ -1,0 +1,98 @@
+//! Options whose value is one of a few words.
+
+use serde_json::{Value as Json, json};
+
+use super::value::{Malformed, Read, Value};
+use crate::cookie::SameSite;
+use crate::session::ticket::Form;
+
+/// How PKCE's challenge is made of its verifier (RFC 7636 section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeChallengeMethod {
+    /// Its SHA-256.
+    S256,
+    /// The verifier itself.
+    Plain,
+}
+
+/// The value of the option `mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ModeName {
+    #[default]
+    Login,
+    Beside,
+    App,
+}
+
+impl Value for Option<SameSite> {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"lax\", \"strict\", \"none\" or \"\"";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "" => Ok(None),
+            "lax" => Ok(Some(SameSite::Lax)),
+            "strict" => Ok(Some(SameSite::Strict)),
+            "none" => Ok(Some(SameSite::None)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["", "lax", "strict", "none"] })
+    }
+}
+
+impl Value for Option<CodeChallengeMethod> {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"S256\", \"plain\", or \"\" for no PKCE";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "" => Ok(None),
+            "S256" => Ok(Some(CodeChallengeMethod::S256)),
+            "plain" => Ok(Some(CodeChallengeMethod::Plain)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["", "S256", "plain"] })
+    }
+}
+
+impl Value for ModeName {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"login\", \"beside\" or \"app\"";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "login" => Ok(Self::Login),
+            "beside" => Ok(Self::Beside),
+            "app" => Ok(Self::App),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["login", "beside", "app"] })
+    }
+}
+
+impl Value for Option<Form> {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"documented\", \"v2\", or \"\"";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "" => Ok(None),
+            "documented" => Ok(Some(Form::Documented)),
+            "v2" => Ok(Some(Form::V2)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["", "documented", "v2"] })
+    }
+}
