@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from collections.abc import Callable
 
-HOST = "127.0.0.1"
+from .listener import HOST, Listener
 
 OK = b"+OK\r\n"
 PONG = b"+PONG\r\n"
@@ -25,23 +24,12 @@ class FakeRedis:
     def __init__(self, answer: Callable | None = None):
         self.answer = answer or default_answer
         self.commands: list[str] = []
-        self._listener = socket.create_server((HOST, 0), backlog=256)
-        self.port: int = self._listener.getsockname()[1]
+        self._listener = Listener(self._serve)
+        self.port = self._listener.port
         self.url = f"redis://{HOST}:{self.port}"
-        threading.Thread(target=self._accept, name="fake Redis", daemon=True).start()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, client.makefile("rb") as stream, contextlib.suppress(OSError, ValueError):

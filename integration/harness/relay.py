@@ -6,7 +6,8 @@ import contextlib
 import socket
 import threading
 
-HOST = "127.0.0.1"
+from .listener import Listener
+
 CHUNK = 64 * 1024
 
 
@@ -15,23 +16,11 @@ class Relay:
 
     def __init__(self, target: tuple[str, int] | None = None):
         self.target = target
-        self._listener = socket.create_server((HOST, 0), backlog=256)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, name="relay", daemon=True).start()
+        self._listener = Listener(self._serve)
+        self.port = self._listener.port
 
     def close(self) -> None:
-        # Only a shutdown wakes a thread that waits in accept().
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                accepted, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
 
     def _serve(self, accepted: socket.socket) -> None:
         with accepted, contextlib.suppress(OSError):
