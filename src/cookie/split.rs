@@ -85,18 +85,11 @@ pub fn values<'a>(jar: &Jar<'a>, name: &[u8]) -> Vec<Cow<'a, [u8]>> {
 /// the chunks that a smaller session does not need any more.
 fn join(jar: &Jar<'_>, name: &[u8]) -> Option<Vec<u8>> {
     jar.unchecked(&chunk_name(name, 0)).next()?;
-    // One pass, however many cookies there are.
-    let mut chunks = BTreeMap::new();
-    for (other, value) in jar.pairs() {
-        if let Some(number) = chunk_number(name, other) {
-            chunks.entry(number).or_insert(value);
-        }
-    }
-    let values: Vec<&[u8]> = chunks
+    let values: Vec<&[u8]> = chunks(jar, name)
         .into_iter()
         .zip(0_u32..)
         .take_while(|((number, _), expected)| number == expected)
-        .map(|((_, value), _)| value)
+        .map(|((_, (_, value)), _)| value)
         .collect();
     let mut joined = values.concat();
     if let Some(length) = signed::length(&joined) {
@@ -105,15 +98,22 @@ fn join(jar: &Jar<'_>, name: &[u8]) -> Option<Vec<u8>> {
     (!values.is_empty()).then_some(joined)
 }
 
+/// Names and values of the chunks by their number, the first of each, in one pass however many cookies there are.
+fn chunks<'a>(jar: &Jar<'a>, name: &[u8]) -> BTreeMap<u32, (&'a [u8], &'a [u8])> {
+    let mut chunks = BTreeMap::new();
+    for (other, value) in jar.pairs() {
+        if let Some(number) = chunk_number(name, other) {
+            chunks.entry(number).or_insert((other, value));
+        }
+    }
+    chunks
+}
+
 /// The names of the session cookie of this name that the browser has, each once: itself, and then its chunks by
 /// their number.
 pub fn names<'a>(jar: &Jar<'a>, name: &[u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let numbered = |other: &'a [u8]| match chunk_number(name, other) {
-        None => (other == name).then_some((None, other)),
-        number => Some((number, other)),
-    };
-    let names: BTreeMap<_, _> = jar.pairs().filter_map(|(other, _)| numbered(other)).collect();
-    names.into_values()
+    let whole = jar.pairs().map(|(other, _)| other).find(|other| *other == name);
+    whole.into_iter().chain(chunks(jar, name).into_values().map(|(name, _)| name))
 }
 
 /// Whether a cookie is the session cookie of this name or a chunk of it.
