@@ -3,6 +3,9 @@
 //! Read as Go's `net/http` reads them, which oauth2-proxy uses: pairs are apart by `;`, blanks around
 //! are no matter, a value may stand in double quotes, a pair that has a byte no value may have is none.
 
+/// Name and value of a cookie.
+pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The `cookie` headers of one request. HTTP/2 may send a header for each cookie (RFC 9113 section 8.2.3).
 pub struct Jar<'a>(Vec<&'a [u8]>);
 
@@ -19,18 +22,18 @@ impl<'a> Jar<'a> {
 
     /// The values of all cookies of that name: a browser sends several where paths or domains differ.
     pub fn all(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.unchecked(name).filter(|value| is_value(value))
-    }
-
-    /// The same without a look at each byte, for values whose every byte is checked later.
-    pub fn unchecked(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
-        let pairs = self.0.iter().copied().flat_map(parts).filter_map(pair);
-        pairs.filter(move |(other, _)| *other == name).map(|(_, value)| value)
+        let values = self.unchecked().filter(move |(other, _)| *other == name).map(|(_, value)| value);
+        values.filter(|value| is_value(value))
     }
 
     /// Names and values that are well formed, in their order; a name that comes twice is there twice.
-    pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.0.iter().copied().flat_map(parts).filter_map(pair).filter(|(_, value)| is_value(value))
+    pub fn pairs(&self) -> impl Iterator<Item = Pair<'a>> {
+        self.unchecked().filter(|(_, value)| is_value(value))
+    }
+
+    /// The same without a look at each byte of a value, for those whose every byte is checked later.
+    pub(super) fn unchecked(&self) -> impl Iterator<Item = Pair<'a>> {
+        self.0.iter().copied().flat_map(parts).filter_map(pair)
     }
 
     /// A `cookie` header of all cookies but those whose name is `unwanted`, byte for byte as they were.
@@ -59,7 +62,7 @@ fn parts(header: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Name and value; a value in double quotes without them.
-fn pair(part: &[u8]) -> Option<(&[u8], &[u8])> {
+fn pair(part: &[u8]) -> Option<Pair<'_>> {
     let equals = part.iter().position(|byte| *byte == b'=')?;
     let (name, value) = part.split_at_checked(equals)?;
     let value = value.strip_prefix(b"=")?;
@@ -67,7 +70,8 @@ fn pair(part: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name.trim_ascii_end(), unquoted.unwrap_or(value)))
 }
 
-fn is_value(value: &[u8]) -> bool {
+/// Whether a value has only bytes that one may have.
+pub(super) fn is_value(value: &[u8]) -> bool {
     value.iter().all(|byte| is_value_byte(*byte))
 }
 

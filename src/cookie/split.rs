@@ -9,7 +9,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Attributes, Jar, MaxAge, signed};
+use super::jar::{Jar, Pair, is_value};
+use super::{Attributes, MaxAge, signed};
 
 /// The longest `Set-Cookie` header value, in bytes.
 const MAX_HEADER: usize = 4000;
@@ -68,8 +69,9 @@ pub fn split(
 /// alone, and leaves it where a session has grown into chunks; but it is the old session then, with a refresh
 /// token that may be used up. The bytes of a value are not looked at: a signature is.
 pub fn values<'a>(jar: &Jar<'a>, name: &[u8]) -> Vec<Cow<'a, [u8]>> {
-    let mut values: Vec<Cow<'a, [u8]>> = jar.unchecked(name).map(Cow::Borrowed).collect();
-    values.extend(join(jar, name).map(Cow::Owned));
+    let parts = Parts::find(jar, name);
+    let mut values: Vec<Cow<'a, [u8]>> = parts.whole.iter().map(|(_, value)| Cow::Borrowed(*value)).collect();
+    values.extend(join(&parts.chunks).map(Cow::Owned));
     if values.len() > 1 {
         // Of several that are as new the first, which is why it looks from the end.
         let from_the_end = values.iter().enumerate().rev();
@@ -81,39 +83,50 @@ pub fn values<'a>(jar: &Jar<'a>, name: &[u8]) -> Vec<Cow<'a, [u8]>> {
     values
 }
 
+/// The names of the session cookie of this name that the browser has, each once: itself, and then its chunks by
+/// their number.
+pub fn names<'a>(jar: &Jar<'a>, name: &[u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    let parts = Parts::find(jar, name);
+    let whole = parts.whole.first().copied();
+    whole.into_iter().chain(parts.chunks.into_values()).map(|(name, _)| name)
+}
+
+/// What a browser has of the session cookie of a name.
+struct Parts<'a> {
+    whole: Vec<Pair<'a>>,
+    /// By their number, the first of each.
+    chunks: BTreeMap<u32, Pair<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    /// In one pass, however many cookies there are.
+    fn find(jar: &Jar<'a>, name: &[u8]) -> Self {
+        let mut parts = Self { whole: Vec::new(), chunks: BTreeMap::new() };
+        for (other, value) in jar.unchecked() {
+            if other == name {
+                parts.whole.push((other, value));
+            } else if let Some(number) = chunk_number(name, other).filter(|_| is_value(value)) {
+                parts.chunks.entry(number).or_insert((other, value));
+            }
+        }
+        parts
+    }
+}
+
 /// The chunks, from number 0 to the first that is missing, or to the end of the signature: oauth2-proxy leaves
 /// the chunks that a smaller session does not need any more.
-fn join(jar: &Jar<'_>, name: &[u8]) -> Option<Vec<u8>> {
-    jar.unchecked(&chunk_name(name, 0)).next()?;
-    let values: Vec<&[u8]> = chunks(jar, name)
-        .into_iter()
+fn join(chunks: &BTreeMap<u32, Pair<'_>>) -> Option<Vec<u8>> {
+    let values: Vec<&[u8]> = chunks
+        .iter()
         .zip(0_u32..)
-        .take_while(|((number, _), expected)| number == expected)
-        .map(|((_, (_, value)), _)| value)
+        .take_while(|((number, _), expected)| *number == expected)
+        .map(|((_, (_, value)), _)| *value)
         .collect();
     let mut joined = values.concat();
     if let Some(length) = signed::length(&joined) {
         joined.truncate(length);
     }
     (!values.is_empty()).then_some(joined)
-}
-
-/// Names and values of the chunks by their number, the first of each, in one pass however many cookies there are.
-fn chunks<'a>(jar: &Jar<'a>, name: &[u8]) -> BTreeMap<u32, (&'a [u8], &'a [u8])> {
-    let mut chunks = BTreeMap::new();
-    for (other, value) in jar.pairs() {
-        if let Some(number) = chunk_number(name, other) {
-            chunks.entry(number).or_insert((other, value));
-        }
-    }
-    chunks
-}
-
-/// The names of the session cookie of this name that the browser has, each once: itself, and then its chunks by
-/// their number.
-pub fn names<'a>(jar: &Jar<'a>, name: &[u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let whole = jar.pairs().map(|(other, _)| other).find(|other| *other == name);
-    whole.into_iter().chain(chunks(jar, name).into_values().map(|(name, _)| name))
 }
 
 /// Whether a cookie is the session cookie of this name or a chunk of it.
