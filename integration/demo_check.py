@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from harness.browser import Browser
+from harness.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 READY = re.compile(r"ready: open (http://\S+)")
@@ -81,12 +82,6 @@ def is_open(port: int) -> bool:
     with socket.socket() as connection:
         connection.settimeout(1)
         return connection.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def echoed(make: subprocess.Popen):

@@ -72,6 +72,11 @@ class Chromium:
         (link,) = self.driver.find_elements(By.TAG_NAME, "a")
         return link
 
+    @property
+    def focused(self) -> str | None:
+        """The name of the field that keys go to."""
+        return self.driver.switch_to.active_element.get_attribute("name")
+
     def echoed(self) -> dict:
         """What /echo shows."""
         return json.loads(self.driver.find_element(By.TAG_NAME, "pre").text)

@@ -24,6 +24,8 @@ def test_a_person_signs_in_with_the_keyboard_alone(chromium):
     browser = chromium(prompt="login")
     browser.open("/echo")
     browser.leave_by(lambda: browser.press(Keys.TAB, Keys.ENTER))
+    # The field gets the focus when the page is painted, which may be later than all else.
+    browser.until(lambda: browser.focused == "login")
     browser.leave_by(lambda: browser.press("alice", Keys.ENTER))
     headers = dict(browser.echoed()["headers"])
     assert headers["x-forwarded-user"] == "alice"

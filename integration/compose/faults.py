@@ -18,8 +18,8 @@ from topologies import Single, until
 
 # An outage that is longer than redis_command_timeout (2 s), so that requests get to know of it.
 OUTAGE_SECONDS = 6
-# Until there must be answers again: a failover takes about 5 s here, and Envoy asks for a name again after 10 s.
-RECOVERY_SECONDS = 30
+# Until there must be answers again: a failover takes about 6 s here, and Envoy asks for a name again after 10 s.
+RECOVERY_SECONDS = 60
 
 
 class Stop:

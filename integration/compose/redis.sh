@@ -5,7 +5,8 @@
 #   redis.sh --sentinel <address of the first master>
 #
 # Both write what they learn into their configuration: it is made once, and is there after a stop and a
-# start. The password comes from the environment, and stands in no command line.
+# start. The password comes from the environment, and stands in no command line. For the 3100, see
+# harness/sentinel.py.
 set -eu
 umask 077
 config=/data/redis.conf
@@ -23,7 +24,7 @@ sentinel() {
     'port 26379' 'dir /data' 'protected-mode no' \
     "sentinel monitor sessions $1 6379 2" \
     "sentinel auth-pass sessions $OAUTH2_PROXY_REDIS_PASSWORD" \
-    'sentinel down-after-milliseconds sessions 2000' \
+    'sentinel down-after-milliseconds sessions 3100' \
     'sentinel failover-timeout sessions 8000' \
     'sentinel parallel-syncs sessions 1'
 }

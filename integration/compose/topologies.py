@@ -43,10 +43,11 @@ class Single:
         """The server that has a key, by the word of the servers that answer."""
         return "redis-1"
 
-    def redis(self, service: str, *words: object) -> str:
+    def redis(self, service: str, *words: object, seconds: int = 10) -> str:
         """An answer of redis-cli, in the container of that server."""
         script = 'REDISCLI_AUTH="$OAUTH2_PROXY_REDIS_PASSWORD" exec redis-cli "$@"'
-        return self.project.execute(service, "timeout", 10, "sh", "-c", script, "redis-cli", *words)
+        return self.project.execute(service, "timeout", seconds, "sh", "-c", script, "redis-cli", *words,
+                                    seconds=seconds + 20)
 
     def role(self, service: str) -> str | None:
         answer = attempt(lambda: self.redis(service, "ROLE"))
@@ -118,7 +119,8 @@ class Cluster(Single):
     def set_up(self) -> None:
         until(lambda: all(self.role(node) == "master" for node in self.nodes), "the nodes answer")
         addresses = [f"{self.address(node)}:6379" for node in self.nodes]
-        self.redis("redis-1", "--cluster", "create", *addresses, "--cluster-replicas", 1, "--cluster-yes")
+        # It waits until all nodes agree.
+        self.redis("redis-1", "--cluster", "create", *addresses, "--cluster-replicas", 1, "--cluster-yes", seconds=100)
 
     def is_whole(self) -> bool:
         states = [attempt(lambda node=node: self.redis(node, "CLUSTER", "INFO")) or "" for node in self.nodes]

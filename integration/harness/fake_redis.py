@@ -6,7 +6,8 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from .listener import HOST, Listener
+from .listener import Listener
+from .ports import HOST
 
 OK = b"+OK\r\n"
 PONG = b"+PONG\r\n"

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-HOST = "127.0.0.1"
+from .ports import HOST
 
 
 class Listener:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .process import Process
 from .provider import Provider
-from .redis import free_port
+from .ports import free_port
 from .service import CLIENT_ID, CLIENT_SECRET
 
 REQUEST = "REQUEST"

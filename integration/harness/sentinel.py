@@ -9,12 +9,15 @@ import tempfile
 from pathlib import Path
 
 from .process import Process
-from .redis import FOLDERS, HOST, Connection, RedisError, free_port, server
+from .ports import HOST, free_port
+from .redis import FOLDERS, Connection, RedisError, server
 from .waiting import answers, until
 
 MASTER_NAME = "sessions"
-# Milliseconds until a sentinel, or a node of a cluster, takes another for dead.
-DOWN_AFTER = 1000
+# Milliseconds until a sentinel takes a server for dead. A sentinel that did not run for 2 seconds thinks so of nobody for
+# 30 seconds (TILT), and afterwards no replica is good whose link was down for longer than ten times this: so it is
+# more than 3 seconds, or a failover on a busy machine may never come.
+DOWN_AFTER = 3100
 
 
 class Sentinel:

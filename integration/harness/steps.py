@@ -13,7 +13,7 @@ from upstream import Upstream
 from .envoy import Envoy
 from .oauth2_proxy import OAuth2Proxy, read_toml
 from .provider import Provider
-from .redis import free_port
+from .ports import free_port
 from .render import ROOT
 from .service import CLIENT_ID, CLIENT_SECRET
 from .visitor import SITE

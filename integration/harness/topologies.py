@@ -6,12 +6,15 @@ import socket
 import time
 from collections.abc import Callable
 
-from .redis import HOST, Redis, free_port
+from .ports import HOST, free_port
+from .redis import Redis
 from .relay import Relay
-from .sentinel import DOWN_AFTER, MASTER_NAME, Sentinel
+from .sentinel import MASTER_NAME, Sentinel
 from .waiting import attempt, until
 
 SLOTS = 16384
+# Milliseconds until a node of a Cluster takes another for dead.
+NODE_TIMEOUT = 1000
 
 
 class Topology:
@@ -142,7 +145,7 @@ class ClusterTopology(Topology):
                  has_replicas: bool = True, are_relayed: bool = False, **options: object):
         super().__init__()
         settings = {
-            "keep": True, "cluster_enabled": "yes", "cluster_node_timeout": DOWN_AFTER, **options,
+            "keep": True, "cluster_enabled": "yes", "cluster_node_timeout": NODE_TIMEOUT, **options,
         }
         if certificate:
             settings |= {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import socket
 
 import httpx
 import pytest
 
+from harness.ports import HOST, free_port
 from harness.process import Process
 
 CONFIG = """
@@ -24,8 +24,7 @@ def registry(tmp_path_factory):
     program = shutil.which("docker-registry")
     assert program, "docker-registry is not there; on Debian: apt install docker-registry"
     folder = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"{HOST}:{free_port()}"
     config = folder / "config.yml"
     config.write_text(CONFIG.format(folder=folder / "storage", address=address))
     process = Process("docker-registry", [program, "serve", config])

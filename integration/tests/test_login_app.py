@@ -137,7 +137,7 @@ def test_of_two_sessions_none_is_taken(of_cookie):
 
 def test_where_redis_is_away_the_browser_is_told(with_redis, make_redis):
     redis = make_redis()
-    running = with_redis(redis, **APP, **NO_PROVIDER, redis_command_timeout="300ms")
+    running = with_redis(redis, **APP, **NO_PROVIDER, redis_command_timeout="1s")
     browser = running.browser()
     hand_over(browser, ALICE)
     redis.stop()

@@ -9,10 +9,10 @@ import pytest
 
 from harness.authority import Authority
 from harness.failover import Failover
-from harness.redis import HOST, Redis, free_port, has_tls, is_6
-from harness.sentinel import DOWN_AFTER
+from harness.ports import HOST, free_port
+from harness.redis import Redis, has_tls, is_6
 from harness.service import arrived
-from harness.topologies import SLOTS, ClusterTopology, free_cluster_port, node_id, role
+from harness.topologies import NODE_TIMEOUT, SLOTS, ClusterTopology, free_cluster_port, node_id, role
 from harness.waiting import attempt, until
 from ticket import redis_key
 
@@ -114,7 +114,7 @@ def test_nodes_are_taken_as_they_announce_themselves(service):
     topology = ClusterTopology(has_replicas=False, are_relayed=True, **(names if HAS_SHARDS else {}))
     try:
         running = service(**topology.options, is_shared=False)
-        browsers = [running.browser() for _ in range(12)]
+        browsers = [running.browser() for _ in range(24)]
         for browser in browsers:
             assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
         announced = {f"{host}:{node.announced_port}" for node in topology.nodes}
@@ -149,7 +149,7 @@ def test_a_cluster_with_tls(service, tmp_path):
 def test_a_worker_has_at_most_one_connection_to_a_master(service, cluster):
     before = [len(node.clients()) for node in cluster.nodes]
     running = service(**cluster.options, is_shared=False)
-    for _ in range(12):
+    for _ in range(24):
         running.browser().sign_in("alice")
     ours = [len(node.clients()) - others for node, others in zip(cluster.nodes, before)]
     assert sum(ours) == 3 and max(ours) == 1, ours
@@ -216,7 +216,7 @@ def test_a_slot_can_be_moved_while_it_is_in_use(failover, cluster):
 def test_a_node_can_be_added_and_taken_away_again(failover, cluster):
     key = key_of(failover, "alice")
     source = cluster.owner(key)
-    node = Redis(port=free_cluster_port(), keep=True, cluster_enabled="yes", cluster_node_timeout=DOWN_AFTER)
+    node = Redis(port=free_cluster_port(), keep=True, cluster_enabled="yes", cluster_node_timeout=NODE_TIMEOUT)
     try:
         node.command("CLUSTER", "MEET", HOST, cluster.nodes[0].port)
         cluster.nodes.append(node)
@@ -246,7 +246,7 @@ def test_a_cluster_without_quorum_is_503_and_comes_back(failover, cluster):
             if node is not masters[0]:
                 node.pause()
         try:
-            time.sleep(4 * DOWN_AFTER / 1000)
+            time.sleep(4 * NODE_TIMEOUT / 1000)
         finally:
             for node in cluster.nodes:
                 node.resume()

@@ -323,7 +323,7 @@ LIES = {
 @pytest.fixture
 def lied_to(with_redis, fake):
     """An Envoy whose Redis is the script, and that has got over what the script said to others."""
-    running = with_redis(fake, redis_command_timeout="500ms", redis_connect_timeout="500ms")
+    running = with_redis(fake, redis_command_timeout="1500ms", redis_connect_timeout="1500ms")
     eventually_200(running.browser(), "/ready")
     return running
 
@@ -379,8 +379,8 @@ def test_a_reply_that_nobody_asked_for_is_nobody_elses_session(lied_to, fake):
     assert eventually_200(browser, "/echo")
 
 
-def test_an_answer_that_comes_byte_by_byte_is_an_answer(lied_to, fake):
-    browser = sign_in_by_script(lied_to, fake)
+def test_an_answer_that_comes_byte_by_byte_is_an_answer(with_redis, fake):
+    browser = sign_in_by_script(with_redis(fake, redis_command_timeout="10s"), fake)
     good = fake.answer
 
     def slowly(words):
@@ -400,14 +400,14 @@ def test_an_answer_that_is_late_is_not_the_next_ones(lied_to, fake):
     def answer(words):
         if words[0] == b"GET" and not late:
             late.append(words)
-            time.sleep(0.8)
+            time.sleep(2.5)
             return b"$-1\r\n"  # would be a sign-out
         return good(words)
 
     fake.answer = answer
     assert_unavailable(browser.get("/echo"))
     assert {browser.get("/echo").status_code for _ in range(10)} == {200}
-    time.sleep(0.5)
+    time.sleep(1.5)
     assert browser.get("/echo").status_code == 200
 
 

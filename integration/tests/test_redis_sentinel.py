@@ -8,7 +8,8 @@ import pytest
 
 from harness.authority import Authority
 from harness.failover import Failover
-from harness.redis import HOST, free_port, has_tls, is_6
+from harness.ports import HOST, free_port
+from harness.redis import has_tls, is_6
 from harness.sentinel import DOWN_AFTER, MASTER_NAME, Sentinel
 from harness.service import arrived
 from harness.topologies import SentinelTopology, is_synchronized, named_port, role

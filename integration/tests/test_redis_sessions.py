@@ -84,7 +84,7 @@ def test_redis_alone_can_read_nothing_of_a_session(browser, redis):
     (key,) = redis.keys()
     value = redis.command("GET", key)
     _, secret = ticket_of(browser.cookies[NAME])
-    for readable in (email, "alice", "eyJ", secret):
+    for readable in (email, "alice", "eyJhbGciOi", secret):
         assert readable.encode() not in value
     # Encrypted bytes are all kinds of bytes: of text, fewer than half.
     assert len(set(value)) > 200
@@ -174,9 +174,9 @@ def test_a_deleted_key_is_a_sign_out_at_once(browser, redis):
 def test_a_key_that_expires_is_a_sign_out(browser, redis):
     sign_in(browser)
     (key,) = redis.keys()
-    redis.command("PEXPIRE", key, 300)
+    redis.command("PEXPIRE", key, 3000)
     assert is_signed_in(browser)
-    time.sleep(0.4)
+    time.sleep(3.1)
     assert not is_signed_in(browser)
 
 
@@ -304,7 +304,7 @@ def test_what_happens_is_counted(with_redis, redis, provider):
     assert (counted["redis.commands"], counted["redis.connects"]) == (3, 1)
     (key,) = redis.keys()
     time.sleep(2.1)
-    redis.command("SET", f"{key}.lock", "another", "PX", 300)
+    redis.command("SET", f"{key}.lock", "another", "PX", 1500)
     assert is_signed_in(browser)
     counted = running.envoy.counters()
     assert counted["refreshes"] == 1
@@ -336,10 +336,12 @@ def test_refreshes_without_success_are_counted(with_redis, redis, provider):
 def test_the_statistics_are_there_for_prometheus(with_redis, redis):
     running = with_redis(redis, is_shared=False)
     sign_in(running.browser())
-    time.sleep(6)  # histograms are merged every five seconds
-    text = running.envoy.admin("/stats/prometheus")
-    counted = dict(re.findall(r"^(\S*oauth2_session_\S+)\{\} (\d+)$", text, re.MULTILINE))
-    counted = {name.rpartition("oauth2_session_")[2]: int(value) for name, value in counted.items()}
-    assert counted["redis_commands"] == 3
-    assert counted["redis_connects"] == 1
-    assert counted["redis_command_time_us_count"] == 3
+    def counted() -> dict[str, int]:
+        text = running.envoy.admin("/stats/prometheus")
+        series = re.findall(r"^(\S*oauth2_session_\S+)\{\} (\d+)$", text, re.MULTILINE)
+        return {name.rpartition("oauth2_session_")[2]: int(value) for name, value in series}
+
+    # Envoy merges histograms every five seconds.
+    until(lambda: counted().get("redis_command_time_us_count") == 3, "the histogram has all three commands")
+    assert counted()["redis_commands"] == 3
+    assert counted()["redis_connects"] == 1

