@@ -220,6 +220,12 @@ mod tests {
         assert!(joined(b"n", &[b"n_1=b; n_2=c".to_vec()]).is_empty());
     }
 
+    /// Go's `net/http` drops such a pair, so for oauth2-proxy it is not there.
+    #[test]
+    fn a_chunk_with_a_byte_that_no_value_has_hides_no_other() {
+        assert_eq!(joined(b"n", &[b"n_0=a; n_1=\xff; n_1=b; n_2=\x01".to_vec()]), [b"ab"]);
+    }
+
     #[test]
     fn a_whole_cookie_comes_before_chunks() {
         let headers = [b"n_0=a; n_1=b; n=whole; n=other".to_vec()];
