@@ -12,6 +12,7 @@
 //! | [`flow`] | where the others meet: load, save, refresh, login, sign-out, headers, pages |
 //! | `bridge` | gRPC frames to bytes and back: what the module does in the bridge |
 //! | `tasks` | the runner of flows that wait |
+//! | `alarm` | when the runner has to be called next |
 //! | `host` | the only user of the proxy-wasm SDK; moves bytes, decides nothing |
 //!
 //! # Invariants
@@ -24,6 +25,8 @@
 //! - No error means "let through".
 
 #[cfg(any(test, target_family = "wasm"))]
+mod alarm;
+#[cfg(any(test, target_family = "wasm"))]
 mod bridge;
 pub mod config;
 pub mod cookie;
@@ -32,7 +35,7 @@ pub mod oidc;
 pub mod redis;
 pub mod session;
 #[cfg(any(test, target_family = "wasm"))]
-#[cfg_attr(test, allow(dead_code, reason = "only the host cancels"))]
+#[cfg_attr(test, allow(dead_code, reason = "only the host cancels and makes calls"))]
 mod tasks;
 pub mod time;
 

@@ -5,7 +5,7 @@
 //! into an outbox, which the root context empties in its tick, at most a millisecond later.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,10 +21,11 @@ use proxy_wasm::types::{BufferType, MapType};
 use super::abi;
 use super::metrics::Metrics;
 use super::redis::{self, Redis};
+use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
 use crate::redis::{Command, Failure, RequestId};
-use crate::tasks::Tasks;
+use crate::tasks::{TaskId, Tasks};
 use crate::time::Timestamp;
 
 /// Tells the bridge whether to speak TLS; the bridge takes it off again.
@@ -48,12 +49,11 @@ struct State {
     redis: Option<Redis>,
     metrics: Metrics,
     tasks: Tasks,
-    outbox: RefCell<Vec<Call>>,
+    outbox: RefCell<VecDeque<Call>>,
     calls: RefCell<HashMap<u32, Answer>>,
     timers: RefCell<BTreeMap<(Timestamp, u64), Waker>>,
     timer_number: Cell<u64>,
-    /// When `on_tick` comes next, as the host was last told.
-    alarm: Cell<Option<Timestamp>>,
+    alarm: Alarm,
 }
 
 impl HostIo {
@@ -74,7 +74,7 @@ impl HostIo {
             calls: RefCell::default(),
             timers: RefCell::default(),
             timer_number: Cell::default(),
-            alarm: Cell::default(),
+            alarm: Alarm::default(),
         }))
     }
 
@@ -98,9 +98,10 @@ impl HostIo {
         }
     }
 
-    /// Wakes the tasks whose time has come.
+    /// The tick: wakes the tasks whose time has come.
     pub(super) fn ring(&self) {
-        self.0.alarm.set(None);
+        self.0.alarm.rang();
+        self.0.tasks.refill();
         let now = self.steady();
         if let Some(redis) = &self.0.redis {
             redis.wake(now);
@@ -118,26 +119,18 @@ impl HostIo {
         }
     }
 
-    /// Sets the host's alarm to the next timer; to at once where a task or a call is ready.
+    /// Sets the host's alarm to the next timer; to at once if the root context has something to do.
     fn set_alarm(&self) {
         let now = self.steady();
-        let next = if self.has_work() {
+        let next = if self.has_work() || self.0.tasks.is_low() {
             Some(now)
         } else {
             let timer = self.0.timers.borrow().keys().next().map(|(at, _)| *at);
             let redis = self.0.redis.as_ref().and_then(|redis| redis.next_wake(now));
             timer.into_iter().chain(redis).min()
         };
-        match (next, self.0.alarm.get()) {
-            (Some(next), Some(alarm)) if alarm <= next => {}
-            (Some(next), _) => {
-                let delay = next.since(now).max(Duration::from_millis(1));
-                tick_after(delay);
-                self.0.alarm.set(Some(now.after(delay)));
-            }
-            // The period goes on until it is told to stop.
-            (None, None) => tick_after(Duration::ZERO),
-            (None, Some(_)) => {}
+        if let Some(period) = self.0.alarm.set(next, now) {
+            let _ = hostcalls::set_tick_period(period);
         }
     }
 
@@ -154,8 +147,16 @@ impl HostIo {
         self.set_alarm();
     }
 
-    /// What a callback of the root context ends with: tasks run until all of them wait, and what they
-    /// asked for goes out.
+    /// A request is gone, and with it the task that decides about it. Others may have waited for just that.
+    pub(super) fn cancel(&self, task: TaskId) {
+        self.0.tasks.cancel(task);
+        if self.has_work() {
+            self.set_alarm();
+        }
+    }
+
+    /// What a callback of the root context ends with: tasks run until all of them wait or the budget is used up, and
+    /// what they asked for goes out.
     pub(super) fn end_of_root_callback(&self) {
         if let Some(redis) = &self.0.redis {
             self.run_with(redis);
@@ -172,7 +173,7 @@ impl HostIo {
             redis.flush(now);
             redis.open_streams(now);
             redis.flush(now);
-            if !self.0.tasks.is_ready() {
+            if !self.0.tasks.is_ready() || !self.0.tasks.has_budget() {
                 return;
             }
             self.0.tasks.run();
@@ -195,10 +196,7 @@ impl HostIo {
 
     /// Makes the calls of the outbox. Only for callbacks of the root context (see above).
     fn dispatch(&self) {
-        for call in self.0.outbox.take() {
-            if call.answer.is_canceled() {
-                continue; // nobody waits any more
-            }
+        while let Some(call) = self.next_call() {
             match self.dispatch_one(&call.request, call.timeout) {
                 Some(token) => {
                     self.0.calls.borrow_mut().insert(token, call.answer);
@@ -208,6 +206,18 @@ impl HostIo {
                 }
             }
         }
+    }
+
+    /// The next call that somebody still waits for, if the budget allows one more.
+    fn next_call(&self) -> Option<Call> {
+        let mut outbox = self.0.outbox.borrow_mut();
+        while outbox.front().is_some_and(|call| call.answer.is_canceled()) {
+            outbox.pop_front();
+        }
+        if outbox.is_empty() || !self.0.tasks.spend() {
+            return None;
+        }
+        outbox.pop_front()
     }
 
     fn dispatch_one(&self, request: &Request<Vec<u8>>, timeout: Duration) -> Option<u32> {
@@ -245,7 +255,7 @@ impl Io for HostIo {
         timeout: Duration,
     ) -> impl Future<Output = Result<Response<Vec<u8>>, CallFailed>> + 'static {
         let (answer, receiver) = oneshot::channel();
-        self.0.outbox.borrow_mut().push(Call { request, timeout, answer });
+        self.0.outbox.borrow_mut().push_back(Call { request, timeout, answer });
         async move { receiver.await.map_err(|_| CallFailed) }
     }
 
@@ -360,8 +370,3 @@ pub(super) fn call_response(num_headers: usize, body_size: usize) -> Option<Resp
 
 /// The longest answer that the filter reads, in bytes; a longer one is cut and then does not parse.
 const MAX_BODY: usize = 1 << 20;
-
-/// Asks for the next `on_tick`. The host repeats it until it is told otherwise.
-fn tick_after(delay: Duration) {
-    let _ = hostcalls::set_tick_period(delay);
-}

@@ -177,7 +177,7 @@ impl HttpContext for Request {
 impl Drop for Request {
     fn drop(&mut self) {
         if let (Some(worker), Some(task)) = (&self.worker, self.task.get()) {
-            worker.io.tasks().cancel(task);
+            worker.io.cancel(task);
         }
     }
 }
