@@ -34,6 +34,7 @@ from harness.process import StartFailed, stop_on_signals  # noqa: E402
 from harness.redis import Redis  # noqa: E402
 from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology  # noqa: E402
 from harness.render import WASM  # noqa: E402
+from harness.vm import VmDied  # noqa: E402
 from measure import BadRun, check, measure, memory_mib  # noqa: E402
 from report import Memory, Result, goals, table, write  # noqa: E402
 from trim_exports import trim  # noqa: E402
@@ -66,7 +67,7 @@ def main() -> int:
             results, memory = run(wanted, stack)
     except KeyboardInterrupt:
         return fail("stopped", 130)
-    except (BadRun, StartFailed, subprocess.CalledProcessError) as error:
+    except (BadRun, StartFailed, VmDied, subprocess.CalledProcessError) as error:
         return fail(str(error))
     print(table(results))
     if not wanted.only:

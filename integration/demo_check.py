@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.browser import Browser
 from harness.ports import free_port
+from harness.vm import signs_in_log
 
 ROOT = Path(__file__).resolve().parent.parent
 READY = re.compile(r"ready: open (http://\S+)")
@@ -38,12 +39,16 @@ def main() -> int:
         if url is None:
             return fail(f"make run ended with exit code {make.wait()} and gave no address")
         # Whatever comes later is read too, or make would wait for room in the pipe.
-        threading.Thread(target=lambda: list(echoed(make)), daemon=True).start()
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(echoed(make)), daemon=True)
+        reader.start()
         sign_in_and_out(url, store)
         say("ending it with SIGTERM")
         make.send_signal(signal.SIGTERM)
         make.wait(STOP_SECONDS)
         wait_until_closed(port)
+        reader.join(STOP_SECONDS)
+        assert not (signs := signs_in_log(lines)), f"a VM died: {signs[0]}"
     except AssertionError as error:
         return fail(str(error))
     except subprocess.TimeoutExpired:

@@ -36,6 +36,7 @@ def main() -> int:
         running = Envoy(
             wanted.config.read_text(encoding="utf-8"), listen=wanted.listen, upstream=wanted.upstream,
             environment=dict(os.environ), concurrency=wanted.concurrency, ca=wanted.ca, wasm=wanted.wasm, echo=True,
+            may_crash=True,  # its log is on the terminal
         )
         variables = sorted(name for name in os.environ if name.startswith(PREFIX))
         say(f"the filter reads from the environment: {', '.join(variables) or 'nothing'}")

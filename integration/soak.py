@@ -13,6 +13,7 @@ memory kept growing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import sys
 import threading
@@ -27,6 +28,7 @@ from harness.provider import Provider
 from harness.redis import Redis
 from harness.service import Service, Services, arrived, client
 from harness.storm import ask
+from harness.vm import VmDied
 from upstream import Upstream
 
 BROWSERS = 8
@@ -82,7 +84,9 @@ def main() -> int:
         ]
         return run(envoys, redis, provider, wanted.minutes * 60, random.Random(seed))
     finally:
-        services.stop()
+        # The report has told of a VM that died.
+        with contextlib.suppress(VmDied):
+            services.stop()
         redis.close()
         upstream.stop()
         provider.stop()
@@ -178,25 +182,16 @@ def resident(envoy: Envoy) -> int:
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:")), 0)
 
 
-def statistics(envoy: Envoy) -> dict[str, int]:
-    lines = envoy.admin("/stats?type=Counters").splitlines()
-    return {name: int(value) for name, value in (line.split(": ") for line in lines)}
-
-
 def report(envoys: list[Service], provider: Provider, count: Count, lost: list[int], seconds: float) -> int:
     statuses = Counter(str(entry["status"]) for entry in provider.seen("token", "refresh_token"))
-    crashes, reloads = [], 0
+    crashes = []
     ours: Counter = Counter()
     for service in envoys:
         if service.envoy.process.exit_code is not None:
             crashes.append(f"Envoy ended with {service.envoy.process.exit_code}")
             continue
         crashes += service.envoy.crashes()
-        for name, value in statistics(service.envoy).items():
-            if name.startswith("wasm") and "reload" in name:
-                reloads += value
-            if name.startswith("wasmcustom."):
-                ours[name.rpartition("oauth2_session.")[2]] += value
+        ours.update(service.envoy.counters())
     settled = count.memory[min(60 // SAMPLE_SECONDS, len(count.memory) // 3):]
     growth = max((last - first for first, last in zip(settled[0], settled[-1])), default=0)
 
@@ -207,7 +202,7 @@ soak: summary of {seconds:.0f} s
   faults      {dict(sorted(count.faults.items()))}
   grants      {dict(statuses)} at the provider
   signed out  {len(lost)} of {BROWSERS} browsers at the end
-  crashes     {len(crashes)}, reloads of the module {reloads}
+  crashes     {len(crashes)}
   memory      {settled[0]} -> {settled[-1]} MiB
   statistics  {dict(sorted(ours.items()))}""")
 
@@ -216,8 +211,6 @@ soak: summary of {seconds:.0f} s
         *[f"browser {number} is signed out" for number in lost],
         *crashes[:20],
     ]
-    if reloads:
-        mistakes.append(f"the module was started anew {reloads} times")
     if refused := sum(value for status, value in statuses.items() if status not in ("200", "None")):
         mistakes.append(f"{refused} refresh grants were refused: a refresh token was used twice")
     if growth > GROWTH_MIB:

@@ -30,7 +30,7 @@ import engine
 import images
 from engine import EngineError, Project
 from faults import FAULTS, Failure, inject
-from harness.envoy import CRASH
+from harness.vm import DEATH
 from harness.process import stop_on_signals
 from harness.render import WASM, render
 from images import say
@@ -157,8 +157,8 @@ class Suite:
             for name, secret in self._secrets.items():
                 if secret in log:
                     raise Failure(f"{name} is in the log of {service}")
-            if service.startswith("envoy") and (crash := CRASH.search(log)):
-                raise Failure(f"{service} crashed: {crash[0]}")
+            if service.startswith("envoy") and (death := DEATH.search(log)):
+                raise Failure(f"{service} crashed: {death[0]}")
         if ended := self.project.services("--filter", "status=exited"):
             raise Failure(f"ended: {', '.join(ended)}")
 

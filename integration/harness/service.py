@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import OrderedDict
 
@@ -11,6 +12,7 @@ from .browser import Browser
 from .envoy import Envoy
 from .known_secrets import SECRETS
 from .provider import Provider
+from .vm import VmDied
 
 CLIENT_ID = "e2e"
 CLIENT_SECRET = secrets.token_urlsafe(32)
@@ -39,7 +41,8 @@ class Service:
     def check(self) -> None:
         """Nothing crashed, nothing secret is in the log."""
         assert self.envoy.process.exit_code is None, f"Envoy ended:\n{self.envoy.log()[-3000:]}"
-        assert not self.envoy.crashes()
+        if signs := self.envoy.crashes():
+            raise VmDied(signs)
         SECRETS.check("Envoy's log", self.envoy.log())
         for browser in self._browsers:
             SECRETS.check("a page or an error of the filter", "\n".join(browser.pages))
@@ -83,6 +86,20 @@ class Services:
             self._running[key] = Service(envoy, provider)
         self.used.append(self._running[key])
         return self._running[key]
+
+    def check(self, services: list[Service]) -> None:
+        """Fails for the first that is not as it should be. Such a one is no other test's."""
+        failures = []
+        for service in services:
+            try:
+                service.check()
+            except AssertionError as failure:
+                failures.append(failure)
+                self._running = OrderedDict((key, other) for key, other in self._running.items() if other is not service)
+                with contextlib.suppress(VmDied):
+                    service.envoy.stop()
+        if failures:
+            raise failures[0]
 
     def _make_room(self) -> None:
         while len(self._running) >= MAX_ENVOYS:

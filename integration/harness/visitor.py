@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .browser import Browser
+from .browser import Browser, refuse_answer_of_dead_vm
 
 SITE = "http://app.example.com"
 
@@ -47,6 +47,7 @@ class Visitor(Browser):
         if cookie := self.cookie:
             headers.setdefault("cookie", cookie)
         response = self.service.request(method, proxy + address, headers=headers, **options)
+        refuse_answer_of_dead_vm(response)
         # Relative redirects are of the site.
         response.request.url = httpx.URL(self.base_url + address)
         self.keep(response)

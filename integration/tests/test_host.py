@@ -88,4 +88,4 @@ def test_an_envoy_without_internal_listeners_says_so_itself(start):
 
 
 def test_metrics_may_be_missing(start):
-    assert not start("proxy_define_metric").crashes()
+    start("proxy_define_metric")  # its end fails if a VM died

@@ -1,0 +1,66 @@
+"""The harness sees a VM that dies: a module that traps makes red whatever looks at it."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.envoy import Envoy
+from harness.browser import Browser
+from harness.service import Service, Services
+from harness.storm import ask
+from harness.trap import write_trap
+from harness.vm import VmDied
+
+
+@pytest.fixture
+def trapping(upstream, tmp_path):
+    """Starts Envoys whose filter traps at every request."""
+    envoys = []
+
+    def start(**options: object) -> Envoy:
+        envoys.append(Envoy("{}", upstream=upstream.address, wasm=write_trap(tmp_path / "trap.wasm"), **options))
+        return envoys[-1]
+
+    yield start
+    for envoy in envoys:
+        envoy.process.stop()
+
+
+def test_a_browser_takes_no_answer_of_a_dead_vm(trapping):
+    envoy = trapping(may_crash=True)
+    with Browser(envoy.url) as browser, pytest.raises(VmDied):
+        browser.get("/echo")
+    envoy.stop()
+
+
+def test_no_status_stands_for_a_dead_vm_in_a_storm(trapping):
+    envoy = trapping(may_crash=True)
+    assert ask(f"{envoy.url}/echo", "") == "VmDied"
+    envoy.stop()
+
+
+def test_an_envoy_with_a_dead_vm_does_not_stop_in_peace(trapping):
+    envoy = trapping()
+    ask(f"{envoy.url}/echo", "")
+    with pytest.raises(VmDied) as died:
+        envoy.stop()
+    assert [sign for sign in died.value.signs if "proxy_on_request_headers failed: Uncaught RuntimeError" in sign]
+
+
+def test_the_statistics_tell_when_the_log_was_missed(trapping):
+    envoy = trapping(may_crash=True)
+    for _ in range(3):
+        ask(f"{envoy.url}/echo", "")
+    envoy.process.kept.clear()
+    assert [sign for sign in envoy.crashes() if sign.startswith("wasm.oauth2_session.vm_reload")]
+    envoy.stop()
+
+
+def test_the_test_it_happened_in_fails_and_no_other(trapping, provider, upstream):
+    services = Services(provider, upstream)
+    service = services._running["trap"] = Service(trapping(), provider)
+    services.check([service])
+    ask(f"{service.url}/echo", "")
+    with pytest.raises(VmDied):
+        services.check([service])
+    services.stop()  # what died is not among its Envoys any more
