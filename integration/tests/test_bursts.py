@@ -1,0 +1,189 @@
+"""Thousands of requests that wait for the same thing, and go on in one moment.
+
+Envoy carries out the answers and resumes of one callback inside each other, so some hundred overflow the stack of the
+worker's VM (src/tasks.rs). Each request has to get its own answer, and the VM has to live: the harness looks for that
+at the end of each test.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from harness.burst import MANY, Burst, many_files, request
+from harness.envoy import Envoy
+from harness.render import named, render
+from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+
+PAUSE_MS = 3000  # longer than it takes to send so many requests
+
+
+@pytest.fixture(autouse=True)
+def files():
+    with many_files():
+        yield
+
+
+@pytest.fixture
+def measured(record_property):
+    """Reads the answers, and reports how long it took to the last."""
+    def read(burst: Burst):
+        answers = burst.answers()
+        record_property(f"last of {len(answers)} answers", f"{burst.seconds:.2f} s")
+        return answers
+
+    return read
+
+
+@pytest.fixture
+def running(with_redis, make_redis):
+    """An Envoy of one worker and its Redis, which nobody else has."""
+    redis = make_redis()
+    service = with_redis(redis, set_xauthrequest=True, redis_command_timeout="10s", is_shared=False)
+    return service, redis
+
+
+def waiting_for(redis, url: str, requests: list[bytes]) -> Burst:
+    """The requests were sent while Redis answers nothing."""
+    redis.command("CLIENT", "PAUSE", PAUSE_MS)
+    return Burst(url, requests)
+
+
+def cookie(browser) -> str:
+    return f"cookie: {browser.cookie}"
+
+
+def test_readiness(running, measured):
+    service, redis = running
+    service.browser().get("/ready")
+    answers = measured(waiting_for(redis, service.url, [request("/ready")] * MANY))
+    assert Counter(answer.status for answer in answers) == {200: MANY}
+
+
+def test_sessions_of_two_people(running, measured):
+    service, redis = running
+    people = ["alice", "carol"]
+    browsers = {person: service.browser() for person in people}
+    for person, browser in browsers.items():
+        arrived(browser.sign_in(person, "/echo"))
+    senders = [people[number % 2] for number in range(MANY)]
+    answers = measured(waiting_for(
+        redis, service.url, [request("/oauth2/auth", cookie(browsers[person])) for person in senders]))
+    assert [(answer.status, answer.headers.get("x-auth-request-user")) for answer in answers] \
+        == [(202, person) for person in senders]
+
+
+def test_a_session_that_is_gone(running, measured):
+    service, redis = running
+    browser = service.browser()
+    browser.sign_in("alice", "/echo")
+    redis.command("FLUSHALL")
+    answers = measured(waiting_for(
+        redis, service.url, [request(f"/n{number}", cookie(browser)) for number in range(MANY)]))
+    assert [(answer.status, answer.headers.get("location")) for answer in answers] \
+        == [(302, f"/oauth2/sign_in?rd=%2Fn{number}") for number in range(MANY)]
+
+
+def test_an_outage(running, measured):
+    service, redis = running
+    browser = service.browser()
+    browser.sign_in("alice", "/echo")
+    burst = waiting_for(redis, service.url, [request("/echo", cookie(browser))] * MANY)
+    redis.kill()
+    assert Counter(answer.status for answer in measured(burst)) == {503: MANY}
+
+
+def with_config(change):
+    """Renders envoy.yaml, changed by `change(resources, routes)`."""
+    def made(filter_json, **options):
+        config = json.loads(render(filter_json, **options))
+        resources = config["static_resources"]
+        manager = named(resources["listeners"], "main")["filter_chains"][0]["filters"][0]["typed_config"]
+        change(resources, manager["route_config"]["virtual_hosts"][0]["routes"])
+        return json.dumps(config)
+
+    return made
+
+
+@pytest.fixture
+def start(provider, upstream):
+    """Starts an Envoy with another configuration: `start(change, **options)`."""
+    envoys = []
+
+    def started(change, **options: object) -> Service:
+        envoys.append(Envoy(
+            filter_config(provider, **options), upstream=upstream.address, render=with_config(change),
+            environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+        ))
+        return Service(envoys[-1], provider)
+
+    yield started
+    for envoy in envoys:
+        envoy.stop()
+
+
+def test_requests_that_are_let_through(start, redis, measured):
+    """A route with an answer of its own: a resume goes on to the response at once, as deep as a local reply."""
+    def answer_at_once(_, routes):
+        routes.insert(0, {
+            "match": {"path": "/direct"}, "direct_response": {"status": 200},
+            "response_headers_to_add": [{"header": {"key": "x-number", "value": "%REQ(x-number)%"}}],
+        })
+
+    service = start(answer_at_once, session_store_type="redis", redis_connection_url=redis.url,
+                    redis_command_timeout="10s")
+    browser = service.browser()
+    arrived(browser.sign_in("alice", "/echo"))
+    answers = measured(waiting_for(redis, service.url, [
+        request("/direct", f"x-number: {number}", cookie(browser)) for number in range(MANY)]))
+    assert [(answer.status, answer.headers.get("x-number")) for answer in answers] \
+        == [(200, str(number)) for number in range(MANY)]
+
+
+def test_calls_that_fail_at_once(start, measured):
+    """Envoy calls back about a call that it does not make just as deep in the stack."""
+    def take_no_call(resources, _):
+        none = {"max_requests": 0, "max_pending_requests": 0, "max_connections": 0}
+        named(resources["clusters"], "oauth2_session_bridge")["circuit_breakers"] = {"thresholds": [none]}
+
+    issuer = "http://login.example"
+    service = start(take_no_call, oidc_issuer_url=issuer, skip_oidc_discovery=True, login_url=f"{issuer}/auth",
+                    redeem_url=f"{issuer}/token", oidc_jwks_url=f"{issuer}/jwks")
+    requests = []
+    for answer in Burst(service.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(1000)]).answers():
+        csrf = re.match(r"[^;]+", answer.headers["set-cookie"])[0]
+        state = re.search(r"state=([^&]+)", answer.headers["location"])[1]
+        requests.append(request(f"/oauth2/callback?code=c&state={state}", f"cookie: {csrf}"))
+    answers = measured(Burst(service.url, requests))
+    assert Counter(answer.status for answer in answers) == {503: len(requests)}
+    assert all("retry-after" in answer.headers for answer in answers)
+
+
+def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):
+    provider = make_provider()
+    running = service(provider=provider, is_shared=False)
+    provider.control("faults", discovery={"delay": PAUSE_MS, "times": 1})
+    burst = Burst(running.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(MANY)])
+    targets = [re.search(r"state=[^&]+%3A%2Fn(\d+)", answer.headers.get("location", "")) for answer in measured(burst)]
+    assert [target and target[1] for target in targets] == [str(number) for number in range(MANY)]
+
+
+def test_tokens_of_an_unknown_key(service, make_provider, measured):
+    provider = make_provider()
+    running = service(provider=provider, skip_jwt_bearer_tokens=True, is_shared=False)
+    provider.control("faults", jwks={"delay": PAUSE_MS})  # the worker knows no keys yet, so each request waits for them
+
+    def token(number: int) -> str:
+        claims = {"iss": provider.issuer, "aud": "e2e", "sub": "mallory", "exp": 2**31}
+        parts = [{"alg": "RS256", "kid": f"unknown-{number}"}, claims]
+        return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts),
+                         "c2ln"])
+
+    burst = Burst(running.url, [
+        request(f"/n{number}", f"authorization: Bearer {token(number)}") for number in range(MANY)])
+    assert [(answer.status, answer.headers.get("location")) for answer in measured(burst)] \
+        == [(302, f"/oauth2/sign_in?rd=%2Fn{number}") for number in range(MANY)]
