@@ -35,7 +35,7 @@ pub mod oidc;
 pub mod redis;
 pub mod session;
 #[cfg(any(test, target_family = "wasm"))]
-#[cfg_attr(test, allow(dead_code, reason = "only the host cancels and makes calls"))]
+#[cfg_attr(test, allow(dead_code, reason = "only the host cancels"))]
 mod tasks;
 pub mod time;
 

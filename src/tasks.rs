@@ -3,7 +3,7 @@
 //! Envoy calls the module on one thread at a time. A callback fills a slot (an answer arrived, a
 //! timer is due), the slot wakes its task, and the callback polls what is ready before it returns.
 //!
-//! # The budget
+//! # Portions
 //!
 //! A task that ends answers or resumes its request. Envoy carries that out after the callback, and each inside the
 //! one before it:
@@ -15,9 +15,8 @@
 //!           └ reply 3 ── on_http_response_headers         all of them on one native stack
 //! ```
 //!
-//! Some hundred of them overflow the stack, and the VM dies. An outgoing call that fails at once comes back in the same
-//! way, with a callback that could run more tasks. Only a tick certainly begins on an empty stack. So there is a
-//! [`BUDGET`] for tasks and calls, which a tick fills up; what is left over waits for the next tick, in order.
+//! Some hundred of them overflow the stack, and the VM dies. So at most a [`PORTION`] runs in one callback of the root
+//! context; the rest waits for the next tick, in order.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -26,8 +25,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// How many tasks run, and calls go out, between two ticks. docs/architecture.md has the host's limit as it was measured.
-pub(crate) const BUDGET: usize = 48;
+/// How many tasks run in one callback. docs/architecture.md has the host's limit as it was measured.
+pub(crate) const PORTION: usize = 48;
 
 /// A future that the runner owns.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -37,22 +36,11 @@ pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct TaskId(u64);
 
 /// The tasks of one root context.
+#[derive(Default)]
 pub(crate) struct Tasks {
     next: Cell<u64>,
     waiting: RefCell<HashMap<TaskId, Task>>,
     ready: Arc<Ready>,
-    budget: Cell<usize>,
-}
-
-impl Default for Tasks {
-    fn default() -> Self {
-        Self {
-            next: Cell::default(),
-            waiting: RefCell::default(),
-            ready: Arc::default(),
-            budget: Cell::new(BUDGET),
-        }
-    }
 }
 
 /// The tasks that somebody woke. `Waker` asks for `Send + Sync`; there is only one thread.
@@ -111,33 +99,9 @@ impl Tasks {
         drop(task);
     }
 
-    /// Fills the budget up. Only for the host's tick (see above).
-    pub(crate) fn refill(&self) {
-        self.budget.set(BUDGET);
-    }
-
-    /// Takes one from the budget; false if it is used up.
-    pub(crate) fn spend(&self) -> bool {
-        let rest = self.budget.get().checked_sub(1);
-        self.budget.set(rest.unwrap_or(0));
-        rest.is_some()
-    }
-
-    /// Whether a task may run before the next tick.
-    pub(crate) fn has_budget(&self) -> bool {
-        self.budget.get() > 0
-    }
-
-    /// Whether it is time for a tick to fill the budget up, so that a busy worker does not have to wait for one.
-    pub(crate) fn is_low(&self) -> bool {
-        self.budget.get() <= BUDGET / 2
-    }
-
-    /// Polls the tasks that are ready, in order, until none is or the budget is used up.
-    pub(crate) fn run(&self) {
-        while self.is_ready() && self.spend() {
-            self.poll_next();
-        }
+    /// Polls the tasks that are ready, in order, until none is or so many were; gives how many.
+    pub(crate) fn run(&self, limit: usize) -> usize {
+        (0..limit).take_while(|_| self.poll_next()).count()
     }
 
     /// Whether a task waits to be polled.
@@ -145,15 +109,17 @@ impl Tasks {
         !self.ready.is_empty()
     }
 
-    fn poll_next(&self) {
-        // Taken out while it runs, so that it may spawn and cancel others. Some that were woken are gone.
+    /// Polls the first task that is ready; false if there is none.
+    fn poll_next(&self) -> bool {
+        // Some that were woken are gone. Taken out while it runs, so that it may spawn and cancel others.
         let taken = std::iter::from_fn(|| self.ready.pop())
             .find_map(|id| self.waiting.borrow_mut().remove(&id).map(|task| (id, task)));
-        let Some((id, mut task)) = taken else { return };
+        let Some((id, mut task)) = taken else { return false };
         let waker = self.waker(id);
         if task.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Pending {
             self.insert(id, task);
         }
+        true
     }
 
     fn waker(&self, id: TaskId) -> Waker {
@@ -180,44 +146,35 @@ mod tests {
     #[test]
     fn a_burst_runs_in_portions_and_in_order() {
         let tasks = Tasks::default();
-        let ran = noting(&tasks, 5000);
-        let mut ticks = 0;
+        let ran = noting(&tasks, 1000);
+        assert_eq!(tasks.run(PORTION), PORTION);
+        assert_eq!(*ran.borrow(), (0..PORTION).collect::<Vec<_>>());
         while tasks.is_ready() {
-            let before = ran.borrow().len();
-            // However many callbacks come before the next tick.
-            tasks.run();
-            tasks.run();
-            assert!(ran.borrow().len() - before <= BUDGET);
-            tasks.refill();
-            ticks += 1;
+            tasks.run(PORTION);
         }
-        assert_eq!(*ran.borrow(), (0..5000).collect::<Vec<_>>());
-        assert_eq!(ticks, 5000_usize.div_ceil(BUDGET));
+        assert_eq!(*ran.borrow(), (0..1000).collect::<Vec<_>>());
     }
 
     #[test]
-    fn calls_and_tasks_share_the_budget() {
-        let tasks = Tasks::default();
-        let ran = noting(&tasks, BUDGET);
-        assert!((0..BUDGET - 1).all(|_| tasks.spend()));
-        tasks.run();
-        assert_eq!(ran.borrow().len(), 1);
-        assert!(!tasks.spend() && tasks.is_low());
-        tasks.refill();
-        assert!(!tasks.is_low() && tasks.spend());
+    fn a_task_that_another_one_wakes_is_of_the_same_portion() {
+        let tasks = Rc::new(Tasks::default());
+        let inner = Rc::clone(&tasks);
+        tasks.spawn(Box::pin(async move { inner.spawn(Box::pin(async {})) }));
+        assert_eq!(tasks.run(1), 1);
+        assert_eq!(tasks.run(PORTION), 1);
     }
 
     #[test]
-    fn a_cancelled_task_costs_nothing() {
+    fn a_cancelled_task_is_none_of_a_portion() {
         let tasks = Tasks::default();
-        for _ in 0..5000 {
+        for _ in 0..PORTION {
             let (id, waker) = tasks.prepare();
             tasks.insert(id, Box::pin(async {}));
             waker.wake();
             tasks.cancel(id);
         }
         let ran = noting(&tasks, 1);
-        tasks.run();
+        assert_eq!(tasks.run(PORTION), 1);
         assert_eq!(ran.borrow().len(), 1);
     }
 }

@@ -144,21 +144,23 @@ def test_requests_that_are_let_through(start, redis, measured):
         == [(200, str(number)) for number in range(MANY)]
 
 
-def test_calls_that_fail_at_once(start, measured):
-    """Envoy calls back about a call that it does not make just as deep in the stack."""
+def test_calls_that_fail_at_once(start, redis, measured):
+    """Envoy calls back about a call that it does not make just as deep in the stack. The grants begin together,
+    because each sign-in first looks whether Redis is there."""
     def take_no_call(resources, _):
         none = {"max_requests": 0, "max_pending_requests": 0, "max_connections": 0}
         named(resources["clusters"], "oauth2_session_bridge")["circuit_breakers"] = {"thresholds": [none]}
 
     issuer = "http://login.example"
     service = start(take_no_call, oidc_issuer_url=issuer, skip_oidc_discovery=True, login_url=f"{issuer}/auth",
-                    redeem_url=f"{issuer}/token", oidc_jwks_url=f"{issuer}/jwks")
+                    redeem_url=f"{issuer}/token", oidc_jwks_url=f"{issuer}/jwks",
+                    session_store_type="redis", redis_connection_url=redis.url, redis_command_timeout="10s")
     requests = []
     for answer in Burst(service.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(1000)]).answers():
         csrf = re.match(r"[^;]+", answer.headers["set-cookie"])[0]
         state = re.search(r"state=([^&]+)", answer.headers["location"])[1]
         requests.append(request(f"/oauth2/callback?code=c&state={state}", f"cookie: {csrf}"))
-    answers = measured(Burst(service.url, requests))
+    answers = measured(waiting_for(redis, service.url, requests))
     assert Counter(answer.status for answer in answers) == {503: len(requests)}
     assert all("retry-after" in answer.headers for answer in answers)
 

@@ -5,7 +5,7 @@
 //! into an outbox, which the root context empties in its tick, at most a millisecond later.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -25,7 +25,7 @@ use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
 use crate::redis::{Command, Failure, RequestId};
-use crate::tasks::{TaskId, Tasks};
+use crate::tasks::{PORTION, TaskId, Tasks};
 use crate::time::Timestamp;
 
 /// Tells the bridge whether to speak TLS; the bridge takes it off again.
@@ -49,7 +49,7 @@ struct State {
     redis: Option<Redis>,
     metrics: Metrics,
     tasks: Tasks,
-    outbox: RefCell<VecDeque<Call>>,
+    outbox: RefCell<Vec<Call>>,
     calls: RefCell<HashMap<u32, Answer>>,
     timers: RefCell<BTreeMap<(Timestamp, u64), Waker>>,
     timer_number: Cell<u64>,
@@ -101,7 +101,6 @@ impl HostIo {
     /// The tick: wakes the tasks whose time has come.
     pub(super) fn ring(&self) {
         self.0.alarm.rang();
-        self.0.tasks.refill();
         let now = self.steady();
         if let Some(redis) = &self.0.redis {
             redis.wake(now);
@@ -122,7 +121,7 @@ impl HostIo {
     /// Sets the host's alarm to the next timer; to at once if the root context has something to do.
     fn set_alarm(&self) {
         let now = self.steady();
-        let next = if self.has_work() || self.0.tasks.is_low() {
+        let next = if self.has_work() {
             Some(now)
         } else {
             let timer = self.0.timers.borrow().keys().next().map(|(at, _)| *at);
@@ -155,29 +154,24 @@ impl HostIo {
         }
     }
 
-    /// What a callback of the root context ends with: tasks run until all of them wait or the budget is used up, and
-    /// what they asked for goes out.
+    /// What a callback of the root context ends with: a portion of the tasks that are ready runs, and what they asked
+    /// for goes out. Replies of Redis wake tasks, and tasks send commands, which may fail at once.
     pub(super) fn end_of_root_callback(&self) {
-        if let Some(redis) = &self.0.redis {
-            self.run_with(redis);
+        let mut left = PORTION;
+        loop {
+            if let Some(redis) = &self.0.redis {
+                let now = self.steady();
+                redis.flush(now);
+                redis.open_streams(now);
+                redis.flush(now);
+            }
+            match self.0.tasks.run(left) {
+                0 => break,
+                ran => left = left.saturating_sub(ran),
+            }
         }
-        self.0.tasks.run();
         self.dispatch();
         self.set_alarm();
-    }
-
-    /// Replies wake tasks, and tasks send commands.
-    fn run_with(&self, redis: &Redis) {
-        loop {
-            let now = self.steady();
-            redis.flush(now);
-            redis.open_streams(now);
-            redis.flush(now);
-            if !self.0.tasks.is_ready() || !self.0.tasks.has_budget() {
-                return;
-            }
-            self.0.tasks.run();
-        }
     }
 
     /// Bytes of a stream to Redis.
@@ -196,7 +190,10 @@ impl HostIo {
 
     /// Makes the calls of the outbox. Only for callbacks of the root context (see above).
     fn dispatch(&self) {
-        while let Some(call) = self.next_call() {
+        for call in self.0.outbox.take() {
+            if call.answer.is_canceled() {
+                continue; // nobody waits any more
+            }
             match self.dispatch_one(&call.request, call.timeout) {
                 Some(token) => {
                     self.0.calls.borrow_mut().insert(token, call.answer);
@@ -206,18 +203,6 @@ impl HostIo {
                 }
             }
         }
-    }
-
-    /// The next call that somebody still waits for, if the budget allows one more.
-    fn next_call(&self) -> Option<Call> {
-        let mut outbox = self.0.outbox.borrow_mut();
-        while outbox.front().is_some_and(|call| call.answer.is_canceled()) {
-            outbox.pop_front();
-        }
-        if outbox.is_empty() || !self.0.tasks.spend() {
-            return None;
-        }
-        outbox.pop_front()
     }
 
     fn dispatch_one(&self, request: &Request<Vec<u8>>, timeout: Duration) -> Option<u32> {
@@ -255,7 +240,7 @@ impl Io for HostIo {
         timeout: Duration,
     ) -> impl Future<Output = Result<Response<Vec<u8>>, CallFailed>> + 'static {
         let (answer, receiver) = oneshot::channel();
-        self.0.outbox.borrow_mut().push_back(Call { request, timeout, answer });
+        self.0.outbox.borrow_mut().push(Call { request, timeout, answer });
         async move { receiver.await.map_err(|_| CallFailed) }
     }
 

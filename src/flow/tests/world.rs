@@ -125,10 +125,7 @@ impl World {
     /// Runs what was spawned to its end.
     pub(super) fn drain(&self) {
         loop {
-            while self.0.tasks.is_ready() {
-                self.0.tasks.refill();
-                self.0.tasks.run();
-            }
+            self.0.tasks.run(usize::MAX);
             let Some(((at, _), waker)) = self.0.timers.borrow_mut().pop_first() else { return };
             self.0.now.set(self.now().max(at));
             waker.wake();
