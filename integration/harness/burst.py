@@ -80,9 +80,13 @@ class Burst:
                     if not part:
                         selector.unregister(key.fileobj)
                         self.seconds = time.monotonic() - self._began
+        self.leave()
+        return [Answer.parse(received[connection]) for connection in self._sockets]
+
+    def leave(self) -> None:
+        """Closes all connections, whether or not an answer came."""
         for connection in self._sockets:
             connection.close()
-        return [Answer.parse(received[connection]) for connection in self._sockets]
 
     @staticmethod
     def _read(connection: socket.socket) -> bytes:

@@ -18,6 +18,7 @@ from harness.burst import MANY, Burst, many_files, request
 from harness.envoy import Envoy
 from harness.render import named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+from harness.waiting import until
 
 PAUSE_MS = 3000  # longer than it takes to send so many requests
 
@@ -95,6 +96,28 @@ def test_an_outage(running, measured):
     burst = waiting_for(redis, service.url, [request("/echo", cookie(browser))] * MANY)
     redis.kill()
     assert Counter(answer.status for answer in measured(burst)) == {503: MANY}
+
+
+def test_a_redis_that_hangs(with_redis, make_redis, measured):
+    redis = make_redis()
+    service = with_redis(redis, redis_command_timeout="3s", is_shared=False)
+    browser = service.browser()
+    browser.sign_in("alice", "/echo")
+    redis.pause()
+    try:
+        answers = measured(Burst(service.url, [request("/echo", cookie(browser))] * MANY))
+    finally:
+        redis.resume()
+    assert Counter(answer.status for answer in answers) == {503: MANY}
+    until(lambda: browser.get("/echo").status_code == 200, "the session is there again")
+
+
+def test_browsers_that_go_away(running):
+    service, redis = running
+    browser = service.browser()
+    browser.sign_in("alice", "/echo")
+    waiting_for(redis, service.url, [request("/echo", cookie(browser))] * MANY).leave()
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
 
 
 def with_config(change):
