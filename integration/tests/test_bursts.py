@@ -171,13 +171,15 @@ def test_calls_that_fail_at_once(start, redis, measured):
     """Envoy calls back about a call that it does not make just as deep in the stack. The grants begin together,
     because each sign-in first looks whether Redis is there."""
     def take_no_call(resources, _):
-        none = {"max_requests": 0, "max_pending_requests": 0, "max_connections": 0}
-        named(resources["clusters"], "oauth2_session_bridge")["circuit_breakers"] = {"thresholds": [none]}
+        # The stream to Redis is the one request.
+        one = {"thresholds": [{"max_requests": 1}]}
+        named(resources["clusters"], "oauth2_session_bridge")["circuit_breakers"] = one
 
     issuer = "http://login.example"
     service = start(take_no_call, oidc_issuer_url=issuer, skip_oidc_discovery=True, login_url=f"{issuer}/auth",
                     redeem_url=f"{issuer}/token", oidc_jwks_url=f"{issuer}/jwks",
                     session_store_type="redis", redis_connection_url=redis.url, redis_command_timeout="10s")
+    assert service.browser().get("/ready").status_code == 200
     requests = []
     for answer in Burst(service.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(1000)]).answers():
         csrf = re.match(r"[^;]+", answer.headers["set-cookie"])[0]
@@ -186,6 +188,7 @@ def test_calls_that_fail_at_once(start, redis, measured):
     answers = measured(waiting_for(redis, service.url, requests))
     assert Counter(answer.status for answer in answers) == {503: len(requests)}
     assert all("retry-after" in answer.headers for answer in answers)
+    assert service.envoy.says("bridge: Envoy makes no call")
 
 
 def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):
