@@ -63,19 +63,19 @@ fn a_file_is_carried_over() {
         "email_domains": ["*"],
         "skip_auth_routes": ["^/public/", "=^/a=b$"],
         "session_store_type": "redis",
+        "redis_connection_url": "redis://portal@redis.example.com:6379/0",
         "set_xauthrequest": true,
         "pass_access_token": true,
     });
     assert_eq!(run.json, expected, "{}", run.told);
     assert_eq!(run.code, Some(0), "{}", run.told);
-    for variable in ["CLIENT_SECRET", "COOKIE_SECRET", "REDIS_CONNECTION_URL"] {
+    for variable in ["CLIENT_SECRET", "COOKIE_SECRET", "REDIS_PASSWORD"] {
         run.tells(&format!("OAUTH2_PROXY_{variable}"));
     }
     run.tells("http_address: Envoy is the server");
     run.tells("upstreams: Envoy is the proxy");
     run.tells("reverse_proxy: Envoy decides");
     run.tells("login_url: it is found by discovery");
-    run.tells("emial_domains: unknown option");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn the_alpha_configuration_is_carried_over_where_it_has_options() {
     run.tells("loginURLParameters: login_hint: ");
     // The cookie and who may come in are in the other file, as with oauth2-proxy.
     assert_eq!(run.code, Some(1));
-    run.tells("cookie_secret: is missing");
+    run.tells("OAUTH2_PROXY_COOKIE_SECRET, which no source has");
     run.tells("email_domains: is missing");
 }
 
@@ -124,7 +124,6 @@ fn variables_are_carried_over_and_the_provider_is_oauth2_proxy_s_default() {
     });
     assert_eq!(run.json, expected);
     assert_eq!(run.code, Some(0), "{}", run.told);
-    run.tells("google_groups: the filter does not ask Google's Admin API");
     assert!(!run.told.contains("http_address"), "a variable that is empty is not set");
 }
 
@@ -142,8 +141,101 @@ fn arguments_are_carried_over() {
     });
     assert_eq!(run.json, expected);
     run.tells("upstreams: Envoy is the proxy");
-    run.tells("cookie_secret: is missing");
-    assert_eq!(run.code, Some(1));
+    for variable in ["CLIENT_SECRET", "COOKIE_SECRET"] {
+        run.tells(&format!("OAUTH2_PROXY_{variable}, which no source has"));
+    }
+    assert_eq!(run.code, Some(0), "{}", run.told);
+}
+
+#[test]
+fn the_file_that_is_shipped_is_carried_over() {
+    let shipped = run(&["../../../envoy-config/oauth2-proxy.cfg"]);
+    assert_eq!(shipped.code, Some(0), "{}", shipped.told);
+    assert_eq!(shipped.json["cookie_refresh"], "50m");
+}
+
+/// A source of this text.
+fn run_text(name: &str, text: &str) -> Run {
+    let folder = std::env::temp_dir().join(format!("config-text-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    let run = Run::from(&Command::new(program()).arg(&path).output().unwrap());
+    std::fs::remove_dir_all(&folder).unwrap();
+    run
+}
+
+/// A configuration that the filter takes, and these lines.
+fn cfg(lines: &str) -> String {
+    format!(
+        "provider = \"oidc\"\noidc_issuer_url = \"https://login.example.com\"\nclient_id = \"a\"\n\
+         email_domains = [\"*\"]\n{lines}\n"
+    )
+}
+
+#[test]
+fn a_restriction_that_would_be_lost_gives_no_filter_json() {
+    for (option, line) in [
+        ("authenticated_emails_file", r#"authenticated_emails_file = "/etc/emails""#),
+        ("github_org", r#"github_org = "acme""#),
+        ("github_team", r#"github_team = "acme:staff""#),
+        ("gitlab_projects", r#"gitlab_projects = ["a/b"]"#),
+        ("google_groups", r#"google_groups = ["staff@example.com"]"#),
+        ("google_group", r#"google_group = "staff@example.com""#),
+        ("keycloak_groups", r#"keycloak_groups = ["/staff"]"#),
+        ("bitbucket_team", r#"bitbucket_team = "acme""#),
+        ("emial_domains", r#"emial_domains = ["example.com"]"#),
+    ] {
+        let run = run_text(&format!("{option}.cfg"), &cfg(line));
+        assert_eq!((run.code, &run.json), (Some(1), &Value::Null), "{option}: {}", run.told);
+        run.tells(&format!("{option}: "));
+    }
+    let without = run_text("empty.cfg", &cfg("google_groups = []\nauthenticated_emails_file = \"\""));
+    assert_eq!(without.code, Some(0), "{}", without.told);
+    let alpha = "providers:\n  - provider: oidc\n    oidcConfig: { allowedWhatever: [a] }\n";
+    let run = run_text("newer.yaml", alpha);
+    assert_eq!((run.code, &run.json), (Some(1), &Value::Null), "{}", run.told);
+}
+
+#[test]
+fn an_alpha_configuration_of_before_7_14_has_its_headers() {
+    let run = run_text(
+        "old.yaml",
+        "injectRequestHeaders:\n  - name: X-Forwarded-User\n    values:\n      - claim: user\n  - name: \
+         X-Forwarded-Email\n    values:\n      - claim: email\n  - name: Authorization\n    values:\n      - claim: \
+         id_token\n        prefix: \"Bearer \"\n",
+    );
+    assert_eq!(run.json["pass_user_headers"], true, "{}", run.told);
+    assert_eq!(run.json["pass_authorization_header"], true, "{}", run.told);
+}
+
+#[test]
+fn a_file_of_another_program_is_named_as_what_it_is() {
+    for (name, text, what) in [
+        ("values.yaml", "config:\n  clientID: a\nextraArgs:\n  provider: oidc\n", "a Helm chart's values"),
+        ("compose.yaml", "services:\n  proxy:\n    image: oauth2-proxy\n", "a Compose file"),
+        ("pod.yaml", "apiVersion: v1\nkind: ConfigMap\n", "a manifest of Kubernetes"),
+    ] {
+        let run = run_text(name, text);
+        assert_eq!((run.code, &run.json), (Some(2), &Value::Null), "{}", run.told);
+        assert!(run.told.contains(what), "{}", run.told);
+    }
+}
+
+#[test]
+fn passwords_of_urls_go_to_the_variables_that_the_manifests_list() {
+    let run = run_text(
+        "sentinel.cfg",
+        &cfg(
+            "session_store_type = \"redis\"\nredis_use_sentinel = true\nredis_sentinel_master_name = \"m\"\n\
+              redis_sentinel_connection_urls = [\"redis://:s3cr3t%40a@s1.example.com:26379\", \
+              \"redis://:s3cr3t%40a@s2.example.com:26379\"]",
+        ),
+    );
+    assert_eq!(run.code, Some(0), "{}", run.told);
+    run.tells("OAUTH2_PROXY_REDIS_SENTINEL_PASSWORD");
+    let urls = &run.json["redis_sentinel_connection_urls"];
+    assert_eq!(*urls, json!(["redis://s1.example.com:26379", "redis://s2.example.com:26379"]));
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Result<(), String> {
         let line = error.location().map_or(0, |location| location.line());
         format!("is no valid YAML: see line {line}")
     })?;
+    if let Some(form) = another_form(&root) {
+        return Err(format!(
+            "is {form}, not oauth2-proxy's alpha configuration; give the file, the arguments or the variables in it"
+        ));
+    }
     for (name, value) in &root {
         match name.as_str() {
             "providers" => providers(value, found),
@@ -57,7 +62,7 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Result<(), String> {
                 Some((_, option)) => {
                     found.options.insert((*option).to_owned(), value.clone());
                 }
-                None => found.remarks.push(format!("{name}: unknown part of the alpha configuration")),
+                None => found.unknown.push(format!("{name}: unknown part of the alpha configuration")),
             },
         }
     }
@@ -67,6 +72,19 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Result<(), String> {
     request_headers(request, found);
     response_headers(response, found);
     Ok(())
+}
+
+/// What the YAML is, by a member that such files have at their top, if it is something else.
+fn another_form(root: &Map<String, Value>) -> Option<&'static str> {
+    const FORMS: [(&str, &str); 6] = [
+        ("apiVersion", "a manifest of Kubernetes"),
+        ("services", "a Compose file"),
+        ("extraArgs", "a Helm chart's values"),
+        ("alphaConfig", "a Helm chart's values"),
+        ("config", "a Helm chart's values"),
+        ("image", "a Helm chart's values"),
+    ];
+    FORMS.iter().find(|(member, _)| root.contains_key(*member)).map(|(_, form)| *form)
 }
 
 fn providers(value: &Value, found: &mut Found) {
@@ -82,7 +100,8 @@ fn providers(value: &Value, found: &mut Found) {
             }
             None if path == "id" => {}
             None if path == "loginURLParameters" => parameters(&value, found),
-            None => found.remarks.push(format!("providers[0].{path}: the filter has no option for it")),
+            None if value.is_null() => {}
+            None => found.unknown.push(format!("providers[0].{path}: the filter has no option for it")),
         }
     }
 }
@@ -117,11 +136,12 @@ fn parameters(value: &Value, found: &mut Found) {
     }
 }
 
-/// A header that is made of one claim: its name in lower case, the claim, the prefix, the password.
+/// A header that is made of one claim: its name in lower case, the claim, the prefix, the password. Before v7.14 the
+/// claim stood in the value itself and not in its `claimSource`.
 fn from_claim(header: &Value) -> Option<(String, &str, &str, Option<&Value>)> {
     let name = header.get("name")?.as_str()?.to_ascii_lowercase();
     let [value] = header.get("values")?.as_array()?.as_slice() else { return None };
-    let source = value.get("claimSource")?;
+    let source = value.get("claimSource").unwrap_or(value);
     let prefix = source.get("prefix").and_then(Value::as_str).unwrap_or_default();
     Some((name, source.get("claim")?.as_str()?, prefix, source.get("basicAuthPassword")))
 }

@@ -1,6 +1,7 @@
 //! From oauth2-proxy's options to the filter's.
 
 use oauth2_session_filter::config::{Known, known};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::Found;
@@ -12,15 +13,41 @@ pub(crate) struct Carried {
     /// The secrets, by their variables.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) remarks: Vec<String>,
+    /// Restrictions that the filter does not have: without them it would let in more people.
+    pub(crate) widens: Vec<String>,
 }
+
+/// The options of oauth2-proxy that say who may come in, and that the filter does not have under this name.
+const RESTRICTS: [&str; 13] = [
+    "authenticated_emails_file",
+    "bitbucket_repository",
+    "bitbucket_team",
+    "github_org",
+    "github_repo",
+    "github_team",
+    "gitlab_projects",
+    "google_group",
+    "google_groups",
+    "keycloak_groups",
+    "oidc_enabled_signing_algs",
+    "oidc_public_key_files",
+    "validate_url",
+];
+
+/// Secrets that oauth2-proxy and the filter cannot do without; both take them from the environment too.
+const SECRETS: [(&str, &str); 2] =
+    [("client_secret", "OAUTH2_PROXY_CLIENT_SECRET"), ("cookie_secret", "OAUTH2_PROXY_COOKIE_SECRET")];
+
+/// As long as a cookie secret has to be.
+const ANY_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Endpoints that oauth2-proxy does not use where it finds them by discovery.
 const DISCOVERED: [&str; 4] = ["login_url", "redeem_url", "oidc_jwks_url", "profile_url"];
 
 /// Carries all options over.
 pub(crate) fn carry(found: Found) -> Carried {
-    let Found { mut options, remarks } = found;
-    let mut carried = Carried { remarks, ..Carried::default() };
+    let Found { mut options, remarks, unknown } = found;
+    let mut carried = Carried { remarks, widens: unknown, ..Carried::default() };
     // The one default of oauth2-proxy that would mean something else here.
     options.entry("provider").or_insert_with(|| "google".into());
     rename(&mut options);
@@ -31,7 +58,12 @@ pub(crate) fn carry(found: Found) -> Carried {
             continue;
         }
         match known(&name) {
-            None => carried.remarks.push(format!("{name}: unknown option")),
+            // oauth2-proxy does not start with it, but for a variable that it does not know.
+            None if is_given(&value) => carried.widens.push(format!("{name}: unknown option")),
+            None => {}
+            Some(Known::Refused(sentence)) if RESTRICTS.contains(&name.as_str()) && is_given(&value) => {
+                carried.widens.push(format!("{name}: {sentence}"));
+            }
             Some(Known::Refused(sentence)) => carried.remarks.push(format!("{name}: {sentence}")),
             Some(Known::Taken { is_secret, is_list }) => carried.take(name, value, is_secret, is_list),
         }
@@ -39,42 +71,96 @@ pub(crate) fn carry(found: Found) -> Carried {
     carried
 }
 
+/// Whether an option restricts anything: an empty list does not.
+fn is_given(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(entries) => !entries.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => true,
+    }
+}
+
 impl Carried {
+    /// The environment in which the filter can be asked whether it takes the JSON: with a stand-in for each secret that
+    /// the sources leave to it.
+    pub(crate) fn complete_environment(&self) -> Vec<(String, String)> {
+        let missing = self.missing_secrets().map(|variable| (variable.to_owned(), ANY_SECRET.to_owned()));
+        self.environment.iter().cloned().chain(missing).collect()
+    }
+
+    /// Their variables. A file with a secret is refused, and the sentence says what to do.
+    pub(crate) fn missing_secrets(&self) -> impl Iterator<Item = &'static str> {
+        let is_there = |variable: &str| self.environment.iter().any(|(name, _)| name == variable);
+        let is_told =
+            |option: &str| self.remarks.iter().any(|remark| remark.starts_with(&format!("{option}: ")));
+        SECRETS
+            .into_iter()
+            .filter(move |(option, variable)| !is_there(variable) && !is_told(option))
+            .map(|(_, variable)| variable)
+    }
+
     fn take(&mut self, name: String, value: Value, is_secret: bool, is_list: bool) {
         let variable = format!("OAUTH2_PROXY_{}", name.to_ascii_uppercase());
         if let Some(reference) = value.as_str().filter(|text| text.starts_with('$')) {
             self.remarks.push(format!("{name}: it is {reference} in the source; set {variable} to that"));
             return;
         }
-        if is_kept_secret(&name, &value, is_secret) {
-            let text = match &value {
-                Value::Array(entries) => {
-                    entries.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
-                }
-                value => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-            };
-            self.environment.push((variable, text));
-            return;
-        }
-        let value = match value {
+        let is_url = name.starts_with("redis_") && name.contains("connection_url");
+        let mut value = match value {
             Value::String(text) if is_list => text.split(',').map(str::trim).collect(),
             value => value,
         };
+        if is_url {
+            self.take_passwords(&name, &mut value);
+        } else if is_secret {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.set(&variable, text);
+            return;
+        }
         self.json.insert(name, value);
+    }
+
+    /// A password goes from the URLs to its variable, which every manifest lists; the URLs stay in the JSON.
+    fn take_passwords(&mut self, name: &str, value: &mut Value) {
+        let variable = match name {
+            "redis_sentinel_connection_urls" => "OAUTH2_PROXY_REDIS_SENTINEL_PASSWORD",
+            _ => "OAUTH2_PROXY_REDIS_PASSWORD",
+        };
+        let urls = match value {
+            Value::Array(urls) => urls.iter_mut().collect(),
+            url => vec![url],
+        };
+        for url in urls {
+            let Some((plain, password)) = url.as_str().and_then(without_password) else { continue };
+            *url = plain.into();
+            self.set(variable, password);
+        }
+    }
+
+    /// One variable has one value: an option that says it itself wins over a URL, as in oauth2-proxy.
+    fn set(&mut self, variable: &str, text: String) {
+        match self.environment.iter_mut().find(|(name, _)| name == variable) {
+            Some((_, old)) if *old != text => {
+                self.remarks
+                    .push(format!("{variable}: the source has several passwords for it; set the right one"));
+            }
+            Some(_) => {}
+            None => self.environment.push((variable.to_owned(), text)),
+        }
     }
 }
 
-/// A URL is a secret where it has a password, all other secrets are.
-fn is_kept_secret(name: &str, value: &Value, is_secret: bool) -> bool {
-    let has_password = || match value {
-        Value::Array(entries) => entries.iter().any(has_user),
-        value => has_user(value),
-    };
-    if name.starts_with("redis_") && name.contains("connection_url") { has_password() } else { is_secret }
-}
-
-fn has_user(url: &Value) -> bool {
-    url.as_str().is_some_and(|url| url.contains('@'))
+/// `redis://user:password@host` in parts: the URL without the password, and the password.
+fn without_password(url: &str) -> Option<(String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (authority, path) = rest.split_once('/').map_or((rest, None), |(server, path)| (server, Some(path)));
+    let (user, server) = authority.rsplit_once('@')?;
+    let (username, password) = user.split_once(':')?;
+    let password = percent_decode_str(password).decode_utf8().ok()?.into_owned();
+    let user = if username.is_empty() { String::new() } else { format!("{username}@") };
+    let path = path.map_or_else(String::new, |path| format!("/{path}"));
+    Some((format!("{scheme}://{user}{server}{path}"), password))
 }
 
 /// Options that have another name by now, with the same meaning.

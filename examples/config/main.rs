@@ -7,7 +7,8 @@
 //! alpha.yaml ─ alpha┘                                        └─ exit code: 0 where the filter takes it
 //! ```
 //!
-//! Of several sources the later one wins, as `--alpha-config` does over `--config`. No secret is printed.
+//! Of several sources the later one wins, as `--alpha-config` does over `--config`. No secret is printed. What says who
+//! may come in and cannot be carried over is an error, and then there is no filter JSON: it would let in more people.
 
 mod alpha;
 mod carry;
@@ -24,6 +25,8 @@ use serde_json::{Map, Value};
 struct Found {
     options: Map<String, Value>,
     remarks: Vec<String>,
+    /// Parts that no oauth2-proxy of this version has: what they were to restrict cannot be told.
+    unknown: Vec<String>,
 }
 
 fn main() -> io::Result<ExitCode> {
@@ -44,13 +47,22 @@ fn main() -> io::Result<ExitCode> {
         }
     }
     let carried = carry::carry(found);
+    if !carried.widens.is_empty() {
+        tell(&mut stderr, "not carried over:", &carried.remarks)?;
+        let title = "no filter JSON, because without these it could let in more people; take them out of the source, \
+                     and restrict access by email_domains and allowed_groups:";
+        tell(&mut stderr, title, &carried.widens)?;
+        return Ok(ExitCode::FAILURE);
+    }
     let json = serde_json::to_string_pretty(&carried.json)?;
     writeln!(io::stdout().lock(), "{json}")?;
 
-    let variables: Vec<_> = carried.environment.iter().map(|(name, _)| name.clone()).collect();
+    let given = carried.environment.iter().map(|(name, _)| name.clone());
+    let missing = carried.missing_secrets().map(|variable| format!("{variable}, which no source has"));
+    let variables: Vec<_> = given.chain(missing).collect();
     tell(&mut stderr, "secrets, to be given in the environment of Envoy:", &variables)?;
     tell(&mut stderr, "not carried over:", &carried.remarks)?;
-    match Config::parse(json.as_bytes(), &carried.environment) {
+    match Config::parse(json.as_bytes(), &carried.complete_environment()) {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(errors) => {
             let lines: Vec<_> = errors.to_string().lines().map(str::to_owned).collect();
