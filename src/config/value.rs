@@ -60,10 +60,12 @@ impl Value for String {
 impl Value for Secret {
     const KIND: &'static str = "string";
     const IS_SECRET: bool = true;
-    const EXPECTED: &'static str = "a string";
+    const EXPECTED: &'static str =
+        "a string without control characters, such as the line break that echo adds";
 
+    /// A secret of a file often ends with a line break, and then is another one.
     fn from_text(text: &str) -> Read<Self> {
-        Ok(Self::new(text))
+        if text.chars().any(char::is_control) { Err(Malformed) } else { Ok(Self::new(text)) }
     }
 
     fn is_empty(&self) -> bool {

@@ -64,6 +64,9 @@ pub(super) fn check_unused(options: &Options, errors: &mut ConfigErrors) {
 }
 
 fn single(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
+    if errors.has("redis_connection_url") {
+        return None;
+    }
     let url = match Url::parse(options.redis_connection_url.expose(), DEFAULT_PORT) {
         Ok(url) => url,
         Err(mistake) => {

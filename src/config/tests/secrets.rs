@@ -82,3 +82,27 @@ fn a_configuration_can_be_printed_without_its_secrets() {
     assert_hidden(&format!("{config:?}"), "Debug");
     assert_hidden(&format!("{config:#?}"), "Debug");
 }
+
+#[test]
+fn a_secret_with_a_line_break_is_a_mistake_that_says_so() {
+    for (variable, option) in [
+        ("OAUTH2_PROXY_CLIENT_SECRET", "client_secret"),
+        ("OAUTH2_PROXY_COOKIE_SECRET", "cookie_secret"),
+        ("OAUTH2_PROXY_BASIC_AUTH_PASSWORD", "basic_auth_password"),
+    ] {
+        let mut json = with(json!({}));
+        json.as_object_mut().unwrap().remove(option);
+        for secret in
+            ["0123456789abcdef\n", "0123456789abcdef\r\n", "\u{feff}\t0123456789abcdef", "0123456789\0abcdef"]
+        {
+            let parsed = Config::parse(json.to_string().as_bytes(), &env(&[(variable, secret)]));
+            let errors = parsed.unwrap_err().to_string();
+            let expected = format!("{option}: must be a string without control characters");
+            assert!(
+                errors.lines().any(|line| line.starts_with(&expected) && line.contains(variable)),
+                "{errors}"
+            );
+            assert!(!errors.contains("0123456789"), "{errors}");
+        }
+    }
+}

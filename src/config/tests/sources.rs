@@ -122,7 +122,11 @@ fn a_wrong_type_is_told_what_it_should_be() {
     for (option, wrong, expected) in [
         ("client_id", json!(5), "must be a string, but is a number"),
         ("client_id", json!(null), "must be a string, but is null"),
-        ("client_secret", json!(["a"]), "must be a string, but is an array"),
+        (
+            "client_secret",
+            json!(["a"]),
+            "must be a string without control characters, such as the line break that echo adds, but is an array",
+        ),
         ("cookie_secure", json!({}), "must be true or false, but is an object"),
         ("session_cache_size", json!(true), "must be a whole number, 0 or more, but is a boolean"),
         ("email_domains", json!(1), "must be a list of strings, or one string with commas, but is a number"),
