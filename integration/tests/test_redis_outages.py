@@ -361,3 +361,31 @@ def test_a_script_that_blocks_redis_signs_nobody_out(with_redis, make_redis):
     redis.command("SCRIPT", "KILL")
     blocked.join()
     until_200(browser, "/echo", seconds=3)
+
+
+# ---- busy with a script ----
+
+
+def test_a_slow_script_is_waited_for(with_redis, make_redis):
+    redis = make_redis()
+    redis.command("CONFIG", "SET", "lua-time-limit", 50)
+    running = with_redis(redis, redis_command_timeout="10s")
+    browser = sign_in(running)
+
+    def is_busy() -> bool:
+        try:
+            redis.command("GET", "x")
+        except RedisError as error:
+            return str(error).startswith("BUSY")
+        return False
+
+    with ThreadPoolExecutor() as threads:
+        script = threads.submit(lambda: redis.command("EVAL", "while true do end", 0))
+        until(is_busy, "Redis is busy with the script")
+        answer = threads.submit(browser.get, "/echo")
+        # By now the filter has been told that Redis is busy.
+        until(lambda: running.envoy.says("Redis is not ready (BUSY)"), "the filter has heard of it")
+        redis.command("SCRIPT", "KILL")
+        assert arrived(answer.result())["x-forwarded-user"] == "alice"
+        with pytest.raises(RedisError):
+            script.result()

@@ -67,9 +67,10 @@ impl ServerError {
     }
 
     /// Whether the server did not run the command because it has no say over the data, at least for now:
-    /// it is a replica, loads its data, or has lost its cluster. So any command may be sent again.
+    /// it is a replica, loads its data, runs a slow script, or has lost its cluster. So any command may be sent again.
     pub(super) fn is_unready(&self) -> bool {
-        matches!(self.code(), "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "TRYAGAIN") || self.is_read_only()
+        matches!(self.code(), "MASTERDOWN" | "LOADING" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN")
+            || self.is_read_only()
     }
 
     /// Whether the server did not run the command because it is a replica.

@@ -22,8 +22,11 @@ fn load(redis: &mut Script, millis: u64) -> Vec<(u64, String)> {
 
 #[test]
 fn a_server_that_is_not_ready_is_waited_for_whatever_the_command_is() {
-    for error in [LOADING, "-CLUSTERDOWN The cluster is down\r\n", "-MASTERDOWN Link with MASTER is down\r\n"]
-    {
+    const BUSY: &str =
+        "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    const CLUSTER_DOWN: &str = "-CLUSTERDOWN The cluster is down\r\n";
+    const MASTER_DOWN: &str = "-MASTERDOWN Link with MASTER is down\r\n";
+    for error in [LOADING, BUSY, CLUSTER_DOWN, MASTER_DOWN] {
         let mut redis = Script::connected();
         redis.get("a");
         redis.lock();
