@@ -250,6 +250,10 @@ options! {
         redis_cluster_connection_urls: Vec<String> = Theirs(""),
             "Some of its nodes: `redis://host[:port]`, or `rediss://` for TLS, to all nodes. \
              The last one may have the user and the password";
+        redis_allowed_hosts: Vec<String> = Ours(""),
+            "Which hosts Sentinels and nodes of a Cluster may name, besides those of the URLs: `redis-0.example.com`, \
+             `*.example.com`, `10.0.0.7`, `10.0.0.0/8`, `fd00::/8`, each with `:port` or for any port; empty for any host. \
+             The filter does not connect to another one";
         redis_username: String = Theirs(""), "The ACL user; wins over the URL's";
         redis_password: Secret = Theirs(""), "Its password; wins over the URL's. Best given in the environment";
         redis_insecure_skip_tls_verify: bool = Theirs("false"),

@@ -30,7 +30,7 @@ const SERVER_HEADER: &str = "x-oauth2-session-redis";
 /// How long a failover may take, until the last of its connections is made.
 const FAILOVER: Duration = Duration::from_secs(60);
 
-/// Lines about replies that are errors, at most one in so long.
+/// Lines about replies that are errors, and about servers that may not be named: at most one of each in so long.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) type Outcome = Result<Reply, Failure>;
@@ -46,6 +46,7 @@ pub(super) struct Redis {
     open: RefCell<Vec<(StreamId, u32)>>,
     metrics: Metrics,
     logged_at: Cell<Option<Timestamp>>,
+    refusal_logged_at: Cell<Option<Timestamp>>,
     is_broken: Cell<bool>,
     disturbed_at: Cell<Option<Timestamp>>,
     watcher: RefCell<Option<Watcher>>,
@@ -76,6 +77,7 @@ impl Redis {
             open: RefCell::default(),
             metrics,
             logged_at: Cell::default(),
+            refusal_logged_at: Cell::default(),
             is_broken: Cell::default(),
             disturbed_at: Cell::default(),
             watcher: RefCell::default(),
@@ -154,7 +156,7 @@ impl Redis {
                 Some(Output::Done { request, outcome }) => self.done(request, outcome, now),
                 Some(Output::Event(event)) => {
                     self.mark(&event, now);
-                    self.tell(&event);
+                    self.tell(&event, now);
                     self.pass_on(&event);
                 }
             }
@@ -200,8 +202,7 @@ impl Redis {
 
     /// A line about a command that failed; in an outage they all do, and one says as much as a thousand.
     fn log(&self, now: Timestamp, line: impl FnOnce() -> String) {
-        if self.logged_at.get().is_none_or(|logged| now.since(logged) >= LOG_PAUSE) {
-            self.logged_at.set(Some(now));
+        if is_due(&self.logged_at, now) {
             warn!("Redis: {}", line());
         }
     }
@@ -239,7 +240,7 @@ impl Redis {
         }
     }
 
-    fn tell(&self, event: &Event) {
+    fn tell(&self, event: &Event, now: Timestamp) {
         match event {
             Event::Connected { endpoint } => {
                 self.metrics.connected();
@@ -256,6 +257,12 @@ impl Redis {
             Event::IdleClosed { endpoint } => {
                 info!("Redis: closed the connection to {endpoint}, which nobody used");
             }
+            // A server that lies may do so as often as it is asked.
+            Event::AskFailed { failure: failure @ Failure::NotAllowed { .. }, .. } => {
+                if is_due(&self.refusal_logged_at, now) {
+                    warn!("Redis: {failure}");
+                }
+            }
             Event::AskFailed { endpoint, failure } => {
                 warn!("Redis: {endpoint} does not tell where the data is: {failure}");
             }
@@ -271,4 +278,13 @@ impl Redis {
     fn token(&self, stream: StreamId) -> Option<u32> {
         self.open.borrow().iter().find(|(other, _)| *other == stream).map(|(_, token)| *token)
     }
+}
+
+/// Whether a line may be written again.
+fn is_due(logged_at: &Cell<Option<Timestamp>>, now: Timestamp) -> bool {
+    let is_due = logged_at.get().is_none_or(|logged| now.since(logged) >= LOG_PAUSE);
+    if is_due {
+        logged_at.set(Some(now));
+    }
+    is_due
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use super::host_pattern::HostPattern;
+
 /// Where Redis is, and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -24,6 +26,8 @@ pub struct Config {
     /// A connection that has nothing to do for this long is closed; zero is never. It should be less
     /// than the server's `timeout`, which would close it just when a command is on its way.
     pub idle_timeout: Duration,
+    /// Which hosts Sentinels and nodes of a Cluster may name, besides those of the topology; none of them is any.
+    pub allowed_hosts: Vec<HostPattern>,
 }
 
 impl Config {
@@ -79,17 +83,6 @@ pub enum Tls {
 /// The longest host name of DNS.
 const MAX_HOST: usize = 253;
 
-impl Endpoint {
-    /// The server that another one names; nothing where the name could be anything but a host and a port.
-    pub(super) fn named(host: &[u8], port: &[u8], tls: Tls) -> Option<Self> {
-        let host = std::str::from_utf8(host).ok().filter(|host| is_host(host))?;
-        // Not `+6379`, which a number's parser takes.
-        let is_number = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
-        let port = std::str::from_utf8(port).ok().filter(|_| is_number)?.parse().ok()?;
-        (port != 0).then(|| Self { host: host.to_owned(), port, tls })
-    }
-}
-
 /// `host:port`, an IPv6 address in brackets.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,53 +110,5 @@ pub struct Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_named_by_host_and_port() {
-        for (host, port, shown) in [
-            ("10.0.0.1", "6379", "10.0.0.1:6379"),
-            ("redis-0.redis_headless.svc", "1", "redis-0.redis_headless.svc:1"),
-            ("::1", "65535", "[::1]:65535"),
-        ] {
-            let endpoint = Endpoint::named(host.as_bytes(), port.as_bytes(), Tls::Off).unwrap();
-            assert_eq!((endpoint.host.as_str(), endpoint.to_string().as_str()), (host, shown));
-        }
-    }
-
-    #[test]
-    fn what_could_be_more_than_that_is_no_name() {
-        let long = "a".repeat(254);
-        for (host, port) in [
-            ("", "1"),
-            ("a b", "1"),
-            ("a\r\nx: y", "1"),
-            ("a:1", "1"),
-            ("[::1]", "1"),
-            ("fe80::1%eth0", "1"),
-            ("a/b", "1"),
-            ("ä", "1"),
-            ("?", "1"),
-            (long.as_str(), "1"),
-            ("a", ""),
-            ("a", "0"),
-            ("a", "+1"),
-            ("a", "-1"),
-            ("a", "65536"),
-            ("a", "000001"),
-            ("a", "99999999999999999999"),
-        ] {
-            assert_eq!(
-                Endpoint::named(host.as_bytes(), port.as_bytes(), Tls::Off),
-                None,
-                "{host:?} {port:?}"
-            );
-        }
-        assert_eq!(Endpoint::named(b"\xff", b"1", Tls::Off), None);
     }
 }

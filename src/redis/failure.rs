@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::config::Endpoint;
 use super::reply::ServerError;
 
 /// Why a command has no reply. The text is for logs.
@@ -19,6 +20,13 @@ pub enum Failure {
     UnknownMaster,
     /// What the node says of the Cluster's slots makes no sense.
     BadMap,
+    /// A Sentinel or a node names a host that it may not name.
+    NotAllowed {
+        /// Who says it.
+        by: Endpoint,
+        /// The server that it names.
+        named: Endpoint,
+    },
     /// The server has just come back or taken over, and does not have the value: it may have been lost on the way,
     /// and be written again.
     Doubtful,
@@ -62,6 +70,9 @@ impl fmt::Display for Failure {
             Self::NotMaster => f.write_str("the server is not the master"),
             Self::UnknownMaster => f.write_str("the Sentinel knows no master of this name"),
             Self::BadMap => f.write_str("what the node says of the cluster's slots makes no sense"),
+            Self::NotAllowed { by, named } => {
+                write!(f, "{by} names the server {named}, which redis_allowed_hosts does not allow")
+            }
             Self::Doubtful => f.write_str("the server has just come back or taken over, and may lack data"),
             Self::Timeout => f.write_str("Redis did not answer in time"),
             Self::Lost => f.write_str("the connection to Redis broke"),

@@ -97,5 +97,6 @@ fn client(options: &Options, Servers { topology, url }: Servers, errors: &mut Co
         connect_timeout: options.redis_connect_timeout,
         command_timeout: options.redis_command_timeout,
         idle_timeout: if idle == 0 { IDLE_TIMEOUT } else { Duration::from_secs(idle) },
+        allowed_hosts: servers::allowed_hosts(options, errors),
     }
 }

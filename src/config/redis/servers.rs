@@ -12,7 +12,7 @@
 use super::url::Url;
 use crate::config::errors::ConfigErrors;
 use crate::config::options::Options;
-use crate::redis::{Credentials, Endpoint, Tls, Topology};
+use crate::redis::{Credentials, Endpoint, HostPattern, Tls, Topology};
 
 const DEFAULT_PORT: u16 = 6379;
 
@@ -46,6 +46,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Serv
 pub(super) fn check_unused(options: &Options, errors: &mut ConfigErrors) {
     const SENTINEL: &str = "is for Sentinels; set redis_use_sentinel, or leave this out";
     const CLUSTER: &str = "is for a Cluster; set redis_use_cluster, or leave this out";
+    const NAMED: &str = "is for Sentinels and for a Cluster, which name servers; leave it out";
     let (sentinel, cluster) = (options.redis_use_sentinel, options.redis_use_cluster);
     for (name, is_empty, is_used, mistake) in [
         ("redis_sentinel_master_name", options.redis_sentinel_master_name.is_empty(), sentinel, SENTINEL),
@@ -58,6 +59,7 @@ pub(super) fn check_unused(options: &Options, errors: &mut ConfigErrors) {
         ("redis_sentinel_username", options.redis_sentinel_username.is_empty(), sentinel, SENTINEL),
         ("redis_sentinel_password", options.redis_sentinel_password.is_empty(), sentinel, SENTINEL),
         ("redis_cluster_connection_urls", options.redis_cluster_connection_urls.is_empty(), cluster, CLUSTER),
+        ("redis_allowed_hosts", options.redis_allowed_hosts.is_empty(), sentinel || cluster, NAMED),
     ] {
         errors.check(is_empty || is_used, name, mistake);
     }
@@ -124,6 +126,20 @@ fn many(
     let tls = tls(options, is_tls);
     let endpoint = |url: &Url| Endpoint { host: url.host.clone(), port: url.port, tls };
     Some((parsed.iter().map(endpoint).collect(), parsed.pop()?))
+}
+
+/// Which hosts servers may name.
+pub(super) fn allowed_hosts(options: &Options, errors: &mut ConfigErrors) -> Vec<HostPattern> {
+    let mut patterns = Vec::new();
+    for (index, pattern) in options.redis_allowed_hosts.iter().enumerate() {
+        match pattern.parse() {
+            Ok(pattern) => patterns.push(pattern),
+            Err(mistake) => {
+                errors.add("redis_allowed_hosts", format!("entry {}: {mistake}", index.saturating_add(1)));
+            }
+        }
+    }
+    patterns
 }
 
 pub(super) fn credentials(username: &str, password: &str) -> Option<Credentials> {

@@ -146,3 +146,28 @@ fn every_url_that_is_none_is_told_and_not_printed() {
     assert!(mistakes.iter().all(|line| line.starts_with("redis_cluster_connection_urls: entry ")));
     assert!(!mistakes.join("").contains("hunter2"));
 }
+
+#[test]
+fn hosts_that_servers_may_name_are_a_list_of_patterns() {
+    let list = ["redis-0.example.com", "*.example.com:6379", "10.0.0.0/8", "[fd00::/8]:6379"];
+    let expected: Vec<_> = list.iter().map(|pattern| pattern.parse().unwrap()).collect();
+    for of in [sentinel, cluster] {
+        assert_eq!(client(of(json!({ "redis_allowed_hosts": list }))).allowed_hosts, expected);
+        assert_eq!(client(of(json!({}))).allowed_hosts, [], "any host");
+    }
+}
+
+#[test]
+fn a_list_of_hosts_with_a_mistake_never_becomes_one_for_any_host() {
+    let list = json!(["10.0.0.0/33", "ok.example.com", "*", "redis://h"]);
+    let mistakes = mistakes(cluster(json!({ "redis_allowed_hosts": list })));
+    let entries: Vec<_> = mistakes.iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>()).collect();
+    assert_eq!(
+        entries,
+        [1, 3, 4].map(|entry| vec!["redis_allowed_hosts".to_owned(), format!("entry {entry}")]),
+        "{mistakes:#?}"
+    );
+    let single = json!({ "session_store_type": "redis", "redis_connection_url": "redis://h" });
+    mistake("redis_allowed_hosts", and(single, json!({ "redis_allowed_hosts": ["h"] })));
+    mistake("redis_allowed_hosts", json!({ "redis_allowed_hosts": ["h"] }));
+}

@@ -2,6 +2,8 @@
 
 use super::slot::SLOTS;
 use crate::redis::config::Endpoint;
+use crate::redis::failure::Failure;
+use crate::redis::naming::Naming;
 use crate::redis::reply::Reply;
 
 /// The most masters of a cluster. Each may have a connection.
@@ -80,15 +82,23 @@ impl Map {
 
 /// A node by its host and port. One that does not know its own host says nil, nothing or `?`: it is the one
 /// under which it was asked.
-pub(super) fn node(host: &Reply, port: &Reply, asked: &Endpoint) -> Option<Endpoint> {
+///
+/// # Errors
+/// The failure where that makes no sense, or is not allowed.
+pub(super) fn node(
+    host: &Reply,
+    port: &Reply,
+    asked: &Endpoint,
+    naming: &Naming,
+) -> Result<Endpoint, Failure> {
     let Reply::Integer(port) = port else {
-        return None;
+        return Err(Failure::BadMap);
     };
     let host = match host {
         Reply::Nil => b"".as_slice(),
         Reply::Bulk(host) => host,
-        _ => return None,
+        _ => return Err(Failure::BadMap),
     };
     let host = if matches!(host, b"" | b"?") { asked.host.as_bytes() } else { host };
-    Endpoint::named(host, port.to_string().as_bytes(), asked.tls)
+    naming.server(asked, host, port.to_string().as_bytes())?.ok_or(Failure::BadMap)
 }

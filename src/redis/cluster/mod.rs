@@ -20,6 +20,8 @@
 //!   four times a second at most. By `CLUSTER SHARDS`, or by `CLUSTER SLOTS` where that tells nothing.
 //! - With a new map, commands that were not written yet go where they belong by it. So they leave a master
 //!   that died for the replica that took over; what was in flight is among them, if it may run twice.
+//! - A node that may not be named is not connected to. A map that names one is not taken at all, for another node may
+//!   know better; a command that is sent there fails.
 //! - An error of these kinds says that the command did not run. So it is sent again whatever it is, up to
 //!   its deadline; but it is not redirected without end.
 //! - A node that breaks is reconnected to as a single server is, with its own backoff.
@@ -47,6 +49,7 @@ use self::survey::{Asker, Survey};
 use super::config::{Config, Endpoint};
 use super::failure::Failure;
 use super::handshake::Handshake;
+use super::naming::Naming;
 use super::output::{Event, Outbox, StreamId};
 use super::reconnect::{Jitter, Reconnect};
 use super::reply::Reply;
@@ -72,6 +75,7 @@ const PART: u32 = 4;
 
 pub(super) struct Cluster {
     seeds: Vec<Endpoint>,
+    naming: Rc<Naming>,
     asker: Asker,
     timeout: Duration,
     map: Option<Map>,
@@ -97,9 +101,11 @@ impl Cluster {
         let settings = Settings::new(config, handshake(), |error| Redirect::is(error) || error.is_unready());
         let patience = config.connect_timeout.min(config.command_timeout / PART);
         let mut random = Jitter::new(seed);
+        let naming = Rc::new(Naming::new(config));
         Self {
             seeds: seeds.to_vec(),
-            asker: Asker::new(Rc::new(handshake()), patience),
+            naming: Rc::clone(&naming),
+            asker: Asker::new(Rc::new(handshake()), naming, patience),
             timeout,
             map: None,
             asked_at: Timestamp::from_secs(0),
@@ -173,7 +179,15 @@ impl Cluster {
         let Some(error) = request.refusal.take() else {
             return;
         };
-        let redirect = Redirect::read(&error, from).filter(|_| request.redirects < MAX_REDIRECTS);
+        let redirect = match Redirect::read(&error, from, &self.naming) {
+            Ok(redirect) => redirect.filter(|_| request.redirects < MAX_REDIRECTS),
+            Err(failure) => {
+                // Another node may know better.
+                self.is_stale = true;
+                request.done(Err(failure), out);
+                return;
+            }
+        };
         request.redirects = request.redirects.saturating_add(1);
         match redirect {
             Some(Redirect::Moved(endpoint)) => {

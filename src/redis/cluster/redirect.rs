@@ -7,6 +7,8 @@
 
 use super::slot::SLOTS;
 use crate::redis::config::Endpoint;
+use crate::redis::failure::Failure;
+use crate::redis::naming::Naming;
 use crate::redis::reply::ServerError;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -22,21 +24,36 @@ impl Redirect {
     }
 
     /// The redirect of the node `from`; nothing where it makes no sense.
-    pub(super) fn read(error: &ServerError, from: &Endpoint) -> Option<Self> {
-        let mut words = error.text().split(|byte| *byte == b' ');
-        let (kind, slot, server) = (words.next()?, words.next()?, words.next()?);
-        std::str::from_utf8(slot).ok()?.parse::<u16>().ok().filter(|slot| *slot < SLOTS)?;
-        let colon = server.iter().rposition(|byte| *byte == b':')?;
-        let (host, port) = server.split_at_checked(colon)?;
+    ///
+    /// # Errors
+    /// The failure where it leads to a node that is not allowed.
+    pub(super) fn read(
+        error: &ServerError,
+        from: &Endpoint,
+        naming: &Naming,
+    ) -> Result<Option<Self>, Failure> {
+        let Some((kind, host, port)) = parts(error) else {
+            return Ok(None);
+        };
         // As in the map: a node that does not know its host is under the same as the one that names it.
         let host = if matches!(host, b"" | b"?") { from.host.as_bytes() } else { host };
-        let endpoint = Endpoint::named(host, port.strip_prefix(b":")?, from.tls)?;
-        match kind {
+        let endpoint = naming.server(from, host, port)?;
+        Ok(endpoint.and_then(|endpoint| match kind {
             b"MOVED" => Some(Self::Moved(endpoint)),
             b"ASK" => Some(Self::Ask(endpoint)),
             _ => None,
-        }
+        }))
     }
+}
+
+/// The kind, the host and the port.
+fn parts(error: &ServerError) -> Option<(&[u8], &[u8], &[u8])> {
+    let mut words = error.text().split(|byte| *byte == b' ');
+    let (kind, slot, server) = (words.next()?, words.next()?, words.next()?);
+    std::str::from_utf8(slot).ok()?.parse::<u16>().ok().filter(|slot| *slot < SLOTS)?;
+    let colon = server.iter().rposition(|byte| *byte == b':')?;
+    let (host, port) = server.split_at_checked(colon)?;
+    Some((kind, host, port.strip_prefix(b":")?))
 }
 
 #[cfg(test)]
@@ -49,7 +66,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Option<Redirect> {
-        Redirect::read(&ServerError::new(text.as_bytes()), &at("asked", 7000))
+        Redirect::read(&ServerError::new(text.as_bytes()), &at("asked", 7000), &Naming::default()).unwrap()
     }
 
     #[test]

@@ -9,34 +9,35 @@
 use super::map::{self, Map};
 use crate::redis::config::Endpoint;
 use crate::redis::failure::Failure;
+use crate::redis::naming::Naming;
 use crate::redis::reply::Reply;
 
 /// The map by the reply of the node that was asked.
 ///
 /// # Errors
 /// The failure where the reply is of no use.
-pub(super) fn read(reply: &Reply, asked: &Endpoint) -> Result<Map, Failure> {
+pub(super) fn read(reply: &Reply, asked: &Endpoint, naming: &Naming) -> Result<Map, Failure> {
     match reply {
-        Reply::Array(ranges) => from_ranges(ranges, asked).ok_or(Failure::BadMap),
+        Reply::Array(ranges) => from_ranges(ranges, asked, naming),
         Reply::Error(error) => Err(Failure::NotReady(error.clone())),
         _ => Err(Failure::BadMap),
     }
 }
 
-fn from_ranges(ranges: &[Reply], asked: &Endpoint) -> Option<Map> {
+fn from_ranges(ranges: &[Reply], asked: &Endpoint, naming: &Naming) -> Result<Map, Failure> {
     let mut map = Map::empty();
     for range in ranges {
         let Reply::Array(range) = range else {
-            return None;
+            return Err(Failure::BadMap);
         };
         let [first, last, Reply::Array(master), ..] = range.as_slice() else {
-            return None;
+            return Err(Failure::BadMap);
         };
         let [host, port, ..] = master.as_slice() else {
-            return None;
+            return Err(Failure::BadMap);
         };
-        map.assign(first, last, &map::node(host, port, asked)?)?;
+        map.assign(first, last, &map::node(host, port, asked, naming)?).ok_or(Failure::BadMap)?;
     }
     // A node that belongs to no cluster has a map without slots.
-    (!map.masters().is_empty()).then_some(map)
+    if map.masters().is_empty() { Err(Failure::BadMap) } else { Ok(map) }
 }

@@ -21,6 +21,7 @@ use crate::redis::command::Command;
 use crate::redis::config::Endpoint;
 use crate::redis::failure::{Failure, ProtocolError};
 use crate::redis::handshake::Handshake;
+use crate::redis::naming::Naming;
 use crate::redis::output::{Outbox, StreamId};
 use crate::redis::reply::Reply;
 use crate::redis::stream::{Heard, Stream};
@@ -44,6 +45,7 @@ pub(super) struct Survey {
 #[derive(Clone)]
 pub(super) struct Asker {
     pub(super) handshake: Rc<Handshake>,
+    naming: Rc<Naming>,
     /// How long a node may take for its answer.
     pub(super) timeout: Duration,
     /// The nodes that it is of no use to ask for `SHARDS`.
@@ -57,8 +59,8 @@ enum Question {
 }
 
 impl Asker {
-    pub(super) const fn new(handshake: Rc<Handshake>, timeout: Duration) -> Self {
-        Self { handshake, timeout, without_shards: Vec::new() }
+    pub(super) const fn new(handshake: Rc<Handshake>, naming: Rc<Naming>, timeout: Duration) -> Self {
+        Self { handshake, naming, timeout, without_shards: Vec::new() }
     }
 
     /// A node was asked.
@@ -113,11 +115,13 @@ impl Survey {
         };
         let map = match (heard, self.question) {
             (Heard::Ready, _) => None,
-            (Heard::Reply(reply), Question::Slots) => Some(slots::read(&reply, &self.endpoint)?),
+            (Heard::Reply(reply), Question::Slots) => {
+                Some(slots::read(&reply, &self.endpoint, &self.asker.naming)?)
+            }
             (Heard::Reply(reply), Question::Shards) => {
                 self.question = Question::Slots;
                 self.lacks_shards = matches!(&reply, Reply::Error(error) if !error.is_temporary());
-                shards::read(&reply, &self.endpoint)
+                shards::read(&reply, &self.endpoint, &self.asker.naming)
             }
         };
         if map.is_none() {

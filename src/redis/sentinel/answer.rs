@@ -1,7 +1,8 @@
 //! What a Sentinel says: replies and messages to endpoints.
 
-use crate::redis::config::{Endpoint, Tls};
+use crate::redis::config::Endpoint;
 use crate::redis::failure::Failure;
+use crate::redis::naming::Naming;
 use crate::redis::reply::Reply;
 
 /// Where every Sentinel tells that another server is the master, once it knows.
@@ -16,15 +17,15 @@ pub(super) const PROMOTED: &[u8] = b"+promoted-slave";
 /// has `announce-hostnames`.
 ///
 /// # Errors
-/// The failure where no master is named.
-pub(super) fn master(reply: &Reply, tls: Tls) -> Result<Endpoint, Failure> {
+/// The failure where no master is named, or one that is not allowed.
+pub(super) fn master(reply: &Reply, sentinel: &Endpoint, naming: &Naming) -> Result<Endpoint, Failure> {
     let items = match reply {
         Reply::Array(items) => items.as_slice(),
         Reply::Error(error) => return Err(Failure::NotReady(error.clone())),
         _ => return Err(Failure::UnknownMaster),
     };
     match items {
-        [Reply::Bulk(host), Reply::Bulk(port)] => Endpoint::named(host, port, tls),
+        [Reply::Bulk(host), Reply::Bulk(port)] => naming.server(sentinel, host, port)?,
         _ => None,
     }
     .ok_or(Failure::UnknownMaster)
@@ -51,21 +52,29 @@ pub(super) fn is_subscribed(reply: &Reply) -> bool {
 /// message, +switch-master,  <name> <old host> <old port> <new host> <new port>
 /// message, +promoted-slave, slave <its name> <new host> <new port> @ <name> <old host> <old port>
 /// ```
-pub(super) fn switch(reply: &Reply, name: &[u8], tls: Tls) -> Option<Endpoint> {
+///
+/// # Errors
+/// The failure where the new master is not allowed.
+pub(super) fn switch(
+    reply: &Reply,
+    name: &[u8],
+    sentinel: &Endpoint,
+    naming: &Naming,
+) -> Result<Option<Endpoint>, Failure> {
     let Reply::Array(items) = reply else {
-        return None;
+        return Ok(None);
     };
     let [Reply::Bulk(kind), Reply::Bulk(channel), Reply::Bulk(text)] = items.as_slice() else {
-        return None;
+        return Ok(None);
     };
     if kind != b"message" {
-        return None;
+        return Ok(None);
     }
     let words: Vec<&[u8]> = text.split(|byte| *byte == b' ').collect();
     let (about, host, port) = match (channel.as_slice(), words.as_slice()) {
         (SWITCH, [about, _, _, host, port, ..]) => (about, host, port),
         (PROMOTED, [_, _, host, port, b"@", about, ..]) => (about, host, port),
-        _ => return None,
+        _ => return Ok(None),
     };
-    Endpoint::named(host, port, tls).filter(|_| *about == name)
+    if *about == name { naming.server(sentinel, host, port) } else { Ok(None) }
 }

@@ -25,6 +25,7 @@
 //!   again, where it may.
 //! - A subscription that ends is made anew at the next Sentinel, at once if it had lasted. It begins with
 //!   the question for the master: a switch may have been missed.
+//! - A master that may not be named is not connected to: the next Sentinel is asked.
 //! - Without commands there are no attempts and no timers.
 
 mod answer;
@@ -38,6 +39,7 @@ use super::config::{Config, Credentials, Endpoint};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handshake::Handshake;
+use super::naming::Naming;
 use super::output::{Event, Outbox, RequestId, StreamId};
 use super::reconnect::Reconnect;
 use super::reply::ServerError;
@@ -56,6 +58,7 @@ const LASTED: Duration = Duration::from_secs(10);
 pub(super) struct Sentinel {
     master_name: String,
     sentinels: Vec<Endpoint>,
+    naming: Naming,
     handshake: Rc<Handshake>,
     timeout: Duration,
     node: Connection,
@@ -83,6 +86,7 @@ impl Sentinel {
         Self {
             master_name: master_name.to_owned(),
             sentinels: sentinels.to_vec(),
+            naming: Naming::new(config),
             handshake: Rc::new(Handshake::new(credentials, &config.client_name)),
             timeout: config.connect_timeout.min(config.command_timeout / PART),
             node: Connection::new(None, &Rc::new(settings), seed),
@@ -170,7 +174,7 @@ impl Sentinel {
 
     fn watch_received(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
         while let Some(watch) = &mut self.watch {
-            match watch.next(self.master_name.as_bytes(), &mut bytes, now, out) {
+            match watch.next(self.master_name.as_bytes(), &self.naming, &mut bytes, now, out) {
                 Ok(Some(endpoint)) => self.named(endpoint, now, out),
                 Ok(None) => return,
                 Err(failure) => {

@@ -23,6 +23,7 @@ use crate::redis::command::Command;
 use crate::redis::config::Endpoint;
 use crate::redis::failure::{Failure, ProtocolError};
 use crate::redis::handshake::Handshake;
+use crate::redis::naming::Naming;
 use crate::redis::output::{Outbox, StreamId};
 use crate::redis::reply::Reply;
 use crate::redis::stream::{Heard, Stream};
@@ -76,6 +77,7 @@ impl Watch {
     pub(super) fn next(
         &mut self,
         name: &[u8],
+        naming: &Naming,
         bytes: &mut &[u8],
         now: Timestamp,
         out: &mut Outbox,
@@ -86,7 +88,7 @@ impl Watch {
                     out.write(self.stream.id(), questions(name));
                     None
                 }
-                Heard::Reply(reply) => self.answered(&reply, name, now)?,
+                Heard::Reply(reply) => self.answered(&reply, name, naming, now)?,
             };
             if named.is_some() {
                 return Ok(named);
@@ -95,10 +97,16 @@ impl Watch {
         Ok(None)
     }
 
-    fn answered(&mut self, reply: &Reply, name: &[u8], now: Timestamp) -> Result<Option<Endpoint>, Failure> {
+    fn answered(
+        &mut self,
+        reply: &Reply,
+        name: &[u8],
+        naming: &Naming,
+        now: Timestamp,
+    ) -> Result<Option<Endpoint>, Failure> {
         match &mut self.phase {
             Phase::Asking => {
-                let master = answer::master(reply, self.endpoint.tls)?;
+                let master = answer::master(reply, &self.endpoint, naming)?;
                 self.phase = Phase::Subscribing;
                 Ok(Some(master))
             }
@@ -114,7 +122,7 @@ impl Watch {
             Phase::Watching { heard, .. } => {
                 *heard = now;
                 self.deadline = None;
-                Ok(answer::switch(reply, name, self.endpoint.tls))
+                answer::switch(reply, name, &self.endpoint, naming)
             }
         }
     }

@@ -6,6 +6,7 @@ mod command;
 mod handshake;
 mod hostile;
 mod idle;
+mod naming;
 mod outage;
 mod pipeline;
 mod resp;

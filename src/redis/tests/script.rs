@@ -25,6 +25,7 @@ pub(super) fn config() -> Config {
         connect_timeout: Duration::from_secs(1),
         command_timeout: Duration::from_secs(2),
         idle_timeout: Duration::ZERO,
+        allowed_hosts: Vec::new(),
     }
 }
 

@@ -27,8 +27,9 @@ fn topologies() -> [Topology; 3] {
     ]
 }
 
-fn client(topology: Topology) -> Client {
-    Client::new(&Config { topology, ..config() }, 1)
+fn client(topology: Topology, allowed: &[&str]) -> Client {
+    let allowed_hosts = allowed.iter().map(|pattern| pattern.parse().unwrap()).collect();
+    Client::new(&Config { topology, allowed_hosts, ..config() }, 1)
 }
 
 /// A client, and everything that came out of it.
@@ -44,6 +45,8 @@ struct Run {
     open: HashMap<StreamId, VecDeque<String>>,
     /// Whether every command of a session runs where it arrives.
     is_smooth: bool,
+    /// The hosts that a stream was opened to.
+    hosts: HashSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,8 +63,12 @@ enum Step {
 
 impl Run {
     fn new(topology: Topology) -> Self {
+        Self::with(client(topology, &[]))
+    }
+
+    fn with(client: Client) -> Self {
         Self {
-            client: client(topology),
+            client,
             now: START,
             sent: HashMap::new(),
             cancelled: HashSet::new(),
@@ -70,6 +77,7 @@ impl Run {
             streams: Vec::new(),
             open: HashMap::new(),
             is_smooth: false,
+            hosts: HashSet::new(),
         }
     }
 
@@ -140,7 +148,8 @@ impl Run {
     fn take(&mut self) {
         while let Some(output) = self.client.next_output() {
             match output {
-                Output::Open { stream, .. } => {
+                Output::Open { stream, endpoint } => {
+                    self.hosts.insert(endpoint.host);
                     self.streams.push(stream);
                     self.open.insert(stream, VecDeque::new());
                 }
@@ -288,6 +297,18 @@ proptest! {
         run.end();
     }
 
+    /// Whatever servers name, nothing is said to one that they may not name.
+    #[test]
+    fn no_other_host_is_connected_to(which in 0_usize..3, steps in prop::collection::vec(any_step(), 0..80)) {
+        let mut run = Run::with(client(topologies()[which].clone(), &["s3:7000", "s5:7001"]));
+        for step in steps {
+            run.step(step);
+        }
+        let allowed = ["s1", "s2", "s3"].map(str::to_owned).into();
+        prop_assert!(run.hosts.is_subset(&allowed), "{:?}", run.hosts);
+        run.end();
+    }
+
     /// What no server says that it did not run is written a few times at most, and a lock once.
     #[test]
     fn nothing_that_may_have_run_is_written_again(
@@ -313,7 +334,7 @@ proptest! {
 #[test]
 fn the_limits_are_those_of_the_client_not_of_a_node() {
     for topology in topologies() {
-        let mut client = client(topology.clone());
+        let mut client = client(topology.clone(), &[]);
         for number in 0..MAX_REQUESTS {
             client.send(Command::get(number.to_string().as_bytes()), START);
         }

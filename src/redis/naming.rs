@@ -1,0 +1,148 @@
+//! Which servers the others may name. Sentinels and nodes of a Cluster say where to connect, and whoever answers there
+//! gets the password.
+//!
+//! All that a server says about another one comes through here, so there is no [`Endpoint`] of a host that is not allowed.
+
+use super::config::{Config, Endpoint, Topology, is_host};
+use super::failure::Failure;
+use super::host_pattern::HostPattern;
+
+#[derive(Default)]
+pub(super) struct Naming {
+    /// None of them is all hosts.
+    allowed: Vec<HostPattern>,
+    /// The servers of the configuration.
+    configured: Vec<Endpoint>,
+}
+
+impl Naming {
+    pub(super) fn new(config: &Config) -> Self {
+        let configured = match &config.topology {
+            Topology::Single(server) => vec![server.clone()],
+            Topology::Sentinel { sentinels: servers, .. } | Topology::Cluster { seeds: servers } => {
+                servers.clone()
+            }
+        };
+        Self { allowed: config.allowed_hosts.clone(), configured }
+    }
+
+    /// The server that another one names, reached in the way in which that one is; nothing where the name could be
+    /// anything but a host and a port.
+    ///
+    /// # Errors
+    /// The failure where it is not allowed.
+    pub(super) fn server(
+        &self,
+        by: &Endpoint,
+        host: &[u8],
+        port: &[u8],
+    ) -> Result<Option<Endpoint>, Failure> {
+        match read(by, host, port) {
+            Some(named) if !self.allows(&named) => Err(Failure::NotAllowed { by: by.clone(), named }),
+            named => Ok(named),
+        }
+    }
+
+    fn allows(&self, named: &Endpoint) -> bool {
+        let is_configured =
+            |server: &Endpoint| server.port == named.port && server.host.eq_ignore_ascii_case(&named.host);
+        self.allowed.is_empty()
+            || self.configured.iter().any(is_configured)
+            || self.allowed.iter().any(|pattern| pattern.is_match(named))
+    }
+}
+
+fn read(by: &Endpoint, host: &[u8], port: &[u8]) -> Option<Endpoint> {
+    let host = std::str::from_utf8(host).ok().filter(|host| is_host(host))?;
+    // Not `+6379`, which a number's parser takes.
+    let is_number = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let port = std::str::from_utf8(port).ok().filter(|_| is_number)?.parse().ok()?;
+    (port != 0).then(|| Endpoint { host: host.to_owned(), port, tls: by.tls })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::config::Tls;
+
+    fn endpoint(host: &str, port: u16) -> Endpoint {
+        Endpoint { host: host.to_owned(), port, tls: Tls::Off }
+    }
+
+    fn naming(allowed: &[&str]) -> Naming {
+        let allowed = allowed.iter().map(|pattern| pattern.parse().unwrap()).collect();
+        Naming { allowed, configured: vec![endpoint("Seed", 7000), endpoint("fd00::5", 7000)] }
+    }
+
+    fn named(host: &str, port: &str) -> Option<Endpoint> {
+        naming(&[]).server(&endpoint("seed", 7000), host.as_bytes(), port.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_named_by_host_and_port() {
+        for (host, port, shown) in [
+            ("10.0.0.1", "6379", "10.0.0.1:6379"),
+            ("redis-0.redis_headless.svc", "1", "redis-0.redis_headless.svc:1"),
+            ("::1", "65535", "[::1]:65535"),
+        ] {
+            let endpoint = named(host, port).unwrap();
+            assert_eq!((endpoint.host.as_str(), endpoint.to_string().as_str()), (host, shown));
+        }
+    }
+
+    #[test]
+    fn it_is_reached_as_the_one_that_names_it() {
+        let by = Endpoint { tls: Tls::Verified, ..endpoint("seed", 7000) };
+        assert_eq!(naming(&[]).server(&by, b"a", b"1").unwrap().unwrap().tls, Tls::Verified);
+    }
+
+    #[test]
+    fn what_could_be_more_than_that_is_no_name() {
+        let long = "a".repeat(254);
+        for (host, port) in [
+            ("", "1"),
+            ("a b", "1"),
+            ("a\r\nx: y", "1"),
+            ("a:1", "1"),
+            ("[::1]", "1"),
+            ("fe80::1%eth0", "1"),
+            ("a/b", "1"),
+            ("ä", "1"),
+            ("?", "1"),
+            (long.as_str(), "1"),
+            ("a", ""),
+            ("a", "0"),
+            ("a", "+1"),
+            ("a", "-1"),
+            ("a", "65536"),
+            ("a", "000001"),
+            ("a", "99999999999999999999"),
+        ] {
+            assert_eq!(named(host, port), None, "{host:?} {port:?}");
+        }
+        assert_eq!(naming(&[]).server(&endpoint("seed", 7000), b"\xff", b"1"), Ok(None));
+    }
+
+    #[test]
+    fn with_a_list_only_those_in_it_and_the_configured_ones_are_named() {
+        let naming = naming(&["*.example.com:6379", "10.0.0.0/8"]);
+        let by = endpoint("seed", 7000);
+        for (host, port, is_allowed) in [
+            ("a.example.com", "6379", true),
+            ("a.example.com", "22", false),
+            ("10.1.2.3", "22", true),
+            ("11.0.0.1", "6379", false),
+            ("evil.example", "6379", false),
+            // Configured, but only with its own port.
+            ("seed", "7000", true),
+            ("seed", "7001", false),
+            ("fd00::5", "7000", true),
+            ("fd00::6", "7000", false),
+        ] {
+            let named = endpoint(host, port.parse().unwrap());
+            let expected =
+                if is_allowed { Ok(Some(named)) } else { Err(Failure::NotAllowed { by: by.clone(), named }) };
+            assert_eq!(naming.server(&by, host.as_bytes(), port.as_bytes()), expected, "{host} {port}");
+        }
+    }
+}
