@@ -70,3 +70,49 @@ def default_answer(words: list[bytes]) -> bytes:
 
 def bulk(value: bytes) -> bytes:
     return b"$%d\r\n%s\r\n" % (len(value), value)
+
+
+def array(*items: bytes) -> bytes:
+    """Of items that are replies themselves."""
+    return b"*%d\r\n%s" % (len(items), b"".join(items))
+
+
+def integer(value: int) -> bytes:
+    return b":%d\r\n" % value
+
+
+class Keeper:
+    """A server that keeps sessions, for one that shall lie about something else only: as master of a Sentinel, or as
+    the only node of a Cluster."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    def __call__(self, words: list[bytes]) -> bytes:
+        name = words[0].upper()
+        if name == b"SETEX":
+            self.values[words[1]] = words[3]
+        elif name == b"GET" and words[1] in self.values:
+            return bulk(self.values[words[1]])
+        elif name == b"ROLE":
+            return array(bulk(b"master"), integer(0), array())
+        return default_answer(words)
+
+
+def all_slots(host: str, port: int) -> bytes:
+    """An answer to CLUSTER SLOTS: this node has all of them."""
+    return array(array(integer(0), integer(16383), array(bulk(host.encode()), integer(port))))
+
+
+def master(host: str, port: int) -> bytes:
+    """An answer to SENTINEL get-master-addr-by-name."""
+    return array(bulk(host.encode()), bulk(str(port).encode()))
+
+
+def subscribed(channel: bytes) -> bytes:
+    return array(bulk(b"subscribe"), bulk(channel), integer(1))
+
+
+def message(channel: bytes, text: str) -> bytes:
+    """What a server pushes to those who subscribed."""
+    return array(bulk(b"message"), bulk(channel), bulk(text.encode()))

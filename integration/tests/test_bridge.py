@@ -1,0 +1,87 @@
+"""The bridge: what a Redis that lies leaves of it for sign-ins, and that its limits are apart."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+
+import yaml
+
+from harness.envoy import Envoy
+from harness.fake_redis import FakeRedis, Keeper, all_slots
+from harness.manifests import manager
+from harness.ports import HOST
+from harness.render import TEMPLATE, named, render
+from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+
+# So many hosts a cache of names has room for, in this test.
+ROOM = 5
+
+
+def with_little_room(*args: object, **options: object) -> str:
+    """The configuration that is shipped, but for the room in its caches of names."""
+    return re.sub(r'"max_hosts": \d+', f'"max_hosts": {ROOM}', render(*args, **options))
+
+
+def is_a_cache_full(envoy: Envoy) -> bool:
+    told = re.findall(r"^dns_cache\.\w+\.host_overflow: (\d+)$", envoy.admin("/stats?filter=^dns_cache"), re.MULTILINE)
+    assert told
+    return any(int(number) > 0 for number in told)
+
+
+def test_a_node_that_names_host_after_host_leaves_room_for_the_provider(provider, upstream):
+    """It cannot fill the cache of names through which people sign in."""
+    node, keeper, number = FakeRedis(), Keeper(), count(1)
+    is_lying = True
+
+    def answer(words: list[bytes]) -> bytes:
+        name = words[0].upper()
+        if name == b"CLUSTER":
+            return all_slots(HOST, node.port) if words[1].upper() == b"SLOTS" else b"-ERR unknown subcommand\r\n"
+        if is_lying and name == b"PING":
+            return b"-MOVED 0 127.1.0.%d:1\r\n" % next(number)
+        return keeper(words)
+
+    node.answer = answer
+    envoy = Envoy(
+        filter_config(provider, session_store_type="redis", redis_use_cluster=True, redis_command_timeout="300ms",
+                      redis_cluster_connection_urls=[node.url]),
+        upstream=upstream.address, render=with_little_room,
+        environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+    )
+    try:
+        service = Service(envoy, provider)
+        browser = service.browser()
+        while not is_a_cache_full(envoy):
+            assert next(number) < 100
+            assert browser.get("/ready").status_code == 503
+        is_lying = False
+        assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        service.check()
+    finally:
+        envoy.stop()
+        node.close()
+
+
+def test_what_is_too_much_is_refused_where_it_goes_and_not_on_the_way():
+    """All that the filter asks goes through one cluster to the bridge. Its limits have to be above what waits behind it:
+    else calls to a provider that hangs would keep streams to Redis out, and the other way round."""
+    resources = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["static_resources"]
+
+    def limits(cluster: str) -> dict[str, int]:
+        [threshold] = named(resources["clusters"], cluster)["circuit_breakers"]["thresholds"]
+        return threshold
+
+    filters = manager(named(resources["listeners"], "oauth2_session_bridge"))["http_filters"]
+    names = {of: named(filters, f"oauth2_session_{of}_host")["typed_config"]["dns_cache_config"]["dns_cache_circuit_breaker"]
+             for of in ("provider", "redis")}
+    behind = sum(cache["max_pending_requests"] for cache in names.values())
+    for scheme in ("http", "https"):
+        of_provider = limits(f"oauth2_session_{scheme}")
+        behind += of_provider["max_requests"] + of_provider["max_pending_requests"]
+    for way in ("redis", "redis_tls", "redis_tls_insecure"):
+        of_redis = limits(f"oauth2_session_{way}")
+        behind += of_redis["max_connections"] + of_redis["max_pending_requests"]
+    of_bridge = limits("oauth2_session_bridge")
+    assert of_bridge["max_requests"] > behind
+    assert of_bridge["max_pending_requests"] > behind
