@@ -4,10 +4,12 @@
 What they do is what the sources of these projects do:
 
     Istio          pilot/pkg/model/extensions.go (buildWasmConfig), networking/core/extension/extensionfilter.go,
-                   networking/core/envoyfilter (ADD of clusters, listeners and extension configurations),
+                   networking/core/envoyfilter (ADD of clusters, listeners and extension configurations; MERGE into the HTTP
+                   connection managers of the gateway's own listeners, before listeners are added),
                    pkg/wasm/convert.go (the agent puts a file in the place of the image)
     Envoy Gateway  internal/xds/translator/wasm.go, internal/xds/translator/jsonpatch.go,
-                   internal/xds/bootstrap/util.go (Merge)
+                   internal/xds/bootstrap/util.go (Merge), internal/gatewayapi/clienttrafficpolicy.go,
+                   internal/xds/translator/listener.go
 
 Not done here: pulling the image, which integration/registry/ tests, and Kubernetes.
 """
@@ -30,9 +32,28 @@ EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 RUNTIME = "envoy.wasm.runtime.v8"
+# What an EnvoyFilter says to mean all HTTP connection managers.
+OF_THE_GATEWAY = {"context": "GATEWAY",
+                  "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
 FAILURE_POLICY = {"FAIL_CLOSE": "FAIL_CLOSED", "FAIL_OPEN": "FAIL_OPEN", "FAIL_RELOAD": "FAIL_RELOAD"}
+UNDERSCORES = {"Allow": "ALLOW", "RejectRequest": "REJECT_REQUEST", "DropHeader": "DROP_HEADER"}
+PATHS = {"KeepUnchanged": "KEEP_UNCHANGED", "RejectRequest": "REJECT_REQUEST",
+         "UnescapeAndForward": "UNESCAPE_AND_FORWARD", "UnescapeAndRedirect": "UNESCAPE_AND_REDIRECT"}
 
 Renderer = Callable[..., str]
+
+
+# The ways in which our manifests bring the filter.
+WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY = "Istio, WasmPlugin", "Istio, TrafficExtension", "Envoy Gateway"
+
+
+def shipped(which: str, folder: Path) -> Renderer:
+    """By the manifests as they are in envoy-config/. Files of Istio's discovery go to `folder`."""
+    if which == ENVOY_GATEWAY:
+        names = ("envoyextensionpolicy", "envoypatchpolicy", "envoyproxy", "clienttrafficpolicy")
+        return envoy_gateway(*(manifest(f"envoy-gateway/{name}.yaml") for name in names))
+    plugin = "wasmplugin" if which == WASM_PLUGIN else "trafficextension"
+    return istio(manifest(f"istio/{plugin}.yaml"), manifest("istio/envoyfilter.yaml"), folder)
 
 
 def manifest(path: str) -> dict:
@@ -54,6 +75,10 @@ def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
         }}], admin_socket)
         config["bootstrap_extensions"] = [internal_listeners(64)]
         for patch in copy.deepcopy(bridge["spec"]["configPatches"]):
+            if patch["applyTo"] == "NETWORK_FILTER":
+                assert (patch["match"], patch["patch"]["operation"]) == (OF_THE_GATEWAY, "MERGE")
+                merge(manager(config["static_resources"]["listeners"][0]), patch["patch"]["value"]["typed_config"])
+                continue
             assert (patch["match"], patch["patch"]["operation"]) == ({"context": "GATEWAY"}, "ADD")
             where = {"LISTENER": config["static_resources"]["listeners"], "EXTENSION_CONFIG": extensions,
                      "CLUSTER": config["static_resources"]["clusters"]}[patch["applyTo"]]
@@ -106,8 +131,9 @@ def discover(config: dict, extensions: list[dict], folder: Path) -> None:
             source["path_config_source"] = {"path": str(path)}
 
 
-def envoy_gateway(policy: dict, patches: dict, proxy: dict) -> Renderer:
-    """What a Gateway's proxy gets of an EnvoyExtensionPolicy, an EnvoyPatchPolicy and an EnvoyProxy."""
+def envoy_gateway(policy: dict, patches: dict, proxy: dict, traffic: dict) -> Renderer:
+    """What a Gateway's proxy gets of an EnvoyExtensionPolicy, an EnvoyPatchPolicy, an EnvoyProxy and a
+    ClientTrafficPolicy."""
 
     def render(filter_json: str, *, listen: str, upstream: str, variables: list[str], ca: str | None = None,
                wasm: Path = WASM, admin_socket: Path | None = None) -> str:
@@ -130,7 +156,17 @@ def envoy_gateway(policy: dict, patches: dict, proxy: dict) -> Renderer:
                 },
             },
         }}], admin_socket)
-        for route in manager(config["static_resources"]["listeners"][0])["route_config"]["virtual_hosts"][0]["routes"]:
+        main = manager(config["static_resources"]["listeners"][0])
+        assert set(traffic["spec"]) == {"targetRefs", "headers", "path"}
+        main.update({
+            "normalize_path": True,
+            "merge_slashes": True,
+            "path_with_escaped_slashes_action": PATHS[traffic["spec"]["path"]["escapedSlashesAction"]],
+            "common_http_protocol_options": {
+                "headers_with_underscores_action": UNDERSCORES[traffic["spec"]["headers"]["withUnderscoresAction"]],
+            },
+        })
+        for route in main["route_config"]["virtual_hosts"][0]["routes"]:
             route["typed_per_filter_config"] = {name: {
                 "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {},
             }}
@@ -207,6 +243,15 @@ def finish(config: dict, ca: str | None) -> str:
         if "trusted_ca" in tls.get("validation_context", {}):
             tls["validation_context"]["trusted_ca"]["filename"] = ca or system_ca()
     return json.dumps(config, indent=1)
+
+
+def merge(into: dict, what: dict) -> None:
+    """As protobuf merges messages without lists."""
+    for name, value in what.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            merge(into[name], value)
+        else:
+            into[name] = value
 
 
 def merged(given: dict, filter_json: str) -> dict:

@@ -105,6 +105,7 @@ YAML_PLACES: dict[str, Callable[[dict], dict]] = {
     "normalize_path": manager,
     "merge_slashes": manager,
     "path_with_escaped_slashes_action": manager,
+    "common_http_protocol_options": manager,
     "vm_config": plugin,
 }
 

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
 from harness.envoy import Envoy
-from harness.manifests import envoy_gateway, istio, manager, manifest
+from harness.manifests import ENVOY_GATEWAY, TRAFFIC_EXTENSION, WASM_PLUGIN, manager, manifest, shipped
 from harness.render import TEMPLATE, named
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 
-WASM_PLUGIN = "Istio, WasmPlugin"
-TRAFFIC_EXTENSION = "Istio, TrafficExtension"
-ENVOY_GATEWAY = "Envoy Gateway"
 ALL = (WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY)
-
-
-def renderer(which: str, folder):
-    if which == ENVOY_GATEWAY:
-        return envoy_gateway(*(manifest(f"envoy-gateway/{name}.yaml")
-                               for name in ("envoyextensionpolicy", "envoypatchpolicy", "envoyproxy")))
-    plugin = "wasmplugin" if which == WASM_PLUGIN else "trafficextension"
-    return istio(manifest(f"istio/{plugin}.yaml"), manifest("istio/envoyfilter.yaml"), folder)
 
 
 @pytest.fixture
@@ -33,7 +23,7 @@ def start(provider, upstream, tmp_path):
 
     def start(which: str, **options: object) -> Service:
         envoy = Envoy(
-            filter_config(provider, **options), upstream=upstream.address, render=renderer(which, tmp_path),
+            filter_config(provider, **options), upstream=upstream.address, render=shipped(which, tmp_path),
             environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
         )
         started.append(Service(envoy, provider))
@@ -61,10 +51,14 @@ def test_a_sign_in_with_sessions_in_redis(start, redis, which):
     assert redis.command("DBSIZE") == 1
 
 
-def bridge_of_envoy_yaml() -> tuple[dict, list[dict]]:
-    resources = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["static_resources"]
+def bridge_of_envoy_yaml(path: Path = TEMPLATE) -> tuple[dict, list[dict]]:
+    resources = yaml.safe_load(path.read_text(encoding="utf-8"))["static_resources"]
     return (named(resources["listeners"], "oauth2_session_bridge"),
             [cluster for cluster in resources["clusters"] if cluster["name"].startswith("oauth2_session_")])
+
+
+def bridge_of_beside_yaml() -> tuple[dict, list[dict]]:
+    return bridge_of_envoy_yaml(TEMPLATE.with_name("beside.yaml"))
 
 
 def bridge_of_istio() -> tuple[dict, list[dict]]:
@@ -83,7 +77,7 @@ def bridge_of_envoy_gateway() -> tuple[dict, list[dict]]:
     return listener, clusters
 
 
-@pytest.mark.parametrize("of_manifest", [bridge_of_istio, bridge_of_envoy_gateway])
+@pytest.mark.parametrize("of_manifest", [bridge_of_beside_yaml, bridge_of_istio, bridge_of_envoy_gateway])
 def test_the_bridge_is_that_of_envoy_yaml(of_manifest):
     listener, clusters = of_manifest()
     listener_wanted, clusters_wanted = bridge_of_envoy_yaml()
