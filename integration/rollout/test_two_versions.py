@@ -1,0 +1,129 @@
+"""Two versions side by side: what begins at a proxy with one of them goes on at a proxy with the other."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.service import arrived
+from harness.visitor import Visitor
+from harness.waiting import until
+
+from rollout.fleet import DUE_SECONDS
+
+COOKIE = "_oauth2_proxy"
+# carol has so many groups that her session is split over several cookies, if sessions are in cookies.
+PEOPLE = ("alice", "carol")
+
+# Sessions in cookies have no lock that proxies share.
+with_a_lock = pytest.mark.parametrize("mixed", ["redis"], indirect=True, scope="module")
+
+
+def token(answer) -> str:
+    return arrived(answer)["x-forwarded-access-token"]
+
+
+def grants(provider) -> int:
+    return len([entry for entry in provider.seen("token", "refresh_token") if entry["status"] == 200])
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+def test_a_session_is_taken_by_the_other(mixed, way, user):
+    where, elsewhere = way
+    visitor = mixed.sign_in(where, user)
+    is_split = len(visitor.session(COOKIE)) > 1
+    assert is_split == (user == "carol" and mixed.redis is None)
+    here, there = arrived(visitor.get_at(where)), arrived(visitor.get_at(elsewhere))
+    for name in ("user", "email", "groups", "preferred-username", "access-token"):
+        assert here[f"x-forwarded-{name}"] == there[f"x-forwarded-{name}"]
+    assert visitor.get_at(elsewhere, "/oauth2/userinfo").json() == visitor.get_at(where, "/oauth2/userinfo").json()
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+def test_a_session_is_renewed_by_either_and_taken_by_the_other(mixed, way, user, provider):
+    where, elsewhere = way
+    visitor = mixed.sign_in(where, user)
+    tokens = [token(visitor.get_at(where))]
+    provider.control("forget")
+    for count, (renews, takes) in enumerate([(elsewhere, where), (where, elsewhere)], 1):
+        time.sleep(DUE_SECONDS)
+        tokens.append(token(visitor.get_at(renews)))
+        assert token(visitor.get_at(takes)) == tokens[-1]
+        assert grants(provider) == count
+    assert len(set(tokens)) == 3
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+def test_a_sign_out_at_one_is_one_at_the_other(mixed, way, user):
+    where, elsewhere = way
+    visitor = mixed.sign_in(where, user)
+    assert visitor.get_at(elsewhere).status_code == 200
+    copy = visitor.copy()
+    assert visitor.get_at(elsewhere, "/oauth2/sign_out").status_code == 200
+    assert not visitor.session(COOKIE), "the browser has none of its cookies any more"
+    assert visitor.get_at(where).status_code == 302
+    if mixed.redis:
+        # A ticket is good for nothing without its session, whoever has a copy of it.
+        assert [copy.get_at(url).status_code for url in way] == [302, 302]
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+def test_a_login_begun_at_one_is_finished_at_the_other(mixed, way, user):
+    where, elsewhere = way
+    visitor = Visitor(where)
+    back = visitor.callback_url(user, "/echo?from=start")
+    visitor.where = elsewhere
+    answer = visitor.follow(visitor.get(back))
+    assert arrived(answer)["x-forwarded-user"] == user
+    assert answer.json()["path"] == "/echo?from=start"
+    assert arrived(visitor.get_at(where))["x-forwarded-user"] == user
+
+
+def test_two_tabs_begun_at_both_are_both_finished(mixed, way):
+    where, elsewhere = way
+    visitor = Visitor(where)
+    first = visitor.callback_url("alice", "/echo?tab=1")
+    visitor.where = elsewhere
+    visitor.elsewhere.cookies.clear()
+    second = visitor.callback_url("alice", "/echo?tab=2")
+    for number, back in ((1, first), (2, second)):
+        assert visitor.follow(visitor.get(back)).json()["path"] == f"/echo?tab={number}"
+        visitor.where = where
+
+
+@with_a_lock
+def test_the_lock_of_either_keeps_the_other_from_refreshing(mixed, way, provider):
+    """One of them is in the middle of a grant when the other is asked."""
+    where, elsewhere = way
+    visitor = mixed.sign_in(where, "alice")
+    time.sleep(DUE_SECONDS)
+    provider.control("forget")
+    provider.control("faults", token={"delay": 1200})
+    with ThreadPoolExecutor(9) as pool:
+        early = pool.submit(visitor.copy().get_at, where)
+        until(lambda: provider.seen("token", "refresh_token"), "the grant is under way")
+        late = [pool.submit(visitor.copy().get_at, elsewhere) for _ in range(8)]
+        tokens = {token(answer.result()) for answer in (early, *late)}
+    assert len(tokens) == 1, "all wait for the session that the first of them gets"
+    assert grants(provider) == 1
+    keys = mixed.redis.keys()
+    assert not [key for key in keys if f"{key}.lock" in keys]
+
+
+@with_a_lock
+def test_a_sign_out_at_one_ends_a_refresh_at_the_other(mixed, way, provider):
+    """The one in the middle of a grant does not bring the session back."""
+    where, elsewhere = way
+    visitor = mixed.sign_in(where, "alice")
+    copy = visitor.copy()
+    time.sleep(DUE_SECONDS)
+    provider.control("forget")
+    provider.control("faults", token={"delay": 1200})
+    with ThreadPoolExecutor(1) as pool:
+        refreshing = pool.submit(visitor.copy().get_at, where)
+        until(lambda: provider.seen("token", "refresh_token"), "the grant is under way")
+        assert visitor.get_at(elsewhere, "/oauth2/sign_out").status_code == 200
+        refreshing.result()
+    assert [copy.get_at(url).status_code for url in way] == [302, 302]
