@@ -27,6 +27,7 @@ SECRETS = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SEC
 NAMES = [
     *(f"x-forwarded-{of}" for of in ("user", "email", "groups", "preferred-username", "access-token")),
     *(f"x-auth-request-{of}" for of in ("user", "email", "groups", "preferred-username", "access-token", "id-token")),
+    "gap-auth",
 ]
 SPELLINGS = {
     **{f"with {byte}": (lambda name, byte=byte: name.replace("-", byte)) for byte in "-_.~!+"},
