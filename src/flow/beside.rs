@@ -1,7 +1,8 @@
 //! Beside an oauth2-proxy: what is asked of it goes on to it, as the browser sent it.
 
+use super::forged::Names;
 use super::url::is_unambiguous;
-use super::{Forward, RequestHead, headers};
+use super::{Forward, RequestHead};
 
 /// The endpoints under `proxy_prefix` that oauth2-proxy v7 answers itself. Anything else under the
 /// prefix it would protect, so it needs a session here too.
@@ -17,5 +18,5 @@ pub(super) fn is_of_oauth2_proxy(endpoint: &[u8]) -> bool {
 
 /// On to it, with its cookies and `authorization`; only nobody may say who they are.
 pub(super) fn forward(head: &RequestHead) -> Forward {
-    Forward { remove: headers::forged_identity(head), ..Forward::default() }
+    Names::Identity.kept_from(head)
 }

@@ -1,53 +1,13 @@
-//! Identity headers: what the upstream and the response get to know, and what a client may not say.
+//! Identity headers: what the upstream and the response get to know.
 
 use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Header, RequestHead};
+use super::Header;
 use crate::config::Headers;
 use crate::session::Session;
-
-/// Names that only the filter may fill in, whichever of them it does: an upstream trusts them all.
-const IDENTITY: [&str; 11] = [
-    "x-forwarded-access-token",
-    "x-forwarded-email",
-    "x-forwarded-groups",
-    "x-forwarded-preferred-username",
-    "x-forwarded-user",
-    "x-auth-request-access-token",
-    "x-auth-request-email",
-    "x-auth-request-groups",
-    "x-auth-request-preferred-username",
-    "x-auth-request-user",
-    "x-auth-request-id-token",
-];
-
-/// The headers of the client that must not reach the upstream, as the client spelt them.
-pub(super) fn forged(options: &Headers, head: &RequestHead) -> Vec<Vec<u8>> {
-    head.headers()
-        .map(|(name, _)| name)
-        .filter(|name| is_identity(name) || (options.sets_authorization() && *name == b"authorization"))
-        .map(<[u8]>::to_vec)
-        .collect()
-}
-
-/// Those of them that would tell another upstream than the protected one who it is.
-pub(super) fn forged_identity(head: &RequestHead) -> Vec<Vec<u8>> {
-    head.headers().map(|(name, _)| name).filter(|name| is_identity(name)).map(<[u8]>::to_vec).collect()
-}
-
-/// Whether an upstream could take a header for one of ours: CGI-like servers read `_` as `-`.
-fn is_identity(name: &[u8]) -> bool {
-    let starts_like_ours = matches!(name, [b'x', b'-' | b'_', b'f' | b'a', ..]);
-    starts_like_ours && IDENTITY.iter().any(|ours| is_same(name, ours.as_bytes()))
-}
-
-fn is_same(name: &[u8], ours: &[u8]) -> bool {
-    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() == ours.len() && name.iter().map(plain).eq(ours.iter().copied())
-}
 
 /// What the upstream gets, by `pass_*`.
 pub(super) fn for_upstream(options: &Headers, session: &Session) -> Rc<[Header]> {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The header's value is JSON, or base64 of JSON (either alphabet). It never reaches the browser,
-//! whoever sent it.
+//! whoever sent it, and as a trailer neither.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,6 +19,7 @@ use log::{error, info, warn};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::forged::is_same;
 use super::io::Count;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
@@ -28,7 +29,7 @@ use crate::session::{Claims, Session};
 use crate::time::Timestamp;
 
 /// The response header that hands a session over.
-pub const SESSION_HEADER: &str = "x-oauth2-session";
+pub(super) const SESSION_HEADER: &str = "x-oauth2-session";
 
 /// The longest value of it, in bytes. Envoy takes 60 KiB of response headers; a cookie holds less.
 const MAX_VALUE: usize = 32 << 10;
@@ -92,6 +93,11 @@ pub(super) fn handed_over<I: Io>(app: &App<I>, head: &RequestHead) -> HandedOver
     }
 }
 
+/// Whether a header of a response hands a session over. It has tokens in it, so another spelling is the same header.
+pub fn is_session_header(name: &[u8]) -> bool {
+    is_same(name, SESSION_HEADER.as_bytes())
+}
+
 fn login_app<I: Io>(app: &App<I>) -> Option<&LoginApp> {
     match &app.config.mode {
         Mode::App(login_app) => Some(login_app),
@@ -100,7 +106,23 @@ fn login_app<I: Io>(app: &App<I>) -> Option<&LoginApp> {
 }
 
 impl<I: Io> App<I> {
-    /// Takes the session in a response with these values of [`SESSION_HEADER`], from this cluster of Envoy.
+    /// Whether responses may hand sessions over.
+    pub fn takes_sessions(&self) -> bool {
+        login_app(self).is_some()
+    }
+
+    /// The trailers of a response that hand a session over, by their names: none is taken, and none may arrive.
+    pub fn handed_over_trailers(&self, trailers: &RequestHead) -> Vec<Vec<u8>> {
+        let names = trailers.headers().map(|(name, _)| name).filter(|name| is_session_header(name));
+        let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
+        if !names.is_empty() {
+            self.io.count(Count::HandedOverDropped);
+            warn!("login app: a session in the trailers of a response was dropped: send it as a header");
+        }
+        names
+    }
+
+    /// Takes the session in a response with these values of its header, from this cluster of Envoy.
     /// Nothing comes of one that nobody may hand over, or that is not as it should be: the operator is told,
     /// and the response goes on without it.
     pub fn take_session(

@@ -20,6 +20,7 @@ mod cookie_store;
 mod csrf_cookies;
 mod endpoints;
 mod fetched;
+mod forged;
 mod headers;
 pub mod io;
 mod load;
@@ -51,10 +52,12 @@ use http::StatusCode;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
+use self::forged::Names;
 use self::io::Count;
 pub use self::io::Io;
 use self::load::Loading;
-pub use self::login_app::{HandedOver, Keeping, SESSION_HEADER};
+use self::login_app::SESSION_HEADER;
+pub use self::login_app::{HandedOver, Keeping, is_session_header};
 pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
 use self::provider::Provider;
@@ -87,6 +90,8 @@ pub struct Forward {
     pub remove: Vec<Vec<u8>>,
     /// Headers that the upstream gets, in the place of the client's.
     pub set: Rc<[Header]>,
+    /// The `connection` header that the upstream gets, where it is not the client's.
+    pub connection: Option<Vec<u8>>,
     /// The `cookie` header that the upstream gets, where it is not the client's.
     pub cookie: Option<Vec<u8>>,
     /// Headers that are added to the response.
@@ -132,6 +137,11 @@ impl<I: Io> App<I> {
     /// Decides about a request by its head.
     pub fn handle(self: &Rc<Self>, head: RequestHead) -> Step {
         access_log::of_endpoint(&self.config, endpoints::handle(self, head))
+    }
+
+    /// The trailers of a request that must not arrive, by their names.
+    pub fn forged_trailers(&self, trailers: &RequestHead) -> Vec<Vec<u8>> {
+        Names::of(&self.config.headers).found(trailers)
     }
 
     /// Loads the session of a request and decides with it: at once where nothing has to be waited for.

@@ -1,13 +1,17 @@
 //! A request for the upstream: through with its person's headers, or to sign in, or refused.
 
+use std::rc::Rc;
+
 use http::StatusCode;
 use log::debug;
 use serde_json::Map;
 
+use super::forged::Names;
 use super::outcome::{Loaded, Outcome};
 use super::pages::ErrorPage;
+use super::person::Person;
 use super::url::{encode, is_unambiguous};
-use super::{App, Decision, Forward, Header, Io, Reply, RequestHead, headers, login_app, pages, reply};
+use super::{App, Decision, Forward, Header, Io, Reply, RequestHead, login_app, pages, reply};
 use crate::config::Mode;
 
 /// Decides by the session that was loaded.
@@ -15,13 +19,12 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
     match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
             let mut response = person.response_headers.clone();
-            let set = person.request_headers.clone();
             response.extend(app.cookies_after(head, &loaded));
-            forward(app, head, set, response)
+            forward(app, head, Pass::Person(person), response)
         }
         _ if skips_auth(app, head) => {
             let response = app.cookies_after(head, &loaded);
-            forward(app, head, [].into(), response)
+            forward(app, head, Pass::Nobody, response)
         }
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(app, head);
@@ -44,30 +47,38 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
     }
 }
 
-/// Lets a request through, with `set` in the place of what the client forged.
-fn forward<I: Io>(
-    app: &App<I>,
-    head: &RequestHead,
-    set: std::rc::Rc<[Header]>,
-    response: Vec<Header>,
-) -> Decision {
+/// For whom a request goes on. What there is to say of a person may be nothing, and is no sign.
+enum Pass<'a> {
+    /// For a person whom the configuration lets in.
+    Person(&'a Person),
+    /// For nobody, as none is needed.
+    Nobody,
+}
+
+/// Lets a request through, with what is said of the person in the place of what the client forged.
+fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>, response: Vec<Header>) -> Decision {
     let options = &app.config.headers;
-    let keeps_forged = set.is_empty() && !options.skip_auth_strip_headers;
-    let remove = if keeps_forged { Vec::new() } else { headers::forged(options, head) };
-    let handed_over = login_app::handed_over(app, head);
-    let mut forward = Forward { remove, set, cookie: None, response, handed_over };
+    let (set, keeps_forged) = match pass {
+        Pass::Person(person) => (Rc::clone(&person.request_headers), false),
+        Pass::Nobody => ([].into(), !options.skip_auth_strip_headers && is_skipped_route(app, head)),
+    };
+    let mut forward = if keeps_forged { Forward::default() } else { Names::of(options).kept_from(head) };
+    forward.set = set;
+    forward.response = response;
+    forward.handed_over = login_app::handed_over(app, head);
     app.cookie.strip(head, &mut forward);
     Decision::Forward(forward)
 }
 
-/// `skip_auth_routes` and `skip_auth_preflight`.
+/// Whether a request needs no person: by `skip_auth_routes` or `skip_auth_preflight`, or because the login app is asked.
 fn skips_auth<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    let routes = &app.config.routes;
-    if routes.skip_auth_preflight && head.method() == b"OPTIONS" {
-        return true;
-    }
-    let is_skipped = is_unambiguous(head.path()) && routes.skip_auth.allows(head.method(), head.path());
-    is_skipped || login_app::is_asked(app, head)
+    let is_preflight = app.config.routes.skip_auth_preflight && head.method() == b"OPTIONS";
+    is_preflight || is_skipped_route(app, head) || login_app::is_asked(app, head)
+}
+
+/// `skip_auth_routes`.
+fn is_skipped_route<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
+    is_unambiguous(head.path()) && app.config.routes.skip_auth.allows(head.method(), head.path())
 }
 
 /// 302 to sign in for a page, 401 for a program.

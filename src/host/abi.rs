@@ -121,7 +121,9 @@ fn done(status: u32) -> Result<(), Gone> {
 fn number(map: MapType) -> u32 {
     match map {
         MapType::HttpRequestHeaders => 0,
+        MapType::HttpRequestTrailers => 1,
         MapType::HttpResponseHeaders => 2,
+        MapType::HttpResponseTrailers => 3,
         _ => 6, // HttpCallResponseHeaders
     }
 }
@@ -209,7 +211,7 @@ pub(super) fn set_header(map: MapType, name: &str, value: &[u8]) -> Result<(), G
     })
 }
 
-/// Removes every header of that name.
+/// Removes every header, or trailer, of that name.
 pub(super) fn remove_header(map: MapType, name: &[u8]) -> Result<(), Gone> {
     // SAFETY: as `add_header`.
     done(unsafe { proxy_remove_header_map_value(number(map), name.as_ptr(), name.len()) })

@@ -13,7 +13,7 @@ use proxy_wasm::types::{Action, MapType};
 
 use super::abi;
 use super::io::HostIo;
-use crate::flow::{App, Decision, Forward, HandedOver, Header, Reply, SESSION_HEADER, Step};
+use crate::flow::{App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header};
 use crate::tasks::TaskId;
 
 /// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
@@ -83,11 +83,12 @@ impl Request {
         let Ok(head) = abi::headers(MapType::HttpResponseHeaders) else {
             return refuse();
         };
-        let values: Vec<&[u8]> = head.all(SESSION_HEADER).collect();
+        let found: Vec<_> = head.headers().filter(|(name, _)| is_session_header(name)).collect();
+        let values: Vec<&[u8]> = found.iter().map(|(_, value)| *value).collect();
         if values.is_empty() {
             return Action::Continue;
         }
-        if abi::remove_header(MapType::HttpResponseHeaders, SESSION_HEADER.as_bytes()).is_err() {
+        if remove(MapType::HttpResponseHeaders, found.iter().map(|(name, _)| *name)).is_err() {
             return refuse();
         }
         let cluster = abi::property(&["xds", "cluster_name"]);
@@ -103,6 +104,18 @@ impl Request {
                 self.wait(worker, keeping, hand, hostcalls::resume_http_response)
             }
         }
+    }
+
+    /// Takes trailers out, by their names. It has to be done here: where the head still waits, these trailers go on
+    /// by themselves later.
+    fn strip(
+        &self,
+        map: MapType,
+        names: impl FnOnce(&Worker, &RequestHead) -> Vec<Vec<u8>>,
+    ) -> Result<(), abi::Gone> {
+        let Some(worker) = &self.worker else { return Ok(()) };
+        let trailers = abi::headers(map)?;
+        remove(map, names(worker, &trailers).iter().map(Vec::as_slice))
     }
 
     /// Carries out what a flow ends in: at once, or when it is done, and the stream goes on by `resume`.
@@ -154,7 +167,11 @@ impl HttpContext for Request {
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        go_on_if(self.course.is_let_through.get())
+        let forged = |worker: &Worker, trailers: &_| worker.app.forged_trailers(trailers);
+        match self.strip(MapType::HttpRequestTrailers, forged) {
+            Ok(()) => go_on_if(self.course.is_let_through.get()),
+            Err(abi::Gone) => reset(),
+        }
     }
 
     fn on_http_response_body(&mut self, _size: usize, _end: bool) -> Action {
@@ -162,7 +179,12 @@ impl HttpContext for Request {
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        go_on_if(!self.course.is_held.get())
+        let handed_over = |worker: &Worker, trailers: &_| worker.app.handed_over_trailers(trailers);
+        let takes_sessions = self.worker.as_ref().is_some_and(|worker| worker.app.takes_sessions());
+        match if takes_sessions { self.strip(MapType::HttpResponseTrailers, handed_over) } else { Ok(()) } {
+            Ok(()) => go_on_if(!self.course.is_held.get()),
+            Err(abi::Gone) => reset(),
+        }
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
@@ -213,17 +235,22 @@ fn go_on_if(may: bool) -> Action {
 }
 
 fn edit(forward: &Forward) -> Result<(), abi::Gone> {
-    for name in &forward.remove {
-        abi::remove_header(MapType::HttpRequestHeaders, name)?;
-    }
+    remove(MapType::HttpRequestHeaders, forward.remove.iter().map(Vec::as_slice))?;
     for (name, value) in forward.set.iter() {
         abi::set_header(MapType::HttpRequestHeaders, name, value)?;
     }
-    match forward.cookie.as_deref() {
-        None => Ok(()),
-        Some(b"") => abi::remove_header(MapType::HttpRequestHeaders, b"cookie"),
-        Some(cookies) => abi::set_header(MapType::HttpRequestHeaders, "cookie", cookies),
+    for (name, value) in [("connection", &forward.connection), ("cookie", &forward.cookie)] {
+        match value.as_deref() {
+            None => {}
+            Some(b"") => abi::remove_header(MapType::HttpRequestHeaders, name.as_bytes())?,
+            Some(value) => abi::set_header(MapType::HttpRequestHeaders, name, value)?,
+        }
     }
+    Ok(())
+}
+
+fn remove<'a>(map: MapType, mut names: impl Iterator<Item = &'a [u8]>) -> Result<(), abi::Gone> {
+    names.try_for_each(|name| abi::remove_header(map, name))
 }
 
 /// What became of a session that was handed over: its cookies, or a reply in the response's place.
@@ -252,6 +279,12 @@ fn answer(reply: &Reply) {
     if abi::send_response(reply.status().as_u16(), &headers, reply.body()).is_err() {
         warn!("request: it could not be answered");
     }
+}
+
+/// The end of a request whose trailers cannot be looked at: its head may be answered already, or gone on.
+fn reset() -> Action {
+    abi::reset_request();
+    Action::Pause
 }
 
 /// The answer where the filter cannot do its work: never through.

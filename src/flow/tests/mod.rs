@@ -5,6 +5,7 @@ mod bearer;
 mod browser;
 mod endpoints;
 mod fake_redis;
+mod forged;
 mod login;
 mod modes;
 mod provider;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::browser::{Browser, sent};
 use super::super::{MINUTE, Site};
 use crate::flow::io::Count;
-use crate::flow::{Decision, Forward, HandedOver, Reply};
+use crate::flow::{Decision, Forward, HandedOver, Reply, RequestHead};
 
 const CLUSTER: &[u8] = b"login-app";
 
@@ -145,6 +145,28 @@ fn a_session_that_is_not_as_documented_is_refused_and_counted() {
         assert!(!browser.has_session());
     }
     assert_eq!(site.world.counted(Count::HandedOverRefused), 16);
+}
+
+#[test]
+fn a_session_is_a_session_in_whatever_spelling_and_never_a_trailer() {
+    for name in ["x-oauth2-session", "x_oauth2_session", "X-OAuth2.Session"] {
+        assert!(crate::flow::is_session_header(name.as_bytes()), "{name}");
+    }
+    assert!(!crate::flow::is_session_header(b"x-oauth2-sessions"));
+    let site = app(json!({}));
+    let trailers = RequestHead::from_pairs([
+        ("grpc-status", b"0".as_slice()),
+        ("x-oauth2-session", b"{}"),
+        ("x_oauth2_session", b"{}"),
+    ]);
+    assert!(site.app.takes_sessions());
+    let dropped = site.app.handed_over_trailers(&trailers);
+    assert_eq!(dropped, [b"x-oauth2-session", b"x_oauth2_session"]);
+    assert_eq!(site.world.counted(Count::HandedOverDropped), 1);
+    let others = RequestHead::from_pairs([("grpc-status", b"0".as_slice())]);
+    assert!(site.app.handed_over_trailers(&others).is_empty());
+    assert_eq!(site.world.counted(Count::HandedOverDropped), 1);
+    assert!(!Site::new(json!({})).app.takes_sessions());
 }
 
 #[test]

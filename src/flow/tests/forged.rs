@@ -1,0 +1,221 @@
+//! What a client says about who it is, in every spelling, on every way through, under every option.
+//!
+//! The names and the spellings are said here once more: oauth2-proxy's documentation has the names, and CGI (RFC 3875
+//! section 4.1.18) and its heirs make the same variable of `-` and of any other byte that is no letter or digit.
+
+use serde_json::{Value, json};
+
+use super::Site;
+use super::browser::{Browser, sent};
+use crate::flow::{Decision, Forward, RequestHead, Step};
+
+const IDENTITY: [&str; 13] = [
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-access-token",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-auth-request-preferred-username",
+    "x-auth-request-access-token",
+    "x-auth-request-id-token",
+    "gap-auth",
+    "x-oauth2-session",
+];
+
+const OTHERS: [&str; 8] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-userx",
+    "xx-forwarded-user",
+    "x-forwardeduser",
+    "x0forwarded-user",
+    "x-auth-request-redirect",
+    "proxy-authorization",
+];
+
+/// Every spelling of a name that a reader may take for it.
+fn spellings(name: &str) -> Vec<String> {
+    let mut all: Vec<String> =
+        "-_.~!+#$%&'*^`|".chars().map(|separator| name.replace('-', &separator.to_string())).collect();
+    all.push(name.replacen('-', "_", 1));
+    all.push(name.to_uppercase());
+    all.push(
+        name.chars().enumerate().map(|(i, c)| if i % 2 == 0 { c.to_ascii_uppercase() } else { c }).collect(),
+    );
+    all
+}
+
+/// What a stranger sends: all names in all spellings, `Authorization` too, and what is nobody's to say.
+fn forged() -> Vec<String> {
+    IDENTITY.iter().chain(&["authorization"]).chain(&OTHERS).flat_map(|name| spellings(name)).collect()
+}
+
+/// Whether a client may not say it.
+fn is_ours(name: &str, with_authorization: bool) -> bool {
+    let folded: String =
+        name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    IDENTITY.contains(&folded.as_str()) || (with_authorization && folded == "authorization")
+}
+
+/// What of it does not arrive.
+fn removed(forward: &Forward) -> Vec<String> {
+    forward.remove.iter().map(|name| String::from_utf8(name.clone()).unwrap()).collect()
+}
+
+fn expected(with_authorization: bool) -> Vec<String> {
+    forged().into_iter().filter(|name| is_ours(name, with_authorization)).collect()
+}
+
+fn ask(browser: &mut Browser, method: &str, target: &str) -> Forward {
+    let names = forged();
+    let mut headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "root")).collect();
+    headers.push((":method", method));
+    browser.forward(target, &headers)
+}
+
+fn with(more: Value) -> Value {
+    let mut options = json!({ "skip_auth_routes": ["^/public$"], "skip_auth_preflight": true });
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    options
+}
+
+/// What the options are about: whether the upstream gets to know anything, `Authorization`, the exception.
+fn all_options() -> Vec<Value> {
+    let mut all = Vec::new();
+    for says in [
+        json!({}),
+        json!({ "pass_user_headers": false, "pass_basic_auth": false }),
+        json!({ "basic_auth_password": "open sesame" }),
+        json!({ "pass_authorization_header": true, "pass_user_headers": false, "pass_basic_auth": false }),
+    ] {
+        for strips in [true, false] {
+            let mut options = with(json!({ "skip_auth_strip_headers": strips }));
+            options.as_object_mut().unwrap().extend(says.as_object().unwrap().clone());
+            all.push(options);
+        }
+    }
+    all
+}
+
+fn sets_authorization(options: &Value) -> bool {
+    options["basic_auth_password"].is_string() || options["pass_authorization_header"] == true
+}
+
+#[test]
+fn nothing_of_it_arrives_but_by_the_one_exception() {
+    for options in all_options() {
+        let site = Site::new(options.clone());
+        let expected = expected(sets_authorization(&options));
+        let mut of_somebody = site.signed_in();
+        for (method, target) in [("GET", "/private"), ("GET", "/public"), ("OPTIONS", "/private")] {
+            let forward = ask(&mut of_somebody, method, target);
+            assert_eq!(removed(&forward), expected, "{method} {target} {options}");
+        }
+        assert_eq!(removed(&ask(&mut site.browser(), "OPTIONS", "/private")), expected, "{options}");
+        let skipped = removed(&ask(&mut site.browser(), "GET", "/public"));
+        if options["skip_auth_strip_headers"] == true {
+            assert_eq!(skipped, expected, "{options}");
+        } else {
+            assert!(skipped.is_empty(), "{options}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_says_nothing_is_a_session_all_the_same() {
+    // No name, no ID token: there is nothing to put in the place of what is forged.
+    let options = with(json!({
+        "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"],
+        "oidc_issuer_url": "", "client_id": "", "client_secret": "",
+        "pass_user_headers": false, "pass_basic_auth": false, "pass_authorization_header": true,
+        "skip_auth_strip_headers": false,
+    }));
+    let site = Site::new(options);
+    let mut browser = site.browser();
+    let handed_over = browser.forward("/login", &[]).handed_over;
+    let keeping = site.app.take_session(handed_over, b"login-app", &[br#"{"user": "alice"}"#]).unwrap();
+    let response = site.world.run(vec![keeping]).remove(0).unwrap();
+    browser.keep_cookies(&Decision::Forward(Forward { response, ..Forward::default() }));
+    let forward = ask(&mut browser, "GET", "/private");
+    assert!(forward.set.is_empty());
+    assert_eq!(removed(&forward), expected(true));
+    // The login page is for everybody, and no route that is skipped.
+    assert_eq!(removed(&ask(&mut site.browser(), "GET", "/login")), expected(true));
+}
+
+#[test]
+fn an_oauth2_proxy_beside_gets_no_identity_but_the_credentials() {
+    let site = Site::new(json!({
+        "mode": "beside", "oidc_issuer_url": "", "client_id": "", "client_secret": "",
+        "basic_auth_password": "open sesame", "skip_auth_strip_headers": false,
+    }));
+    let forward = ask(&mut site.browser(), "GET", "/oauth2/start");
+    assert_eq!(removed(&forward), expected(false));
+}
+
+#[test]
+fn as_a_trailer_nothing_of_it_goes_on_either() {
+    for options in all_options() {
+        let site = Site::new(options.clone());
+        let names = forged();
+        let trailers = RequestHead::from_pairs(names.iter().map(|name| (name.as_str(), b"root".as_slice())));
+        let removed: Vec<_> =
+            site.app.forged_trailers(&trailers).into_iter().map(String::from_utf8).collect();
+        let expected: Vec<_> = expected(sets_authorization(&options)).into_iter().map(Ok).collect();
+        assert_eq!(removed, expected, "{options}");
+    }
+}
+
+#[test]
+fn bytes_that_are_not_text_are_compared_too() {
+    const NAME: &[u8] = b"x\xff\x66orwarded\xe9user";
+    let site = Site::new(json!({ "skip_auth_routes": ["^/public$"] }));
+    let mut bytes = b":path/public:methodGET".to_vec();
+    let start = bytes.len();
+    bytes.extend_from_slice(NAME);
+    let forged = start..bytes.len();
+    let end = forged.end..forged.end;
+    let head = RequestHead::new(bytes, vec![(0..5, 5..12), (12..19, 19..22), (forged.clone(), end)]);
+    let Step::Done(Decision::Forward(forward)) = site.app.handle(head) else { panic!("not let through") };
+    assert_eq!(forward.remove, [NAME]);
+}
+
+#[test]
+fn a_client_nominates_no_header_of_ours_for_the_next_proxy_to_drop() {
+    let site = Site::new(json!({ "basic_auth_password": "open sesame" }));
+    let mut browser = site.signed_in();
+    let mut connection = |values: &[&str]| {
+        let headers: Vec<_> = values.iter().map(|value| ("connection", *value)).collect();
+        let forward = browser.forward("/ws", &headers);
+        assert!(!sent(&forward, "x-forwarded-user").is_empty());
+        forward.connection.map(|value| String::from_utf8(value).unwrap())
+    };
+    // Untouched, so as it was.
+    assert_eq!(connection(&[]), None);
+    assert_eq!(connection(&["Upgrade"]), None);
+    assert_eq!(connection(&["keep-alive,Upgrade , X-Forwarded-For"]), None);
+    for forged in
+        ["X-Forwarded-User", "x.FORWARDED_groups", "Authorization", "\tgap-auth ", "X-OAuth2-Session"]
+    {
+        assert_eq!(connection(&[&format!("Upgrade, {forged}")]).as_deref(), Some("Upgrade"), "{forged}");
+        assert_eq!(
+            connection(&[&format!("{forged},Upgrade,  TE")]).as_deref(),
+            Some("Upgrade, TE"),
+            "{forged}"
+        );
+        assert_eq!(connection(&["Upgrade", forged, "TE"]).as_deref(), Some("Upgrade, TE"), "{forged}");
+        assert_eq!(connection(&[forged]).as_deref(), Some(""), "{forged}");
+        // Apache's httpd ends a name at a blank and at `;` too, others take it out of quotes.
+        for disguise in
+            [format!("x {forged}"), format!("x;{forged}"), format!("\"{forged}\""), format!("{forged}=1")]
+        {
+            assert_eq!(connection(&["Upgrade", &disguise]).as_deref(), Some("Upgrade"), "{disguise}");
+        }
+    }
+    let without = Site::new(json!({}));
+    let mut browser = without.signed_in();
+    assert_eq!(browser.forward("/ws", &[("connection", "Upgrade, Authorization")]).connection, None);
+}
