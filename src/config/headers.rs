@@ -1,5 +1,6 @@
 //! What the upstream and the response get to know.
 
+use super::errors::ConfigErrors;
 use super::options::Options;
 use super::secret::Secret;
 
@@ -22,6 +23,8 @@ pub struct Headers {
     pub set_authorization_header: bool,
     /// `skip_auth_strip_headers`.
     pub skip_auth_strip_headers: bool,
+    /// `groups_header_separator`.
+    pub groups_header_separator: u8,
     /// `strip_session_cookie`.
     pub strip_session_cookie: bool,
     basic_auth_password: Secret,
@@ -40,7 +43,16 @@ impl Headers {
     }
 }
 
-pub(super) fn build(options: &Options) -> Headers {
+pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Headers {
+    // One byte: with more, a group that ends like them would make its neighbour another one.
+    let separator = match options.groups_header_separator.as_bytes() {
+        [separator] if separator.is_ascii_punctuation() => *separator,
+        _ => {
+            errors
+                .add("groups_header_separator", "must be one character of ASCII punctuation, such as | or ;");
+            b','
+        }
+    };
     Headers {
         pass_user_headers: options.pass_user_headers,
         pass_basic_auth: options.pass_basic_auth,
@@ -50,6 +62,7 @@ pub(super) fn build(options: &Options) -> Headers {
         set_xauthrequest: options.set_xauthrequest,
         set_authorization_header: options.set_authorization_header,
         skip_auth_strip_headers: options.skip_auth_strip_headers,
+        groups_header_separator: separator,
         strip_session_cookie: options.strip_session_cookie,
         basic_auth_password: options.basic_auth_password.clone(),
     }

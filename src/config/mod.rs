@@ -102,7 +102,7 @@ impl Config {
         let redis = redis::build(&options, &mut errors);
         let routes = routes::build(&options, &mut errors);
         let login = login::build(&options, &mut errors);
-        let headers = headers::build(&options);
+        let headers = headers::build(&options, &mut errors);
         let access_log = access_log::build(&options, &mut errors);
         match cookie {
             Some(cookie) if errors.is_empty() => {

@@ -284,13 +284,17 @@ options! {
     "Headers" {
         pass_user_headers: bool = Theirs("true"),
             "`X-Forwarded-User`, `-Email`, `-Groups` and `-Preferred-Username` for the upstream";
+        groups_header_separator: String = Ours(","),
+            "What stands between groups in `X-Forwarded-Groups` and `X-Auth-Request-Groups`: one character, such as `|` \
+             or `;`. A group that has it in its name is left out there";
         pass_basic_auth: bool = Theirs("true"),
             "The same, and with `basic_auth_password` also `Authorization: Basic`";
         basic_auth_password: Secret = Theirs(""), "The password in it";
         pass_access_token: bool = Theirs("false"), "`X-Forwarded-Access-Token` for the upstream";
         pass_authorization_header: bool = Theirs("false"),
             "`Authorization: Bearer` with the ID token for the upstream";
-        prefer_email_to_user: bool = Theirs("false"), "The email address in the place of the user";
+        prefer_email_to_user: bool = Theirs("false"),
+            "The email address in the place of the user; without one the upstream gets no user";
         set_xauthrequest: bool = Theirs("false"), "`X-Auth-Request-*` in the response";
         set_authorization_header: bool = Theirs("false"),
             "`Authorization: Bearer` with the ID token in the response";

@@ -17,7 +17,7 @@ use http::StatusCode;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::outcome::{Outcome, Reason, Unavailable};
-use super::{Decision, Step};
+use super::{Decision, Step, headers};
 use crate::config::Config;
 use crate::session::Session;
 
@@ -108,8 +108,7 @@ fn user(config: &Config, session: &Session) -> Option<String> {
     if !config.access_log.user {
         return None;
     }
-    let by_email = config.headers.prefer_email_to_user && !session.email.is_empty();
-    let name = if by_email { &session.email } else { &session.user };
+    let name = headers::name(&config.headers, session);
     let name = String::from_utf8_lossy(name.get(..MAX_USER).unwrap_or(name));
     Some(utf8_percent_encode(&name, NOT_IN_LOG).to_string())
 }

@@ -94,15 +94,16 @@ struct UserInfo {
 fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let session = &person.session;
+            // JSON has no other text: what is left out here is no other person's.
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
             reply::json(
                 StatusCode::OK,
                 &UserInfo {
-                    user: text(&session.user),
-                    email: text(&session.email),
-                    groups: session.groups.iter().map(|group| text(group)).collect(),
-                    preferred_username: text(&session.preferred_username),
+                    user: text(&session.user).unwrap_or_default(),
+                    email: text(&session.email).unwrap_or_default(),
+                    groups: session.groups.iter().flat_map(|group| text(group)).collect(),
+                    preferred_username: text(&session.preferred_username).unwrap_or_default(),
                     additional_claims: session.additional_claims.to_json(),
                 },
             )
@@ -120,7 +121,7 @@ fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed && authorize::by_query(&person.session, head) => {
             let mut answer = reply::empty(StatusCode::ACCEPTED);
-            reply::add_headers(&mut answer, person.response_headers.iter());
+            reply::add_headers(&mut answer, person.said.response.iter());
             answer
         }
         Outcome::Authenticated(_) => reply::empty(StatusCode::FORBIDDEN),

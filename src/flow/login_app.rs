@@ -23,7 +23,7 @@ use super::forged::is_same;
 use super::io::Count;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
-use super::{App, Header, Io, Reply, RequestHead, pages, reply};
+use super::{App, Header, Io, Reply, RequestHead, headers, pages, reply};
 use crate::config::{LoginApp, Mode};
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
@@ -192,6 +192,10 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
     if given.user.is_empty() {
         return Err("it has no user");
     }
+    let names = [&given.user, &given.email, &given.preferred_username].into_iter().chain(&given.groups);
+    if !names.into_iter().all(|name| is_name(name)) {
+        return Err("a user, an email address or a group has a control character, or a blank at an end");
+    }
     if given.expires_in == Some(0) {
         return Err("it has expired");
     }
@@ -209,6 +213,11 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
         preferred_username: given.preferred_username.into_bytes(),
         additional_claims: Claims::from_json(&given.additional_claims),
     })
+}
+
+/// Whether an upstream can be told it exactly. The app can say it in another way, and is told to.
+fn is_name(text: &str) -> bool {
+    headers::is_sayable(text.as_bytes()) && !text.chars().any(char::is_control)
 }
 
 /// base64 of either alphabet, padded or not.

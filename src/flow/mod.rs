@@ -41,6 +41,7 @@ mod store;
 mod tests;
 mod ticket_store;
 mod together;
+mod told;
 mod upstream;
 mod url;
 
@@ -49,6 +50,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use http::StatusCode;
+use log::warn;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
@@ -60,10 +62,12 @@ use self::login_app::SESSION_HEADER;
 pub use self::login_app::{HandedOver, Keeping, is_session_header};
 pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
+use self::person::Person;
 use self::provider::Provider;
 pub use self::request::RequestHead;
 use self::session_cookie::SessionCookie;
 use self::store::Store;
+use self::told::Told;
 use crate::config::Config;
 
 /// A header to set or add.
@@ -117,6 +121,7 @@ pub struct App<I> {
     bearer: Option<Bearer<I>>,
     cookie: Rc<SessionCookie>,
     store: Store<I>,
+    told: Told,
 }
 
 impl<I: Io> App<I> {
@@ -131,6 +136,7 @@ impl<I: Io> App<I> {
             cookie,
             config,
             io,
+            told: Told::default(),
         })
     }
 
@@ -172,6 +178,9 @@ impl<I: Io> App<I> {
         if let Outcome::Unavailable(reason) = loaded.outcome {
             self.io.count(Count::Unavailable(reason));
         }
+        if let Outcome::Authenticated(person) = &loaded.outcome {
+            self.tell_what_is_unsaid(person);
+        }
         let note = Note::of_session(&self.config, &loaded.outcome);
         let decision = match loaded.outcome {
             // A token without fallback that was none: no route and no endpoint lets that pass.
@@ -181,6 +190,21 @@ impl<I: Io> App<I> {
         match note {
             Some(note) => note.beside(&self.config, decision),
             None => decision,
+        }
+    }
+
+    /// Tells the operator once in a while what no header can say of a person.
+    fn tell_what_is_unsaid(&self, person: &Person) {
+        let (unsaid, session) = (&person.said.unsaid, &person.session);
+        if person.allowed
+            && !unsaid.is_empty()
+            && self.told.is_news((&session.user, &session.email, unsaid), self.io.now())
+        {
+            warn!(
+                "headers: a session has something that no header can say exactly, so it is left out: {unsaid}. It has \
+                 control characters, a blank at an end, a colon in the name of `Basic`, or `groups_header_separator` \
+                 in a group"
+            );
         }
     }
 }

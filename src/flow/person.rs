@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{Header, authorize, headers};
+use super::headers::Said;
+use super::{authorize, headers};
 use crate::config::Config;
 use crate::session::Session;
 
@@ -11,18 +12,15 @@ pub(super) struct Person {
     pub(super) session: Session,
     /// Whether `email_domains` and `allowed_groups` let this person in.
     pub(super) allowed: bool,
-    /// What the upstream gets to know.
-    pub(super) request_headers: Rc<[Header]>,
-    /// What `set_xauthrequest` adds to the response.
-    pub(super) response_headers: Vec<Header>,
+    /// What the upstream and the response get to know.
+    pub(super) said: Said,
 }
 
 impl Person {
     pub(super) fn new(config: &Config, session: Session) -> Rc<Self> {
         Rc::new(Self {
             allowed: authorize::is_allowed(config, &session),
-            request_headers: headers::for_upstream(&config.headers, &session),
-            response_headers: headers::for_response(&config.headers, &session),
+            said: headers::said(&config.headers, &session),
             session,
         })
     }

@@ -18,7 +18,7 @@ use crate::config::Mode;
 pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
     match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
-            let mut response = person.response_headers.clone();
+            let mut response = person.said.response.clone();
             response.extend(app.cookies_after(head, &loaded));
             forward(app, head, Pass::Person(person), response)
         }
@@ -59,7 +59,7 @@ enum Pass<'a> {
 fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>, response: Vec<Header>) -> Decision {
     let options = &app.config.headers;
     let (set, keeps_forged) = match pass {
-        Pass::Person(person) => (Rc::clone(&person.request_headers), false),
+        Pass::Person(person) => (Rc::clone(&person.said.request), false),
         Pass::Nobody => ([].into(), !options.skip_auth_strip_headers && is_skipped_route(app, head)),
     };
     let mut forward = if keeps_forged { Forward::default() } else { Names::of(options).kept_from(head) };

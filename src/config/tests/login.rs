@@ -104,3 +104,20 @@ fn the_access_log_gets_the_fields_that_there_are() {
     let line = mistake("access_log_fields", json!({"access_log_fields": "user,cookie"}));
     assert!(line.contains("user, state, reason"), "{line}");
 }
+
+#[test]
+fn between_groups_stands_one_character_that_is_in_no_word() {
+    assert_eq!(config(json!({})).headers.groups_header_separator, b',');
+    for separator in ["|", ";", ",", "/"] {
+        let config = config(json!({ "groups_header_separator": separator }));
+        assert_eq!([config.headers.groups_header_separator], separator.as_bytes());
+    }
+    // A blank at an end is not seen by a reader; with two characters, "a|" and "b" would be "a" and "|b".
+    for separator in ["", " ", "\t", "\n", "||", ", ", "a", "1", "·", "\u{7f}"] {
+        assert!(
+            mistake("groups_header_separator", json!({ "groups_header_separator": separator }))
+                .contains("must be"),
+            "{separator:?}"
+        );
+    }
+}

@@ -1,8 +1,14 @@
 //! The endpoints under `/oauth2`, and `/ping` and `/ready`.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
 use super::{MINUTE, Site};
+use crate::flow::person::Person;
+use crate::oidc::tests::vectors::ISSUED;
+use crate::session::Session;
+use crate::time::Timestamp;
 
 #[test]
 fn userinfo_has_the_originals_keys() {
@@ -14,6 +20,31 @@ fn userinfo_has_the_originals_keys() {
     let info: Value = serde_json::from_slice(answer.body()).unwrap();
     let sub = crate::oidc::tests::vectors::claims()["sub"].clone();
     assert_eq!(info, json!({ "user": sub, "email": "alice@example.com", "groups": ["staff"] }));
+}
+
+#[test]
+fn userinfo_says_a_name_as_it_is_or_not_at_all() {
+    // Bytes of another writer of the same store; JSON is text, and a replacement character makes all of them one.
+    let session = Session {
+        user: b"a\xff".to_vec(),
+        email: b"\x80@example.com".to_vec(),
+        groups: vec![b"CN=a,DC=b".to_vec(), b" c ".to_vec(), b"d\xff".to_vec()],
+        preferred_username: "zoë".as_bytes().to_vec(),
+        created_at: Some(Timestamp::from_secs(ISSUED)),
+        ..Session::default()
+    };
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let (app, head) = (Rc::clone(&site.app), browser.head("/", &[]));
+    let person = Person::new(&site.config, session);
+    let cookie = async move { app.store.create(&person, &head, &app.io).await.unwrap() };
+    let cookie = site.world.run(vec![Box::pin(cookie)]).remove(0);
+    browser.cookies.insert("_oauth2_proxy".to_owned(), String::from_utf8(cookie).unwrap());
+    let info: Value = serde_json::from_slice(browser.reply("/oauth2/userinfo", &[]).body()).unwrap();
+    assert_eq!(
+        info,
+        json!({ "user": "", "email": "", "groups": ["CN=a,DC=b", " c "], "preferredUsername": "zoë" })
+    );
 }
 
 #[test]

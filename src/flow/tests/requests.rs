@@ -84,6 +84,18 @@ fn headers_are_those_of_the_options() {
 }
 
 #[test]
+fn a_group_is_let_in_by_its_whole_name() {
+    let name = "CN=admins,DC=example";
+    let site = Site::new(json!({ "allowed_groups": [name], "groups_header_separator": "|" }));
+    site.provider.set_claim("groups", json!([name, "staff"]));
+    assert_eq!(sent(&site.signed_in().forward("/", &[]), "x-forwarded-groups"), format!("{name}|staff"));
+    for part in ["CN=admins", "DC=example", "staff,CN=admins,DC=example"] {
+        site.provider.set_claim("groups", json!([part]));
+        assert_ne!(site.browser().sign_in(&site.provider, "/").status(), 302, "{part}");
+    }
+}
+
+#[test]
 fn a_bad_cookie_is_not_signed_in_and_is_cleared() {
     let site = Site::new(json!({}));
     let good = site.signed_in().cookies["_oauth2_proxy"].clone();

@@ -148,6 +148,25 @@ fn a_session_that_is_not_as_documented_is_refused_and_counted() {
 }
 
 #[test]
+fn who_cannot_be_said_exactly_is_refused() {
+    let site = app(json!({}));
+    for name in ["ali\u{0}ce", "alice\n", "ali\tce", "alice\u{7f}", "ali\u{85}ce", " alice", "alice ", " "] {
+        for session in [
+            json!({ "user": name }),
+            json!({ "user": "alice", "email": name }),
+            json!({ "user": "alice", "preferred_username": name }),
+            json!({ "user": "alice", "groups": ["staff", name] }),
+        ] {
+            assert!(!hand_over(&site, &mut site.browser(), &session), "{session}");
+        }
+    }
+    // What only one of the headers cannot say is no reason: `Basic`, and the joined groups.
+    for session in [json!({ "user": "ali:ce" }), json!({ "user": "zoë", "groups": ["CN=a,DC=b", ""] })] {
+        assert!(hand_over(&site, &mut site.browser(), &session), "{session}");
+    }
+}
+
+#[test]
 fn a_session_is_a_session_in_whatever_spelling_and_never_a_trailer() {
     for name in ["x-oauth2-session", "x_oauth2_session", "X-OAuth2.Session"] {
         assert!(crate::flow::is_session_header(name.as_bytes()), "{name}");

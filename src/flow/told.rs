@@ -1,0 +1,58 @@
+//! What the log was told already: what each request of a session would say again is said once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// So long it is not said again.
+const PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// So many lines are written in that time at most.
+const MAX_LINES: usize = 1000;
+
+/// The lines of the last hour, by a hash of what they are about: two that have the same are one line less.
+#[derive(Default)]
+pub(super) struct Told {
+    since: Cell<Option<Timestamp>>,
+    hashes: RefCell<HashSet<u64>>,
+}
+
+impl Told {
+    /// Whether a line about this may be written now.
+    pub(super) fn is_news(&self, about: impl Hash, now: Timestamp) -> bool {
+        let mut hashes = self.hashes.borrow_mut();
+        if !self.since.get().is_some_and(|since| since.was_within(PERIOD, now)) {
+            self.since.set(Some(now));
+            hashes.clear();
+        }
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(about);
+        hashes.len() < MAX_LINES && hashes.insert(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_written_once_in_an_hour() {
+        let told = Told::default();
+        let at = |minutes: u64| Timestamp::from_secs(1_700_000_000).after(Duration::from_secs(minutes * 60));
+        assert!(told.is_news("a", at(0)) && told.is_news("b", at(10)));
+        assert!(!told.is_news("a", at(59)));
+        assert!(told.is_news("a", at(60)) && !told.is_news("a", at(61)));
+        // A clock that is set back begins a new hour.
+        assert!(told.is_news("a", at(0)));
+    }
+
+    #[test]
+    fn nobody_fills_the_log_or_the_memory() {
+        let told = Told::default();
+        let now = Timestamp::from_secs(1_700_000_000);
+        let lines = (0..5000).filter(|number| told.is_news(number, now)).count();
+        assert_eq!((lines, told.hashes.borrow().len()), (MAX_LINES, MAX_LINES));
+    }
+}
