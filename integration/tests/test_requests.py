@@ -56,7 +56,7 @@ def test_a_claim_that_the_person_does_not_have_cannot_be_forged(service):
 
 
 def test_other_headers_arrive_as_they_were_sent(signed_in):
-    sent = {"X-Forwarded-Userx": "1", "X-Other": "2", "Accept-Language": "de", "Authorization": "Bearer theirs"}
+    sent = {"X-Forwarded-Userx": "1", "X.Forwarded.For": "1", "X-Auth-Request-Redirect": "/x", "X-Other": "2", "Accept-Language": "de", "Authorization": "Bearer theirs"}
     headers = arrived(signed_in.get("/echo", headers=sent))
     assert {name: headers.get(name.lower()) for name in sent} == sent
 
@@ -232,9 +232,11 @@ def test_a_stream_is_not_held_back(signed_in, upstream):
         assert b"".join(chunks) == b"".join(b"chunk %d\n" % number for number in range(1, 5))
 
 
-def test_a_websocket_goes_through(signed_in):
+@pytest.mark.parametrize("more", [{}, {"connection": "X-Forwarded-User"}], ids=["", "with a nominated header"])
+def test_a_websocket_goes_through(more, signed_in):
     url = signed_in.base_url.replace("http://", "ws://") + "/ws"
-    with websockets.sync.client.connect(url, additional_headers=cookie_header(signed_in), proxy=None) as socket:
+    headers = {**cookie_header(signed_in), **more}
+    with websockets.sync.client.connect(url, additional_headers=headers, proxy=None) as socket:
         assert socket.recv() == "alice"
         for message in ("hello", "x" * 100_000, b"\x00\xff"):
             socket.send(message)
