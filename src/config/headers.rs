@@ -44,7 +44,7 @@ impl Headers {
 }
 
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Headers {
-    // One byte: with more, a group that ends like them would make its neighbour another one.
+    // One byte: with `||`, the groups `a|` and `b` would arrive as `a` and `|b`.
     let separator = match options.groups_header_separator.as_bytes() {
         [separator] if separator.is_ascii_punctuation() => *separator,
         _ => {

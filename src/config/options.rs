@@ -300,7 +300,8 @@ options! {
             "`Authorization: Bearer` with the ID token in the response";
         skip_auth_strip_headers: bool = Theirs("true"),
             "Also removes forged headers where `skip_auth_routes` lets a request through",
-            differs: "`X-Auth-Request-*` are removed too";
+            differs: "every identity header is removed, in every spelling; off, the client's headers stay only on \
+             `skip_auth_routes` and without a session, there on every request";
         strip_session_cookie: bool = Ours("false"), "Keeps the filter's cookies from the upstream";
     }
     "Access log" {

@@ -95,7 +95,7 @@ fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
             let session = &person.session;
-            // JSON has no other text: what is left out here is no other person's.
+            // JSON is UTF-8. Replacement characters would give two people the same name.
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
             reply::json(
                 StatusCode::OK,

@@ -1,13 +1,13 @@
-//! What a client says under names that are the filter's to fill in: none of it may arrive, however it is spelt.
+//! What a client sends under the names of identity headers. None of it may arrive, in any spelling.
 //!
-//! A reader may change a name. CGI and its heirs (PHP, WSGI, lighttpd) make `HTTP_X_FORWARDED_USER` of it, and each
-//! byte that is no letter or digit may become the `_` there. So each of them counts as `-` here.
+//! An upstream may read a name as another one: CGI, PHP, WSGI and lighttpd make `HTTP_X_FORWARDED_USER` of it, and any
+//! byte that is no ASCII letter or digit can become a `_` there. So each such byte counts as `-` here.
 
 use super::{Forward, RequestHead};
 use crate::config::Headers;
 
-/// Names that only the filter may fill in, whichever of them it does: an upstream trusts them all. `GAP-Auth` is what
-/// an oauth2-proxy with `signature_key` puts the email address in.
+/// Names that only the filter may set, also those that it does not set: an upstream trusts them all. oauth2-proxy sets
+/// `GAP-Auth` to the email address, with `signature_key`.
 const IDENTITY: [&[u8]; 13] = [
     b"gap-auth",
     b"x-auth-request-access-token",
@@ -31,7 +31,7 @@ const AUTHORIZATION: &[u8] = b"authorization";
 pub(super) enum Names {
     /// Those that say who somebody is.
     Identity,
-    /// These, and `Authorization`, which is the filter's where an option sets it.
+    /// These, and `Authorization`, if an option sets it.
     WithAuthorization,
 }
 
@@ -41,18 +41,18 @@ impl Names {
         if options.sets_authorization() { Self::WithAuthorization } else { Self::Identity }
     }
 
-    /// A request that goes on without what its client says under these names.
+    /// A request that goes on without what its client sends under these names.
     pub(super) fn kept_from(self, head: &RequestHead) -> Forward {
         Forward { remove: self.found(head), connection: self.not_nominated(head), ..Forward::default() }
     }
 
-    /// Those of a head, or of trailers, as they are spelt there.
+    /// These names in a head or in trailers, in the client's spelling.
     pub(super) fn found(self, fields: &RequestHead) -> Vec<Vec<u8>> {
         fields.headers().map(|(name, _)| name).filter(|name| self.has(name)).map(<[u8]>::to_vec).collect()
     }
 
-    /// The `connection` header without them, where the client's has one: a proxy behind this one would drop the header
-    /// of that name as meant for itself alone (RFC 9110 section 7.6.1). The rest stays, an upgrade needs it.
+    /// The client's `connection` header without these names; none if it has none of them. The next proxy would drop the
+    /// headers that are named there (RFC 9110 section 7.6.1). The rest stays: an upgrade needs it.
     fn not_nominated(self, head: &RequestHead) -> Option<Vec<u8>> {
         let options = || head.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let is_ours = |option: &[u8]| option.split(|byte| !is_token(*byte)).any(|word| self.has(word));
@@ -66,7 +66,7 @@ impl Names {
 
     fn has(self, name: &[u8]) -> bool {
         match name {
-            // Few names begin like this; all others are told by these bytes.
+            // On the hot path these bytes tell almost every other name.
             [b'x' | b'X', separator, b'a' | b'A' | b'f' | b'F' | b'o' | b'O', ..] => {
                 !separator.is_ascii_alphanumeric() && is_identity(name)
             }
@@ -81,14 +81,14 @@ fn is_identity(name: &[u8]) -> bool {
     IDENTITY.iter().any(|ours| is_same(name, ours))
 }
 
-/// Whether a reader could take a name for ours, which is in lower case and has `-`.
+/// Whether an upstream could read a name as `ours`, which is in lower case with `-`.
 pub(super) fn is_same(name: &[u8], ours: &[u8]) -> bool {
     let plain = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     name.len() == ours.len() && name.iter().map(plain).eq(ours.iter().copied())
 }
 
-/// Whether a byte may stand in a name (RFC 9110 section 5.6.2). Some proxies also end a name in `connection` at a blank
-/// or at `;`.
+/// Whether a byte may be part of a name (RFC 9110 section 5.6.2). At any other byte a name in `connection` may end for the
+/// next proxy: for Apache's httpd it does at a blank and at `;`.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

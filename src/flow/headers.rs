@@ -1,14 +1,13 @@
 //! Identity headers: what the upstream and the response get to know.
 //!
-//! Whoever reads a header has to see the very person that the session is of. A value that a header cannot say exactly is
-//! left out: a reader would see another one.
+//! A value that a header cannot carry exactly is left out: an upstream would read another one.
 //!
-//! | left out | as |
+//! | left out | because |
 //! |---|---|
-//! | what has control characters, but for a tab within | RFC 9110 section 5.5 allows none |
-//! | what has a blank at an end | it is no part of the value there, so `" admin"` would be `admin` |
-//! | a group with the separator in its name | it would be two groups |
-//! | `Basic` of a name with a colon | the rest of the name would be the password (RFC 7617 section 2) |
+//! | a value with a control character, other than a tab inside it | RFC 9110 section 5.5 does not allow it |
+//! | a value with a blank at an end | it is no part of a header's value, so `" admin"` would be `admin` |
+//! | a group that contains the separator | it would be two groups |
+//! | `Basic`, if the name contains a colon | what follows it would be the password (RFC 7617 section 2) |
 
 use std::fmt;
 use std::rc::Rc;
@@ -20,25 +19,25 @@ use super::Header;
 use crate::config::Headers;
 use crate::session::Session;
 
-/// What is said of a person.
+/// The headers about a person.
 #[derive(Default)]
 pub(super) struct Said {
     /// What the upstream gets, by `pass_*`.
     pub(super) request: Rc<[Header]>,
     /// What the response gets, by `set_xauthrequest` and `set_authorization_header`.
     pub(super) response: Vec<Header>,
-    /// What they would have besides.
+    /// What is left out of both.
     pub(super) unsaid: Unsaid,
 }
 
-/// What no header can say exactly, for the log: never the values.
+/// What is left out, for the log: names of headers, never values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Unsaid {
     headers: Vec<&'static str>,
     groups: usize,
 }
 
-/// What is said of the person of a session.
+/// The headers about the person of a session.
 pub(super) fn said(options: &Headers, session: &Session) -> Said {
     let mut unsaid = Unsaid::default();
     let request = for_upstream(options, session, &mut unsaid).into();
@@ -46,7 +45,8 @@ pub(super) fn said(options: &Headers, session: &Session) -> Said {
     Said { request, response, unsaid }
 }
 
-/// The name in `X-Forwarded-User`; empty where there is none.
+/// The name for `X-Forwarded-User`; empty if there is none. Never the user in the place of a missing email address: a
+/// user can look like the address of somebody else.
 pub(super) fn name<'a>(options: &Headers, session: &'a Session) -> &'a [u8] {
     if options.prefer_email_to_user { &session.email } else { &session.user }
 }
@@ -89,13 +89,13 @@ fn for_response(options: &Headers, session: &Session, unsaid: &mut Unsaid) -> Ve
     headers.found
 }
 
-/// Whether a header's value can be these bytes and nothing else.
+/// Whether a header can carry exactly these bytes.
 pub(super) fn is_sayable(value: &[u8]) -> bool {
     let is_field_content = value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t');
     is_field_content && value.trim_ascii().len() == value.len()
 }
 
-/// Headers with a value; what cannot be said goes to `unsaid`.
+/// Headers that have a value; those that cannot carry it are noted in `unsaid`.
 struct Collector<'a> {
     found: Vec<Header>,
     unsaid: &'a mut Unsaid,

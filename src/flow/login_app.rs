@@ -93,7 +93,7 @@ pub(super) fn handed_over<I: Io>(app: &App<I>, head: &RequestHead) -> HandedOver
     }
 }
 
-/// Whether a header of a response hands a session over. It has tokens in it, so another spelling is the same header.
+/// Whether a response header hands a session over, in any spelling: it has tokens, so the browser must not get it.
 pub fn is_session_header(name: &[u8]) -> bool {
     is_same(name, SESSION_HEADER.as_bytes())
 }
@@ -111,7 +111,8 @@ impl<I: Io> App<I> {
         login_app(self).is_some()
     }
 
-    /// The trailers of a response that hand a session over, by their names: none is taken, and none may arrive.
+    /// The trailers of a response that hold a session, by their names. The filter takes no session from a trailer, and
+    /// the browser must not get it.
     pub fn handed_over_trailers(&self, trailers: &RequestHead) -> Vec<Vec<u8>> {
         let names = trailers.headers().map(|(name, _)| name).filter(|name| is_session_header(name));
         let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
@@ -215,7 +216,7 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
     })
 }
 
-/// Whether an upstream can be told it exactly. The app can say it in another way, and is told to.
+/// Whether headers can carry it exactly. The app can choose another value; a provider cannot be told to.
 fn is_name(text: &str) -> bool {
     headers::is_sayable(text.as_bytes()) && !text.chars().any(char::is_control)
 }

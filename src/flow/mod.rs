@@ -193,7 +193,7 @@ impl<I: Io> App<I> {
         }
     }
 
-    /// Tells the operator once in a while what no header can say of a person.
+    /// Logs which headers a person does not get; at most once an hour for each person.
     fn tell_what_is_unsaid(&self, person: &Person) {
         let (unsaid, session) = (&person.said.unsaid, &person.session);
         if person.allowed
@@ -201,9 +201,9 @@ impl<I: Io> App<I> {
             && self.told.is_news((&session.user, &session.email, unsaid), self.io.now())
         {
             warn!(
-                "headers: a session has something that no header can say exactly, so it is left out: {unsaid}. It has \
-                 control characters, a blank at an end, a colon in the name of `Basic`, or `groups_header_separator` \
-                 in a group"
+                "headers: not set for a session, because a header cannot carry the exact value: {unsaid}. The value has \
+                 a control character, a blank at an end, a colon (the name in `Basic`), or groups_header_separator (a \
+                 group)"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What the log was told already: what each request of a session would say again is said once.
+//! Log lines that were written already, so that not every request of a session writes the same line.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// So long it is not said again.
+/// A line is written once in this time.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
-/// So many lines are written in that time at most.
+/// At most so many lines are written in that time.
 const MAX_LINES: usize = 1000;
 
-/// The lines of the last hour, by a hash of what they are about: two that have the same are one line less.
+/// The lines of a period, by a hash of what they are about. If two have the same hash, one line is missing.
 #[derive(Default)]
 pub(super) struct Told {
     since: Cell<Option<Timestamp>>,

@@ -47,15 +47,15 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
     }
 }
 
-/// For whom a request goes on. What there is to say of a person may be nothing, and is no sign.
+/// For whom a request goes on. The headers do not tell: those of a person may be none.
 enum Pass<'a> {
     /// For a person whom the configuration lets in.
     Person(&'a Person),
-    /// For nobody, as none is needed.
+    /// For nobody: the request needs no session.
     Nobody,
 }
 
-/// Lets a request through, with what is said of the person in the place of what the client forged.
+/// Lets a request through, with the person's headers in the place of those that the client forged.
 fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>, response: Vec<Header>) -> Decision {
     let options = &app.config.headers;
     let (set, keeps_forged) = match pass {

@@ -106,8 +106,7 @@ impl Request {
         }
     }
 
-    /// Takes trailers out, by their names. It has to be done here: where the head still waits, these trailers go on
-    /// by themselves later.
+    /// Removes trailers, by their names. Also if the head still waits: Envoy may not ask about these trailers again.
     fn strip(
         &self,
         map: MapType,
@@ -281,7 +280,7 @@ fn answer(reply: &Reply) {
     }
 }
 
-/// The end of a request whose trailers cannot be looked at: its head may be answered already, or gone on.
+/// Ends a request whose trailers cannot be read or removed. It may be too late for an answer.
 fn reset() -> Action {
     abi::reset_request();
     Action::Pause
