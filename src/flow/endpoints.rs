@@ -17,11 +17,15 @@ use crate::config::Mode;
 /// Sends a request to the endpoint that it names; all else goes to the upstream.
 pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
     let routes = &app.config.routes;
+    // It is for a host, not for a path (RFC 9110 section 9.3.6), so for none of ours.
+    if head.is_connect() {
+        return app.with_session(head, upstream::upstream);
+    }
     let path = head.path();
-    if path == routes.ping_path.as_bytes() {
+    if is_at(path, &routes.ping_path) {
         return done(reply::text(StatusCode::OK, "OK"));
     }
-    if path == routes.ready_path.as_bytes() {
+    if is_at(path, &routes.ready_path) {
         return wait(ready(Rc::clone(app)));
     }
     let endpoint = path.strip_prefix(routes.proxy_prefix.as_bytes()).unwrap_or_default();
@@ -58,6 +62,11 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
         b"/auth" => app.with_session(head, auth),
         _ => app.with_session(head, upstream::upstream),
     }
+}
+
+/// Whether an endpoint is at that path; an empty one is no endpoint, and an empty path no way to it.
+fn is_at(path: &[u8], endpoint: &str) -> bool {
+    !endpoint.is_empty() && path == endpoint.as_bytes()
 }
 
 fn done(reply: Reply) -> Step {

@@ -66,6 +66,11 @@ impl RequestHead {
         self.header(":method")
     }
 
+    /// Whether a tunnel is asked for, to a host and not to a path.
+    pub fn is_connect(&self) -> bool {
+        self.method() == b"CONNECT"
+    }
+
     /// The authority, with its port where the browser sent one.
     pub fn host(&self) -> &[u8] {
         self.header(":authority")

@@ -72,6 +72,10 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>, response: Ve
 
 /// Whether a request needs no person: by `skip_auth_routes` or `skip_auth_preflight`, or because the login app is asked.
 fn skips_auth<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
+    // `CONNECT` and `OPTIONS *` have no path; a pattern such as `.*` fits that too, and is not meant to.
+    if head.is_connect() || !head.path().starts_with(b"/") {
+        return false;
+    }
     let is_preflight = app.config.routes.skip_auth_preflight && head.method() == b"OPTIONS";
     is_preflight || is_skipped_route(app, head) || login_app::is_asked(app, head)
 }
@@ -105,6 +109,7 @@ fn is_program<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
     };
     let fetch_mode = head.header("sec-fetch-mode");
     routes.force_json_errors
+        || head.is_connect()
         || routes.is_api(head.path())
         || accepts_json()
         || head.header("x-requested-with").eq_ignore_ascii_case(b"XMLHttpRequest")

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use super::browser::sent;
 use super::{MINUTE, Site};
+use crate::flow::Decision;
 use crate::flow::person::Person;
 use crate::oidc::tests::vectors::ISSUED;
 use crate::session::Session;
@@ -151,6 +153,31 @@ fn ping_and_ready_answer_without_a_session() {
     site.provider.set_down(true);
     for target in ["/ping", "/ready"] {
         assert_eq!(site.browser().reply(target, &[]).status(), 200);
+    }
+}
+
+#[test]
+fn what_has_no_path_is_no_endpoint_and_skips_nothing() {
+    let site = Site::new(json!({
+        "ping_path": "", "ready_path": "", "skip_auth_preflight": true,
+        "skip_auth_routes": ["", "^", ".*", "CONNECT=^", "GET!=^/private"],
+    }));
+    let connect = [(":method", "CONNECT"), (":path", "")];
+    for headers in [connect.as_slice(), &[(":path", "")], &[(":method", "OPTIONS"), (":path", "*")]] {
+        let target = headers.last().unwrap().1;
+        assert!(matches!(site.browser().ask(target, headers), Decision::Reply(_)), "{headers:?}");
+    }
+    // It cannot be led to a sign-in.
+    assert_eq!(site.browser().reply("", &connect).status(), 401);
+    let mut browser = site.signed_in();
+    assert_eq!(sent(&browser.forward("", &connect), "x-forwarded-email"), "alice@example.com");
+}
+
+#[test]
+fn a_tunnel_is_not_for_an_endpoint_whatever_path_it_brings() {
+    let site = Site::new(json!({ "skip_auth_routes": ["^/public"] }));
+    for path in ["/ping", "/ready", "/public", "/oauth2/sign_in", "/oauth2/start"] {
+        assert_eq!(site.browser().reply(path, &[(":method", "CONNECT")]).status(), 401, "{path}");
     }
 }
 
