@@ -77,6 +77,10 @@ pub(super) fn unverified_claims(token: &[u8]) -> Option<Map<String, Value>> {
 
 impl Expected<'_> {
     fn check(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+        // Logout tokens and their kin have it (RFC 8417 section 2.2), and not each has a `typ` of its own.
+        if claims.get("events").is_some_and(|events| !events.is_null()) {
+            return Err(IdTokenError::Kind);
+        }
         let issuer = claims.get("iss").and_then(Value::as_str);
         if !self.skip_issuer_verification && issuer != Some(self.issuer) {
             return Err(IdTokenError::Issuer);

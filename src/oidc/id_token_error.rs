@@ -13,6 +13,8 @@ pub enum IdTokenError {
     Encrypted,
     /// It has an extension that must be understood.
     Critical,
+    /// It says that it is neither an ID token nor an access token.
+    Kind,
     /// Its algorithm is `none`, HMAC, or one that we do not know.
     Algorithm,
     /// The provider's keys have none of its name or type. A new look at them may help.
@@ -42,6 +44,7 @@ impl fmt::Display for IdTokenError {
             Self::Malformed => "it is not a JWT of the right form",
             Self::Encrypted => "it is encrypted; the client must be registered for signed ID tokens",
             Self::Critical => "it has an extension that must be understood (crit)",
+            Self::Kind => "it is a token of another kind (typ, or events), such as a logout token",
             Self::Algorithm => "it is not signed with RS, PS, ES256, ES384 or EdDSA",
             Self::UnknownKey => "no key of the provider (jwks_uri) fits it",
             Self::WrongKey => "the key that it names is for another algorithm",

@@ -43,6 +43,9 @@ impl<'a> Jws<'a> {
         if header.contains_key("crit") {
             return Err(IdTokenError::Critical);
         }
+        if !header.get("typ").is_none_or(is_taken) {
+            return Err(IdTokenError::Kind);
+        }
         let name = header.get("alg").and_then(Value::as_str).ok_or(IdTokenError::Malformed)?;
         let key_id = match header.get("kid") {
             None => None,
@@ -79,6 +82,15 @@ impl<'a> Jws<'a> {
             _ => IdTokenError::UnknownKey,
         })
     }
+}
+
+/// Whether a token says that it is an ID token or an access token, and not, say, `logout+jwt`: the provider signs
+/// all of them with the same keys (RFC 8725 section 3.11). `JWT` says no more than none at all; access tokens have
+/// the other (RFC 9068 section 2.1). A media type has no case, and may be without `application/` (RFC 7515
+/// section 4.1.9).
+fn is_taken(kind: &Value) -> bool {
+    let kind = kind.as_str().unwrap_or_default().to_ascii_lowercase();
+    matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
 }
 
 /// The payload of a token that nobody verified.

@@ -77,6 +77,7 @@ fn a_token_that_does_not_hold_is_not_signed_in() {
         json!({ "exp": null }),
         json!({ "nbf": now + 3600 }),
         json!({ "email_verified": false }),
+        json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": {} } }),
     ] {
         assert_eq!(ask(&mut program, &site.provider.token(claims.clone())), Err(302), "{claims}");
     }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::vectors::{CLIENT, ISSUED, ISSUER, audience_claims, check, claims, expected, jwks, sign_claims};
+use super::vectors::{
+    CLIENT, ISSUED, ISSUER, audience_claims, check, claims, expected, jwks, sign_claims, sign_with_header,
+};
 use crate::oidc::{Expected, IdTokenError, verify};
 use crate::time::Timestamp;
 
@@ -96,6 +98,40 @@ fn a_token_that_was_given_to_another_client_is_refused() {
     assert_eq!(check(&sign_claims(&claims)), Ok(()));
     claims["azp"] = json!("other");
     assert_eq!(check(&sign_claims(&claims)), Err(IdTokenError::AuthorizedParty));
+}
+
+#[test]
+fn a_token_of_another_kind_is_refused() {
+    let typed = |kind: Value| {
+        let header = json!({ "alg": "ES256", "kid": "p256", "typ": kind });
+        check(&sign_with_header(&header, &claims()))
+    };
+    for kind in
+        ["JWT", "jwt", "application/jwt", "at+jwt", "AT+JWT", "application/at+jwt", "Application/AT+jwt"]
+    {
+        assert_eq!(typed(json!(kind)), Ok(()), "{kind}");
+    }
+    // OpenID Connect Back-Channel Logout 2.4, RFC 8417 2.3, RFC 9449 4.2, RFC 9101 10.8, RFC 9701 5.
+    for kind in [
+        json!("logout+jwt"),
+        json!("application/logout+jwt"),
+        json!("secevent+jwt"),
+        json!("dpop+jwt"),
+        json!("oauth-authz-req+jwt"),
+        json!("token-introspection+jwt"),
+        json!("x/jwt"),
+        json!("application/application/jwt"),
+        json!("JWT "),
+        json!(""),
+        json!(null),
+        json!(["JWT"]),
+    ] {
+        assert_eq!(typed(kind.clone()), Err(IdTokenError::Kind), "{kind}");
+    }
+    let logout = json!({ "http://schemas.openid.net/event/backchannel-logout": {} });
+    for events in [logout, json!({}), json!([])] {
+        assert_eq!(check(&with("events", events.clone())), Err(IdTokenError::Kind), "{events}");
+    }
 }
 
 #[test]
