@@ -43,6 +43,8 @@ pub(super) enum SignInError {
     OtherSubject,
     /// Neither the ID token nor userinfo has the claim that `oidc_email_claim` names.
     NoEmail,
+    /// Userinfo does not say about whom it is.
+    NoSubject,
     /// `email_verified` is false.
     UnverifiedEmail,
     /// The account is of a tenant that `entra_id_allowed_tenants` does not have, or of none.
@@ -99,8 +101,8 @@ impl<I: Io> Provider<I> {
         match identity {
             Ok(()) => self.keep_tokens(&tokens, &mut session),
             // The old refresh token is used up by now: not to keep the new one would end the session.
-            Err(SignInError::Unavailable(_)) => {
-                warn!("refresh: the new ID token could not be checked, so the person stays as before");
+            Err(error @ (SignInError::Unavailable(_) | SignInError::NoSubject)) => {
+                warn!("refresh: {error}, so the person stays as before");
                 session = old.clone();
                 self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
             }
@@ -284,10 +286,11 @@ impl<I: Io> Provider<I> {
             return Err(Unavailable::Provider.into());
         };
         // OpenID Connect Core 5.3.2: the answer may be of a token that was swapped for another person's.
-        if more.get("sub").is_some_and(|sub| claims.get("sub") != Some(sub)) {
-            return Err(SignInError::OtherSubject);
+        match more.get("sub").filter(|sub| !sub.is_null()) {
+            None => Err(SignInError::NoSubject),
+            Some(sub) if claims.get("sub") == Some(sub) => Ok(more),
+            Some(_) => Err(SignInError::OtherSubject),
         }
-        Ok(more)
     }
 
     /// The tokens of a grant and its times; what a refresh does not renew stays.
@@ -360,7 +363,9 @@ impl SignInError {
         match self {
             Self::InvalidGrant | Self::Grant(GrantError::Refused) => true,
             Self::OtherSubject | Self::NoEmail | Self::UnverifiedEmail | Self::Tenant | Self::NoRoles => true,
-            Self::Unavailable(_) | Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) => false,
+            Self::Unavailable(_) | Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) | Self::NoSubject => {
+                false
+            }
         }
     }
 }
@@ -380,6 +385,9 @@ impl fmt::Display for SignInError {
             Self::NoIdToken => f.write_str("the token endpoint gave no ID token"),
             Self::IdToken(error) => write!(f, "ID token: {error}"),
             Self::OtherSubject => f.write_str("the provider's answer is about another person"),
+            Self::NoSubject => f.write_str(
+                "userinfo has no sub, so it may be about anybody; see skip_claims_from_profile_url",
+            ),
             Self::NoEmail => f.write_str("no claim has the email address; see oidc_email_claim"),
             Self::Tenant => f.write_str("the tenant is not allowed; see entra_id_allowed_tenants"),
             Self::NoRoles => f.write_str("the access token is no JWT, so it has no roles for keycloak-oidc"),

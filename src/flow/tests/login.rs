@@ -216,9 +216,15 @@ fn userinfo_has_what_the_id_token_lacks() {
     site.provider.set_userinfo(json!({ "sub": sub, "email": "bob@example.com" }));
     let mut browser = site.signed_in();
     assert_eq!(browser.who().as_deref(), Some("bob@example.com"));
-    // Of somebody else it is not taken.
-    site.provider.set_userinfo(json!({ "sub": "mallory", "email": "bob@example.com" }));
-    assert_eq!(site.browser().sign_in(&site.provider, "/").status(), 502);
+    // Of somebody else, or of nobody, it is not taken (OpenID Connect Core 5.3.2).
+    for userinfo in [
+        json!({ "sub": "mallory", "email": "bob@example.com" }),
+        json!({ "sub": null, "email": "bob@example.com" }),
+        json!({ "email": "bob@example.com" }),
+    ] {
+        site.provider.set_userinfo(userinfo.clone());
+        assert_eq!(site.browser().sign_in(&site.provider, "/").status(), 502, "{userinfo}");
+    }
 }
 
 #[test]

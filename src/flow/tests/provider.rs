@@ -39,7 +39,7 @@ impl Provider {
             token_answer: None,
             access_token: None,
             claims: json!({ "email": "alice@example.com", "email_verified": true, "groups": ["staff"] }),
-            userinfo: json!({}),
+            userinfo: json!({ "sub": claims()["sub"] }),
             nonce: String::new(),
             grants: Vec::new(),
             calls: Vec::new(),

@@ -147,16 +147,23 @@ fn a_refreshed_id_token_of_another_person_is_not_taken() {
 fn a_new_refresh_token_is_kept_also_where_userinfo_fails_then() {
     let site = Site::new(json!({ "cookie_refresh": "30m" }));
     site.provider.set_claim("email", json!(null));
-    site.provider.set_userinfo(json!({ "email": "alice@example.com" }));
+    let sub = crate::oidc::tests::vectors::claims()["sub"].clone();
+    site.provider.set_userinfo(json!({ "sub": sub, "email": "alice@example.com" }));
     let mut browser = site.signed_in();
     site.provider.set_failing(Some("/userinfo"));
     site.world.pass(31 * MINUTE);
     assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+    // Nor is it lost for an answer that is not to be believed.
+    site.provider.set_userinfo(json!({ "email": "mallory@example.com" }));
     site.provider.set_failing(None);
+    site.world.pass(31 * MINUTE);
+    assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+    site.provider.set_userinfo(json!({ "sub": sub, "email": "alice@example.com" }));
     site.world.pass(31 * MINUTE);
     assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
     let grants = site.provider.grants("refresh_token");
     assert!(grants[1].contains("refresh_token=refresh-token-2"), "{grants:?}");
+    assert!(grants[2].contains("refresh_token=refresh-token-3"), "{grants:?}");
 }
 
 #[test]
