@@ -142,6 +142,8 @@ options! {
             "Takes metadata and ID tokens of another issuer";
         insecure_oidc_allow_unverified_email: bool = Theirs("false"),
             "Takes an email address that the provider says is not verified";
+        insecure_oidc_allow_http_endpoints: bool = Ours("false"),
+            "Takes endpoints that are `http`, from metadata or options, though the issuer is `https`";
         oidc_email_claim: String = Theirs("email"), "The claim that has the email address";
         oidc_groups_claim: String = Theirs("groups"), "The claim that has the groups";
         oidc_audience_claims: Vec<String> = Theirs("aud"), "The claims that have the audience";

@@ -8,7 +8,7 @@ use super::options::Options;
 use super::provider_name::{Kind, Own, ProviderName};
 use super::secret::Secret;
 use super::url::Url;
-use crate::oidc::Metadata;
+use crate::oidc::{Metadata, is_unencrypted};
 
 /// The options of the provider.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Provider {
     pub insecure_skip_issuer_verification: bool,
     /// `insecure_oidc_skip_nonce`.
     pub insecure_skip_nonce: bool,
+    /// `insecure_oidc_allow_http_endpoints`.
+    pub allow_http_endpoints: bool,
     /// `insecure_oidc_allow_unverified_email`.
     pub allow_unverified_email: bool,
     /// The claim of the user.
@@ -60,6 +62,7 @@ pub struct Provider {
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {
     let own = options.provider.own();
     check(options, own, errors);
+    check_encryption(options, own, errors);
     Provider {
         kind: own.kind,
         issuer_url: issuer(options, own, errors),
@@ -72,6 +75,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {
         metadata: metadata(options, own, errors),
         insecure_skip_issuer_verification: options.insecure_oidc_skip_issuer_verification,
         insecure_skip_nonce: options.insecure_oidc_skip_nonce,
+        allow_http_endpoints: options.insecure_oidc_allow_http_endpoints,
         allow_unverified_email: options.insecure_oidc_allow_unverified_email,
         user_id_claim: own.user_claim.to_owned(),
         email_claim: options.oidc_email_claim.clone(),
@@ -127,6 +131,27 @@ fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
     errors.check(!options.oidc_audience_claims.is_empty(), "oidc_audience_claims", "must not be empty");
     if options.provider_request_timeout.is_zero() {
         errors.add("provider_request_timeout", "must be more than 0");
+    }
+}
+
+/// What the metadata of the provider may not say, the options may not either.
+fn check_encryption(options: &Options, own: &Own, errors: &mut ConfigErrors) {
+    let issuer = options.oidc_issuer_url.as_ref().map_or(own.issuer, Url::as_str);
+    if options.insecure_oidc_allow_http_endpoints || is_unencrypted(issuer) {
+        return;
+    }
+    for (name, url) in [
+        ("login_url", &options.login_url),
+        ("redeem_url", &options.redeem_url),
+        ("oidc_jwks_url", &options.oidc_jwks_url),
+        ("profile_url", &options.profile_url),
+    ] {
+        let is_encrypted = !url.as_ref().is_some_and(|url| is_unencrypted(url.as_str()));
+        errors.check(
+            is_encrypted,
+            name,
+            "is http, and the issuer is https; write https, or set insecure_oidc_allow_http_endpoints",
+        );
     }
 }
 

@@ -315,7 +315,10 @@ async fn fetch_metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Option<Me
     let url = oidc::metadata_url(&config.issuer_url);
     let body = fetch(&io, &url, &config, "discovery").await?;
     let metadata = Metadata::parse(&body, &config.issuer_url, config.insecure_skip_issuer_verification);
-    match metadata {
+    let is_any_taken = config.allow_http_endpoints;
+    match metadata
+        .and_then(|found| if is_any_taken { Ok(found) } else { found.encrypted_as(&config.issuer_url) })
+    {
         Ok(metadata) => Some(metadata),
         Err(error) => {
             warn!("discovery: {error}");

@@ -39,6 +39,13 @@ pub enum MetadataError {
     Issuer(String),
     /// The member of this name is no endpoint.
     Endpoint(&'static str),
+    /// The endpoint of this name is `http`, and the issuer is `https`.
+    Unencrypted(&'static str),
+}
+
+/// Whether a URL says that the way to it is not encrypted.
+pub fn is_unencrypted(url: &str) -> bool {
+    url.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
 }
 
 /// Where the discovery document of `issuer` is (Discovery 1.0 section 4).
@@ -76,16 +83,28 @@ impl Metadata {
 
     /// Whether every endpoint is an absolute http or https URL that a request can be sent to.
     pub fn check(&self) -> Result<(), MetadataError> {
-        let userinfo = self.userinfo_endpoint.as_deref();
-        [
-            ("authorization_endpoint", Some(self.authorization_endpoint.as_str())),
-            ("token_endpoint", Some(self.token_endpoint.as_str())),
-            ("jwks_uri", Some(self.jwks_uri.as_str())),
-            ("userinfo_endpoint", userinfo),
-        ]
-        .into_iter()
-        .find(|(_, url)| !url.is_none_or(is_endpoint))
-        .map_or(Ok(()), |(name, _)| Err(MetadataError::Endpoint(name)))
+        let mistaken = self.endpoints().find(|(_, url)| !is_endpoint(url));
+        mistaken.map_or(Ok(()), |(name, _)| Err(MetadataError::Endpoint(name)))
+    }
+
+    /// The metadata where every endpoint is as well protected as the issuer: codes, tokens and keys do not go
+    /// unencrypted because a document says so.
+    pub fn encrypted_as(self, issuer: &str) -> Result<Self, MetadataError> {
+        let unencrypted = self.endpoints().find(|(_, url)| is_unencrypted(url)).map(|(name, _)| name);
+        match unencrypted.filter(|_| !is_unencrypted(issuer)) {
+            Some(name) => Err(MetadataError::Unencrypted(name)),
+            None => Ok(self),
+        }
+    }
+
+    fn endpoints(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let required = [
+            ("authorization_endpoint", self.authorization_endpoint.as_str()),
+            ("token_endpoint", self.token_endpoint.as_str()),
+            ("jwks_uri", self.jwks_uri.as_str()),
+        ];
+        let userinfo = self.userinfo_endpoint.as_deref().map(|url| ("userinfo_endpoint", url));
+        required.into_iter().chain(userinfo)
     }
 }
 
@@ -119,6 +138,10 @@ impl fmt::Display for MetadataError {
                 write!(f, "the document is about the issuer {found:?}, which is not oidc_issuer_url")
             }
             Self::Endpoint(name) => write!(f, "{name} is missing, or no http or https URL"),
+            Self::Unencrypted(name) => write!(
+                f,
+                "{name} is an http URL, and the issuer an https one; see insecure_oidc_allow_http_endpoints"
+            ),
         }
     }
 }
@@ -230,6 +253,29 @@ mod tests {
         let mut long = document();
         long["jwks_uri"] = format!("https://login.example.com/{}", "a".repeat(MAX_ENDPOINT)).into();
         assert_eq!(parse(&long), Err(MetadataError::Endpoint("jwks_uri")));
+    }
+
+    #[test]
+    fn an_endpoint_is_encrypted_if_the_issuer_is() {
+        let encrypted = || json!({ "jwks_uri": "https://[::1]:9000/keys" });
+        let with = |changes: Value| {
+            let mut document = document();
+            for changes in [encrypted(), changes] {
+                document.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            }
+            parse(&document).unwrap()
+        };
+        assert_eq!(with(json!({})).encrypted_as(ISSUER).as_ref(), Ok(&with(json!({}))));
+        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"] {
+            for url in ["http://login.example.com/x", "HTTP://login.example.com:443/x"] {
+                let metadata = with(json!({ name: url }));
+                for issuer in [ISSUER, "HTTPS://login.example.com"] {
+                    let refused = metadata.clone().encrypted_as(issuer);
+                    assert_eq!(refused, Err(MetadataError::Unencrypted(name)), "{url} {issuer}");
+                }
+                assert!(metadata.encrypted_as("http://login.example.com").is_ok());
+            }
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use id_token_error::IdTokenError;
 pub use identity::{ClaimNames, Identity};
 pub use jwks::{Jwks, JwksError};
 pub use keycloak::keycloak_roles;
-pub use metadata::{Metadata, MetadataError, metadata_url};
+pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};
 pub use token_response::{GrantError, TokenResponse};
 pub use userinfo::{UserinfoError, parse_userinfo, userinfo_request};
 

@@ -59,6 +59,7 @@ fn our_own_options_have_the_defaults_of_the_readme() {
     let config = config(json!({}));
     assert_eq!(config.bridge_cluster, "oauth2_session_bridge");
     assert_eq!(config.provider.as_ref().unwrap().request_timeout, Duration::from_secs(5));
+    assert!(!config.provider.as_ref().unwrap().allow_http_endpoints);
     assert_eq!(config.cookie.session_cache_size, 1000);
     assert!(config.cookie.enforce_expires_on);
     assert!(!config.headers.strip_session_cookie);

@@ -148,6 +148,27 @@ fn without_discovery_the_endpoints_have_to_be_given() {
 }
 
 #[test]
+fn an_endpoint_is_encrypted_if_the_issuer_is() {
+    let names = ["login_url", "redeem_url", "oidc_jwks_url", "profile_url"];
+    for plain in names {
+        let mut options = json!({ "skip_oidc_discovery": true });
+        for name in names {
+            options[name] = json!("https://login.example.com/x");
+        }
+        options[plain] = json!("HTTP://login.internal/x");
+        assert!(mistake(plain, options.clone()).contains("insecure_oidc_allow_http_endpoints"));
+        for (name, value) in [
+            ("oidc_issuer_url", json!("http://login.internal")),
+            ("insecure_oidc_allow_http_endpoints", json!(true)),
+        ] {
+            let mut options = options.clone();
+            options[name] = value;
+            config(options);
+        }
+    }
+}
+
+#[test]
 fn an_endpoint_that_discovery_would_replace_is_a_mistake() {
     for endpoint in ["login_url", "redeem_url", "oidc_jwks_url", "profile_url"] {
         let url = "https://login.example.com/x";

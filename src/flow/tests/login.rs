@@ -228,6 +228,19 @@ fn userinfo_has_what_the_id_token_lacks() {
 }
 
 #[test]
+fn an_unencrypted_endpoint_of_an_encrypted_issuer_is_not_used() {
+    for endpoint in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"] {
+        let plain = json!("http://login.example.com/token");
+        let site = Site::new(json!({}));
+        site.provider.set_metadata(endpoint, plain.clone());
+        assert_eq!(site.browser().reply("/oauth2/start", &[]).status(), 503, "{endpoint}");
+        let site = Site::new(json!({ "insecure_oidc_allow_http_endpoints": true }));
+        site.provider.set_metadata(endpoint, plain);
+        assert_eq!(site.browser().reply("/oauth2/start", &[]).status(), 302, "{endpoint}");
+    }
+}
+
+#[test]
 fn a_provider_that_is_down_is_not_an_error_for_ever() {
     let site = Site::new(json!({}));
     site.provider.set_down(true);

@@ -24,6 +24,7 @@ struct State {
     access_token: Option<String>,
     claims: Value,
     userinfo: Value,
+    metadata: Value,
     nonce: String,
     grants: Vec<String>,
     calls: Vec<String>,
@@ -40,6 +41,7 @@ impl Provider {
             access_token: None,
             claims: json!({ "email": "alice@example.com", "email_verified": true, "groups": ["staff"] }),
             userinfo: json!({ "sub": claims()["sub"] }),
+            metadata: metadata(),
             nonce: String::new(),
             grants: Vec::new(),
             calls: Vec::new(),
@@ -76,6 +78,11 @@ impl Provider {
 
     pub(super) fn set_userinfo(&self, userinfo: Value) {
         self.0.borrow_mut().userinfo = userinfo;
+    }
+
+    /// Sets a member of the metadata, or takes it out (`null`).
+    pub(super) fn set_metadata(&self, name: &str, value: Value) {
+        self.0.borrow_mut().metadata[name] = value;
     }
 
     /// An ID token that a program has got, with these claims besides.
@@ -116,7 +123,7 @@ impl Provider {
         }
         let (status, body) = match path.as_str() {
             failing if state.failing == Some(failing) => (500, json!({})),
-            "/.well-known/openid-configuration" => (200, metadata()),
+            "/.well-known/openid-configuration" => (200, state.metadata.clone()),
             "/jwks" => (200, jwks_document()),
             "/userinfo" => (200, state.userinfo.clone()),
             "/token" => {
