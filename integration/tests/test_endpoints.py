@@ -144,6 +144,16 @@ def test_a_sign_out_can_go_on_to_the_provider_with_the_id_token(service, provide
     assert browser.get(answer.headers["location"]).status_code == 200, "the provider does not take the ID token"
 
 
+def test_a_sign_out_hands_the_id_token_to_nobody_else(service, provider):
+    provider_host = urlsplit(provider.issuer).netloc
+    running = service(whitelist_domains=[provider_host, "app.example.org"])
+    for target in ("http://app.example.org/?t={id_token}", f"https://{provider_host}/?t={{id_token}}", "/?t={id_token}"):
+        browser = running.browser()
+        browser.sign_in("alice")
+        answer = browser.get("/oauth2/sign_out?" + urlencode({"rd": target}))
+        assert (answer.status_code, answer.headers["location"]) == (302, target.format(id_token=""))
+
+
 def test_a_sign_out_tells_the_provider_behind_the_scenes(service, upstream):
     browser = service(backend_logout_url=f"http://{upstream.address}/logout?hint={{id_token}}").browser()
     browser.sign_in("alice")

@@ -27,7 +27,9 @@ pub struct Login {
     pub redirect_url: Option<String>,
     /// `backend_logout_url`.
     pub backend_logout_url: Option<String>,
-    /// `provider_request_timeout`, for it.
+    /// `oidc_end_session_url`.
+    pub end_session_url: Option<String>,
+    /// `provider_request_timeout`, for `backend_logout_url`.
     pub backend_logout_timeout: Duration,
     /// `encode_state`.
     pub encode_state: bool,
@@ -54,6 +56,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Login {
         whitelist_domains: options.whitelist_domains.clone(),
         redirect_url: options.redirect_url.as_ref().map(|url| url.as_str().to_owned()),
         backend_logout_url: options.backend_logout_url.as_ref().map(|url| url.as_str().to_owned()),
+        end_session_url: options.oidc_end_session_url.as_ref().map(|url| url.as_str().to_owned()),
         backend_logout_timeout: options.provider_request_timeout,
         // AD FS decodes the state once too often; only what base64url has survives that.
         encode_state: options.encode_state || provider.kind == Kind::Adfs,

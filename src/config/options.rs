@@ -162,6 +162,9 @@ options! {
             differs: "with discovery it is refused; there it is ignored";
         profile_url: Option<Url> = Theirs(""), "The userinfo endpoint, where there is one",
             differs: "with discovery it is refused; there it is ignored";
+        oidc_end_session_url: Option<Url> = Ours(""),
+            "Where the provider ends its own session; else its metadata says that. Only to this scheme, host and port \
+             does a sign-out hand the ID token (`{id_token}` in `rd`)";
         provider_request_timeout: Duration = Ours("5s"), "How long the provider may take for an answer";
         bridge_cluster: String = Ours("oauth2_session_bridge"),
             "The cluster of the bridge in Envoy's configuration";

@@ -145,6 +145,7 @@ fn check_encryption(options: &Options, own: &Own, errors: &mut ConfigErrors) {
         ("redeem_url", &options.redeem_url),
         ("oidc_jwks_url", &options.oidc_jwks_url),
         ("profile_url", &options.profile_url),
+        ("oidc_end_session_url", &options.oidc_end_session_url),
     ] {
         let is_encrypted = !url.as_ref().is_some_and(|url| is_unencrypted(url.as_str()));
         errors.check(

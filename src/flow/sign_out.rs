@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use http::Request;
-use log::warn;
+use log::{info, warn};
 
 use super::io::Count;
-use super::url::encode;
+use super::outcome::Unavailable;
+use super::url::{encode, is_same_origin};
 use super::{App, Io, Reply, RequestHead, pages, redirect, reply};
 
 /// What the original replaces by the session's ID token, in `rd` and in `backend_logout_url`.
@@ -25,11 +26,42 @@ pub(super) async fn sign_out<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply
         tell_provider(&app, &id_token);
     }
     let mut answer = match redirect::requested(&app.config, &head) {
-        Some(target) => reply::redirect(&target.replace(ID_TOKEN, &encode(id_token.as_bytes()))),
+        Some(target) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
         None => pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix)),
     };
     reply::add_headers(&mut answer, app.cookie.clear(&head).iter());
     answer
+}
+
+/// The target with the ID token in its place; without it, if that is not at the provider. Anybody can make a person
+/// follow a link to here, and who gets to know the ID token may be that person, where bearer tokens are taken.
+async fn with_id_token<I: Io>(app: &App<I>, target: &str, id_token: &str) -> String {
+    if !target.contains(ID_TOKEN) || id_token.is_empty() {
+        return target.replace(ID_TOKEN, "");
+    }
+    match check_target(app, target).await {
+        Ok(()) => target.replace(ID_TOKEN, &encode(id_token.as_bytes())),
+        Err(reason) => {
+            info!("sign-out: rd goes without the ID token: {reason}");
+            target.replace(ID_TOKEN, "")
+        }
+    }
+}
+
+/// Whether a target has the origin of the provider's end-session endpoint, or why nobody can say so.
+async fn check_target<I: Io>(app: &App<I>, target: &str) -> Result<(), &'static str> {
+    let configured = app.config.login.end_session_url.clone();
+    let endpoint = match (configured, &app.provider) {
+        (None, Some(provider)) => {
+            provider.metadata().await.map_err(Unavailable::explain)?.end_session_endpoint.clone()
+        }
+        (configured, _) => configured,
+    };
+    match endpoint {
+        Some(endpoint) if is_same_origin(target, &endpoint) => Ok(()),
+        Some(_) => Err("it leads to another host than the provider's end-session endpoint"),
+        None => Err("nobody knows the provider's end-session endpoint; see oidc_end_session_url"),
+    }
 }
 
 /// Calls `backend_logout_url`; the browser does not wait for it.

@@ -26,6 +26,9 @@ pub struct Metadata {
     pub jwks_uri: String,
     /// Where claims are that the ID token does not have.
     pub userinfo_endpoint: Option<String>,
+    /// Where the browser is sent to be signed out there too (RP-Initiated Logout 1.0 section 2.1). We ask nothing of
+    /// it ourselves, so one that is no endpoint is none.
+    pub end_session_endpoint: Option<String>,
     /// How a client may say who it is at the token endpoint; empty where the provider does not say.
     pub token_endpoint_auth_methods_supported: Vec<String>,
 }
@@ -73,6 +76,7 @@ impl Metadata {
             token_endpoint: member("token_endpoint").unwrap_or_default(),
             jwks_uri: member("jwks_uri").unwrap_or_default(),
             userinfo_endpoint: member("userinfo_endpoint"),
+            end_session_endpoint: member("end_session_endpoint").filter(|url| is_endpoint(url)),
             token_endpoint_auth_methods_supported: methods
                 .map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
                 .unwrap_or_default(),
@@ -88,13 +92,14 @@ impl Metadata {
     }
 
     /// The metadata where every endpoint is as well protected as the issuer: codes, tokens and keys do not go
-    /// unencrypted because a document says so.
-    pub fn encrypted_as(self, issuer: &str) -> Result<Self, MetadataError> {
-        let unencrypted = self.endpoints().find(|(_, url)| is_unencrypted(url)).map(|(name, _)| name);
-        match unencrypted.filter(|_| !is_unencrypted(issuer)) {
-            Some(name) => Err(MetadataError::Unencrypted(name)),
-            None => Ok(self),
+    /// unencrypted because a document says so. Where the browser may sign out is no reason to let nobody in.
+    pub fn encrypted_as(mut self, issuer: &str) -> Result<Self, MetadataError> {
+        if is_unencrypted(issuer) {
+            return Ok(self);
         }
+        self.end_session_endpoint = self.end_session_endpoint.filter(|url| !is_unencrypted(url));
+        let unencrypted = self.endpoints().find(|(_, url)| is_unencrypted(url)).map(|(name, _)| name);
+        unencrypted.map_or(Ok(self), |name| Err(MetadataError::Unencrypted(name)))
     }
 
     fn endpoints(&self) -> impl Iterator<Item = (&'static str, &str)> {
@@ -253,6 +258,21 @@ mod tests {
         let mut long = document();
         long["jwks_uri"] = format!("https://login.example.com/{}", "a".repeat(MAX_ENDPOINT)).into();
         assert_eq!(parse(&long), Err(MetadataError::Endpoint("jwks_uri")));
+    }
+
+    #[test]
+    fn the_end_of_a_session_keeps_nobody_from_signing_in() {
+        let end = |url: Value| {
+            let mut document = document();
+            document["jwks_uri"] = "https://login.example.com/keys".into();
+            document["end_session_endpoint"] = url;
+            parse(&document).unwrap().encrypted_as(ISSUER).unwrap().end_session_endpoint
+        };
+        let url = "https://login.example.com/end";
+        assert_eq!(end(url.into()).as_deref(), Some(url));
+        for none in [Value::Null, 7.into(), "".into(), "/end".into(), "http://login.example.com/end".into()] {
+            assert_eq!(end(none.clone()), None, "{none}");
+        }
     }
 
     #[test]

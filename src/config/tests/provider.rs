@@ -149,7 +149,7 @@ fn without_discovery_the_endpoints_have_to_be_given() {
 
 #[test]
 fn an_endpoint_is_encrypted_if_the_issuer_is() {
-    let names = ["login_url", "redeem_url", "oidc_jwks_url", "profile_url"];
+    let names = ["login_url", "redeem_url", "oidc_jwks_url", "profile_url", "oidc_end_session_url"];
     for plain in names {
         let mut options = json!({ "skip_oidc_discovery": true });
         for name in names {

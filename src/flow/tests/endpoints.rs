@@ -80,7 +80,6 @@ fn a_constraint_that_is_given_several_times_is_one_list() {
 fn sign_out_ends_the_session_and_tells_the_provider() {
     let site = Site::new(json!({
         "backend_logout_url": "https://login.example.com/logout?id_token_hint={id_token}",
-        "whitelist_domains": ["login.example.com"],
     }));
     let mut browser = site.signed_in();
     let answer = browser.reply("/oauth2/sign_out", &[]);
@@ -88,14 +87,92 @@ fn sign_out_ends_the_session_and_tells_the_provider() {
     assert!(!browser.has_session());
     site.world.drain();
     assert_eq!(site.provider.calls("/logout"), 1);
+}
 
+/// Where a sign-out with this `rd` leads.
+fn sign_out_to(site: &Site, target: &str) -> String {
     let mut browser = site.signed_in();
-    let target = "https://login.example.com/end?id_token_hint={id_token}";
     let encoded: String = form_urlencoded::byte_serialize(target.as_bytes()).collect();
     let answer = browser.reply(&format!("/oauth2/sign_out?rd={encoded}"), &[]);
-    let location = answer.headers()["location"].to_str().unwrap();
-    assert!(location.starts_with("https://login.example.com/end?id_token_hint=ey"), "{location}");
     assert!(!browser.has_session());
+    answer.headers()["location"].to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_sign_out_hands_the_id_token_to_the_end_session_endpoint_and_to_nobody_else() {
+    let at_the_provider = "https://login.example.com/end?id_token_hint=ey";
+    let elsewhere =
+        json!({ "whitelist_domains": ["login.example.com", "login.example.com:8443", ".example.org"] });
+    let with = |name: &str, value: &str| {
+        let mut options = elsewhere.clone();
+        options[name] = json!(value);
+        Site::new(options)
+    };
+    let by_discovery = || {
+        let site = Site::new(elsewhere.clone());
+        site.provider.set_metadata("end_session_endpoint", json!("https://LOGIN.example.com:443/logout"));
+        site
+    };
+    let by_option = with("oidc_end_session_url", "https://login.example.com/logout");
+    // It wins over discovery.
+    by_option.provider.set_metadata("end_session_endpoint", json!("https://a.example.org/logout"));
+    let end = "https://login.example.com/end?id_token_hint={id_token}";
+    for site in [&by_discovery(), &by_option] {
+        assert!(sign_out_to(site, end).starts_with(at_the_provider));
+    }
+    for target in [
+        "https://a.example.org/?t={id_token}",
+        "http://login.example.com/end?id_token_hint={id_token}",
+        "https://login.example.com:8443/end?id_token_hint={id_token}",
+        "/local?t={id_token}",
+    ] {
+        for site in [&by_discovery(), &by_option] {
+            assert_eq!(sign_out_to(site, target), target.replace("{id_token}", ""));
+        }
+    }
+    // Nobody knows the endpoint.
+    let unknown = "https://login.example.com/end?id_token_hint=";
+    assert_eq!(sign_out_to(&Site::new(elsewhere.clone()), end), unknown);
+    let unencrypted = Site::new(elsewhere.clone());
+    unencrypted.provider.set_metadata("end_session_endpoint", json!("http://login.example.com/end"));
+    assert_eq!(
+        sign_out_to(&unencrypted, "http://login.example.com/end?t={id_token}"),
+        "http://login.example.com/end?t="
+    );
+}
+
+#[test]
+fn a_sign_out_while_discovery_fails_goes_without_the_id_token() {
+    let site = Site::new(json!({ "whitelist_domains": ["login.example.com"] }));
+    site.provider.set_metadata("end_session_endpoint", json!("https://login.example.com/end"));
+    let mut browser = site.signed_in();
+    // Another worker of the same Envoy has not asked for the metadata yet.
+    browser.app = site.worker();
+    site.provider.set_down(true);
+    let answer =
+        browser.reply("/oauth2/sign_out?rd=https%3A%2F%2Flogin.example.com%2Fend%3Ft%3D%7Bid_token%7D", &[]);
+    assert_eq!(answer.headers()["location"], "https://login.example.com/end?t=");
+    assert!(!browser.has_session());
+}
+
+#[test]
+fn without_discovery_an_option_says_where_a_session_ends() {
+    let options = |more: serde_json::Value| {
+        let mut all = json!({
+            "skip_oidc_discovery": true,
+            "login_url": "https://login.example.com/authorize",
+            "redeem_url": "https://login.example.com/token",
+            "oidc_jwks_url": "https://login.example.com/jwks",
+            "whitelist_domains": ["login.example.com"],
+        });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Site::new(all)
+    };
+    let end = "https://login.example.com/end?id_token_hint={id_token}";
+    let known = options(json!({ "oidc_end_session_url": "https://login.example.com/logout" }));
+    assert!(sign_out_to(&known, end).starts_with("https://login.example.com/end?id_token_hint=ey"));
+    let unknown = options(json!({}));
+    assert_eq!(sign_out_to(&unknown, end), "https://login.example.com/end?id_token_hint=");
 }
 
 #[test]
