@@ -120,6 +120,37 @@ def test_a_sign_out_by_post_ends_the_session(browser):
     assert browser.get("/echo").status_code == 302
 
 
+# As Chromium sends them.
+UNASKED = {
+    "image": {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+    "prerender": {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document",
+                  "sec-purpose": "prefetch;prerender", "purpose": "prefetch"},
+}
+ASKED = {
+    "link": {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document",
+             "sec-fetch-user": "?1"},
+    "front channel": {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+}
+
+
+@pytest.mark.parametrize("path", ["/oauth2/sign_out", "/oauth2/sign_in"])
+@pytest.mark.parametrize("headers", UNASKED.values(), ids=UNASKED.keys())
+def test_what_nobody_asked_for_signs_nobody_out(path, headers, browser):
+    browser.sign_in("alice")
+    answer = browser.get(path, headers=headers)
+    assert answer.status_code == 403
+    assert "no-store" in answer.headers["cache-control"]
+    assert "set-cookie" not in answer.headers
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+
+
+@pytest.mark.parametrize("headers", ASKED.values(), ids=ASKED.keys())
+def test_a_sign_out_from_another_site_that_somebody_asked_for_ends_the_session(headers, browser):
+    browser.sign_in("alice")
+    assert browser.get("/oauth2/sign_out", headers=headers).status_code == 200
+    assert browser.get("/echo").status_code == 302
+
+
 def test_a_sign_out_leads_where_it_was_asked_to(browser):
     browser.sign_in("alice")
     answer = browser.get("/oauth2/sign_out?rd=/goodbye")

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::outcome::{Loaded, Outcome};
 use super::{
-    App, Decision, Io, Reply, RequestHead, Step, authorize, beside, callback, login_app, redirect, reply,
-    sign_out, start, upstream,
+    App, Decision, Io, Reply, RequestHead, Step, authorize, beside, callback, fetch_metadata, login_app,
+    redirect, reply, sign_out, start, upstream,
 };
 use crate::config::Mode;
 
@@ -51,6 +51,9 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
     };
     if !allowed.is_empty() && !allowed.contains(&head.method()) {
         return done(reply::method_not_allowed(allowed));
+    }
+    if matches!(endpoint, b"/start" | b"/sign_in" | b"/sign_out") && fetch_metadata::is_unasked(&head) {
+        return done(reply::text(StatusCode::FORBIDDEN, "Forbidden"));
     }
     match endpoint {
         b"/start" => wait(start::start(Rc::clone(app), head)),

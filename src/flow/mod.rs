@@ -19,6 +19,7 @@ mod callback;
 mod cookie_store;
 mod csrf_cookies;
 mod endpoints;
+mod fetch_metadata;
 mod fetched;
 mod forged;
 mod headers;

@@ -195,6 +195,53 @@ fn the_sign_in_page_clears_the_session_and_leads_to_the_start() {
 }
 
 #[test]
+fn what_nobody_asked_for_signs_nobody_out() {
+    let image =
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
+    let ahead = [
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-purpose", "prefetch;prerender"),
+    ];
+    for store in [json!({}), super::in_redis()] {
+        let mut options = json!({ "skip_provider_button": false });
+        options.as_object_mut().unwrap().extend(store.as_object().unwrap().clone());
+        let site = Site::new(options);
+        let mut browser = site.signed_in();
+        let before = browser.cookies.clone();
+        for headers in [image.as_slice(), &ahead, &[("purpose", "prefetch")]] {
+            for target in ["/oauth2/sign_out", "/oauth2/sign_in", "/oauth2/start"] {
+                let answer = browser.reply(target, headers);
+                assert_eq!(answer.status(), 403, "{target} {headers:?}");
+                assert!(answer.headers()["cache-control"].to_str().unwrap().contains("no-store"));
+                assert!(!answer.headers().contains_key("set-cookie"));
+            }
+        }
+        assert_eq!(browser.cookies, before);
+        assert!(browser.who().is_some());
+    }
+}
+
+#[test]
+fn a_sign_out_that_somebody_asked_for_ends_the_session() {
+    let navigation = ("sec-fetch-mode", "navigate");
+    for headers in [
+        // A form or a link of another site; the way back from the provider is one too.
+        [("sec-fetch-site", "cross-site"), navigation, ("sec-fetch-dest", "document")],
+        // Front-channel logout.
+        [("sec-fetch-site", "cross-site"), navigation, ("sec-fetch-dest", "iframe")],
+        [("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
+        [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],
+        [("sec-fetch-site", "none"), navigation, ("sec-fetch-dest", "document")],
+    ] {
+        let site = Site::new(json!({}));
+        let mut browser = site.signed_in();
+        assert_eq!(browser.reply("/oauth2/sign_out", &headers).status(), 200, "{headers:?}");
+        assert!(!browser.has_session());
+    }
+}
+
+#[test]
 fn methods_that_an_endpoint_does_not_have_are_refused() {
     let site = Site::new(json!({}));
     for (method, target) in

@@ -30,6 +30,11 @@ use crate::time::Timestamp;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The options of a site that keeps its sessions in Redis.
+fn in_redis() -> Value {
+    json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" })
+}
+
 /// An Envoy with one worker, and the provider that it knows.
 struct Site {
     world: World,
