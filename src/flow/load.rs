@@ -5,7 +5,6 @@ use std::rc::Rc;
 use super::bearer::{Bearer, Brought};
 use super::cookie_store::{CookieStore, SignedIn};
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
-use super::person::Person;
 use super::ticket_store::{TicketCookie, TicketStore};
 use super::{App, Io, RequestHead, Store, refresh};
 
@@ -31,13 +30,9 @@ pub(super) fn load<I: Io>(app: &App<I>, head: &RequestHead) -> Loading<I> {
     match bearer.brought(head, app.io.now()) {
         Brought::Nothing => by_cookie(app, head),
         Brought::NoToken => without_token(app, bearer, head),
-        Brought::Person(person) => Loading::Done(of_token(person)),
+        Brought::Person(person) => Loading::Done(Outcome::Authenticated(person).into()),
         Brought::Token(token) => Loading::Wait(Pending::Token(token)),
     }
-}
-
-fn of_token(person: Rc<Person>) -> Loaded {
-    Loaded { outcome: Outcome::Authenticated(person), renewed: None, is_of_token: true }
 }
 
 /// A token that is none: then the cookie's session, or nothing.
@@ -89,7 +84,7 @@ impl<I: Io> Pending<I> {
 async fn by_token<I: Io>(app: &Rc<App<I>>, token: &str, head: &RequestHead) -> Loaded {
     let Some(bearer) = &app.bearer else { return Outcome::Anonymous(Reason::BadToken).into() };
     match bearer.verify(app, token).await {
-        Ok(Some(person)) => return of_token(person),
+        Ok(Some(person)) => return Outcome::Authenticated(person).into(),
         Err(reason) => return Outcome::Unavailable(reason).into(),
         Ok(None) => {}
     }
@@ -120,5 +115,5 @@ fn with_cookie<I: Io>(store: &TicketStore<I>, ticket: &TicketCookie, outcome: Ou
         Outcome::Authenticated(person) => store.cookie_of(ticket, &person.session),
         _ => None,
     };
-    Loaded { outcome, renewed, is_of_token: false }
+    Loaded { outcome, renewed }
 }

@@ -18,8 +18,6 @@ pub(super) enum Outcome {
 pub(super) struct Loaded {
     pub(super) outcome: Outcome,
     pub(super) renewed: Option<Vec<u8>>,
-    /// Whether it is of a bearer token; then the session of the browser's cookie is somebody else's.
-    pub(super) is_of_token: bool,
 }
 
 /// Why a request is anonymous.
@@ -87,6 +85,6 @@ impl Unavailable {
 
 impl From<Outcome> for Loaded {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, renewed: None, is_of_token: false }
+        Self { outcome, renewed: None }
     }
 }

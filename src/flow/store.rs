@@ -70,18 +70,6 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Deletes the session of a browser that has no use for it; nobody waits for that.
-    pub(super) fn discard(&self, head: &RequestHead, io: &I) {
-        if let Self::Tickets(store) = self
-            && let Ok(ticket) = store.ticket(head)
-        {
-            let store = Rc::clone(store);
-            io.spawn(async move {
-                let _ = store.delete(&ticket.ticket).await;
-            });
-        }
-    }
-
     /// Ends the session of a browser and gives what it was; the cookie is not cleared by this.
     pub(super) async fn delete(&self, head: &RequestHead, io: &I) -> Result<Option<Session>, Unavailable> {
         match self {

@@ -26,15 +26,10 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
             let response = app.cookies_after(head, &loaded);
             forward(app, head, Pass::Nobody, response)
         }
+        // The session stays: it may be good for another path, or another host.
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(app, head);
-            if loaded.is_of_token {
-                return answer.into();
-            }
-            if app.config.mode.owns_sessions() {
-                app.store.discard(head, &app.io);
-            }
-            reply::add_headers(&mut answer, app.clear(head).iter());
+            app.add_cookies(&mut answer, head, &loaded);
             answer.into()
         }
         Outcome::Anonymous(reason) => {

@@ -51,7 +51,6 @@ pub(in crate::flow) async fn refresh<I: Io>(
     Loaded {
         outcome: without(app, Rc::clone(&signed_in.person), app.io.now(), Unavailable::Provider),
         renewed: (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.cookie.clone()),
-        is_of_token: false,
     }
 }
 

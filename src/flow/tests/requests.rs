@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::browser::sent;
 use super::{MINUTE, Site};
-use crate::flow::{Decision, RequestHead, Step};
+use crate::flow::{App, Decision, RequestHead, Step};
 
 #[test]
 fn a_program_gets_401_and_a_page_302() {
@@ -38,6 +38,34 @@ fn skip_auth_routes_let_through_and_nothing_else() {
     assert!(!passes("OPTIONS", "/private"));
     let preflight = Site::new(json!({ "skip_auth_preflight": true }));
     assert!(matches!(preflight.browser().ask("/x", &[(":method", "OPTIONS")]), Decision::Forward(_)));
+}
+
+#[test]
+fn who_may_not_come_in_keeps_the_session_and_can_sign_in_with_another_account() {
+    let site = Site::new(json!({ "skip_provider_button": false, "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    browser.app = App::new(
+        Site::new(
+            json!({ "skip_provider_button": false, "cookie_refresh": "30m", "allowed_groups": ["admins"] }),
+        )
+        .config,
+        site.world.clone(),
+    );
+    let first = browser.cookies.clone();
+    let answer = browser.reply("/", &[]);
+    assert_eq!((answer.status().as_u16(), &browser.cookies), (403, &first));
+    assert!(String::from_utf8(answer.body().clone()).unwrap().contains("href=\"/oauth2/sign_in\""));
+    // It is renewed as any other.
+    site.world.pass(31 * MINUTE);
+    assert_eq!(browser.reply("/", &[]).status(), 403);
+    assert_ne!(browser.cookies, first);
+
+    let page = browser.reply("/oauth2/sign_in", &[]);
+    assert!(page.status() == 200 && !browser.has_session());
+    site.provider.set_claim("groups", json!(["admins"]));
+    site.provider.set_claim("email", json!("root@example.com"));
+    assert_eq!(browser.sign_in(&site.provider, "/").status(), 302);
+    assert_eq!(browser.who().as_deref(), Some("root@example.com"));
 }
 
 #[test]
