@@ -19,7 +19,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
     let routes = &app.config.routes;
     // It is for a host, not for a path (RFC 9110 section 9.3.6), so for none of ours.
     if head.is_connect() {
-        return app.with_session(head, upstream::upstream);
+        return app.with_session(head, upstream::may_set_cookie, upstream::upstream);
     }
     let path = head.path();
     if is_at(path, &routes.ping_path) {
@@ -61,9 +61,9 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
         b"/sign_in" => wait(start::sign_in_page(Rc::clone(app), head)),
         b"/callback" => wait(callback::callback(Rc::clone(app), head)),
         b"/sign_out" => wait(sign_out::sign_out(Rc::clone(app), head)),
-        b"/userinfo" => app.with_session(head, userinfo),
-        b"/auth" => app.with_session(head, auth),
-        _ => app.with_session(head, upstream::upstream),
+        b"/userinfo" => app.with_session(head, |_, _| true, userinfo),
+        b"/auth" => app.with_session(head, |_, _| true, auth),
+        _ => app.with_session(head, upstream::may_set_cookie, upstream::upstream),
     }
 }
 

@@ -14,6 +14,9 @@ pub(super) enum Loading<I> {
     Wait(Pending<I>),
 }
 
+/// Whether the answer to a request may carry a new session cookie.
+pub(super) type MaySetCookie<I> = fn(&App<I>, &RequestHead) -> bool;
+
 /// What is waited for.
 pub(super) enum Pending<I> {
     /// The check of a bearer token.
@@ -25,32 +28,41 @@ pub(super) enum Pending<I> {
 }
 
 /// Loads the session: at once where the token or the cookie was seen before. A token comes first.
-pub(super) fn load<I: Io>(app: &App<I>, head: &RequestHead) -> Loading<I> {
-    let Some(bearer) = &app.bearer else { return by_cookie(app, head) };
+pub(super) fn load<I: Io>(app: &App<I>, head: &RequestHead, may_set_cookie: MaySetCookie<I>) -> Loading<I> {
+    let Some(bearer) = &app.bearer else { return by_cookie(app, head, may_set_cookie) };
     match bearer.brought(head, app.io.now()) {
-        Brought::Nothing => by_cookie(app, head),
-        Brought::NoToken => without_token(app, bearer, head),
+        Brought::Nothing => by_cookie(app, head, may_set_cookie),
+        Brought::NoToken => without_token(app, bearer, head, may_set_cookie),
         Brought::Person(person) => Loading::Done(Outcome::Authenticated(person).into()),
         Brought::Token(token) => Loading::Wait(Pending::Token(token)),
     }
 }
 
 /// A token that is none: then the cookie's session, or nothing.
-fn without_token<I: Io>(app: &App<I>, bearer: &Bearer<I>, head: &RequestHead) -> Loading<I> {
+fn without_token<I: Io>(
+    app: &App<I>,
+    bearer: &Bearer<I>,
+    head: &RequestHead,
+    may_set_cookie: MaySetCookie<I>,
+) -> Loading<I> {
     if bearer.has_login_fallback() {
-        return by_cookie(app, head);
+        return by_cookie(app, head, may_set_cookie);
     }
     Loading::Done(Outcome::Anonymous(Reason::BadToken).into())
 }
 
-fn by_cookie<I: Io>(app: &App<I>, head: &RequestHead) -> Loading<I> {
+fn by_cookie<I: Io>(app: &App<I>, head: &RequestHead, may_set_cookie: MaySetCookie<I>) -> Loading<I> {
     let now = app.io.now();
     let refused = |reason| Loading::Done(Outcome::Anonymous(reason).into());
     match &app.store {
         Store::Cookies(store) => match store.load(head, now) {
             Err(reason) => refused(reason),
             Ok(signed_in) if refresh::is_due(app, &signed_in.person.session, now) => {
-                Loading::Wait(Pending::Refresh(Rc::clone(store), signed_in))
+                if may_set_cookie(app, head) {
+                    return Loading::Wait(Pending::Refresh(Rc::clone(store), signed_in));
+                }
+                // The refresh token would be used up, and what came of it be lost.
+                Loading::Done(refresh::as_it_is(app, Rc::clone(&signed_in.person), now).into())
             }
             Ok(signed_in) => {
                 let person = Rc::clone(&signed_in.person);
@@ -72,26 +84,36 @@ fn by_cookie<I: Io>(app: &App<I>, head: &RequestHead) -> Loading<I> {
 
 impl<I: Io> Pending<I> {
     /// Waits for it.
-    pub(super) async fn finish(self, app: &Rc<App<I>>, head: &RequestHead) -> Loaded {
+    pub(super) async fn finish(
+        self,
+        app: &Rc<App<I>>,
+        head: &RequestHead,
+        may_set_cookie: MaySetCookie<I>,
+    ) -> Loaded {
         match self {
-            Self::Token(token) => by_token(app, &token, head).await,
+            Self::Token(token) => by_token(app, &token, head, may_set_cookie).await,
             Self::Refresh(store, signed_in) => refresh::in_cookies::refresh(app, &store, signed_in).await,
             Self::Ticket(store, ticket) => by_ticket(app, &store, &ticket).await,
         }
     }
 }
 
-async fn by_token<I: Io>(app: &Rc<App<I>>, token: &str, head: &RequestHead) -> Loaded {
+async fn by_token<I: Io>(
+    app: &Rc<App<I>>,
+    token: &str,
+    head: &RequestHead,
+    may_set_cookie: MaySetCookie<I>,
+) -> Loaded {
     let Some(bearer) = &app.bearer else { return Outcome::Anonymous(Reason::BadToken).into() };
     match bearer.verify(app, token).await {
         Ok(Some(person)) => return Outcome::Authenticated(person).into(),
         Err(reason) => return Outcome::Unavailable(reason).into(),
         Ok(None) => {}
     }
-    match without_token(app, bearer, head) {
+    match without_token(app, bearer, head, may_set_cookie) {
         Loading::Done(loaded) => loaded,
         // What a cookie waits for is never a token again.
-        Loading::Wait(pending) => Box::pin(pending.finish(app, head)).await,
+        Loading::Wait(pending) => Box::pin(pending.finish(app, head, may_set_cookie)).await,
     }
 }
 

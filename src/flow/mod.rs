@@ -58,7 +58,7 @@ use self::bearer::Bearer;
 use self::forged::Names;
 use self::io::Count;
 pub use self::io::Io;
-use self::load::Loading;
+use self::load::{Loading, MaySetCookie};
 use self::login_app::SESSION_HEADER;
 pub use self::login_app::{HandedOver, Keeping, is_session_header};
 pub use self::outcome::Unavailable;
@@ -151,18 +151,20 @@ impl<I: Io> App<I> {
         Names::of(&self.config.headers).found(trailers)
     }
 
-    /// Loads the session of a request and decides with it: at once where nothing has to be waited for.
+    /// Loads the session of a request and decides with it: at once where nothing has to be waited for. Whether the
+    /// answer may carry a new session cookie is asked only where that matters.
     fn with_session(
         self: &Rc<Self>,
         head: RequestHead,
+        may_set_cookie: MaySetCookie<I>,
         decide: fn(&Self, &RequestHead, Loaded) -> Decision,
     ) -> Step {
-        match load::load(self, &head) {
+        match load::load(self, &head, may_set_cookie) {
             Loading::Done(loaded) => Step::Done(self.decide(&head, loaded, decide)),
             Loading::Wait(pending) => {
                 let app = Rc::clone(self);
                 Step::Wait(Box::pin(async move {
-                    let loaded = pending.finish(&app, &head).await;
+                    let loaded = pending.finish(&app, &head, may_set_cookie).await;
                     app.decide(&head, loaded, decide)
                 }))
             }

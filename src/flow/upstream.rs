@@ -19,13 +19,12 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
     match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
             let mut response = person.said.response.clone();
-            response.extend(app.cookies_after(head, &loaded));
+            if loaded.renewed.is_some() && may_set_cookie(app, head) {
+                response.extend(app.cookies_after(head, &loaded));
+            }
             forward(app, head, Pass::Person(person), response)
         }
-        _ if skips_auth(app, head) => {
-            let response = app.cookies_after(head, &loaded);
-            forward(app, head, Pass::Nobody, response)
-        }
+        _ if skips_auth(app, head) => forward(app, head, Pass::Nobody, Vec::new()),
         // The session stays: it may be good for another path, or another host.
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(app, head);
@@ -40,6 +39,12 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
         }
         Outcome::Unavailable(reason) => unavailable(app, head, reason.explain()).into(),
     }
+}
+
+/// Not where no session is needed: what everybody may see may be in a cache that many share, and so would be the
+/// cookie of one, or that it was taken away.
+pub(super) fn may_set_cookie<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
+    !skips_auth(app, head)
 }
 
 /// For whom a request goes on. The headers do not tell: those of a person may be none.

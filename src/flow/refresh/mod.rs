@@ -83,6 +83,14 @@ fn patience<I: Io>(app: &App<I>, session: &Session, now: Timestamp) -> Duration 
     if is_expired(app, session, now) { LONG_PATIENCE } else { PATIENCE }
 }
 
+/// The outcome of a session that is due, where it may not be refreshed now.
+pub(super) fn as_it_is<I: Io>(app: &App<I>, person: Rc<Person>, now: Timestamp) -> Outcome {
+    if is_expired(app, &person.session, now) {
+        return Outcome::Anonymous(Reason::Expired);
+    }
+    Outcome::Authenticated(person)
+}
+
 /// The outcome of a session as it is: it need not be refreshed, or cannot be, for this reason.
 pub(super) fn without<I: Io>(
     app: &App<I>,

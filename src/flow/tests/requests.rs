@@ -41,6 +41,67 @@ fn skip_auth_routes_let_through_and_nothing_else() {
 }
 
 #[test]
+fn where_no_session_is_needed_no_cookie_is_cleared() {
+    let options = json!({ "skip_auth_routes": ["^/public$"], "skip_auth_preflight": true });
+    let site = Site::new(options.clone());
+    let mut junk = site.browser();
+    junk.cookies.insert("_oauth2_proxy".to_owned(), "junk".to_owned());
+    let mut expired = site.signed_in();
+    site.world.pass(8 * 24 * 60 * MINUTE);
+    let stranger = Site::new(json!({ "cookie_secret": "another secret!!" })).signed_in();
+    for mut browser in [junk, expired.clone(), stranger] {
+        browser.app = site.app.clone();
+        let before = browser.cookies.clone();
+        assert!(browser.forward("/public", &[]).response.is_empty());
+        assert!(browser.forward("/any", &[(":method", "OPTIONS")]).response.is_empty());
+        assert_eq!(browser.cookies, before);
+    }
+    assert_eq!(expired.reply("/", &[]).status(), 302);
+    assert!(!expired.has_session());
+}
+
+#[test]
+fn where_no_session_is_needed_none_is_renewed() {
+    let site = Site::new(json!({ "skip_auth_routes": ["^/public$"], "cookie_refresh": "30m" }));
+    let mut browser = site.signed_in();
+    let before = browser.cookies.clone();
+    for (minutes, known) in [(1, true), (30, true), (30, false)] {
+        site.world.pass(minutes * MINUTE);
+        let forward = browser.forward("/public", &[]);
+        assert_eq!(!sent(&forward, "x-forwarded-email").is_empty(), known, "{minutes}");
+        assert!(forward.response.is_empty());
+    }
+    assert_eq!((site.provider.grants("refresh_token").len(), &browser.cookies), (0, &before));
+    // Elsewhere it is, by an endpoint too, whatever the patterns say.
+    let site = Site::new(json!({ "skip_auth_routes": ["^/oauth2/", "^/public$"], "cookie_refresh": "30m" }));
+    for target in ["/", "/oauth2/auth", "/oauth2/userinfo"] {
+        let mut browser = site.signed_in();
+        let before = browser.cookies.clone();
+        site.world.pass(61 * MINUTE);
+        browser.ask(target, &[]);
+        assert_ne!(browser.cookies, before, "{target}");
+        assert!(!sent(&browser.forward("/public", &[]), "x-forwarded-email").is_empty());
+    }
+}
+
+#[test]
+fn a_session_in_redis_is_renewed_everywhere_and_its_cookie_follows() {
+    let mut options = super::in_redis();
+    options["skip_auth_routes"] = json!(["^/public$"]);
+    options["cookie_refresh"] = json!("30m");
+    let site = Site::new(options);
+    let mut browser = site.signed_in();
+    let before = browser.cookies.clone();
+    site.world.pass(61 * MINUTE);
+    let forward = browser.forward("/public", &[]);
+    assert_eq!(sent(&forward, "x-forwarded-email"), "alice@example.com");
+    assert_eq!((forward.response.len(), &browser.cookies), (0, &before));
+    assert!(browser.who().is_some());
+    assert_ne!(browser.cookies, before);
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
 fn who_may_not_come_in_keeps_the_session_and_can_sign_in_with_another_account() {
     let site = Site::new(json!({ "skip_provider_button": false, "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
