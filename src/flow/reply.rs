@@ -77,6 +77,15 @@ pub(super) fn add_headers<'a>(reply: &mut Reply, headers: impl Iterator<Item = &
     }
 }
 
+/// Headers that a response of the upstream gets for one person: then no cache that people share may keep it (RFC 9111
+/// section 5.2.2.7). The upstream's own `cache-control` stays beside it; the strictest of both counts (section 4.2.1).
+pub(super) fn private(mut headers: Vec<Header>) -> Vec<Header> {
+    if !headers.is_empty() {
+        headers.push(("cache-control", b"private".to_vec()));
+    }
+    headers
+}
+
 fn no_cache(reply: &mut Reply) {
     set(reply, CACHE_CONTROL, "no-cache, no-store, must-revalidate, max-age=0");
 }

@@ -22,7 +22,7 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
             if loaded.renewed.is_some() && may_set_cookie(app, head) {
                 response.extend(app.cookies_after(head, &loaded));
             }
-            forward(app, head, Pass::Person(person), response)
+            forward(app, head, Pass::Person(person), reply::private(response))
         }
         _ if skips_auth(app, head) => forward(app, head, Pass::Nobody, Vec::new()),
         // The session stays: it may be good for another path, or another host.

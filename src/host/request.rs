@@ -288,6 +288,6 @@ fn reset() -> Action {
 
 /// The answer where the filter cannot do its work: never through.
 fn refuse() -> Action {
-    let _ = abi::send_response(503, &[(b"retry-after", b"5")], b"");
+    let _ = abi::send_response(503, &[(b"retry-after", b"5"), (b"cache-control", b"no-store")], b"");
     Action::Pause
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::browser::sent;
 use super::{MINUTE, Site};
-use crate::flow::{App, Decision, RequestHead, Step};
+use crate::flow::{App, Decision, Forward, RequestHead, Step};
 
 #[test]
 fn a_program_gets_401_and_a_page_302() {
@@ -99,6 +99,30 @@ fn a_session_in_redis_is_renewed_everywhere_and_its_cookie_follows() {
     assert!(browser.who().is_some());
     assert_ne!(browser.cookies, before);
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
+fn a_response_with_something_for_one_person_is_private() {
+    let cache_control = |forward: &Forward| -> Vec<Vec<u8>> {
+        let headers = forward.response.iter().filter(|(name, _)| *name == "cache-control");
+        headers.map(|(_, value)| value.clone()).collect()
+    };
+    for store in [json!({}), super::in_redis()] {
+        let mut options = json!({ "cookie_refresh": "30m" });
+        options.as_object_mut().unwrap().extend(store.as_object().unwrap().clone());
+        let site = Site::new(options);
+        let mut browser = site.signed_in();
+        assert!(browser.forward("/", &[]).response.is_empty(), "the upstream says what caches may do");
+        site.world.pass(31 * MINUTE);
+        assert_eq!(cache_control(&browser.forward("/", &[])), [b"private"]);
+        assert!(browser.forward("/", &[]).response.is_empty());
+    }
+    // A token in a header is as good as one in a cookie, and it may go out where no session is needed.
+    let options = json!({ "set_authorization_header": true, "skip_auth_routes": ["^/public$"] });
+    let mut browser = Site::new(options).signed_in();
+    for target in ["/", "/public"] {
+        assert_eq!(cache_control(&browser.forward(target, &[])), [b"private"], "{target}");
+    }
 }
 
 #[test]

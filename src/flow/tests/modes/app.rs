@@ -40,6 +40,7 @@ fn respond(
     let handed_over = browser.forward(path, &[]).handed_over;
     let keeping = site.app.take_session(handed_over, cluster, values)?;
     Some(site.world.run(vec![keeping]).remove(0).map(|cookies| {
+        assert!(cookies.contains(&("cache-control", b"private".to_vec())));
         browser.keep_cookies(&Decision::Forward(Forward { response: cookies, ..Forward::default() }));
     }))
 }
