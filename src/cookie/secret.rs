@@ -9,7 +9,7 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use hmac::{Hmac, KeyInit};
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 /// base64url without padding, as lenient as Go's: unused bits at the end may be set.
@@ -53,6 +53,18 @@ impl CookieSecret {
     /// The AES key, 16, 24 or 32 bytes.
     pub fn aes_key(&self) -> &[u8] {
         &self.aes_key
+    }
+
+    /// What stands for the secret together with these parts, where others may see it.
+    pub fn fingerprint<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+        let mut mac = self.mac();
+        // No cookie's name begins like this, so it is no signature of a cookie.
+        mac.update(b"\0fingerprint");
+        for part in parts {
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
     }
 
     /// HMAC-SHA-256 with the secret as its key, nothing hashed yet.

@@ -81,6 +81,13 @@ pub fn verify(
     Ok(Verified { value, timestamp })
 }
 
+/// The part of a signed value that the signature is of. A signature itself can be written in several ways: base64url
+/// leaves two bits of it open.
+pub fn signed_part(raw: &[u8]) -> &[u8] {
+    let end = raw.iter().rposition(|byte| *byte == b'|').unwrap_or(raw.len());
+    raw.get(..end).unwrap_or(raw)
+}
+
 /// The length of a signature in base64url with padding.
 const MAC_LENGTH: usize = 44;
 

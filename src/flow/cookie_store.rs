@@ -33,11 +33,16 @@ pub(super) struct CookieStore {
     config: Rc<Config>,
     cookie: Rc<SessionCookie>,
     cache: CookieCache<SignedIn>,
+    /// What stands for those whose refreshes are one: they read the same cookies, and are the same client.
+    pub(super) fingerprint: [u8; 32],
 }
 
 impl CookieStore {
     pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>) -> Self {
+        let provider = config.provider.as_ref();
+        let client = provider.map_or(["", ""], |provider| [&provider.issuer_url, &provider.client_id]);
         Self {
+            fingerprint: cookie.fingerprint(&client),
             cache: CookieCache::new(config.cookie.session_cache_size),
             config: Rc::clone(config),
             cookie: Rc::clone(cookie),

@@ -98,6 +98,12 @@ impl SessionCookie {
         cookie::is_part_of(self.name(), name) || csrf::is_csrf_name(self.name(), name)
     }
 
+    /// What stands for the name and the secret of the cookie, and for these words; nobody gets from it to the secret.
+    pub(super) fn fingerprint(&self, words: &[&str]) -> [u8; 32] {
+        let name = std::iter::once(self.name());
+        self.options.secret.fingerprint(name.chain(words.iter().map(|word| word.as_bytes())))
+    }
+
     /// `cookie_name`.
     pub(super) fn name(&self) -> &[u8] {
         self.options.name.as_bytes()

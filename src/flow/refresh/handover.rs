@@ -9,8 +9,9 @@
 //! entry: id[16] | state u8 | until i64 | length u32 | cookie[length]        little endian
 //! ```
 //!
-//! The id is the start of the old cookie's SHA-256. What is handed over is the new cookie, signed and
-//! encrypted as it goes to the browser, and checked like one that a browser sends.
+//! The id is the start of a SHA-256 of the old cookie, without its signature, which has several spellings, and of what
+//! stands for the configuration: another client, say, has refreshes of its own. What is handed over is the new cookie,
+//! signed and encrypted as it goes to the browser, and checked like one that a browser sends.
 
 use std::time::Duration;
 
@@ -64,8 +65,9 @@ pub(in crate::flow) fn prepare<I: Io>(io: &I) {
 }
 
 impl Meeting {
-    pub(super) fn new(old_cookie: &[u8]) -> Self {
-        let digest: [u8; 32] = Sha256::digest(old_cookie).into();
+    pub(super) fn new(fingerprint: &[u8; 32], old_cookie: &[u8]) -> Self {
+        let digest: [u8; 32] =
+            Sha256::new().chain_update(fingerprint).chain_update(old_cookie).finalize().into();
         let mut id = [0; 16];
         id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         let [first, ..] = id;

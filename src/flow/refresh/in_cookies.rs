@@ -16,6 +16,7 @@ use log::{info, warn};
 
 use super::handover::{Meeting, Refresh};
 use super::{BACKOFF, LEASE, ends, is_due, patience, without};
+use crate::cookie;
 use crate::flow::cookie_store::{CookieStore, SignedIn};
 use crate::flow::io::Count;
 use crate::flow::outcome::{Loaded, Outcome, Reason, Unavailable};
@@ -60,18 +61,22 @@ enum Stop {
     NoAnswer,
 }
 
+/// Where all meet who have this cookie and would use its refresh token.
+fn meeting_of(store: &CookieStore, cookie: &[u8]) -> Meeting {
+    Meeting::new(&store.fingerprint, cookie::signed_part(cookie))
+}
+
 /// Waits for what becomes of one refresh, and does it where nobody else is at it.
 async fn follow<I: Io>(
     app: &Rc<App<I>>,
     store: &Rc<CookieStore>,
     old: &Rc<SignedIn>,
 ) -> Result<Rc<SignedIn>, Stop> {
-    let meeting = Meeting::new(&old.cookie);
+    let meeting = meeting_of(store, &old.cookie);
     let began = app.io.now();
     loop {
         match meeting.look(&app.io) {
             Some(Refresh::Done(cookie)) => {
-                // Another configuration on the same VM may have other keys; then it is not for us.
                 return store.open(cookie, app.io.now()).map_err(|_| Stop::NoAnswer);
             }
             Some(Refresh::Refused) => return Err(Stop::Refused),

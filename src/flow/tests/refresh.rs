@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::browser::{Browser, sent};
 use super::{MINUTE, Site};
-use crate::flow::{Decision, Step};
+use crate::flow::{App, Decision, Step};
 
 const HOURLY: &str = "1h";
 
@@ -224,4 +224,56 @@ fn an_expired_session_that_the_provider_will_not_renew_ends() {
         site.world.pass(61 * MINUTE);
         assert_eq!(browser.reply("/", &[]).status(), 302);
     }
+}
+
+/// The ways to write a cookie's signature: two bits of its base64url are of no meaning.
+pub(super) fn spellings(cookie: &str) -> Vec<String> {
+    const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let signature = cookie.strip_suffix('=').unwrap();
+    let (start, last) = signature.split_at(signature.len() - 1);
+    let value = LETTERS.find(last).unwrap() & !3;
+    (value..value + 4).map(|value| format!("{start}{}=", &LETTERS[value..=value])).collect()
+}
+
+#[test]
+fn however_a_cookie_is_spelt_it_is_renewed_once() {
+    let site = Site::new(json!({ "cookie_refresh": HOURLY, "pass_access_token": true }));
+    let browser = site.signed_in();
+    site.world.pass(61 * MINUTE);
+    site.provider.set_delay(Duration::from_millis(300));
+    let cookie = &browser.cookies["_oauth2_proxy"];
+    let spellings = spellings(cookie);
+    assert!(spellings.contains(cookie));
+    let workers = [site.worker(), site.worker()];
+    let requests = spellings.iter().enumerate().map(|(number, cookie)| {
+        let mut browser = browser.clone();
+        browser.cookies.insert("_oauth2_proxy".to_owned(), cookie.clone());
+        match workers[number % 2].handle(browser.head("/", &[])) {
+            Step::Wait(future) => future,
+            Step::Done(_) => panic!("no refresh was due"),
+        }
+    });
+    let decisions = site.world.run(requests.collect());
+    assert!(decisions.iter().all(|decision| access_token(decision) == "access-token-2"));
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
+fn other_clients_of_one_envoy_have_refreshes_of_their_own() {
+    let grants = |other: Value| {
+        let site = Site::new(json!({ "cookie_refresh": HOURLY }));
+        let mut browser = site.signed_in();
+        let mut copy = browser.clone();
+        site.world.pass(61 * MINUTE);
+        assert!(browser.who().is_some());
+        let mut options = json!({ "cookie_refresh": HOURLY });
+        options.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+        copy.app = App::new(Site::new(options).config, site.world.clone());
+        assert!(copy.who().is_some(), "{other}");
+        site.provider.grants("refresh_token").len()
+    };
+    let client = crate::oidc::tests::vectors::CLIENT;
+    assert_eq!(grants(json!({ "client_id": "another", "oidc_extra_audiences": [client] })), 2);
+    // With other rules, the refresh token is the same client's.
+    assert_eq!(grants(json!({ "allowed_groups": ["staff"], "skip_auth_routes": ["^/x"] })), 1);
 }
