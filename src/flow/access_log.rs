@@ -122,6 +122,7 @@ fn anonymous(reason: Reason) -> &'static str {
         Reason::Gone => "gone",
         Reason::Expired => "expired",
         Reason::Refused => "refused",
+        Reason::SignedOut => "signed_out",
     }
 }
 

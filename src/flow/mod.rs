@@ -101,6 +101,8 @@ pub struct Forward {
     pub cookie: Option<Vec<u8>>,
     /// Headers that are added to the response.
     pub response: Vec<Header>,
+    /// The session cookie among them, where the session was renewed: see [`App::response_headers`].
+    pub renewed: Option<Vec<u8>>,
     /// What becomes of a session that the upstream hands over.
     pub handed_over: HandedOver,
 }

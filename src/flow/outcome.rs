@@ -35,6 +35,8 @@ pub(super) enum Reason {
     Expired,
     /// The provider refused to renew the session.
     Refused,
+    /// The person signed out while the session was renewed.
+    SignedOut,
     /// The bearer token does not hold, and nothing else is taken in its place.
     BadToken,
 }
@@ -53,9 +55,9 @@ pub enum Unavailable {
 impl Reason {
     /// Whether the browser keeps the cookie that it has. A ticket without a session opens nothing. But its request may
     /// have been under way while another tab signed in anew, and what cleared the cookie then would clear the new one;
-    /// and a Redis that lost the session may get it back.
+    /// and a Redis that lost the session may get it back. With a sign-out, the cookie was cleared already.
     pub(super) fn keeps_cookie(self) -> bool {
-        matches!(self, Self::NoCookie | Self::Gone)
+        matches!(self, Self::NoCookie | Self::Gone | Self::SignedOut)
     }
 
     /// For the log.
@@ -67,6 +69,7 @@ impl Reason {
             Self::Gone => "Redis has no session for the cookie's ticket",
             Self::Expired => "the session is past its expiry",
             Self::Refused => "the provider ended the session",
+            Self::SignedOut => "the person signed out while the session was renewed",
             Self::BadToken => "the bearer token does not hold",
         }
     }

@@ -115,7 +115,10 @@ impl SessionCookie {
     }
 }
 
+/// The name of a header that puts a cookie into the browser, or takes it out.
+pub(super) const SET_COOKIE: &str = "set-cookie";
+
 /// A `set-cookie` header.
 pub(super) fn set_cookie(value: Vec<u8>) -> Header {
-    ("set-cookie", value)
+    (SET_COOKIE, value)
 }

@@ -9,9 +9,9 @@ use super::cookie_store::CookieStore;
 use super::io::Io;
 use super::outcome::{Loaded, Outcome, Unavailable};
 use super::person::Person;
-use super::refresh::handover;
 use super::refresh::lock::Lock;
-use super::session_cookie::SessionCookie;
+use super::refresh::{handover, in_cookies};
+use super::session_cookie::{SET_COOKIE, SessionCookie};
 use super::ticket_store::TicketStore;
 use super::{App, Header, Reply, RequestHead, reply};
 use crate::config::Config;
@@ -48,7 +48,7 @@ impl<I: Io> Store<I> {
     }
 
     /// Keeps the session of a sign-in; gives the session cookie's value. It is a new one whatever the
-    /// browser had before, so nobody can have planted it, and the session of the old one is deleted.
+    /// browser had before, so nobody can have planted it, and the session of the old one is ended.
     pub(super) async fn create(
         &self,
         person: &Rc<Person>,
@@ -56,7 +56,13 @@ impl<I: Io> Store<I> {
         io: &I,
     ) -> Result<Vec<u8>, Unavailable> {
         match self {
-            Self::Cookies(store) => Ok(store.seal(&person.session, io)?),
+            Self::Cookies(store) => {
+                let cookie = store.seal(&person.session, io)?;
+                if let Ok(old) = store.load(head, io.now()) {
+                    in_cookies::end(store, &old.cookie, io);
+                }
+                Ok(cookie)
+            }
             Self::Tickets(store) => {
                 let ticket = store.new_ticket()?;
                 store.save(&ticket, person, SAVE_PATIENCE, false).await?;
@@ -70,11 +76,22 @@ impl<I: Io> Store<I> {
         }
     }
 
+    /// Whether somebody signed out of the session of a renewed cookie. A ticket opens nothing then.
+    fn is_ended(&self, cookie: &[u8], io: &I) -> bool {
+        match self {
+            Self::Cookies(store) => in_cookies::is_ended(store, cookie, io),
+            Self::Tickets(_) => false,
+        }
+    }
+
     /// Ends the session of a browser and gives what it was; the cookie is not cleared by this.
     pub(super) async fn delete(&self, head: &RequestHead, io: &I) -> Result<Option<Session>, Unavailable> {
         match self {
             Self::Cookies(store) => {
-                Ok(store.load(head, io.now()).ok().map(|signed_in| signed_in.person.session.clone()))
+                let Ok(signed_in) = store.load(head, io.now()) else { return Ok(None) };
+                // A refresh under way would give the browser a new cookie after this one was cleared.
+                in_cookies::end(store, &signed_in.cookie, io);
+                Ok(Some(signed_in.person.session.clone()))
             }
             Self::Tickets(store) => {
                 let Ok(ticket) = store.ticket(head) else { return Ok(None) };
@@ -101,6 +118,15 @@ impl<I: Io> App<I> {
             (Outcome::Authenticated(_), Some(renewed)) => self.cookie.save(renewed, head),
             (Outcome::Authenticated(_), None) => Vec::new(),
         }
+    }
+
+    /// The headers that a response gets added now, of those that its request was decided to add. The upstream may have
+    /// taken its time, and the person have signed out meanwhile: then the session does not come back by its cookie.
+    pub fn response_headers(&self, mut headers: Vec<Header>, renewed: Option<&[u8]>) -> Vec<Header> {
+        if renewed.is_some_and(|cookie| self.store.is_ended(cookie, &self.io)) {
+            headers.retain(|(name, _)| *name != SET_COOKIE);
+        }
+        headers
     }
 
     /// Takes the session out of the browser, where it is ours to end: a filter beside an oauth2-proxy with

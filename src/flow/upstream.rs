@@ -11,7 +11,7 @@ use super::outcome::{Loaded, Outcome};
 use super::pages::ErrorPage;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
-use super::{App, Decision, Forward, Header, Io, Reply, RequestHead, login_app, pages, reply};
+use super::{App, Decision, Forward, Io, Reply, RequestHead, login_app, pages, reply};
 use crate::config::Mode;
 
 /// Decides by the session that was loaded.
@@ -19,12 +19,14 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
     match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
             let mut response = person.said.response.clone();
-            if loaded.renewed.is_some() && may_set_cookie(app, head) {
+            let renewed = loaded.renewed.clone().filter(|_| may_set_cookie(app, head));
+            if renewed.is_some() {
                 response.extend(app.cookies_after(head, &loaded));
             }
-            forward(app, head, Pass::Person(person), reply::private(response))
+            let forward = forward(app, head, Pass::Person(person));
+            Decision::Forward(Forward { response: reply::private(response), renewed, ..forward })
         }
-        _ if skips_auth(app, head) => forward(app, head, Pass::Nobody, Vec::new()),
+        _ if skips_auth(app, head) => Decision::Forward(forward(app, head, Pass::Nobody)),
         // The session stays: it may be good for another path, or another host.
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(app, head);
@@ -56,7 +58,7 @@ enum Pass<'a> {
 }
 
 /// Lets a request through, with the person's headers in the place of those that the client forged.
-fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>, response: Vec<Header>) -> Decision {
+fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
     let options = &app.config.headers;
     let (set, keeps_forged) = match pass {
         Pass::Person(person) => (Rc::clone(&person.said.request), false),
@@ -64,10 +66,9 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>, response: Ve
     };
     let mut forward = if keeps_forged { Forward::default() } else { Names::of(options).kept_from(head) };
     forward.set = set;
-    forward.response = response;
     forward.handed_over = login_app::handed_over(app, head);
     app.cookie.strip(head, &mut forward);
-    Decision::Forward(forward)
+    forward
 }
 
 /// Whether a request needs no person: by `skip_auth_routes` or `skip_auth_preflight`, or because the login app is asked.

@@ -41,6 +41,8 @@ pub(super) struct Request {
 struct Course {
     /// What the response gets added.
     headers: RefCell<Vec<Header>>,
+    /// The session cookie among it.
+    renewed: RefCell<Option<Vec<u8>>>,
     handed_over: RefCell<HandedOver>,
     /// Whether the request was let through. Until then no later part of it may go on: by that the head would go
     /// on too, undecided, where a pause holds no more than the head (`allow_on_headers_stop_iteration` of Envoy).
@@ -187,7 +189,11 @@ impl HttpContext for Request {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
-        add_to_response(&self.course.headers.take());
+        let headers = self.course.headers.take();
+        let renewed = self.course.renewed.take();
+        if let Some(worker) = &self.worker {
+            add_to_response(&worker.app.response_headers(headers, renewed.as_deref()));
+        }
         match (&self.worker, self.course.handed_over.take()) {
             (None, _) | (_, HandedOver::Never) => Action::Continue,
             (Some(worker), handed_over) => self.take_session(worker, handed_over),
@@ -215,6 +221,7 @@ fn apply(decision: Decision, course: &Course) -> Action {
         Decision::Forward(forward) => match edit(&forward) {
             Ok(()) => {
                 course.headers.replace(forward.response);
+                course.renewed.replace(forward.renewed);
                 course.handed_over.replace(forward.handed_over);
                 course.is_let_through.set(true);
                 Action::Continue

@@ -37,6 +37,8 @@ pub(super) enum Refresh {
     Refused,
     /// No answer from the provider; not to be tried again yet.
     Failed,
+    /// The person signed out, which is the last word: what a refresh brings is dropped.
+    Ended,
 }
 
 /// The place where all who have the same old cookie meet.
@@ -85,13 +87,16 @@ impl Meeting {
         self.find(&shared, io.now()).is_none() && self.write(io, &shared, Refresh::Running, lease).is_ok()
     }
 
-    /// Tells the others, for so long.
-    pub(super) fn tell<I: Io>(&self, io: &I, refresh: &Refresh, period: Duration) {
+    /// Tells the others, for so long; what they knew before. Nobody hears more after the end.
+    pub(super) fn tell<I: Io>(&self, io: &I, refresh: &Refresh, period: Duration) -> Option<Refresh> {
         for _ in 0..MAX_CONFLICTS {
-            if self.write(io, &io.shared(&self.key), refresh.clone(), period).is_ok() {
-                return;
+            let shared = io.shared(&self.key);
+            let before = self.find(&shared, io.now());
+            if before == Some(Refresh::Ended) || self.write(io, &shared, refresh.clone(), period).is_ok() {
+                return before;
             }
         }
+        None
     }
 
     fn find(&self, shared: &Shared, now: Timestamp) -> Option<Refresh> {
@@ -152,6 +157,7 @@ impl Entry {
             Refresh::Done(cookie) => (1, cookie),
             Refresh::Refused => (2, &[]),
             Refresh::Failed => (3, &[]),
+            Refresh::Ended => (4, &[]),
         };
         let mut bytes = self.id.to_vec();
         bytes.push(state);
@@ -173,6 +179,7 @@ impl Entry {
             1 => Refresh::Done(cookie.to_vec()),
             2 => Refresh::Refused,
             3 => Refresh::Failed,
+            4 => Refresh::Ended,
             _ => return None,
         };
         let until = Timestamp::from_secs(i64::from_le_bytes(*until));

@@ -6,7 +6,11 @@
 //!                              ├─ somebody at it ── wait ──────────────────────────────┤
 //!                              └─ it is done ── the new session, and its Set-Cookie ◄──┘
 //! ```
+//!
+//! A sign-out ends the cookie of the browser, and all that it has become. Then no answer brings one of them back:
+//! neither of a refresh under way, nor of a request that the upstream has not answered yet.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -45,7 +49,7 @@ pub(in crate::flow) async fn refresh<I: Io>(
         }
         signed_in = match follow(app, store, &signed_in).await {
             Ok(next) => next,
-            Err(Stop::Refused) => return Outcome::Anonymous(Reason::Refused).into(),
+            Err(Stop::Ended(reason)) => return Outcome::Anonymous(reason).into(),
             Err(Stop::NoAnswer) => break,
         };
     }
@@ -57,8 +61,31 @@ pub(in crate::flow) async fn refresh<I: Io>(
 
 /// Why there is no newer session.
 enum Stop {
-    Refused,
+    Ended(Reason),
     NoAnswer,
+}
+
+/// Ends the session of a cookie, for everybody who waits for what becomes of it, or will be given it.
+pub(in crate::flow) fn end<I: Io>(store: &CookieStore, cookie: &[u8], io: &I) {
+    let mut cookie = Cow::Borrowed(cookie);
+    for _ in 0..MAX_HOPS {
+        match meeting_of(store, &cookie).tell(io, &Refresh::Ended, HAND_OVER) {
+            Some(Refresh::Done(next)) => cookie = Cow::Owned(next),
+            _ => return,
+        }
+    }
+}
+
+/// Whether that was done to a cookie, or to what it has become.
+pub(in crate::flow) fn is_ended<I: Io>(store: &CookieStore, cookie: &[u8], io: &I) -> bool {
+    let mut cookie = Cow::Borrowed(cookie);
+    for _ in 0..MAX_HOPS {
+        match meeting_of(store, &cookie).look(io) {
+            Some(Refresh::Done(next)) => cookie = Cow::Owned(next),
+            found => return found == Some(Refresh::Ended),
+        }
+    }
+    false
 }
 
 /// Where all meet who have this cookie and would use its refresh token.
@@ -76,10 +103,14 @@ async fn follow<I: Io>(
     let began = app.io.now();
     loop {
         match meeting.look(&app.io) {
+            Some(Refresh::Done(cookie)) if is_ended(store, &cookie, &app.io) => {
+                return Err(Stop::Ended(Reason::SignedOut));
+            }
             Some(Refresh::Done(cookie)) => {
                 return store.open(cookie, app.io.now()).map_err(|_| Stop::NoAnswer);
             }
-            Some(Refresh::Refused) => return Err(Stop::Refused),
+            Some(Refresh::Refused) => return Err(Stop::Ended(Reason::Refused)),
+            Some(Refresh::Ended) => return Err(Stop::Ended(Reason::SignedOut)),
             Some(Refresh::Failed) => return Err(Stop::NoAnswer),
             Some(Refresh::Running) => {}
             None => {

@@ -12,6 +12,7 @@ mod provider;
 mod providers;
 mod refresh;
 mod requests;
+mod signed_out;
 mod tickets;
 mod world;
 

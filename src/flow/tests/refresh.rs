@@ -232,7 +232,7 @@ pub(super) fn spellings(cookie: &str) -> Vec<String> {
     let signature = cookie.strip_suffix('=').unwrap();
     let (start, last) = signature.split_at(signature.len() - 1);
     let value = LETTERS.find(last).unwrap() & !3;
-    (value..value + 4).map(|value| format!("{start}{}=", &LETTERS[value..=value])).collect()
+    LETTERS.chars().skip(value).take(4).map(|letter| format!("{start}{letter}=")).collect()
 }
 
 #[test]

@@ -1,0 +1,156 @@
+//! Who has signed out stays signed out, whatever was under way: in the cookie store, over two workers.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::browser::Browser;
+use super::refresh::spellings;
+use super::world::World;
+use super::{MINUTE, Site};
+use crate::flow::{App, Decision, Forward, Io, Reply, Step};
+
+const COOKIE: &str = "_oauth2_proxy";
+
+/// A site whose sessions are due after half an hour, and a browser whose session is.
+fn due() -> (Site, Browser) {
+    let site = Site::new(json!({ "cookie_refresh": "30m", "skip_provider_button": false }));
+    let browser = site.signed_in();
+    site.world.pass(31 * MINUTE);
+    (site, browser)
+}
+
+/// What the browser has after the response to a request that was let through.
+fn respond(app: &Rc<App<World>>, browser: &mut Browser, forward: Forward) {
+    let response = app.response_headers(forward.response, forward.renewed.as_deref());
+    browser.keep_cookies(&Decision::Forward(Forward { response, ..Forward::default() }));
+}
+
+/// Ends the session of these cookies, on another worker.
+fn end(site: &Site, browser: &Browser, target: &str) {
+    let mut browser = browser.clone();
+    browser.app = site.worker();
+    assert_eq!(browser.reply(target, &[]).status(), 200);
+    assert!(!browser.has_session());
+}
+
+fn set_cookies(reply: &Reply) -> usize {
+    reply.headers().get_all("set-cookie").iter().count()
+}
+
+#[test]
+fn a_refresh_under_way_gives_nobody_a_cookie_after_the_sign_out() {
+    for target in ["/oauth2/sign_out", "/oauth2/sign_in"] {
+        let (site, browser) = due();
+        site.provider.set_delay(Duration::from_millis(600));
+        let Step::Wait(page) = site.app.handle(browser.head("/", &[])) else { panic!("no refresh was due") };
+        let (world, other, head) = (site.world.clone(), site.worker(), browser.head(target, &[]));
+        let sign_out = Box::pin(async move {
+            world.sleep(Duration::from_millis(100)).await;
+            let Step::Wait(sign_out) = other.handle(head) else {
+                panic!("an endpoint that waits for nothing")
+            };
+            sign_out.await
+        });
+        let decisions = site.world.run(vec![page, sign_out]);
+        let Decision::Reply(page) = &decisions[0] else { panic!("let through: {:?}", decisions[0]) };
+        assert_eq!((page.status().as_u16(), set_cookies(page)), (302, 0));
+        assert!(matches!(&decisions[1], Decision::Reply(reply) if reply.status() == 200));
+        assert_eq!(site.provider.grants("refresh_token").len(), 1);
+
+        // The old cookie, of which the refresh token is used up, becomes no new one either.
+        let mut copy = browser.clone();
+        let before = copy.cookies.clone();
+        assert_eq!(copy.reply("/", &[]).status(), 302);
+        assert_eq!(copy.cookies, before);
+        assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    }
+}
+
+#[test]
+fn a_response_that_the_upstream_takes_its_time_for_brings_no_session_back() {
+    // Without a sign-out it brings the renewed one.
+    let (site, mut browser) = due();
+    let old = browser.clone();
+    let forward = browser.clone().forward("/", &[]);
+    respond(&site.app, &mut browser, forward);
+    assert_ne!(browser.cookies[COOKIE], old.cookies[COOKIE]);
+
+    for has_new_cookie in [false, true] {
+        let (site, mut browser) = due();
+        let old = browser.clone();
+        let slow = old.clone().forward("/slow", &[]);
+        if has_new_cookie {
+            let quick = old.clone().forward("/quick", &[]);
+            respond(&site.app, &mut browser, quick);
+            assert_ne!(browser.cookies[COOKIE], old.cookies[COOKIE]);
+        }
+        end(&site, &browser, "/oauth2/sign_out");
+        browser.cookies.clear();
+        respond(&site.app, &mut browser, slow);
+        assert!(!browser.has_session(), "{has_new_cookie}");
+    }
+}
+
+#[test]
+fn all_that_a_cookie_has_become_is_ended_with_it() {
+    for signed_out_with in 0..3 {
+        let site = Site::new(json!({ "cookie_refresh": "1m" }));
+        let mut cookies = vec![site.signed_in()];
+        let mut slow = Vec::new();
+        for _ in 0..2 {
+            site.world.pass(2 * MINUTE);
+            let mut browser = cookies.last().unwrap().clone();
+            slow.push(browser.clone().forward("/slow", &[]));
+            assert!(browser.who().is_some());
+            cookies.push(browser);
+        }
+        end(&site, &cookies[signed_out_with], "/oauth2/sign_out");
+        for forward in slow {
+            let mut browser = site.browser();
+            assert!(forward.renewed.is_some());
+            respond(&site.app, &mut browser, forward);
+            assert!(!browser.has_session(), "{signed_out_with}");
+        }
+        site.world.pass(2 * MINUTE);
+        for browser in cookies.get(signed_out_with..).unwrap() {
+            let mut copy = browser.clone();
+            assert_eq!(copy.who(), None, "{signed_out_with}");
+            assert_eq!(copy.cookies, browser.cookies);
+        }
+    }
+}
+
+#[test]
+fn a_new_sign_in_is_not_replaced_by_the_session_before_it() {
+    let (site, mut browser) = due();
+    let slow = browser.clone().forward("/slow", &[]);
+    site.provider.set_claim("email", json!("bob@example.com"));
+    assert_eq!(browser.sign_in(&site.provider, "/").status(), 302);
+    respond(&site.app, &mut browser, slow);
+    assert_eq!(browser.who().as_deref(), Some("bob@example.com"));
+}
+
+#[test]
+fn a_sign_out_ends_no_other_session() {
+    let (site, browser) = due();
+    let mut other = site.signed_in();
+    site.world.pass(31 * MINUTE);
+    end(&site, &browser, "/oauth2/sign_out");
+    let before = other.cookies.clone();
+    assert!(other.who().is_some());
+    assert_ne!(other.cookies, before);
+}
+
+#[test]
+fn however_a_cookie_is_spelt_a_sign_out_ends_it() {
+    let (site, mut browser) = due();
+    let mut copy = browser.clone();
+    let others = spellings(&browser.cookies[COOKIE]);
+    let other = others.into_iter().find(|other| *other != browser.cookies[COOKIE]).unwrap();
+    copy.cookies.insert(COOKIE.to_owned(), other);
+    end(&site, &copy, "/oauth2/sign_out");
+    assert_eq!(browser.who(), None);
+    assert_eq!(site.provider.grants("refresh_token").len(), 0);
+}
