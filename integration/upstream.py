@@ -6,6 +6,7 @@
     /echo     the request as JSON: method, path, every header, length and SHA-256 of the body
     /stream   five chunks, one at a time; with ?gate, all but the first wait for `Upstream.gate`
     /ws       a WebSocket that sends back what it gets
+    /respond  the `status` and the headers (`header=name:value`) of the query; with `gate` it waits for `Upstream.gate`
 
 Each `hand-over` in the query is a session for the filter, as a sign-in app of one's own responds with.
 It writes no log: a header that it got may be a token.
@@ -76,6 +77,8 @@ class Handler(BaseHTTPRequestHandler):
             self.websocket()
         elif path == "/stream":
             self.stream()
+        elif path == "/respond":
+            self.respond()
         elif path == "/":
             more = self.server.more_rows(self.headers.get("cookie", ""))
             self.answer("text/html; charset=utf-8", page(self.headers, more))
@@ -106,6 +109,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("cache-control", "no-store")
         for session in parse_qs(urlsplit(self.path).query).get("hand-over", []):
             self.send_header("x-oauth2-session", session)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def respond(self) -> None:
+        query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
+        if "gate" in query:
+            self.server.gate.wait(GATE_SECONDS)
+        status = int(query.get("status", ["200"])[0])
+        body = b"" if status == 304 else b"respond\n"
+        self.send_response(status)
+        for header in query.get("header", []):
+            self.send_header(*header.split(":", 1))
+        if body:
+            self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

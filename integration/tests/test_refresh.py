@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from harness.service import arrived
+from harness.waiting import until
 
 NAME = "_oauth2_proxy"
 # Long enough for a slow machine to sign in and to answer a burst before the session is due again.
@@ -167,6 +168,88 @@ def test_a_burst_after_the_end_is_one_grant(refreshing, provider):
     until_due()
     answers = burst(refreshing, browser)
     assert [answer.status_code for answer in answers] == [302] * REQUESTS
+    assert grants(provider) == 1
+
+
+# ---- somebody signs out meanwhile ----
+
+
+def headers_of(browser) -> dict[str, str]:
+    return {"cookie": browser.cookie}
+
+
+def sign_out(running, headers: dict[str, str]) -> None:
+    """Signs out on many connections, so that it is another worker too."""
+    for _ in range(6):
+        answer = httpx.get(running.url + "/oauth2/sign_out", headers=headers, trust_env=False)
+        assert answer.status_code == 200
+
+
+def test_a_refresh_under_way_brings_no_session_back(refreshing, provider):
+    browser, _ = sign_in(refreshing)
+    until_due()
+    provider.control("faults", token={"delay": 1000})
+    old = headers_of(browser)
+    with ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(burst, refreshing, browser)
+        until(lambda: grants(provider), "the refresh has begun", seconds=10)
+        sign_out(refreshing, old)
+        answers = answers.result()
+    # Who did not wait for it went on with the old session.
+    assert {answer.status_code for answer in answers} <= {200, 302}
+    assert not [answer for answer in answers if answer.headers.get_list("set-cookie")]
+    # Nor does the old cookie become a new one.
+    for answer in burst(refreshing, browser, count=8):
+        assert (answer.status_code, answer.headers.get_list("set-cookie")) == (302, [])
+    assert grants(provider) == 1
+
+
+@pytest.mark.parametrize("cookie", ["old", "new"])
+def test_a_response_that_comes_late_brings_no_session_back(cookie, refreshing, upstream):
+    browser, _ = sign_in(refreshing)
+    old = headers_of(browser)
+    until_due()
+    upstream.gate = threading.Event()
+    upstream.seen.clear()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            late = pool.submit(httpx.get, refreshing.url + "/respond?gate", headers=old, timeout=30, trust_env=False)
+            until(lambda: upstream.seen, "the request is at the upstream", seconds=10)
+            if cookie == "new":
+                assert session_of(browser.get("/echo"))
+                assert headers_of(browser) != old
+            sign_out(refreshing, headers_of(browser))
+            upstream.gate.set()
+            late = late.result()
+    finally:
+        upstream.gate.set()
+    assert (late.status_code, late.headers.get_list("set-cookie")) == (200, [])
+
+
+# ---- one cookie, however it is written ----
+
+BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def test_a_cookie_is_renewed_once_however_its_signature_is_spelt(refreshing, provider):
+    browser, _ = sign_in(refreshing)
+    until_due()
+    provider.control("faults", token={"delay": 500})
+    cookie = browser.cookies[NAME].removesuffix("=")
+    # The last two bits of 43 letters are of no meaning to 32 bytes.
+    first = BASE64URL.index(cookie[-1]) & ~3
+    spellings = [f"{cookie[:-1]}{letter}=" for letter in BASE64URL[first:first + 4]]
+    assert browser.cookies[NAME] in spellings
+    together = threading.Barrier(12)
+
+    def request(number: int) -> httpx.Response:
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            together.wait()
+            return client.get(refreshing.url + "/echo", headers={"cookie": f"{NAME}={spellings[number % 4]}"})
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(request, range(12)))
+    assert len({arrived(answer)["x-forwarded-access-token"] for answer in answers}) == 1
     assert grants(provider) == 1
 
 
