@@ -50,7 +50,7 @@ let keys = makeKeys();
 let answer = serveWith(keys);
 let issued = []; // pairs of a name and a value: what nobody else may see
 let seen = []; // the requests to the endpoints, oldest first
-let faults = {}; // endpoint -> { status, delay, times }
+let faults = {}; // endpoint, or "token:" and a grant type -> { status, delay, times }
 
 /** The provider with these keys; its tokens are remembered. */
 function serveWith(keys) {
@@ -98,9 +98,10 @@ async function serve(request, response) {
     entry.status = response.statusCode;
   });
 
-  const fault = faults[endpoint];
+  const place = `${endpoint}:${entry.grant_type}` in faults ? `${endpoint}:${entry.grant_type}` : endpoint;
+  const fault = faults[place];
   if (fault) {
-    if (fault.times !== undefined && --fault.times <= 0) delete faults[endpoint];
+    if (fault.times !== undefined && --fault.times <= 0) delete faults[place];
     if (fault.delay) await new Promise((resolve) => setTimeout(resolve, fault.delay));
     if (fault.status) {
       response.writeHead(fault.status, { "content-type": "application/json" });
@@ -121,7 +122,7 @@ const commands = {
     seen = [];
     return {};
   },
-  /** { endpoint: { status, body, delay (ms), times } }; what is not named works again. */
+  /** { endpoint: { status, body, delay (ms), times } }, also "token:refresh_token"; what is not named works again. */
   faults: (wanted) => {
     faults = structuredClone(wanted);
     return {};
