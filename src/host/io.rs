@@ -24,6 +24,7 @@ use super::redis::{self, Redis};
 use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
+use crate::log_limit::LogLimit;
 use crate::redis::{Command, Failure, RequestId};
 use crate::tasks::{PORTION, TaskId, Tasks};
 use crate::time::Timestamp;
@@ -48,6 +49,7 @@ struct State {
     bridge_cluster: String,
     redis: Option<Redis>,
     metrics: Metrics,
+    not_made: LogLimit,
     tasks: Tasks,
     outbox: RefCell<Vec<Call>>,
     calls: RefCell<HashMap<u32, Answer>>,
@@ -68,6 +70,7 @@ impl HostIo {
         Self(Rc::new(State {
             redis: redis.map(|redis| Redis::new(root_id, bridge_cluster, &redis.client, seed, metrics)),
             metrics,
+            not_made: LogLimit::default(),
             bridge_cluster: bridge_cluster.clone(),
             tasks: Tasks::default(),
             outbox: RefCell::default(),
@@ -199,7 +202,10 @@ impl HostIo {
                     self.0.calls.borrow_mut().insert(token, call.answer);
                 }
                 None => {
-                    error!("bridge: Envoy makes no call; does it have the cluster {}?", self.0.bridge_cluster)
+                    if let Some(left_out) = self.0.not_made.next(self.now()) {
+                        let cluster = &self.0.bridge_cluster;
+                        error!("bridge: Envoy makes no call; does it have the cluster {cluster}?{left_out}");
+                    }
                 }
             }
         }
@@ -225,9 +231,7 @@ impl HostIo {
 
 impl Io for HostIo {
     fn now(&self) -> Timestamp {
-        let now = hostcalls::get_current_time().unwrap_or(UNIX_EPOCH);
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_secs(0).after(since)
+        now()
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), NoRandom> {
@@ -288,6 +292,13 @@ impl Io for HostIo {
     fn set_shared(&self, key: &str, value: &[u8], version: Version) -> Result<(), Conflict> {
         hostcalls::set_shared_data(key, Some(value), version).map_err(|_| Conflict)
     }
+}
+
+/// The time of day.
+pub(super) fn now() -> Timestamp {
+    let now = hostcalls::get_current_time().unwrap_or(UNIX_EPOCH);
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_secs(0).after(since)
 }
 
 /// A command that somebody waits for; dropped where nobody does any more, as when the browser is gone.

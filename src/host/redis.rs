@@ -19,6 +19,7 @@ use proxy_wasm::hostcalls;
 use super::metrics::Metrics;
 use crate::bridge::SERVICE;
 use crate::flow::io::RedisNews;
+use crate::log_limit::LogLimit;
 use crate::redis::{
     Client, Command, Config, Endpoint, Event, Failure, Output, Reply, RequestId, StreamId, Tls,
 };
@@ -29,9 +30,6 @@ const SERVER_HEADER: &str = "x-oauth2-session-redis";
 
 /// How long a failover may take, until the last of its connections is made.
 const FAILOVER: Duration = Duration::from_secs(60);
-
-/// Lines about replies that are errors, and about servers that may not be named: at most one of each in so long.
-const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) type Outcome = Result<Reply, Failure>;
 
@@ -45,8 +43,8 @@ pub(super) struct Redis {
     to_open: RefCell<Vec<(StreamId, Endpoint)>>,
     open: RefCell<Vec<(StreamId, u32)>>,
     metrics: Metrics,
-    logged_at: Cell<Option<Timestamp>>,
-    refusal_logged_at: Cell<Option<Timestamp>>,
+    failures: LogLimit,
+    refusals: LogLimit,
     is_broken: Cell<bool>,
     disturbed_at: Cell<Option<Timestamp>>,
     watcher: RefCell<Option<Watcher>>,
@@ -76,8 +74,8 @@ impl Redis {
             to_open: RefCell::default(),
             open: RefCell::default(),
             metrics,
-            logged_at: Cell::default(),
-            refusal_logged_at: Cell::default(),
+            failures: LogLimit::default(),
+            refusals: LogLimit::default(),
             is_broken: Cell::default(),
             disturbed_at: Cell::default(),
             watcher: RefCell::default(),
@@ -202,8 +200,8 @@ impl Redis {
 
     /// A line about a command that failed; in an outage they all do, and one says as much as a thousand.
     fn log(&self, now: Timestamp, line: impl FnOnce() -> String) {
-        if is_due(&self.logged_at, now) {
-            warn!("Redis: {}", line());
+        if let Some(left_out) = self.failures.next(now) {
+            warn!("Redis: {}{left_out}", line());
         }
     }
 
@@ -259,8 +257,8 @@ impl Redis {
             }
             // A server that lies may do so as often as it is asked.
             Event::AskFailed { failure: failure @ Failure::NotAllowed { .. }, .. } => {
-                if is_due(&self.refusal_logged_at, now) {
-                    warn!("Redis: {failure}");
+                if let Some(left_out) = self.refusals.next(now) {
+                    warn!("Redis: {failure}{left_out}");
                 }
             }
             Event::AskFailed { endpoint, failure } => {
@@ -278,13 +276,4 @@ impl Redis {
     fn token(&self, stream: StreamId) -> Option<u32> {
         self.open.borrow().iter().find(|(other, _)| *other == stream).map(|(_, token)| *token)
     }
-}
-
-/// Whether a line may be written again.
-fn is_due(logged_at: &Cell<Option<Timestamp>>, now: Timestamp) -> bool {
-    let is_due = logged_at.get().is_none_or(|logged| now.since(logged) >= LOG_PAUSE);
-    if is_due {
-        logged_at.set(Some(now));
-    }
-    is_due
 }

@@ -12,8 +12,9 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
 use super::abi;
-use super::io::HostIo;
+use super::io::{self, HostIo};
 use crate::flow::{App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header};
+use crate::log_limit::LogLimit;
 use crate::tasks::TaskId;
 
 /// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
@@ -283,7 +284,10 @@ fn answer(reply: &Reply) {
     let headers: Vec<_> =
         reply.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
     if abi::send_response(reply.status().as_u16(), &headers, reply.body()).is_err() {
-        warn!("request: it could not be answered");
+        thread_local!(static UNANSWERED: LogLimit = LogLimit::default());
+        if let Some(left_out) = UNANSWERED.with(|limit| limit.next(io::now())) {
+            warn!("request: it could not be answered{left_out}");
+        }
     }
 }
 
