@@ -100,6 +100,14 @@ pub enum Count {
     SignIn,
     /// A callback that did not.
     SignInFailed,
+    /// A callback whose sign-in had tried as many codes as it may.
+    CallbackRefused,
+    /// A code that was not redeemed, because too many were at the same time.
+    CodesBusy,
+    /// A refresh that did not begin, because too many were under way.
+    RefreshesBusy,
+    /// A call of `backend_logout_url` that was not made, because too many were under way.
+    LogoutsBusy,
     /// A session that its person ended.
     SignOut,
     /// A request about whose session nobody could tell.

@@ -138,7 +138,9 @@ impl<I: Io> App<I> {
             HandedOver::Kept(head) if is_trusted => head,
             _ => {
                 self.io.count(Count::HandedOverDropped);
-                warn!("login app: a session in the response of somebody else was dropped");
+                if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
+                    warn!("login app: a session in the response of somebody else was dropped{left_out}");
+                }
                 return None;
             }
         };
@@ -153,7 +155,9 @@ impl<I: Io> App<I> {
             Err(reason) => reason,
         };
         self.io.count(Count::HandedOverRefused);
-        error!("login app: the session that it handed over is refused: {refused}");
+        if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
+            error!("login app: the session that it handed over is refused: {refused}{left_out}");
+        }
         None
     }
 }

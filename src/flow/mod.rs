@@ -22,10 +22,12 @@ mod endpoints;
 mod fetch_metadata;
 mod fetched;
 mod forged;
+mod gate;
 mod headers;
 pub mod io;
 mod load;
 mod login_app;
+mod logs;
 mod outcome;
 pub mod pages;
 mod person;
@@ -55,12 +57,15 @@ use log::warn;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
+use self::callback::Codes;
 use self::forged::Names;
+use self::gate::Gate;
 use self::io::Count;
 pub use self::io::Io;
 use self::load::{Loading, MaySetCookie};
 use self::login_app::SESSION_HEADER;
 pub use self::login_app::{HandedOver, Keeping, is_session_header};
+use self::logs::Logs;
 pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
 use self::person::Person;
@@ -121,10 +126,15 @@ pub struct App<I> {
     io: I,
     /// None where others sign people in, and nothing is renewed.
     provider: Option<Provider<I>>,
+    /// None where there is no provider.
+    codes: Option<Rc<Codes<I>>>,
+    /// In front of `backend_logout_url`.
+    logouts: Gate<I>,
     bearer: Option<Bearer<I>>,
     cookie: Rc<SessionCookie>,
     store: Store<I>,
     told: Told,
+    logs: Logs,
 }
 
 impl<I: Io> App<I> {
@@ -134,8 +144,11 @@ impl<I: Io> App<I> {
         let cookie = Rc::new(SessionCookie::new(&config));
         Rc::new(Self {
             provider: config.provider.clone().map(|provider| Provider::new(provider, io.clone())),
+            codes: config.provider.as_ref().map(|provider| Rc::new(Codes::new(provider, &io))),
+            logouts: Gate::new(&io, config.login.backend_logout_timeout, Count::LogoutsBusy),
             bearer: config.bearer.as_ref().map(|options| Bearer::new(&config, options, &io)),
             store: Store::new(&config, &cookie, &io),
+            logs: Logs::default(),
             cookie,
             config,
             io,

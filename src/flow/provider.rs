@@ -9,7 +9,8 @@ use log::warn;
 use serde_json::{Map, Value};
 
 use super::fetched::Fetched;
-use super::io::Io;
+use super::gate::{Full, Gate};
+use super::io::{Count, Io};
 use super::outcome::Unavailable;
 use crate::config::{self, Kind};
 use crate::oidc::{
@@ -24,6 +25,7 @@ pub(super) struct Provider<I> {
     io: I,
     metadata: Fetched<Metadata>,
     keys: Fetched<Jwks>,
+    refreshes: Gate<I>,
 }
 
 /// Why a grant ended in no session.
@@ -31,6 +33,8 @@ pub(super) struct Provider<I> {
 pub(super) enum SignInError {
     /// The provider, or what a sign-in needs, is not to be had now.
     Unavailable(Unavailable),
+    /// Too many grants of this kind are under way.
+    Busy,
     /// The code or the refresh token is used, expired or revoked (RFC 6749 section 5.2).
     InvalidGrant,
     /// The provider does not take this client, or does not speak as it should.
@@ -55,7 +59,14 @@ pub(super) enum SignInError {
 
 impl<I: Io> Provider<I> {
     pub(super) fn new(config: config::Provider, io: I) -> Self {
-        Self { config: Rc::new(config), io, metadata: Fetched::default(), keys: Fetched::default() }
+        let refreshes = Gate::new(&io, config.request_timeout, Count::RefreshesBusy);
+        Self {
+            config: Rc::new(config),
+            io,
+            metadata: Fetched::default(),
+            keys: Fetched::default(),
+            refreshes,
+        }
     }
 
     /// The options of the provider.
@@ -92,6 +103,7 @@ impl<I: Io> Provider<I> {
     /// The session that the refresh token of `old` stands for now.
     pub(super) async fn refresh(&self, old: &Session) -> Result<Session, SignInError> {
         let metadata = self.metadata().await?;
+        let _permit = self.refreshes.enter().await?;
         let client = self.client(&metadata);
         let refresh_token = String::from_utf8_lossy(&old.refresh_token);
         let request = oidc::refresh_grant(&metadata.token_endpoint, &client, &refresh_token);
@@ -366,9 +378,8 @@ impl SignInError {
         match self {
             Self::InvalidGrant | Self::Grant(GrantError::Refused) => true,
             Self::OtherSubject | Self::NoEmail | Self::UnverifiedEmail | Self::Tenant | Self::NoRoles => true,
-            Self::Unavailable(_) | Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) | Self::NoSubject => {
-                false
-            }
+            Self::Unavailable(_) | Self::Busy | Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) => false,
+            Self::NoSubject => false,
         }
     }
 }
@@ -379,10 +390,17 @@ impl From<Unavailable> for SignInError {
     }
 }
 
+impl From<Full> for SignInError {
+    fn from(_: Full) -> Self {
+        Self::Busy
+    }
+}
+
 impl fmt::Display for SignInError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(reason) => f.write_str(reason.explain()),
+            Self::Busy => f.write_str("too many grants are under way at the same time"),
             Self::InvalidGrant => f.write_str("the provider answered invalid_grant"),
             Self::Grant(error) => write!(f, "token endpoint: {error}"),
             Self::NoIdToken => f.write_str("the token endpoint gave no ID token"),

@@ -73,12 +73,20 @@ fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
     let Ok(request) = Request::get(url).body(Vec::new()) else {
         return warn!("sign-out: backend_logout_url with its ID token is no URL");
     };
-    let call = app.io.call(request, app.config.login.backend_logout_timeout);
-    app.io.spawn(async move {
-        match call.await {
-            Ok(answer) if answer.status().is_success() => {}
-            Ok(answer) => warn!("sign-out: backend_logout_url answered {}", answer.status().as_u16()),
-            Err(error) => warn!("sign-out: {error} from backend_logout_url"),
+    let app = Rc::clone(app);
+    app.io.clone().spawn(async move {
+        let Err(failure) = call_logout_url(&app, request).await else { return };
+        if let Some(left_out) = app.logs.logouts.next(app.io.now()) {
+            warn!("sign-out: backend_logout_url: {failure}{left_out}");
         }
     });
+}
+
+async fn call_logout_url<I: Io>(app: &App<I>, request: Request<Vec<u8>>) -> Result<(), String> {
+    let _permit = app.logouts.enter().await.map_err(|_| "too many calls are under way".to_owned())?;
+    match app.io.call(request, app.config.login.backend_logout_timeout).await {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => Err(format!("it answered {}", answer.status().as_u16())),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -156,7 +156,9 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
         }
         Err(error) => {
             app.io.count(Count::RefreshFailed);
-            warn!("refresh: {error}; the session stays until it expires");
+            if let Some(left_out) = app.logs.refreshes.next(app.io.now()) {
+                warn!("refresh: {error}; the session stays until it expires{left_out}");
+            }
             return Refresh::Failed;
         }
     };

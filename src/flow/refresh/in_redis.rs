@@ -132,7 +132,9 @@ async fn grant<I: Io>(
         Err(error) if ends(app, &old.session, error) => return refused(app, store, ticket, old).await,
         Err(error) => {
             app.io.count(Count::RefreshFailed);
-            warn!("refresh: {error}; the session stays until it expires");
+            if let Some(left_out) = app.logs.refreshes.next(app.io.now()) {
+                warn!("refresh: {error}; the session stays until it expires{left_out}");
+            }
             store.failed(ticket, app.io.now());
             return Refreshed::NoAnswer(Unavailable::Provider);
         }

@@ -1,0 +1,20 @@
+//! The limits of the log lines that a browser can cause again and again.
+
+use crate::log_limit::LogLimit;
+
+/// One limit for each kind of line, so that one kind leaves none of another out.
+#[derive(Default)]
+pub(super) struct Logs {
+    /// Callbacks that failed as any browser can make them fail.
+    pub(super) sign_ins_refused: LogLimit,
+    /// Callbacks that failed for a reason that the operator has to look into.
+    pub(super) sign_ins_failed: LogLimit,
+    /// Refreshes that failed.
+    pub(super) refreshes: LogLimit,
+    /// Calls of `backend_logout_url` that failed.
+    pub(super) logouts: LogLimit,
+    /// Bearer tokens that do not hold.
+    pub(super) tokens: LogLimit,
+    /// Sessions that were handed over and not kept.
+    pub(super) handed_over: LogLimit,
+}
