@@ -2,11 +2,15 @@
 //!
 //! ```text
 //! Authorization ── token ─┬─ verified before ── person          no signature is checked again
+//!                         ├─ refused a moment ago ── nobody     nor here
 //!                         └─ whose is it? ── keys ── person      for a while, then again
 //! ```
 //!
 //! It is oauth2-proxy's loader of JWT sessions: it comes before the cookie's, and no cookie is made of it.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,7 +25,7 @@ use super::person::Person;
 use super::provider::{Provider, SignInError};
 use super::{App, Io, RequestHead};
 use crate::config::{self, Config};
-use crate::oidc;
+use crate::oidc::{self, IdTokenError};
 use crate::time::Timestamp;
 
 /// The longest token that is looked at. A cookie session has less in it.
@@ -30,18 +34,50 @@ const MAX_TOKEN: usize = 16 << 10;
 /// How long a verified token is believed; then its key may have been withdrawn.
 const REMEMBERED: Duration = Duration::from_secs(5 * 60);
 
+/// How long a token that did not hold is refused without another look at it. Keys may change, and a token may begin to
+/// hold.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// So many of those are remembered, of 24 bytes each.
+const REFUSED_TOKENS: usize = 1024;
+
 /// Tokens and who may have made them.
 pub(super) struct Bearer<I> {
     login_fallback: bool,
     issuers: Vec<Provider<I>>,
     verified: CookieCache<SignedIn>,
+    refused: Refused,
+}
+
+/// Tokens that did not hold, by fingerprints that nobody can choose: the hash has a key of this worker's own.
+#[derive(Default)]
+struct Refused {
+    fingerprints: RandomState,
+    /// With the time of the check, the last at the end.
+    tokens: RefCell<VecDeque<(u64, Timestamp)>>,
+}
+
+impl Refused {
+    fn has(&self, token: &str, now: Timestamp) -> bool {
+        let fingerprint = self.fingerprints.hash_one(token);
+        let tokens = self.tokens.borrow();
+        tokens.iter().any(|(other, checked)| *other == fingerprint && checked.was_within(REFUSED, now))
+    }
+
+    fn insert(&self, token: &str, now: Timestamp) {
+        let mut tokens = self.tokens.borrow_mut();
+        tokens.push_back((self.fingerprints.hash_one(token), now));
+        if tokens.len() > REFUSED_TOKENS {
+            tokens.pop_front();
+        }
+    }
 }
 
 /// What a request brings.
 pub(super) enum Brought {
     /// No token.
     Nothing,
-    /// An `Authorization` that has no token.
+    /// An `Authorization` that has no token, or one that was refused a moment ago.
     NoToken,
     /// The token of this person.
     Person(Rc<Person>),
@@ -55,6 +91,7 @@ impl<I: Io> Bearer<I> {
             login_fallback: options.login_fallback,
             issuers: options.issuers.iter().map(|issuer| Provider::new(issuer.clone(), io.clone())).collect(),
             verified: CookieCache::new(config.cookie.session_cache_size),
+            refused: Refused::default(),
         }
     }
 
@@ -72,6 +109,7 @@ impl<I: Io> Bearer<I> {
         let Some(token) = token_of(authorization) else { return Brought::NoToken };
         match self.verified.get(token.as_bytes()) {
             Some(verified) if is_current(&verified, now) => Brought::Person(Rc::clone(&verified.person)),
+            _ if self.refused.has(&token, now) => Brought::NoToken,
             _ => Brought::Token(token),
         }
     }
@@ -81,6 +119,7 @@ impl<I: Io> Bearer<I> {
         let Some(issuer) = oidc::unverified_issuer(token.as_bytes()) else { return Ok(None) };
         let all = app.provider.iter().chain(&self.issuers);
         let mut unavailable = None;
+        let mut is_refused = false;
         for provider in all.filter(|provider| provider.may_have_issued(&issuer)) {
             match provider.bearer(token).await {
                 Ok(session) => {
@@ -93,8 +132,17 @@ impl<I: Io> Bearer<I> {
                     return Ok(Some(person));
                 }
                 Err(SignInError::Unavailable(reason)) => unavailable = Some(reason),
-                Err(error) => info!("bearer token: {error}"),
+                Err(error) => {
+                    // A key that is not known may come, and to look for it costs little.
+                    is_refused |= error != SignInError::IdToken(IdTokenError::UnknownKey);
+                    if let Some(left_out) = app.logs.tokens.next(app.io.now()) {
+                        info!("bearer token: {error}{left_out}");
+                    }
+                }
             }
+        }
+        if is_refused && unavailable.is_none() {
+            self.refused.insert(token, app.io.now());
         }
         unavailable.map_or(Ok(None), Err)
     }

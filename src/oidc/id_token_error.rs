@@ -23,6 +23,8 @@ pub enum IdTokenError {
     WrongKey,
     /// The signature is wrong.
     BadSignature,
+    /// The signature is of none of the keys that were tried, and there are more.
+    TooManyKeys,
     /// It is another issuer's.
     Issuer,
     /// It is for others than this client.
@@ -49,6 +51,9 @@ impl fmt::Display for IdTokenError {
             Self::UnknownKey => "no key of the provider (jwks_uri) fits it",
             Self::WrongKey => "the key that it names is for another algorithm",
             Self::BadSignature => "its signature does not hold",
+            Self::TooManyKeys => {
+                "its signature is of none of the first 3 keys that fit; the provider has to name the key (kid)"
+            }
             Self::Issuer => "it is of another issuer (iss)",
             Self::Audience => "it is for another client (aud); see client_id and oidc_extra_audiences",
             Self::AuthorizedParty => "it was given to another client (azp)",

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::json::object;
 use super::public_key::{Algorithm, PublicKey};
 
-/// So many keys are kept. A token without a key's name is tried with each of them.
+/// So many keys are kept.
 const MAX_KEYS: usize = 100;
 
 /// The public keys that the provider signs ID tokens with.

@@ -10,8 +10,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::id_token_error::IdTokenError;
-use super::jwks::Jwks;
+use super::jwks::{Jwks, Key};
 use super::public_key::Algorithm;
+
+/// So many keys are tried for a token: the provider's last, present and next one. A stranger can send tokens, and each
+/// key costs a worker up to a millisecond. A provider with several keys names one in each token (`kid`; OpenID Connect
+/// Core 10.1).
+const MAX_TRIED: usize = 3;
 
 /// A token whose header was read, and whose signature was not checked yet.
 pub(super) struct Jws<'a> {
@@ -61,26 +66,20 @@ impl<'a> Jws<'a> {
         })
     }
 
-    /// The payload, if one of the keys made the signature.
+    /// The payload, if one of the keys made the signature: of those that fit, the first ones of the document.
     pub(super) fn verify(&self, keys: &Jwks) -> Result<Vec<u8>, IdTokenError> {
-        let mut is_named = false;
-        let mut fits = false;
-        for key in keys.named(self.key_id.as_deref()) {
-            is_named = true;
-            if !key.fits(self.algorithm) {
-                continue;
-            }
-            fits = true;
-            let signature = URL_SAFE_NO_PAD.decode(self.signature).unwrap_or_default();
-            if key.key.verifies(self.algorithm, self.signed.as_bytes(), &signature) {
-                return decode(self.payload);
-            }
+        let named = || keys.named(self.key_id.as_deref());
+        let mut fitting = named().filter(|key| key.fits(self.algorithm)).peekable();
+        if fitting.peek().is_none() {
+            let is_known = self.key_id.is_some() && named().next().is_some();
+            return Err(if is_known { IdTokenError::WrongKey } else { IdTokenError::UnknownKey });
         }
-        Err(match (&self.key_id, is_named, fits) {
-            (_, _, true) => IdTokenError::BadSignature,
-            (Some(_), true, false) => IdTokenError::WrongKey,
-            _ => IdTokenError::UnknownKey,
-        })
+        let signature = decode(self.signature).map_err(|_| IdTokenError::BadSignature)?;
+        let made_it = |key: &Key| key.key.verifies(self.algorithm, self.signed.as_bytes(), &signature);
+        if fitting.by_ref().take(MAX_TRIED).any(made_it) {
+            return decode(self.payload);
+        }
+        Err(if fitting.next().is_some() { IdTokenError::TooManyKeys } else { IdTokenError::BadSignature })
     }
 }
 
