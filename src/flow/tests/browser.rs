@@ -77,7 +77,7 @@ impl Browser {
 
     /// Comes back from the provider.
     pub(super) fn come_back(&mut self, provider: &Provider, login: &BTreeMap<String, String>) -> Reply {
-        provider.set_nonce(&login["nonce"]);
+        provider.set_nonce(login.get("nonce").map_or("", String::as_str));
         let state: String = form_urlencoded::byte_serialize(login["state"].as_bytes()).collect();
         self.reply(&format!("/oauth2/callback?code=code&state={state}"), &[])
     }

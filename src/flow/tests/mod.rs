@@ -3,9 +3,11 @@
 mod access_log;
 mod bearer;
 mod browser;
+mod callbacks;
 mod endpoints;
 mod fake_redis;
 mod forged;
+mod log;
 mod login;
 mod modes;
 mod provider;

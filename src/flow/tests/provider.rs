@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::world::{Answer, World};
 use crate::flow::io::{CallFailed, Io};
 use crate::oidc::tests::vectors::{CLIENT, ISSUER, claims, jwks_document, sign_claims};
+use crate::time::Timestamp;
 
 /// A handle on the provider that the world's network leads to.
 #[derive(Clone)]
@@ -20,6 +21,11 @@ struct State {
     is_down: bool,
     failing: Option<&'static str>,
     delay: Duration,
+    code_delay: Duration,
+    /// So many calls may be under way; more fail at once, as those beyond Envoy's limit for a cluster do.
+    limit: Option<usize>,
+    under_way: Vec<(String, Timestamp, Timestamp)>,
+    keys: Value,
     token_answer: Option<(u16, Value)>,
     access_token: Option<String>,
     claims: Value,
@@ -37,6 +43,10 @@ impl Provider {
             is_down: false,
             failing: None,
             delay: Duration::ZERO,
+            code_delay: Duration::ZERO,
+            limit: None,
+            under_way: Vec::new(),
+            keys: jwks_document(),
             token_answer: None,
             access_token: None,
             claims: json!({ "email": "alice@example.com", "email_verified": true, "groups": ["staff"] }),
@@ -64,6 +74,31 @@ impl Provider {
     /// How long every answer takes.
     pub(super) fn set_delay(&self, delay: Duration) {
         self.0.borrow_mut().delay = delay;
+    }
+
+    /// How much longer the answer to a code takes.
+    pub(super) fn set_code_delay(&self, delay: Duration) {
+        self.0.borrow_mut().code_delay = delay;
+    }
+
+    /// How many calls may be under way at the same time.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.0.borrow_mut().limit = Some(limit);
+    }
+
+    /// What the provider's `jwks_uri` answers.
+    pub(super) fn set_keys(&self, keys: Value) {
+        self.0.borrow_mut().keys = keys;
+    }
+
+    /// How many calls of a kind were under way at the same time at most: a path, or a type of grant.
+    pub(super) fn most_at_once(&self, kind: &str) -> usize {
+        let state = self.0.borrow();
+        let calls = || state.under_way.iter().filter(|(other, _, _)| other == kind);
+        calls()
+            .map(|(_, at, _)| calls().filter(|(_, from, to)| from <= at && at < to).count())
+            .max()
+            .unwrap_or(0)
     }
 
     /// What the token endpoint answers in the place of tokens.
@@ -121,10 +156,22 @@ impl Provider {
         if state.is_down {
             return (state.delay, Err(CallFailed));
         }
+        let grant_type = form_urlencoded::parse(request.body()).find(|(name, _)| name == "grant_type");
+        let kind = grant_type.map_or_else(|| path.clone(), |(_, value)| value.into_owned());
+        let mut delay = state.delay;
+        if kind == "authorization_code" {
+            delay += state.code_delay;
+        }
+        let now = state.world.now();
+        let running = state.under_way.iter().filter(|(_, from, to)| *from <= now && now < *to).count();
+        if state.limit.is_some_and(|limit| running >= limit) {
+            return (Duration::ZERO, Err(CallFailed));
+        }
+        state.under_way.push((kind, now, now.after(delay)));
         let (status, body) = match path.as_str() {
             failing if state.failing == Some(failing) => (500, json!({})),
             "/.well-known/openid-configuration" => (200, state.metadata.clone()),
-            "/jwks" => (200, jwks_document()),
+            "/jwks" => (200, state.keys.clone()),
             "/userinfo" => (200, state.userinfo.clone()),
             "/token" => {
                 state.grants.push(String::from_utf8(request.body().clone()).unwrap());
@@ -133,7 +180,7 @@ impl Provider {
             _ => (404, json!({})),
         };
         let answer = Response::builder().status(status).body(body.to_string().into_bytes()).unwrap();
-        (state.delay, Ok(answer))
+        (delay, Ok(answer))
     }
 }
 
