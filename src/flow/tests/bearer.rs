@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::browser::{Browser, sent};
+use super::log::lines_of;
 use super::{MINUTE, Site};
-use crate::flow::Decision;
+use crate::flow::{Decision, Step};
+use crate::oidc::tests::vectors::{ISSUED, claims, encode, jwks_document};
 
 fn site(options: Value) -> Site {
     let mut all = json!({ "skip_jwt_bearer_tokens": true });
@@ -209,4 +211,117 @@ fn a_token_of_somebody_without_access_ends_no_session_of_a_cookie() {
         site.world.drain();
         assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
     }
+}
+
+/// A token of an algorithm and of a key that may have no name, which the provider never signed.
+fn forged(key: Option<&str>, id: usize) -> String {
+    let mut header = json!({ "alg": "ES256" });
+    if let Some(key) = key {
+        header["kid"] = key.into();
+    }
+    let mut claims = claims();
+    claims["jti"] = id.into();
+    format!("{}.{}.{}", encode(&header), encode(&claims), "A".repeat(86))
+}
+
+#[test]
+fn a_token_that_does_not_hold_is_not_checked_again_for_a_moment() {
+    let site = site(json!({}));
+    let mut program = site.browser();
+    // A token of the future holds from 5 minutes before its time on.
+    let token = site.provider.token(json!({ "nbf": ISSUED + 5 * 60 + 3 }));
+    assert_eq!(ask(&mut program, &token), Err(302));
+    site.world.pass(Duration::from_secs(9));
+    assert_eq!(ask(&mut program, &token), Err(302));
+    site.world.pass(Duration::from_secs(1));
+    assert!(ask(&mut program, &token).is_ok());
+}
+
+#[test]
+fn a_token_that_nobody_could_check_is_checked_again() {
+    let site = site(json!({}));
+    let mut program = site.browser();
+    let token = site.provider.token(json!({}));
+    site.provider.set_down(true);
+    assert_eq!(ask(&mut program, &token), Err(503));
+    site.provider.set_down(false);
+    site.world.pass(Duration::from_secs(2));
+    assert!(ask(&mut program, &token).is_ok());
+}
+
+#[test]
+fn a_token_whose_key_is_not_known_yet_holds_once_it_is() {
+    let site = site(json!({}));
+    let mut program = site.browser();
+    let without_it: Vec<Value> = jwks_document()["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|key| key["kid"] != "p256")
+        .cloned()
+        .collect();
+    site.provider.set_keys(json!({ "keys": without_it }));
+    assert_eq!(ask(&mut program, &site.provider.token(json!({ "jti": "another" }))), Err(302));
+    site.provider.set_keys(jwks_document());
+    site.world.pass(Duration::from_secs(9));
+    let token = site.provider.token(json!({}));
+    assert_eq!(ask(&mut program, &token), Err(302), "the provider was asked a moment ago");
+    site.world.pass(Duration::from_secs(1));
+    assert!(ask(&mut program, &token).is_ok());
+}
+
+#[test]
+fn keys_that_nobody_has_are_looked_for_at_the_provider_once_in_ten_seconds() {
+    let site = site(json!({}));
+    assert!(ask(&mut site.browser(), &site.provider.token(json!({}))).is_ok());
+    assert_eq!(site.provider.calls("/jwks"), 1);
+    for number in 0..1000 {
+        assert_eq!(ask(&mut site.browser(), &forged(Some(&format!("key-{number}")), 0)), Err(302));
+        site.world.pass(Duration::from_millis(100));
+    }
+    // At the beginning, after 10 seconds, and so on until 90.
+    assert_eq!(site.provider.calls("/jwks"), 10);
+}
+
+#[test]
+fn all_who_bring_a_key_that_nobody_has_wait_for_one_fetch() {
+    let site = site(json!({}));
+    assert!(ask(&mut site.browser(), &site.provider.token(json!({}))).is_ok());
+    site.world.pass(MINUTE);
+    site.provider.set_delay(Duration::from_secs(4));
+    let asked = (0..5000).map(|number| {
+        let authorization = format!("Bearer {}", forged(Some(&format!("key-{number}")), 0));
+        let head = site.browser().head("/", &[("authorization", &authorization)]);
+        let Step::Wait(flow) = site.app.handle(head) else { panic!("nothing to wait for") };
+        flow
+    });
+    let decisions = site.world.run(asked.collect());
+    let is_sent_to_sign_in =
+        |decision: &Decision| matches!(decision, Decision::Reply(reply) if reply.status() == 302);
+    assert!(decisions.iter().all(is_sent_to_sign_in));
+    assert_eq!(site.provider.calls("/jwks"), 2);
+    // Meanwhile a token of a key that is known waits for nobody.
+    assert!(ask(&mut site.browser(), &site.provider.token(json!({}))).is_ok());
+}
+
+#[test]
+fn forged_tokens_fill_no_log() {
+    let site = site(json!({}));
+    let mut program = site.browser();
+    assert!(ask(&mut program, &site.provider.token(json!({}))).is_ok());
+    let lines = lines_of(|| {
+        for number in 0..1000 {
+            assert_eq!(ask(&mut program, &forged(None, number)), Err(302));
+        }
+    });
+    assert_eq!(lines.len(), 10, "{lines:?}");
+    let lines = lines_of(|| {
+        site.world.pass(Duration::from_secs(5));
+        assert_eq!(ask(&mut program, &forged(None, 1)), Err(302));
+    });
+    assert!(lines.is_empty(), "a token that was refused a moment ago is not looked at: {lines:?}");
+    let lines = lines_of(|| {
+        assert_eq!(ask(&mut program, &forged(None, 1000)), Err(302));
+    });
+    assert!(lines[0].ends_with("(990 lines like this were left out before)"), "{lines:?}");
 }

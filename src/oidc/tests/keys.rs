@@ -4,7 +4,11 @@ use std::slice::from_ref;
 
 use serde_json::{Value, json};
 
-use super::vectors::{check_with, claims, jwks_document, parse, sign_with_header, token};
+use jsonwebtoken::Algorithm;
+
+use super::vectors::{
+    check_with, claims, encode, jwks_document, parse, private_key, sign, sign_with_header, token,
+};
 use crate::oidc::{IdTokenError, Jwks, JwksError};
 
 /// The provider's key of that name.
@@ -131,7 +135,7 @@ fn a_token_is_checked_with_the_key_that_it_names_alone() {
 }
 
 #[test]
-fn a_token_that_names_no_key_is_tried_with_all_that_fit() {
+fn a_token_that_names_no_key_is_tried_with_those_that_fit() {
     for header in [json!({ "alg": "ES256" }), json!({ "alg": "ES256", "kid": "" })] {
         let token = sign_with_header(&header, &claims());
         assert_eq!(check_with(&token, &parse(&jwks_document())), Ok(()));
@@ -140,6 +144,25 @@ fn a_token_that_names_no_key_is_tried_with_all_that_fit() {
     }
     let token = sign_with_header(&json!({ "alg": "RS256" }), &claims());
     assert_eq!(check(&token, &[key("rsa"), key("other-rsa")]), Err(IdTokenError::BadSignature));
+}
+
+#[test]
+fn a_token_is_tried_with_three_keys_at_most() {
+    let other = |id: &str| with(key("other-rsa"), "kid", json!(id));
+    let its_own = key("rsa");
+    let header = json!({ "alg": "RS256" });
+    let message = format!("{}.{}", encode(&header), encode(&claims()));
+    let unnamed = sign(&message, &private_key("rsa"), Algorithm::RS256);
+    // Keys of other types, and for other algorithms, are no attempts.
+    let unfit = [key("p256"), key("p384"), key("ed25519"), with(other("a"), "alg", json!("PS256"))];
+    let third = [&unfit[..], &[other("b"), other("c"), its_own.clone()]].concat();
+    assert_eq!(check(&unnamed, &third), Ok(()));
+    let fourth = [&unfit[..], &[other("b"), other("c"), other("d"), its_own.clone()]].concat();
+    assert_eq!(check(&unnamed, &fourth), Err(IdTokenError::TooManyKeys));
+    // By its name a key is found wherever it stands.
+    assert_eq!(check(&token("RS256"), &fourth), Ok(()));
+    let of_one_name = [other("rsa"), other("rsa"), other("rsa"), its_own];
+    assert_eq!(check(&token("RS256"), &of_one_name), Err(IdTokenError::TooManyKeys));
 }
 
 #[test]
