@@ -10,7 +10,7 @@
 //! | [`redis`] | Redis without I/O: protocol, connection, commands |
 //! | [`oidc`] | OpenID Connect without I/O: discovery, grants, ID tokens, claims |
 //! | [`flow`] | where the others meet: load, save, refresh, login, sign-out, headers, pages |
-//! | `log_limit` | a limit for log lines that a stranger can cause |
+//! | `rate` | how often something may happen, log lines among them |
 //! | `bridge` | gRPC frames to bytes and back: what the module does in the bridge |
 //! | `tasks` | the runner of flows that wait |
 //! | `alarm` | when the runner has to be called next |
@@ -32,8 +32,8 @@ mod bridge;
 pub mod config;
 pub mod cookie;
 pub mod flow;
-mod log_limit;
 pub mod oidc;
+mod rate;
 pub mod redis;
 pub mod session;
 #[cfg(any(test, target_family = "wasm"))]

@@ -132,5 +132,6 @@ pub(super) fn unavailable(reason: Unavailable) -> &'static str {
         Unavailable::Provider => "provider_unavailable",
         Unavailable::Redis => "redis_unavailable",
         Unavailable::Random => "no_random",
+        Unavailable::Busy => "busy",
     }
 }

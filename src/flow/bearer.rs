@@ -26,6 +26,7 @@ use super::provider::{Provider, SignInError};
 use super::{App, Io, RequestHead};
 use crate::config::{self, Config};
 use crate::oidc::{self, IdTokenError};
+use crate::rate::Rate;
 use crate::time::Timestamp;
 
 /// The longest token that is looked at. A cookie session has less in it.
@@ -41,12 +42,18 @@ const REFUSED: Duration = Duration::from_secs(10);
 /// So many of those are remembered, of 24 bytes each.
 const REFUSED_TOKENS: usize = 1024;
 
+/// So many signatures that do not hold are checked at once, and then one in every period. With RSA keys of 2048 bits
+/// that is a twentieth of a worker's time. Past it, a token that the worker has not seen yet is not checked for now.
+const FORGED_AT_ONCE: u32 = 100;
+const FORGED_PERIOD: Duration = Duration::from_millis(5);
+
 /// Tokens and who may have made them.
 pub(super) struct Bearer<I> {
     login_fallback: bool,
     issuers: Vec<Provider<I>>,
     verified: CookieCache<SignedIn>,
     refused: Refused,
+    forged: Rate,
 }
 
 /// Tokens that did not hold, by fingerprints that nobody can choose: the hash has a key of this worker's own.
@@ -92,6 +99,7 @@ impl<I: Io> Bearer<I> {
             issuers: options.issuers.iter().map(|issuer| Provider::new(issuer.clone(), io.clone())).collect(),
             verified: CookieCache::new(config.cookie.session_cache_size),
             refused: Refused::default(),
+            forged: Rate::new(FORGED_AT_ONCE, FORGED_PERIOD),
         }
     }
 
@@ -117,6 +125,10 @@ impl<I: Io> Bearer<I> {
     /// The person of a token; nobody where it does not hold.
     pub(super) async fn verify(&self, app: &App<I>, token: &str) -> Result<Option<Rc<Person>>, Unavailable> {
         let Some(issuer) = oidc::unverified_issuer(token.as_bytes()) else { return Ok(None) };
+        let held_before = self.verified.get(token.as_bytes()).is_some();
+        if !held_before && !self.forged.allows(app.io.now()) {
+            return Err(Unavailable::Busy);
+        }
         let all = app.provider.iter().chain(&self.issuers);
         let mut unavailable = None;
         let mut is_refused = false;
@@ -135,6 +147,9 @@ impl<I: Io> Bearer<I> {
                 Err(error) => {
                     // A key that is not known may come, and to look for it costs little.
                     is_refused |= error != SignInError::IdToken(IdTokenError::UnknownKey);
+                    if error.is_forgery() {
+                        self.forged.take(app.io.now());
+                    }
                     if let Some(left_out) = app.logs.tokens.next(app.io.now()) {
                         info!("bearer token: {error}{left_out}");
                     }

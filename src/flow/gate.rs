@@ -3,8 +3,8 @@
 //! ```text
 //! enter ─┬─ a place is free ─────────────────────────────► Permit ── dropped ──► the first in line
 //!        ├─ in line ─┬─ first, and a permit was dropped ──► Permit
-//!        │           └─ not first within `patience` ──────► Full
-//!        └─ the line is full ─────────────────────────────► Full
+//!        │           └─ not first within `patience` ──────► Unavailable::Busy
+//!        └─ the line is full ─────────────────────────────► Unavailable::Busy
 //! ```
 //!
 //! Envoy has one limit for all calls to the provider, which all workers share. Each kind of call has a gate of its own
@@ -20,6 +20,7 @@ use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 
 use super::io::{Count, Io};
+use super::outcome::Unavailable;
 
 /// So many calls of one kind are under way in a worker at most. With 3 kinds and the documents of the provider that
 /// is less than 30, and Envoy's limit for the provider has to be above that for all workers together (`envoy.yaml`).
@@ -32,7 +33,7 @@ const IN_LINE: usize = 256;
 pub(super) struct Gate<I> {
     io: I,
     patience: Duration,
-    full: Count,
+    busy: Count,
     places: Rc<Places>,
 }
 
@@ -45,22 +46,18 @@ struct Places {
 /// A place that is taken until this is dropped.
 pub(super) struct Permit(Rc<Places>);
 
-/// There is no place, and there was none for as long as a caller waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full;
-
 impl<I: Io> Gate<I> {
-    /// A gate at which a caller waits so long at most. `full` is counted for each one who does not get in.
-    pub(super) fn new(io: &I, patience: Duration, full: Count) -> Self {
+    /// A gate at which a caller waits so long at most. `busy` is counted for each one who does not get in.
+    pub(super) fn new(io: &I, patience: Duration, busy: Count) -> Self {
         let places = Places { free: Cell::new(AT_ONCE), line: RefCell::default() };
-        Self { io: io.clone(), patience, full, places: Rc::new(places) }
+        Self { io: io.clone(), patience, busy, places: Rc::new(places) }
     }
 
     /// Waits for a place, in the order of arrival. Who is dropped meanwhile leaves the line.
     ///
     /// # Errors
-    /// [`Full`] where the line is too long or too slow.
-    pub(super) async fn enter(&self) -> Result<Permit, Full> {
+    /// [`Unavailable::Busy`] where the line is too long or too slow.
+    pub(super) async fn enter(&self) -> Result<Permit, Unavailable> {
         if let Some(permit) = Places::take(&self.places) {
             return Ok(permit);
         }
@@ -70,8 +67,8 @@ impl<I: Io> Gate<I> {
                 return Ok(permit);
             }
         }
-        self.io.count(self.full);
-        Err(Full)
+        self.io.count(self.busy);
+        Err(Unavailable::Busy)
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Unavailable {
     Redis,
     /// The host has no random numbers.
     Random,
+    /// Too much of the same kind is asked just now.
+    Busy,
 }
 
 impl Reason {
@@ -82,6 +84,7 @@ impl Unavailable {
             Self::Provider => "the sign-in service does not answer",
             Self::Redis => "the session store does not answer",
             Self::Random => "the proxy has no random numbers",
+            Self::Busy => "too many ask for this at the same time",
         }
     }
 }

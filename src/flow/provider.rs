@@ -9,7 +9,7 @@ use log::warn;
 use serde_json::{Map, Value};
 
 use super::fetched::Fetched;
-use super::gate::{Full, Gate};
+use super::gate::Gate;
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
 use crate::config::{self, Kind};
@@ -33,8 +33,6 @@ pub(super) struct Provider<I> {
 pub(super) enum SignInError {
     /// The provider, or what a sign-in needs, is not to be had now.
     Unavailable(Unavailable),
-    /// Too many grants of this kind are under way.
-    Busy,
     /// The code or the refresh token is used, expired or revoked (RFC 6749 section 5.2).
     InvalidGrant,
     /// The provider does not take this client, or does not speak as it should.
@@ -378,9 +376,15 @@ impl SignInError {
         match self {
             Self::InvalidGrant | Self::Grant(GrantError::Refused) => true,
             Self::OtherSubject | Self::NoEmail | Self::UnverifiedEmail | Self::Tenant | Self::NoRoles => true,
-            Self::Unavailable(_) | Self::Busy | Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) => false,
-            Self::NoSubject => false,
+            Self::Unavailable(_) | Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) | Self::NoSubject => {
+                false
+            }
         }
+    }
+
+    /// Whether a signature was checked that does not hold.
+    pub(super) fn is_forgery(&self) -> bool {
+        matches!(self, Self::IdToken(IdTokenError::BadSignature | IdTokenError::TooManyKeys))
     }
 }
 
@@ -390,17 +394,10 @@ impl From<Unavailable> for SignInError {
     }
 }
 
-impl From<Full> for SignInError {
-    fn from(_: Full) -> Self {
-        Self::Busy
-    }
-}
-
 impl fmt::Display for SignInError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(reason) => f.write_str(reason.explain()),
-            Self::Busy => f.write_str("too many grants are under way at the same time"),
             Self::InvalidGrant => f.write_str("the provider answered invalid_grant"),
             Self::Grant(error) => write!(f, "token endpoint: {error}"),
             Self::NoIdToken => f.write_str("the token endpoint gave no ID token"),

@@ -83,7 +83,7 @@ fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
 }
 
 async fn call_logout_url<I: Io>(app: &App<I>, request: Request<Vec<u8>>) -> Result<(), String> {
-    let _permit = app.logouts.enter().await.map_err(|_| "too many calls are under way".to_owned())?;
+    let _permit = app.logouts.enter().await.map_err(|busy| busy.explain().to_owned())?;
     match app.io.call(request, app.config.login.backend_logout_timeout).await {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(format!("it answered {}", answer.status().as_u16())),

@@ -24,7 +24,7 @@ use super::redis::{self, Redis};
 use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
-use crate::log_limit::LogLimit;
+use crate::rate::LogLimit;
 use crate::redis::{Command, Failure, RequestId};
 use crate::tasks::{PORTION, TaskId, Tasks};
 use crate::time::Timestamp;

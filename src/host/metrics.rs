@@ -32,6 +32,7 @@ pub(super) struct Metrics {
     unavailable_provider: Option<Metric>,
     unavailable_redis: Option<Metric>,
     unavailable_random: Option<Metric>,
+    unavailable_busy: Option<Metric>,
 }
 
 impl Metrics {
@@ -61,6 +62,7 @@ impl Metrics {
             unavailable_provider: counter("unavailable.provider"),
             unavailable_redis: counter("unavailable.redis"),
             unavailable_random: counter("unavailable.random"),
+            unavailable_busy: counter("unavailable.busy"),
         }
     }
 
@@ -107,6 +109,7 @@ impl Metrics {
             Count::Unavailable(Unavailable::Provider) => self.unavailable_provider,
             Count::Unavailable(Unavailable::Redis) => self.unavailable_redis,
             Count::Unavailable(Unavailable::Random) => self.unavailable_random,
+            Count::Unavailable(Unavailable::Busy) => self.unavailable_busy,
         });
     }
 }

@@ -19,7 +19,7 @@ use proxy_wasm::hostcalls;
 use super::metrics::Metrics;
 use crate::bridge::SERVICE;
 use crate::flow::io::RedisNews;
-use crate::log_limit::LogLimit;
+use crate::rate::LogLimit;
 use crate::redis::{
     Client, Command, Config, Endpoint, Event, Failure, Output, Reply, RequestId, StreamId, Tls,
 };

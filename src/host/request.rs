@@ -14,7 +14,7 @@ use proxy_wasm::types::{Action, MapType};
 use super::abi;
 use super::io::{self, HostIo};
 use crate::flow::{App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header};
-use crate::log_limit::LogLimit;
+use crate::rate::LogLimit;
 use crate::tasks::TaskId;
 
 /// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds

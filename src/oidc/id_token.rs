@@ -48,9 +48,11 @@ pub fn verify(
     if id_token.len() > MAX_TOKEN {
         return Err(IdTokenError::TooLarge);
     }
-    let payload = Jws::parse(id_token)?.verify(keys)?;
-    let claims = serde_json::from_slice(&payload).map_err(|_| IdTokenError::Malformed)?;
+    let token = Jws::parse(id_token)?;
+    // The claims first: they cost little, and no signature helps a token that has expired or is for others.
+    let claims = serde_json::from_slice(&token.payload()?).map_err(|_| IdTokenError::Malformed)?;
     expected.check(&claims)?;
+    token.verify(keys)?;
     Ok(claims)
 }
 

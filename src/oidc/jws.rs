@@ -66,8 +66,13 @@ impl<'a> Jws<'a> {
         })
     }
 
-    /// The payload, if one of the keys made the signature: of those that fit, the first ones of the document.
-    pub(super) fn verify(&self, keys: &Jwks) -> Result<Vec<u8>, IdTokenError> {
+    /// What the token says, by whoever it was made.
+    pub(super) fn payload(&self) -> Result<Vec<u8>, IdTokenError> {
+        decode(self.payload)
+    }
+
+    /// Whether one of the keys made the signature: of those that fit, the first ones of the document.
+    pub(super) fn verify(&self, keys: &Jwks) -> Result<(), IdTokenError> {
         let named = || keys.named(self.key_id.as_deref());
         let mut fitting = named().filter(|key| key.fits(self.algorithm)).peekable();
         if fitting.peek().is_none() {
@@ -77,7 +82,7 @@ impl<'a> Jws<'a> {
         let signature = decode(self.signature).map_err(|_| IdTokenError::BadSignature)?;
         let made_it = |key: &Key| key.key.verifies(self.algorithm, self.signed.as_bytes(), &signature);
         if fitting.by_ref().take(MAX_TRIED).any(made_it) {
-            return decode(self.payload);
+            return Ok(());
         }
         Err(if fitting.next().is_some() { IdTokenError::TooManyKeys } else { IdTokenError::BadSignature })
     }

@@ -82,7 +82,7 @@ pub(super) async fn redeem<I: Io>(
     if let Some(running) = codes.running(&key) {
         return finish(running).await;
     }
-    let permit = codes.gate.enter().await.map_err(|full| Failure::SignIn(full.into()))?;
+    let permit = codes.gate.enter().await.map_err(|busy| Failure::SignIn(busy.into()))?;
     if let Some(running) = codes.running(&key) {
         drop(permit);
         return finish(running).await;

@@ -74,7 +74,6 @@ impl Failure {
             Self::SignIn(SignInError::Unavailable(reason)) | Self::NotSaved(reason) => {
                 access_log::unavailable(*reason)
             }
-            Self::SignIn(SignInError::Busy) => "busy",
             Self::SignIn(_) => "bad_answer",
             Self::Forbidden => "forbidden",
         }
@@ -84,7 +83,6 @@ impl Failure {
     pub(super) fn passing(&self) -> Option<&'static str> {
         match self {
             Self::SignIn(SignInError::Unavailable(reason)) => Some(reason.explain()),
-            Self::SignIn(SignInError::Busy) => Some("too many people are signing in just now"),
             _ => None,
         }
     }

@@ -75,6 +75,21 @@ fn a_signature_of_one_kind_does_not_pass_for_another() {
 }
 
 #[test]
+fn a_signature_is_checked_last_because_it_costs_most() {
+    let forged = |claims: &Value| {
+        let message = format!("{}.{}", encode(&header("ES256")), encode(claims));
+        format!("{message}.{}", "A".repeat(86))
+    };
+    assert_eq!(check(&forged(&claims())), Err(IdTokenError::BadSignature));
+    let mut expired = claims();
+    expired["exp"] = json!(1);
+    assert_eq!(check(&forged(&expired)), Err(IdTokenError::Expired));
+    let mut for_others = claims();
+    for_others["aud"] = json!("another");
+    assert_eq!(check(&forged(&for_others)), Err(IdTokenError::Audience));
+}
+
+#[test]
 fn a_key_inside_the_token_is_not_used() {
     let document = vectors();
     let own = &document["keys"][4];

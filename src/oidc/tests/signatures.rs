@@ -72,7 +72,9 @@ fn examples() -> [(&'static str, Value); 4] {
 }
 
 fn payload(token: &str, key: &Value) -> Result<Vec<u8>, IdTokenError> {
-    Jws::parse(token)?.verify(&parse(&json!({ "keys": [key] })))
+    let token = Jws::parse(token)?;
+    token.verify(&parse(&json!({ "keys": [key] })))?;
+    token.payload()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A limit for log lines that a stranger can cause: some at once, then one a second.
+//! How often something may happen: some at once, then one in every period.
 
 use std::cell::Cell;
 use std::fmt;
@@ -6,18 +6,41 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// So many lines may come at once, by as many people who fail in the same moment.
-const AT_ONCE: u32 = 10;
-
-/// What one line costs.
-const SECOND: Duration = Duration::from_secs(1);
-
-/// The limit of one kind of line.
-///
-/// Each line is paid for with a second. It is written as long as less than [`AT_ONCE`] seconds are owed.
-#[derive(Default)]
-pub(crate) struct LogLimit {
+/// A token bucket, told by the time until which what has happened is paid for: each time costs a period, and less than
+/// `at_once` periods may be owed.
+pub(crate) struct Rate {
+    period: Duration,
+    owed_at_most: Duration,
     paid_at: Cell<Option<Timestamp>>,
+}
+
+impl Rate {
+    pub(crate) const fn new(at_once: u32, period: Duration) -> Self {
+        let owed_at_most = period.saturating_mul(at_once.saturating_sub(1));
+        Self { period, owed_at_most, paid_at: Cell::new(None) }
+    }
+
+    /// Whether it may happen now.
+    pub(crate) fn allows(&self, now: Timestamp) -> bool {
+        self.paid_at(now).since(now) <= self.owed_at_most
+    }
+
+    /// It happens now.
+    pub(crate) fn take(&self, now: Timestamp) {
+        self.paid_at.set(Some(self.paid_at(now).after(self.period)));
+    }
+
+    fn paid_at(&self, now: Timestamp) -> Timestamp {
+        // More than this is never owed: then the clock was set back.
+        let most = self.owed_at_most.saturating_add(self.period);
+        let paid_at = self.paid_at.get().filter(|paid_at| *paid_at > now && paid_at.since(now) <= most);
+        paid_at.unwrap_or(now)
+    }
+}
+
+/// The limit of one kind of log line: ten at once, by as many people who fail in the same moment, then one a second.
+pub(crate) struct LogLimit {
+    rate: Rate,
     left_out: Cell<u64>,
 }
 
@@ -28,16 +51,18 @@ pub(crate) struct LeftOut(u64);
 impl LogLimit {
     /// Whether a line may be written now. The line has to end with what this gives.
     pub(crate) fn next(&self, now: Timestamp) -> Option<LeftOut> {
-        let owed_at_most = SECOND * AT_ONCE;
-        // More than that is never owed: then the clock was set back.
-        let paid_at = self.paid_at.get().filter(|paid| *paid > now && paid.since(now) <= owed_at_most);
-        let paid_at = paid_at.unwrap_or(now);
-        if paid_at.since(now) > owed_at_most - SECOND {
+        if !self.rate.allows(now) {
             self.left_out.set(self.left_out.get().saturating_add(1));
             return None;
         }
-        self.paid_at.set(Some(paid_at.after(SECOND)));
+        self.rate.take(now);
         Some(LeftOut(self.left_out.take()))
+    }
+}
+
+impl Default for LogLimit {
+    fn default() -> Self {
+        Self { rate: Rate::new(10, Duration::from_secs(1)), left_out: Cell::default() }
     }
 }
 
