@@ -10,6 +10,7 @@
 //! | [`redis`] | Redis without I/O: protocol, connection, commands |
 //! | [`oidc`] | OpenID Connect without I/O: discovery, grants, ID tokens, claims |
 //! | [`flow`] | where the others meet: load, save, refresh, login, sign-out, headers, pages |
+//! | [`pattern`] | regular expressions over bytes of strangers, in one pass |
 //! | `rate` | how often something may happen, log lines among them |
 //! | `bridge` | gRPC frames to bytes and back: what the module does in the bridge |
 //! | `tasks` | the runner of flows that wait |
@@ -33,6 +34,7 @@ pub mod config;
 pub mod cookie;
 pub mod flow;
 pub mod oidc;
+pub mod pattern;
 mod rate;
 pub mod redis;
 pub mod session;

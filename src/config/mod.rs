@@ -21,7 +21,6 @@ mod login;
 mod markdown;
 mod mode;
 mod options;
-mod pattern;
 mod provider;
 mod provider_name;
 mod redis;
@@ -48,7 +47,7 @@ pub use self::provider::Provider;
 pub use self::provider_name::Kind;
 pub use self::redis::Redis;
 pub use self::reference::{Known, known};
-pub use self::routes::{Routes, SkipAuth};
+pub use self::routes::{MAX_PATH, Routes, SkipAuth};
 pub use self::schema::options_schema;
 pub use self::secret::Secret;
 

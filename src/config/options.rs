@@ -280,10 +280,11 @@ options! {
         ready_path: String = Theirs("/ready"), "Answers 200 when sessions can be loaded; empty for none";
         skip_auth_routes: Vec<String> = Theirs(""),
             "Patterns of paths that need no session: `^/public/`, `GET=^/public/`, `GET!=^/private/`",
-            differs: "every way in which an upstream may read a path has to be covered; RE2's `\\p` and `\\Q` are refused";
+            differs: "every way in which an upstream may read a path has to be covered; a path of more than 2,048 bytes is \
+                never; `(?i)` is about ASCII letters, RE2's `\\p` and `\\Q` are refused";
         skip_auth_preflight: bool = Theirs("false"), "Needs no session for `OPTIONS`";
         api_routes: Vec<String> = Theirs(""), "Patterns of paths that get a 401 and no redirect",
-            differs: "RE2's `\\p` and `\\Q` are refused";
+            differs: "a path of more than 2,048 bytes has none; `(?i)` is about ASCII letters, RE2's `\\p` and `\\Q` are refused";
         force_json_errors: bool = Theirs("false"), "Every path gets a 401 and no redirect";
     }
     "Headers" {

@@ -2,7 +2,11 @@
 
 use super::errors::{ConfigErrors, shown};
 use super::options::Options;
-use super::pattern::{self, Pattern};
+use crate::pattern::{Pattern, Set, TooComplex};
+
+/// The longest path that patterns are for, in bytes, without its query. A longer one needs a session, and whether a
+/// program asks for it is known by other signs: a stranger writes it, and every byte costs time.
+pub const MAX_PATH: usize = 2048;
 
 /// The options of paths.
 #[derive(Clone, Debug)]
@@ -19,19 +23,23 @@ pub struct Routes {
     pub skip_auth_preflight: bool,
     /// `force_json_errors`.
     pub force_json_errors: bool,
-    api: Vec<Pattern>,
+    api: Set,
 }
 
 impl Routes {
     /// Whether `api_routes` has the path. Its patterns have no method.
     pub fn is_api(&self, path: &[u8]) -> bool {
-        self.api.iter().any(|pattern| pattern.is_match(path))
+        path.len() <= MAX_PATH && self.api.is_match(path)
     }
 }
 
 /// `skip_auth_routes`.
 #[derive(Clone, Debug, Default)]
-pub struct SkipAuth(Vec<Route>);
+pub struct SkipAuth {
+    routes: Vec<Route>,
+    /// The pattern of each.
+    patterns: Set,
+}
 
 /// One of them: `^/public/`, `GET=^/public/`, or `GET!=^/private/`.
 #[derive(Clone, Debug)]
@@ -39,28 +47,55 @@ struct Route {
     /// In capitals; empty for all.
     method: String,
     is_negated: bool,
-    path: Pattern,
 }
 
 impl SkipAuth {
     /// A path and what is beneath it; nothing where it is no [`is_prefix`].
     pub(super) fn beneath(path: &str) -> Self {
-        let path = pattern::compile(&format!("^{}(/|$)", regex_lite::escape(path)));
-        let route = path.map(|path| Route { method: String::new(), is_negated: false, path });
-        Self(route.into_iter().collect())
+        let pattern = Pattern::parse(&format!("^{}(/|$)", path.replace('.', "\\.")));
+        let route = Route { method: String::new(), is_negated: false };
+        let skip_auth =
+            pattern.ok().filter(|_| is_prefix(path)).map(|pattern| Self::new(vec![(route, pattern)]));
+        skip_auth.and_then(Result::ok).unwrap_or_default()
+    }
+
+    fn new(routes: Vec<(Route, Pattern)>) -> Result<Self, TooComplex> {
+        let (routes, patterns): (Vec<_>, Vec<_>) = routes.into_iter().unzip();
+        Ok(Self { routes, patterns: Set::new(&patterns)? })
     }
 
     /// Whether a request needs no session. A stranger writes the path, so each way in which an
     /// upstream may read it has to be covered, not only the way that oauth2-proxy reads it.
     pub fn allows(&self, method: &[u8], path: &[u8]) -> bool {
-        !self.0.is_empty()
-            && readings(path).iter().all(|path| self.0.iter().any(|route| route.allows(method, path)))
+        if self.routes.is_empty() || path.len() > MAX_PATH {
+            return false;
+        }
+        // oauth2-proxy's own reading.
+        let decoded = decode(path, |_| true);
+        if !self.covers(method, &decoded) {
+            return false;
+        }
+        let tidied = tidy(&decoded);
+        // An encoded delimiter is a letter like any other for some.
+        let kept = || decode(path, |byte| !DELIMITERS.contains(&byte));
+        (tidied == decoded || self.covers(method, &tidied))
+            && (!path.contains(&b'%') || self.covers(method, &kept()))
+    }
+
+    /// Whether a route is for this method and this reading of a path.
+    fn covers(&self, method: &[u8], path: &[u8]) -> bool {
+        let matches = self.patterns.matches(path);
+        let mut routes = self.routes.iter().enumerate();
+        routes.any(|(number, route)| {
+            let has_method = route.method.is_empty() || route.method.as_bytes() == method;
+            has_method && matches.has(number) != route.is_negated
+        })
     }
 }
 
 impl Route {
     /// The method is what stands before the first `=` or `!=` (oauth2-proxy, `buildRoutesAllowlist`).
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<(Self, Pattern), String> {
         let (method, is_negated, path) = match text.split_once('=') {
             None => ("", false, text),
             Some((method, path)) => match method.strip_suffix('!') {
@@ -73,30 +108,8 @@ impl Route {
                 "what stands before = is no method; a path with = needs another = in front".to_owned()
             );
         }
-        Ok(Self { method: method.to_ascii_uppercase(), is_negated, path: pattern::compile(path)? })
+        Ok((Self { method: method.to_ascii_uppercase(), is_negated }, Pattern::parse(path)?))
     }
-
-    fn allows(&self, method: &[u8], path: &[u8]) -> bool {
-        let has_method = self.method.is_empty() || self.method.as_bytes() == method;
-        has_method && self.path.is_match(path) != self.is_negated
-    }
-}
-
-/// The ways to read a path. Most paths have but one.
-fn readings(path: &[u8]) -> Vec<Vec<u8>> {
-    let decoded = decode(path, |_| true);
-    let tidied = tidy(&decoded);
-    let mut readings = Vec::with_capacity(3);
-    if path.contains(&b'%') {
-        // Where an encoded delimiter is a letter like any other.
-        readings.push(decode(path, |byte| !DELIMITERS.contains(&byte)));
-    }
-    if tidied != decoded {
-        readings.push(tidied);
-    }
-    // oauth2-proxy's own reading.
-    readings.push(decoded);
-    readings
 }
 
 /// What has a meaning in a path.
@@ -154,15 +167,18 @@ fn tidy(decoded: &[u8]) -> Vec<u8> {
 
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Routes {
     check_paths(options, errors);
-    let skip_auth = compile("skip_auth_routes", &options.skip_auth_routes, Route::parse, errors);
+    let skip_auth =
+        compile("skip_auth_routes", &options.skip_auth_routes, Route::parse, SkipAuth::new, errors);
+    let api =
+        compile("api_routes", &options.api_routes, Pattern::parse, |patterns| Set::new(&patterns), errors);
     Routes {
         proxy_prefix: options.proxy_prefix.clone(),
         ping_path: options.ping_path.clone(),
         ready_path: options.ready_path.clone(),
-        skip_auth: SkipAuth(skip_auth),
+        skip_auth,
         skip_auth_preflight: options.skip_auth_preflight,
         force_json_errors: options.force_json_errors,
-        api: compile("api_routes", &options.api_routes, pattern::compile, errors),
+        api,
     }
 }
 
@@ -189,18 +205,34 @@ pub(super) fn is_prefix(path: &str) -> bool {
 }
 
 /// Compiles the entries of an option; each that cannot be is a mistake of its own.
-fn compile<T>(
+fn compile<T, S: Default>(
     option: &str,
     entries: &[String],
     parse: impl Fn(&str) -> Result<T, String>,
+    together: impl FnOnce(Vec<T>) -> Result<S, TooComplex>,
     errors: &mut ConfigErrors,
-) -> Vec<T> {
-    let mut compiled = Vec::with_capacity(entries.len());
+) -> S {
+    let mut parsed = Vec::with_capacity(entries.len());
     for entry in entries {
         match parse(entry) {
-            Ok(route) => compiled.push(route),
+            Ok(route) => parsed.push(route),
             Err(mistake) => errors.add(option, format!("in {}: {mistake}", shown(entry))),
         }
     }
-    compiled
+    if errors.has(option) {
+        return S::default();
+    }
+    together(parsed).unwrap_or_else(|too_complex| {
+        let what = match too_complex {
+            TooComplex::One(number) => {
+                format!("in {}: it", entries.get(number).map(|entry| shown(entry)).unwrap_or_default())
+            }
+            TooComplex::Together => "the patterns together".to_owned(),
+        };
+        errors.add(option, format!("{what} would take too much memory; {HELP}"));
+        S::default()
+    })
 }
+
+/// What makes a pattern smaller: with `^` it can begin in one place alone.
+const HELP: &str = "begin with ^, and write * in the place of {1,100}, and [^/]* in the place of .*";

@@ -75,8 +75,8 @@ struct Given {
 
 /// Whether the app is asked, which needs no session.
 pub(super) fn is_asked<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    is_unambiguous(head.path())
-        && login_app(app).is_some_and(|login_app| login_app.routes.allows(head.method(), head.path()))
+    login_app(app).is_some_and(|login_app| login_app.routes.allows(head.method(), head.path()))
+        && is_unambiguous(head.path())
 }
 
 /// To the app, which gets to know in `rd` where the browser wanted to go.

@@ -83,7 +83,7 @@ fn skips_auth<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
 
 /// `skip_auth_routes`.
 fn is_skipped_route<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    is_unambiguous(head.path()) && app.config.routes.skip_auth.allows(head.method(), head.path())
+    app.config.routes.skip_auth.allows(head.method(), head.path()) && is_unambiguous(head.path())
 }
 
 /// 302 to sign in for a page, 401 for a program.

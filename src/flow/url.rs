@@ -3,6 +3,8 @@
 use http::Uri;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
+use crate::config::MAX_PATH;
+
 /// A query value.
 pub(super) fn encode(value: &[u8]) -> String {
     let value = String::from_utf8_lossy(value);
@@ -27,8 +29,12 @@ fn origin(url: &str) -> Option<(String, String, u16)> {
 }
 
 /// Whether everybody reads the path alike. `/public/../admin`, also in percent-encoding, is under
-/// `/public` for a pattern and under `/admin` for many an upstream: such a path skips nothing.
+/// `/public` for a pattern and under `/admin` for many an upstream: such a path skips nothing. Nor does one that
+/// is too long to be read.
 pub(super) fn is_unambiguous(path: &[u8]) -> bool {
+    if path.len() > MAX_PATH {
+        return false;
+    }
     let decoded: Vec<u8> = percent_decode(path).collect();
     // Whoever reads the decoded path once more cuts it off at a `?` or `#`, and a segment at a `;`.
     let has_parent = decoded
@@ -91,6 +97,7 @@ mod tests {
         ] {
             assert!(!is_unambiguous(path.as_bytes()), "{path}");
         }
+        assert!(!is_unambiguous(&[b"/public/".as_slice(), &[b'a'; 2041]].concat()));
         for path in ["/public/", "/public/a..b", "/public/%C3%A4", "/public/a%20b", "/..."] {
             assert!(is_unambiguous(path.as_bytes()), "{path}");
         }

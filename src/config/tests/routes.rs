@@ -115,8 +115,46 @@ fn what_is_no_method_is_a_mistake() {
 
 #[test]
 fn a_pattern_that_would_take_too_much_memory_is_a_mistake() {
-    let line = mistake("api_routes", json!({"api_routes": ["((a{999}){999}){999}"]}));
-    assert!(line.contains("size limit"), "{line}");
+    for pattern in ["((a{999}){999}){999}", "/.{40}/x"] {
+        let line = mistake("api_routes", json!({"api_routes": ["^/fine", pattern]}));
+        assert!(
+            line.starts_with(&format!("api_routes: in {pattern}: ")) && line.contains("memory"),
+            "{line}"
+        );
+        mistake("skip_auth_routes", json!({"skip_auth_routes": [format!("GET={pattern}")]}));
+    }
+    let many: Vec<String> = (0..60).map(|number| format!("x{number}.*y{number}.*z{number}")).collect();
+    let line = mistake("api_routes", json!({ "api_routes": many }));
+    assert!(line.starts_with("api_routes: the patterns together would "), "{line}");
+}
+
+/// What a stranger's path costs is bounded by its length.
+#[test]
+fn a_path_that_is_too_long_is_on_no_route() {
+    let routes = config(json!({"skip_auth_routes": ["^/", "!=^/private/"], "api_routes": ["^/"]})).routes;
+    let path = |length: usize| [b"/".as_slice(), &vec![b'a'; length - 1]].concat();
+    let longest = path(2048);
+    assert!(routes.skip_auth.allows(b"GET", &longest) && routes.is_api(&longest));
+    let longer = path(2049);
+    assert!(!routes.skip_auth.allows(b"GET", &longer) && !routes.is_api(&longer));
+}
+
+#[test]
+fn a_hundred_routes_are_as_good_as_one() {
+    let methods = ["GET", "POST"];
+    let entries =
+        (0..50).flat_map(|number| methods.map(|method| format!("{method}=^/{method}{number}/[^/]+$")));
+    let routes = config(json!({"skip_auth_routes": entries.collect::<Vec<_>>()})).routes;
+    for number in 0..50 {
+        for of_route in methods {
+            for method in methods {
+                let path = format!("/{of_route}{number}/a");
+                let allows = routes.skip_auth.allows(method.as_bytes(), path.as_bytes());
+                assert_eq!(allows, method == of_route, "{method} {path}");
+            }
+        }
+    }
+    assert!(!routes.skip_auth.allows(b"GET", b"/GET50/a"));
 }
 
 proptest! {

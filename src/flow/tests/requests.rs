@@ -40,6 +40,19 @@ fn skip_auth_routes_let_through_and_nothing_else() {
     assert!(matches!(preflight.browser().ask("/x", &[(":method", "OPTIONS")]), Decision::Forward(_)));
 }
 
+/// Patterns are not for it, so that its length costs nothing.
+#[test]
+fn a_path_that_is_too_long_is_a_pages_unless_it_says_otherwise() {
+    let site = Site::new(json!({ "skip_auth_routes": ["^/api/"], "api_routes": ["^/api/"] }));
+    let longest = format!("/api/{}", "a".repeat(2043));
+    assert!(matches!(site.browser().ask(&longest, &[]), Decision::Forward(_)));
+    let longer = format!("{longest}a");
+    assert_eq!(site.browser().reply(&longer, &[]).status(), 302);
+    assert_eq!(site.browser().reply(&longer, &[("accept", "application/json")]).status(), 401);
+    // A query is no part of it.
+    assert!(matches!(site.browser().ask(&format!("/api/?{longer}"), &[]), Decision::Forward(_)));
+}
+
 #[test]
 fn where_no_session_is_needed_no_cookie_is_cleared() {
     let options = json!({ "skip_auth_routes": ["^/public$"], "skip_auth_preflight": true });
