@@ -22,6 +22,34 @@ const PADDED: GeneralPurpose =
 /// How far in the future a signature may be: clocks differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
+/// The length of a signature in base64url with padding.
+const MAC_LENGTH: usize = 44;
+
+/// The longest time, in digits with a sign.
+const TIME_LENGTH: usize = 20;
+
+/// What the signatures of one request may still cost. A stranger sends as many as fit into the headers, each of which
+/// looks like one of ours until its bytes have been hashed.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    checks: usize,
+    bytes: usize,
+}
+
+impl Allowance {
+    /// So many signatures, of values that have so many bytes together.
+    pub const fn new(checks: usize, bytes: usize) -> Self {
+        Self { checks, bytes }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), Invalid> {
+        let checks = self.checks.checked_sub(1).ok_or(Invalid)?;
+        let bytes = self.bytes.checked_sub(bytes).ok_or(Invalid)?;
+        *self = Self { checks, bytes };
+        Ok(())
+    }
+}
+
 /// A value whose signature was checked. Only [`verify`] makes one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verified {
@@ -53,7 +81,7 @@ pub fn sign(secret: &CookieSecret, name: &[u8], value: &[u8], secs: i64) -> Vec<
     [value, secs, PADDED.encode(mac)].join("|").into_bytes()
 }
 
-/// Checks a cookie's value.
+/// Checks a cookie's value. What does not look like a signed value of today takes nothing of the allowance.
 ///
 /// # Errors
 /// [`Invalid`]; it does not say why, because nobody but an attacker would want to know.
@@ -63,20 +91,17 @@ pub fn verify(
     raw: &[u8],
     now: Timestamp,
     expire: Duration,
+    allowance: &mut Allowance,
 ) -> Result<Verified, Invalid> {
-    let mut parts = raw.split(|byte| *byte == b'|');
-    let (Some(value), Some(secs), Some(signature), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Invalid);
-    };
-    let signature = PADDED.decode(signature).map_err(|_| Invalid)?;
-    // In constant time.
-    mac(secret, name, value, secs).verify_slice(&signature).map_err(|_| Invalid)?;
-    let timestamp = std::str::from_utf8(secs).ok().and_then(|secs| secs.parse().ok()).ok_or(Invalid)?;
+    let Parts { value, secs, timestamp, signature } = Parts::of(raw).ok_or(Invalid)?;
     if !is_current(timestamp, now, expire) {
         return Err(Invalid);
     }
+    allowance.take(raw.len())?;
+    let signature = PADDED.decode(signature).map_err(|_| Invalid)?;
+    // In constant time.
+    mac(secret, name, value, secs).verify_slice(&signature).map_err(|_| Invalid)?;
+    // A `|` is no letter of base64, so a fourth part is refused here.
     let value = PADDED.decode(value).map_err(|_| Invalid)?;
     Ok(Verified { value, timestamp })
 }
@@ -88,19 +113,35 @@ pub fn signed_part(raw: &[u8]) -> &[u8] {
     raw.get(..end).unwrap_or(raw)
 }
 
-/// The length of a signature in base64url with padding.
-const MAC_LENGTH: usize = 44;
+/// The parts of what looks like a signed value.
+struct Parts<'a> {
+    value: &'a [u8],
+    secs: &'a [u8],
+    timestamp: i64,
+    signature: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// From the end: however long a value is, its form costs nothing.
+    fn of(raw: &'a [u8]) -> Option<Self> {
+        let (rest, signature) = raw.split_at_checked(raw.len().checked_sub(MAC_LENGTH)?)?;
+        let rest = rest.strip_suffix(b"|")?;
+        let end = rest.get(rest.len().saturating_sub(TIME_LENGTH + 1)..)?;
+        let length = end.iter().rev().position(|byte| *byte == b'|')?;
+        let (rest, secs) = rest.split_at_checked(rest.len().checked_sub(length)?)?;
+        let timestamp = std::str::from_utf8(secs).ok()?.parse().ok()?;
+        Some(Self { value: rest.strip_suffix(b"|")?, secs, timestamp, signature })
+    }
+}
 
 /// When a value says that it was signed, before anybody checked that.
-pub(super) fn claimed_time(raw: &[u8]) -> Option<i64> {
-    let secs = raw.split(|byte| *byte == b'|').nth(1)?;
-    std::str::from_utf8(secs).ok()?.parse().ok()
+pub fn claimed_time(raw: &[u8]) -> Option<i64> {
+    Parts::of(raw).map(|parts| parts.timestamp)
 }
 
 /// The length of the signed value that bytes begin with.
 pub(super) fn length(raw: &[u8]) -> Option<usize> {
-    let (bar, _) = raw.iter().enumerate().filter(|(_, byte)| **byte == b'|').nth(1)?;
-    bar.checked_add(1 + MAC_LENGTH)
+    memchr::memchr_iter(b'|', raw).nth(1)?.checked_add(1 + MAC_LENGTH)
 }
 
 /// Whether something that was signed then is valid now; `expire` zero means for ever.
@@ -126,6 +167,7 @@ mod tests {
 
     const NOW: i64 = 1_700_000_000;
     const HOUR: Duration = Duration::from_secs(3600);
+    const PLENTY: Allowance = Allowance::new(1, 1 << 20);
 
     #[test]
     fn tells_the_time_and_the_length_of_what_it_signed() {
@@ -140,7 +182,7 @@ mod tests {
     }
 
     fn check(raw: &[u8], expire: Duration) -> Result<Verified, Invalid> {
-        verify(&secret(), b"name", raw, Timestamp::from_secs(NOW), expire)
+        verify(&secret(), b"name", raw, Timestamp::from_secs(NOW), expire, &mut PLENTY.clone())
     }
 
     #[test]
@@ -190,9 +232,41 @@ mod tests {
     fn another_name_or_secret_does_not_fit() {
         let signed = sign(&secret(), b"name", b"x", NOW);
         let now = Timestamp::from_secs(NOW);
-        assert!(verify(&secret(), b"other", &signed, now, HOUR).is_err());
+        assert!(verify(&secret(), b"other", &signed, now, HOUR, &mut PLENTY.clone()).is_err());
         let other = CookieSecret::new(b"fedcba9876543210").unwrap();
-        assert!(verify(&other, b"name", &signed, now, HOUR).is_err());
+        assert!(verify(&other, b"name", &signed, now, HOUR, &mut PLENTY.clone()).is_err());
+    }
+
+    #[test]
+    fn no_more_is_hashed_than_is_allowed() {
+        let signed = sign(&secret(), b"name", b"x", NOW);
+        let now = Timestamp::from_secs(NOW);
+        let check = |allowance: &mut Allowance, raw: &[u8]| {
+            verify(&secret(), b"name", raw, now, HOUR, allowance).is_ok()
+        };
+        let mut two = Allowance::new(2, 1000);
+        assert!(check(&mut two, &signed) && check(&mut two, &signed) && !check(&mut two, &signed));
+        let mut bytes = Allowance::new(10, 2 * signed.len());
+        assert!(!check(&mut bytes, &sign(&secret(), b"name", &[0; 200], NOW)));
+        assert!(check(&mut bytes, &signed) && check(&mut bytes, &signed) && !check(&mut bytes, &signed));
+    }
+
+    #[test]
+    fn what_cannot_be_ours_takes_nothing_of_the_allowance() {
+        let signed = sign(&secret(), b"name", b"x", NOW);
+        let now = Timestamp::from_secs(NOW);
+        let mut one = Allowance::new(1, 1000);
+        let old = sign(&secret(), b"name", b"x", NOW - 3601);
+        let future = sign(&secret(), b"name", b"x", NOW + 600);
+        let short = &signed[..signed.len() - 1];
+        let no_time = [b"eA==|1x|".as_slice(), &[b'a'; 43], b"="].concat();
+        let long_time = [b"eA==|".as_slice(), &[b'0'; 30], b"|", &[b'a'; 43], b"="].concat();
+        for raw in
+            [&old, &future, short, &no_time, &long_time, &signed[5..], b"".as_slice(), b"||", &[b'|'; 46]]
+        {
+            assert!(verify(&secret(), b"name", raw, now, HOUR, &mut one).is_err());
+        }
+        assert!(verify(&secret(), b"name", &signed, now, HOUR, &mut one).is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! The signed value is cut as a whole; a chunk has no signature of its own.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::jar::{Jar, Pair, is_value};
@@ -65,21 +66,17 @@ pub fn split(
 }
 
 /// The values that the session cookie of this name can have: each cookie of just that name, and its chunks
-/// joined. The one that says to be the newest comes first: oauth2-proxy reads the first of just that name
+/// joined. Those that say to be newer come first: oauth2-proxy reads the first of just that name
 /// alone, and leaves it where a session has grown into chunks; but it is the old session then, with a refresh
-/// token that may be used up. The bytes of a value are not looked at: a signature is.
+/// token that may be used up. The bytes of a value are not looked at: a signature is. A whole cookie that is longer
+/// than [`split`] makes one is none of ours.
 pub fn values<'a>(jar: &Jar<'a>, name: &[u8]) -> Vec<Cow<'a, [u8]>> {
     let parts = Parts::find(jar, name);
-    let mut values: Vec<Cow<'a, [u8]>> = parts.whole.iter().map(|(_, value)| Cow::Borrowed(*value)).collect();
+    let whole = parts.whole.iter().map(|(_, value)| *value).filter(|value| value.len() <= MAX_HEADER);
+    let mut values: Vec<Cow<'a, [u8]>> = whole.map(Cow::Borrowed).collect();
     values.extend(join(&parts.chunks).map(Cow::Owned));
-    if values.len() > 1 {
-        // Of several that are as new the first, which is why it looks from the end.
-        let from_the_end = values.iter().enumerate().rev();
-        if let Some((newest, _)) = from_the_end.max_by_key(|(_, value)| signed::claimed_time(value)) {
-            let newest = values.remove(newest);
-            values.insert(0, newest);
-        }
-    }
+    // Those that are as new stay in their order.
+    values.sort_by_cached_key(|value| Reverse(signed::claimed_time(value)));
     values
 }
 
@@ -261,6 +258,21 @@ mod tests {
         assert_eq!(joined(NAME, &headers([&old, &new])), [new.clone(), old]);
         let as_new = signed_value("c", 500, 1_700_000_001);
         assert_eq!(joined(NAME, &headers([&new, &as_new])), [new, as_new]);
+    }
+
+    #[test]
+    fn of_many_the_newest_come_first_in_their_order() {
+        let value = |secs: i64, byte| signed_value(byte, 100, 1_700_000_000 + secs);
+        let values = [value(1, "a"), b"junk".to_vec(), value(3, "b"), value(2, "c"), value(3, "d")];
+        let headers = values.each_ref().map(|value| [b"n=".as_slice(), value].concat());
+        let [a, junk, b, c, d] = values;
+        assert_eq!(joined(b"n", &headers), [b, d, c, a, junk]);
+    }
+
+    #[test]
+    fn a_cookie_that_no_browser_keeps_is_none() {
+        let headers = [b"n=".to_vec(), vec![b'x'; 4001]].concat();
+        assert!(joined(b"n", &[headers]).is_empty());
     }
 
     #[test]

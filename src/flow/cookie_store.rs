@@ -1,5 +1,6 @@
 //! The cookie store: the whole session is in the browser's cookies.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::RequestHead;
@@ -9,6 +10,7 @@ use super::outcome::Reason;
 use super::person::Person;
 use super::session_cookie::SessionCookie;
 use crate::config::Config;
+use crate::cookie::Allowance;
 use crate::session::{self, Session};
 use crate::time::Timestamp;
 
@@ -52,20 +54,30 @@ impl CookieStore {
     /// The person whose session the request's cookies hold.
     pub(super) fn load(&self, head: &RequestHead, now: Timestamp) -> Result<Rc<SignedIn>, Reason> {
         self.cookie
-            .find(head, |value| match self.cache.get(&value) {
+            .find(head, |value, allowance| match self.cache.get(&value) {
                 Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
                 Some(_) => Err(Reason::BadCookie),
-                None => self.open(value.into_owned(), now),
+                None => self.read(value, now, allowance),
             })
             .map_err(|reason| reason.unwrap_or(Reason::NoCookie))
     }
 
-    /// The person of a cookie's value that another worker made or a browser sent.
+    /// The person of a cookie's value that another worker made.
     pub(super) fn open(&self, cookie: Vec<u8>, now: Timestamp) -> Result<Rc<SignedIn>, Reason> {
-        let verified = self.cookie.verify(&cookie, now).map_err(|_| Reason::BadCookie)?;
+        self.read(cookie.into(), now, &mut self.cookie.allowance())
+    }
+
+    fn read(
+        &self,
+        cookie: Cow<'_, [u8]>,
+        now: Timestamp,
+        allowance: &mut Allowance,
+    ) -> Result<Rc<SignedIn>, Reason> {
+        let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| Reason::BadCookie)?;
         let session =
             session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| Reason::NoSession)?;
         let person = Person::new(&self.config, session);
+        let cookie = cookie.into_owned();
         let signed_in = Rc::new(SignedIn { cookie, signed_at: verified.timestamp(), person });
         self.cache.insert(&signed_in);
         Ok(signed_in)

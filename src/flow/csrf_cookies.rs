@@ -5,15 +5,24 @@
 //! always write the one for each; without the option also the other, which an oauth2-proxy that gets
 //! the callback looks for.
 
+use std::cmp::Reverse;
+
 use super::io::Io;
 use super::outcome::Unavailable;
 use super::session_cookie::{MAX_CLEARED, set_cookie};
 use super::{App, Header, RequestHead};
-use crate::cookie::{self, MaxAge};
+use crate::cookie::{self, Allowance, MaxAge, Verified};
 use crate::session::csrf::{self, Csrf};
 
 /// So many logins a browser can have under way where `cookie_csrf_per_request_limit` does not say.
 const DEFAULT_LIMIT: usize = 8;
+
+/// So many cookies of one name are checked. A browser has more than one if paths or domains differ, or if another app
+/// below the same domain has one of the same name.
+const MAX_CHECKED: usize = 8;
+
+/// The bytes of one, about: three random numbers, encrypted and signed, are 400.
+const MAX_LENGTH: usize = 1024;
 
 /// The `Set-Cookie` headers of a login that begins.
 pub(super) fn begin<I: Io>(
@@ -50,16 +59,26 @@ pub(super) fn end<I: Io>(app: &App<I>, head: &RequestHead, state_hash: &str) -> 
         .collect()
 }
 
-/// The login in a cookie. A browser can send several of one name (other paths, other domains).
+/// The login in a cookie. A browser can send several of one name (other paths, other domains); the newest come first.
 fn open<I: Io>(app: &App<I>, head: &RequestHead, name: &str, state_hash: &str) -> Option<Csrf> {
-    let options = &app.config.cookie;
     let name = name.as_bytes();
-    let jar = head.jar();
-    let mut logins = jar.all(name).filter_map(|raw| {
-        let verified = cookie::verify(&options.secret, name, raw, app.io.now(), options.csrf_expire).ok()?;
-        Csrf::open(&verified, options.secret.aes_key()).ok()
+    let mut candidates: Vec<&[u8]> = head.jar().all(name).collect();
+    candidates.sort_by_cached_key(|raw| Reverse(cookie::claimed_time(raw)));
+    let mut allowance = allowance(MAX_CHECKED);
+    let mut logins = candidates.into_iter().filter_map(|raw| {
+        let verified = verify(app, name, raw, &mut allowance)?;
+        Csrf::open(&verified, app.config.cookie.secret.aes_key()).ok()
     });
     logins.find(|login| login.matches_state(state_hash.as_bytes()))
+}
+
+fn allowance(cookies: usize) -> Allowance {
+    Allowance::new(cookies, cookies.saturating_mul(MAX_LENGTH))
+}
+
+fn verify<I: Io>(app: &App<I>, name: &[u8], raw: &[u8], allowance: &mut Allowance) -> Option<Verified> {
+    let options = &app.config.cookie;
+    cookie::verify(&options.secret, name, raw, app.io.now(), options.csrf_expire, allowance).ok()
 }
 
 /// Makes room for one more: a browser that begins logins and ends none would send ever more bytes.
@@ -67,19 +86,23 @@ fn clear_oldest<I: Io>(app: &App<I>, head: &RequestHead) -> Vec<Header> {
     let options = &app.config.cookie;
     let (jar, shared) = (head.jar(), shared_name(app));
     // One pass: whoever sends thousands of names must not have each of them looked for in all the others.
-    let mut logins: Vec<(i64, &[u8])> = jar
+    let mut logins: Vec<(Option<i64>, &[u8], &[u8])> = jar
         .pairs()
         .filter(|(name, _)| *name != shared.as_bytes() && csrf::is_csrf_name(options.name.as_bytes(), name))
-        .map(|(name, raw)| {
-            let signed_at =
-                cookie::verify(&options.secret, name, raw, app.io.now(), options.csrf_expire).ok();
-            (signed_at.map_or(i64::MIN, |verified| verified.timestamp()), name)
-        })
+        .map(|(name, raw)| (cookie::claimed_time(raw), name, raw))
         .collect();
-    logins.sort_unstable();
     let keep = options.csrf_per_request_limit.unwrap_or(DEFAULT_LIMIT).max(1);
     let too_many = logins.len().saturating_add(1).saturating_sub(keep).min(MAX_CLEARED);
-    logins.iter().take(too_many).map(|(_, name)| clear(app, head, name)).collect()
+    if too_many == 0 {
+        return Vec::new();
+    }
+    // What only says to be a login goes before those that are; none but the newest can be among those that stay.
+    logins.sort_unstable_by_key(|login| Reverse(*login));
+    let mut allowance = allowance(keep.saturating_add(MAX_CHECKED));
+    let (logins, others): (Vec<_>, Vec<_>) =
+        logins.into_iter().partition(|(_, name, raw)| verify(app, name, raw, &mut allowance).is_some());
+    let oldest = others.iter().rev().chain(logins.iter().rev());
+    oldest.take(too_many).map(|(_, name, _)| clear(app, head, name)).collect()
 }
 
 fn clear<I: Io>(app: &App<I>, head: &RequestHead, name: &[u8]) -> Header {

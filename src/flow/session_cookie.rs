@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Forward, Header, RequestHead};
 use crate::config::Config;
-use crate::cookie::{self, Invalid, MaxAge, Verified};
+use crate::cookie::{self, Allowance, Invalid, MaxAge, Verified};
 use crate::session::csrf;
 use crate::time::Timestamp;
 
@@ -13,15 +13,31 @@ use crate::time::Timestamp;
 /// that has more than 1024, and an honest session is in far fewer: 64 chunks would be 256 kB.
 pub(super) const MAX_CLEARED: usize = 64;
 
+/// So many session cookies of a request are checked, the newest first. A browser has more than one if paths or domains
+/// differ, or if another app below the same domain has one of the same name.
+const MAX_CHECKED: usize = 16;
+
+/// The bytes of them: of a session in as many chunks as fit into the headers that any server takes.
+const MAX_SESSIONS: usize = 128 << 10;
+
+/// The same for tickets, of about 160 bytes each.
+const MAX_TICKETS: usize = 16 << 10;
+
 /// The session cookie by its options.
 pub(super) struct SessionCookie {
     options: crate::config::Cookie,
     is_stripped: bool,
+    allowance: Allowance,
 }
 
 impl SessionCookie {
     pub(super) fn new(config: &Config) -> Self {
-        Self { options: config.cookie.clone(), is_stripped: config.headers.strip_session_cookie }
+        let bytes = if config.redis.is_some() { MAX_TICKETS } else { MAX_SESSIONS };
+        Self {
+            options: config.cookie.clone(),
+            is_stripped: config.headers.strip_session_cookie,
+            allowance: Allowance::new(MAX_CHECKED, bytes),
+        }
     }
 
     /// The AES key of what stands in a cookie.
@@ -30,16 +46,18 @@ impl SessionCookie {
     }
 
     /// The first of the browser's session cookies that `read` takes, or why it took none: of several
-    /// refusals the first. Without a cookie there is no reason.
+    /// refusals the first. Without a cookie there is no reason. What was checked before, `read` takes without a
+    /// check, so that such a cookie is found among however many others.
     pub(super) fn find<T, E>(
         &self,
         head: &RequestHead,
-        mut read: impl FnMut(Cow<'_, [u8]>) -> Result<T, E>,
+        mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, E>,
     ) -> Result<T, Option<E>> {
         let jar = head.jar();
+        let mut allowance = self.allowance;
         let mut reason = None;
         for value in cookie::values(&jar, self.name()) {
-            match read(value) {
+            match read(value, &mut allowance) {
                 Ok(found) => return Ok(found),
                 Err(refusal) => reason = reason.or(Some(refusal)),
             }
@@ -48,8 +66,18 @@ impl SessionCookie {
     }
 
     /// What was signed, where the signature holds and is not too old.
-    pub(super) fn verify(&self, value: &[u8], now: Timestamp) -> Result<Verified, Invalid> {
-        cookie::verify(&self.options.secret, self.name(), value, now, self.options.expire)
+    pub(super) fn verify(
+        &self,
+        value: &[u8],
+        now: Timestamp,
+        allowance: &mut Allowance,
+    ) -> Result<Verified, Invalid> {
+        cookie::verify(&self.options.secret, self.name(), value, now, self.options.expire, allowance)
+    }
+
+    /// What the check of one value may cost that comes from another worker.
+    pub(super) fn allowance(&self) -> Allowance {
+        self.allowance
     }
 
     /// Whether what was signed then is valid now.

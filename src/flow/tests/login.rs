@@ -78,6 +78,49 @@ fn an_unfinished_login_leaves_a_bounded_number_of_cookies() {
     assert_eq!(browser.come_back(&site.provider, &last).headers()["location"], "/19");
 }
 
+/// What looks like the cookie of a login that begins just now.
+fn forged(site: &Site, number: usize) -> String {
+    format!("{number:0>8}|{}|{}=", site.world.now().secs() + 1, "a".repeat(43))
+}
+
+#[test]
+fn of_many_cookies_that_could_be_a_logins_a_few_are_checked() {
+    let site = Site::new(json!({ "cookie_csrf_per_request": true }));
+    let answer = |others: usize| {
+        let mut browser = site.browser();
+        let login = browser.start("/there");
+        let (name, good) = browser.cookies.pop_first().unwrap();
+        let cookies: Vec<String> = (0..others).map(|number| forged(&site, number)).chain([good]).collect();
+        browser.cookies.insert(name.clone(), cookies.join(&format!("; {name}=")));
+        browser.come_back(&site.provider, &login).status().as_u16()
+    };
+    assert_eq!((answer(7), answer(8)), (302, 403));
+}
+
+/// Another app of the domain can set cookies of that name, but does not know the name of a login's own.
+#[test]
+fn cookies_of_the_shared_name_do_not_hide_a_login() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let login = browser.start("/there");
+    let others: Vec<String> = (0..100).map(|number| forged(&site, number)).collect();
+    browser.cookies.insert("_oauth2_proxy_csrf".to_owned(), others.join("; _oauth2_proxy_csrf="));
+    assert_eq!(browser.come_back(&site.provider, &login).headers()["location"], "/there");
+}
+
+#[test]
+fn what_only_says_to_be_a_login_makes_room_before_one_that_is() {
+    let site = Site::new(json!({ "cookie_csrf_per_request": true, "cookie_csrf_per_request_limit": 3 }));
+    let mut browser = site.browser();
+    let login = browser.start("/there");
+    for number in 0..9 {
+        browser.cookies.insert(format!("_oauth2_proxy_{number:08}_csrf"), forged(&site, number));
+    }
+    browser.start("/elsewhere");
+    assert_eq!(browser.cookies.len(), 3);
+    assert_eq!(browser.come_back(&site.provider, &login).headers()["location"], "/there");
+}
+
 #[test]
 fn thousands_of_cookies_of_logins_are_cleared_bit_by_bit() {
     let site = Site::new(json!({}));

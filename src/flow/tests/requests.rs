@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::browser::sent;
 use super::{MINUTE, Site};
-use crate::flow::{App, Decision, Forward, RequestHead, Step};
+use crate::flow::{App, Decision, Forward, Io, RequestHead, Step};
 
 #[test]
 fn a_program_gets_401_and_a_page_302() {
@@ -256,6 +256,52 @@ fn one_of_several_cookies_of_the_name_is_enough() {
     let good = site.signed_in().cookies["_oauth2_proxy"].clone();
     let mut browser = site.browser();
     browser.cookies.insert("_oauth2_proxy".to_owned(), format!("stale|1|x; _oauth2_proxy={good}"));
+    assert!(browser.who().is_some());
+}
+
+/// What looks like a signed value of today, and newer than what was signed a minute ago.
+fn forged(site: &Site, number: usize) -> String {
+    format!("{number:0>8}|{}|{}=", site.world.now().secs(), "a".repeat(43))
+}
+
+/// Each check hashes the whole cookie, and a stranger sends as many as fit into the headers.
+#[test]
+fn of_many_cookies_that_could_be_ours_a_few_are_checked() {
+    let site = Site::new(json!({ "session_cache_size": 0 }));
+    let mut browser = site.signed_in();
+    let good = browser.cookies["_oauth2_proxy"].clone();
+    site.world.pass(MINUTE);
+    let mut who_among = |others: Vec<String>| {
+        let cookies = [others.as_slice(), &[good.clone()]].concat().join("; _oauth2_proxy=");
+        browser.cookies.insert("_oauth2_proxy".to_owned(), cookies);
+        browser.who()
+    };
+    assert!(who_among((0..15).map(|number| forged(&site, number)).collect()).is_some());
+    assert_eq!(who_among((0..16).map(|number| forged(&site, number)).collect()), None);
+    // What cannot be ours is none of them: another form, another time, or too long for a browser.
+    let time = site.world.now().secs();
+    let mac = format!("{}=", "a".repeat(43));
+    let junk = [
+        "x".to_owned(),
+        "a|b|c".to_owned(),
+        format!("QUJD|{}|{mac}", time + 3600),
+        format!("QUJD|{}|{mac}", time - 30 * 24 * 3600),
+        format!("QUJD|{time}|{mac}="),
+        format!("{}|{time}|{mac}", "a".repeat(4000)),
+    ];
+    assert!(who_among(junk.iter().cycle().take(60).cloned().collect()).is_some());
+}
+
+#[test]
+fn a_cookie_that_was_checked_before_is_found_among_any_number() {
+    let site = Site::new(json!({}));
+    let mut browser = site.signed_in();
+    assert!(browser.who().is_some());
+    let good = browser.cookies["_oauth2_proxy"].clone();
+    site.world.pass(MINUTE);
+    let mut cookies: Vec<String> = (0..100).map(|number| forged(&site, number)).collect();
+    cookies.push(good);
+    browser.cookies.insert("_oauth2_proxy".to_owned(), cookies.join("; _oauth2_proxy="));
     assert!(browser.who().is_some());
 }
 

@@ -11,6 +11,7 @@
 
 mod journal;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use super::refresh::Refreshed;
 use super::session_cookie::SessionCookie;
 use super::together::Together;
 use crate::config::Config;
+use crate::cookie::Allowance;
 use crate::redis::{Command, Failure, Reply};
 use crate::session::Session;
 use crate::session::ticket::{Form, Ticket};
@@ -112,18 +114,24 @@ impl<I: Io> TicketStore<I> {
     pub(super) fn ticket(&self, head: &RequestHead) -> Result<Rc<TicketCookie>, Reason> {
         let now = self.io.now();
         self.cookie
-            .find(head, |value| match self.cookies.get(&value) {
+            .find(head, |value, allowance| match self.cookies.get(&value) {
                 Some(ticket) if self.cookie.is_current(ticket.signed_at, now) => Ok(ticket),
                 Some(_) => Err(Reason::BadCookie),
-                None => self.open(value.into_owned(), now),
+                None => self.open(value, now, allowance),
             })
             .map_err(|reason| reason.unwrap_or(Reason::NoCookie))
     }
 
-    fn open(&self, cookie: Vec<u8>, now: Timestamp) -> Result<Rc<TicketCookie>, Reason> {
-        let verified = self.cookie.verify(&cookie, now).map_err(|_| Reason::BadCookie)?;
+    fn open(
+        &self,
+        cookie: Cow<'_, [u8]>,
+        now: Timestamp,
+        allowance: &mut Allowance,
+    ) -> Result<Rc<TicketCookie>, Reason> {
+        let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| Reason::BadCookie)?;
         let ticket = Ticket::decode(&verified).map_err(|_| Reason::NoSession)?;
-        let ticket = Rc::new(TicketCookie { cookie, signed_at: verified.timestamp(), ticket });
+        let (cookie, signed_at) = (cookie.into_owned(), verified.timestamp());
+        let ticket = Rc::new(TicketCookie { cookie, signed_at, ticket });
         self.cookies.insert(&ticket);
         Ok(ticket)
     }
