@@ -1,9 +1,15 @@
 //! Where the browser goes after a login or a sign-out: `rd`, and the protection against open redirects.
 
+use std::str;
+
 use http::Uri;
 
 use super::RequestHead;
 use crate::config::Config;
+
+/// The longest target, in bytes. It goes to the provider and back in a URL, up to three times as long there, and not
+/// every server takes one of more than 8,000 bytes (RFC 9110 section 4.1).
+const MAX_TARGET: usize = 2048;
 
 /// The target that the request asks for, or `/`: the query's `rd`, else the header
 /// `X-Auth-Request-Redirect`; the first that is allowed.
@@ -13,15 +19,31 @@ pub(super) fn target(config: &Config, head: &RequestHead) -> String {
 
 /// The target that the request asks for, where it asks for one that is allowed.
 pub(super) fn requested(config: &Config, head: &RequestHead) -> Option<String> {
-    let header = || String::from_utf8(head.header("x-auth-request-redirect").to_vec()).ok();
-    [head.query("rd"), header()]
-        .into_iter()
-        .flatten()
-        .find(|target| is_allowed(target, &config.login.whitelist_domains))
+    let query = || head.query("rd").and_then(|target| checked(config, target.as_bytes()).map(str::to_owned));
+    let header = || checked(config, head.header("x-auth-request-redirect")).map(str::to_owned);
+    query().or_else(header)
+}
+
+/// Back to the page that was asked for, after a login.
+pub(super) fn back(head: &RequestHead) -> &[u8] {
+    shortened(head.target())
+}
+
+/// A target as a browser may be sent there; none where it may not.
+pub(super) fn checked<'a>(config: &Config, target: &'a [u8]) -> Option<&'a str> {
+    let target = str::from_utf8(shortened(target)).ok()?;
+    is_allowed(target, &config.login.whitelist_domains).then_some(target)
+}
+
+/// A target that is too long without its query, and `/` where that is too long as well.
+fn shortened(target: &[u8]) -> &[u8] {
+    let path = || target.split(|byte| matches!(byte, b'?' | b'#')).next();
+    let fits = |target: &&[u8]| target.len() <= MAX_TARGET;
+    Some(target).filter(fits).or_else(|| path().filter(fits)).unwrap_or(b"/")
 }
 
 /// Whether a browser may be sent there: a path of this host, or a URL on a whitelisted domain.
-pub(super) fn is_allowed(target: &str, whitelist: &[String]) -> bool {
+fn is_allowed(target: &str, whitelist: &[String]) -> bool {
     if target.chars().any(|c| c.is_control()) {
         return false;
     }
@@ -165,6 +187,23 @@ mod tests {
             "http://evil.corp#@foo.bar/",
         ] {
             assert!(!allowed(target), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_too_long_loses_its_query_and_then_its_path() {
+        let long = "x".repeat(MAX_TARGET);
+        for (target, expected) in [
+            (format!("/page?{}", "x".repeat(MAX_TARGET - 6)), None),
+            (format!("/page?{}", "x".repeat(MAX_TARGET - 5)), Some("/page")),
+            (format!("/page?a=b#{long}"), Some("/page")),
+            (format!("/page#{long}?a=b"), Some("/page")),
+            (format!("https://foo.bar/page?{long}"), Some("https://foo.bar/page")),
+            (format!("/{long}?a=b"), Some("/")),
+            (format!("/{}?a=b", "x".repeat(MAX_TARGET - 1)), Some(&long.replacen('x', "/", 1))),
+        ] {
+            let shortened = shortened(target.as_bytes());
+            assert_eq!(str::from_utf8(shortened), Ok(expected.unwrap_or(&target)));
         }
     }
 

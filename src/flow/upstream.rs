@@ -11,7 +11,7 @@ use super::outcome::{Loaded, Outcome};
 use super::pages::ErrorPage;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
-use super::{App, Decision, Forward, Io, Reply, RequestHead, login_app, pages, reply};
+use super::{App, Decision, Forward, Io, Reply, RequestHead, login_app, pages, redirect, reply};
 use crate::config::Mode;
 
 /// Decides by the session that was loaded.
@@ -92,10 +92,11 @@ fn sign_in<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
         return reply::json(StatusCode::UNAUTHORIZED, &Map::new());
     }
     if let Mode::App(login_app) = &app.config.mode {
-        return login_app::sign_in(login_app, head.target());
+        return login_app::sign_in(login_app, redirect::back(head));
     }
     let endpoint = if app.config.login.skip_provider_button { "start" } else { "sign_in" };
-    reply::redirect(&format!("{}/{endpoint}?rd={}", app.config.routes.proxy_prefix, encode(head.target())))
+    let target = encode(redirect::back(head));
+    reply::redirect(&format!("{}/{endpoint}?rd={target}", app.config.routes.proxy_prefix))
 }
 
 /// Whether a program asks, which cannot follow a login: by `api_routes` and `force_json_errors`, or

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::browser::sent;
 use super::{MINUTE, Site};
-use crate::flow::Io;
+use crate::flow::{Io, Reply};
 use crate::oidc::tests::vectors::CLIENT;
 use crate::time::Timestamp;
 
@@ -37,6 +37,37 @@ fn a_login_ends_where_it_began() {
     let forward = browser.forward("/page?x=1", &[]);
     assert_eq!(sent(&forward, "x-forwarded-email"), "alice@example.com");
     assert_eq!(sent(&forward, "x-forwarded-groups"), "staff");
+}
+
+/// The address of the page goes through two URLs of ours and one of the provider.
+#[test]
+fn the_address_of_a_page_that_is_too_long_loses_its_query() {
+    let site = Site::new(json!({}));
+    let query = "x".repeat(60_000);
+    let location = |answer: Reply| answer.headers()["location"].to_str().unwrap().to_owned();
+    let mut browser = site.browser();
+    assert_eq!(location(browser.reply(&format!("/page?{query}"), &[])), "/oauth2/start?rd=%2Fpage");
+    assert_eq!(location(browser.reply(&format!("/{query}"), &[])), "/oauth2/start?rd=%2F");
+
+    let login = browser.start(&format!("/page?{query}"));
+    assert!(login["state"].ends_with(":/page"), "{:.100}", login["state"]);
+    assert_eq!(location(browser.come_back(&site.provider, &login)), "/page");
+    // A `state` that somebody else wrote.
+    let login = browser.start("/");
+    let state = login["state"].replace(":/", &format!(":/page?{query}"));
+    let answer = browser.come_back(
+        &site.provider,
+        &[("state".into(), state), ("nonce".into(), login["nonce"].clone())].into(),
+    );
+    assert_eq!(location(answer), "/page");
+
+    let asked = [("x-auth-request-redirect", format!("/page?{query}"))];
+    let asked = asked.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(location(browser.reply("/oauth2/sign_out", &asked)), "/page");
+    assert_eq!(location(browser.reply(&format!("/oauth2/sign_out?rd=/page?{query}"), &[])), "/page");
+    let page = Site::new(json!({ "skip_provider_button": false }));
+    let page = page.browser().reply(&format!("/oauth2/sign_in?rd=/page?{query}"), &[]).into_body();
+    assert!(String::from_utf8(page).unwrap().contains("/oauth2/start?rd=%2Fpage\""));
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn of_many_cookies_that_could_be_ours_a_few_are_checked() {
     let good = browser.cookies["_oauth2_proxy"].clone();
     site.world.pass(MINUTE);
     let mut who_among = |others: Vec<String>| {
-        let cookies = [others.as_slice(), &[good.clone()]].concat().join("; _oauth2_proxy=");
+        let cookies = [others, vec![good.clone()]].concat().join("; _oauth2_proxy=");
         browser.cookies.insert("_oauth2_proxy".to_owned(), cookies);
         browser.who()
     };

@@ -242,8 +242,11 @@ fn where_the_store_does_not_answer_the_person_is_told() {
 #[test]
 fn whoever_has_no_session_is_sent_to_the_app() {
     let site = app(json!({}));
+    let long = "x".repeat(60_000);
     for (target, location) in [
         ("/a?b=c", "/login?rd=%2Fa%3Fb%3Dc"),
+        (&format!("/a?{long}"), "/login?rd=%2Fa"),
+        (&format!("/oauth2/start?rd=/a?{long}"), "/login?rd=%2Fa"),
         ("/oauth2/start?rd=/a", "/login?rd=%2Fa"),
         ("/oauth2/sign_in?rd=//evil.example", "/login?rd=%2F"),
         ("/login/../admin", "/login?rd=%2Flogin%2F%2E%2E%2Fadmin"),
