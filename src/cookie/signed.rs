@@ -5,6 +5,7 @@
 //! mac = HMAC-SHA-256(secret, cookie name ‖ base64url(value) ‖ time)
 //! ```
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use base64::Engine;
@@ -134,8 +135,16 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// When a value says that it was signed, before anybody checked that.
-pub fn claimed_time(raw: &[u8]) -> Option<i64> {
+/// Puts first what says to be signed last, before anybody checked that; what is as new stays in its order.
+pub fn newest_first<T>(values: Vec<T>, raw: impl Fn(&T) -> &[u8]) -> Vec<T> {
+    let times = values.iter().map(|value| Reverse(claimed_time(raw(value))));
+    let mut order: Vec<(Reverse<Option<i64>>, usize)> = times.zip(0..).collect();
+    order.sort_unstable();
+    let mut values: Vec<Option<T>> = values.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|(_, number)| values.get_mut(number).and_then(Option::take)).collect()
+}
+
+fn claimed_time(raw: &[u8]) -> Option<i64> {
     Parts::of(raw).map(|parts| parts.timestamp)
 }
 

@@ -7,7 +7,6 @@
 //! The signed value is cut as a whole; a chunk has no signature of its own.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::jar::{Jar, Pair, is_value};
@@ -75,9 +74,7 @@ pub fn values<'a>(jar: &Jar<'a>, name: &[u8]) -> Vec<Cow<'a, [u8]>> {
     let whole = parts.whole.iter().map(|(_, value)| *value).filter(|value| value.len() <= MAX_HEADER);
     let mut values: Vec<Cow<'a, [u8]>> = whole.map(Cow::Borrowed).collect();
     values.extend(join(&parts.chunks).map(Cow::Owned));
-    // Those that are as new stay in their order.
-    values.sort_by_cached_key(|value| Reverse(signed::claimed_time(value)));
-    values
+    signed::newest_first(values, AsRef::as_ref)
 }
 
 /// The names of the session cookie of this name that the browser has, each once: itself, and then its chunks by

@@ -5,8 +5,6 @@
 //! always write the one for each; without the option also the other, which an oauth2-proxy that gets
 //! the callback looks for.
 
-use std::cmp::Reverse;
-
 use super::io::Io;
 use super::outcome::Unavailable;
 use super::session_cookie::{MAX_CLEARED, set_cookie};
@@ -62,8 +60,7 @@ pub(super) fn end<I: Io>(app: &App<I>, head: &RequestHead, state_hash: &str) -> 
 /// The login in a cookie. A browser can send several of one name (other paths, other domains); the newest come first.
 fn open<I: Io>(app: &App<I>, head: &RequestHead, name: &str, state_hash: &str) -> Option<Csrf> {
     let name = name.as_bytes();
-    let mut candidates: Vec<&[u8]> = head.jar().all(name).collect();
-    candidates.sort_by_cached_key(|raw| Reverse(cookie::claimed_time(raw)));
+    let candidates = cookie::newest_first(head.jar().all(name).collect(), |raw| *raw);
     let mut allowance = allowance(MAX_CHECKED);
     let mut logins = candidates.into_iter().filter_map(|raw| {
         let verified = verify(app, name, raw, &mut allowance)?;
@@ -86,10 +83,9 @@ fn clear_oldest<I: Io>(app: &App<I>, head: &RequestHead) -> Vec<Header> {
     let options = &app.config.cookie;
     let (jar, shared) = (head.jar(), shared_name(app));
     // One pass: whoever sends thousands of names must not have each of them looked for in all the others.
-    let mut logins: Vec<(Option<i64>, &[u8], &[u8])> = jar
+    let logins: Vec<(&[u8], &[u8])> = jar
         .pairs()
         .filter(|(name, _)| *name != shared.as_bytes() && csrf::is_csrf_name(options.name.as_bytes(), name))
-        .map(|(name, raw)| (cookie::claimed_time(raw), name, raw))
         .collect();
     let keep = options.csrf_per_request_limit.unwrap_or(DEFAULT_LIMIT).max(1);
     let too_many = logins.len().saturating_add(1).saturating_sub(keep).min(MAX_CLEARED);
@@ -97,12 +93,12 @@ fn clear_oldest<I: Io>(app: &App<I>, head: &RequestHead) -> Vec<Header> {
         return Vec::new();
     }
     // What only says to be a login goes before those that are; none but the newest can be among those that stay.
-    logins.sort_unstable_by_key(|login| Reverse(*login));
+    let logins = cookie::newest_first(logins, |(_, raw)| *raw);
     let mut allowance = allowance(keep.saturating_add(MAX_CHECKED));
     let (logins, others): (Vec<_>, Vec<_>) =
-        logins.into_iter().partition(|(_, name, raw)| verify(app, name, raw, &mut allowance).is_some());
+        logins.into_iter().partition(|(name, raw)| verify(app, name, raw, &mut allowance).is_some());
     let oldest = others.iter().rev().chain(logins.iter().rev());
-    oldest.take(too_many).map(|(_, name, _)| clear(app, head, name)).collect()
+    oldest.take(too_many).map(|(name, _)| clear(app, head, name)).collect()
 }
 
 fn clear<I: Io>(app: &App<I>, head: &RequestHead, name: &[u8]) -> Header {

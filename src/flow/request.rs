@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use percent_encoding::percent_decode;
+
 use crate::cookie::Jar;
 
 /// Method, path, authority and headers of one request.
@@ -99,13 +101,32 @@ impl RequestHead {
         self.queries(name).next()
     }
 
-    /// Every value of a query parameter, decoded.
+    /// Every value of a query parameter, decoded. Of the others nothing is decoded: a stranger can send thousands.
     pub fn queries(&self, name: &str) -> impl Iterator<Item = String> {
         let query = self.target().splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
-        form_urlencoded::parse(query).filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
+        let named = query.split(|byte| *byte == b'&').filter(move |pair| {
+            let key = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+            percent_decode(key).eq(name.bytes())
+        });
+        named.flat_map(form_urlencoded::parse).map(|(_, value)| value.into_owned())
     }
 
     fn slice(&self, range: &Range<usize>) -> &[u8] {
         self.bytes.get(range.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RequestHead;
+
+    #[test]
+    fn parameters_are_decoded_and_found_by_their_decoded_name() {
+        let target = b"/a?x=1&rd=%2Fa+b&%72%64=2&rd&=rd&r=d&rdx=3&rd==%26&rd=4?rd=5";
+        let head = RequestHead::from_pairs([(":path", target.as_slice())]);
+        assert_eq!(head.queries("rd").collect::<Vec<_>>(), ["/a b", "2", "", "=&", "4?rd=5"]);
+        assert_eq!(head.query("x").as_deref(), Some("1"));
+        assert_eq!(head.query("y"), None);
+        assert_eq!(RequestHead::from_pairs([(":path", b"/rd=1".as_slice())]).query("rd"), None);
     }
 }
