@@ -40,12 +40,14 @@ CRDS ?=
 ENVOY ?=
 # make test, make test-envoy, make test-rollout, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
 PYTEST  ?=
+# make bench-hostile: --short, --print and others; see bench/hostile.py
+ARGUMENTS ?=
 # make test: files that run at the same time; most of the time they wait
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-monitoring \
-	interop integration integration-images lint bench clean environment environment-browser environment-image
+	interop integration integration-images lint bench bench-hostile clean environment environment-browser environment-image
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -148,6 +150,9 @@ lint: environment ## rustfmt, and clippy for the host and for wasm, warnings den
 
 bench: build ## throughput and CPU per request; needs wrk
 	@$(RUN) bench/bench.py
+
+bench-hostile: build ## what a stranger's request can cost a worker, by its shape: bench/hostile.md [ARGUMENTS=--short]
+	@$(RUN) bench/hostile.py $(ARGUMENTS)
 
 clean: ## removes what the other targets made
 	rm -rf dist target $(VENV) .cache integration/provider/node_modules .pytest_cache

@@ -19,7 +19,7 @@ const DEFAULT_LIMIT: usize = 8;
 /// below the same domain has one of the same name.
 const MAX_CHECKED: usize = 8;
 
-/// The bytes of one, about: three random numbers, encrypted and signed, are 400.
+/// The longest of them: three random numbers, encrypted and signed, are 400 bytes.
 const MAX_LENGTH: usize = 1024;
 
 /// The `Set-Cookie` headers of a login that begins.
@@ -61,16 +61,12 @@ pub(super) fn end<I: Io>(app: &App<I>, head: &RequestHead, state_hash: &str) -> 
 fn open<I: Io>(app: &App<I>, head: &RequestHead, name: &str, state_hash: &str) -> Option<Csrf> {
     let name = name.as_bytes();
     let candidates = cookie::newest_first(head.jar().all(name).collect(), |raw| *raw);
-    let mut allowance = allowance(MAX_CHECKED);
+    let mut allowance = Allowance::new(MAX_CHECKED, MAX_LENGTH);
     let mut logins = candidates.into_iter().filter_map(|raw| {
         let verified = verify(app, name, raw, &mut allowance)?;
         Csrf::open(&verified, app.config.cookie.secret.aes_key()).ok()
     });
     logins.find(|login| login.matches_state(state_hash.as_bytes()))
-}
-
-fn allowance(cookies: usize) -> Allowance {
-    Allowance::new(cookies, cookies.saturating_mul(MAX_LENGTH))
 }
 
 fn verify<I: Io>(app: &App<I>, name: &[u8], raw: &[u8], allowance: &mut Allowance) -> Option<Verified> {
@@ -94,7 +90,7 @@ fn clear_oldest<I: Io>(app: &App<I>, head: &RequestHead) -> Vec<Header> {
     }
     // What only says to be a login goes before those that are; none but the newest can be among those that stay.
     let logins = cookie::newest_first(logins, |(_, raw)| *raw);
-    let mut allowance = allowance(keep.saturating_add(MAX_CHECKED));
+    let mut allowance = Allowance::new(keep.saturating_add(MAX_CHECKED), MAX_LENGTH);
     let (logins, others): (Vec<_>, Vec<_>) =
         logins.into_iter().partition(|(name, raw)| verify(app, name, raw, &mut allowance).is_some());
     let oldest = others.iter().rev().chain(logins.iter().rev());

@@ -17,11 +17,11 @@ pub(super) const MAX_CLEARED: usize = 64;
 /// differ, or if another app below the same domain has one of the same name.
 const MAX_CHECKED: usize = 16;
 
-/// The bytes of them: of a session in as many chunks as fit into the headers that any server takes.
-const MAX_SESSIONS: usize = 128 << 10;
+/// The longest value with a session in it, joined of as many chunks as fit into the headers that a server takes.
+const MAX_SESSION: usize = 128 << 10;
 
-/// The same for tickets, of about 160 bytes each.
-const MAX_TICKETS: usize = 16 << 10;
+/// The longest value with a ticket in it: about 160 bytes, and 600 with the longest name of a cookie.
+const MAX_TICKET: usize = 1 << 10;
 
 /// The session cookie by its options.
 pub(super) struct SessionCookie {
@@ -32,11 +32,11 @@ pub(super) struct SessionCookie {
 
 impl SessionCookie {
     pub(super) fn new(config: &Config) -> Self {
-        let bytes = if config.redis.is_some() { MAX_TICKETS } else { MAX_SESSIONS };
+        let longest = if config.redis.is_some() { MAX_TICKET } else { MAX_SESSION };
         Self {
             options: config.cookie.clone(),
             is_stripped: config.headers.strip_session_cookie,
-            allowance: Allowance::new(MAX_CHECKED, bytes),
+            allowance: Allowance::new(MAX_CHECKED, longest),
         }
     }
 

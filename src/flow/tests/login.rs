@@ -126,6 +126,14 @@ fn of_many_cookies_that_could_be_a_logins_a_few_are_checked() {
         browser.come_back(&site.provider, &login).status().as_u16()
     };
     assert_eq!((answer(7), answer(8)), (302, 403));
+    // What is longer than any of ours takes nothing from them.
+    let mut browser = site.browser();
+    let login = browser.start("/there");
+    let (name, good) = browser.cookies.pop_first().unwrap();
+    let long = format!("{}{}", "a".repeat(1000), forged(&site, 0));
+    let cookies = [vec![long; 20], vec![good]].concat();
+    browser.cookies.insert(name.clone(), cookies.join(&format!("; {name}=")));
+    assert_eq!(browser.come_back(&site.provider, &login).status(), 302);
 }
 
 /// Another app of the domain can set cookies of that name, but does not know the name of a login's own.

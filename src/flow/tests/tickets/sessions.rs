@@ -21,6 +21,16 @@ fn the_browser_has_a_ticket_and_redis_the_session() {
     assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
 }
 
+/// No longer value is checked.
+#[test]
+fn the_longest_ticket_is_one() {
+    let name = "n".repeat(256);
+    let site = site(json!({ "cookie_name": name, "redis_ticket_form": "v2" }));
+    let mut browser = site.signed_in();
+    assert!(browser.cookies[&name].len() > 500);
+    assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
+}
+
 #[test]
 fn a_session_without_an_end_has_no_time_to_live() {
     let site = site(json!({ "cookie_expire": "0s" }));
