@@ -20,6 +20,9 @@ use super::{Budget, TooLarge};
 /// The cells that a table may have: 256 KiB, which a processor's cache still holds.
 const MAX_CELLS: usize = 128 << 10;
 
+/// The threads that all states may have while an automaton is made: 4 MiB, which a VM does not give back.
+const MAX_THREADS: usize = 1 << 20;
+
 /// The bit of a cell that says that something has been found. The others are the number of a state.
 const FINDS: u16 = 1 << 15;
 
@@ -111,6 +114,8 @@ struct States {
     numbers: BTreeMap<Rc<State>, u16>,
     /// The threads that begin at every place: of patterns without `^`.
     everywhere: Vec<usize>,
+    /// How many more threads states may have.
+    room: usize,
 }
 
 impl States {
@@ -122,7 +127,7 @@ impl States {
         let everywhere =
             program.entries.iter().copied().filter(|entry| program.can_begin_later(*entry)).collect();
         let numbers = BTreeMap::from([(Rc::clone(&nothing), DEAD), (Rc::clone(&start), START)]);
-        Self { all: vec![nothing, start], numbers, everywhere }
+        Self { all: vec![nothing, start], numbers, everywhere, room: MAX_THREADS }
     }
 
     /// Fills the row of a state: where each symbol leads.
@@ -174,6 +179,7 @@ impl States {
         if let Some(known) = self.numbers.get(&state) {
             return Ok(known | finds);
         }
+        self.room = self.room.checked_sub(state.threads.len()).ok_or(TooLarge)?;
         let number = u16::try_from(self.all.len()).ok().filter(|number| *number < FINDS).ok_or(TooLarge)?;
         let state = Rc::new(state);
         self.all.push(Rc::clone(&state));

@@ -186,7 +186,18 @@ fn a_pattern_that_no_automaton_holds_is_named() {
     // Which of the last 30 characters were an `a` is a state each.
     assert_eq!(set(&["^/a", "a.{30}b", "c"]).unwrap_err(), TooComplex::One(1));
     assert_eq!(set(&["((a{999}){999}){999}"]).unwrap_err(), TooComplex::One(0));
-    assert!(set(&["^a.{30}b", "[a-z]{1,50}/[0-9]{1,50}x", "(a|aa)+$", ".*x.*y.*z"]).is_ok());
+    // Few states, of many threads each.
+    assert_eq!(set(&["[a-z]{1000}[a-z]{1000}[a-z]{1000}x"]).unwrap_err(), TooComplex::One(0));
+    assert!(
+        set(&[
+            "^[a-z]{1000}[a-z]{1000}[a-z]{1000}x",
+            "^a.{30}b",
+            "[a-z]{1,50}/[0-9]{1,50}x",
+            "(a|aa)+$",
+            ".*x.*y.*z"
+        ])
+        .is_ok()
+    );
     let many: Vec<String> = (0..60).map(|number| format!("x{number}.*y{number}.*z{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert_eq!(set(&many).unwrap_err(), TooComplex::Together);
