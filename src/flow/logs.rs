@@ -13,6 +13,8 @@ pub(super) struct Logs {
     pub(super) refreshes: LogLimit,
     /// Calls of `backend_logout_url` that failed.
     pub(super) logouts: LogLimit,
+    /// ID tokens that a sign-out did not hand out.
+    pub(super) id_tokens: LogLimit,
     /// Bearer tokens that do not hold.
     pub(super) tokens: LogLimit,
     /// Sessions that were handed over and not kept.

@@ -42,7 +42,9 @@ async fn with_id_token<I: Io>(app: &App<I>, target: &str, id_token: &str) -> Str
     match check_target(app, target).await {
         Ok(()) => target.replace(ID_TOKEN, &encode(id_token.as_bytes())),
         Err(reason) => {
-            info!("sign-out: rd goes without the ID token: {reason}");
+            if let Some(left_out) = app.logs.id_tokens.next(app.io.now()) {
+                info!("sign-out: rd goes without the ID token: {reason}{left_out}");
+            }
             target.replace(ID_TOKEN, "")
         }
     }
