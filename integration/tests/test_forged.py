@@ -87,13 +87,14 @@ def what_was_forged(fields: Fields, names: list[str]) -> Fields:
 
 
 def rendered(upstream_http2: bool = False, *, stop_iteration: bool = False, lacks: str = ""):
-    """envoy.yaml with trailers also in HTTP/1.1, and with HTTP/2 to the upstream. `lacks` is a function of the host
-    that the filter may not call."""
+    """envoy.yaml with trailers also in HTTP/1.1, and with HTTP/2 to the upstream. Envoy leaves the names to the filter,
+    those with `_` too. `lacks` is a function of the host that the filter may not call."""
     def made(filter_json: str, **options: object) -> str:
         config = json.loads(render(filter_json, **options))
         main = named(config["static_resources"]["listeners"], "main")
         manager = main["filter_chains"][0]["filters"][0]["typed_config"]
         manager["http_protocol_options"] = {"enable_trailers": True}
+        manager["common_http_protocol_options"]["headers_with_underscores_action"] = "ALLOW"
         plugin = named(manager["http_filters"], "oauth2_session")["typed_config"]["config"]
         plugin["allow_on_headers_stop_iteration"] = stop_iteration
         if lacks:
