@@ -15,6 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "envoy-config" / "envoy.yaml"
 ACCESS_LOG = ROOT / "envoy-config" / "access-log.yaml"
+RATE_LIMIT = ROOT / "envoy-config" / "rate-limit.yaml"
 WASM = ROOT / "dist" / "oauth2_session_filter.wasm"
 # Debian, Alpine; Red Hat; macOS.
 SYSTEM_CA = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -22,10 +23,10 @@ SYSTEM_CA = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle
 
 def render(filter_json: str | None, *, listen: str, upstream: str, variables: list[str], ca: str | None = None,
            wasm: Path = WASM, template: Path = TEMPLATE, clusters: dict[str, str] | None = None,
-           admin_socket: Path | None = None, access_log: str | None = None) -> str:
+           admin_socket: Path | None = None, access_log: str | None = None, filters_before: str | None = None) -> str:
     """Envoy's configuration as JSON. `variables` are names in Envoy's environment, not their values; `clusters` are
     addresses of clusters besides the upstream. Without a filter JSON the template has no filter either.
-    `access_log` is YAML such as access-log.yaml has."""
+    `access_log` is YAML such as access-log.yaml has, `filters_before` such as rate-limit.yaml has."""
     config = yaml.safe_load(template.read_text(encoding="utf-8"))
     resources = config["static_resources"]
 
@@ -45,6 +46,9 @@ def render(filter_json: str | None, *, listen: str, upstream: str, variables: li
         for verified in ("oauth2_session_https", "oauth2_session_redis_tls"):
             tls = named(resources["clusters"], verified)["transport_socket"]["typed_config"]
             tls["common_tls_context"]["validation_context"]["trusted_ca"]["filename"] = ca or system_ca()
+
+    if filters_before is not None:
+        manager["http_filters"] = yaml.safe_load(filters_before)["http_filters"] + manager["http_filters"]
 
     if admin_socket is not None:
         # A socket in a folder of our own: no port is taken, and nobody else can reach it.

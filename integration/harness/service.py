@@ -61,11 +61,12 @@ class Services:
 
     def start(self, *, concurrency: int = 1, ca: str | None = None, provider: Provider | None = None,
               cookie_secret: str = COOKIE_SECRET, redis_password: str | None = None, is_shared: bool = True,
-              access_log: str | None = None, **options: object) -> Service:
+              access_log: str | None = None, filters_before: str | None = None, **options: object) -> Service:
         """An Envoy with these options of the filter. `redis_password` goes by the environment, as secrets do;
-        without `is_shared` it is one that no other test gets. `access_log` is YAML for its configuration."""
+        without `is_shared` it is one that no other test gets. `access_log` and `filters_before` are YAML for its
+        configuration."""
         provider = provider or self._provider
-        key = repr((concurrency, ca, provider.issuer, cookie_secret, redis_password, access_log,
+        key = repr((concurrency, ca, provider.issuer, cookie_secret, redis_password, access_log, filters_before,
                     sorted(options.items())))
         if is_shared and key in self._running:
             self._running.move_to_end(key)
@@ -81,6 +82,7 @@ class Services:
                     **({"OAUTH2_PROXY_REDIS_PASSWORD": redis_password} if redis_password else {}),
                 },
                 concurrency=concurrency, ca=ca, wasm_log_level="debug", access_log=access_log,
+                filters_before=filters_before,
             )
             key = key if is_shared else envoy.url
             self._running[key] = Service(envoy, provider)

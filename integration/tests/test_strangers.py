@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import json
 import socket
 import time
+from collections import Counter
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from harness.render import RATE_LIMIT
 from harness.service import arrived
 from harness.strangers import Strangers
 from harness.waiting import until
@@ -126,3 +129,22 @@ def test_forged_tokens_cost_a_bounded_number_of_checks_fetches_and_lines(service
     # Ten at once, then one a second, of those about tokens.
     lines = [line for line in running.envoy.log().splitlines() if "bearer token: " in line]
     assert 10 <= len(lines) <= 11 + seconds
+
+
+def asked_from(address: str, running, path: str) -> int:
+    """The status of an answer to this client. All of 127.0.0.0/8 is this machine."""
+    connection = http.client.HTTPConnection(urlsplit(running.url).netloc, timeout=30, source_address=(address, 0))
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+
+def test_the_rate_limit_that_is_shipped_is_of_one_client_and_of_sign_ins_alone(service):
+    running = service(filters_before=RATE_LIMIT.read_text(encoding="utf-8"))
+    paths = ("/oauth2/start?rd=/", "/oauth2/sign_in", "/oauth2/callback?code=guess&state=a:b")
+    stranger = Counter(asked_from("127.0.0.2", running, paths[number % 3]) for number in range(300))
+    # A minute's worth at once, and one a second.
+    assert 60 <= 300 - stranger[429] < 120, stranger
+    assert asked_from("127.0.0.2", running, "/ping") == 200
+    assert {asked_from("127.0.0.3", running, path) for path in paths} == {302, 200, 403}
+    assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
