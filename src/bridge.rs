@@ -10,24 +10,24 @@
 //! ```
 
 /// The method of a stream to Redis, by the path that a gRPC client makes of it: `/service/method`.
-pub(crate) const SERVICE: &str = "oauth2_session.Redis";
+pub const SERVICE: &str = "oauth2_session.Redis";
 
 const HEADER: usize = 5;
 
 /// The head of a message of that many bytes.
-pub(crate) fn frame(length: usize) -> Option<[u8; HEADER]> {
+pub fn frame(length: usize) -> Option<[u8; HEADER]> {
     let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
     Some([0, a, b, c, d])
 }
 
 /// Whether a request is a stream to Redis; all others pass the bridge as they are.
-pub(crate) fn is_stream(path: &[u8]) -> bool {
+pub fn is_stream(path: &[u8]) -> bool {
     path.strip_prefix(b"/").and_then(|path| path.strip_prefix(SERVICE.as_bytes())).is_some()
 }
 
 /// Takes the heads of messages off, however the bytes are split.
 #[derive(Debug, Default)]
-pub(crate) struct Unframe {
+pub struct Unframe {
     /// The beginning of a head.
     head: Vec<u8>,
     /// The bytes that the message has still.
@@ -36,14 +36,14 @@ pub(crate) struct Unframe {
 
 /// A compressed message: nobody makes one here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Compressed;
+pub struct Compressed;
 
 impl Unframe {
     /// The bytes of the messages, without their heads.
     ///
     /// # Errors
     /// [`Compressed`], after which nothing can be told apart any more.
-    pub(crate) fn feed(&mut self, mut chunk: &[u8]) -> Result<Vec<u8>, Compressed> {
+    pub fn feed(&mut self, mut chunk: &[u8]) -> Result<Vec<u8>, Compressed> {
         let mut bytes = Vec::with_capacity(chunk.len());
         while let Some((first, rest)) = chunk.split_first() {
             if self.left > 0 {

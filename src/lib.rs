@@ -12,7 +12,7 @@
 //! | [`flow`] | where the others meet: load, save, refresh, login, sign-out, headers, pages |
 //! | [`pattern`] | regular expressions over bytes of strangers, in one pass |
 //! | `rate` | how often something may happen, log lines among them |
-//! | `bridge` | gRPC frames to bytes and back: what the module does in the bridge |
+//! | [`bridge`] | gRPC frames to bytes and back: what the module does in the bridge |
 //! | `tasks` | the runner of flows that wait |
 //! | `alarm` | when the runner has to be called next |
 //! | `host` | the only user of the proxy-wasm SDK; moves bytes, decides nothing |
@@ -28,8 +28,7 @@
 
 #[cfg(any(test, target_family = "wasm"))]
 mod alarm;
-#[cfg(any(test, target_family = "wasm"))]
-mod bridge;
+pub mod bridge;
 pub mod config;
 pub mod cookie;
 pub mod flow;

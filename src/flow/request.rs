@@ -25,17 +25,22 @@ impl fmt::Debug for RequestHead {
 }
 
 impl RequestHead {
-    /// A head whose headers lie in `bytes`; a range that leaves the buffer is an empty header.
-    pub fn new(bytes: Vec<u8>, headers: Vec<(Range<usize>, Range<usize>)>) -> Self {
+    /// The head in a header map as the host serializes it (little endian); a part that leaves the buffer is empty:
+    ///
+    /// ```text
+    /// count:u32 | (name_len:u32 value_len:u32) * count | (name NUL value NUL) * count
+    /// ```
+    pub fn from_map(bytes: Vec<u8>) -> Self {
+        let headers = pairs(&bytes);
         Self { bytes, headers }
     }
 
     /// A head from names and values, pseudo-headers (`:path`) among them.
-    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+    pub fn from_pairs<'a, N: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (N, &'a [u8])>) -> Self {
         let mut head = Self::default();
         for (name, value) in pairs {
             let start = head.bytes.len();
-            head.bytes.extend_from_slice(name.as_bytes());
+            head.bytes.extend_from_slice(name.as_ref());
             let middle = head.bytes.len();
             head.bytes.extend_from_slice(value);
             head.headers.push((start..middle, middle..head.bytes.len()));
@@ -116,8 +121,36 @@ impl RequestHead {
     }
 }
 
+/// Where names and values lie in a serialized map.
+fn pairs(bytes: &[u8]) -> Vec<(Range<usize>, Range<usize>)> {
+    let Some((count, rest)) = bytes.split_first_chunk::<4>() else {
+        return Vec::new();
+    };
+    let count = usize::try_from(u32::from_le_bytes(*count)).unwrap_or(0);
+    let mut at = count.saturating_mul(8).saturating_add(4);
+    rest.chunks_exact(8)
+        .take(count)
+        .map(|lengths| {
+            let name = at..at.saturating_add(length(lengths.get(..4)));
+            let value_start = name.end.saturating_add(1);
+            let value = value_start..value_start.saturating_add(length(lengths.get(4..)));
+            at = value.end.saturating_add(1);
+            (name, value)
+        })
+        .collect()
+}
+
+fn length(bytes: Option<&[u8]>) -> usize {
+    bytes
+        .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
+        .and_then(|bytes| usize::try_from(u32::from_le_bytes(bytes)).ok())
+        .unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::RequestHead;
 
     #[test]
@@ -128,5 +161,36 @@ mod tests {
         assert_eq!(head.query("x").as_deref(), Some("1"));
         assert_eq!(head.query("y"), None);
         assert_eq!(RequestHead::from_pairs([(":path", b"/rd=1".as_slice())]).query("rd"), None);
+    }
+
+    /// As proxy-wasm's C++ host writes it (`WasmBase::marshalPairs`).
+    fn map(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        let number = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
+        let lengths = pairs.iter().flat_map(|(name, value)| [number(name.len()), number(value.len())]);
+        let texts = pairs.iter().flat_map(|(name, value)| [name.as_slice(), b"\0", value, b"\0"]);
+        let mut bytes = number(pairs.len()).to_vec();
+        lengths.for_each(|length| bytes.extend(length));
+        texts.for_each(|text| bytes.extend(text));
+        bytes
+    }
+
+    #[test]
+    fn a_map_that_says_more_than_it_has_is_read_as_far_as_it_goes() {
+        for bytes in [b"".as_slice(), b"\x01\0\0", b"\0\0\0\0", b"\xff\xff\xff\xff"] {
+            assert_eq!(RequestHead::from_map(bytes.to_vec()).headers().count(), 0, "{bytes:?}");
+        }
+        let mut cut = map(&[(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())]);
+        cut.truncate(cut.len() - 2);
+        let head = RequestHead::from_map(cut);
+        assert_eq!(head.headers().collect::<Vec<_>>(), [(&b"a"[..], &b"1"[..]), (b"b", b"")]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_host_wrote_comes_back(pairs: Vec<(Vec<u8>, Vec<u8>)>) {
+            let head = RequestHead::from_map(map(&pairs));
+            let read: Vec<_> = head.headers().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            prop_assert_eq!(read, pairs);
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! (`proxy_on_memory_allocate`) is the SDK's: a buffer that the host returns was made by
 //! `Vec::with_capacity(size)`, so it is owned by taking it back as a `Vec` of just that size.
 
-use std::ops::Range;
 use std::ptr;
 use std::time::Duration;
 
@@ -135,9 +134,7 @@ pub(super) fn headers(map: MapType) -> Result<RequestHead, Gone> {
     // SAFETY: both pointers are valid for writes; the host fills them in or returns an error.
     done(unsafe { proxy_get_header_map_pairs(number(map), &raw mut data, &raw mut size) })?;
     // SAFETY: the host returned both.
-    let bytes = unsafe { returned(data, size) };
-    let ranges = pairs(&bytes);
-    Ok(RequestHead::new(bytes, ranges))
+    Ok(RequestHead::from_map(unsafe { returned(data, size) }))
 }
 
 /// The attribute of a stream, such as `xds`, `cluster_name`; empty where Envoy does not know it.
@@ -163,36 +160,6 @@ unsafe fn returned(data: *mut u8, size: usize) -> Vec<u8> {
     }
     // SAFETY: so says the caller.
     unsafe { Vec::from_raw_parts(data, size, size) }
-}
-
-/// Where the pairs lie in a serialized map (little endian):
-///
-/// ```text
-/// count:u32 | (name_len:u32 value_len:u32) * count | (name NUL value NUL) * count
-/// ```
-fn pairs(bytes: &[u8]) -> Vec<(Range<usize>, Range<usize>)> {
-    let Some((count, rest)) = bytes.split_first_chunk::<4>() else {
-        return Vec::new();
-    };
-    let count = usize::try_from(u32::from_le_bytes(*count)).unwrap_or(0);
-    let mut at = count.saturating_mul(8).saturating_add(4);
-    rest.chunks_exact(8)
-        .take(count)
-        .map(|lengths| {
-            let name = at..at.saturating_add(length(lengths.get(..4)));
-            let value_start = name.end.saturating_add(1);
-            let value = value_start..value_start.saturating_add(length(lengths.get(4..)));
-            at = value.end.saturating_add(1);
-            (name, value)
-        })
-        .collect()
-}
-
-fn length(bytes: Option<&[u8]>) -> usize {
-    bytes
-        .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
-        .and_then(|bytes| usize::try_from(u32::from_le_bytes(bytes)).ok())
-        .unwrap_or(0)
 }
 
 /// Adds a header, beside others of its name.
@@ -341,7 +308,7 @@ pub(super) fn send_response(status: u16, headers: &[(&[u8], &[u8])], body: &[u8]
     })
 }
 
-/// The form that [`pairs`] reads.
+/// The form that [`RequestHead::from_map`] reads.
 fn serialize(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap_or(0).to_le_bytes();
     let mut bytes = Vec::new();
