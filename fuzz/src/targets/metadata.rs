@@ -1,0 +1,57 @@
+//! The discovery document, and the requests that go where it says.
+
+use oauth2_session_filter::oidc::{
+    AuthorizationRequest, ClientAuth, ClientAuthMethod, Metadata, authorization_url, code_grant,
+    userinfo_request,
+};
+use url::Url;
+
+const ISSUER: &str = "https://login.example.com";
+
+/// The bytes are the document.
+pub(super) fn run(bytes: &[u8]) {
+    let strict = Metadata::parse(bytes, ISSUER, false);
+    if let Err(error) = &strict {
+        assert!(error.to_string().len() < 4096, "a line of the log is short");
+    }
+    let Ok(metadata) = Metadata::parse(bytes, ISSUER, true) else {
+        assert!(strict.is_err());
+        return;
+    };
+    assert!(strict.is_err() || strict.as_ref() == Ok(&metadata));
+    assert!(strict.is_err() || metadata.issuer == ISSUER);
+    let request = AuthorizationRequest {
+        client_id: "filter",
+        redirect_uri: "https://app.example.com/oauth2/callback",
+        scope: "openid",
+        state: "hash:/",
+        nonce: Some("nonce"),
+        code_challenge: Some(("S256", "challenge")),
+        prompt: "",
+        acr_values: "",
+        access_type: "",
+    };
+    let endpoint = &metadata.authorization_endpoint;
+    let url = read_by_browser(&authorization_url(endpoint, &request));
+    assert_eq!(url.origin(), read_by_browser(endpoint).origin());
+    assert_eq!(url.query_pairs().filter(|(name, value)| name == "state" && value == "hash:/").count(), 1);
+    let method = ClientAuthMethod::choose(&metadata);
+    let client = ClientAuth { client_id: "filter", client_secret: "secret", method };
+    let grant = code_grant(&metadata.token_endpoint, &client, "code", "https://app.example.com/", None);
+    assert!(grant.uri().authority().is_some(), "it goes nowhere");
+    if let Some(endpoint) = &metadata.userinfo_endpoint {
+        assert!(userinfo_request(endpoint, "token").uri().authority().is_some(), "it goes nowhere");
+    }
+}
+
+/// An endpoint as a browser reads it: no credentials in it, no fragment, http or https.
+fn read_by_browser(endpoint: &str) -> Url {
+    let url =
+        Url::parse(endpoint).unwrap_or_else(|error| panic!("a browser cannot read {endpoint:?}: {error}"));
+    assert!(matches!(url.scheme(), "http" | "https") && url.has_host(), "{endpoint:?}");
+    assert!(
+        url.username().is_empty() && url.password().is_none() && url.fragment().is_none(),
+        "{endpoint:?}"
+    );
+    url
+}

@@ -1,0 +1,16 @@
+//! The answer of the userinfo endpoint.
+
+use oauth2_session_filter::oidc::{ClaimNames, Identity, parse_userinfo};
+
+/// The bytes are the body.
+pub(super) fn run(bytes: &[u8]) {
+    let Ok(more) = parse_userinfo(bytes) else { return };
+    let names = ClaimNames { user: "sub", email: "email", groups: "groups", additional: &[] };
+    let claims = serde_json::from_str(r#"{ "sub": "alice", "email": "alice@example.com" }"#).unwrap();
+    let mut identity = Identity::from_claims(&claims, &names);
+    identity.complete(&more, &names);
+    // What the ID token says stays: it is signed.
+    assert_eq!((identity.user.as_str(), identity.email.as_str()), ("alice", "alice@example.com"));
+    let mut nobody = Identity::default();
+    nobody.complete(&more, &names);
+}
