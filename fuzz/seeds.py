@@ -86,6 +86,29 @@ def cookies():
     yield b"_oauth2_proxy_1=b; _oauth2_proxy_0=a; _oauth2_proxy_csrf=x; _oauth2_proxy_Yw3NKWbE_csrf=y"
 
 
+def flow():
+    start, callback = b"> GET /oauth2/start?rd=/x%3Fa\n", b"> GET /oauth2/callback?code=alice&state={state}\n"
+    sign_in = start + b"cookie: {jar}\n" + callback + b"cookie: {jar}\n"
+    page = b"> GET /x\ncookie: {jar}\n"
+    for number in b"0", b"1", b"2", b"3", b"6", b"7":
+        yield number + b"\n" + sign_in + page + b"x-forwarded-user: root\nX_Forwarded_Groups: admins\n"
+        out = b"> GET /oauth2/sign_out?rd=https://a.example.net/\ncookie: {jar}\n"
+        yield number + b"\n" + sign_in + out + page + sign_in + b"> GET /oauth2/sign_in\ncookie: {jar}\n" + page
+        two = b">> GET /a\ncookie: {old}\n" * 2 + b"! ms 50\n> GET /oauth2/userinfo\ncookie: {old}\n"
+        yield number + b"\n" + two + b"! finish\n" + page + b"! wait 7200\n" + page
+        refused = b'! answer /token 400 {"error":"invalid_grant"}\n'
+        yield number + b"\n" + sign_in + refused + b"! wait 3600\n" + page + b"! provider down\n" + sign_in
+        yield number + b"\n> GET /oauth2/auth\ncookie: {session}\n>> GET /oauth2/sign_out\ncookie: {old}\n>> GET /\ncookie: {old}\n! drop\n! finish\n"
+        yield number + b"\n> GET /oauth2/sign_out?rd=//evil.example\n> GET /oauth2/sign_in\nx-auth-request-redirect: /\\evil\n> GET /oauth2/callback?error=access_denied&state={state}\n"
+        token = b"authorization: Bearer {token}\n"
+        yield number + b"\n> GET /api/\n" + token + b"> OPTIONS /\n" + token + b"> GET /public/..%2f\naccept: application/json\n> GET /public/a\nx-forwarded-email: r\n"
+    for number in b"1", b"3", b"7":
+        yield number + b"\n> GET /ready\n! redis down\n" + sign_in + page + b"! redis up\n! wait 2\n" + sign_in + b"! redis break\n" + page
+        yield number + b"\n" + sign_in + b"! redis says $-1~\n" + page + b"! redis says -READONLY x~\n" + page + b"! redis delay 3000\n>> GET /\ncookie: {old}\n! drop\n> GET /ready\n"
+    yield b"4\n> GET /oauth2/start\nx-forwarded-user: root\n> GET /oauth2/static/../x\n> GET /\ncookie: {session}\n> GET /oauth2/auth\n> GET /x\ncookie: _oauth2_proxy=junk\n"
+    yield b'5\n! hand {"user":"carol","email":"carol@example.com","expires_in":60}\n> POST /login\n> GET /x\ncookie: {jar}\n> GET /\n! hand {"user":"x"}\n> GET /\ncookie: {session}\n> GET /oauth2/sign_out\ncookie: {jar}\n'
+
+
 def head():
     def block(*pairs):
         lengths = b"".join(struct.pack("<II", len(name), len(value)) for name, value in pairs)
@@ -144,6 +167,14 @@ def msgpack():
     yield bytes.fromhex(PROXY["csrf_noverifier_msgpack_hex"])
 
 
+def redirect():
+    allowed = ("/x?a=b#c", "https://x.b.example/", "http://a.example", "https://port.example:8443/", "https://any.example:1/x")
+    refused = ("//evil.example", "/\\evil.example", "https://evil.example", "https://a.example@evil.example/", "/./\\evil")
+    yield from (target.encode() for target in allowed + refused)
+    yield b"/\t/evil.example"
+    yield b"https://b.example/?t={id_token}"
+
+
 def redis():
     def bulk(text):
         return b"$%d~%s~" % (len(text), text)
@@ -194,12 +225,14 @@ TARGETS = (
     claims,
     config,
     cookies,
+    flow,
     head,
     id_token,
     jwks,
     lz4,
     metadata,
     msgpack,
+    redirect,
     redis,
     split,
     ticket,

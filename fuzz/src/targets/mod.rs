@@ -16,14 +16,17 @@ mod claims;
 mod commands;
 mod config;
 mod cookies;
+mod flow;
 mod head;
 mod id_token;
 mod jwks;
 mod lz4;
 mod metadata;
 mod msgpack;
+mod redirect;
 mod redis;
 mod sealed;
+mod site;
 mod split;
 mod ticket;
 mod token_response;
@@ -39,12 +42,14 @@ pub(crate) const ALL: &[Target] = &[
     ("claims", claims::run),
     ("config", config::run),
     ("cookies", cookies::run),
+    ("flow", flow::run),
     ("head", head::run),
     ("id_token", id_token::run),
     ("jwks", jwks::run),
     ("lz4", lz4::run),
     ("metadata", metadata::run),
     ("msgpack", msgpack::run),
+    ("redirect", redirect::run),
     ("redis", redis::run),
     ("split", split::run),
     ("ticket", ticket::run),

@@ -1,0 +1,295 @@
+//! What has to hold for every decision.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use oauth2_session_filter::cookie;
+use oauth2_session_filter::flow::{Decision, Forward, HandedOver, Header, Io, Reply, RequestHead};
+use oauth2_session_filter::session;
+use oauth2_session_filter::session::ticket::Ticket;
+use url::Url;
+
+use super::known::{Person, secret};
+use super::{Asked, HOST, HOUR, NAME, START, Site, WEEK, contains, has_secret, map};
+use crate::targets::sealed::unlimited;
+use crate::targets::site::ISSUER;
+
+/// What an upstream takes for the word of the filter.
+const IDENTITY: [&str; 13] = [
+    "gap-auth",
+    "x-forwarded-access-token",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-user",
+    "x-auth-request-access-token",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-auth-request-id-token",
+    "x-auth-request-preferred-username",
+    "x-auth-request-user",
+    "x-oauth2-session",
+];
+
+/// More cookies than any answer sets and clears.
+const MAX_COOKIES: usize = 140;
+
+impl Asked {
+    /// Every header of that name.
+    pub(super) fn all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.head.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_slice())
+    }
+
+    fn first<'a>(&'a self, name: &'a [u8]) -> &'a [u8] {
+        self.all(name).next().unwrap_or_default()
+    }
+
+    fn path(&self) -> &[u8] {
+        self.first(b":path").split(|byte| *byte == b'?').next().unwrap_or_default()
+    }
+}
+
+impl Site {
+    /// A decision came.
+    pub(super) fn decided(&mut self, asked: &Asked, decision: Decision) {
+        let calls = self.world.calls();
+        assert!(calls <= 10 * self.requests + 10, "{calls} calls for {} requests", self.requests);
+        match decision {
+            Decision::Noted(fields, decision) => {
+                for (_, value) in fields {
+                    assert!(
+                        value.bytes().all(|byte| byte.is_ascii_graphic()) && !has_secret(value.as_bytes())
+                    );
+                }
+                self.decided(asked, *decision);
+            }
+            Decision::Reply(reply) => self.replied(asked, &reply),
+            Decision::Forward(forward) => self.forwarded(asked, forward),
+        }
+    }
+
+    fn forwarded(&mut self, asked: &Asked, forward: Forward) {
+        let is_open = (self.rules.is_open)(asked.first(b":method"), asked.path());
+        let has_token = self.has_token(asked);
+        let has_lied = self.world.with_redis(|redis| redis.has_lied).unwrap_or(false);
+        let presented = self.known.iter().filter(|known| known.is_presented(asked));
+        let people: Vec<_> = presented
+            .filter(|known| has_lied || known.holds_for(asked))
+            .map(|known| known.person.clone())
+            .chain(has_token.then(|| Some(Person::named("alice"))))
+            .collect();
+        assert!(is_open || !people.is_empty(), "somebody without a session gets through");
+        let sent = |name: &str| {
+            let mut values = forward.set.iter().filter(|(other, _)| *other == name);
+            let value = values.next().map(|(_, value)| value.clone());
+            assert!(values.next().is_none(), "{name} is there twice");
+            value.unwrap_or_default()
+        };
+        let person = Person { user: sent("x-forwarded-user"), email: sent("x-forwarded-email") };
+        if !person.user.is_empty() {
+            let is_known = people.iter().flatten().any(|known| known.is_said_by(&person));
+            assert!(is_known || people.contains(&None), "somebody gets through as somebody else");
+            let is_of_the_house = person.email.to_ascii_lowercase().ends_with(b"@example.com");
+            assert!(is_of_the_house || person.email.is_empty(), "email_domains lets everybody in");
+        }
+        let trailers = self.app.forged_trailers(&RequestHead::from_map(map(&asked.head)));
+        for (name, _) in asked.head.iter().filter(|(name, _)| is_identity(name)) {
+            assert!(forward.remove.contains(name), "what a client says about itself arrives");
+            assert!(trailers.contains(name), "what a client says about itself arrives in trailers");
+        }
+        let nominated = match &forward.connection {
+            Some(connection) => vec![connection.as_slice()],
+            None => asked.all(b"connection").collect(),
+        };
+        let mut nominated = nominated.iter().flat_map(|value| value.split(|byte| *byte == b','));
+        assert!(!nominated.any(|name| is_identity(name.trim_ascii())), "the next proxy drops what we say");
+        if self.config.headers.strip_session_cookie {
+            let left = forward.cookie.as_ref().expect("our cookies are kept from the upstream");
+            let names = left.split(|byte| *byte == b';').map(|pair| pair.split(|byte| *byte == b'=').next());
+            let mut names = names.flatten().map(<[u8]>::trim_ascii);
+            assert!(!names.any(|name| cookie::is_part_of(NAME, name)), "a session goes to the upstream");
+        }
+        forward.set.iter().for_each(is_good);
+        let response = self.app.response_headers(forward.response, forward.renewed.as_deref());
+        response.iter().for_each(is_good);
+        let cookies = cookies(&response);
+        assert!(!is_open || cookies.is_empty(), "a response that may be for everybody sets a cookie");
+        self.sets(asked, &cookies);
+        self.hand_over(asked, forward.handed_over);
+    }
+
+    /// The sign-in app answers a request that got through with a session for the browser.
+    fn hand_over(&mut self, asked: &Asked, handed_over: HandedOver) {
+        let Some(value) = self.hands_over.take() else { return };
+        let is_open = (self.rules.is_open)(asked.first(b":method"), asked.path());
+        let Some(keeping) = self.app.take_session(handed_over, b"login-app", &[&value]) else {
+            return;
+        };
+        assert!(is_open, "a session of somebody else's response is kept");
+        let pending = self.world.start(keeping);
+        if let Ok(headers) = self.world.finish(&pending) {
+            self.learn(&cookies(&headers));
+        }
+    }
+
+    fn replied(&mut self, asked: &Asked, reply: &Reply) {
+        let headers = || reply.headers().iter().map(|(_, value)| value.as_bytes());
+        assert!(!has_secret(reply.body()) && !headers().any(has_secret), "a secret is in an answer");
+        assert!(!contains(reply.body(), b"<script"), "a page has a script");
+        let is_stored = |value: &[u8]| !contains(value, b"no-store");
+        let caching = reply.headers().get("cache-control").expect("every answer says whether it may be kept");
+        assert!(!is_stored(caching.as_bytes()), "an answer may be kept");
+        let location = reply.headers().get("location").map(|location| location.as_bytes().to_vec());
+        if let Some(location) = location {
+            self.redirected(asked, &location);
+        }
+        let cookies: Vec<_> =
+            reply.headers().get_all("set-cookie").iter().map(|value| value.as_bytes().to_vec()).collect();
+        self.sets(asked, &cookies);
+        let is_end = matches!(asked.path(), b"/oauth2/sign_out" | b"/oauth2/sign_in");
+        if is_end && reply.status() == StatusCode::OK
+            || asked.path() == b"/oauth2/sign_out" && reply.status() == 302
+        {
+            self.signed_out(asked);
+        }
+    }
+
+    /// In the cookie store, a cookie that somebody has kept stays good.
+    fn signed_out(&mut self, asked: &Asked) {
+        let presented = self.known.iter().filter(|known| known.is_presented(asked) && known.holds_for(asked));
+        let Some(key) = presented.filter_map(|known| known.key.clone()).next() else { return };
+        // Of several tickets in one request, one is ended: which one is not said.
+        if self
+            .known
+            .iter()
+            .filter(|known| known.is_presented(asked))
+            .any(|known| known.key.as_ref() != Some(&key))
+        {
+            return;
+        }
+        let requests = self.requests;
+        self.known
+            .iter_mut()
+            .filter(|known| known.key.as_ref() == Some(&key))
+            .for_each(|known| known.end(requests));
+    }
+
+    /// The browser goes to the provider, to a page of this host, or to a host on the list.
+    fn redirected(&mut self, asked: &Asked, location: &[u8]) {
+        let location = std::str::from_utf8(location).expect("it is percent-encoded");
+        let base = Url::parse(&format!("https://{HOST}/oauth2/x")).unwrap();
+        let Ok(url) = base.join(location) else { return };
+        if location.starts_with(&format!("{ISSUER}/authorize?")) {
+            let query = |name: &str| {
+                url.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
+            };
+            self.state = query("state").expect("a state");
+            self.world.provider(|provider| provider.nonce = query("nonce").expect("a nonce"));
+            return;
+        }
+        let host = url.host_str().unwrap_or_default();
+        let is_listed = host == "example.net" || host.ends_with(".example.net");
+        let is_ours = (host == HOST && url.scheme() == "https")
+            || (is_listed && matches!(url.scheme(), "http" | "https"));
+        assert!(
+            is_ours && url.username().is_empty(),
+            "{:?} leads to {url}",
+            String::from_utf8_lossy(asked.path())
+        );
+    }
+
+    /// An answer sets these cookies.
+    fn sets(&mut self, asked: &Asked, cookies: &[Vec<u8>]) {
+        assert!(cookies.len() <= MAX_COOKIES, "{} cookies", cookies.len());
+        let before = self.known.len();
+        self.learn(cookies);
+        if self.known.len() > before && asked.path() == b"/oauth2/callback" {
+            let sent = asked.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
+            assert!(
+                self.logins.iter().any(|login| contains(&sent, login)),
+                "a login that began elsewhere is finished"
+            );
+        }
+    }
+
+    /// The browser keeps the cookies, and whoever they are for is known.
+    fn learn(&mut self, cookies: &[Vec<u8>]) {
+        let mut parts = Vec::new();
+        for header in cookies {
+            let pair = header.split(|byte| *byte == b';').next().unwrap();
+            let equals = pair.iter().position(|byte| *byte == b'=').expect("a name and a value");
+            let (name, value) = (&pair[..equals], &pair[equals + 1..]);
+            self.jar.retain(|(other, _)| other != name);
+            if contains(header, b"Max-Age=0") {
+                continue;
+            }
+            self.jar.push((name.to_vec(), value.to_vec()));
+            if cookie::is_part_of(NAME, name) {
+                parts.push(value.to_vec());
+            } else {
+                self.logins.push(value.to_vec());
+            }
+        }
+        if !parts.is_empty() {
+            let person = self.person(&parts.concat());
+            self.know(parts, person);
+        }
+    }
+
+    /// Whose session a cookie is.
+    fn person(&self, value: &[u8]) -> Option<Person> {
+        let secret = secret();
+        let verified = cookie::verify(&secret, NAME, value, self.world.now(), WEEK, &mut unlimited())
+            .expect("a cookie that is good");
+        if self.config.redis.is_none() {
+            return Some(session::open_cookie(&verified, secret.aes_key()).expect("a session").into());
+        }
+        let ticket = Ticket::decode(&verified).expect("a ticket");
+        let value = self.world.with_redis(|redis| redis.value(ticket.redis_key()).map(<[u8]>::to_vec))??;
+        ticket.open(&value).ok().map(Person::from)
+    }
+
+    /// Whether a request has a bearer token that holds.
+    fn has_token(&self, asked: &Asked) -> bool {
+        let is_taken =
+            self.config.bearer.is_some() && asked.began <= START.after(HOUR).after(Duration::from_secs(10));
+        let decoded = |value: &[u8]| {
+            let basic = value.iter().position(|byte| *byte == b' ').map(|space| &value[space + 1..]);
+            basic.and_then(|basic| STANDARD.decode(basic).ok()).unwrap_or_default()
+        };
+        is_taken
+            && asked.all(b"authorization").any(|value| {
+                let has = |bytes: &[u8]| self.tokens.iter().any(|token| contains(bytes, token.as_bytes()));
+                has(value) || has(&decoded(value))
+            })
+    }
+}
+
+/// What a header can carry, and nothing secret.
+fn is_good((name, value): &Header) {
+    let is_content = value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t');
+    assert!(is_content, "{name} ends too early: {value:?}");
+    assert!(!has_secret(value), "a secret is in {name}");
+}
+
+/// The cookies that a response of the upstream sets, which is for one person then.
+fn cookies(response: &[Header]) -> Vec<Vec<u8>> {
+    let values = |wanted: &str| {
+        let headers = response.iter().filter(|(name, _)| *name == wanted);
+        headers.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    let cookies = values("set-cookie");
+    let is_private = values("cache-control").iter().any(|value| contains(value, b"private"));
+    assert!(cookies.is_empty() || is_private, "a cache may keep somebody's cookie");
+    cookies
+}
+
+/// Whether an upstream could read a name as one of [`IDENTITY`]: to a CGI-like server whatever is no letter and no
+/// digit is the same.
+fn is_identity(name: &[u8]) -> bool {
+    let plain = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    let name: Vec<u8> = name.iter().map(plain).collect();
+    IDENTITY.iter().any(|ours| name == ours.as_bytes())
+}
