@@ -1,0 +1,203 @@
+"""Any bytes for a real Envoy, in HTTP/1 and HTTP/2, from a stranger and from somebody who is signed in.
+
+    .venv/bin/python integration/fuzz_envoy.py --seconds 60 [--seed 7]
+
+Exit code 1 if a request got through without a session, if what a client said about who it is arrived at the
+upstream, if Envoy or the filter's VM died, or if an ordinary request was not answered as before. The seed and the
+number of the connection stand in the message: `--seed S --only N` sends that one connection again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import posixpath
+import random
+import re
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from fuzzing import http1, http2, words
+from fuzzing.arrivals import Arrival, Arrivals
+from harness.browser import Browser
+from harness.envoy import Envoy
+from harness.process import stop_on_signals
+from harness.provider import Provider
+from harness.redis import Redis
+from harness.service import CLIENT_SECRET, COOKIE_SECRET, client, filter_config
+
+# An answer takes less; and who sends half a request waits no longer.
+PATIENCE = 0.25
+# Most of the time is waiting, for Envoy keeps a connection.
+THREADS = 16
+# So often it is looked whether all is well.
+CONNECTIONS_PER_LOOK = 160
+IDENTITY = frozenset(words.IDENTITY)
+NO_LETTER = re.compile(rb"[^a-z0-9]")
+DEAD_VM = re.compile(r"^wasm\..*(vm_reload|vm_failed|crash).*: (?!0$)\d+$", re.MULTILINE)
+
+
+# What the upstream is told about her, see integration/provider/accounts.mjs.
+ALICE = sorted((
+    (b"x-forwarded-user", b"alice"), (b"x-forwarded-email", b"alice@example.com"),
+    (b"x-forwarded-preferred-username", b"alice"), (b"x-forwarded-groups", b"admins,staff"),
+))
+
+
+class Failed(Exception):
+    """Something that must not be."""
+
+
+@dataclass
+class Site:
+    """An Envoy, and what is right there."""
+
+    name: str
+    envoy: Envoy
+    upstream: Arrivals
+    session: bytes = b""
+    answers: Counter = field(default_factory=Counter)
+    arrived: int = 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.envoy.address.rpartition(":")
+        return host, int(port)
+
+    def sign_in(self) -> None:
+        """Whom the upstream gets to know, and by which cookie."""
+        with Browser(self.envoy.url) as browser:
+            page = browser.sign_in("alice", "/known")
+            if page.status_code != 200:
+                raise Failed(f"a sign-in ends with {page.status_code} {page.text}")
+            session = f"{words.NAME.decode()}={browser.cookies[words.NAME.decode()]}".encode()
+        self.check_arrivals()
+        self.session = session
+
+    def send(self, seed: int, number: int) -> None:
+        """One connection, made of these two numbers alone."""
+        chance = random.Random(f"{seed} {number}")
+        exchange = chance.choice((http1.exchange, http2.exchange))
+        for status, rest in exchange(chance, self.address, self.session, PATIENCE):
+            self.answers[status] += 1
+            # The page of a filter that works has a body, and so has what Envoy says of an upstream.
+            if status in (500, 502, 504) or status == 503 and rest.rstrip().endswith(b"content-length: 0"):
+                raise Failed(f"the answer is {status} {rest[:300]!r}")
+
+    def look(self) -> None:
+        """Whether all is well, and what arrived."""
+        self.check_arrivals()
+        if self.envoy.process.exit_code is not None:
+            raise Failed(f"Envoy ended with {self.envoy.process.exit_code}:\n{self.envoy.log()[-2000:]}")
+        if crashes := self.envoy.crashes():
+            raise Failed("\n".join(crashes))
+        if dead := DEAD_VM.search(self.envoy.admin("/stats?filter=wasm")):
+            raise Failed(dead[0])
+        with Browser(self.envoy.url) as browser:
+            stranger = browser.get("/x", headers={"accept": "application/json"}).status_code
+        if stranger != 401:
+            raise Failed(f"an ordinary request without a session is answered {stranger}")
+        # Anew, for one of the requests may have been a sign-out.
+        self.sign_in()
+
+    def check_arrivals(self) -> None:
+        for arrival in self.arrivals():
+            self.arrived += 1
+            if arrival.path == b"/known":
+                continue
+            is_signed_in = bool(self.session) and self.session in b"; ".join(arrival.values(b"cookie"))
+            if not is_signed_in and not is_public(arrival.path):
+                raise Failed(f"a stranger gets through: {arrival}")
+            said = [(name.lower(), value) for name, value in arrival.headers if folded(name) in IDENTITY]
+            is_person = is_signed_in and sorted(said) == ALICE
+            # A stranger may ask for what is public; so may a person who has signed out meanwhile.
+            if not is_person and (said or not is_public(arrival.path)):
+                raise Failed(f"the upstream is told {said}: {arrival}")
+
+    def arrivals(self) -> list[Arrival]:
+        return [self.upstream.seen.get() for _ in range(self.upstream.seen.qsize())]
+
+
+def folded(name: bytes) -> bytes:
+    """A name as a CGI-like server reads it: whatever is no letter and no digit is the same to it."""
+    return NO_LETTER.sub(b"-", name.lower())
+
+
+def is_public(path: bytes) -> bool:
+    """Whether every reader takes it for a path under /public/: decoded or not, with `\\` or `;` or without."""
+    path = path.partition(b"?")[0]
+    readings = [path, unquote_to_bytes(path), unquote_to_bytes(unquote_to_bytes(path))]
+    readings += [re.sub(rb";[^/]*", b"", reading) for reading in readings]
+    readings += [reading.replace(b"\\", b"/") for reading in readings]
+    return all(posixpath.normpath(reading + b"x").startswith(b"/public/") for reading in readings)
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--seconds", type=float, default=60)
+    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    arguments.add_argument("--only", type=int, help="the number of one connection, which is all that is sent")
+    wanted = arguments.parse_args()
+    stop_on_signals()
+    print(f"fuzz-envoy: {wanted.seconds:g} seconds, --seed {wanted.seed}", flush=True)
+    provider, redis = Provider([client()]), Redis()
+    try:
+        return run(provider, redis, wanted.seconds, wanted.seed, wanted.only)
+    finally:
+        redis.close()
+        provider.stop()
+
+
+def run(provider: Provider, redis: Redis, seconds: float, seed: int, only: int | None) -> int:
+    routes = {"skip_auth_routes": ["^/public/"], "api_routes": ["^/api/"]}
+    of_redis = {"session_store_type": "redis", "redis_connection_url": redis.url}
+    variants = {
+        "cookies": routes,
+        "Redis": {**routes, **of_redis, "cookie_csrf_per_request": True, "skip_provider_button": True},
+        "tokens": {**routes, "skip_jwt_bearer_tokens": True, "encode_state": True},
+    }
+    for number, (name, options) in enumerate(variants.items()):
+        if not fuzz(provider, name, options, seconds / len(variants), seed + number, only):
+            return 1
+    print("fuzz-envoy: nothing failed")
+    return 0
+
+
+def fuzz(provider: Provider, name: str, options: dict, seconds: float, seed: int, only: int | None) -> bool:
+    """Whether an Envoy with these options stood it."""
+    upstream = Arrivals()
+    envoy = Envoy(
+        filter_config(provider, **options), upstream=upstream.address, wasm_log_level="info",
+        environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+    )
+    number = 0
+    try:
+        site = Site(name, envoy, upstream)
+        provider.control("redirect_uri", uri=f"{envoy.url}/oauth2/callback")
+        site.sign_in()
+        end = time.monotonic() + seconds
+        with ThreadPoolExecutor(THREADS) as threads:
+            while time.monotonic() < end:
+                numbers = [only] if only is not None else range(number, number + CONNECTIONS_PER_LOOK)
+                list(threads.map(lambda number: site.send(seed, number), numbers))
+                site.look()
+                number += len(numbers)
+                if only is not None:
+                    break
+    except Failed as failure:
+        last = number + CONNECTIONS_PER_LOOK - 1
+        print(f"fuzz-envoy: FAILED with {name}, --seed {seed}, in the connections {number} to {last}: {failure}", file=sys.stderr)
+        return False
+    finally:
+        envoy.stop()
+        upstream.stop()
+    answers = ", ".join(f"{count} x {status}" for status, count in sorted(site.answers.items()))
+    print(f"fuzz-envoy: {name}: {number} connections; {site.arrived} requests arrived; answers: {answers}", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

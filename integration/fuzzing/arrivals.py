@@ -1,0 +1,83 @@
+"""The upstream: it keeps every request that arrives, byte for byte."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from dataclasses import dataclass
+
+ANSWER = b"HTTP/1.1 200 OK\r\nx-upstream: yes\r\ncontent-length: 2\r\n\r\n"
+
+
+@dataclass
+class Arrival:
+    """A request as Envoy sent it on."""
+
+    line: bytes
+    headers: list[tuple[bytes, bytes]]
+
+    @property
+    def method(self) -> bytes:
+        return self.line.split(b" ")[0]
+
+    @property
+    def path(self) -> bytes:
+        return self.line.split(b" ")[1]
+
+    def values(self, name: bytes) -> list[bytes]:
+        return [value for other, value in self.headers if other.lower() == name]
+
+
+class Arrivals:
+    """Listens in threads of its own."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.seen: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as stream:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                while arrival := read(stream):
+                    self.seen.put(arrival)
+                    body = b"" if arrival.method == b"HEAD" else b"ok"
+                    connection.sendall(ANSWER + body)
+            except (OSError, ValueError):
+                pass  # the request was ended in the middle
+
+
+def read(stream) -> Arrival | None:
+    """The next request with its body; None at the end."""
+    line = stream.readline().rstrip(b"\r\n")
+    if not line:
+        return None
+    headers = []
+    while raw := stream.readline().rstrip(b"\r\n"):
+        name, _, value = raw.partition(b":")
+        headers.append((name, value.strip(b" \t")))
+    arrival = Arrival(line, headers)
+    if b"chunked" in b",".join(arrival.values(b"transfer-encoding")).lower():
+        while size := int(stream.readline().split(b";")[0], 16):
+            stream.read(size + 2)
+        # Trailers are headers for some.
+        while raw := stream.readline().rstrip(b"\r\n"):
+            name, _, value = raw.partition(b":")
+            headers.append((name, value.strip(b" \t")))
+    elif length := arrival.values(b"content-length"):
+        stream.read(int(length[0]))
+    return arrival
