@@ -25,7 +25,10 @@ pub(super) async fn sign_out<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply
     if !id_token.is_empty() {
         tell_provider(&app, &id_token);
     }
-    let mut answer = match redirect::requested(&app.config, &head) {
+    // Both as it was sent and without the ID token's place: `/{id_token}/evil.example` would be `//evil.example`.
+    let is_allowed =
+        |target: &String| redirect::checked(&app.config, target.replace(ID_TOKEN, "").as_bytes()).is_some();
+    let mut answer = match redirect::requested(&app.config, &head).filter(is_allowed) {
         Some(target) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
         None => pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix)),
     };

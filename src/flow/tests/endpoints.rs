@@ -178,8 +178,16 @@ fn without_discovery_an_option_says_where_a_session_ends() {
 #[test]
 fn sign_out_goes_nowhere_else() {
     let site = Site::new(json!({}));
-    let answer = site.signed_in().reply("/oauth2/sign_out?rd=https%3A%2F%2Fevil.com", &[]);
-    assert_eq!((answer.status().as_u16(), answer.headers().get("location")), (200, None));
+    // Without the ID token's place, the last three are `//evil.com`.
+    for target in
+        ["https://evil.com", "/{id_token}/evil.com", "/{id_token}\\evil.com", "{id_token}//evil.com"]
+    {
+        let encoded: String = form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        for mut browser in [site.signed_in(), site.browser()] {
+            let answer = browser.reply(&format!("/oauth2/sign_out?rd={encoded}"), &[]);
+            assert_eq!((answer.status().as_u16(), answer.headers().get("location")), (200, None), "{target}");
+        }
+    }
 }
 
 #[test]
