@@ -167,6 +167,13 @@ def msgpack():
     yield bytes.fromhex(PROXY["csrf_noverifier_msgpack_hex"])
 
 
+def pattern():
+    yield b"^/public/\n^\\/public\\/[a-z_\\-]+\\.(?:css|js)$\n/public/a-b_c.css"
+    yield b"(?i)^/a.*b$\n(?m)a$|^b\n(?s)^.$\nab\n/AxB"
+    yield rb"^[[:^alpha:]0-9\x{2f}]+\b(|a)*?$" + b"\n^a{2,3}?(?-i:b)\\B\\d\\z\n/a12"
+    yield "^[\u00e4-\u00f6]$\n^[^]a]$\n\u00ef".encode()
+
+
 def redirect():
     allowed = ("/x?a=b#c", "https://x.b.example/", "http://a.example", "https://port.example:8443/", "https://any.example:1/x")
     refused = ("//evil.example", "/\\evil.example", "https://evil.example", "https://a.example@evil.example/", "/./\\evil")
@@ -232,6 +239,7 @@ TARGETS = (
     lz4,
     metadata,
     msgpack,
+    pattern,
     redirect,
     redis,
     split,

@@ -23,6 +23,7 @@ mod jwks;
 mod lz4;
 mod metadata;
 mod msgpack;
+mod pattern;
 mod redirect;
 mod redis;
 mod sealed;
@@ -49,6 +50,7 @@ pub(crate) const ALL: &[Target] = &[
     ("lz4", lz4::run),
     ("metadata", metadata::run),
     ("msgpack", msgpack::run),
+    ("pattern", pattern::run),
     ("redirect", redirect::run),
     ("redis", redis::run),
     ("split", split::run),
