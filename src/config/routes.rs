@@ -117,6 +117,9 @@ const DELIMITERS: &[u8] = b"/\\?#;%";
 
 /// Decodes percent-encoding (RFC 3986 section 2.1) of the bytes that are asked for.
 fn decode(path: &[u8], is_decoded: impl Fn(u8) -> bool) -> Vec<u8> {
+    if !path.contains(&b'%') {
+        return path.to_vec();
+    }
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
     while let [first, after @ ..] = rest {
