@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from itertools import count
 
+import pytest
 import yaml
 
 from harness.envoy import Envoy
 from harness.fake_redis import FakeRedis, Keeper, all_slots
 from harness.manifests import manager
 from harness.ports import HOST
-from harness.render import TEMPLATE, named, render
+from harness.render import ROOT, TEMPLATE, named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 
 # So many hosts a cache of names has room for, in this test.
@@ -85,3 +86,19 @@ def test_what_is_too_much_is_refused_where_it_goes_and_not_on_the_way():
     of_bridge = limits("oauth2_session_bridge")
     assert of_bridge["max_requests"] > behind
     assert of_bridge["max_pending_requests"] > behind
+
+
+# More workers than most machines have cores.
+WORKERS = 32
+# Kinds of calls that src/flow/gate.rs limits each, and the documents of which a worker fetches one of each.
+KINDS = 3
+DOCUMENTS = 2
+
+
+@pytest.mark.parametrize("shipped", ["envoy.yaml", "beside.yaml", "istio/envoyfilter.yaml", "envoy-gateway/envoypatchpolicy.yaml"])
+def test_the_provider_s_limits_are_above_what_the_filter_asks_of_it_at_the_same_time(shipped):
+    """They are one for all kinds of calls: where they are reached, strangers take the places of those who are signed in."""
+    at_once = int(re.search(r"const AT_ONCE: usize = (\d+);", (ROOT / "src/flow/gate.rs").read_text(encoding="utf-8"))[1])
+    limits = re.findall(r"circuit_breakers: &limits\n +thresholds: (\[.*\])", (ROOT / "envoy-config" / shipped).read_text(encoding="utf-8"))
+    [[threshold]] = map(yaml.safe_load, limits)
+    assert all(limit > (KINDS * at_once + DOCUMENTS) * WORKERS for limit in threshold.values()), threshold

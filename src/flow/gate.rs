@@ -22,8 +22,8 @@ use futures_util::future::{Either, select};
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
 
-/// So many calls of one kind are under way in a worker at most. With 3 kinds and the documents of the provider that
-/// is less than 30, and Envoy's limit for the provider has to be above that for all workers together (`envoy.yaml`).
+/// So many calls of one kind are under way in a worker at most. With 3 kinds, metadata and keys that is 26, and Envoy's
+/// limit for the provider (`circuit_breakers`) has to be above that for all workers together.
 const AT_ONCE: usize = 8;
 
 /// So many callers wait in line at most. What a caller holds is mostly the head of its request.
