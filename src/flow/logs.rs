@@ -7,6 +7,8 @@ use crate::rate::LogLimit;
 pub(super) struct Logs {
     /// Callbacks that failed as any browser can make them fail.
     pub(super) sign_ins_refused: LogLimit,
+    /// Callbacks that can be asked again, because something does not answer or too many ask.
+    pub(super) sign_ins_put_off: LogLimit,
     /// Callbacks that failed for a reason that the operator has to look into.
     pub(super) sign_ins_failed: LogLimit,
     /// Refreshes that failed.

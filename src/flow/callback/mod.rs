@@ -101,9 +101,10 @@ fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
 
 /// Logs a failure; gives the reference that its line has, if there is one.
 fn log<I: Io>(app: &App<I>, failure: &Failure) -> Option<String> {
-    let limit = match failure.level() {
-        Level::Warn => &app.logs.sign_ins_failed,
-        _ => &app.logs.sign_ins_refused,
+    let limit = match (failure.passing(), failure.level()) {
+        (Some(_), _) => &app.logs.sign_ins_put_off,
+        (None, Level::Warn) => &app.logs.sign_ins_failed,
+        (None, _) => &app.logs.sign_ins_refused,
     };
     let left_out = limit.next(app.io.now())?;
     let reference = app.io.random::<4>().map(u32::from_be_bytes).unwrap_or_default();

@@ -374,6 +374,14 @@ fn strangers_fill_no_log() {
         site.browser().reply(targets[0], &[]);
     });
     assert!(lines[0].ends_with("(990 lines like this were left out before)"), "{lines:?}");
+    site.provider.set_token_answer(Some((503, json!({}))));
+    let lines = lines_of(|| {
+        for (mut browser, target) in begun(&site, 100) {
+            assert_eq!(browser.reply(&target, &[]).status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+    });
+    assert_eq!(lines.len(), 10);
+    site.provider.set_token_answer(None);
     // A failure that the operator has to look into has its line all the same.
     site.provider.set_claim("iss", json!("https://evil.example.com"));
     let lines = lines_of(|| {
