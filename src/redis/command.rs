@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
+
+use super::reply::Reply;
 
 /// Gives the lock one more lease, if it is still ours.
 const RENEW: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
@@ -13,6 +16,13 @@ const RELEASE: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
     return redis.call('DEL', KEYS[1]) else return 0 end";
 
 const GET: &str = "get";
+const SETEX: &str = "setex";
+const SET: &str = "set";
+const DEL: &str = "del";
+const LOCK: &str = "lock";
+const RENEW_LOCK: &str = "renew_lock";
+const RELEASE_LOCK: &str = "release_lock";
+const PING: &str = "ping";
 
 /// One command with its arguments. Only its name is ever printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,7 +31,21 @@ pub struct Command {
     bytes: Vec<u8>,
     key: Option<Range<usize>>,
     is_idempotent: bool,
+    check: Option<Check>,
 }
+
+/// Whether a value can be that of the command's key.
+#[derive(Clone)]
+struct Check(Rc<dyn Fn(&[u8]) -> bool>);
+
+/// A check says nothing about what the server is told.
+impl PartialEq for Check {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Check {}
 
 impl Command {
     /// The value under a key: bulk or nil.
@@ -34,13 +58,13 @@ impl Command {
     /// `SETEX` counts seconds; a `ttl` that has a fraction of one is given in milliseconds.
     pub fn setex(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
         if ttl.is_zero() {
-            return Self::keyed("setex", 1, &[b"SET", key, value]);
+            return Self::keyed(SETEX, 1, &[b"SET", key, value]);
         }
         if ttl.subsec_nanos() == 0 {
             let secs = ttl.as_secs().to_string();
-            return Self::keyed("setex", 1, &[b"SETEX", key, secs.as_bytes(), value]);
+            return Self::keyed(SETEX, 1, &[b"SETEX", key, secs.as_bytes(), value]);
         }
-        Self::keyed("setex", 1, &[b"PSETEX", key, &millis(ttl), value])
+        Self::keyed(SETEX, 1, &[b"PSETEX", key, &millis(ttl), value])
     }
 
     /// The same where there is such a key already: `OK`, or nil.
@@ -55,14 +79,14 @@ impl Command {
 
     fn set_if(condition: &[u8], key: &[u8], ttl: Duration, value: &[u8]) -> Self {
         if ttl.is_zero() {
-            return Self::keyed("set", 1, &[b"SET", key, value, condition]);
+            return Self::keyed(SET, 1, &[b"SET", key, value, condition]);
         }
-        Self::keyed("set", 1, &[b"SET", key, value, condition, b"PX", &millis(ttl)])
+        Self::keyed(SET, 1, &[b"SET", key, value, condition, b"PX", &millis(ttl)])
     }
 
     /// Removes a key. Replies how many there were; 0 also where a first `DEL` lost its reply.
     pub fn del(key: &[u8]) -> Self {
-        Self::keyed("del", 1, &[b"DEL", key])
+        Self::keyed(DEL, 1, &[b"DEL", key])
     }
 
     /// Takes a lock for so long: `OK`, or nil where somebody holds it. `token` is who takes it.
@@ -71,23 +95,23 @@ impl Command {
     /// [`Failure::Lost`](super::Failure::Lost) or [`Failure::Timeout`](super::Failure::Timeout) the
     /// lock may be ours: [`Command::release_lock`] tells, or it is left to end with its lease.
     pub fn lock(key: &[u8], token: &[u8], lease: Duration) -> Self {
-        let lock = Self::keyed("lock", 1, &[b"SET", key, token, b"NX", b"PX", &millis(lease)]);
+        let lock = Self::keyed(LOCK, 1, &[b"SET", key, token, b"NX", b"PX", &millis(lease)]);
         Self { is_idempotent: false, ..lock }
     }
 
     /// Holds a lock for so long from now: 1, or 0 where it is not `token`'s.
     pub fn renew_lock(key: &[u8], token: &[u8], lease: Duration) -> Self {
-        Self::keyed("renew_lock", 3, &[b"EVAL", RENEW, b"1", key, token, &millis(lease)])
+        Self::keyed(RENEW_LOCK, 3, &[b"EVAL", RENEW, b"1", key, token, &millis(lease)])
     }
 
     /// Gives a lock back: 1, or 0 where it is not `token`'s (any more).
     pub fn release_lock(key: &[u8], token: &[u8]) -> Self {
-        Self::keyed("release_lock", 3, &[b"EVAL", RELEASE, b"1", key, token])
+        Self::keyed(RELEASE_LOCK, 3, &[b"EVAL", RELEASE, b"1", key, token])
     }
 
     /// Asks whether the server is there: `PONG`.
     pub fn ping() -> Self {
-        Self::new("ping", &[b"PING"])
+        Self::new(PING, &[b"PING"])
     }
 
     /// A command without a key that may be sent twice.
@@ -115,7 +139,27 @@ impl Command {
             }
             bytes.extend_from_slice(b"\r\n");
         }
-        Self { name, bytes, key, is_idempotent: true }
+        Self { name, bytes, key, is_idempotent: true, check: None }
+    }
+
+    /// The same, where a value for which `check` is false is taken for the reply to another command.
+    #[must_use]
+    pub fn checked(self, check: impl Fn(&[u8]) -> bool + 'static) -> Self {
+        Self { check: Some(Check(Rc::new(check))), ..self }
+    }
+
+    /// Whether this can be the reply to this command, and not that to another one: replies have no numbers, so where
+    /// bytes got lost on the way, every later reply would be taken for that to a command before its own.
+    pub(crate) fn fits(&self, reply: &Reply) -> bool {
+        match (self.name, reply) {
+            (_, Reply::Error(_)) => true,
+            (GET, Reply::Bulk(value)) => self.check.as_ref().is_none_or(|check| check.0(value)),
+            (GET, reply) => matches!(reply, Reply::Nil | Reply::TooLarge),
+            (PING | SETEX, reply) => matches!(reply, Reply::Status(_)),
+            (SET | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
+            (DEL | RENEW_LOCK | RELEASE_LOCK, reply) => matches!(reply, Reply::Integer(_)),
+            _ => true,
+        }
     }
 
     /// What it is for, as a label of logs and metrics: `get`, `setex`, `lock`.

@@ -57,6 +57,8 @@ pub enum ProtocolError {
     TooLarge,
     /// A reply, and no command that it could be for.
     Unasked,
+    /// A reply that is not that to the command whose turn it is.
+    Misplaced,
 }
 
 impl fmt::Display for Failure {
@@ -92,6 +94,7 @@ impl fmt::Display for ProtocolError {
             Self::TooDeep => "arrays too deep in each other",
             Self::TooLarge => "an array that is too large",
             Self::Unasked => "a reply that nobody asked for",
+            Self::Misplaced => "a reply that belongs to another command; something on the way loses bytes",
         })
     }
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::output::{Outbox, RequestId};
+use super::reply::Reply;
 use super::request::Request;
 use crate::time::Timestamp;
 
@@ -34,14 +35,18 @@ impl InFlight {
         self.requests.push_back(Written { request, at: now, is_asked_first });
     }
 
-    /// Fails the commands whose time is over. Their replies have to be swallowed, so they stay.
-    pub(super) fn expire(&mut self, timeout: Duration, now: Timestamp, out: &mut Outbox) {
+    /// Fails the commands whose time is over. Their replies have to be swallowed, so they stay. The first one is
+    /// spared where its reply is `arriving`: it has as long as the stream then.
+    pub(super) fn expire(&mut self, timeout: Duration, arriving: bool, now: Timestamp, out: &mut Outbox) {
         if self.oldest().is_none_or(|sent_at| sent_at.after(timeout) > now) {
             return;
         }
         self.oldest.clear();
-        for Written { request, .. } in &mut self.requests {
+        for (index, Written { request, .. }) in self.requests.iter_mut().enumerate() {
             if request.deadline(timeout) <= now {
+                if index == 0 && arriving {
+                    continue;
+                }
                 request.expired(out);
                 request.is_cancelled = true;
             } else if !request.is_cancelled {
@@ -65,6 +70,11 @@ impl InFlight {
         self.requests
             .front()
             .is_some_and(|first| !first.is_asked_first && first.request.command.key().is_some())
+    }
+
+    /// Whether the next reply can be this one.
+    pub(super) fn fits(&self, reply: &Reply) -> bool {
+        self.requests.front().is_none_or(|first| first.request.command.fits(reply))
     }
 
     /// The command that the next reply is for.

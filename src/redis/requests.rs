@@ -89,7 +89,8 @@ impl Requests {
     /// the server `may_lack` data, it is not believed that there is none.
     ///
     /// # Errors
-    /// [`ProtocolError::Unasked`] where no command is in flight.
+    /// [`ProtocolError::Unasked`] where no command is in flight, [`ProtocolError::Misplaced`] where it is that to
+    /// another one; then the command is in flight still.
     pub(super) fn answered(
         &mut self,
         reply: Reply,
@@ -99,6 +100,9 @@ impl Requests {
     ) -> Result<Option<Request>, ProtocolError> {
         if self.in_flight.answers_asking() {
             return Ok(None);
+        }
+        if !self.in_flight.fits(&reply) {
+            return Err(ProtocolError::Misplaced);
         }
         let mut request = self.in_flight.pop().ok_or(ProtocolError::Unasked)?;
         match reply {
@@ -126,14 +130,9 @@ impl Requests {
         }
     }
 
-    /// Whether a command was in flight for as long as a command may take.
-    pub(super) fn is_hung(&self, now: Timestamp) -> bool {
-        self.in_flight.first_written().is_some_and(|at| at.after(self.timeout) <= now)
-    }
-
-    /// Fails the commands whose time is over.
-    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
-        self.in_flight.expire(self.timeout, now, out);
+    /// Fails the commands whose time is over, but not the one whose reply is `arriving`.
+    pub(super) fn expire(&mut self, arriving: bool, now: Timestamp, out: &mut Outbox) {
+        self.in_flight.expire(self.timeout, arriving, now, out);
         self.waiting.expire(now, out);
     }
 
@@ -173,10 +172,9 @@ impl Requests {
         others
     }
 
-    /// When the next command's time is over, or the stream is presumed hung.
+    /// When the next command's time is over.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        let times = [self.in_flight.oldest(), self.in_flight.first_written()];
-        let in_flight = times.into_iter().flatten().min().map(|time| time.after(self.timeout));
+        let in_flight = self.in_flight.oldest().map(|time| time.after(self.timeout));
         [in_flight, self.waiting.next_deadline()].into_iter().flatten().min()
     }
 

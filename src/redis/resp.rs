@@ -86,6 +86,11 @@ impl Decoder {
         Ok(None)
     }
 
+    /// Whether the beginning of a reply has come, and not its end.
+    pub(super) const fn is_within_reply(&self) -> bool {
+        !(matches!(self.part, Part::Line) && self.line.is_empty() && self.arrays.is_empty())
+    }
+
     /// What the reply is charged so far.
     #[cfg(test)]
     pub(super) const fn charged(&self) -> usize {

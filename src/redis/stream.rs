@@ -72,6 +72,11 @@ impl Stream {
         matches!(self.phase, Phase::Ready)
     }
 
+    /// Whether the beginning of a reply has come, and not its end.
+    pub(super) const fn is_within_reply(&self) -> bool {
+        self.decoder.is_within_reply()
+    }
+
     /// The host opened a stream, maybe this one.
     pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
         if id == self.id && matches!(self.phase, Phase::Opening) {

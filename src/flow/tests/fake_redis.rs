@@ -18,6 +18,10 @@ pub(super) struct FakeRedis {
     loses: RefCell<Option<(String, bool)>>,
     delay: Cell<Duration>,
     doubted_until: Cell<Option<Timestamp>>,
+    /// What every command is answered instead: the reply to the one before it.
+    shifted: RefCell<Option<Reply>>,
+    /// How many connections were closed because of it.
+    closed: Cell<usize>,
 }
 
 impl FakeRedis {
@@ -61,6 +65,17 @@ impl FakeRedis {
         self.doubted_until.set(Some(now.after(Duration::from_secs(5))));
     }
 
+    /// From now on, and until the connection is closed, each command has the reply to the one before it; the first has
+    /// this one.
+    pub(super) fn shift(&self, reply: Reply) {
+        *self.shifted.borrow_mut() = Some(reply);
+    }
+
+    /// How many connections the client closed since the last call, for a reply that does not fit.
+    pub(super) fn closed(&self) -> usize {
+        self.closed.take()
+    }
+
     pub(super) fn put(&self, key: &[u8], value: &[u8]) {
         self.values.borrow_mut().insert(key.to_vec(), (value.to_vec(), None));
     }
@@ -89,7 +104,7 @@ impl FakeRedis {
                 }
                 Err(Failure::Lost)
             }
-            _ => match self.reply(command, now) {
+            _ => match self.fitting(command, now) {
                 Reply::Nil
                     if command.name() == "get"
                         && self.doubted_until.get().is_some_and(|until| now < until) =>
@@ -99,6 +114,22 @@ impl FakeRedis {
                 reply => Ok(reply),
             },
         }
+    }
+
+    /// As the client does it: what does not fit closes the connection, and is asked once more.
+    fn fitting(&self, command: &Command, now: Timestamp) -> Reply {
+        let mut reply = self.reply(command, now);
+        if let Some(before) = &mut *self.shifted.borrow_mut() {
+            std::mem::swap(before, &mut reply);
+        }
+        if command.fits(&reply) {
+            return reply;
+        }
+        self.closed.set(self.closed.get() + 1);
+        *self.shifted.borrow_mut() = None;
+        let reply = self.reply(command, now);
+        assert!(command.fits(&reply), "it fits over another connection");
+        reply
     }
 
     fn reply(&self, command: &Command, now: Timestamp) -> Reply {

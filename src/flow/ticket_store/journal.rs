@@ -174,7 +174,7 @@ impl<I: Io> TicketStore<I> {
     }
 
     /// Looks after all entries, and from the beginning when there is more news.
-    async fn look_after(&self) {
+    async fn look_after(self: &Rc<Self>) {
         while let Some(news) = self.journal.news.take() {
             let now = self.io.now();
             let mut lost = 0_usize;
@@ -192,7 +192,7 @@ impl<I: Io> TicketStore<I> {
     }
 
     /// Writes once more what was lost, as soon as Redis answers.
-    async fn was_lost(&self, entry: &Rc<Entry>, news: RedisNews) -> bool {
+    async fn was_lost(self: &Rc<Self>, entry: &Rc<Entry>, news: RedisNews) -> bool {
         loop {
             match self.write_again(entry, news).await {
                 Ok(was_lost) => return was_lost,
@@ -206,7 +206,7 @@ impl<I: Io> TicketStore<I> {
     }
 
     /// Whether it was lost.
-    async fn write_again(&self, entry: &Rc<Entry>, news: RedisNews) -> Result<bool, Unavailable> {
+    async fn write_again(self: &Rc<Self>, entry: &Rc<Entry>, news: RedisNews) -> Result<bool, Unavailable> {
         let ticket = &entry.ticket;
         if !self.journal.is_last(entry) {
             return Ok(false); // something newer is looked after
@@ -225,12 +225,12 @@ impl<I: Io> TicketStore<I> {
     }
 
     async fn save_again(
-        &self,
+        self: &Rc<Self>,
         ticket: &Ticket,
         person: &Rc<Person>,
         news: RedisNews,
     ) -> Result<bool, Unavailable> {
-        match self.io.redis(Command::get(ticket.redis_key())).await {
+        match self.io.redis(self.get(ticket)).await {
             Ok(Reply::Bulk(value)) => match self.decrypt(ticket, &value) {
                 Some(there) => self.replace_older(ticket, person, &there).await,
                 None => Ok(false),

@@ -38,6 +38,12 @@ const SAVE_PAUSE: Duration = Duration::from_millis(100);
 /// So many refreshes that the provider did not answer a worker remembers.
 const FAILURES: usize = 1000;
 
+/// So often at most, a session's value that does not open is blamed on the way to Redis, and not on the value.
+const BLAME: Duration = Duration::from_secs(60);
+
+/// So many of them a worker remembers.
+const BLAMED: usize = 1000;
+
 /// A ticket by a cookie that was verified.
 pub(super) struct TicketCookie {
     cookie: Vec<u8>,
@@ -86,6 +92,8 @@ pub(super) struct TicketStore<I> {
     loads: Together<Value>,
     pub(super) refreshes: Together<Refreshed>,
     failures: Recent<Timestamp>,
+    /// When a value did not open, by its key.
+    blamed: Recent<Timestamp>,
 }
 
 impl<I: Io> TicketStore<I> {
@@ -105,6 +113,7 @@ impl<I: Io> TicketStore<I> {
             loads: Together::default(),
             refreshes: Together::default(),
             failures: Recent::new(FAILURES),
+            blamed: Recent::new(BLAMED),
             config: Rc::clone(config),
             cookie: Rc::clone(cookie),
         }
@@ -166,7 +175,7 @@ impl<I: Io> TicketStore<I> {
     pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Person>>, Unavailable> {
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
-            let call = self.io.redis(Command::get(key));
+            let call = self.io.redis(self.get(ticket));
             Box::pin(async move { value_of(call.await) })
         });
         let Some(value) = value.await? else {
@@ -178,6 +187,31 @@ impl<I: Io> TicketStore<I> {
             return Ok(None);
         }
         Ok(self.decrypt(ticket, &value).map(|person| self.newest(ticket, person)))
+    }
+
+    /// Asks for a session. A value that does not open with its ticket may be another one's, where bytes got lost on the
+    /// way. So it is asked for again over another connection, before it counts as no session. But where it did not open
+    /// then either, the value is what is wrong, and others should not lose their connection for it every time.
+    fn get(self: &Rc<Self>, ticket: &Ticket) -> Command {
+        let (store, ticket) = (Rc::downgrade(self), ticket.clone());
+        Command::get(ticket.redis_key()).checked(move |value| {
+            let Some(store) = store.upgrade() else { return true };
+            if store.decrypt(&ticket, value).is_some() {
+                store.blamed.remove(ticket.redis_key());
+                return true;
+            }
+            !store.blames_the_way(&ticket)
+        })
+    }
+
+    /// Whether this is the first value of this ticket that does not open, since one did or for a while.
+    fn blames_the_way(&self, ticket: &Ticket) -> bool {
+        let (key, now) = (ticket.redis_key(), self.io.now());
+        if self.blamed.get(key).is_some_and(|at| at.was_within(BLAME, now)) {
+            return false;
+        }
+        self.blamed.insert(key, &Rc::new(now), 0);
+        true
     }
 
     fn decrypt(&self, ticket: &Ticket, value: &[u8]) -> Option<Rc<Person>> {

@@ -15,9 +15,14 @@
 //!      └────────── as Ready, or nothing is in flight ──────────── Leaving ◄── replies
 //! ```
 //!
-//! - A command fails at its deadline, in flight or not; a reply that comes later is swallowed. The stream
-//!   is presumed hung, and ends, once a command was in flight for the whole `command_timeout`. So one that
-//!   was written late, after a reconnect, does not take the new stream away from the others.
+//! - A command fails at its deadline, in flight or not; a reply that comes later is swallowed. But one whose reply
+//!   is arriving has as long as the stream: a slow way is no silent one.
+//! - The stream is presumed hung, and ends, once a command was in flight and not a byte came for the whole
+//!   `command_timeout`; or no whole reply for several of them, for where bytes got lost, the end of a reply may
+//!   never come. So a command that was written late, after a reconnect, does not take the new stream away from the
+//!   others.
+//! - A reply that is not that to the command whose turn it is ends the stream: bytes got lost on the way, and every
+//!   reply after them is taken for another one's. Nobody gets it, and all that is in flight is asked again.
 //! - Commands in flight when a stream breaks go over the next one, if they may run twice and were
 //!   not written too often; otherwise they are lost.
 //! - A stream that ends with nothing in flight is no outage. Servers close idle clients.
@@ -47,6 +52,9 @@ use crate::time::Timestamp;
 /// How long a server that came back or took over may lack data. Sentinels that began a failover end it in less.
 const DOUBT: Duration = Duration::from_secs(5);
 
+/// So many times `command_timeout` one reply may take from its first byte to its last.
+const SLOWNESS: u32 = 5;
+
 /// The connection to one server.
 pub(super) struct Connection {
     settings: Rc<Settings>,
@@ -67,6 +75,7 @@ pub(super) struct Connection {
 
 struct Open {
     stream: Stream,
+    last_byte: Timestamp,
     last_reply: Timestamp,
     /// Why it ends with the last reply.
     leaves: Option<Failure>,
@@ -131,6 +140,9 @@ impl Connection {
     /// Bytes came.
     pub(super) fn received(&mut self, id: StreamId, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
         self.now = now;
+        if let Some(open) = self.open.as_mut().filter(|open| open.stream.id() == id && !bytes.is_empty()) {
+            open.last_byte = now;
+        }
         // Looked up for every reply, because one may have ended the stream.
         while let Some(open) = self.open.as_mut().filter(|open| open.stream.id() == id) {
             let read = match open.stream.next(&mut bytes) {
@@ -143,7 +155,7 @@ impl Connection {
                 self.ended(failure, now, out);
             }
         }
-        self.requests.expire(now, out);
+        self.expire(now, out);
         self.end_leave(now, out);
     }
 
@@ -161,12 +173,12 @@ impl Connection {
             let is_over = self.stream_deadline().is_some_and(|deadline| deadline <= now);
             if is_over && stream.is_ready() {
                 self.close_idle(out);
-            } else if is_over || self.requests.is_hung(now) {
+            } else if is_over || self.hung_at().is_some_and(|hung_at| hung_at <= now) {
                 out.close(stream.id());
                 self.ended(Failure::Timeout, now, out);
             }
         }
-        self.requests.expire(now, out);
+        self.expire(now, out);
         self.connect(now, out);
     }
 
@@ -177,7 +189,7 @@ impl Connection {
             (None, Some(_)) if !self.requests.is_empty() => self.reconnect.retry_at(),
             (None, _) => None,
         };
-        [stream, self.requests.next_deadline()].into_iter().flatten().min()
+        [stream, self.hung_at(), self.requests.next_deadline()].into_iter().flatten().min()
     }
 
     /// Writes what waits, if this is the time for it.
@@ -283,7 +295,7 @@ impl Connection {
             && self.reconnect.is_due(now)
         {
             let stream = Stream::open(endpoint, &self.settings.handshake, now, out);
-            self.open = Some(Open { stream, last_reply: now, leaves: None });
+            self.open = Some(Open { stream, last_byte: now, last_reply: now, leaves: None });
         }
     }
 
@@ -384,6 +396,20 @@ impl Connection {
             out.close(open.stream.id());
             self.ended(failure, now, out);
         }
+    }
+
+    fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
+        let is_arriving = self.open.as_ref().is_some_and(|open| open.stream.is_within_reply());
+        self.requests.expire(is_arriving, now, out);
+    }
+
+    /// When the stream is presumed hung, if nothing comes until then.
+    fn hung_at(&self) -> Option<Timestamp> {
+        let Open { last_byte, last_reply, .. } = self.open.as_ref()?;
+        let (written, timeout) = (self.requests.first_written()?, self.settings.command_timeout);
+        let silent = written.max(*last_byte).after(timeout);
+        let endless = written.max(*last_reply).after(timeout.saturating_mul(SLOWNESS));
+        Some(silent.min(endless))
     }
 
     /// When the stream has to be ready, or was idle for too long.

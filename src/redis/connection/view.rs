@@ -27,10 +27,10 @@ impl Connection {
         !self.requests.is_empty()
     }
 
-    /// Since when there was no reply, where one is due.
+    /// Since when nothing came, where a reply is due.
     pub(in crate::redis) fn silent_since(&self) -> Option<Timestamp> {
-        let last_reply = self.open.as_ref()?.last_reply;
-        self.requests.first_written().map(|at| at.max(last_reply))
+        let last_byte = self.open.as_ref()?.last_byte;
+        self.requests.first_written().map(|at| at.max(last_byte))
     }
 
     /// When the next attempt to connect may begin; `None` is at once.

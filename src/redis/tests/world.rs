@@ -53,6 +53,7 @@ impl Server {
     fn answer(&mut self, command: &str) -> String {
         match command.split(' ').next().unwrap() {
             "AUTH" | "SELECT" | "CLIENT" | "ASKING" => "+OK\r\n".to_owned(),
+            "PING" => "+PONG\r\n".to_owned(),
             "ROLE" => format!("*3\r\n{}:0\r\n*0\r\n", bulk(self.role)),
             "CLUSTER" if command == "CLUSTER SHARDS" => self.shards.clone(),
             "SENTINEL" | "CLUSTER" => self.tells.clone(),

@@ -4,6 +4,7 @@ mod failovers;
 mod outages;
 mod refresh;
 mod sessions;
+mod shifted;
 
 use std::rc::Rc;
 

@@ -2,6 +2,7 @@
 
 use super::{N, asked, connected, count, slots, tell};
 use crate::redis::Command;
+use crate::redis::tests::world::bulk;
 
 #[test]
 fn a_slot_that_moved_is_followed_and_remembered() {
@@ -16,8 +17,9 @@ fn a_slot_that_moved_is_followed_and_remembered() {
     let writes: Vec<_> = log.iter().filter(|line| line.contains("SET b")).collect();
     assert_eq!(writes, ["n1:7000 SET b me NX PX 5000", "n4:7000 SET b me NX PX 5000"]);
     assert_eq!((asked(&log).len(), count(&log, "4 masters")), (1, 1), "one new map");
+    world.server("n4:7000").answer = bulk("v");
     world.get("b");
-    assert_eq!(world.log(), ["n4:7000 GET b", "#5 +OK"]);
+    assert_eq!(world.log(), ["n4:7000 GET b", "#5 v"]);
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! Something on the way loses bytes: the replies after them are taken for those to other commands.
+
+use std::time::Duration;
+
+use super::script::Script;
+use crate::redis::Command;
+
+const SHIFTED: &str = "what answers does not speak Redis' protocol (a reply that belongs to another command; \
+    something on the way loses bytes)";
+
+/// `GET`, whose value has to begin with its key.
+fn checked(key: &'static str) -> Command {
+    Command::get(key.as_bytes()).checked(move |value| value.starts_with(key.as_bytes()))
+}
+
+#[test]
+fn a_value_that_is_not_its_own_ends_the_stream_and_everything_is_asked_again() {
+    let mut redis = Script::connected();
+    for key in ["a", "b", "c"] {
+        redis.send(checked(key));
+    }
+    redis.get("d");
+    redis.outputs();
+    // The reply to `b` got lost.
+    redis.receives(1, "$2\r\na1\r\n$2\r\nc1\r\n$2\r\nd1\r\n");
+    let expected =
+        ["#2 a1".to_owned(), "1 close".to_owned(), format!("disconnected with 3 in flight: {SHIFTED}")];
+    assert_eq!(redis.outputs(), expected);
+    redis.pass(100);
+    redis.connects(2);
+    assert_eq!(redis.outputs().last().unwrap(), "2 write GET b; GET c; GET d");
+    redis.receives(2, "$2\r\nb1\r\n$2\r\nc1\r\n$2\r\nd1\r\n");
+    assert_eq!(redis.outputs(), ["#3 b1", "#4 c1", "#5 d1"]);
+}
+
+#[test]
+fn a_reply_of_another_kind_is_not_its_own() {
+    let commands = || {
+        [
+            (Command::get(b"a"), ["+OK", ":1", "*0"].as_slice()),
+            (Command::setex(b"a", Duration::from_secs(1), b"x"), &[":1", "$-1", "$1\r\nx", "*0"]),
+            (Command::replace(b"a", Duration::from_secs(1), b"x"), &[":1", "$1\r\nx"]),
+            (Command::del(b"a"), &["+OK", "$-1", "$1\r\nx"]),
+            (Command::renew_lock(b"a", b"me", Duration::from_secs(1)), &["+OK", "$-1", "$1\r\nx"]),
+            (Command::release_lock(b"a", b"me"), &["+OK", "$-1", "$1\r\nx"]),
+            (Command::ping(), &[":1", "$-1"]),
+        ]
+    };
+    for (command, replies) in commands() {
+        for reply in replies {
+            let mut redis = Script::connected();
+            redis.send(command.clone());
+            redis.outputs();
+            redis.receives(1, &format!("{reply}\r\n"));
+            let outputs = redis.outputs();
+            assert_eq!(outputs.first().unwrap(), "1 close", "{command:?} {reply:?}");
+            redis.pass(100);
+            assert_eq!(redis.outputs(), ["2 open redis:6379"], "{command:?} {reply:?}");
+        }
+    }
+}
+
+#[test]
+fn an_error_may_be_the_reply_to_anything() {
+    let mut redis = Script::connected();
+    redis.send(checked("a"));
+    redis.outputs();
+    redis.receives(1, "-WRONGTYPE x\r\n");
+    assert_eq!(redis.outputs(), ["#2 -WRONGTYPE x"]);
+}
+
+#[test]
+fn a_lock_that_may_have_been_taken_is_not_taken_twice() {
+    let mut redis = Script::connected();
+    redis.send(checked("a"));
+    redis.lock();
+    redis.outputs();
+    redis.receives(1, "+OK\r\n");
+    assert_eq!(redis.outputs().last().unwrap(), "#3 failed: the connection to Redis broke");
+}
+
+/// Otherwise a server that never answers as it should would be asked for ever.
+#[test]
+fn a_server_that_answers_so_every_time_is_asked_four_times() {
+    let mut redis = Script::connected();
+    redis.send(checked("a"));
+    redis.outputs();
+    for stream in 1..4 {
+        redis.receives(stream, ":1\r\n");
+        redis.pass(100);
+        redis.connects(stream + 1);
+        assert_eq!(redis.outputs().last().unwrap(), &format!("{} write GET a", stream + 1));
+    }
+    redis.receives(4, ":1\r\n");
+    assert!(redis.outputs().contains(&"#2 failed: the connection to Redis broke".to_owned()));
+}

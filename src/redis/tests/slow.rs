@@ -1,0 +1,73 @@
+//! A slow way is not a silent one. Commands have 2 s.
+
+use super::script::Script;
+
+const LATE: &str = "Redis did not answer in time";
+
+/// So many bytes of a value, 100 ms after each other.
+fn trickle(redis: &mut Script, pieces: usize) {
+    for _ in 0..pieces {
+        redis.pass(100);
+        redis.receives(1, &"x".repeat(2000));
+        assert_eq!(redis.outputs(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_large_value_over_a_slow_way_arrives() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    redis.receives(1, "$100000\r\n");
+    trickle(&mut redis, 49);
+    redis.pass(100);
+    redis.receives(1, &format!("{}\r\n", "x".repeat(2000)));
+    assert_eq!(redis.outputs(), [format!("#2 {}", "x".repeat(100_000))]);
+    redis.get("b");
+    assert_eq!(redis.outputs(), ["1 write GET b"]);
+}
+
+#[test]
+fn those_behind_it_have_their_own_time_and_the_stream_stays() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.get("b");
+    redis.outputs();
+    redis.receives(1, "$100000\r\n");
+    trickle(&mut redis, 19);
+    redis.pass(100);
+    assert_eq!(redis.outputs(), [format!("#3 failed: {LATE}")]);
+    redis.receives(1, &"x".repeat(100_000 - 19 * 2000));
+    redis.receives(1, "\r\n$1\r\nB\r\n");
+    assert_eq!(redis.outputs(), [format!("#2 {}", "x".repeat(100_000))]);
+}
+
+#[test]
+fn a_way_that_falls_silent_is_left() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    redis.receives(1, "$100000\r\n");
+    trickle(&mut redis, 30);
+    redis.pass(1999);
+    assert_eq!(redis.outputs(), [""; 0]);
+    redis.pass(1);
+    let expected = [
+        "1 close".to_owned(),
+        format!("disconnected with 1 in flight: {LATE}"),
+        format!("#2 failed: {LATE}"),
+    ];
+    assert_eq!(redis.outputs(), expected);
+}
+
+/// The end of a value may have got lost, and what comes are the replies to others.
+#[test]
+fn a_reply_that_never_ends_is_not_waited_for() {
+    let mut redis = Script::connected();
+    redis.get("a");
+    redis.outputs();
+    redis.receives(1, "$999999\r\n");
+    trickle(&mut redis, 99);
+    redis.pass(100);
+    assert_eq!(redis.outputs().first().unwrap(), "1 close");
+}
