@@ -52,6 +52,8 @@ pub enum Unavailable {
     Random,
     /// Too much of the same kind is asked just now.
     Busy,
+    /// The session is larger than what is read from Redis.
+    TooLarge,
 }
 
 impl Reason {
@@ -85,6 +87,9 @@ impl Unavailable {
             Self::Redis => "the session store does not answer",
             Self::Random => "the proxy has no random numbers",
             Self::Busy => "too many ask for this at the same time",
+            Self::TooLarge => {
+                "this account has too many groups or other claims for the session store; the operator has to look"
+            }
         }
     }
 }

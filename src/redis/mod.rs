@@ -55,3 +55,4 @@ pub use self::failure::{Failure, ProtocolError};
 pub use self::host_pattern::HostPattern;
 pub use self::output::{Event, Output, RequestId, StreamId};
 pub use self::reply::{Reply, ServerError};
+pub use self::resp::MAX_BULK;

@@ -27,7 +27,7 @@ const MAX_LINE: usize = 64 << 10;
 
 /// The largest value that is kept: a session of 1 MiB, its encryption, and some room. Larger ones are
 /// somebody else's; they are skipped, so that the replies behind them still arrive.
-const MAX_BULK: usize = (1 << 20) + (64 << 10);
+pub const MAX_BULK: usize = (1 << 20) + (64 << 10);
 
 /// The most that one reply may occupy, in bytes. Only arrays come near it.
 pub(super) const MAX_REPLY: usize = 2 << 20;

@@ -21,6 +21,7 @@ use crate::flow::outcome::{Outcome, Reason, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::ticket_store::{TicketCookie, TicketStore};
 use crate::flow::{App, Io};
+use crate::session::Session;
 
 /// How long a new session is kept for Redis to come back: to lose it is to lose the refresh token,
 /// because the old one is used up.
@@ -140,11 +141,36 @@ async fn grant<I: Io>(
         }
     };
     app.io.count(Count::Refresh);
+    let refresh_token = session.refresh_token.clone();
     let person = Person::new(&app.config, session);
-    if store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await.is_err() {
-        warn!("refresh: Redis was away for too long; a session that was renewed is not there");
+    match store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await {
+        Ok(()) => {}
+        Err(Unavailable::TooLarge) => {
+            return unchanged(app, store, ticket, old, refresh_token).await;
+        }
+        Err(_) => warn!("refresh: Redis was away for too long; a session that was renewed is not there"),
     }
     Refreshed::Now(person)
+}
+
+/// The renewed session is too large. The old one stays until it ends, with the new refresh token, because its own is
+/// used up; and as old as the new one, so that the provider is not asked again at once.
+async fn unchanged<I: Io>(
+    app: &App<I>,
+    store: &Rc<TicketStore<I>>,
+    ticket: &TicketCookie,
+    old: &Rc<Person>,
+    refresh_token: Vec<u8>,
+) -> Refreshed {
+    warn!("refresh: the renewed session is too large; the old one stays until it ends");
+    let created_at = Some(app.io.now());
+    let session = Session { refresh_token, created_at, ..old.session.clone() };
+    let person = Person::new(&app.config, session);
+    store.failed(ticket, app.io.now());
+    match store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await {
+        Ok(()) if !is_expired(app, &person.session, app.io.now()) => Refreshed::Now(person),
+        _ => Refreshed::NoAnswer(Unavailable::TooLarge),
+    }
 }
 
 /// The provider refused the refresh token. That ends the session, unless another token is there by now.

@@ -16,6 +16,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use log::warn;
+
 use self::journal::Journal;
 use super::RequestHead;
 use super::cache::{CookieCache, FromCookie, Recent};
@@ -27,7 +29,7 @@ use super::session_cookie::SessionCookie;
 use super::together::Together;
 use crate::config::Config;
 use crate::cookie::Allowance;
-use crate::redis::{Command, Failure, Reply};
+use crate::redis::{Command, Failure, MAX_BULK, Reply};
 use crate::session::Session;
 use crate::session::ticket::{Form, Ticket};
 use crate::time::Timestamp;
@@ -269,8 +271,8 @@ impl<I: Io> TicketStore<I> {
             if self.journal.is_deleted(ticket, now) {
                 return Ok(());
             }
-            self.journal.saved(ticket, person, now);
             let value = self.seal(ticket, person)?;
+            self.journal.saved(ticket, person, now);
             let reply = self.write(Command::setex(ticket.redis_key(), self.cookie.expire(), &value)).await;
             let gives_up = is_refusal(&reply) && !even_refused;
             let result = done(reply);
@@ -292,9 +294,18 @@ impl<I: Io> TicketStore<I> {
         reply
     }
 
-    /// What goes to Redis.
+    /// What goes to Redis; an error where it would not be read again.
     fn seal(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<Vec<u8>, Unavailable> {
         let value = ticket.seal(&person.session, self.io.random()?);
+        if value.len() > MAX_BULK {
+            warn!(
+                "Redis: a session of {} bytes with {} groups is not written, for no more than {MAX_BULK} are read; \
+                 let the provider give fewer groups or claims",
+                value.len(),
+                person.session.groups.len()
+            );
+            return Err(Unavailable::TooLarge);
+        }
         self.remember(ticket, &value, person);
         Ok(value)
     }

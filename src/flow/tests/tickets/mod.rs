@@ -1,6 +1,7 @@
 //! Sessions in Redis: tickets, outages that end no session, and one grant over all proxies.
 
 mod failovers;
+mod large;
 mod outages;
 mod refresh;
 mod sessions;

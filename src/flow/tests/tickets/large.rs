@@ -1,0 +1,75 @@
+//! Sessions that are larger than what is read from Redis.
+
+use serde_json::{Value, json};
+
+use super::{access_token, only_key, site};
+use crate::flow::tests::{MINUTE, Site};
+use crate::oidc::tests::vectors::claims;
+use crate::redis::MAX_BULK;
+
+/// With the groups as a claim besides, sessions have about 1 MB of them, and an access token of so many bytes.
+fn grow(site: &Site, access_token: usize) {
+    let groups: Vec<_> = (0..510).map(|number| format!("{number:01000}")).collect();
+    site.provider.set_claim("groups", Value::Null);
+    site.provider.set_userinfo(json!({ "sub": claims()["sub"], "groups": groups }));
+    site.provider.set_access_token("a".repeat(access_token));
+}
+
+fn size(site: &Site) -> usize {
+    site.world.fake_redis().snapshot()[only_key(site).as_bytes()].0.len()
+}
+
+#[test]
+fn the_largest_session_that_is_read_is_written() {
+    let site = site(json!({ "additional_claims": ["groups"] }));
+    grow(&site, 70_000);
+    let mut browser = site.signed_in();
+    assert!((1_080_000..=MAX_BULK).contains(&size(&site)));
+    assert!(browser.who().is_some());
+}
+
+#[test]
+fn a_larger_one_is_not_and_the_page_says_why() {
+    let site = site(json!({ "additional_claims": ["groups"] }));
+    grow(&site, 120_000);
+    let mut browser = site.browser();
+    let login = browser.start("/page");
+    let answer = browser.come_back(&site.provider, &login);
+    assert_eq!(answer.status(), 503);
+    assert!(String::from_utf8_lossy(answer.body()).contains("too many groups"));
+    assert!(!browser.has_session());
+    assert!(site.world.fake_redis().keys().is_empty());
+    assert!(!site.world.fake_redis().seen().contains(&"setex".to_owned()));
+}
+
+#[test]
+fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
+    let site =
+        site(json!({ "additional_claims": ["groups"], "cookie_refresh": "10m", "pass_access_token": true }));
+    let mut browser = site.signed_in();
+    grow(&site, 120_000);
+    site.world.pass(11 * MINUTE);
+    assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
+    site.world.drain();
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    assert!(size(&site) < 10_000);
+    // Not once more for every request.
+    assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    // The refresh token of the first grant is used up; that of the second is there.
+    site.provider.set_claim("groups", json!(["staff"]));
+    site.world.pass(11 * MINUTE);
+    assert_eq!(access_token(&browser.ask("/", &[])).len(), 120_000);
+    assert!(site.provider.grants("refresh_token")[1].contains("refresh-token-2"));
+}
+
+#[test]
+fn once_the_old_session_is_over_the_answer_says_why() {
+    let site = site(json!({ "additional_claims": ["groups"], "cookie_refresh": "10m" }));
+    let mut browser = site.signed_in();
+    grow(&site, 120_000);
+    site.world.pass(24 * 60 * MINUTE);
+    let answer = browser.reply("/", &[("accept", "text/html")]);
+    assert_eq!(answer.status(), 503);
+    assert!(String::from_utf8_lossy(answer.body()).contains("too many groups"));
+}
