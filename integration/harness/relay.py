@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 
 from .listener import Listener
 
@@ -25,7 +26,7 @@ class Relay:
     def _serve(self, accepted: socket.socket) -> None:
         with accepted, contextlib.suppress(OSError):
             with self.greet(accepted) as client, socket.create_connection(self.target) as server:
-                back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+                back = threading.Thread(target=self.pass_back, args=(server, client), daemon=True)
                 back.start()
                 _pump(client, server)
                 back.join()
@@ -33,6 +34,10 @@ class Relay:
     def greet(self, accepted: socket.socket) -> socket.socket:
         """What comes before the first byte that is passed on."""
         return accepted
+
+    def pass_back(self, server: socket.socket, client: socket.socket) -> None:
+        """What the target answers."""
+        _pump(server, client)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
@@ -42,3 +47,54 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     for end in (source, sink):
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
+
+
+class LossyRelay(Relay):
+    """One that swallows replies of Redis when it is told so: all later ones are taken for the reply before."""
+
+    def __init__(self, target: tuple[str, int] | None = None):
+        super().__init__(target)
+        self.swallowed = 0
+        self._wanted = threading.Event()
+
+    def swallow(self) -> None:
+        """The next reply does not arrive."""
+        self._wanted.set()
+
+    def pass_back(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), server.makefile("rb") as stream:
+            while reply := _read_reply(stream):
+                # Not what belongs to a handshake, which would fail of it.
+                if reply[:1] in b"$:" and self._wanted.is_set():
+                    self._wanted.clear()
+                    self.swallowed += 1
+                else:
+                    client.sendall(reply)
+        for end in (server, client):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+class SlowRelay(Relay):
+    """One that passes back so many bytes a second, in ten portions."""
+
+    def __init__(self, target: tuple[str, int], rate: int):
+        super().__init__(target)
+        self._rate = rate
+
+    def pass_back(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := server.recv(self._rate // 10):
+                client.sendall(chunk)
+                time.sleep(len(chunk) / self._rate)
+        for end in (server, client):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def _read_reply(stream) -> bytes:
+    """The bytes of the next reply, of those without items; nothing where there is none any more."""
+    line = stream.readline()
+    if line[:1] == b"$" and line[:2] != b"$-":
+        return line + stream.read(int(line[1:]) + 2)
+    return line

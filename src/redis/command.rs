@@ -15,6 +15,9 @@ const RENEW: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
 const RELEASE: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
     return redis.call('DEL', KEYS[1]) else return 0 end";
 
+/// Replies the key.
+const NAME: &[u8] = b"return KEYS[1]";
+
 const GET: &str = "get";
 const SETEX: &str = "setex";
 const SET: &str = "set";
@@ -23,6 +26,7 @@ const LOCK: &str = "lock";
 const RENEW_LOCK: &str = "renew_lock";
 const RELEASE_LOCK: &str = "release_lock";
 const PING: &str = "ping";
+const ECHO: &str = "echo";
 
 /// One command with its arguments. Only its name is ever printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -109,6 +113,12 @@ impl Command {
         Self::keyed(RELEASE_LOCK, 3, &[b"EVAL", RELEASE, b"1", key, token])
     }
 
+    /// Asks the server of a key for the key itself. A reply that nothing else can have, so what is written after it
+    /// has its own reply too. By a script, because proxies of Redis know no `ECHO`.
+    pub fn echo(key: &[u8]) -> Self {
+        Self::keyed(ECHO, 3, &[b"EVAL", NAME, b"1", key])
+    }
+
     /// Asks whether the server is there: `PONG`.
     pub fn ping() -> Self {
         Self::new(PING, &[b"PING"])
@@ -155,6 +165,9 @@ impl Command {
             (_, Reply::Error(_)) => true,
             (GET, Reply::Bulk(value)) => self.check.as_ref().is_none_or(|check| check.0(value)),
             (GET, reply) => matches!(reply, Reply::Nil | Reply::TooLarge),
+            (ECHO, Reply::Bulk(value)) => self.key() == Some(value),
+            // A server may have no scripts, and say that in its own way.
+            (ECHO, reply) => !matches!(reply, Reply::Nil),
             (PING | SETEX, reply) => matches!(reply, Reply::Status(_)),
             (SET | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
             (DEL | RENEW_LOCK | RELEASE_LOCK, reply) => matches!(reply, Reply::Integer(_)),

@@ -167,6 +167,7 @@ impl FakeRedis {
                 values.insert(key.to_vec(), (token.to_vec(), millis(lease)));
                 ok
             }
+            [b"EVAL", _, b"1", key] => Reply::Bulk(key.to_vec()),
             [b"EVAL", _, b"1", key, token, rest @ ..] => match (values.get_mut(*key), rest) {
                 (Some((held, until)), [lease]) if held == token => {
                     *until = millis(lease);

@@ -16,6 +16,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::join;
 use log::warn;
 
 use self::journal::Journal;
@@ -178,7 +179,13 @@ impl<I: Io> TicketStore<I> {
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
             let call = self.io.redis(self.get(ticket));
-            Box::pin(async move { value_of(call.await) })
+            let (store, ticket) = (Rc::clone(self), ticket.clone());
+            Box::pin(async move {
+                match value_of(call.await) {
+                    Ok(None) => store.look_once_more(&ticket).await,
+                    value => value,
+                }
+            })
         });
         let Some(value) = value.await? else {
             self.decrypted.remove(key);
@@ -189,6 +196,14 @@ impl<I: Io> TicketStore<I> {
             return Ok(None);
         }
         Ok(self.decrypt(ticket, &value).map(|person| self.newest(ticket, person)))
+    }
+
+    /// Redis has no such session, it seems. That may be the reply to another command, and it says not to which. So it is
+    /// asked once more, behind a command that only the right reply fits to.
+    async fn look_once_more(self: &Rc<Self>, ticket: &Ticket) -> Value {
+        let echo = self.io.redis(Command::echo(ticket.redis_key()));
+        let (_, reply) = join(echo, self.io.redis(self.get(ticket))).await;
+        value_of(reply)
     }
 
     /// Asks for a session. A value that does not open with its ticket may be another one's, where bytes got lost on the

@@ -43,6 +43,7 @@ fn a_reply_of_another_kind_is_not_its_own() {
             (Command::del(b"a"), &["+OK", "$-1", "$1\r\nx"]),
             (Command::renew_lock(b"a", b"me", Duration::from_secs(1)), &["+OK", "$-1", "$1\r\nx"]),
             (Command::release_lock(b"a", b"me"), &["+OK", "$-1", "$1\r\nx"]),
+            (Command::echo(b"a"), &["$-1", "$1\r\nx"]),
             (Command::ping(), &[":1", "$-1"]),
         ]
     };

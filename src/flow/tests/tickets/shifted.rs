@@ -24,21 +24,25 @@ fn the_value_of_another_session_signs_nobody_out() {
     assert_eq!(site.world.fake_redis().closed(), 0);
 }
 
+/// That there is no such session, is said of another one.
 #[test]
-fn nobody_gets_the_session_of_somebody_else() {
+fn a_nil_for_another_session_signs_nobody_out() {
     let site = site(json!({}));
-    let (mut alice, mut bob) = (site.signed_in(), site.signed_in());
-    let sessions = [&alice, &bob].map(|browser| browser.cookies[super::COOKIE].clone());
-    assert_ne!(sessions[0], sessions[1]);
+    let mut browser = site.signed_in();
     site.world.fake_redis().shift(Reply::Nil);
-    // What the store has for the first is not known to this worker any more than to a new one.
-    let other = super::proxy(&site);
-    (alice.app, bob.app) = (other.clone(), other);
-    alice.reply("/", &[]);
-    // This one has the reply to the first.
-    assert!(bob.who().is_some());
+    assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
     assert_eq!(site.world.fake_redis().closed(), 1);
-    assert!(alice.who().is_some());
+}
+
+#[test]
+fn a_session_that_is_gone_costs_nobody_a_connection() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    site.world.fake_redis().restore(Default::default());
+    site.world.fake_redis().seen();
+    assert_eq!(browser.who(), None);
+    assert_eq!(site.world.fake_redis().closed(), 0);
+    assert_eq!(site.world.fake_redis().seen(), ["get", "echo", "get"]);
 }
 
 /// A key that somebody else wrote must not cost all others their connection whenever its browser asks.
