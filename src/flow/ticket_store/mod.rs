@@ -181,9 +181,9 @@ impl<I: Io> TicketStore<I> {
             let call = self.io.redis(self.get(ticket));
             let (store, ticket) = (Rc::clone(self), ticket.clone());
             Box::pin(async move {
-                match value_of(call.await) {
-                    Ok(None) => store.look_once_more(&ticket).await,
-                    value => value,
+                match call.await {
+                    Ok(Reply::Nil) => store.look_once_more(&ticket).await,
+                    reply => value_of(reply),
                 }
             })
         });
