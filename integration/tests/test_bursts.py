@@ -20,7 +20,7 @@ from harness.render import named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 from harness.waiting import until
 
-PAUSE_MS = 3000  # longer than it takes to send so many requests
+DELAY_MS = 3000  # longer than it takes to send so many requests
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +44,26 @@ def measured(record_property):
 def running(with_redis, make_redis):
     """An Envoy of one worker and its Redis, which nobody else has."""
     redis = make_redis()
-    service = with_redis(redis, set_xauthrequest=True, redis_command_timeout="10s", is_shared=False)
+    service = with_redis(redis, set_xauthrequest=True, redis_command_timeout="60s", is_shared=False)
     return service, redis
 
 
-def waiting_for(redis, url: str, requests: list[bytes]) -> Burst:
-    """The requests were sent while Redis answers nothing."""
-    redis.command("CLIENT", "PAUSE", PAUSE_MS)
-    return Burst(url, requests)
+def sent(service: Service, requests: list[bytes]) -> Burst:
+    """The requests, when Envoy has all of them."""
+    name = "http.main.downstream_rq_total"
+    before = service.envoy.statistics(name)[name]
+    burst = Burst(service.url, requests)
+    until(lambda: service.envoy.statistics(name)[name] >= before + len(requests), "Envoy has all requests")
+    return burst
+
+
+def waiting_for(redis, service: Service, requests: list[bytes]) -> Burst:
+    """The requests were sent while Redis answers nothing. By now it does."""
+    redis.pause()
+    try:
+        return sent(service, requests)
+    finally:
+        redis.resume()
 
 
 def cookie(browser) -> str:
@@ -61,7 +73,7 @@ def cookie(browser) -> str:
 def test_readiness(running, measured):
     service, redis = running
     service.browser().get("/ready")
-    answers = measured(waiting_for(redis, service.url, [request("/ready")] * MANY))
+    answers = measured(waiting_for(redis, service, [request("/ready")] * MANY))
     assert Counter(answer.status for answer in answers) == {200: MANY}
 
 
@@ -73,7 +85,7 @@ def test_sessions_of_two_people(running, measured):
         arrived(browser.sign_in(person, "/echo"))
     senders = [people[number % 2] for number in range(MANY)]
     answers = measured(waiting_for(
-        redis, service.url, [request("/oauth2/auth", cookie(browsers[person])) for person in senders]))
+        redis, service, [request("/oauth2/auth", cookie(browsers[person])) for person in senders]))
     assert [(answer.status, answer.headers.get("x-auth-request-user")) for answer in answers] \
         == [(202, person) for person in senders]
 
@@ -84,16 +96,18 @@ def test_a_session_that_is_gone(running, measured):
     browser.sign_in("alice", "/echo")
     redis.command("FLUSHALL")
     answers = measured(waiting_for(
-        redis, service.url, [request(f"/n{number}", cookie(browser)) for number in range(MANY)]))
+        redis, service, [request(f"/n{number}", cookie(browser)) for number in range(MANY)]))
     assert [(answer.status, answer.headers.get("location")) for answer in answers] \
         == [(302, f"/oauth2/sign_in?rd=%2Fn{number}") for number in range(MANY)]
 
 
-def test_an_outage(running, measured):
-    service, redis = running
+def test_an_outage(with_redis, make_redis, measured):
+    redis = make_redis()
+    service = with_redis(redis, redis_command_timeout="10s", is_shared=False)
     browser = service.browser()
     browser.sign_in("alice", "/echo")
-    burst = waiting_for(redis, service.url, [request("/echo", cookie(browser))] * MANY)
+    redis.pause()
+    burst = sent(service, [request("/echo", cookie(browser))] * MANY)
     redis.kill()
     assert Counter(answer.status for answer in measured(burst)) == {503: MANY}
 
@@ -116,7 +130,7 @@ def test_browsers_that_go_away(running):
     service, redis = running
     browser = service.browser()
     browser.sign_in("alice", "/echo")
-    waiting_for(redis, service.url, [request("/echo", cookie(browser))] * MANY).leave()
+    waiting_for(redis, service, [request("/echo", cookie(browser))] * MANY).leave()
     assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
 
 
@@ -158,10 +172,10 @@ def test_requests_that_are_let_through(start, redis, measured):
         })
 
     service = start(answer_at_once, session_store_type="redis", redis_connection_url=redis.url,
-                    redis_command_timeout="10s")
+                    redis_command_timeout="60s")
     browser = service.browser()
     arrived(browser.sign_in("alice", "/echo"))
-    answers = measured(waiting_for(redis, service.url, [
+    answers = measured(waiting_for(redis, service, [
         request("/direct", f"x-number: {number}", cookie(browser)) for number in range(MANY)]))
     assert [(answer.status, answer.headers.get("x-number")) for answer in answers] \
         == [(200, str(number)) for number in range(MANY)]
@@ -178,14 +192,14 @@ def test_calls_that_fail_at_once(start, redis, measured):
     issuer = "http://login.example"
     service = start(take_no_call, oidc_issuer_url=issuer, skip_oidc_discovery=True, login_url=f"{issuer}/auth",
                     redeem_url=f"{issuer}/token", oidc_jwks_url=f"{issuer}/jwks",
-                    session_store_type="redis", redis_connection_url=redis.url, redis_command_timeout="10s")
+                    session_store_type="redis", redis_connection_url=redis.url, redis_command_timeout="60s")
     assert service.browser().get("/ready").status_code == 200
     requests = []
     for answer in Burst(service.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(1000)]).answers():
         csrf = re.match(r"[^;]+", answer.headers["set-cookie"])[0]
         state = re.search(r"state=([^&]+)", answer.headers["location"])[1]
         requests.append(request(f"/oauth2/callback?code=c&state={state}", f"cookie: {csrf}"))
-    answers = measured(waiting_for(redis, service.url, requests))
+    answers = measured(waiting_for(redis, service, requests))
     assert Counter(answer.status for answer in answers) == {503: len(requests)}
     assert all("retry-after" in answer.headers for answer in answers)
     assert service.envoy.says("bridge: Envoy makes no call")
@@ -194,7 +208,7 @@ def test_calls_that_fail_at_once(start, redis, measured):
 def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):
     provider = make_provider()
     running = service(provider=provider, is_shared=False)
-    provider.control("faults", discovery={"delay": PAUSE_MS, "times": 1})
+    provider.control("faults", discovery={"delay": DELAY_MS, "times": 1})
     burst = Burst(running.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(MANY)])
     targets = [re.search(r"state=[^&]+%3A%2Fn(\d+)", answer.headers.get("location", "")) for answer in measured(burst)]
     assert [target and target[1] for target in targets] == [str(number) for number in range(MANY)]
@@ -203,7 +217,7 @@ def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):
 def test_tokens_of_an_unknown_key(service, make_provider, measured):
     provider = make_provider()
     running = service(provider=provider, skip_jwt_bearer_tokens=True, is_shared=False)
-    provider.control("faults", jwks={"delay": PAUSE_MS})  # the worker knows no keys yet, so each request waits for them
+    provider.control("faults", jwks={"delay": DELAY_MS})  # the worker knows no keys yet, so each request waits for them
 
     def token(number: int) -> str:
         claims = {"iss": provider.issuer, "aud": "e2e", "sub": "mallory", "exp": 2**31}
