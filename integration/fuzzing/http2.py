@@ -110,8 +110,8 @@ def connection(chance: random.Random, session: bytes) -> bytes:
     return data
 
 
-def exchange(chance: random.Random, address: tuple[str, int], session: bytes, patience: float) -> list[tuple[int, bytes]]:
-    """Sends it, and gives what came back: a status and the body, for each stream that ended."""
+def exchange(chance: random.Random, address: tuple[str, int], session: bytes, patience: float) -> list[tuple[int, bool]]:
+    """Sends it, and gives what came back: for each answer its status, and whether it has a content type."""
     data = connection(chance, session)
     received = b""
     with socket.create_connection(address, timeout=5) as client:
@@ -128,22 +128,17 @@ def exchange(chance: random.Random, address: tuple[str, int], session: bytes, pa
     return answers(received)
 
 
-def answers(received: bytes) -> list[tuple[int, bytes]]:
-    decoder, streams, block = hpack.Decoder(max_header_list_size=1 << 24), {}, b""
+def answers(received: bytes) -> list[tuple[int, bool]]:
+    decoder, found, block = hpack.Decoder(max_header_list_size=1 << 24), [], b""
     while len(received) >= 9:
         length, kind, flags = int.from_bytes(received[:3], "big"), received[3], received[4]
-        stream = int.from_bytes(received[5:9], "big")
         payload, received = received[9:9 + length], received[9 + length:]
-        if len(payload) < length:
-            break
-        if kind in (HEADERS, CONTINUATION):
-            block += payload
-            if flags & END_HEADERS:
-                status = dict(decoder.decode(block, raw=True)).get(b":status")
-                block = b""
-                if status is not None:
-                    streams[stream] = (int(status), b"")
-        elif kind == DATA and stream in streams:
-            status, body = streams[stream]
-            streams[stream] = (status, body + payload)
-    return list(streams.values())
+        if kind not in (HEADERS, CONTINUATION) or len(payload) < length:
+            continue
+        block += payload
+        if flags & END_HEADERS:
+            answer = dict(decoder.decode(block, raw=True))
+            block = b""
+            if b":status" in answer:
+                found.append((int(answer[b":status"]), b"content-type" in answer))
+    return found

@@ -9,6 +9,7 @@ IDENTITY = (
     b"x-forwarded-user", b"x-forwarded-email", b"x-forwarded-groups", b"x-forwarded-preferred-username",
     b"x-forwarded-access-token", b"x-auth-request-user", b"x-auth-request-email", b"x-auth-request-groups",
     b"x-auth-request-preferred-username", b"x-auth-request-access-token", b"x-auth-request-id-token",
+    b"gap-auth", b"x-oauth2-session",
 )
 # Bytes that a name may have in the place of `-` (RFC 9110 section 5.6.2), and some that it may not.
 SEPARATORS = (b"-", b"-", b"-", b"_", b"_", b".", b"~", b"!", b"+", b"*", b"'", b"|", b"`", b"#", b"$", b"%", b"&", b"^", b"")

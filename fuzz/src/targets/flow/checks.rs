@@ -11,7 +11,7 @@ use oauth2_session_filter::session;
 use oauth2_session_filter::session::ticket::Ticket;
 use url::Url;
 
-use super::known::{Person, secret};
+use super::known::{Known, Person, secret};
 use super::{Asked, HOST, HOUR, NAME, START, Site, WEEK, contains, has_secret, map};
 use crate::targets::sealed::unlimited;
 use crate::targets::site::ISSUER;
@@ -158,17 +158,14 @@ impl Site {
 
     /// In the cookie store, a cookie that somebody has kept stays good.
     fn signed_out(&mut self, asked: &Asked) {
-        let presented = self.known.iter().filter(|known| known.is_presented(asked) && known.holds_for(asked));
-        let Some(key) = presented.filter_map(|known| known.key.clone()).next() else { return };
-        // Of several tickets in one request, one is ended: which one is not said.
-        if self
-            .known
-            .iter()
-            .filter(|known| known.is_presented(asked))
-            .any(|known| known.key.as_ref() != Some(&key))
-        {
-            return;
-        }
+        // Of several session cookies, or one in odd company, it is not said which one is ended.
+        let cookies = asked.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
+        let pairs = cookies.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let ours: Vec<&[u8]> = pairs.filter(|pair| contains(pair, NAME)).collect();
+        let [pair] = ours.as_slice() else { return };
+        let is_this =
+            |known: &&Known| known.holds_for(asked) && **pair == *[NAME, b"=", &known.value].concat();
+        let Some(key) = self.known.iter().find(is_this).and_then(|known| known.key.clone()) else { return };
         let requests = self.requests;
         self.known
             .iter_mut()
