@@ -196,6 +196,9 @@ def redis():
     node = bulk(b"endpoint") + bulk(b"?") + bulk(b"port") + b":7000~" + bulk(b"role") + bulk(b"master")
     shards = b"*1~*4~" + bulk(b"slots") + b"*2~:0~:16383~" + bulk(b"nodes") + b"*1~*6~" + node
     yield b"c\ng0\no0\na0 0\nr0 " + shards + b"\nr0 " + slots + b"\np100\no0\na0 0\nr0 -MOVED 1 s5:7000~\np100\no0\na0 0"
+    for lie in b"r0 -MOVED 1 s5:7000~", b"r0 -ASK 1 10.0.0.9:7000~", b"a0 2":
+        yield b"C\ng0\no0\na0 0\na0 0\no0\na0 0\n" + lie + b"\np100\no0\na0 0\na0 0"
+    yield b"S\ng0\no0\na0 0\na0 2\no0\na0 0\na0 0\nr1 " + message.replace(b"s4", b"s9") + b"\np300\no0\na0 2"
     yield b"c\nl0\no0\na0 0\na0 0\nr0 -ASK 1 s6:7000~\no0\na0 0\na0 0\nr0 -CLUSTERDOWN x~\np1000\na0 1\nk0\nk1"
 
 

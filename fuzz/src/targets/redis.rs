@@ -1,7 +1,7 @@
 //! The Redis client, and servers that say anything at any time: in pieces, late, unasked, about other servers.
 //!
 //! ```text
-//! c            the topology: 1 a server, s Sentinels, c a Cluster
+//! c            the topology: 1 a server, s Sentinels, c a Cluster; S and C with `redis_allowed_hosts`
 //! g0 w1 l2     sends GET, SETEX, takes a lock; the number picks the slot
 //! x3           nobody waits for the third command any more
 //! o0 k0        the youngest stream opens, ends
@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use oauth2_session_filter::redis::{
@@ -40,6 +41,8 @@ pub(super) fn run(bytes: &[u8]) {
 /// A client, and everything that came out of it.
 struct Run {
     client: Client,
+    /// Whether only `s1` to `s3` and a network may be asked.
+    is_restricted: bool,
     now: Timestamp,
     /// When each command was sent, in their order.
     sent: Vec<(RequestId, Timestamp)>,
@@ -56,7 +59,8 @@ impl Run {
         let server = |host: &str| Endpoint { host: host.to_owned(), port: 7000, tls: Tls::Off };
         let servers = vec![server("s1"), server("s2")];
         let credentials = || Some(Credentials { username: None, password: "hunter2".to_owned() });
-        let topology = match topology {
+        let is_restricted = topology.is_ascii_uppercase();
+        let topology = match topology.to_ascii_lowercase() {
             b's' => Topology::Sentinel {
                 master_name: "main".to_owned(),
                 sentinels: servers,
@@ -73,10 +77,15 @@ impl Run {
             connect_timeout: Duration::from_secs(1),
             command_timeout: TIMEOUT,
             idle_timeout: Duration::from_secs(600),
-            allowed_hosts: Vec::new(),
+            allowed_hosts: if is_restricted {
+                ["s3", "10.0.0.0/8"].map(|host| host.parse().unwrap()).to_vec()
+            } else {
+                Vec::new()
+            },
         };
         Self {
             client: Client::new(&config, 1),
+            is_restricted,
             now: Timestamp::from_secs(1_700_000_000),
             sent: Vec::new(),
             cancelled: HashSet::new(),
@@ -157,7 +166,11 @@ impl Run {
     fn take(&mut self) {
         while let Some(output) = self.client.next_output() {
             match output {
-                Output::Open { stream, .. } => {
+                Output::Open { stream, endpoint } => {
+                    let host = endpoint.host.as_str();
+                    let is_in_network = host.parse::<Ipv4Addr>().is_ok_and(|host| host.octets()[0] == 10);
+                    let is_allowed = matches!(host, "s1" | "s2" | "s3") || is_in_network;
+                    assert!(is_allowed || !self.is_restricted, "the password goes to {host}");
                     self.streams.push(stream);
                     self.open.insert(stream, Default::default());
                 }
