@@ -10,6 +10,7 @@ number of the connection stand in the message: `--seed S --only N` sends that on
 from __future__ import annotations
 
 import argparse
+import json
 import posixpath
 import random
 import re
@@ -28,6 +29,7 @@ from harness.known_secrets import SECRETS
 from harness.process import stop_on_signals
 from harness.provider import Provider
 from harness.redis import Redis
+from harness.render import named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, client, filter_config
 
 # An answer takes less; and who sends half a request waits no longer.
@@ -131,6 +133,21 @@ def is_public(path: bytes) -> bool:
     return all(posixpath.normpath(reading + b"x").startswith(b"/public/") for reading in readings)
 
 
+def with_trailers(filter_json: str, **options: object) -> str:
+    """envoy.yaml with trailers in HTTP/1 too, on both sides: without that, Envoy drops them."""
+    config = json.loads(render(filter_json, **options))
+    main = named(config["static_resources"]["listeners"], "main")
+    http1 = {"http_protocol_options": {"enable_trailers": True}}
+    main["filter_chains"][0]["filters"][0]["typed_config"].update(http1)
+    named(config["static_resources"]["clusters"], "upstream")["typed_extension_protocol_options"] = {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": http1,
+        },
+    }
+    return json.dumps(config)
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seconds", type=float, default=60)
@@ -166,7 +183,7 @@ def fuzz(provider: Provider, name: str, options: dict, seconds: float, seed: int
     """Whether an Envoy with these options stood it."""
     upstream = Arrivals()
     envoy = Envoy(
-        filter_config(provider, **options), upstream=upstream.address, wasm_log_level="info", may_crash=True,
+        filter_config(provider, **options), upstream=upstream.address, render=with_trailers, may_crash=True,
         environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
     )
     number = 0

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import queue
 import socket
-import threading
 from dataclasses import dataclass
+
+from harness.listener import Listener
 
 ANSWER = b"HTTP/1.1 200 OK\r\nx-upstream: yes\r\ncontent-length: 2\r\n\r\n"
 
 
 @dataclass
 class Arrival:
-    """A request as Envoy sent it on."""
+    """A request as Envoy sent it on. Its trailers are among the headers: some read them so."""
 
     line: bytes
     headers: list[tuple[bytes, bytes]]
@@ -33,21 +34,12 @@ class Arrivals:
     """Listens in threads of its own."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self._listener = Listener(self._serve)
+        self.address = f"127.0.0.1:{self._listener.port}"
         self.seen: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self) -> None:
         self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream:
@@ -66,18 +58,19 @@ def read(stream) -> Arrival | None:
     line = stream.readline().rstrip(b"\r\n")
     if not line:
         return None
-    headers = []
-    while raw := stream.readline().rstrip(b"\r\n"):
-        name, _, value = raw.partition(b":")
-        headers.append((name, value.strip(b" \t")))
-    arrival = Arrival(line, headers)
+    arrival = Arrival(line, read_fields(stream))
     if b"chunked" in b",".join(arrival.values(b"transfer-encoding")).lower():
         while size := int(stream.readline().split(b";")[0], 16):
             stream.read(size + 2)
-        # Trailers are headers for some.
-        while raw := stream.readline().rstrip(b"\r\n"):
-            name, _, value = raw.partition(b":")
-            headers.append((name, value.strip(b" \t")))
+        arrival.headers.extend(read_fields(stream))
     elif length := arrival.values(b"content-length"):
         stream.read(int(length[0]))
     return arrival
+
+
+def read_fields(stream) -> list[tuple[bytes, bytes]]:
+    fields = []
+    while raw := stream.readline().rstrip(b"\r\n"):
+        name, _, value = raw.partition(b":")
+        fields.append((name, value.strip(b" \t")))
+    return fields
