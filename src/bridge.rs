@@ -12,12 +12,21 @@
 /// The method of a stream to Redis, by the path that a gRPC client makes of it: `/service/method`.
 pub const SERVICE: &str = "oauth2_session.Redis";
 
+/// How much of Envoy's words about a connection that failed is logged.
+const MAX_REASON: usize = 200;
+
 const HEADER: usize = 5;
 
 /// The head of a message of that many bytes.
 pub fn frame(length: usize) -> Option<[u8; HEADER]> {
     let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
     Some([0, a, b, c, d])
+}
+
+/// Envoy's words about a connection that failed, as they may stand in a log: they may quote what a server sent.
+pub(crate) fn reason(words: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _-.,:=()'".contains(byte);
+    words.iter().filter(|byte| is_plain(byte)).take(MAX_REASON).map(|byte| char::from(*byte)).collect()
 }
 
 /// Whether a request is a stream to Redis; all others pass the bridge as they are.
@@ -78,6 +87,15 @@ mod tests {
         assert!(is_stream(b"/oauth2_session.Redis/tcp"));
         assert!(!is_stream(b"/.well-known/openid-configuration"));
         assert!(!is_stream(b"oauth2_session.Redis/tcp"));
+    }
+
+    #[test]
+    fn a_reason_is_short_and_has_nothing_that_a_log_does_not_take() {
+        let words =
+            b"TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end";
+        assert!(reason(words).contains("CERTIFICATE_VERIFY_FAILED"));
+        assert_eq!(reason(b"a\r\nb\x1b[31m\xff\"<c>"), "ab31mc");
+        assert_eq!(reason(&[b'a'; 5000]).len(), MAX_REASON);
     }
 
     #[test]

@@ -123,6 +123,7 @@ fn number(map: MapType) -> u32 {
         MapType::HttpRequestTrailers => 1,
         MapType::HttpResponseHeaders => 2,
         MapType::HttpResponseTrailers => 3,
+        MapType::GrpcReceiveInitialMetadata => 4,
         _ => 6, // HttpCallResponseHeaders
     }
 }

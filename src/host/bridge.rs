@@ -8,6 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 
 use super::abi;
+use super::redis::REASON_HEADER;
 use crate::bridge::{self, Unframe};
 
 /// One request through the bridge. What the filter asks the provider passes as it is.
@@ -51,7 +52,11 @@ impl HttpContext for Bridge {
             abi::headers(MapType::HttpResponseHeaders).is_ok_and(|head| head.header(":status") == b"200");
         if !is_connected {
             // The router's own words about a connection that failed: nothing of Redis.
-            self.stream = None;
+            if self.stream.take().is_some() {
+                let words = abi::property(&["upstream", "transport_failure_reason"]);
+                let reason = bridge::reason(&words);
+                let _ = abi::set_header(MapType::HttpResponseHeaders, REASON_HEADER, reason.as_bytes());
+            }
         }
         if self.stream.is_some() {
             // Envoy's gRPC client takes no other.

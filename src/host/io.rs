@@ -23,6 +23,7 @@ use super::metrics::Metrics;
 use super::redis::{self, Redis};
 use crate::alarm::Alarm;
 use crate::config::Config;
+use crate::flow::RequestHead;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
 use crate::rate::LogLimit;
 use crate::redis::{Command, Failure, RequestId};
@@ -175,6 +176,13 @@ impl HostIo {
         }
         self.dispatch();
         self.set_alarm();
+    }
+
+    /// What the bridge says of a stream to Redis, before any byte.
+    pub(super) fn stream_answered(&self, token: u32, head: &RequestHead) {
+        if let Some(redis) = &self.0.redis {
+            redis.answered(token, head);
+        }
     }
 
     /// Bytes of a stream to Redis.

@@ -17,7 +17,8 @@ use log::{info, warn};
 use proxy_wasm::hostcalls;
 
 use super::metrics::Metrics;
-use crate::bridge::SERVICE;
+use crate::bridge::{self, SERVICE};
+use crate::flow::RequestHead;
 use crate::flow::io::RedisNews;
 use crate::rate::LogLimit;
 use crate::redis::{
@@ -27,6 +28,9 @@ use crate::time::Timestamp;
 
 /// Names the server to the bridge.
 const SERVER_HEADER: &str = "x-oauth2-session-redis";
+
+/// In an answer of the bridge: why there is no connection, in the words of Envoy.
+pub(super) const REASON_HEADER: &str = "x-oauth2-session-redis-failure";
 
 /// How long a failover may take, until the last of its connections is made.
 const FAILOVER: Duration = Duration::from_secs(60);
@@ -42,6 +46,8 @@ pub(super) struct Redis {
     /// Streams that the root has to open, and those that it did, by Envoy's number.
     to_open: RefCell<Vec<(StreamId, Endpoint)>>,
     open: RefCell<Vec<(StreamId, u32)>>,
+    /// Of those, the ones that reached no server, and why.
+    failed: RefCell<Vec<(u32, String)>>,
     metrics: Metrics,
     failures: LogLimit,
     refusals: LogLimit,
@@ -55,6 +61,8 @@ type Watcher = Box<dyn Fn(RedisNews)>;
 
 struct Waiting {
     since: Timestamp,
+    /// What the server knows the command by.
+    verb: String,
     answer: oneshot::Sender<Outcome>,
 }
 
@@ -73,6 +81,7 @@ impl Redis {
             waiting: RefCell::default(),
             to_open: RefCell::default(),
             open: RefCell::default(),
+            failed: RefCell::default(),
             metrics,
             failures: LogLimit::default(),
             refusals: LogLimit::default(),
@@ -85,8 +94,9 @@ impl Redis {
     /// Sends a command with the next [`flush`](Self::flush).
     pub(super) fn send(&self, command: Command, now: Timestamp) -> (RequestId, oneshot::Receiver<Outcome>) {
         let (answer, receiver) = oneshot::channel();
+        let verb = command.verb().to_owned();
         let request = self.client.borrow_mut().send(command, now);
-        self.waiting.borrow_mut().insert(request, Waiting { since: now, answer });
+        self.waiting.borrow_mut().insert(request, Waiting { since: now, verb, answer });
         (request, receiver)
     }
 
@@ -104,11 +114,26 @@ impl Redis {
         }
     }
 
+    /// The bridge says whether it reached the server.
+    pub(super) fn answered(&self, token: u32, head: &RequestHead) {
+        if head.header(":status") != b"200" {
+            let reason = bridge::reason(head.header(REASON_HEADER));
+            let reason = if reason.is_empty() { "no connection".to_owned() } else { reason };
+            self.failed.borrow_mut().push((token, reason));
+        }
+    }
+
     /// The stream of this number ended.
     pub(super) fn closed(&self, token: u32, now: Timestamp) {
+        let mut failed = self.failed.borrow_mut();
+        let place = failed.iter().position(|(other, _)| *other == token);
+        let reason = place.map(|place| failed.swap_remove(place).1);
         if let Some(stream) = self.stream(token) {
             self.open.borrow_mut().retain(|(other, _)| *other != stream);
-            self.client.borrow_mut().closed(stream, now);
+            match reason {
+                Some(reason) => self.client.borrow_mut().not_connected(stream, reason, now),
+                None => self.client.borrow_mut().closed(stream, now),
+            }
         }
     }
 
@@ -178,6 +203,7 @@ impl Redis {
         self.to_open.borrow_mut().retain(|(other, _)| *other != stream);
         let Some(token) = self.token(stream) else { return };
         self.open.borrow_mut().retain(|(other, _)| *other != stream);
+        self.failed.borrow_mut().retain(|(other, _)| *other != token);
         if hostcalls::set_effective_context(self.root_id).is_ok() {
             let _ = hostcalls::cancel_grpc_stream(token);
         }
@@ -185,12 +211,16 @@ impl Redis {
 
     fn done(&self, request: RequestId, outcome: Outcome, now: Timestamp) {
         let has_reply = !matches!(outcome, Err(_) | Ok(Reply::Error(_)));
+        let waiting = self.waiting.borrow_mut().remove(&request);
+        let verb = waiting.as_ref().map_or("", |waiting| waiting.verb.as_str());
         match &outcome {
-            Ok(Reply::Error(error)) => self.log(now, || format!("it answered {error}")),
-            Err(failure) => self.log(now, || failure.to_string()),
+            Ok(Reply::Error(error)) if error.code() == "MOVED" => self.log(now, || {
+                format!("it answered {verb} with MOVED: it is one node of a Cluster, see redis_use_cluster")
+            }),
+            Ok(Reply::Error(error)) => self.log(now, || format!("it answered {verb} with {error}")),
+            Err(failure) => self.log(now, || format!("{verb}: {failure}")),
             Ok(_) => {}
         }
-        let waiting = self.waiting.borrow_mut().remove(&request);
         if let Some(waiting) = waiting {
             self.metrics.command(has_reply, now.since(waiting.since));
             // The one who asked may be gone; then the answer is nobody's.

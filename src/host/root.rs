@@ -5,7 +5,7 @@ use std::env;
 use log::{error, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{BufferType, ContextType};
+use proxy_wasm::types::{BufferType, ContextType, MapType};
 
 use super::abi;
 use super::bridge::Bridge;
@@ -83,6 +83,13 @@ impl Context for Root {
         let Some(worker) = self.worker() else { return };
         worker.io.answered(token, io::call_response(headers, body));
         worker.io.end_of_root_callback();
+    }
+
+    fn on_grpc_stream_initial_metadata(&mut self, token: u32, _count: u32) {
+        let Some(worker) = self.worker() else { return };
+        if let Ok(head) = abi::headers(MapType::GrpcReceiveInitialMetadata) {
+            worker.io.stream_answered(token, &head);
+        }
     }
 
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {

@@ -70,9 +70,14 @@ impl Client {
         self.topology.received(stream, bytes, now, &mut self.out);
     }
 
-    /// A stream ended, or could not be opened. Not needed after [`Output::Close`], and no harm then.
+    /// The other side ended a stream, or it could not be opened. Not needed after [`Output::Close`], and no harm then.
     pub fn closed(&mut self, stream: StreamId, now: Timestamp) {
-        self.topology.closed(stream, now, &mut self.out);
+        self.topology.closed(stream, Failure::Lost, now, &mut self.out);
+    }
+
+    /// A stream ended that never reached the other side, for this reason: an operator reads it.
+    pub fn not_connected(&mut self, stream: StreamId, reason: String, now: Timestamp) {
+        self.topology.closed(stream, Failure::NotConnected(reason), now, &mut self.out);
     }
 
     /// Time passed.

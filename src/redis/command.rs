@@ -180,6 +180,13 @@ impl Command {
         self.name
     }
 
+    /// The word that the server knows it by: `GET`, `SETEX`, `SET`.
+    pub fn verb(&self) -> &str {
+        // *count CRLF $length CRLF verb CRLF
+        let verb = self.bytes.split(|byte| *byte == b'\r').nth(2).and_then(|verb| verb.strip_prefix(b"\n"));
+        verb.and_then(|verb| std::str::from_utf8(verb).ok()).unwrap_or_default()
+    }
+
     /// The key that it is about. A Cluster decides by it where the command goes.
     pub fn key(&self) -> Option<&[u8]> {
         self.key.clone().and_then(|key| self.bytes.get(key))

@@ -10,6 +10,8 @@ use super::reply::ServerError;
 pub enum Failure {
     /// No connection: refused, unknown host, TLS failure, or no answer to the handshake in time.
     Unreachable,
+    /// No connection, and the host says why.
+    NotConnected(String),
     /// The server is there, but not ready: it loads its data, or has too many clients.
     NotReady(ServerError),
     /// The server wants other credentials, or has no such database.
@@ -61,10 +63,21 @@ pub enum ProtocolError {
     Misplaced,
 }
 
+impl Failure {
+    /// The same for a connection that was not ready: nothing was lost with it.
+    pub(super) fn before_ready(self) -> Self {
+        match self {
+            Self::Lost | Self::Timeout => Self::Unreachable,
+            failure => failure,
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable => f.write_str("Redis does not answer"),
+            Self::NotConnected(reason) => write!(f, "Redis does not answer ({reason})"),
             Self::NotReady(error) => write!(f, "Redis is not ready ({error})"),
             Self::Refused(error) => {
                 write!(f, "Redis refused the credentials or the database ({error})")

@@ -4,20 +4,25 @@
 //! AUTH [username] password      where there are credentials
 //! SELECT database               where it is not 0
 //! CLIENT SETNAME name           always: its reply, even an error, proves that the server answers
+//! PING                          in its place, where the server hangs up on it, as twemproxy does
 //! ROLE                          where a Sentinel says that it is the master, which may be out of date
 //! ```
 //!
 //! They are written at once. Ordinary commands wait for all replies, because after a `SELECT` that
 //! failed they would go to another database.
 
+use std::cell::RefCell;
+
 use super::command::Command;
-use super::config::Credentials;
+use super::config::{Credentials, Endpoint};
 use super::failure::Failure;
 use super::reply::Reply;
 
 /// The handshake of every connection to a server.
 pub(super) struct Handshake {
     commands: Vec<Command>,
+    /// Servers that hang up on a name.
+    nameless: RefCell<Vec<Endpoint>>,
 }
 
 /// What a reply means for the handshake.
@@ -33,6 +38,9 @@ const SET_NAME: &str = "client setname";
 
 const ROLE: &str = "role";
 
+/// So many servers that hang up on a name are remembered.
+const MAX_NAMELESS: usize = 256;
+
 impl Handshake {
     /// Says who we are, and what we are called.
     pub(super) fn new(credentials: Option<&Credentials>, client_name: &str) -> Self {
@@ -45,7 +53,20 @@ impl Handshake {
             });
         }
         commands.push(Command::new(SET_NAME, &[b"CLIENT", b"SETNAME", client_name.as_bytes()]));
-        Self { commands }
+        Self { commands, nameless: RefCell::default() }
+    }
+
+    /// Whether this server may be told our name.
+    pub(super) fn names(&self, endpoint: &Endpoint) -> bool {
+        !self.nameless.borrow().contains(endpoint)
+    }
+
+    /// This server hangs up on a name.
+    pub(super) fn never_name(&self, endpoint: &Endpoint) {
+        let mut nameless = self.nameless.borrow_mut();
+        if nameless.len() < MAX_NAMELESS && !nameless.contains(endpoint) {
+            nameless.push(endpoint.clone());
+        }
     }
 
     /// Also chooses the database.
@@ -65,9 +86,12 @@ impl Handshake {
         self
     }
 
-    /// All commands, as they go over the wire.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.commands.iter().flat_map(Command::bytes).copied().collect()
+    /// All commands, as they go over the wire, with our name or without it.
+    pub(super) fn bytes(&self, is_named: bool) -> Vec<u8> {
+        let ping = Command::ping();
+        let is_replaced = |command: &Command| command.name() == SET_NAME && !is_named;
+        let commands = self.commands.iter().map(|command| if is_replaced(command) { &ping } else { command });
+        commands.flat_map(Command::bytes).copied().collect()
     }
 
     /// What the reply means that comes after `answered` others.

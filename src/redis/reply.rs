@@ -8,14 +8,38 @@ const MAX_ERROR: usize = 512;
 /// The longest code that is printed. Those of Redis have up to 11 letters.
 const MAX_CODE: usize = 20;
 
-/// Errors without a code of their own whose text says more than `ERR`, and nothing that is secret.
-const KNOWN: [&str; 6] = [
+/// Beginnings of errors that say more than their code, and nothing that is secret: no name, argument or key.
+const KNOWN: &[&str] = &[
     MAX_CLIENTS,
+    "ERR unknown command",
+    "ERR unknown subcommand",
+    "ERR Unknown subcommand",
+    "ERR wrong number of arguments",
+    "ERR invalid expire time",
+    "ERR syntax error",
+    "ERR Error running script",
+    "ERR unsupported command",
+    "ERR command not supported",
+    "ERR upstream failure",
+    "ERR no upstream host",
+    "ERR SELECT is not allowed in cluster mode",
+    "CROSSSLOT Keys in request don't hash to the same slot",
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk",
+    "NOREPLICAS Not enough good replicas to write",
+    "OOM command not allowed when used memory > 'maxmemory'",
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
     "ERR DB index is out of range",
     "ERR This instance has cluster support disabled",
     "ERR invalid password",
     "ERR Client sent AUTH, but no password is set",
     "ERR AUTH <password> called without any password configured",
+];
+
+/// What an ACL refuses, by words that stand behind the name of the user.
+const DENIED: &[(&str, &str)] = &[
+    ("permissions to run the", "NOPERM no permissions to run the command"),
+    ("access a key", "NOPERM no permissions to access the key"),
+    ("access one of the keys", "NOPERM no permissions to access the key"),
 ];
 
 /// How a server greets that has no place for one more client.
@@ -50,7 +74,7 @@ pub struct ServerError {
 
 impl ServerError {
     /// The error with this text; of a very long one, its beginning.
-    pub(super) fn new(text: &[u8]) -> Self {
+    pub(crate) fn new(text: &[u8]) -> Self {
         Self { text: text.get(..MAX_ERROR).unwrap_or(text).to_vec() }
     }
 
@@ -91,8 +115,10 @@ impl ServerError {
 /// The code alone, or a text that is known to hold no secret.
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = KNOWN.into_iter().find(|known| self.text.starts_with(known.as_bytes()));
-        f.write_str(known.unwrap_or_else(|| self.code()))
+        let has = |part: &str| self.text.windows(part.len()).any(|text| text == part.as_bytes());
+        let denied = DENIED.iter().filter(|_| self.code() == "NOPERM").find(|(part, _)| has(part));
+        let known = KNOWN.iter().find(|known| self.text.starts_with(known.as_bytes()));
+        f.write_str(denied.map(|(_, words)| words).or(known).copied().unwrap_or_else(|| self.code()))
     }
 }
 
@@ -143,7 +169,21 @@ mod tests {
     fn an_error_is_printed_without_its_message() {
         for (text, printed) in [
             ("NOPERM User alice has no permissions", "NOPERM"),
-            ("ERR unknown command 'hunter2'", "ERR"),
+            ("ERR unknown command 'hunter2'", "ERR unknown command"),
+            (
+                "NOPERM User hunter2 has no permissions to run the 'setex' command",
+                "NOPERM no permissions to run the command",
+            ),
+            (
+                "NOPERM this user has no permissions to access one of the keys used as arguments",
+                "NOPERM no permissions to access the key",
+            ),
+            ("NOPERM No permissions to access a key", "NOPERM no permissions to access the key"),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'. hunter2",
+                "OOM command not allowed when used memory > 'maxmemory'",
+            ),
+            ("ERR hunter2", "ERR"),
             ("ERR max number of clients reached", "ERR max number of clients"),
             ("ERR DB index is out of range", "ERR DB index is out of range"),
         ] {

@@ -84,8 +84,8 @@ impl Topology for Single {
         self.settle(now, out);
     }
 
-    fn closed(&mut self, stream: StreamId, now: Timestamp, out: &mut Outbox) {
-        self.node.closed(stream, now, out);
+    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
+        self.node.closed(stream, why, now, out);
     }
 
     fn wake(&mut self, now: Timestamp, out: &mut Outbox) {

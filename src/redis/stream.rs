@@ -20,6 +20,8 @@ pub(super) struct Stream {
     id: StreamId,
     since: Timestamp,
     handshake: Rc<Handshake>,
+    /// Whether the server is told our name.
+    is_named: bool,
     phase: Phase,
     decoder: Decoder,
 }
@@ -53,13 +55,34 @@ impl Stream {
             id: out.open(endpoint),
             since: now,
             handshake: Rc::clone(handshake),
+            is_named: handshake.names(endpoint),
             phase: Phase::Opening,
             decoder: Decoder::default(),
         }
     }
 
+    /// The same, and the server is not told our name.
+    pub(super) fn without_name(self) -> Self {
+        Self { is_named: false, ..self }
+    }
+
+    /// Whether the server is told our name.
+    pub(super) const fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    /// Whether the handshake was written, and is not done.
+    pub(super) const fn is_greeting(&self) -> bool {
+        matches!(self.phase, Phase::Greeting { .. })
+    }
+
     pub(super) const fn id(&self) -> StreamId {
         self.id
+    }
+
+    /// It stands for another one that was asked for then.
+    pub(super) const fn began(&mut self, since: Timestamp) {
+        self.since = since;
     }
 
     /// When it was asked for.
@@ -81,7 +104,7 @@ impl Stream {
     pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
         if id == self.id && matches!(self.phase, Phase::Opening) {
             self.phase = Phase::Greeting { answered: 0 };
-            out.write(id, self.handshake.bytes());
+            out.write(id, self.handshake.bytes(self.is_named));
         }
     }
 

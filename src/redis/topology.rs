@@ -1,6 +1,7 @@
 //! What a [`Client`](super::Client) needs of the servers that there are: who gets a command, and whose
 //! a stream is.
 
+use super::failure::Failure;
 use super::output::{Outbox, RequestId, StreamId};
 use super::request::Request;
 use super::requests::Load;
@@ -20,7 +21,7 @@ pub(super) trait Topology {
     fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox);
 
     /// The host closed a stream, or could not open it.
-    fn closed(&mut self, stream: StreamId, now: Timestamp, out: &mut Outbox);
+    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox);
 
     /// Time passed.
     fn wake(&mut self, now: Timestamp, out: &mut Outbox);

@@ -57,11 +57,11 @@ impl Topology for Cluster {
         self.settle(now, out);
     }
 
-    fn closed(&mut self, stream: StreamId, now: Timestamp, out: &mut Outbox) {
+    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
         if self.surveys(stream) {
-            self.untold(Failure::Unreachable, now, out);
+            self.untold(why.before_ready(), now, out);
         } else if let Some(node) = self.nodes.owner(stream) {
-            node.closed(stream, now, out);
+            node.closed(stream, why, now, out);
         }
         self.settle(now, out);
     }

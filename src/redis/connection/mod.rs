@@ -25,6 +25,7 @@
 //!   reply after them is taken for another one's. Nobody gets it, and all that is in flight is asked again.
 //! - Commands in flight when a stream breaks go over the next one, if they may run twice and were
 //!   not written too often; otherwise they are lost.
+//! - A server that hangs up on the handshake is greeted once more, without our name: twemproxy knows no `CLIENT`.
 //! - A stream that ends with nothing in flight is no outage. Servers close idle clients.
 //! - A server that comes back after an outage may have lost its data, and be about to be replaced by a
 //!   replica that has them; one that took over may not have got the last writes. So for a moment, where there are
@@ -160,10 +161,25 @@ impl Connection {
     }
 
     /// The host closed a stream, or could not open it.
-    pub(super) fn closed(&mut self, id: StreamId, now: Timestamp, out: &mut Outbox) {
-        if self.owns(id) {
-            self.ended(Failure::Lost, now, out);
+    pub(super) fn closed(&mut self, id: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
+        if self.owns(id) && !self.tries_without_name(&why, now, out) {
+            self.ended(why, now, out);
         }
+    }
+
+    /// Whether the server may have hung up on our name, so that it is greeted once more at once, without it.
+    fn tries_without_name(&mut self, why: &Failure, now: Timestamp, out: &mut Outbox) -> bool {
+        let (Some(open), Some(endpoint)) = (&mut self.open, &self.endpoint) else {
+            return false;
+        };
+        let hung_up = *why == Failure::Lost && open.stream.is_greeting() && open.stream.is_named();
+        if hung_up {
+            let since = open.stream.since();
+            open.stream = Stream::open(endpoint, &self.settings.handshake, now, out).without_name();
+            // Both together have the time of one.
+            open.stream.began(since);
+        }
+        hung_up
     }
 
     /// Time passed.
@@ -309,6 +325,11 @@ impl Connection {
         }
         match heard {
             Heard::Ready => {
+                if let (Some(open), Some(endpoint)) = (&self.open, &self.endpoint)
+                    && !open.stream.is_named()
+                {
+                    self.settings.handshake.never_name(endpoint);
+                }
                 let before = std::mem::replace(&mut self.before, self.endpoint.clone());
                 let is_another = before.is_some() && before != self.endpoint;
                 if is_another || (before.is_some() && self.reconnect.is_outage()) {
@@ -368,10 +389,7 @@ impl Connection {
             self.requests.broken(now, out);
             self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
         } else {
-            let failure = match failure {
-                Failure::Lost | Failure::Timeout => Failure::Unreachable,
-                failure => failure,
-            };
+            let failure = failure.before_ready();
             out.event(Event::ConnectFailed { endpoint, failure: failure.clone() });
             self.reconnect.failed(failure, stream.since(), now);
             self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);

@@ -219,11 +219,11 @@ impl Topology for Sentinel {
         self.settle(now, out);
     }
 
-    fn closed(&mut self, stream: StreamId, now: Timestamp, out: &mut Outbox) {
+    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
         if self.watches(stream) {
-            self.unwatched(Failure::Unreachable, now, out);
+            self.unwatched(why.before_ready(), now, out);
         } else {
-            self.node.closed(stream, now, out);
+            self.node.closed(stream, why, now, out);
         }
         self.settle(now, out);
     }

@@ -60,8 +60,8 @@ fn a_command_that_was_not_written_survives_whatever_it_is() {
     redis.lock();
     redis.opened(1);
     redis.outputs();
-    redis.closed(1);
-    assert_eq!(redis.outputs(), ["not connected: Redis does not answer"]);
+    redis.not_connected(1, "connection refused");
+    assert_eq!(redis.outputs(), ["not connected: Redis does not answer (connection refused)"]);
     redis.pass(100);
     redis.connects(2);
     assert_eq!(redis.outputs().last().unwrap(), "2 write SET l me NX PX 5000");

@@ -19,6 +19,12 @@ fn all() -> [Command; 7] {
     ]
 }
 
+#[test]
+fn a_command_has_the_word_of_the_server() {
+    let verbs = all().map(|command| command.verb().to_owned());
+    assert_eq!(verbs, ["GET", "PSETEX", "DEL", "SET", "EVAL", "EVAL", "PING"]);
+}
+
 fn wire(command: &Command) -> String {
     String::from_utf8(command.bytes().to_vec()).unwrap()
 }

@@ -60,6 +60,57 @@ fn a_refused_name_is_no_matter() {
     assert_eq!(redis.outputs(), ["connected", "1 write GET k"]);
 }
 
+/// As twemproxy does, which knows no `CLIENT`.
+#[test]
+fn a_server_that_hangs_up_on_a_name_is_not_told_it_any_more() {
+    let mut redis = Script::with(&private());
+    redis.get("a");
+    redis.opened(1);
+    redis.receives(1, "+OK\r\n");
+    redis.outputs();
+    redis.closed(1);
+    assert_eq!(redis.outputs(), ["2 open redis:6379"], "at once");
+    redis.opened(2);
+    assert_eq!(redis.outputs(), ["2 write AUTH hunter2; SELECT 3; PING"]);
+    redis.receives(2, "+OK\r\n+OK\r\n+PONG\r\n");
+    assert_eq!(redis.outputs(), ["connected", "2 write GET a"]);
+    redis.closed(2);
+    redis.pass(100);
+    redis.opened(3);
+    assert_eq!(redis.outputs().last().unwrap(), "3 write AUTH hunter2; SELECT 3; PING");
+}
+
+#[test]
+fn a_server_that_hangs_up_on_everything_is_an_outage() {
+    let mut redis = Script::new();
+    redis.get("a");
+    for stream in [1, 3, 5] {
+        redis.opened(stream);
+        redis.closed(stream);
+        redis.opened(stream + 1);
+        redis.outputs();
+        redis.closed(stream + 1);
+        assert_eq!(redis.outputs(), ["not connected: Redis does not answer"]);
+        redis.pass(400);
+    }
+    assert_eq!(redis.outputs().first().unwrap(), "7 open redis:6379");
+    redis.opened(7);
+    assert_eq!(redis.outputs(), ["7 write CLIENT SETNAME test"], "nothing is known about its name");
+}
+
+#[test]
+fn both_attempts_have_the_time_of_one() {
+    let mut redis = Script::new();
+    redis.get("a");
+    redis.opened(1);
+    redis.pass(600);
+    redis.closed(1);
+    redis.opened(2);
+    redis.outputs();
+    redis.pass(400);
+    assert_eq!(redis.outputs(), ["2 close", "not connected: Redis does not answer"]);
+}
+
 #[test]
 fn refused_credentials_fail_what_waits() {
     let refused = "Redis refused the credentials or the database (WRONGPASS)";

@@ -88,6 +88,10 @@ impl Script {
         self.client.closed(StreamId(stream), self.now);
     }
 
+    pub(super) fn not_connected(&mut self, stream: u64, reason: &str) {
+        self.client.not_connected(StreamId(stream), reason.to_owned(), self.now);
+    }
+
     /// Time passes, and the host wakes the client whenever it wants to be.
     pub(super) fn pass(&mut self, millis: u64) {
         let end = self.now.after(Duration::from_millis(millis));
