@@ -80,9 +80,9 @@ fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Step {
     Step::Wait(Box::pin(async move { flow.await.into() }))
 }
 
-/// `/ready`: whether the store answers. The cookie store needs nobody else, so a filter that answers is ready.
+/// `/ready`: whether the store can be used. The cookie store needs nobody else, so a filter that answers is ready.
 async fn ready<I: Io>(app: Rc<App<I>>) -> Reply {
-    match app.store.check().await {
+    match app.store.ready().await {
         Ok(()) => reply::text(StatusCode::OK, "OK"),
         Err(reason) => reply::unavailable_json(reason.explain()),
     }

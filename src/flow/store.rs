@@ -47,6 +47,14 @@ impl<I: Io> Store<I> {
         }
     }
 
+    /// Whether the store takes all that is asked of it, as of a moment ago.
+    pub(super) async fn ready(&self) -> Result<(), Unavailable> {
+        match self {
+            Self::Cookies(_) => Ok(()),
+            Self::Tickets(store) => store.ready().await,
+        }
+    }
+
     /// Keeps the session of a sign-in; gives the session cookie's value. It is a new one whatever the
     /// browser had before, so nobody can have planted it, and the session of the old one is ended.
     pub(super) async fn create(

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::redis::{Command, Failure, Reply};
+use crate::redis::{Command, Failure, Reply, ServerError};
 use crate::time::Timestamp;
 
 pub(super) type Values = HashMap<Vec<u8>, (Vec<u8>, Option<Timestamp>)>;
@@ -16,6 +16,8 @@ pub(super) struct FakeRedis {
     is_down: Cell<bool>,
     /// Commands of this name are lost, `true` after they were done.
     loses: RefCell<Option<(String, bool)>>,
+    /// Commands that it answers with an error, by the word that it knows them by.
+    refuses: RefCell<Option<(&'static str, &'static str)>>,
     delay: Cell<Duration>,
     doubted_until: Cell<Option<Timestamp>>,
     /// What every command is answered instead: the reply to the one before it.
@@ -36,6 +38,15 @@ impl FakeRedis {
 
     pub(super) fn lose_nothing(&self) {
         *self.loses.borrow_mut() = None;
+    }
+
+    /// From now on, commands of this word have an error as their reply.
+    pub(super) fn refuse(&self, verb: &'static str, error: &'static str) {
+        *self.refuses.borrow_mut() = Some((verb, error));
+    }
+
+    pub(super) fn refuse_nothing(&self) {
+        *self.refuses.borrow_mut() = None;
     }
 
     pub(super) fn set_delay(&self, delay: Duration) {
@@ -133,6 +144,11 @@ impl FakeRedis {
     }
 
     fn reply(&self, command: &Command, now: Timestamp) -> Reply {
+        if let Some((verb, error)) = *self.refuses.borrow()
+            && verb == command.verb()
+        {
+            return Reply::Error(ServerError::new(error.as_bytes()));
+        }
         let arguments = command.arguments();
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
         let mut values = self.values.borrow_mut();

@@ -10,6 +10,7 @@
 //! `redis_session_cache` lets requests go on for a moment with what Redis had the last time.
 
 mod journal;
+mod readiness;
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,6 +21,7 @@ use futures_util::future::join;
 use log::warn;
 
 use self::journal::Journal;
+use self::readiness::Readiness;
 use super::RequestHead;
 use super::cache::{CookieCache, FromCookie, Recent};
 use super::io::Io;
@@ -88,6 +90,7 @@ pub(super) struct TicketStore<I> {
     cookies: CookieCache<TicketCookie>,
     decrypted: Recent<Decrypted>,
     journal: Journal,
+    readiness: Readiness,
     /// Whether a server may take over that has not got the last writes.
     pub(super) has_replicas: bool,
     /// How many did.
@@ -111,6 +114,7 @@ impl<I: Io> TicketStore<I> {
             cookies: CookieCache::new(entries),
             decrypted: Recent::new(entries),
             journal: Journal::new(),
+            readiness: Readiness::default(),
             has_replicas: redis.is_some_and(|redis| redis.client.has_replicas()),
             failovers: Cell::default(),
             loads: Together::default(),

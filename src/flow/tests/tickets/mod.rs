@@ -3,6 +3,7 @@
 mod failovers;
 mod large;
 mod outages;
+mod readiness;
 mod refresh;
 mod sessions;
 mod shifted;
