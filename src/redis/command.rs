@@ -40,7 +40,9 @@ pub struct Command {
 
 /// Whether a value can be that of the command's key.
 #[derive(Clone)]
-struct Check(Rc<dyn Fn(&[u8]) -> bool>);
+struct Check(Rc<IsValue>);
+
+type IsValue = dyn Fn(&[u8]) -> bool;
 
 /// A check says nothing about what the server is told.
 impl PartialEq for Check {
