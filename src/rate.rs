@@ -25,16 +25,22 @@ impl Rate {
         self.paid_at(now).since(now) <= self.owed_at_most
     }
 
-    /// It happens now.
-    pub(crate) fn take(&self, now: Timestamp) {
-        self.paid_at.set(Some(self.paid_at(now).after(self.period)));
+    /// It happens now, and costs as much as so many.
+    pub(crate) fn take(&self, times: u32, now: Timestamp) {
+        let paid_at = self.paid_at(now).after(self.period.saturating_mul(times));
+        self.paid_at.set(Some(paid_at.min(now.after(self.most()))));
     }
 
     fn paid_at(&self, now: Timestamp) -> Timestamp {
-        // More than this is never owed: then the clock was set back.
-        let most = self.owed_at_most.saturating_add(self.period);
-        let paid_at = self.paid_at.get().filter(|paid_at| *paid_at > now && paid_at.since(now) <= most);
+        // More than the most is never owed: then the clock was set back.
+        let paid_at =
+            self.paid_at.get().filter(|paid_at| *paid_at > now && paid_at.since(now) <= self.most());
         paid_at.unwrap_or(now)
+    }
+
+    /// What one that costs as much as many can leave to be paid.
+    fn most(&self) -> Duration {
+        self.owed_at_most.saturating_add(self.period).saturating_mul(2)
     }
 }
 
@@ -55,7 +61,7 @@ impl LogLimit {
             self.left_out.set(self.left_out.get().saturating_add(1));
             return None;
         }
-        self.rate.take(now);
+        self.rate.take(1, now);
         Some(LeftOut(self.left_out.take()))
     }
 }
@@ -103,6 +109,16 @@ mod tests {
         let next = limit.next(Timestamp::from_secs(102)).unwrap();
         assert_eq!(next.to_string(), " (41 lines like this were left out before)");
         assert_eq!(limit.next(Timestamp::from_secs(103)).unwrap().to_string(), "");
+    }
+
+    #[test]
+    fn what_costs_as_much_as_several_is_paid_for_as_long() {
+        let rate = Rate::new(2, Duration::from_secs(1));
+        let now = |secs: i64| Timestamp::from_secs(100 + secs);
+        rate.take(3, now(0));
+        assert_eq!([0, 1, 2].map(|secs| rate.allows(now(secs))), [false, false, true]);
+        rate.take(1000, now(3));
+        assert_eq!([3, 5, 6].map(|secs| rate.allows(now(secs))), [false, false, true]);
     }
 
     #[test]

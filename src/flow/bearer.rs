@@ -42,10 +42,10 @@ const REFUSED: Duration = Duration::from_secs(10);
 /// So many of those are remembered, of 24 bytes each.
 const REFUSED_TOKENS: usize = 1024;
 
-/// So many tokens whose signature does not hold are checked at once, and then one in every period. With an RSA key of
-/// 2048 bits that is 2 % of a worker's time, with three keys of P-384 the half. Past it, a token that the worker has not
+/// So many signatures that do not hold are checked at once, and then one in every period. With an RSA key of 2048 bits
+/// that is 2 % of a worker's time, with P-384 a sixth. Past it, a token that the worker has not
 /// seen hold before is not checked for now.
-const FORGED_AT_ONCE: u32 = 100;
+const FORGED_AT_ONCE: u32 = 20;
 const FORGED_PERIOD: Duration = Duration::from_millis(10);
 
 /// Tokens and who may have made them.
@@ -148,9 +148,7 @@ impl<I: Io> Bearer<I> {
                 Err(error) => {
                     // A key that is not known may come, and to look for it costs little.
                     is_refused |= error != SignInError::IdToken(IdTokenError::UnknownKey);
-                    if error.is_forgery() {
-                        self.forged.take(app.io.now());
-                    }
+                    self.forged.take(error.forged_signatures(), app.io.now());
                     if let Some(left_out) = app.logs.tokens.next(app.io.now()) {
                         info!("bearer token: {error}{left_out}");
                     }

@@ -382,9 +382,13 @@ impl SignInError {
         }
     }
 
-    /// Whether a signature was checked that does not hold.
-    pub(super) fn is_forgery(&self) -> bool {
-        matches!(self, Self::IdToken(IdTokenError::BadSignature | IdTokenError::TooManyKeys))
+    /// With how many keys a signature was checked that does not hold; at least.
+    pub(super) fn forged_signatures(&self) -> u32 {
+        match self {
+            Self::IdToken(IdTokenError::BadSignature) => 1,
+            Self::IdToken(IdTokenError::TooManyKeys) => oidc::MAX_TRIED,
+            _ => 0,
+        }
     }
 }
 

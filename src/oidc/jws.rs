@@ -16,7 +16,7 @@ use super::public_key::Algorithm;
 /// So many keys are tried for a token: the provider's last, present and next one. A stranger can send tokens, and each
 /// key costs a worker up to a millisecond. A provider with several keys names one in each token (`kid`; OpenID Connect
 /// Core 10.1).
-const MAX_TRIED: usize = 3;
+pub(crate) const MAX_TRIED: u32 = 3;
 
 /// A token whose header was read, and whose signature was not checked yet.
 pub(super) struct Jws<'a> {
@@ -81,7 +81,7 @@ impl<'a> Jws<'a> {
         }
         let signature = decode(self.signature).map_err(|_| IdTokenError::BadSignature)?;
         let made_it = |key: &Key| key.key.verifies(self.algorithm, self.signed.as_bytes(), &signature);
-        if fitting.by_ref().take(MAX_TRIED).any(made_it) {
+        if (0..MAX_TRIED).zip(fitting.by_ref()).any(|(_, key)| made_it(key)) {
             return Ok(());
         }
         Err(if fitting.next().is_some() { IdTokenError::TooManyKeys } else { IdTokenError::BadSignature })

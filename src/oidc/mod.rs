@@ -42,6 +42,7 @@ pub use id_token::{Expected, expiry, unverified_issuer, unverified_subject, veri
 pub use id_token_error::IdTokenError;
 pub use identity::{ClaimNames, Identity};
 pub use jwks::{Jwks, JwksError};
+pub(crate) use jws::MAX_TRIED;
 pub use keycloak::keycloak_roles;
 pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};
 pub use token_response::{GrantError, TokenResponse};
