@@ -281,10 +281,10 @@ options! {
         skip_auth_routes: Vec<String> = Theirs(""),
             "Patterns of paths that need no session: `^/public/`, `GET=^/public/`, `GET!=^/private/`",
             differs: "every way in which an upstream may read a path has to be covered; a path of more than 2,048 bytes is \
-                never; `(?i)` is about ASCII letters, RE2's `\\p` and `\\Q` are refused";
+                never; RE2's `\\p` and `\\Q`, and in brackets a bare `[`, `&&`, `--` and `~~`, are refused";
         skip_auth_preflight: bool = Theirs("false"), "Needs no session for `OPTIONS`";
         api_routes: Vec<String> = Theirs(""), "Patterns of paths that get a 401 and no redirect",
-            differs: "a path of more than 2,048 bytes has none; `(?i)` is about ASCII letters, RE2's `\\p` and `\\Q` are refused";
+            differs: "a path of more than 2,048 bytes has none; RE2's `\\p` and `\\Q`, and in brackets a bare `[`, `&&`, `--` and `~~`, are refused";
         force_json_errors: bool = Theirs("false"), "Every path gets a 401 and no redirect";
     }
     "Headers" {

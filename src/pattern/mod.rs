@@ -1,43 +1,48 @@
 //! Regular expressions over bytes of strangers: what they cost is known when the configuration is read.
 //!
 //! ```text
-//! pattern ── syntax ──► node ── program ──► steps ── automaton ──► table       once
-//! text ─────────────────────────────────────────────────► table ──► Matches    one step a character
+//! pattern ── syntax ──► HIR ── regex-automata ──► DFA           once
+//! text ───────────────────────────────────────────► Matches    one step a byte
 //! ```
 //!
 //! All patterns of a [`Set`] are looked for in one pass, by as few automata as hold them: patterns that would
 //! multiply each other's states (`a.*b` and `c.*d`) are in two. A pattern that no automaton holds is refused, so
-//! that no text can make one slow. Of the crates, `regex-lite` steps through every thread at every character, and
-//! `regex-automata`, whose automata are like these, would add 54 to 74 kB to the module.
+//! that no text can make one slow.
 
-mod alphabet;
-mod automaton;
-mod program;
 mod syntax;
 #[cfg(test)]
 mod tests;
 
-use self::automaton::{Automaton, Bits};
-use self::program::Program;
-use self::syntax::Node;
+use std::ops::ControlFlow;
 
-/// The automata that a set may have: so many steps a character costs at most.
+use regex_automata::MatchKind;
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::start;
+use regex_syntax::hir::Hir;
+
+/// The automata that a set may have: so many steps a byte costs at most.
 const MAX_AUTOMATA: usize = 8;
 
-/// The work of making a set: about a second.
-const BUDGET: usize = 50_000_000;
+/// Bytes that the table of an automaton may have, in each worker: a processor's cache still holds it.
+const MAX_TABLE: usize = 512 << 10;
+
+/// Bytes that making an automaton may take beside the table. They bound the time too, and a VM does not give them
+/// back.
+const MAX_WORK: usize = 2 << 20;
 
 /// A pattern, not yet ready for use. It is not anchored: `^` and `$` say where it has to fit.
 #[derive(Clone, Debug)]
-pub struct Pattern(Node);
+pub struct Pattern(Hir);
 
 /// Patterns that are looked for together.
 #[derive(Clone, Debug, Default)]
-pub struct Set(Vec<Automaton>);
+pub struct Set(Vec<Table>);
 
 /// Which patterns of a [`Set`] fit, by their numbers.
 #[derive(Clone, Debug, Default)]
-pub struct Matches(Bits);
+pub struct Matches(Vec<bool>);
 
 /// What no automaton holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +53,14 @@ pub enum TooComplex {
     Together,
 }
 
-/// A program or an automaton that would be too large.
-#[derive(Debug)]
-struct TooLarge;
-
-/// How much work may still be done.
-struct Budget(usize);
-
-impl Budget {
-    fn spend(&mut self, steps: usize) -> Result<(), TooLarge> {
-        self.0 = self.0.saturating_sub(steps);
-        if self.0 == 0 { Err(TooLarge) } else { Ok(()) }
-    }
+/// An automaton for some of the patterns.
+#[derive(Clone, Debug)]
+struct Table {
+    dfa: dense::DFA<Vec<u32>>,
+    /// The state before the text.
+    start: StateID,
+    /// The number of its first pattern.
+    first: usize,
 }
 
 impl Pattern {
@@ -78,41 +79,47 @@ impl Set {
     /// # Errors
     /// [`TooComplex`] if that would take too much memory, or too much time for each text.
     pub fn new(patterns: &[Pattern]) -> Result<Self, TooComplex> {
-        let numbered: Vec<_> = patterns.iter().map(|pattern| &pattern.0).enumerate().collect();
+        let patterns: Vec<&Hir> = patterns.iter().map(|pattern| &pattern.0).collect();
         let mut set = Self::default();
-        set.add(&numbered, &mut Budget(BUDGET))?;
+        set.add(0, &patterns)?;
         Ok(set)
     }
 
-    fn add(&mut self, patterns: &[(usize, &Node)], budget: &mut Budget) -> Result<(), TooComplex> {
+    fn add(&mut self, first: usize, patterns: &[&Hir]) -> Result<(), TooComplex> {
         if patterns.is_empty() {
             return Ok(());
         }
         if self.0.len() >= MAX_AUTOMATA {
             return Err(TooComplex::Together);
         }
-        let program = Program::new(patterns.iter().copied());
-        match (program.and_then(|program| Automaton::new(&program, budget)), patterns) {
-            (Ok(automaton), _) => {
-                self.0.push(automaton);
-                Ok(())
-            }
-            (Err(TooLarge), _) if budget.0 == 0 => Err(TooComplex::Together),
-            (Err(TooLarge), [(number, _)]) => Err(TooComplex::One(*number)),
-            (Err(TooLarge), _) => {
-                let (some, others) = patterns.split_at(patterns.len() / 2);
-                self.add(some, budget)?;
-                self.add(others, budget)
-            }
+        if let Some(table) = Table::new(first, patterns) {
+            self.0.push(table);
+            return Ok(());
         }
+        if patterns.len() == 1 {
+            return Err(TooComplex::One(first));
+        }
+        let (some, others) = patterns.split_at(patterns.len() / 2);
+        self.add(first, some)?;
+        self.add(first.saturating_add(some.len()), others)
     }
 
     /// The patterns that fit somewhere in a text.
     pub fn matches(&self, text: &[u8]) -> Matches {
-        let mut matches = Matches::default();
-        for automaton in &self.0 {
-            automaton.read(text, |found| {
-                matches.add(found);
+        let patterns = self.0.last().map_or(0, |table| table.first.saturating_add(table.dfa.pattern_len()));
+        let mut matches = Matches(vec![false; patterns]);
+        for table in &self.0 {
+            // A state that is met again, as in a row, finds nothing new.
+            let mut before = None;
+            table.read(text, |state| {
+                if before.replace(state) != Some(state) {
+                    for number in 0..table.dfa.match_len(state) {
+                        let pattern = table.dfa.match_pattern(state, number).as_usize();
+                        if let Some(matches) = matches.0.get_mut(table.first.saturating_add(pattern)) {
+                            *matches = true;
+                        }
+                    }
+                }
                 false
             });
         }
@@ -121,29 +128,62 @@ impl Set {
 
     /// Whether one of the patterns fits somewhere in a text.
     pub fn is_match(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|automaton| {
-            let mut is_found = false;
-            automaton.read(text, |_| {
-                is_found = true;
-                true
-            });
-            is_found
-        })
+        self.0.iter().any(|table| table.read(text, |_| true))
     }
 }
 
 impl Matches {
     /// Whether the pattern of that number fits.
     pub fn has(&self, number: usize) -> bool {
-        self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+        self.0.get(number).copied().unwrap_or(false)
+    }
+}
+
+impl Table {
+    /// None if it would be too large.
+    fn new(first: usize, patterns: &[&Hir]) -> Option<Self> {
+        let config =
+            thompson::Config::new().which_captures(WhichCaptures::None).nfa_size_limit(Some(MAX_WORK));
+        let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(patterns).ok()?;
+        let config = dense::Config::new()
+            .match_kind(MatchKind::All)
+            .start_kind(StartKind::Unanchored)
+            .accelerate(false)
+            .dfa_size_limit(Some(MAX_TABLE))
+            .determinize_size_limit(Some(MAX_WORK));
+        let dfa = dense::Builder::new().configure(config).build_from_nfa(&nfa).ok()?;
+        let start = dfa.start_state(&start::Config::new()).ok()?;
+        Some(Self { dfa, start, first })
     }
 
-    fn add(&mut self, found: &Bits) {
-        if self.0.len() < found.len() {
-            self.0.resize(found.len(), 0);
+    /// Reads a text, and tells `is_enough` each state that finds something, until that says so; whether it did.
+    /// Unlike the searches of the crate it cannot fail, for a search that fails would look like a pattern that does
+    /// not fit. What is not UTF-8 is read as Go reads it: each byte of it is a U+FFFD.
+    fn read(&self, text: &[u8], mut is_enough: impl FnMut(StateID) -> bool) -> bool {
+        let mut state = self.start;
+        let mut read = |bytes: &[u8]| {
+            for byte in bytes {
+                state = self.dfa.next_state(state, *byte);
+                // What is found ends before this byte, and nothing ends within a character.
+                if self.dfa.is_special_state(state) {
+                    let is_within = byte & 0xc0 == 0x80;
+                    if self.dfa.is_dead_state(state)
+                        || self.dfa.is_match_state(state) && !is_within && is_enough(state)
+                    {
+                        return ControlFlow::Break(self.dfa.is_match_state(state));
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        };
+        let ended = text.utf8_chunks().try_for_each(|chunk| {
+            read(chunk.valid().as_bytes())?;
+            chunk.invalid().iter().try_for_each(|_| read("\u{fffd}".as_bytes()))
+        });
+        if let ControlFlow::Break(is_found) = ended {
+            return is_found;
         }
-        for (word, found) in self.0.iter_mut().zip(found) {
-            *word |= found;
-        }
+        let state = self.dfa.next_eoi_state(state);
+        self.dfa.is_match_state(state) && is_enough(state)
     }
 }

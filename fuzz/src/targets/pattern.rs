@@ -32,8 +32,9 @@ pub(super) fn run(bytes: &[u8]) {
 
 /// What another implementation says, if it reads the pattern alike.
 fn by_another(pattern: &str, text: &[u8]) -> Option<bool> {
-    // A vertical tab is a blank to one of them, and these are operations on sets to the other.
-    let is_read_alike = !["&&", "--", "~~"].iter().any(|operation| pattern.contains(operation));
-    let text = std::str::from_utf8(text).ok().filter(|text| is_read_alike && !text.contains('\x0b'))?;
+    // A vertical tab is a blank to one of them, which also knows the case of ASCII letters alone.
+    let is_ascii = pattern.is_ascii() && text.is_ascii();
+    let is_read_alike = (is_ascii || !pattern.contains("(?")) && !text.contains(&b'\x0b');
+    let text = std::str::from_utf8(text).ok().filter(|_| is_read_alike)?;
     regex_lite::Regex::new(pattern).ok().map(|theirs| theirs.is_match(text))
 }
