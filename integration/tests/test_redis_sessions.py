@@ -296,7 +296,8 @@ def test_what_happens_is_counted(with_redis, redis, provider):
         "redis.commands", "redis.errors", "redis.connects", "redis.connect_failures", "redis.disconnects",
         "redis.lock_waits", "refreshes", "refreshes_refused", "refreshes_failed", "sign_ins", "sign_ins_failed",
         "sign_outs", "unavailable.provider", "unavailable.redis", "unavailable.random",
-        "handed_over", "handed_over_refused", "handed_over_dropped",
+        "handed_over", "handed_over_refused", "handed_over_dropped", "busy.codes", "busy.logouts", "busy.refreshes",
+        "callbacks_refused", "unavailable.busy",
     ], 0)
     browser = running.browser()
     sign_in(browser)
