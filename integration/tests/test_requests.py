@@ -248,3 +248,14 @@ def test_a_websocket_of_nobody_gets_a_401(browser):
     with pytest.raises(InvalidStatus) as refused:
         websockets.sync.client.connect(url, proxy=None)
     assert refused.value.response.status_code == 401
+
+
+def test_routes_of_every_kind_of_pattern(service):
+    """The module has no Unicode tables, which the native tests have."""
+    browser = service(skip_auth_routes=[
+        r"(?i)^/Assets/\d+\b", r"^/gr\x{f6}\x{df}e/[ä-ü]$", r"^/[[:alpha:]_]+\.(?:css|js)$", r"^/a\B\wc\s?$",
+    ]).browser()
+    for path in ("/aSSets/12", "/assets/1-x", "/gr%C3%B6%C3%9Fe/%C3%B6", "/site_a.css", "/abc"):
+        assert arrived(browser.get(path)), path
+    for path in ("/assets/x", "/assets/12x", "/gr%C3%B6%C3%9Fe/z", "/gr%F6%DFe/%F6", "/site.css/x", "/a-c"):
+        assert browser.get(path).status_code == 302, path
