@@ -24,7 +24,7 @@ pub fn frame(length: usize) -> Option<[u8; HEADER]> {
 }
 
 /// Envoy's words about a connection that failed, as they may stand in a log: they may quote what a server sent.
-pub(crate) fn reason(words: &[u8]) -> String {
+pub fn reason(words: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _-.,:=()'".contains(byte);
     words.iter().filter(|byte| is_plain(byte)).take(MAX_REASON).map(|byte| char::from(*byte)).collect()
 }
