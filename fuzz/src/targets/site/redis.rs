@@ -174,6 +174,8 @@ impl Redis {
             [b"SET", _, _, b"NX", ..] if is_there => nil,
             [b"SET", key, value, b"XX" | b"NX"] => set(key, value, None),
             [b"SET", key, value, b"XX" | b"NX", b"PX", ttl] => set(key, value, millis(ttl)),
+            // A script that gives its key back.
+            [b"EVAL", _, b"1", key] => [format!("${}\r\n", key.len()).as_bytes(), key, b"\r\n"].concat(),
             [b"EVAL", _, b"1", key, token, rest @ ..] => match (values.get_mut(*key), rest) {
                 (Some((held, until)), [lease]) if held == token => {
                     *until = millis(lease);
