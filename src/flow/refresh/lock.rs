@@ -75,6 +75,15 @@ impl<I: Io> Lock<I> {
         matches!(self.io.redis(Command::get(&self.key)).await, Ok(Reply::Bulk(value)) if value == SIGNED_OUT)
     }
 
+    /// Whether anybody has the lock: whoever signs out, or whoever refreshes.
+    pub(in crate::flow) async fn is_held(&self) -> Result<bool, Unavailable> {
+        match self.io.redis(Command::get(&self.key)).await {
+            Ok(Reply::Bulk(_)) => Ok(true),
+            Ok(Reply::Nil) => Ok(false),
+            _ => Err(Unavailable::Redis),
+        }
+    }
+
     /// Does some work, and renews the lock meanwhile. Should it be lost all the same, the work goes on:
     /// a grant that the provider has seen cannot be taken back.
     pub(super) async fn hold<T>(&self, work: impl Future<Output = T>) -> T {

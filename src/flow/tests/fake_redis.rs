@@ -16,6 +16,8 @@ pub(super) struct FakeRedis {
     is_down: Cell<bool>,
     /// Commands of this name are lost, `true` after they were done.
     loses: RefCell<Option<(String, bool)>>,
+    /// Commands of this name are done twice, because the reply to the first got lost.
+    repeats: RefCell<Option<String>>,
     /// Commands that it answers with an error, by the word that it knows them by.
     refuses: RefCell<Option<(&'static str, &'static str)>>,
     delay: Cell<Duration>,
@@ -34,6 +36,11 @@ impl FakeRedis {
     /// From now on, commands of this name break the connection; `is_done` where Redis does them before.
     pub(super) fn lose(&self, name: &str, is_done: bool) {
         *self.loses.borrow_mut() = Some((name.to_owned(), is_done));
+    }
+
+    /// From now on, the client asks commands of this name again: the connection broke after they were done.
+    pub(super) fn repeat(&self, name: &str) {
+        *self.repeats.borrow_mut() = Some(name.to_owned());
     }
 
     pub(super) fn lose_nothing(&self) {
@@ -107,6 +114,9 @@ impl FakeRedis {
         self.seen.borrow_mut().push(command.name().to_owned());
         if self.is_down.get() {
             return Err(Failure::Unreachable);
+        }
+        if self.repeats.borrow().as_deref() == Some(command.name()) {
+            self.reply(command, now);
         }
         match &*self.loses.borrow() {
             Some((name, is_done)) if name == command.name() => {

@@ -266,7 +266,8 @@ impl<I: Io> TicketStore<I> {
         let value = self.seal(ticket, person)?;
         let restore = Command::restore(ticket.redis_key(), self.cookie.expire(), &value);
         let restored = answered(self.io.redis(restore).await);
-        if !lock.release().await? {
+        // If the reply to the first release got lost, the second one finds no lock, and all is well.
+        if !lock.release().await? && lock.is_held().await? {
             // Somebody took it away from us who deletes the session, and may have done so before we brought it back.
             done(self.io.redis(Command::del(ticket.redis_key())).await)?;
             return Ok(false);

@@ -25,6 +25,17 @@ fn a_sign_in_that_a_failover_lost_is_written_again() {
 }
 
 #[test]
+fn a_session_that_was_brought_back_stays_if_the_reply_to_the_release_of_its_lock_is_lost() {
+    let site = replicated(json!({}));
+    let mut browser = site.signed_in();
+    site.world.fake_redis().repeat("release_lock");
+    site.world.fail_over(Values::default());
+    site.world.drain();
+    assert!(site.world.fake_redis().seen().contains(&"release_lock".to_owned()));
+    assert!(browser.who().is_some());
+}
+
+#[test]
 fn a_refresh_that_a_failover_lost_is_written_again() {
     let site = replicated(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
