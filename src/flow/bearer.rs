@@ -127,13 +127,18 @@ impl<I: Io> Bearer<I> {
     pub(super) async fn verify(&self, app: &App<I>, token: &str) -> Result<Option<Rc<Person>>, Unavailable> {
         let Some(issuer) = oidc::unverified_issuer(token.as_bytes()) else { return Ok(None) };
         let held_before = self.verified.get(token.as_bytes()).is_some();
-        if !held_before && !self.forged.allows(app.io.now()) {
-            return Err(Unavailable::Busy);
-        }
         let all = app.provider.iter().chain(&self.issuers);
         let mut unavailable = None;
         let mut is_refused = false;
         for provider in all.filter(|provider| provider.may_have_issued(&issuer)) {
+            // Thousands may have waited for the keys together.
+            if let Err(reason) = provider.has_keys().await {
+                unavailable = Some(reason);
+                continue;
+            }
+            if !held_before && !self.forged.allows(app.io.now()) {
+                return Err(Unavailable::Busy);
+            }
             match provider.bearer(token).await {
                 Ok(session) => {
                     let person = Person::new(&app.config, session);

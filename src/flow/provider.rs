@@ -2,6 +2,7 @@
 //! end in a session.
 
 use std::fmt;
+use std::future::Future;
 use std::rc::Rc;
 
 use http::Request;
@@ -157,6 +158,20 @@ impl<I: Io> Provider<I> {
         Ok(session)
     }
 
+    /// Waits for the keys, so that the check of a token then waits for nothing but a key that is new.
+    pub(super) async fn has_keys(&self) -> Result<(), Unavailable> {
+        let metadata = self.metadata().await?;
+        self.keys(&metadata).await.map(drop)
+    }
+
+    async fn keys(&self, metadata: &Metadata) -> Result<Rc<Jwks>, Unavailable> {
+        self.keys.get(&self.io, || self.fetch_keys(metadata)).await
+    }
+
+    fn fetch_keys(&self, metadata: &Metadata) -> impl Future<Output = Option<Jwks>> + use<I> {
+        fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config))
+    }
+
     /// Whether tokens of that issuer may be this provider's.
     pub(super) fn may_have_issued(&self, issuer: &str) -> bool {
         self.config.insecure_skip_issuer_verification || self.config.issuer_url == issuer
@@ -188,8 +203,7 @@ impl<I: Io> Provider<I> {
         nonce_hash: Option<&str>,
         checks_party: bool,
     ) -> Result<Map<String, Value>, SignInError> {
-        let fetch = || fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config));
-        let keys = self.keys.get(&self.io, fetch).await?;
+        let keys = self.keys(metadata).await?;
         let check = |keys: &Jwks| {
             let config = &self.config;
             oidc::verify(
@@ -208,7 +222,9 @@ impl<I: Io> Provider<I> {
             )
         };
         let claims = match check(&keys) {
-            Err(IdTokenError::UnknownKey) => check(&*self.keys.again(&self.io, fetch).await?),
+            Err(IdTokenError::UnknownKey) => {
+                check(&*self.keys.again(&self.io, || self.fetch_keys(metadata)).await?)
+            }
             checked => checked,
         };
         claims.map_err(SignInError::IdToken)

@@ -330,6 +330,24 @@ fn forged_tokens_fill_no_log() {
 }
 
 #[test]
+fn forged_tokens_that_waited_for_the_keys_together_are_limited_too() {
+    let site = site(json!({}));
+    site.provider.set_delay(Duration::from_secs(1));
+    let asked = (0..100).map(|number| {
+        let authorization = format!("Bearer {}", forged(Some("p256"), number));
+        let head = site.browser().head("/", &[("authorization", &authorization)]);
+        let Step::Wait(flow) = site.app.handle(head) else { panic!("nothing to wait for") };
+        flow
+    });
+    let statuses = site.world.run(asked.collect()).into_iter().map(|decision| match decision {
+        Decision::Reply(reply) => reply.status().as_u16(),
+        other => panic!("let through: {other:?}"),
+    });
+    let (looked_at, others): (Vec<u16>, Vec<u16>) = statuses.partition(|status| *status == 302);
+    assert_eq!((looked_at.len(), others), (20, vec![503; 80]));
+}
+
+#[test]
 fn the_checks_of_forged_tokens_are_limited() {
     let site = site(json!({}));
     let mut program = site.browser();
