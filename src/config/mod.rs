@@ -125,6 +125,11 @@ impl Config {
 }
 
 impl Config {
+    /// Whether sessions are written or ended, and not only read.
+    pub fn writes(&self) -> bool {
+        self.mode.owns_sessions() || self.renews()
+    }
+
     /// Whether sessions are renewed: those of our own sign-ins, and others where `cookie_refresh` says so.
     pub fn renews(&self) -> bool {
         matches!(self.mode, Mode::Login) || !self.cookie.refresh.is_zero()

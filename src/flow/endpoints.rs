@@ -80,9 +80,11 @@ fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Step {
     Step::Wait(Box::pin(async move { flow.await.into() }))
 }
 
-/// `/ready`: whether the store can be used. The cookie store needs nobody else, so a filter that answers is ready.
+/// `/ready`: whether the store can be used. The cookie store needs nobody else, so a filter that answers is ready. A
+/// filter that only reads sessions needs no more of Redis than to be there.
 async fn ready<I: Io>(app: Rc<App<I>>) -> Reply {
-    match app.store.ready().await {
+    let is_ready = if app.config.writes() { app.store.ready().await } else { app.store.check().await };
+    match is_ready {
         Ok(()) => reply::text(StatusCode::OK, "OK"),
         Err(reason) => reply::unavailable_json(reason.explain()),
     }

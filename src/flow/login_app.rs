@@ -118,7 +118,11 @@ impl<I: Io> App<I> {
         let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
         if !names.is_empty() {
             self.io.count(Count::HandedOverDropped);
-            warn!("login app: a session in the trailers of a response was dropped: send it as a header");
+            if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
+                warn!(
+                    "login app: a session in the trailers of a response was dropped: send it as a header{left_out}"
+                );
+            }
         }
         names
     }

@@ -18,6 +18,7 @@ use crate::oidc::{
     self, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity, Jwks,
     Metadata, TokenResponse,
 };
+use crate::rate::LogLimit;
 use crate::session::{Claims, Session};
 
 /// One provider, as a worker knows it.
@@ -27,6 +28,8 @@ pub(super) struct Provider<I> {
     metadata: Fetched<Metadata>,
     keys: Fetched<Jwks>,
     refreshes: Gate<I>,
+    /// Of answers that are less than they should be.
+    lines: LogLimit,
 }
 
 /// Why a grant ended in no session.
@@ -65,6 +68,7 @@ impl<I: Io> Provider<I> {
             metadata: Fetched::default(),
             keys: Fetched::default(),
             refreshes,
+            lines: LogLimit::default(),
         }
     }
 
@@ -113,7 +117,9 @@ impl<I: Io> Provider<I> {
             Ok(()) => self.keep_tokens(&tokens, &mut session),
             // The old refresh token is used up by now: not to keep the new one would end the session.
             Err(error @ (SignInError::Unavailable(_) | SignInError::NoSubject)) => {
-                warn!("refresh: {error}, so the person stays as before");
+                if let Some(left_out) = self.lines.next(self.io.now()) {
+                    warn!("refresh: {error}, so the person stays as before{left_out}");
+                }
                 session = old.clone();
                 self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
             }
@@ -305,7 +311,9 @@ impl<I: Io> Provider<I> {
         let timeout = self.config.request_timeout;
         let answer = self.io.call(request, timeout).await.map_err(|_| Unavailable::Provider)?;
         if !answer.status().is_success() {
-            warn!("userinfo: the provider answered {}", answer.status().as_u16());
+            if let Some(left_out) = self.lines.next(self.io.now()) {
+                warn!("userinfo: the provider answered {}{left_out}", answer.status().as_u16());
+            }
             return Err(Unavailable::Provider.into());
         }
         let Ok(more) = oidc::parse_userinfo(answer.body()) else {

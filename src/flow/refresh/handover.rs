@@ -4,10 +4,12 @@
 //! of them claims it and refreshes, the others find what became of it.
 //!
 //! ```text
-//! key:   oauth2-session/refresh/NN          NN = first byte of the id: 256 keys
+//! key:   oauth2-session/refreshes/NN        NN = first byte of the id: 256 keys
 //! value: entry*                             oldest first, at most 64 KiB: 16 MiB in all
 //! entry: id[16] | state u8 | until i64 | length u32 | cookie[length]        little endian
 //! ```
+//!
+//! Versions with another form of this have keys of another name, so that none reads what it does not know.
 //!
 //! The id is the start of a SHA-256 of the old cookie, without its signature, which has several spellings, and of what
 //! stands for the configuration: another client, say, has refreshes of its own. What is handed over is the new cookie,
@@ -122,7 +124,7 @@ impl Meeting {
 }
 
 fn key(number: u8) -> String {
-    format!("oauth2-session/refresh/{number:02x}")
+    format!("oauth2-session/refreshes/{number:02x}")
 }
 
 /// The entries as bytes, without the oldest where they are too many.

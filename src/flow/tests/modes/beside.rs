@@ -123,3 +123,16 @@ fn the_provider_of_bearer_tokens_alone_renews_nothing() {
     assert!(browser.who().is_none());
     assert_eq!((site.world.counted(Count::Refresh), site.world.counted(Count::RefreshFailed)), (0, 0));
 }
+
+/// It only reads them, and its user of Redis may not be allowed to do more.
+#[test]
+fn it_is_ready_if_it_can_read_sessions() {
+    let options = json!({ "session_store_type": "redis", "redis_connection_url": "redis://127.0.0.1" });
+    let site = beside(options);
+    for verb in ["SETEX", "SET", "DEL", "EVAL"] {
+        site.world.fake_redis().refuse(verb, "NOPERM this user has no permissions");
+        assert_eq!(site.browser().reply("/ready", &[]).status(), 200, "{verb}");
+    }
+    site.world.fake_redis().set_down(true);
+    assert_eq!(site.browser().reply("/ready", &[]).status(), 503);
+}
