@@ -107,9 +107,14 @@ impl Site {
         assert!(!nominated.any(|name| is_identity(name.trim_ascii())), "the next proxy drops what we say");
         if self.config.headers.strip_session_cookie {
             let left = forward.cookie.as_ref().expect("our cookies are kept from the upstream");
-            let names = left.split(|byte| *byte == b';').map(|pair| pair.split(|byte| *byte == b'=').next());
-            let mut names = names.flatten().map(<[u8]>::trim_ascii);
-            assert!(!names.any(|name| cookie::is_part_of(NAME, name)), "a session goes to the upstream");
+            let pairs = left.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            // A name without a value is no session.
+            let mut names =
+                pairs.filter_map(|pair| pair.iter().position(|byte| *byte == b'=').map(|at| &pair[..at]));
+            assert!(
+                !names.any(|name| cookie::is_part_of(NAME, name.trim_ascii())),
+                "a session goes to the upstream"
+            );
         }
         forward.set.iter().for_each(is_good);
         let response = self.app.response_headers(forward.response, forward.renewed.as_deref());
