@@ -99,17 +99,25 @@ impl Attributes {
         suffix
     }
 
-    /// The longest domain that a browser at this host accepts; none if it accepts none of them, so that the cookie is
-    /// the host's alone. oauth2-proxy (v7.15.3, `GetCookieDomain`) compares bytes, port included, and sends the shortest
-    /// domain if none fits: the browser then drops the cookie, and nobody can sign in.
+    /// The domain that oauth2-proxy chooses, so that either clears what the other set. It compares bytes (v7.15.3,
+    /// `GetCookieDomain`), port included, and takes the shortest domain if none fits. If a browser at this host would
+    /// drop such a cookie, so that nobody could sign in, it is the longest domain that the browser accepts; and if it
+    /// accepts none of them, the cookie is the host's alone.
     fn domain(&self, host: &[u8]) -> Option<&str> {
-        let host = without_port(host);
-        self.domains
-            .iter()
-            .map(|domain| domain.strip_prefix('.').unwrap_or(domain))
-            .filter(|domain| is_domain(domain) && matches_domain(host, domain))
+        let fitting = self.domains.iter().filter(|domain| host.ends_with(domain.as_bytes()));
+        let theirs = fitting
             .max_by_key(|domain| domain.len())
+            .or_else(|| self.domains.iter().min_by_key(|domain| domain.len()));
+        let mut accepted: Vec<&str> = self.domains.iter().map(|domain| without_dot(domain)).collect();
+        accepted.retain(|domain| is_domain(domain) && matches_domain(without_port(host), domain));
+        let theirs = theirs.map(|domain| without_dot(domain)).filter(|domain| accepted.contains(domain));
+        theirs.or_else(|| accepted.into_iter().max_by_key(|domain| domain.len()))
     }
+}
+
+/// RFC 6265 section 5.2.3 ignores a dot at the beginning.
+fn without_dot(domain: &str) -> &str {
+    domain.strip_prefix('.').unwrap_or(domain)
 }
 
 /// The host of an authority. An IPv6 address keeps its brackets; no domain matches it.
@@ -197,13 +205,16 @@ mod tests {
 
     #[test]
     fn a_domain_fits_as_in_rfc_6265() {
-        let cases: [(&[&str], &str, Option<&str>); 14] = [
+        let cases: [(&[&str], &str, Option<&str>); 16] = [
             (&["abcdef.com", "xyz.com"], "abcdef.com:8080", Some("abcdef.com")),
             (&[".abc.com", ".o.com"], "abc.com", Some("abc.com")),
             (&["example.com"], "EXAMPLE.COM", Some("example.com")),
             (&["Example.com"], "www.example.com", Some("Example.com")),
             (&["example.com"], "notexample.com", None),
-            (&["example.com", "sub.example.com"], "a.sub.example.com:443", Some("sub.example.com")),
+            (&["example.com", "sub.example.com"], "a.sub.example.com", Some("sub.example.com")),
+            // The browser accepts what oauth2-proxy chooses for these.
+            (&["example.com", "sub.example.com"], "a.sub.example.com:443", Some("example.com")),
+            (&[".sub.example.com", ".example.com"], "sub.example.com", Some("example.com")),
             (&["example.com"], "other.org", None),
             (&["example.com"], "com", None),
             (&["10.0.0.1"], "10.0.0.1:8080", Some("10.0.0.1")),
