@@ -47,12 +47,12 @@ pub(super) const CONFIGURATIONS: [Rules; 8] = [
         is_open: |_, path| {
             let endpoint = path.strip_prefix(b"/oauth2").unwrap_or_default();
             let endpoints = ["/sign_in", "/sign_out", "/start", "/callback", "/auth", "/userinfo"];
-            endpoints.iter().any(|name| name.as_bytes() == endpoint) || endpoint.starts_with(b"/static/")
+            endpoints.iter().any(|name| name.as_bytes() == endpoint) || is_beneath(endpoint, b"/static/")
         },
     },
     Rules {
         options: || json!({ "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"] }),
-        is_open: |_, path| path == b"/login" || path.starts_with(b"/login/"),
+        is_open: |_, path| path == b"/login" || is_beneath(path, b"/login/"),
     },
     Rules {
         options: || {
@@ -78,7 +78,29 @@ pub(super) const CONFIGURATIONS: [Rules; 8] = [
 ];
 
 fn is_public(_: &[u8], path: &[u8]) -> bool {
-    path.starts_with(b"/public/")
+    is_beneath(path, b"/public/")
+}
+
+/// Whether every reader takes a path for one beneath `folder`: also one that decodes it twice, or cuts a segment off.
+fn is_beneath(path: &[u8], folder: &[u8]) -> bool {
+    let once = decoded(path);
+    let twice = decoded(&once);
+    let is_parent = |segment: &[u8]| segment.split(|byte| b";?#".contains(byte)).next() == Some(b"..");
+    let leaves = |path: &[u8]| path.split(|byte| b"/\\".contains(byte)).any(is_parent);
+    path.starts_with(folder) && ![path, &once, &twice].into_iter().any(leaves)
+}
+
+/// A path without percent-encoding.
+fn decoded(path: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = path;
+    while let Some((first, others)) = rest.split_first() {
+        let digits = others.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *first == b'%');
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &others[2..] } else { others };
+    }
+    bytes
 }
 
 fn redis() -> Value {
