@@ -35,9 +35,9 @@ from harness.service import CLIENT_SECRET, COOKIE_SECRET, client, filter_config
 # An answer takes less; and who sends half a request waits no longer.
 PATIENCE = 0.25
 # Most of the time is waiting, for Envoy keeps a connection.
-THREADS = 16
+THREADS = 32
 # So often it is looked whether all is well.
-CONNECTIONS_PER_LOOK = 160
+CONNECTIONS_PER_LOOK = 320
 IDENTITY = frozenset(words.IDENTITY)
 NO_LETTER = re.compile(rb"[^a-z0-9]")
 # What the upstream is told about her, see integration/provider/accounts.mjs.
