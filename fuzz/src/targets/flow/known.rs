@@ -80,4 +80,15 @@ impl Known {
     pub(super) fn end(&mut self, requests: usize) {
         self.ended_at.get_or_insert(requests);
     }
+
+    /// Another cookie of a session that was signed out is of no use either.
+    pub(super) fn is_of(&mut self, others: &[Self]) {
+        let of_the_same = others.iter().filter(|other| other.key.is_some() && other.key == self.key);
+        self.ended_at = of_the_same.filter_map(|other| other.ended_at).next();
+    }
+
+    /// This person is signed in again.
+    pub(super) fn revive(&mut self) {
+        self.ended_at = None;
+    }
 }

@@ -288,12 +288,15 @@ impl Site {
             session::seal_cookie(&session, secret.aes_key(), [1; 16], false)
         };
         let value = cookie::sign(&secret, NAME, &value, signed_at);
-        self.know(vec![value.clone()], Some(Person::named(user)));
+        let known = Known::new(vec![value.clone()], Some(Person::named(user)));
+        // The session is there once more, also for its other cookies.
+        self.known.iter_mut().filter(|other| other.key == known.key).for_each(Known::revive);
+        self.know(known);
         [NAME, b"=", &value].concat()
     }
 
-    fn know(&mut self, parts: Vec<Vec<u8>>, person: Option<Person>) {
-        let known = Known::new(parts, person);
+    fn know(&mut self, mut known: Known) {
+        known.is_of(&self.known);
         self.known.retain(|other| other.value != known.value);
         self.known.push(known);
     }
