@@ -158,8 +158,8 @@ lint: environment ## rustfmt, and clippy for the host and for wasm, warnings den
 fuzz: ## what reads bytes from outside, fuzzed: [TARGET=redis SECONDS=3600], one input again: TARGET=redis INPUT=file
 	@$(PYTHON) fuzz/run.py $(TARGET) --seconds $(or $(SECONDS),60) $(if $(INPUT),--input "$(INPUT)")
 
-fuzz-short: ## the same for a few seconds each
-	@$(PYTHON) fuzz/run.py --seconds $(or $(SECONDS),3)
+fuzz-short: ## the same for a few seconds each, always with the same inputs
+	@$(PYTHON) fuzz/run.py --seconds $(or $(SECONDS),3) --repeatable
 
 fuzz-corpus: ## the corpus anew, as small as it can be: of the vectors, of itself, and of what `make fuzz` found
 	@$(PYTHON) fuzz/run.py $(TARGET) --corpus

@@ -32,6 +32,7 @@ LIMITS = ("-timeout=20", "-rss_limit_mb=1024")
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="how long for each target")
+    parser.add_argument("--repeatable", action="store_true", help="the same inputs in the same order each time")
     parser.add_argument("--input", type=Path, help="only this file, with the one target that is named")
     parser.add_argument("--corpus", action="store_true", help="makes the corpus anew, instead of fuzzing")
     parser.add_argument("target", nargs="*", help="else all of them")
@@ -47,7 +48,7 @@ def main():
         sys.exit(run(binary, targets[0], [given.input]).returncode)
     total = 0
     for target in targets:
-        total += minimize(binary, target) if given.corpus else fuzz(binary, target, given.seconds)
+        total += minimize(binary, target) if given.corpus else fuzz(binary, target, given)
     print(f"fuzz: {total:,} " + ("inputs in the corpus" if given.corpus else "executions, nothing failed"))
 
 
@@ -70,23 +71,25 @@ def run(binary, target, arguments, **options):
     return subprocess.run([binary, *LIMITS, *map(str, arguments)], env=environment, **options)
 
 
-def fuzz(binary, target, seconds):
+def fuzz(binary, target, given):
     """How many executions there were; ends the program if one failed."""
     found = FUZZ / "found" / target
     found.mkdir(parents=True, exist_ok=True)
     dictionary = FUZZ / "dictionaries" / f"{target}.dict"
-    arguments = [f"-max_total_time={seconds}", "-print_final_stats=1", f"-artifact_prefix={found}/"]
+    arguments = [f"-max_total_time={given.seconds}", "-print_final_stats=1", f"-artifact_prefix={found}/"]
     arguments += [f"-dict={dictionary}"] if dictionary.exists() else []
-    # The first folder is where new inputs go.
-    arguments += [found, FUZZ / "corpus" / target]
-    done = run(binary, target, arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as empty:
+        # The first folder is where new inputs go, and what was found before would change the order.
+        arguments += ["-seed=1", empty] if given.repeatable else [found]
+        arguments += [FUZZ / "corpus" / target]
+        done = run(binary, target, arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     log = done.stderr.decode(errors="replace")
     if done.returncode:
         print("\n".join(log.splitlines()[-60:]), file=sys.stderr)
         sys.exit(f"fuzz: {target} failed; the input is in {found}, and again: make fuzz TARGET={target} INPUT=…")
     executions = int(re.search(r"number_of_executed_units: *(\d+)", log).group(1))
     edges = re.findall(r" cov: (\d+)", log)[-1]
-    print(f"fuzz: {target}: {executions:,} executions in {seconds} s, {edges} edges", flush=True)
+    print(f"fuzz: {target}: {executions:,} executions in {given.seconds} s, {edges} edges", flush=True)
     return executions
 
 
