@@ -93,7 +93,7 @@ def main() -> int:
 def run(wanted: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     issuers = {"bearer": Issuer(2048), "bearer-4096": Issuer(4096)}
     for issuer in issuers.values():
-        stack.callback(issuer.close)
+        stack.callback(issuer.stop)
     redis = Redis()
     stack.callback(redis.close)
     compared = [shape for shape in shapes(issuers) if wanted.only in shape.title]

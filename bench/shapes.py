@@ -198,8 +198,8 @@ def others() -> list[Shape]:
 
 def sites(issuers: dict[str, Issuer], redis_url: str) -> dict[str, dict]:
     """Filter JSON by site, besides what all have."""
-    plain = {"oidc_issuer_url": issuers["bearer"].url}
-    bearer = {name: {"oidc_issuer_url": issuer.url, "skip_jwt_bearer_tokens": True} for name, issuer in issuers.items()}
+    plain = {"oidc_issuer_url": issuers["bearer"].issuer}
+    bearer = {name: {"oidc_issuer_url": issuer.issuer, "skip_jwt_bearer_tokens": True} for name, issuer in issuers.items()}
     return {
         "plain": plain,
         "routes": {**plain, **ORDINARY},

