@@ -15,8 +15,8 @@ use super::io::{Count, Io};
 use super::outcome::Unavailable;
 use crate::config::{self, Kind};
 use crate::oidc::{
-    self, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity, Jwks,
-    Metadata, TokenResponse,
+    self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
+    Jwks, Metadata, TokenResponse,
 };
 use crate::rate::LogLimit;
 use crate::session::{Claims, Session};
@@ -398,11 +398,10 @@ impl SignInError {
     /// same, and a new sign-in may not. Not where it does not take the client, or does not speak as it should.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Self::InvalidGrant | Self::Grant(GrantError::Refused) => true,
+            Self::InvalidGrant => true,
+            Self::Grant(error) => error.about() == About::Token,
             Self::OtherSubject | Self::NoEmail | Self::UnverifiedEmail | Self::Tenant | Self::NoRoles => true,
-            Self::Unavailable(_) | Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) | Self::NoSubject => {
-                false
-            }
+            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) | Self::NoSubject => false,
         }
     }
 

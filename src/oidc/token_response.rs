@@ -31,12 +31,27 @@ pub enum GrantError {
     InvalidGrant,
     /// The provider cannot answer now.
     Temporary,
-    /// The provider does not take the client's name or secret.
+    /// The provider does not take the client's name or secret: `invalid_client`, or a 401 that gives no other reason.
     InvalidClient,
-    /// The provider refuses for another reason.
+    /// The client may not make this grant: `unauthorized_client`.
+    UnauthorizedClient,
+    /// The provider refuses for another reason, which it names.
     Refused,
-    /// The answer is none of RFC 6749.
+    /// The provider answers with this status, and names no reason.
+    Status(StatusCode),
+    /// The provider reports success, but gives no tokens that can be used.
     Malformed,
+}
+
+/// What an answer without tokens is about, and so who can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The code or the refresh token: the same one gets the same answer, and the person can sign in anew.
+    Token,
+    /// The client, or the address that the client asks: the operator has to act, and then the same code or token is good.
+    Client,
+    /// Neither: the provider cannot answer now, and may answer a moment later.
+    Outage,
 }
 
 impl TokenResponse {
@@ -48,14 +63,16 @@ impl TokenResponse {
         }
         let answer = object(body).unwrap_or_default();
         if let Some(code) = text(&answer, "error") {
-            return Err(GrantError::from_code(code));
+            return Err(GrantError::from_code(code, status));
         }
         if status == StatusCode::UNAUTHORIZED {
             return Err(GrantError::InvalidClient);
         }
+        if !status.is_success() {
+            return Err(GrantError::Status(status));
+        }
         // RFC 6749 section 7.1: a token of a type that we cannot use must not be used.
-        let is_bearer = text(&answer, "token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
-        if !status.is_success() || !is_bearer {
+        if !text(&answer, "token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer")) {
             return Err(GrantError::Malformed);
         }
         let token = |name: &str| match text(&answer, name) {
@@ -73,12 +90,27 @@ impl TokenResponse {
 }
 
 impl GrantError {
-    fn from_code(code: &str) -> Self {
+    fn from_code(code: &str, status: StatusCode) -> Self {
         match code {
             "invalid_grant" => Self::InvalidGrant,
             "invalid_client" => Self::InvalidClient,
+            "unauthorized_client" => Self::UnauthorizedClient,
             "server_error" | "temporarily_unavailable" => Self::Temporary,
+            // RFC 9110 section 15.5.2: the credentials are what is wrong.
+            _ if status == StatusCode::UNAUTHORIZED => Self::InvalidClient,
             _ => Self::Refused,
+        }
+    }
+
+    /// What the answer is about.
+    pub fn about(self) -> About {
+        match self {
+            Self::InvalidGrant | Self::Refused | Self::Malformed => About::Token,
+            // The two with which a grant is refused (RFC 6749 section 5.2, RFC 9110 section 15.5.4).
+            Self::Status(StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) => About::Token,
+            // A redirect, a 404 or a 405 is nothing that a token endpoint says.
+            Self::InvalidClient | Self::UnauthorizedClient | Self::Status(_) => About::Client,
+            Self::Temporary => About::Outage,
         }
     }
 }
@@ -118,8 +150,12 @@ impl fmt::Display for GrantError {
             Self::InvalidClient => {
                 "the provider does not take this client (invalid_client); see client_id and client_secret"
             }
-            Self::Refused => "the provider refuses this client or this grant",
-            Self::Malformed => "the answer is not a token response",
+            Self::UnauthorizedClient => {
+                "the provider does not let this client do that (unauthorized_client); allow it there"
+            }
+            Self::Refused => "the provider refuses this grant",
+            Self::Status(status) => return write!(f, "the provider answered {}", status.as_u16()),
+            Self::Malformed => "the answer has no tokens that can be used",
         })
     }
 }
@@ -228,8 +264,10 @@ mod tests {
             (401, "invalid_grant", GrantError::InvalidGrant),
             (401, "invalid_client", GrantError::InvalidClient),
             (400, "invalid_client", GrantError::InvalidClient),
-            (400, "unauthorized_client", GrantError::Refused),
+            (400, "unauthorized_client", GrantError::UnauthorizedClient),
+            (401, "invalid_token", GrantError::InvalidClient),
             (400, "invalid_request", GrantError::Refused),
+            (403, "access_denied", GrantError::Refused),
             (400, "invalid_grant ", GrantError::Refused),
             (400, "temporarily_unavailable", GrantError::Temporary),
             (400, "server_error", GrantError::Temporary),
@@ -252,13 +290,56 @@ mod tests {
     #[test]
     fn what_is_no_token_response_is_malformed() {
         for body in ["", "null", "[]", "{", "<html>", "access_token=a", r#"{"error":{"code":1}}"#] {
-            for status in [200, 302, 400, 403, 404] {
+            for status in [200, 204] {
                 assert_eq!(error(status, body), Some(GrantError::Malformed), "{status} {body}");
+            }
+            for status in
+                [StatusCode::FOUND, StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND]
+            {
+                assert_eq!(error(status.as_u16(), body), Some(GrantError::Status(status)), "{body}");
             }
             assert_eq!(error(401, body), Some(GrantError::InvalidClient), "{body}");
         }
-        assert_eq!(error(302, r#"{"access_token":"a"}"#), Some(GrantError::Malformed));
+        assert_eq!(error(302, r#"{"access_token":"a"}"#), Some(GrantError::Status(StatusCode::FOUND)));
         let large = format!(r#"{{"access_token":"a"}}{}"#, " ".repeat(super::super::MAX_BODY));
         assert_eq!(error(200, &large), Some(GrantError::Malformed));
+    }
+
+    #[test]
+    fn an_answer_is_about_the_token_the_client_or_an_outage() {
+        let about = |status, body: &str| error(status, body).unwrap().about();
+        let page = "<html>";
+        // RFC 6749 section 5.2: what a code means; RFC 9110: what a status means.
+        for (status, body) in [
+            (400, r#"{"error":"invalid_grant"}"#),
+            (400, r#"{"error":"interaction_required"}"#),
+            (400, r#"{"error":"unsupported_grant_type"}"#),
+            (400, page),
+            (403, page),
+            (200, page),
+            (200, r#"{"token_type":"Bearer"}"#),
+        ] {
+            assert_eq!(about(status, body), About::Token, "{status} {body}");
+        }
+        for (status, body) in [
+            (401, r#"{"error":"invalid_client"}"#),
+            (400, r#"{"error":"invalid_client"}"#),
+            (403, r#"{"error":"unauthorized_client"}"#),
+            (401, page),
+            (302, page),
+            (404, page),
+            (405, page),
+        ] {
+            assert_eq!(about(status, body), About::Client, "{status} {body}");
+        }
+        for (status, body) in [
+            (500, r#"{"error":"invalid_client"}"#),
+            (503, page),
+            (429, r#"{"error":"invalid_grant"}"#),
+            (408, page),
+            (400, r#"{"error":"temporarily_unavailable"}"#),
+        ] {
+            assert_eq!(about(status, body), About::Outage, "{status} {body}");
+        }
     }
 }

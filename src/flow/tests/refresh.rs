@@ -208,7 +208,7 @@ fn a_session_without_a_refresh_token_is_left_alone() {
 fn an_expired_session_that_the_provider_will_not_renew_ends() {
     let redis = json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" });
     for store in [json!({}), redis] {
-        for error in ["interaction_required", "unauthorized_client", "invalid_request"] {
+        for error in ["interaction_required", "invalid_request"] {
             let site = Site::new(store.clone());
             let mut browser = site.signed_in();
             site.provider.set_token_answer(Some((400, json!({ "error": error }))));
