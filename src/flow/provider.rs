@@ -16,7 +16,7 @@ use super::outcome::Unavailable;
 use crate::config::{self, Kind};
 use crate::oidc::{
     self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
-    Jwks, Metadata, TokenResponse,
+    Jwks, Metadata, TokenResponse, Userinfo,
 };
 use crate::rate::LogLimit;
 use crate::session::{Claims, Session};
@@ -45,6 +45,8 @@ pub(super) enum SignInError {
     NoIdToken,
     /// The ID token does not hold.
     IdToken(IdTokenError),
+    /// Userinfo is a JWT that does not hold.
+    Userinfo(IdTokenError),
     /// The refreshed ID token, or userinfo, is about another person.
     OtherSubject,
     /// Neither the ID token nor userinfo has the claim that `oidc_email_claim` names.
@@ -116,7 +118,9 @@ impl<I: Io> Provider<I> {
         match identity {
             Ok(()) => self.keep_tokens(&tokens, &mut session),
             // The old refresh token is used up by now: not to keep the new one would end the session.
-            Err(error @ (SignInError::Unavailable(_) | SignInError::NoSubject)) => {
+            Err(
+                error @ (SignInError::Unavailable(_) | SignInError::NoSubject | SignInError::Userinfo(_)),
+            ) => {
                 if let Some(left_out) = self.lines.next(self.io.now()) {
                     warn!("refresh: {error}, so the person stays as before{left_out}");
                 }
@@ -201,7 +205,7 @@ impl<I: Io> Provider<I> {
         })
     }
 
-    /// The claims of an ID token. A key that is not known yet is looked for once more at the provider.
+    /// The claims of an ID token.
     async fn verify(
         &self,
         metadata: &Metadata,
@@ -209,31 +213,39 @@ impl<I: Io> Provider<I> {
         nonce_hash: Option<&str>,
         checks_party: bool,
     ) -> Result<Map<String, Value>, SignInError> {
-        let keys = self.keys(metadata).await?;
-        let check = |keys: &Jwks| {
-            let config = &self.config;
-            oidc::verify(
-                id_token,
-                keys,
-                &Expected {
-                    issuer: &metadata.issuer,
-                    skip_issuer_verification: config.insecure_skip_issuer_verification,
-                    client_id: &config.client_id,
-                    extra_audiences: &config.extra_audiences,
-                    audience_claims: &config.audience_claims,
-                    checks_party,
-                    nonce_hash,
-                    now: self.io.now(),
-                },
-            )
-        };
-        let claims = match check(&keys) {
+        let claims = self.check(metadata, |keys| {
+            oidc::verify(id_token, keys, &Expected { checks_party, nonce_hash, ..self.expected(metadata) })
+        });
+        claims.await?.map_err(SignInError::IdToken)
+    }
+
+    /// What every token of the provider must say.
+    fn expected<'a>(&'a self, metadata: &'a Metadata) -> Expected<'a> {
+        let config = &self.config;
+        Expected {
+            issuer: &metadata.issuer,
+            skip_issuer_verification: config.insecure_skip_issuer_verification,
+            client_id: &config.client_id,
+            extra_audiences: &config.extra_audiences,
+            audience_claims: &config.audience_claims,
+            checks_party: false,
+            nonce_hash: None,
+            now: self.io.now(),
+        }
+    }
+
+    /// Checks a token with the provider's keys. A key that is not known yet is looked for once more at the provider.
+    async fn check(
+        &self,
+        metadata: &Metadata,
+        check: impl Fn(&Jwks) -> Result<Map<String, Value>, IdTokenError>,
+    ) -> Result<Result<Map<String, Value>, IdTokenError>, Unavailable> {
+        match check(&*self.keys(metadata).await?) {
             Err(IdTokenError::UnknownKey) => {
-                check(&*self.keys.again(&self.io, || self.fetch_keys(metadata)).await?)
+                Ok(check(&*self.keys.again(&self.io, || self.fetch_keys(metadata)).await?))
             }
-            checked => checked,
-        };
-        claims.map_err(SignInError::IdToken)
+            checked => Ok(checked),
+        }
     }
 
     /// Who it is, by the ID token's claims; userinfo is asked for what they lack. Without metadata the token is
@@ -253,12 +265,12 @@ impl<I: Io> Provider<I> {
             additional: &self.config.additional_claims,
         };
         let mut identity = Identity::from_claims(claims, &names);
-        let endpoint = metadata
-            .and_then(|metadata| metadata.userinfo_endpoint.as_ref())
-            .filter(|_| !self.config.skip_claims_from_profile_url);
-        if let (true, Some(endpoint)) = (identity.is_incomplete(), endpoint) {
-            let more = self.userinfo(endpoint, &tokens.access_token, claims).await?;
-            identity.complete(&more, &names);
+        let metadata_of_userinfo = metadata.filter(|_| !self.config.skip_claims_from_profile_url);
+        if let (true, Some(metadata)) = (identity.is_incomplete(), metadata_of_userinfo) {
+            if let Some(endpoint) = &metadata.userinfo_endpoint {
+                let more = self.userinfo(metadata, endpoint, &tokens.access_token, claims).await?;
+                identity.complete(&more, &names);
+            }
         }
         // AD FS has accounts without an email address; GitLab's user is the nickname where there is one.
         let email = match (metadata, self.config.kind) {
@@ -303,6 +315,7 @@ impl<I: Io> Provider<I> {
 
     async fn userinfo(
         &self,
+        metadata: &Metadata,
         endpoint: &str,
         access_token: &str,
         claims: &Map<String, Value>,
@@ -316,13 +329,18 @@ impl<I: Io> Provider<I> {
             }
             return Err(Unavailable::Provider.into());
         }
-        let Ok(more) = oidc::parse_userinfo(answer.body()) else {
-            return Err(Unavailable::Provider.into());
+        let more = match oidc::parse_userinfo(answer.body()) {
+            Ok(Userinfo::Plain(claims)) => claims,
+            Ok(Userinfo::Jwt(token)) => {
+                let check = |keys: &Jwks| oidc::verify_userinfo(token, keys, &self.expected(metadata));
+                self.check(metadata, check).await?.map_err(SignInError::Userinfo)?
+            }
+            Err(_) => return Err(Unavailable::Provider.into()),
         };
         // OpenID Connect Core 5.3.2: the answer may be of a token that was swapped for another person's.
-        match more.get("sub").filter(|sub| !sub.is_null()) {
+        match oidc::subject(&more) {
             None => Err(SignInError::NoSubject),
-            Some(sub) if claims.get("sub") == Some(sub) => Ok(more),
+            subject if subject == oidc::subject(claims) => Ok(more),
             Some(_) => Err(SignInError::OtherSubject),
         }
     }
@@ -390,7 +408,7 @@ async fn fetch<I: Io>(io: &I, url: &str, config: &config::Provider, what: &str) 
 /// Whether the claims are about somebody else than the ID token of the old session.
 fn is_other_subject(old_id_token: &[u8], claims: &Map<String, Value>) -> bool {
     oidc::unverified_subject(old_id_token)
-        .is_some_and(|old| claims.get("sub").and_then(Value::as_str) != Some(old.as_str()))
+        .is_some_and(|old| oidc::subject(claims).as_deref() != Some(old.as_str()))
 }
 
 impl SignInError {
@@ -401,7 +419,8 @@ impl SignInError {
             Self::InvalidGrant => true,
             Self::Grant(error) => error.about() == About::Token,
             Self::OtherSubject | Self::NoEmail | Self::UnverifiedEmail | Self::Tenant | Self::NoRoles => true,
-            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) | Self::NoSubject => false,
+            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => false,
+            Self::Userinfo(_) | Self::NoSubject => false,
         }
     }
 
@@ -429,6 +448,11 @@ impl fmt::Display for SignInError {
             Self::Grant(error) => write!(f, "token endpoint: {error}"),
             Self::NoIdToken => f.write_str("the token endpoint gave no ID token"),
             Self::IdToken(error) => write!(f, "ID token: {error}"),
+            Self::Userinfo(IdTokenError::Encrypted) => f.write_str(
+                "userinfo: it is encrypted; the client must be registered for userinfo that is signed or plain \
+                 (without userinfo_encrypted_response_alg), or see skip_claims_from_profile_url",
+            ),
+            Self::Userinfo(error) => write!(f, "userinfo: {error}"),
             Self::OtherSubject => f.write_str("the provider's answer is about another person"),
             Self::NoSubject => f.write_str(
                 "userinfo has no sub, so it may be about anybody; see skip_claims_from_profile_url",

@@ -1,14 +1,14 @@
-//! The check of an ID token (OpenID Connect Core 3.1.3.7).
+//! The check of an ID token (OpenID Connect Core 3.1.3.7), and of userinfo that is signed (5.3.2).
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::MAX_TOKEN;
 use super::id_token_error::IdTokenError;
 use super::jwks::Jwks;
 use super::jws::{Jws, unverified_payload};
+use super::{MAX_BODY, MAX_TOKEN};
 use crate::time::Timestamp;
 
 /// How long a token is taken after it has expired: the time that it was on its way, and clocks that
@@ -45,20 +45,48 @@ pub fn verify(
     keys: &Jwks,
     expected: &Expected<'_>,
 ) -> Result<Map<String, Value>, IdTokenError> {
-    if id_token.len() > MAX_TOKEN {
+    verified(id_token, MAX_TOKEN, keys, |claims| expected.check(claims))
+}
+
+/// The claims of userinfo that is signed. It may be without issuer, audience and expiry.
+pub fn verify_userinfo(
+    userinfo: &str,
+    keys: &Jwks,
+    expected: &Expected<'_>,
+) -> Result<Map<String, Value>, IdTokenError> {
+    verified(userinfo, MAX_BODY, keys, |claims| expected.check_userinfo(claims))
+}
+
+fn verified(
+    token: &str,
+    longest: usize,
+    keys: &Jwks,
+    check: impl FnOnce(&Map<String, Value>) -> Result<(), IdTokenError>,
+) -> Result<Map<String, Value>, IdTokenError> {
+    if token.len() > longest {
         return Err(IdTokenError::TooLarge);
     }
-    let token = Jws::parse(id_token)?;
+    let token = Jws::parse(token)?;
     // The claims first: they cost little, and no signature helps a token that has expired or is for others.
     let claims = serde_json::from_slice(&token.payload()?).map_err(|_| IdTokenError::Malformed)?;
-    expected.check(&claims)?;
+    check(&claims)?;
     token.verify(keys)?;
     Ok(claims)
 }
 
+/// Whom claims are about. A number is as good as the same digits in a string: some servers write the ones in their ID
+/// tokens and the others in userinfo.
+pub fn subject(claims: &Map<String, Value>) -> Option<String> {
+    match claims.get("sub")? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 /// The `sub` of a JWT whose signature is not checked: only to compare a session with itself.
 pub fn unverified_subject(token: &[u8]) -> Option<String> {
-    unverified_claims(token)?.get("sub")?.as_str().map(str::to_owned)
+    subject(&unverified_claims(token)?)
 }
 
 /// The `iss` of a JWT whose signature is not checked: only to know with whose keys to check it.
@@ -79,21 +107,35 @@ pub(super) fn unverified_claims(token: &[u8]) -> Option<Map<String, Value>> {
 
 impl Expected<'_> {
     fn check(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
-        // Logout tokens and their kin have it (RFC 8417 section 2.2), and not each has a `typ` of its own.
-        if claims.get("events").is_some_and(|events| !events.is_null()) {
-            return Err(IdTokenError::Kind);
-        }
-        let issuer = claims.get("iss").and_then(Value::as_str);
-        if !self.skip_issuer_verification && issuer != Some(self.issuer) {
-            return Err(IdTokenError::Issuer);
-        }
+        check_kind(claims)?;
+        self.check_issuer(claims)?;
         self.check_audience(claims)?;
+        date(claims, "exp")?.ok_or(IdTokenError::Expired)?;
         self.check_times(claims)?;
         let Some(nonce) = self.nonce_hash else {
             return Ok(());
         };
         let found = claims.get("nonce").and_then(Value::as_str).unwrap_or_default();
         if is_equal(found.as_bytes(), nonce.as_bytes()) { Ok(()) } else { Err(IdTokenError::Nonce) }
+    }
+
+    /// What it says has to hold, and it need not say it (Core 5.3.2; RFC 7519 section 4.1).
+    fn check_userinfo(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+        let says = |name: &str| claims.get(name).is_some_and(|value| !value.is_null());
+        check_kind(claims)?;
+        if says("iss") {
+            self.check_issuer(claims)?;
+        }
+        if self.audience_claims.iter().any(|name| says(name)) {
+            self.check_audience(claims)?;
+        }
+        self.check_times(claims)
+    }
+
+    fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        let is_right = self.skip_issuer_verification || issuer == Some(self.issuer);
+        if is_right { Ok(()) } else { Err(IdTokenError::Issuer) }
     }
 
     /// As oauth2-proxy's `verifyAudience`: the first of the claims that is there must have this client, or
@@ -118,8 +160,7 @@ impl Expected<'_> {
     }
 
     fn check_times(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
-        let expires = date(claims, "exp")?.ok_or(IdTokenError::Expired)?;
-        if self.now >= expires.after(EXPIRED_SKEW) {
+        if date(claims, "exp")?.is_some_and(|expires| self.now >= expires.after(EXPIRED_SKEW)) {
             return Err(IdTokenError::Expired);
         }
         for name in ["nbf", "iat"] {
@@ -129,6 +170,14 @@ impl Expected<'_> {
         }
         Ok(())
     }
+}
+
+/// Logout tokens and their kin have `events` (RFC 8417 section 2.2), and not each has a `typ` of its own.
+fn check_kind(claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+    if claims.get("events").is_some_and(|events| !events.is_null()) {
+        return Err(IdTokenError::Kind);
+    }
+    Ok(())
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction.

@@ -9,7 +9,7 @@
 //! | `token_response` | its answers (RFC 6749 sections 5.1 and 5.2) |
 //! | `jwks` | the provider's keys (RFC 7517) |
 //! | `jws` | a signed token and its signature (RFC 7515) |
-//! | `id_token`, `id_token_error` | what else an ID token must have (OpenID Connect Core 3.1.3.7), and what it can lack |
+//! | `id_token`, `id_token_error` | what else an ID token, and userinfo that is signed, must have (OpenID Connect Core 3.1.3.7, 5.3.2), and what it can lack |
 //! | `userinfo` | the userinfo endpoint (OpenID Connect Core 5.3) |
 //! | `identity` | from claims to a person, by oauth2-proxy's rules |
 //! | `keycloak`, `entra` | what these two add to the standards |
@@ -38,7 +38,9 @@ pub use authorization::{AuthorizationRequest, authorization_url};
 pub use client_auth::{ClientAuth, ClientAuthMethod};
 pub use entra::{entra_tenant, has_entra_overage};
 pub use grant::{code_grant, refresh_grant};
-pub use id_token::{Expected, expiry, unverified_issuer, unverified_subject, verify};
+pub use id_token::{
+    Expected, expiry, subject, unverified_issuer, unverified_subject, verify, verify_userinfo,
+};
 pub use id_token_error::IdTokenError;
 pub use identity::{ClaimNames, Identity};
 pub use jwks::{Jwks, JwksError};
@@ -46,7 +48,7 @@ pub(crate) use jws::MAX_TRIED;
 pub use keycloak::keycloak_roles;
 pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};
 pub use token_response::{About, GrantError, TokenResponse};
-pub use userinfo::{UserinfoError, parse_userinfo, userinfo_request};
+pub use userinfo::{Userinfo, UserinfoError, parse_userinfo, userinfo_request};
 
 /// The largest body of the provider that is read. A discovery document has about 5 kB, a hundred keys
 /// with their certificates less than 400 kB.

@@ -1,4 +1,7 @@
 //! The userinfo endpoint (OpenID Connect Core 5.3): claims that the ID token does not have.
+//!
+//! The answer is a JSON object, or a JWT if the client is registered for that (`userinfo_signed_response_alg`).
+//! [`super::verify_userinfo`] checks the JWT.
 
 use std::fmt;
 
@@ -6,9 +9,19 @@ use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Request, Uri};
 use serde_json::{Map, Value};
 
+use super::MAX_BODY;
 use super::json::object;
 
-/// The answer is not a JSON object: it is broken, too large, or a JWT, which we did not ask for.
+/// What the provider answered.
+#[derive(Debug, PartialEq)]
+pub enum Userinfo<'a> {
+    /// Claims as they are: only the connection says that they are the provider's.
+    Plain(Map<String, Value>),
+    /// A JWT, which nobody has verified yet.
+    Jwt(&'a str),
+}
+
+/// The answer is neither a JSON object nor a JWT: it is broken, or too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserinfoError;
 
@@ -20,7 +33,8 @@ pub fn userinfo_request(endpoint: &str, token: &str) -> Request<Vec<u8>> {
     // Metadata that was checked has no other. `/` names no host, so such a request goes nowhere.
     *request.uri_mut() = endpoint.parse().unwrap_or_else(|_| Uri::from_static("/"));
     let headers = request.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    // JSON costs no signature, if the provider lets the request choose.
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/jwt;q=0.9"));
     if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {token}")) {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
@@ -28,14 +42,26 @@ pub fn userinfo_request(endpoint: &str, token: &str) -> Request<Vec<u8>> {
     request
 }
 
-/// Reads the answer. Whether it is about the person of the ID token is for the caller to compare (`sub`).
-pub fn parse_userinfo(body: &[u8]) -> Result<Map<String, Value>, UserinfoError> {
-    object(body).ok_or(UserinfoError)
+/// Reads the answer, by its form: not each provider says `application/jwt` of a JWT. Whether it is about the person of
+/// the ID token is for the caller to compare (`sub`).
+pub fn parse_userinfo(body: &[u8]) -> Result<Userinfo<'_>, UserinfoError> {
+    if let Some(claims) = object(body) {
+        return Ok(Userinfo::Plain(claims));
+    }
+    let jwt = std::str::from_utf8(body.trim_ascii()).ok().filter(|text| is_jwt(text));
+    jwt.map(Userinfo::Jwt).ok_or(UserinfoError)
+}
+
+/// Three parts in base64url, or the five of an encrypted one (RFC 7516 section 3.1).
+fn is_jwt(text: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let dots = text.bytes().filter(|byte| *byte == b'.').count();
+    text.len() <= MAX_BODY && text.bytes().all(is_token) && matches!(dots, 2 | 4)
 }
 
 impl fmt::Display for UserinfoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer is not a JSON object")
+        f.write_str("the answer is neither a JSON object nor a JWT")
     }
 }
 
@@ -50,7 +76,7 @@ mod tests {
         assert_eq!(request.uri(), "https://server.example.com/userinfo");
         assert_eq!(request.headers()["authorization"], "Bearer SlAV32hkKG");
         assert!(request.headers()["authorization"].is_sensitive());
-        assert_eq!(request.headers()["accept"], "application/json");
+        assert_eq!(request.headers()["accept"], "application/json, application/jwt;q=0.9");
     }
 
     #[test]
@@ -63,13 +89,31 @@ mod tests {
     }
 
     #[test]
-    fn only_a_json_object_is_an_answer() {
-        let claims = parse_userinfo(br#"{"sub":"248289761001","groups":["a"]}"#).unwrap();
+    fn an_answer_is_a_json_object_or_a_jwt() {
+        let Ok(Userinfo::Plain(claims)) = parse_userinfo(br#"{"sub":"248289761001","groups":["a"]}"#) else {
+            panic!("an object is none");
+        };
         assert_eq!(claims["sub"], "248289761001");
-        for body in ["", "null", "[]", "\"x\"", "eyJhbGciOiJub25lIn0.e30.", "{\"sub\":\"a\"", "\u{feff}{}"] {
+        for jwt in ["eyJhbGciOiJub25lIn0.e30.", "a.b.c", "a.b.c.d.e", "e30.e30.c2ln\r\n"] {
+            assert_eq!(parse_userinfo(jwt.as_bytes()), Ok(Userinfo::Jwt(jwt.trim())), "{jwt}");
+        }
+        for body in [
+            "",
+            "null",
+            "[]",
+            "\"x\"",
+            "\"a.b.c\"",
+            "a.b",
+            "a.b.c.d",
+            "<a>.b.c",
+            "{\"sub\":\"a\"",
+            "\u{feff}{}",
+        ] {
             assert_eq!(parse_userinfo(body.as_bytes()), Err(UserinfoError), "{body}");
         }
         let deep = "{\"a\":".repeat(100_000);
         assert_eq!(parse_userinfo(deep.as_bytes()), Err(UserinfoError));
+        let long = format!("e30.{}.c2ln", "a".repeat(MAX_BODY));
+        assert_eq!(parse_userinfo(long.as_bytes()), Err(UserinfoError));
     }
 }

@@ -16,6 +16,7 @@ mod refresh;
 mod requests;
 mod signed_out;
 mod tickets;
+mod userinfo;
 mod world;
 
 use std::rc::Rc;
