@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--cookies", default=20_000, type=int, help="of the variant with cookies in turn")
     parser.add_argument("--sessions", default=100_000, type=int, help="in Redis, of the variant with many")
     parser.add_argument("--only", help="keys of variants, with commas; `empty` is always among them")
-    parser.add_argument("--also", type=Path, help="another build of the filter, for the cookie seen before")
+    parser.add_argument("--also", type=Path, help="another build of the filter, for the cookies")
     parser.add_argument("--print", action="store_true", help="only print, do not write bench/results.*")
     wanted = parser.parse_args()
 
@@ -128,6 +128,8 @@ def prepare(folder: Path, secret: str, wanted: argparse.Namespace) -> list[Varia
     compared = variants(empty, trimmed, *files, wanted.cookies)
     if wanted.also:
         compared.append(Variant("also", f"signed in, cookie seen before, {wanted.also}", wanted.also, files[1]))
+        title = f"signed in, {wanted.cookies:,} cookies in turn, {wanted.also}"
+        compared.append(Variant("also-uncached", title, wanted.also, files[2]))
     return compared
 
 
