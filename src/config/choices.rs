@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::value::{Malformed, Read, Value};
 use crate::cookie::SameSite;
+use crate::oidc::ClientAuthMethod;
 use crate::session::ticket::Form;
 
 /// How PKCE's challenge is made of its verifier (RFC 7636 section 4.2).
@@ -58,6 +59,24 @@ impl Value for Option<CodeChallengeMethod> {
 
     fn schema() -> Json {
         json!({ "enum": ["", "S256", "plain"] })
+    }
+}
+
+impl Value for Option<ClientAuthMethod> {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"client_secret_basic\", \"client_secret_post\" or \"\"";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "" => Ok(None),
+            "client_secret_basic" => Ok(Some(ClientAuthMethod::Basic)),
+            "client_secret_post" => Ok(Some(ClientAuthMethod::Post)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["", "client_secret_basic", "client_secret_post"] })
     }
 }
 

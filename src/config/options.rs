@@ -16,6 +16,7 @@ use super::secret::Secret;
 use super::url::Url;
 use super::value::Value;
 use crate::cookie::SameSite;
+use crate::oidc::ClientAuthMethod;
 use crate::session::ticket::Form;
 
 use Presence::{Differs, Needed, Ours, Required, Theirs};
@@ -127,6 +128,9 @@ options! {
         client_secret: Secret = Theirs(""),
             "Its secret; may be missing with PKCE, for a public client. Best given in the environment",
             differs: "a public client needs none";
+        token_endpoint_auth_method: Option<ClientAuthMethod> = Ours(""),
+            "How the token endpoint is told the secret: `client_secret_basic` in a header, `client_secret_post` in the form; \
+             empty for what the provider's metadata lists, and for the other one if that is answered by `invalid_client`";
         scope: String = Theirs(""),
             "What is asked of the provider; else the provider's own, `openid email profile` as a rule, and `groups` \
              with `allowed_groups`";

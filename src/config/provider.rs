@@ -8,7 +8,7 @@ use super::options::Options;
 use super::provider_name::{Kind, Own, ProviderName};
 use super::secret::Secret;
 use super::url::Url;
-use crate::oidc::{Metadata, is_unencrypted};
+use crate::oidc::{ClientAuthMethod, Metadata, is_unencrypted};
 
 /// The options of the provider.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Provider {
     pub client_id: String,
     /// `client_secret`; empty for a public client.
     pub client_secret: Secret,
+    /// `token_endpoint_auth_method`; none for what the provider takes.
+    pub token_endpoint_auth_method: Option<ClientAuthMethod>,
     /// `scope`.
     pub scope: String,
     /// `code_challenge_method`.
@@ -68,6 +70,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {
         issuer_url: issuer(options, own, errors),
         client_id: options.client_id.clone(),
         client_secret: options.client_secret.clone(),
+        token_endpoint_auth_method: options.token_endpoint_auth_method,
         scope: scope(options, own),
         code_challenge_method: options.code_challenge_method,
         prompt: options.prompt.clone(),

@@ -16,6 +16,7 @@ mod bearer;
 mod beside;
 mod cache;
 mod callback;
+mod client_auth;
 mod cookie_store;
 mod csrf_cookies;
 mod endpoints;

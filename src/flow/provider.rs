@@ -5,10 +5,11 @@ use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 
-use http::Request;
+use http::{Request, Response};
 use log::warn;
 use serde_json::{Map, Value};
 
+use super::client_auth::ClientAuthMethods;
 use super::fetched::Fetched;
 use super::gate::Gate;
 use super::io::{Count, Io};
@@ -27,6 +28,7 @@ pub(super) struct Provider<I> {
     io: I,
     metadata: Fetched<Metadata>,
     keys: Fetched<Jwks>,
+    client_auth: ClientAuthMethods,
     refreshes: Gate<I>,
     /// Of answers that are less than they should be.
     lines: LogLimit,
@@ -69,6 +71,7 @@ impl<I: Io> Provider<I> {
             io,
             metadata: Fetched::default(),
             keys: Fetched::default(),
+            client_auth: ClientAuthMethods::default(),
             refreshes,
             lines: LogLimit::default(),
         }
@@ -93,9 +96,10 @@ impl<I: Io> Provider<I> {
         nonce_hash: &str,
     ) -> Result<Session, SignInError> {
         let metadata = self.metadata().await?;
-        let client = self.client(&metadata);
-        let request = oidc::code_grant(&metadata.token_endpoint, &client, code, redirect_uri, code_verifier);
-        let tokens = self.grant(request).await?;
+        let endpoint = &metadata.token_endpoint;
+        let request =
+            |client: &ClientAuth<'_>| oidc::code_grant(endpoint, client, code, redirect_uri, code_verifier);
+        let tokens = self.grant(&metadata, &request).await?;
         let id_token = tokens.id_token.as_deref().ok_or(SignInError::NoIdToken)?;
         let nonce_hash = (!self.config.insecure_skip_nonce).then_some(nonce_hash);
         let claims = self.verify(&metadata, id_token, nonce_hash, true).await?;
@@ -109,10 +113,10 @@ impl<I: Io> Provider<I> {
     pub(super) async fn refresh(&self, old: &Session) -> Result<Session, SignInError> {
         let metadata = self.metadata().await?;
         let _permit = self.refreshes.enter().await?;
-        let client = self.client(&metadata);
         let refresh_token = String::from_utf8_lossy(&old.refresh_token);
-        let request = oidc::refresh_grant(&metadata.token_endpoint, &client, &refresh_token);
-        let tokens = self.grant(request).await?;
+        let request =
+            |client: &ClientAuth<'_>| oidc::refresh_grant(&metadata.token_endpoint, client, &refresh_token);
+        let tokens = self.grant(&metadata, &request).await?;
         let mut session = old.clone();
         let identity = self.renew_identity(&metadata, old, &tokens, &mut session).await;
         match identity {
@@ -187,22 +191,39 @@ impl<I: Io> Provider<I> {
         self.config.insecure_skip_issuer_verification || self.config.issuer_url == issuer
     }
 
-    fn client(&self, metadata: &Metadata) -> ClientAuth<'_> {
-        ClientAuth {
+    /// The tokens of a grant, by the way in which the provider takes the client's secret.
+    async fn grant(
+        &self,
+        metadata: &Metadata,
+        request: &dyn Fn(&ClientAuth<'_>) -> Request<Vec<u8>>,
+    ) -> Result<TokenResponse, SignInError> {
+        let mut client = ClientAuth {
             client_id: &self.config.client_id,
             client_secret: self.config.client_secret.expose(),
-            method: ClientAuthMethod::choose(metadata),
+            method: ClientAuthMethod::Basic,
+        };
+        let methods = client.methods(metadata, self.config.token_endpoint_auth_method);
+        let mut is_refused = false;
+        for method in self.client_auth.to_try(methods, self.io.now()) {
+            client.method = method;
+            let timeout = self.config.request_timeout;
+            let answer = self.io.call(request(&client), timeout).await.map_err(|_| Unavailable::Provider)?;
+            if oidc::is_invalid_client(answer.status(), answer.body()) {
+                is_refused = true;
+                continue;
+            }
+            let tokens = tokens(&answer);
+            // A code may be used up by the request before, if the server is not of the careful kind.
+            if is_refused && matches!(tokens, Ok(_) | Err(SignInError::InvalidGrant)) {
+                self.client_auth.was_right(method);
+            } else if is_refused && matches!(tokens, Err(SignInError::Grant(_))) {
+                // It objects to this way, which says nothing about the grant.
+                continue;
+            }
+            return tokens;
         }
-    }
-
-    async fn grant(&self, request: Request<Vec<u8>>) -> Result<TokenResponse, SignInError> {
-        let timeout = self.config.request_timeout;
-        let answer = self.io.call(request, timeout).await.map_err(|_| Unavailable::Provider)?;
-        TokenResponse::parse(answer.status(), answer.body()).map_err(|error| match error {
-            GrantError::InvalidGrant => SignInError::InvalidGrant,
-            GrantError::Temporary => SignInError::Unavailable(Unavailable::Provider),
-            error => SignInError::Grant(error),
-        })
+        self.client_auth.none_was_right(self.io.now());
+        Err(SignInError::Grant(GrantError::InvalidClient))
     }
 
     /// The claims of an ID token.
@@ -358,6 +379,14 @@ impl<I: Io> Provider<I> {
         session.created_at = Some(now);
         session.expires_on = tokens.expires_in.map(|lifetime| now.after(lifetime));
     }
+}
+
+fn tokens(answer: &Response<Vec<u8>>) -> Result<TokenResponse, SignInError> {
+    TokenResponse::parse(answer.status(), answer.body()).map_err(|error| match error {
+        GrantError::InvalidGrant => SignInError::InvalidGrant,
+        GrantError::Temporary => SignInError::Unavailable(Unavailable::Provider),
+        error => SignInError::Grant(error),
+    })
 }
 
 async fn fetch_metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Option<Metadata> {

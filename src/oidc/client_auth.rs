@@ -1,5 +1,7 @@
 //! How the client says who it is at the token endpoint (RFC 6749 section 2.3.1, OpenID Connect Core 9).
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::{Serializer, byte_serialize};
@@ -7,22 +9,24 @@ use http::HeaderValue;
 
 use super::Metadata;
 
-/// Where the secret goes.
+/// How the client says its secret, by the names of OpenID Connect Core 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuthMethod {
-    /// `client_secret_basic`: in the `authorization` header.
+    /// `client_secret_basic`: in the `authorization` header, form-encoded first (RFC 6749 section 2.3.1).
     Basic,
     /// `client_secret_post`: in the body.
     Post,
+    /// In the header as it stands (RFC 7617), for servers that do not decode it.
+    BasicAsItStands,
 }
 
-impl ClientAuthMethod {
-    /// What the provider takes. Basic is the default of Discovery 1.0 section 3, and what every server
-    /// must know by RFC 6749; so the other one only where it is listed and Basic is not.
-    pub fn choose(metadata: &Metadata) -> Self {
-        let lists =
-            |name: &str| metadata.token_endpoint_auth_methods_supported.iter().any(|listed| listed == name);
-        if lists("client_secret_post") && !lists("client_secret_basic") { Self::Post } else { Self::Basic }
+impl fmt::Display for ClientAuthMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Basic => "client_secret_basic",
+            Self::Post => "client_secret_post",
+            Self::BasicAsItStands => "client_secret_basic, without form-encoding",
+        })
     }
 }
 
@@ -39,10 +43,37 @@ pub struct ClientAuth<'a> {
 }
 
 impl ClientAuth<'_> {
+    /// The ways that the provider may take, the likeliest first; only those of `wanted`, if the operator says so. What
+    /// the metadata lists is for all clients, and a client may be registered for one way alone. Basic is the default of
+    /// Discovery 1.0 section 3, and what every server must know by RFC 6749.
+    pub fn methods(&self, metadata: &Metadata, wanted: Option<ClientAuthMethod>) -> Vec<ClientAuthMethod> {
+        use ClientAuthMethod::{Basic, BasicAsItStands, Post};
+
+        let lists =
+            |name: &str| metadata.token_endpoint_auth_methods_supported.iter().any(|listed| listed == name);
+        let mut methods = match wanted {
+            _ if self.client_secret.is_empty() => vec![Post],
+            Some(Post) => vec![Post],
+            Some(_) => vec![Basic, BasicAsItStands],
+            None if lists("client_secret_post") && !lists("client_secret_basic") => {
+                vec![Post, Basic, BasicAsItStands]
+            }
+            None => vec![Basic, Post, BasicAsItStands],
+        };
+        if self.credentials() == self.encoded_credentials() {
+            methods.retain(|method| *method != BasicAsItStands);
+        }
+        methods
+    }
+
     /// Adds what belongs in the body, and returns what belongs in the `authorization` header.
     pub(super) fn apply(&self, form: &mut Serializer<'_, String>) -> Option<HeaderValue> {
-        if !self.client_secret.is_empty() && self.method == ClientAuthMethod::Basic {
-            return self.basic();
+        if !self.client_secret.is_empty() {
+            match self.method {
+                ClientAuthMethod::Basic => return basic(&self.encoded_credentials()),
+                ClientAuthMethod::BasicAsItStands => return basic(&self.credentials()),
+                ClientAuthMethod::Post => {}
+            }
         }
         form.append_pair("client_id", self.client_id);
         if !self.client_secret.is_empty() {
@@ -51,34 +82,69 @@ impl ClientAuth<'_> {
         None
     }
 
-    /// Form-encoded first, so that a colon in the name is no separator.
-    fn basic(&self) -> Option<HeaderValue> {
-        let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-        let credentials = format!("{}:{}", encode(self.client_id), encode(self.client_secret));
-        let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(credentials))).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+    fn credentials(&self) -> String {
+        format!("{}:{}", self.client_id, self.client_secret)
     }
+
+    /// So that a colon in the name is no separator.
+    fn encoded_credentials(&self) -> String {
+        let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        format!("{}:{}", encode(self.client_id), encode(self.client_secret))
+    }
+}
+
+fn basic(credentials: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(credentials))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::ClientAuthMethod::{Basic, BasicAsItStands, Post};
     use super::*;
 
-    fn chosen(methods: &[&str]) -> ClientAuthMethod {
-        let methods = methods.iter().map(|method| (*method).to_owned()).collect();
-        ClientAuthMethod::choose(&Metadata {
-            token_endpoint_auth_methods_supported: methods,
-            ..Metadata::default()
-        })
+    fn methods(listed: &[&str], secret: &str, wanted: Option<ClientAuthMethod>) -> Vec<ClientAuthMethod> {
+        let listed = listed.iter().map(|method| (*method).to_owned()).collect();
+        let client = ClientAuth { client_id: "filter", client_secret: secret, method: Basic };
+        let metadata = Metadata { token_endpoint_auth_methods_supported: listed, ..Metadata::default() };
+        client.methods(&metadata, wanted)
     }
 
     #[test]
-    fn the_secret_goes_in_the_header_unless_the_provider_takes_it_in_the_body_alone() {
-        assert_eq!(chosen(&[]), ClientAuthMethod::Basic);
-        assert_eq!(chosen(&["client_secret_basic"]), ClientAuthMethod::Basic);
-        assert_eq!(chosen(&["client_secret_post", "client_secret_basic"]), ClientAuthMethod::Basic);
-        assert_eq!(chosen(&["private_key_jwt"]), ClientAuthMethod::Basic);
-        assert_eq!(chosen(&["private_key_jwt", "client_secret_post"]), ClientAuthMethod::Post);
+    fn basic_comes_first_unless_the_provider_lists_the_form_alone() {
+        for listed in [
+            &[][..],
+            &["client_secret_basic"],
+            &["client_secret_post", "client_secret_basic"],
+            &["private_key_jwt"],
+        ] {
+            assert_eq!(methods(listed, "secret", None), [Basic, Post], "{listed:?}");
+        }
+        assert_eq!(methods(&["private_key_jwt", "client_secret_post"], "secret", None), [Post, Basic]);
+    }
+
+    #[test]
+    fn an_option_leaves_one_way() {
+        assert_eq!(methods(&["client_secret_basic"], "secret", Some(Post)), [Post]);
+        assert_eq!(methods(&["client_secret_post"], "secret", Some(Basic)), [Basic]);
+        assert_eq!(methods(&["client_secret_basic"], "a+b", Some(Post)), [Post]);
+    }
+
+    #[test]
+    fn a_secret_that_form_encoding_changes_has_one_way_more() {
+        for secret in ["a+b", "100%", "a:b", "a/b", "a b", "\u{fc}"] {
+            assert_eq!(methods(&[], secret, None), [Basic, Post, BasicAsItStands], "{secret}");
+            assert_eq!(methods(&[], secret, Some(Basic)), [Basic, BasicAsItStands], "{secret}");
+        }
+        // What form-encoding leaves as it is, and base64url is made of.
+        assert_eq!(methods(&[], "aZ09-._*", None), [Basic, Post]);
+    }
+
+    #[test]
+    fn a_client_without_a_secret_has_one_way() {
+        for wanted in [None, Some(Basic), Some(Post)] {
+            assert_eq!(methods(&[], "", wanted), [Post]);
+        }
     }
 }

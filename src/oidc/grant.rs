@@ -139,6 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_decodes_nothing_gets_them_as_they_stand() {
+        let client = ClientAuth {
+            client_id: "filter",
+            client_secret: "p%+&=/\u{20ac}:\n",
+            method: ClientAuthMethod::BasicAsItStands,
+        };
+        let request = refresh_grant(ENDPOINT, &client, "r");
+        let header = &request.headers()["authorization"];
+        assert!(header.is_sensitive());
+        let encoded = header.to_str().unwrap().strip_prefix("Basic ").unwrap();
+        assert_eq!(STANDARD.decode(encoded).unwrap(), "filter:p%+&=/\u{20ac}:\n".as_bytes());
+    }
+
+    #[test]
     fn a_code_cannot_add_parameters() {
         let code = "x&grant_type=password&client_id=evil";
         let request = code_grant(ENDPOINT, &client(ClientAuthMethod::Basic), code, "https://a.example", None);

@@ -115,6 +115,13 @@ impl GrantError {
     }
 }
 
+/// Whether an answer says `invalid_client`, and no other reason: the same code or refresh token is good still, if the
+/// client says in another way who it is (RFC 6749 section 5.2).
+pub fn is_invalid_client(status: StatusCode, body: &[u8]) -> bool {
+    let says_so = || object(body).is_some_and(|answer| text(&answer, "error") == Some("invalid_client"));
+    !status.is_success() && !is_temporary(status) && says_so()
+}
+
 fn is_temporary(status: StatusCode) -> bool {
     let is_busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
     is_busy || status.is_server_error()
@@ -148,7 +155,8 @@ impl fmt::Display for GrantError {
             Self::InvalidGrant => "the code or refresh token is used, expired or revoked (invalid_grant)",
             Self::Temporary => "the provider cannot answer now",
             Self::InvalidClient => {
-                "the provider does not take this client (invalid_client); see client_id and client_secret"
+                "the provider does not take this client (invalid_client); see client_id, client_secret and \
+                 token_endpoint_auth_method"
             }
             Self::UnauthorizedClient => {
                 "the provider does not let this client do that (unauthorized_client); allow it there"
@@ -275,6 +283,23 @@ mod tests {
         ] {
             let body = json!({ "error": code, "error_description": "x", "access_token": "a" });
             assert_eq!(parse(status, &body).err(), Some(expected), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn only_the_name_of_the_error_says_that_the_client_is_wrong() {
+        let says =
+            |status, body: &str| is_invalid_client(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+        for status in [400, 401, 403] {
+            assert!(says(status, r#"{"error":"invalid_client","error_description":"x"}"#));
+            for other in
+                ["", "<html>", "{}", r#"{"error":"invalid_grant"}"#, r#"{"error":"unauthorized_client"}"#]
+            {
+                assert!(!says(status, other), "{status} {other}");
+            }
+        }
+        for status in [200, 429, 500, 503] {
+            assert!(!says(status, r#"{"error":"invalid_client"}"#), "{status}");
         }
     }
 

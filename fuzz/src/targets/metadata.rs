@@ -38,8 +38,11 @@ pub(super) fn run(bytes: &[u8]) {
         assert_eq!(url.origin(), origin);
         assert!(url.query_pairs().any(|(name, value)| name == "state" && value == "hash:/"));
     }
-    let method = ClientAuthMethod::choose(&metadata);
-    let client = ClientAuth { client_id: "filter", client_secret: "secret", method };
+    let mut client =
+        ClientAuth { client_id: "filter", client_secret: "secret", method: ClientAuthMethod::Basic };
+    let methods = client.methods(&metadata, None);
+    assert_eq!(methods.len(), 2, "a secret can be said in two ways");
+    client.method = methods[0];
     let grant = code_grant(&metadata.token_endpoint, &client, "code", "https://app.example.com/", None);
     assert!(grant.uri().authority().is_some(), "it goes nowhere");
     if let Some(endpoint) = &metadata.userinfo_endpoint {

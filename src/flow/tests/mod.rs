@@ -4,6 +4,7 @@ mod access_log;
 mod bearer;
 mod browser;
 mod callbacks;
+mod client_auth;
 mod endpoints;
 mod fake_redis;
 mod forged;

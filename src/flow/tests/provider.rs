@@ -27,6 +27,7 @@ struct State {
     under_way: Vec<(String, Timestamp, Timestamp)>,
     keys: Value,
     token_answer: Option<(u16, Value)>,
+    takes_client: fn(&Request<Vec<u8>>) -> bool,
     access_token: Option<String>,
     claims: Value,
     userinfo: Value,
@@ -48,6 +49,7 @@ impl Provider {
             under_way: Vec::new(),
             keys: jwks_document(),
             token_answer: None,
+            takes_client: |_| true,
             access_token: None,
             claims: json!({ "email": "alice@example.com", "email_verified": true, "groups": ["staff"] }),
             userinfo: json!({ "sub": claims()["sub"] }),
@@ -104,6 +106,11 @@ impl Provider {
     /// What the token endpoint answers in the place of tokens.
     pub(super) fn set_token_answer(&self, answer: Option<(u16, Value)>) {
         self.0.borrow_mut().token_answer = answer;
+    }
+
+    /// Who may ask for tokens; whoever may not gets `invalid_client`, and its code or refresh token is not looked at.
+    pub(super) fn set_client(&self, takes_client: fn(&Request<Vec<u8>>) -> bool) {
+        self.0.borrow_mut().takes_client = takes_client;
     }
 
     /// Sets a claim of the ID tokens, or takes it out (`null`).
@@ -175,6 +182,11 @@ impl Provider {
             "/userinfo" => (200, state.userinfo.clone()),
             "/token" => {
                 state.grants.push(String::from_utf8(request.body().clone()).unwrap());
+                if !(state.takes_client)(request) {
+                    let refused =
+                        Response::builder().status(401).body(br#"{"error":"invalid_client"}"#.to_vec());
+                    return (delay, Ok(refused.unwrap()));
+                }
                 state.token_answer.clone().unwrap_or_else(|| (200, state.tokens()))
             }
             _ => (404, json!({})),
