@@ -33,6 +33,9 @@ use crate::time::Timestamp;
 /// Tells the bridge whether to speak TLS; the bridge takes it off again.
 const BRIDGE_HEADER: &str = "x-oauth2-session-bridge";
 
+/// A firewall in front of a provider may refuse who does not say what it is.
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
 /// Where the answer of a call goes; dropped where there is none.
 type Answer = oneshot::Sender<Response<Vec<u8>>>;
 
@@ -227,6 +230,7 @@ impl HostIo {
             (":authority", uri.authority()?.as_str()),
             (":path", uri.path_and_query().map_or("/", |path| path.as_str())),
             (BRIDGE_HEADER, uri.scheme_str()?),
+            ("user-agent", USER_AGENT),
         ];
         for (name, value) in request.headers() {
             headers.push((name.as_str(), value.to_str().ok()?));
