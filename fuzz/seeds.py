@@ -226,6 +226,7 @@ def token_response():
 
 
 def userinfo():
+    yield OIDC["tokens"]["EdDSA"].encode()
     yield dump({"sub": "alice", "email": "b@example.com", "email_verified": "false", "groups": "a"})
     yield dump({"preferred_username": "A", "groups": ["a", 1, None], "sub": 7})
 

@@ -1,12 +1,13 @@
 //! The OpenID provider as the flows see it: its metadata and keys, kept by the worker, and grants that
 //! end in a session.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 
 use http::{Request, Response};
-use log::warn;
+use log::{Level, log, warn};
 use serde_json::{Map, Value};
 
 use super::client_auth::ClientAuthMethods;
@@ -17,7 +18,7 @@ use super::outcome::Unavailable;
 use crate::config::{self, Kind};
 use crate::oidc::{
     self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
-    Jwks, Metadata, TokenResponse, Userinfo,
+    Jwks, JwksError, Metadata, PassedOver, TokenResponse, Userinfo,
 };
 use crate::rate::LogLimit;
 use crate::session::{Claims, Session};
@@ -29,6 +30,8 @@ pub(super) struct Provider<I> {
     metadata: Fetched<Metadata>,
     keys: Fetched<Jwks>,
     client_auth: ClientAuthMethods,
+    /// The keys of the last document that are not used: a stranger can have it fetched again and again.
+    passed_over: Rc<RefCell<Vec<PassedOver>>>,
     refreshes: Gate<I>,
     /// Of answers that are less than they should be.
     lines: LogLimit,
@@ -72,6 +75,7 @@ impl<I: Io> Provider<I> {
             metadata: Fetched::default(),
             keys: Fetched::default(),
             client_auth: ClientAuthMethods::default(),
+            passed_over: Rc::default(),
             refreshes,
             lines: LogLimit::default(),
         }
@@ -183,7 +187,8 @@ impl<I: Io> Provider<I> {
     }
 
     fn fetch_keys(&self, metadata: &Metadata) -> impl Future<Output = Option<Jwks>> + use<I> {
-        fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config))
+        let known = Rc::clone(&self.passed_over);
+        fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), known)
     }
 
     /// Whether tokens of that issuer may be this provider's.
@@ -408,14 +413,35 @@ async fn fetch_metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Option<Me
     }
 }
 
-async fn fetch_keys<I: Io>(io: I, url: String, config: Rc<config::Provider>) -> Option<Jwks> {
+async fn fetch_keys<I: Io>(
+    io: I,
+    url: String,
+    config: Rc<config::Provider>,
+    known: Rc<RefCell<Vec<PassedOver>>>,
+) -> Option<Jwks> {
     let body = fetch(&io, &url, &config, "keys (jwks_uri)").await?;
     match Jwks::parse(&body) {
-        Ok(keys) => Some(keys),
+        Ok(keys) => {
+            explain(keys.passed_over(), &known, Level::Info);
+            Some(keys)
+        }
         Err(error) => {
             warn!("keys (jwks_uri): {error}");
+            if let JwksError::NoKey(passed_over) = &error {
+                explain(passed_over, &known, Level::Warn);
+            }
             None
         }
+    }
+}
+
+/// Says why keys are not used, when that has changed.
+fn explain(passed_over: &[PassedOver], known: &RefCell<Vec<PassedOver>>, level: Level) {
+    if *known.borrow() != passed_over {
+        for key in passed_over {
+            log!(level, "keys (jwks_uri): {key}");
+        }
+        known.replace(passed_over.to_vec());
     }
 }
 

@@ -47,7 +47,7 @@ impl fmt::Display for IdTokenError {
             Self::Encrypted => "it is encrypted; the client must be registered for signed ID tokens",
             Self::Critical => "it has an extension that must be understood (crit)",
             Self::Kind => "it is a token of another kind (typ, or events), such as a logout token",
-            Self::Algorithm => "it is not signed with RS, PS, ES256, ES384 or EdDSA",
+            Self::Algorithm => "it is not signed with RS, PS, ES256, ES384, ES512 or EdDSA",
             Self::UnknownKey => "no key of the provider (jwks_uri) fits it",
             Self::WrongKey => "the key that it names is for another algorithm",
             Self::BadSignature => "its signature does not hold",

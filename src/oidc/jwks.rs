@@ -10,10 +10,28 @@ use super::public_key::{Algorithm, PublicKey};
 /// So many keys are kept.
 const MAX_KEYS: usize = 100;
 
+/// Of so many keys that are not kept, the log says why.
+const MAX_PASSED_OVER: usize = 16;
+
+/// So much of a key's name is in the log.
+const MAX_NAME: usize = 64;
+
 /// The public keys that the provider signs ID tokens with.
 #[derive(Clone, Debug)]
 pub struct Jwks {
     keys: Vec<Key>,
+    passed_over: Vec<PassedOver>,
+}
+
+/// A key of the document that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Which it is in the document, from 1 on.
+    position: usize,
+    /// Its name, as much of it as is good for the log.
+    id: String,
+    /// Why.
+    reason: &'static str,
 }
 
 /// One key. It is for signatures, and never a shared secret.
@@ -28,12 +46,12 @@ pub(super) struct Key {
 }
 
 /// Why there are no keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JwksError {
     /// Not a JSON object with `keys`, or too large.
     Malformed,
     /// None of the keys can be used for a signature.
-    NoKey,
+    NoKey(Vec<PassedOver>),
 }
 
 impl Jwks {
@@ -41,9 +59,27 @@ impl Jwks {
     /// section 5); that none is left is an error.
     pub fn parse(body: &[u8]) -> Result<Self, JwksError> {
         let document = object(body).ok_or(JwksError::Malformed)?;
-        let keys = document.get("keys").and_then(Value::as_array).ok_or(JwksError::Malformed)?;
-        let keys: Vec<_> = keys.iter().filter_map(Key::parse).take(MAX_KEYS).collect();
-        if keys.is_empty() { Err(JwksError::NoKey) } else { Ok(Self { keys }) }
+        let all = document.get("keys").and_then(Value::as_array).ok_or(JwksError::Malformed)?;
+        let (mut keys, mut passed_over) = (Vec::new(), Vec::new());
+        for (position, jwk) in (1_usize..).zip(all) {
+            if keys.len() == MAX_KEYS {
+                passed_over.push(PassedOver::new(position, jwk, "100 keys are kept, and no more"));
+                break;
+            }
+            match Key::parse(jwk) {
+                Ok(key) => keys.push(key),
+                Err(reason) if passed_over.len() < MAX_PASSED_OVER => {
+                    passed_over.push(PassedOver::new(position, jwk, reason));
+                }
+                Err(_) => {}
+            }
+        }
+        if keys.is_empty() { Err(JwksError::NoKey(passed_over)) } else { Ok(Self { keys, passed_over }) }
+    }
+
+    /// The keys that are not used, the first ones of the document.
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.passed_over
     }
 
     /// The keys of that name; all of them where the token names none.
@@ -53,18 +89,23 @@ impl Jwks {
 }
 
 impl Key {
-    fn parse(jwk: &Value) -> Option<Self> {
-        let jwk = jwk.as_object()?;
-        let key = PublicKey::from_jwk(jwk)?;
-        if optional(jwk, "use")?.is_some_and(|usage| usage != "sig") {
-            return None;
+    /// The key, or why it is not used.
+    fn parse(jwk: &Value) -> Result<Self, &'static str> {
+        let jwk = jwk.as_object().ok_or("it is no JSON object")?;
+        let usage = optional(jwk, "use")?;
+        if usage.is_some_and(|usage| usage != "sig") {
+            return Err("it is not for signatures (use)");
         }
+        let key = PublicKey::from_jwk(jwk)?;
         let only = match optional(jwk, "alg")? {
-            Some(name) => Some(Algorithm::parse(name).filter(|only| key.fits(*only))?),
+            Some(name) => {
+                let only = Algorithm::parse(name).filter(|only| key.fits(*only));
+                Some(only.ok_or("its algorithm is none that the filter knows for a key of its type (alg)")?)
+            }
             None => None,
         };
         let id = optional(jwk, "kid")?.map(str::to_owned);
-        Some(Self { id, key, only })
+        Ok(Self { id, key, only })
     }
 
     /// Whether the key is one for this algorithm. A key with `alg` is for that one alone (RFC 8725 section
@@ -74,11 +115,26 @@ impl Key {
     }
 }
 
-/// A member that may be left out, and is a string where it is there. Nothing where it is something else.
-fn optional<'a>(jwk: &'a Map<String, Value>, name: &str) -> Option<Option<&'a str>> {
+impl PassedOver {
+    fn new(position: usize, jwk: &Value, reason: &'static str) -> Self {
+        let id = jwk.get("kid").and_then(Value::as_str).unwrap_or_default();
+        Self { position, id: id.chars().take(MAX_NAME).collect(), reason }
+    }
+}
+
+/// A member that may be left out, or empty as some servers write it, and is a string otherwise.
+fn optional<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, &'static str> {
     match jwk.get(name) {
-        None | Some(Value::Null) => Some(None),
-        Some(value) => value.as_str().map(Some),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        Some(_) => Err("its use, alg or kid is no string"),
+    }
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Quoted: it is the provider's text.
+        write!(f, "key {} (kid {:?}) is not used: {}", self.position, self.id, self.reason)
     }
 }
 
@@ -86,7 +142,7 @@ impl fmt::Display for JwksError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "the document is not a JWK Set, or too large",
-            Self::NoKey => "none of the keys can be used for the signature of an ID token",
+            Self::NoKey(_) => "none of the keys can be used for the signature of an ID token",
         })
     }
 }

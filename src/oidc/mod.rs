@@ -43,7 +43,7 @@ pub use id_token::{
 };
 pub use id_token_error::IdTokenError;
 pub use identity::{ClaimNames, Identity};
-pub use jwks::{Jwks, JwksError};
+pub use jwks::{Jwks, JwksError, PassedOver};
 pub(crate) use jws::MAX_TRIED;
 pub use keycloak::keycloak_roles;
 pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};

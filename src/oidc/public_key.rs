@@ -30,6 +30,7 @@ pub(super) enum Algorithm {
     Ps512,
     Es256,
     Es384,
+    Es512,
     EdDsa,
 }
 
@@ -44,6 +45,7 @@ impl Algorithm {
             "PS512" => Self::Ps512,
             "ES256" => Self::Es256,
             "ES384" => Self::Es384,
+            "ES512" => Self::Es512,
             "EdDSA" => Self::EdDsa,
             _ => return None,
         })
@@ -56,45 +58,65 @@ pub(super) enum PublicKey {
     Rsa(Box<rsa::PublicKey>),
     P256(Box<p256::ecdsa::VerifyingKey>),
     P384(Box<p384::ecdsa::VerifyingKey>),
+    P521(Box<p521::ecdsa::VerifyingKey>),
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
 }
 
 impl PublicKey {
-    /// The key in a JWK; nothing where it is of another type, or its numbers are none of a key.
-    pub(super) fn from_jwk(jwk: &Map<String, Value>) -> Option<Self> {
-        let member = |name| URL_SAFE_NO_PAD.decode(text(jwk, name)?).ok();
-        match (text(jwk, "kty")?, text(jwk, "crv")) {
+    /// The key in a JWK, or why it is none that we can use.
+    pub(super) fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, &'static str> {
+        const NO_POINT: &str = "its x and y are no point of its curve";
+        // As in oauth2-proxy's library, padding is no matter.
+        let member =
+            |name| URL_SAFE_NO_PAD.decode(text(jwk, name).unwrap_or_default().trim_end_matches('=')).ok();
+        let point = |size| uncompressed(&member("x")?, &member("y")?, size);
+        match (text(jwk, "kty").unwrap_or_default(), text(jwk, "crv").unwrap_or_default()) {
             ("RSA", _) => {
-                let [n, e] =
-                    [member("n")?, member("e")?].map(|bytes| BoxedUint::from_be_slice_vartime(&bytes));
-                let key = rsa::PublicKey::new_with_size_limits(n, e, MODULUS_BITS).ok()?;
-                Some(Self::Rsa(Box::new(key)))
+                let number = |name| {
+                    let bytes = member(name).filter(|bytes| !bytes.is_empty());
+                    bytes.map(|bytes| BoxedUint::from_be_slice_vartime(&bytes)).ok_or("it has no n and e")
+                };
+                let (n, e) = (number("n")?, number("e")?);
+                if !MODULUS_BITS.contains(&usize::try_from(n.bit_width_vartime()).unwrap_or_default()) {
+                    return Err("RSA is taken with 2048 to 4096 bits");
+                }
+                let key = rsa::PublicKey::new_with_size_limits(n, e, MODULUS_BITS);
+                key.map(|key| Self::Rsa(Box::new(key))).map_err(|_| "its n and e are no key of RSA")
             }
-            ("EC", Some("P-256")) => {
-                let point = uncompressed(&member("x")?, &member("y")?, 32)?;
-                Some(Self::P256(Box::new(p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?)))
+            ("EC", "P-256") => {
+                let key = point(32).and_then(|point| p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok());
+                key.map(|key| Self::P256(Box::new(key))).ok_or(NO_POINT)
             }
-            ("EC", Some("P-384")) => {
-                let point = uncompressed(&member("x")?, &member("y")?, 48)?;
-                Some(Self::P384(Box::new(p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?)))
+            ("EC", "P-384") => {
+                let key = point(48).and_then(|point| p384::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok());
+                key.map(|key| Self::P384(Box::new(key))).ok_or(NO_POINT)
             }
-            ("OKP", Some("Ed25519")) => {
-                let point = member("x")?.try_into().ok()?;
-                Some(Self::Ed25519(Box::new(ed25519_dalek::VerifyingKey::from_bytes(&point).ok()?)))
+            ("EC", "P-521") => {
+                let key = point(66).and_then(|point| p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok());
+                key.map(|key| Self::P521(Box::new(key))).ok_or(NO_POINT)
             }
-            // A shared secret (`oct`) among public keys would let everybody sign.
-            _ => None,
+            ("OKP", "Ed25519") => {
+                let point = member("x").and_then(|x| x.try_into().ok());
+                let key = point.and_then(|point| ed25519_dalek::VerifyingKey::from_bytes(&point).ok());
+                key.map(|key| Self::Ed25519(Box::new(key))).ok_or("its x is no point of its curve")
+            }
+            ("EC", _) => Err("of EC, the curves P-256, P-384 and P-521 are taken (crv)"),
+            ("OKP", _) => Err("of OKP, the curve Ed25519 is taken (crv)"),
+            // Among public keys it would let everybody sign.
+            ("oct", _) => Err("it is a shared secret (kty is oct)"),
+            _ => Err("its type is none of RSA, EC and OKP (kty)"),
         }
     }
 
     /// Whether the key is of the type that the algorithm needs.
     pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
-        use Algorithm::{EdDsa, Es256, Es384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
+        use Algorithm::{EdDsa, Es256, Es384, Es512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
         matches!(
             (self, algorithm),
             (Self::Rsa(_), Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512)
                 | (Self::P256(_), Es256)
                 | (Self::P384(_), Es384)
+                | (Self::P521(_), Es512)
                 | (Self::Ed25519(_), EdDsa)
         )
     }
@@ -111,6 +133,8 @@ impl PublicKey {
             (Self::P256(key), Algorithm::Es256) => p256::ecdsa::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             (Self::P384(key), Algorithm::Es384) => p384::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            (Self::P521(key), Algorithm::Es512) => p521::ecdsa::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             (Self::Ed25519(key), Algorithm::EdDsa) => ed25519_dalek::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use jsonwebtoken::Algorithm;
 
 use super::vectors::{
-    check_with, claims, encode, jwks_document, parse, private_key, sign, sign_with_header, token,
+    check_with, claims, encode, jwks_document, parse, private_key, sign, sign_with_header, token, vectors,
 };
 use crate::oidc::{IdTokenError, Jwks, JwksError};
 
@@ -64,6 +64,10 @@ fn useless_keys() -> Vec<Value> {
         without(rsa, "e"),
         with(p256.clone(), "crv", json!("P-384")),
         with(p256.clone(), "crv", json!("P-521")),
+        with(key("p521"), "crv", json!("P-384")),
+        with(key("p521"), "x", key("p521")["y"].clone()),
+        // One byte less: RFC 7518 section 6.2.1.2.
+        with(key("p521"), "x", json!("A".repeat(87))),
         with(p256.clone(), "crv", json!("secp256k1")),
         with(p256.clone(), "x", json!("AAAA")),
         without(p256, "y"),
@@ -77,7 +81,7 @@ fn useless_keys() -> Vec<Value> {
 #[test]
 fn a_key_that_is_of_no_use_is_passed_over_and_the_others_stay() {
     for useless in useless_keys() {
-        assert_eq!(parse_keys(from_ref(&useless)).err(), Some(JwksError::NoKey), "{useless}");
+        assert!(matches!(parse_keys(from_ref(&useless)), Err(JwksError::NoKey(_))), "{useless}");
     }
     let mut keys = useless_keys();
     keys.push(key("p256"));
@@ -85,6 +89,71 @@ fn a_key_that_is_of_no_use_is_passed_over_and_the_others_stay() {
     assert_eq!(check(&token("ES256"), &keys), Ok(()));
     assert_eq!(check(&token("RS256"), &keys), Err(IdTokenError::UnknownKey));
     assert_eq!(check(&token("EdDSA"), &keys), Err(IdTokenError::UnknownKey));
+}
+
+/// The lines of the log for the keys that are not used.
+fn reasons(keys: &[Value]) -> Vec<String> {
+    let parsed = parse_keys(keys);
+    let passed_over = match &parsed {
+        Ok(keys) => keys.passed_over(),
+        Err(JwksError::NoKey(passed_over)) => passed_over,
+        Err(JwksError::Malformed) => panic!("it is a set of keys"),
+    };
+    passed_over.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_log_can_say_of_each_key_why_it_is_not_used() {
+    let small = vectors()["small_rsa"]["key"].clone();
+    for (useless, reason) in [
+        (small, r#"key 1 (kid "small") is not used: RSA is taken with 2048 to 4096 bits"#),
+        (
+            with(key("rsa"), "use", json!("enc")),
+            r#"key 1 (kid "rsa") is not used: it is not for signatures (use)"#,
+        ),
+        (
+            with(key("p256"), "crv", json!("secp256k1")),
+            r#"key 1 (kid "p256") is not used: of EC, the curves P-256, P-384 and P-521 are taken (crv)"#,
+        ),
+        (
+            json!({ "kty": "oct", "k": "c2VjcmV0" }),
+            r#"key 1 (kid "") is not used: it is a shared secret (kty is oct)"#,
+        ),
+        (
+            with(key("rsa"), "alg", json!("RSA-OAEP")),
+            r#"key 1 (kid "rsa") is not used: its algorithm is none that the filter knows for a key of its type (alg)"#,
+        ),
+    ] {
+        assert_eq!(reasons(from_ref(&useless)), [reason]);
+        // Beside a key that is used too.
+        let second = reason.replacen("key 1", "key 2", 1);
+        assert_eq!(reasons(&[key("p256"), useless]), [second]);
+    }
+    for useless in useless_keys() {
+        assert_eq!(reasons(from_ref(&useless)).len(), 1, "{useless}");
+    }
+    assert!(reasons(&[key("p256"), key("rsa")]).is_empty());
+}
+
+#[test]
+fn a_document_of_useless_keys_fills_no_log() {
+    let evil = with(key("rsa"), "kid", json!(format!("x\n[error] forged {}", "y".repeat(10_000))));
+    let lines = reasons(&vec![with(evil, "use", json!("enc")); 30]);
+    assert_eq!(lines.len(), 16);
+    assert!(lines.iter().all(|line| line.len() < 200 && !line.contains('\n')), "{}", lines[0]);
+}
+
+#[test]
+fn an_empty_member_is_none() {
+    for name in ["use", "alg", "kid"] {
+        let key = with(without(key("p256"), "use"), name, json!(""));
+        let unnamed = sign_with_header(&json!({ "alg": "ES256" }), &claims());
+        assert_eq!(check(&unnamed, from_ref(&key)), Ok(()), "{name}");
+    }
+    // Some servers pad what RFC 7517 wants without padding.
+    let padded = |name: &str| json!(format!("{}=", key("p256")[name].as_str().unwrap()));
+    let key = with(with(key("p256"), "x", padded("x")), "y", padded("y"));
+    assert_eq!(check(&token("ES256"), &[key]), Ok(()));
 }
 
 #[test]
@@ -108,7 +177,7 @@ fn what_is_no_key_set_is_refused() {
     for body in ["", "null", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":[]"#, "<html>"] {
         assert_eq!(Jwks::parse(body.as_bytes()).err(), Some(JwksError::Malformed), "{body}");
     }
-    assert_eq!(Jwks::parse(br#"{"keys":[]}"#).err(), Some(JwksError::NoKey));
+    assert_eq!(Jwks::parse(br#"{"keys":[]}"#).err(), Some(JwksError::NoKey(Vec::new())));
     let large = format!("{}{}", jwks_document(), " ".repeat(super::super::MAX_BODY));
     assert_eq!(Jwks::parse(large.as_bytes()).err(), Some(JwksError::Malformed));
 }

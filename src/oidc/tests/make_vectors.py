@@ -62,6 +62,7 @@ other_rsa_key = rsa.generate_private_key(65537, 2048)
 small_rsa_key = rsa.generate_private_key(65537, 1024)
 p256_key = ec.generate_private_key(ec.SECP256R1())
 p384_key = ec.generate_private_key(ec.SECP384R1())
+p521_key = ec.generate_private_key(ec.SECP521R1())
 ed_key = ed25519.Ed25519PrivateKey.generate()
 
 
@@ -80,6 +81,7 @@ keys = {
         "crv": "Ed25519",
         "x": b64(ed_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)),
     },
+    "p521": ec_jwk(p521_key, "P-521", 66),
 }
 signers = {
     "RS256": ("rsa", pkcs1(rsa_key, hashes.SHA256())),
@@ -91,6 +93,7 @@ signers = {
     "ES256": ("p256", ecdsa(p256_key, hashes.SHA256(), 32)),
     "ES384": ("p384", ecdsa(p384_key, hashes.SHA384(), 48)),
     "EdDSA": ("ed25519", ed_key.sign),
+    "ES512": ("p521", ecdsa(p521_key, hashes.SHA512(), 66)),
 }
 
 

@@ -62,12 +62,12 @@ proptest! {
     fn keys_of_any_shape_do_not_panic(
         key in any_json(),
         name in "kty|crv|use|alg|kid|n|e|x|y",
-        index in 0_usize..5,
+        index in 0_usize..6,
     ) {
         let mut document = jwks_document();
         document["keys"][index][name] = key;
         if let Ok(keys) = Jwks::parse(document.to_string().as_bytes()) {
-            for algorithm in ["RS256", "PS256", "ES256", "ES384", "EdDSA"] {
+            for algorithm in ["RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA"] {
                 let _ = super::vectors::check_with(&token(algorithm), &keys);
             }
         }

@@ -25,6 +25,11 @@ const ES256: &str = "eyJhbGciOiJFUzI1NiJ9.\
     eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
     DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
 
+/// RFC 7515 appendix A.4.
+const ES512: &str = "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA.\
+    AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgo\
+    XD2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn";
+
 /// RFC 8037 appendix A.4.
 const EDDSA: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
     hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
@@ -44,7 +49,7 @@ const PS384_MODULUS: &str = "n4EPtAOCc9AlkeQHPzHStgAbgs7bTZLwUBZdR8_KuKPEHLd4rHV
     UFAKwuCLqKnS2BYwdq_mzSnbLY7h_qixoR7jig3__kRhuaxwUkRz5iaiQkqgc5gHdrNP5zw";
 
 /// The examples of the RFCs, each with its key.
-fn examples() -> [(&'static str, Value); 4] {
+fn examples() -> [(&'static str, Value); 5] {
     [
         (RS256, json!({ "kty": "RSA", "n": RS256_MODULUS, "e": "AQAB" })),
         (
@@ -53,6 +58,14 @@ fn examples() -> [(&'static str, Value); 4] {
                 "kty": "EC", "crv": "P-256",
                 "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
                 "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            }),
+        ),
+        (
+            ES512,
+            json!({
+                "kty": "EC", "crv": "P-521",
+                "x": "AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk",
+                "y": "ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2",
             }),
         ),
         (
@@ -83,7 +96,7 @@ fn the_signatures_of_the_rfcs_hold() {
     let bilbo = "It\u{2019}s a dangerous business, Frodo, going out your door. You step onto the road, \
                  and if you don't keep your feet, there\u{2019}s no knowing where you might be swept off \
                  to.";
-    let expected = [joe.as_slice(), joe, b"Example of Ed25519 signing", bilbo.as_bytes()];
+    let expected = [joe.as_slice(), joe, b"Payload", b"Example of Ed25519 signing", bilbo.as_bytes()];
     for ((token, key), expected) in examples().into_iter().zip(expected) {
         assert_eq!(payload(token, &key).as_deref(), Ok(expected), "{token}");
     }
@@ -97,7 +110,7 @@ fn a_signature_holds_for_no_other_payload_key_or_signature() {
         let mut flipped = URL_SAFE_NO_PAD.decode(signature).unwrap();
         flipped[7] ^= 1;
         for forged in [
-            format!("{header}.{}.{signature}", text.replacen('I', "J", 1)),
+            format!("{header}.{}.{signature}", text.replacen(['I', 'G'], "J", 1)),
             format!("{header}.{text}.{}", URL_SAFE_NO_PAD.encode(&flipped)),
             format!("{header}.{text}.{}", URL_SAFE_NO_PAD.encode(&flipped[..flipped.len() - 1])),
             format!("{header}.{text}.{signature}AAAA"),
@@ -117,7 +130,9 @@ fn a_signature_holds_for_no_other_payload_key_or_signature() {
 
 #[test]
 fn a_token_of_each_algorithm_that_another_implementation_signed_holds() {
-    for algorithm in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"] {
+    for algorithm in
+        ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+    {
         assert_eq!(check(&token(algorithm)), Ok(()), "{algorithm}");
     }
 }
