@@ -37,6 +37,23 @@ pub(super) struct Provider<I> {
     lines: LogLimit,
 }
 
+/// What came of a refresh token.
+pub(super) struct Renewed {
+    /// The session with the new tokens.
+    pub(super) session: Session,
+    /// Why the provider's answer would let nobody sign in. The session then lasts no longer than the old one.
+    pub(super) refused: Option<SignInError>,
+}
+
+/// Whom claims are about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// A person who signs in.
+    New,
+    /// The person of a session, which has what the claims do not say.
+    OfTheSession,
+}
+
 /// Why a grant ended in no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignInError {
@@ -103,41 +120,46 @@ impl<I: Io> Provider<I> {
         let endpoint = &metadata.token_endpoint;
         let request =
             |client: &ClientAuth<'_>| oidc::code_grant(endpoint, client, code, redirect_uri, code_verifier);
-        let tokens = self.grant(&metadata, &request).await?;
+        let tokens = self.grant(&metadata, &request).await?.whole().map_err(SignInError::Grant)?;
         let id_token = tokens.id_token.as_deref().ok_or(SignInError::NoIdToken)?;
         let nonce_hash = (!self.config.insecure_skip_nonce).then_some(nonce_hash);
         let claims = self.verify(&metadata, id_token, nonce_hash, true).await?;
         let mut session = Session::default();
-        self.identify(Some(&metadata), &claims, &tokens, &mut session).await?;
+        self.identify(Some(&metadata), &claims, &tokens, &mut session, Whose::New).await?;
         self.keep_tokens(&tokens, &mut session);
         Ok(session)
     }
 
-    /// The session that the refresh token of `old` stands for now.
-    pub(super) async fn refresh(&self, old: &Session) -> Result<Session, SignInError> {
+    /// The session that the refresh token of `old` stands for now. With the answer the old refresh token is used up, so
+    /// the new tokens are kept whatever else the answer lacks, unless it is about somebody else.
+    pub(super) async fn refresh(&self, old: &Session) -> Result<Renewed, SignInError> {
         let metadata = self.metadata().await?;
+        // Without them the refresh token would be used up for an answer that cannot be checked.
+        self.keys(&metadata).await?;
         let _permit = self.refreshes.enter().await?;
         let refresh_token = String::from_utf8_lossy(&old.refresh_token);
         let request =
             |client: &ClientAuth<'_>| oidc::refresh_grant(&metadata.token_endpoint, client, &refresh_token);
         let tokens = self.grant(&metadata, &request).await?;
         let mut session = old.clone();
-        let identity = self.renew_identity(&metadata, old, &tokens, &mut session).await;
-        match identity {
-            Ok(()) => self.keep_tokens(&tokens, &mut session),
-            // The old refresh token is used up by now: not to keep the new one would end the session.
-            Err(
-                error @ (SignInError::Unavailable(_) | SignInError::NoSubject | SignInError::Userinfo(_)),
-            ) => {
-                if let Some(left_out) = self.lines.next(self.io.now()) {
-                    warn!("refresh: {error}, so the person stays as before{left_out}");
-                }
-                session = old.clone();
-                self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
+        let error = match self.renew_identity(&metadata, old, &tokens, &mut session).await {
+            Ok(()) => {
+                self.keep_tokens(&tokens, &mut session);
+                return Ok(Renewed { session, refused: None });
             }
-            Err(error) => return Err(error),
+            Err(SignInError::OtherSubject) => return Err(SignInError::OtherSubject),
+            Err(error) => error,
+        };
+        if let Some(left_out) = self.lines.next(self.io.now()) {
+            warn!("refresh: {error}, so the person stays as before{left_out}");
         }
-        Ok(session)
+        session = old.clone();
+        self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
+        if !error.is_refusal() {
+            return Ok(Renewed { session, refused: None });
+        }
+        session.expires_on = old.expires_on;
+        Ok(Renewed { session, refused: Some(error) })
     }
 
     /// OpenID Connect Core 12.2: the answer may have no ID token; one that it has is about the same person.
@@ -151,11 +173,17 @@ impl<I: Io> Provider<I> {
         let Some(id_token) = tokens.id_token.as_deref() else {
             return Ok(());
         };
-        let claims = self.verify(metadata, id_token, None, true).await?;
-        if is_other_subject(&old.id_token, &claims) {
+        // Whether it holds or not: what comes with it may be somebody else's.
+        let before = oidc::unverified_subject(&old.id_token);
+        let now = oidc::unverified_subject(id_token.as_bytes());
+        if before.is_some() && now.is_some() && before != now {
             return Err(SignInError::OtherSubject);
         }
-        self.identify(Some(metadata), &claims, tokens, session).await
+        let claims = self.verify(metadata, id_token, None, true).await?;
+        if before.is_some() && now.is_none() {
+            return Err(SignInError::IdToken(IdTokenError::Malformed));
+        }
+        self.identify(Some(metadata), &claims, tokens, session, Whose::OfTheSession).await
     }
 
     /// The session that a bearer token stands for. It may have been given to another client (`azp`), which the
@@ -168,9 +196,10 @@ impl<I: Io> Provider<I> {
             id_token: Some(token.to_owned()),
             refresh_token: None,
             expires_in: None,
+            is_whole: true,
         };
         let mut session = Session::default();
-        self.identify(None, &claims, &tokens, &mut session).await?;
+        self.identify(None, &claims, &tokens, &mut session, Whose::New).await?;
         self.keep_tokens(&tokens, &mut session);
         session.expires_on = oidc::expiry(&claims);
         Ok(session)
@@ -274,14 +303,16 @@ impl<I: Io> Provider<I> {
         }
     }
 
-    /// Who it is, by the ID token's claims; userinfo is asked for what they lack. Without metadata the token is
-    /// a bearer's: userinfo would not take it, and a program may have no email address.
+    /// Who it is, by the ID token's claims; userinfo is asked for what they lack. What neither says stays as it was in
+    /// the session. Without metadata the token is a bearer's: userinfo would not take it, and a program may have no email
+    /// address.
     async fn identify(
         &self,
         metadata: Option<&Metadata>,
         claims: &Map<String, Value>,
         tokens: &TokenResponse,
         session: &mut Session,
+        whose: Whose,
     ) -> Result<(), SignInError> {
         self.check_tenant(claims)?;
         let names = ClaimNames {
@@ -291,36 +322,71 @@ impl<I: Io> Provider<I> {
             additional: &self.config.additional_claims,
         };
         let mut identity = Identity::from_claims(claims, &names);
-        let metadata_of_userinfo = metadata.filter(|_| !self.config.skip_claims_from_profile_url);
-        if let (true, Some(metadata)) = (identity.is_incomplete(), metadata_of_userinfo) {
-            if let Some(endpoint) = &metadata.userinfo_endpoint {
-                let more = self.userinfo(metadata, endpoint, &tokens.access_token, claims).await?;
-                identity.complete(&more, &names);
+        let endpoint = metadata
+            .and_then(|metadata| Some((metadata, metadata.userinfo_endpoint.as_ref()?)))
+            .filter(|_| !self.config.skip_claims_from_profile_url);
+        if let (true, Some((metadata, endpoint))) = (identity.is_incomplete(), endpoint) {
+            match self.userinfo(metadata, endpoint, &tokens.access_token, claims).await {
+                Ok(more) => identity.complete(&more, &names),
+                Err(error) if whose == Whose::New || error == SignInError::OtherSubject => return Err(error),
+                Err(error) => {
+                    if let Some(left_out) = self.lines.next(self.io.now()) {
+                        warn!(
+                            "refresh: {error}, so what the ID token does not say stays as before{left_out}"
+                        );
+                    }
+                }
             }
-        }
-        // AD FS has accounts without an email address; GitLab's user is the nickname where there is one.
-        let email = match (metadata, self.config.kind) {
-            (None, _) => "sub",
-            (_, Kind::Adfs) => "upn",
-            _ => "",
-        };
-        identity.fall_back(claims, "sub", email);
-        if identity.email.is_empty() {
-            return Err(SignInError::NoEmail);
         }
         if identity.email_verified == Some(false) && !self.config.allow_unverified_email {
             return Err(SignInError::UnverifiedEmail);
         }
+        let has_groups = identity.said.groups;
+        Self::take(identity, session);
+        if session.user.is_empty() {
+            session.user = oidc::claim_text(claims, "sub").into_bytes();
+        }
+        if session.email.is_empty() {
+            // AD FS has accounts without an email address.
+            let email = match (metadata, self.config.kind) {
+                (None, _) => "sub",
+                (_, Kind::Adfs) => "upn",
+                _ => "",
+            };
+            session.email = oidc::claim_text(claims, email).into_bytes();
+        }
+        if session.email.is_empty() && whose == Whose::New {
+            return Err(SignInError::NoEmail);
+        }
         if self.config.kind == Kind::Keycloak {
             let roles = oidc::keycloak_roles(tokens.access_token.as_bytes()).ok_or(SignInError::NoRoles)?;
-            identity.groups.extend(roles);
+            if !has_groups {
+                // The access token has all roles: one that it does not have was taken away.
+                session.groups.retain(|group| !group.starts_with(oidc::KEYCLOAK_ROLE.as_bytes()));
+            }
+            session.groups.extend(roles.into_iter().map(String::into_bytes));
         }
-        session.user = identity.user.into_bytes();
-        session.email = identity.email.into_bytes();
-        session.preferred_username = identity.preferred_username.into_bytes();
-        session.groups = identity.groups.into_iter().map(String::into_bytes).collect();
-        session.additional_claims = Claims::from_json(&identity.additional_claims);
         Ok(())
+    }
+
+    /// Has in the session what was said of the person. GitLab's user is the nickname where there is one.
+    fn take(identity: Identity, session: &mut Session) {
+        let said = identity.said;
+        for (said, value, mine) in [
+            (said.user, identity.user, &mut session.user),
+            (said.email, identity.email, &mut session.email),
+            (said.preferred_username, identity.preferred_username, &mut session.preferred_username),
+        ] {
+            if said {
+                *mine = value.into_bytes();
+            }
+        }
+        if said.groups {
+            session.groups = identity.groups.into_iter().map(String::into_bytes).collect();
+        }
+        let mut claims = Claims::from_json(&identity.additional_claims);
+        claims.complete(&session.additional_claims);
+        session.additional_claims = claims;
     }
 
     /// Where a provider has many tenants, everybody can have an account at one of them.
@@ -460,12 +526,6 @@ async fn fetch<I: Io>(io: &I, url: &str, config: &config::Provider, what: &str) 
     }
 }
 
-/// Whether the claims are about somebody else than the ID token of the old session.
-fn is_other_subject(old_id_token: &[u8], claims: &Map<String, Value>) -> bool {
-    oidc::unverified_subject(old_id_token)
-        .is_some_and(|old| oidc::subject(claims).as_deref() != Some(old.as_str()))
-}
-
 impl SignInError {
     /// Whether the provider has answered, and what it says is about the person or the grant: to ask again gives the
     /// same, and a new sign-in may not. Not where it does not take the client, or does not speak as it should.
@@ -473,9 +533,10 @@ impl SignInError {
         match self {
             Self::InvalidGrant => true,
             Self::Grant(error) => error.about() == About::Token,
-            Self::OtherSubject | Self::NoEmail | Self::UnverifiedEmail | Self::Tenant | Self::NoRoles => true,
+            Self::OtherSubject | Self::UnverifiedEmail | Self::Tenant => true,
             Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => false,
-            Self::Userinfo(_) | Self::NoSubject => false,
+            // What is not said stays as it was.
+            Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles => false,
         }
     }
 

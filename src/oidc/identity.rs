@@ -35,27 +35,44 @@ pub struct Identity {
     pub groups: Vec<String>,
     /// The additional claims that were found, by the names that they were asked for.
     pub additional_claims: Map<String, Value>,
-    has_groups: bool,
+    /// Which of these were said at all, if only to be empty.
+    pub said: Said,
     is_incomplete: bool,
+}
+
+/// What the provider spoke of. `null` says nothing (OpenID Connect Core 5.3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // as the fields of `Identity`
+pub struct Said {
+    pub user: bool,
+    pub email: bool,
+    pub preferred_username: bool,
+    pub groups: bool,
 }
 
 impl Identity {
     /// What the claims of an ID token say.
     pub fn from_claims(claims: &Map<String, Value>, names: &ClaimNames<'_>) -> Self {
-        let said = |name: &str| find(claims, name).map(to_text).unwrap_or_default();
+        let text = |name: &str| claim_text(claims, name);
+        let has = |name: &str| find(claims, name).is_some();
         let verified = find(claims, "email_verified").filter(|_| names.email == EMAIL).map(is_true);
         let groups = find(claims, names.groups);
         let additional = names.additional.iter();
         let mut identity = Self {
-            user: said(names.user),
-            email: said(names.email),
+            user: text(names.user),
+            email: text(names.email),
             email_verified: verified,
-            preferred_username: said("preferred_username"),
+            preferred_username: text("preferred_username"),
             groups: groups.map(to_texts).unwrap_or_default(),
             additional_claims: additional
                 .filter_map(|name| Some((name.clone(), find(claims, name)?.clone())))
                 .collect(),
-            has_groups: groups.is_some(),
+            said: Said {
+                user: has(names.user),
+                email: has(names.email),
+                preferred_username: has("preferred_username"),
+                groups: groups.is_some(),
+            },
             is_incomplete: false,
         };
         identity.is_incomplete = identity.lacks(names);
@@ -66,15 +83,6 @@ impl Identity {
     /// may say that the email address is not verified.
     pub fn is_incomplete(&self) -> bool {
         self.is_incomplete
-    }
-
-    /// Has what a second claim says where the first one gave nothing: the user, and the email address.
-    pub fn fall_back(&mut self, claims: &Map<String, Value>, user: &str, email: &str) {
-        for (mine, name) in [(&mut self.user, user), (&mut self.email, email)] {
-            if mine.is_empty() {
-                *mine = find(claims, name).map(to_text).unwrap_or_default();
-            }
-        }
     }
 
     /// Adds what userinfo says about what is missing. What the ID token says stays: it is signed.
@@ -93,10 +101,13 @@ impl Identity {
                 *mine = other;
             }
         }
-        if !self.has_groups {
+        if !self.said.groups {
             self.groups = more.groups;
-            self.has_groups = more.has_groups;
         }
+        self.said.user |= more.said.user;
+        self.said.email |= more.said.email;
+        self.said.preferred_username |= more.said.preferred_username;
+        self.said.groups |= more.said.groups;
         for (name, value) in more.additional_claims {
             self.additional_claims.entry(name).or_insert(value);
         }
@@ -107,9 +118,14 @@ impl Identity {
         (self.user.is_empty() && !names.user.is_empty())
             || self.email.is_empty()
             || (self.email_verified.is_none() && names.email == EMAIL)
-            || (!self.has_groups && !names.groups.is_empty())
+            || (!self.said.groups && !names.groups.is_empty())
             || names.additional.iter().any(|name| !self.additional_claims.contains_key(name))
     }
+}
+
+/// What a claim says, as text; nothing where there is none of that name.
+pub fn claim_text(claims: &Map<String, Value>, name: &str) -> String {
+    find(claims, name).map(to_text).unwrap_or_default()
 }
 
 /// The claim of that name, or at that path; `null` is none.
@@ -266,6 +282,18 @@ mod tests {
             json!({ "dept": ["kept"], "org.unit": 7 })
         );
         assert!(!identity.is_incomplete());
+    }
+
+    #[test]
+    fn what_is_said_to_be_empty_is_said_and_null_is_not() {
+        let all = Said { user: true, email: true, preferred_username: true, groups: true };
+        let empty = json!({ "sub": "", "email": "", "preferred_username": "", "groups": [] });
+        assert_eq!(identity(empty.clone()).said, all);
+        let null = json!({ "sub": null, "email": null, "preferred_username": null, "groups": null });
+        let mut identity = identity(null);
+        assert_eq!(identity.said, Said::default());
+        identity.complete(&object(empty), &NAMES);
+        assert_eq!(identity.said, all);
     }
 
     #[test]

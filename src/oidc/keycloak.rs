@@ -10,13 +10,17 @@ use serde_json::{Map, Value};
 
 use super::id_token::unverified_claims;
 
+/// What the groups that stand for roles begin with.
+pub const KEYCLOAK_ROLE: &str = "role:";
+
 /// The roles as groups: `role:staff`, `role:shop:admin`. Nothing where the token is no JWT.
 pub fn keycloak_roles(access_token: &[u8]) -> Option<Vec<String>> {
     let claims = unverified_claims(access_token)?;
-    let mut groups: Vec<_> = roles(claims.get("realm_access")).map(|role| format!("role:{role}")).collect();
+    let mut groups: Vec<_> =
+        roles(claims.get("realm_access")).map(|role| format!("{KEYCLOAK_ROLE}{role}")).collect();
     let clients = claims.get("resource_access").and_then(Value::as_object).into_iter().flat_map(Map::iter);
     for (client, access) in clients {
-        groups.extend(roles(Some(access)).map(|role| format!("role:{client}:{role}")));
+        groups.extend(roles(Some(access)).map(|role| format!("{KEYCLOAK_ROLE}{client}:{role}")));
     }
     Some(groups)
 }

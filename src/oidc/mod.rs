@@ -42,10 +42,10 @@ pub use id_token::{
     Expected, expiry, subject, unverified_issuer, unverified_subject, verify, verify_userinfo,
 };
 pub use id_token_error::IdTokenError;
-pub use identity::{ClaimNames, Identity};
+pub use identity::{ClaimNames, Identity, Said, claim_text};
 pub use jwks::{Jwks, JwksError, PassedOver};
 pub(crate) use jws::MAX_TRIED;
-pub use keycloak::keycloak_roles;
+pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
 pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};
 pub use token_response::{About, GrantError, TokenResponse, is_invalid_client};
 pub use userinfo::{Userinfo, UserinfoError, parse_userinfo, userinfo_request};

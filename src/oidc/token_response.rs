@@ -22,6 +22,8 @@ pub struct TokenResponse {
     pub refresh_token: Option<String>,
     /// How long the access token lives. Nothing, and `0`, mean that the provider does not say.
     pub expires_in: Option<Duration>,
+    /// Whether the answer has nothing else that cannot be used.
+    pub is_whole: bool,
 }
 
 /// Why there are no tokens.
@@ -75,17 +77,22 @@ impl TokenResponse {
         if !text(&answer, "token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer")) {
             return Err(GrantError::Malformed);
         }
-        let token = |name: &str| match text(&answer, name) {
-            Some(token) if is_token(token) => Ok(Some(token.to_owned())),
-            Some(_) => Err(GrantError::Malformed),
-            None => Ok(None),
-        };
+        let token = |name: &str| text(&answer, name).filter(|token| is_token(token)).map(str::to_owned);
+        let is_readable = |name: &str| text(&answer, name).is_none_or(is_token);
+        let expires_in = answer.get("expires_in").map_or(Ok(None), lifetime);
         Ok(Self {
-            access_token: token("access_token")?.ok_or(GrantError::Malformed)?,
-            id_token: token("id_token")?,
-            refresh_token: token("refresh_token")?,
-            expires_in: answer.get("expires_in").map_or(Ok(None), lifetime)?,
+            access_token: token("access_token").ok_or(GrantError::Malformed)?,
+            id_token: token("id_token"),
+            refresh_token: token("refresh_token"),
+            is_whole: is_readable("id_token") && is_readable("refresh_token") && expires_in.is_ok(),
+            expires_in: expires_in.unwrap_or_default(),
         })
+    }
+
+    /// The tokens of an answer without fault. After a refresh that succeeded the old refresh token is used up, and what
+    /// can be used is kept; a sign-in can be done again.
+    pub fn whole(self) -> Result<Self, GrantError> {
+        if self.is_whole { Ok(self) } else { Err(GrantError::Malformed) }
     }
 }
 
@@ -174,7 +181,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(status: u16, body: &Value) -> Result<TokenResponse, GrantError> {
-        TokenResponse::parse(StatusCode::from_u16(status).unwrap(), body.to_string().as_bytes())
+        TokenResponse::parse(StatusCode::from_u16(status).unwrap(), body.to_string().as_bytes())?.whole()
     }
 
     fn error(status: u16, body: &str) -> Option<GrantError> {
@@ -262,6 +269,22 @@ mod tests {
                 body[name] = bad.into();
                 assert_eq!(parse(200, &body).err(), Some(GrantError::Malformed), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn what_can_be_used_of_an_answer_is_there_whatever_else_cannot() {
+        for (name, value) in
+            [("id_token", json!("a\r\nb")), ("refresh_token", json!("\u{fc}")), ("expires_in", json!("soon"))]
+        {
+            let mut body =
+                json!({ "access_token": "a", "id_token": "i", "refresh_token": "r", "expires_in": 60 });
+            body[name] = value;
+            let tokens = TokenResponse::parse(StatusCode::OK, body.to_string().as_bytes()).ok().unwrap();
+            assert_eq!(tokens.access_token, "a");
+            assert_eq!(tokens.id_token.is_some(), name != "id_token");
+            assert_eq!(tokens.refresh_token.is_some(), name != "refresh_token");
+            assert_eq!(tokens.expires_in.is_some(), name != "expires_in");
         }
     }
 

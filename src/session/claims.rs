@@ -30,6 +30,13 @@ impl Claims {
             .collect()
     }
 
+    /// Has the claims of another whose names it has not.
+    pub fn complete(&mut self, other: &Self) {
+        let missing: Vec<_> =
+            other.0.iter().filter(|(name, _)| self.0.iter().all(|(mine, _)| mine != name)).cloned().collect();
+        self.0.extend(missing);
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

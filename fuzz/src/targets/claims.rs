@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use oauth2_session_filter::oidc::{
-    ClaimNames, Identity, entra_tenant, expiry, has_entra_overage, keycloak_roles, subject,
+    ClaimNames, Identity, claim_text, entra_tenant, expiry, has_entra_overage, keycloak_roles, subject,
     unverified_subject, verify,
 };
 use oauth2_session_filter::session::{Claims, Session};
@@ -41,9 +41,13 @@ pub(super) fn run(bytes: &[u8]) {
     let names =
         ClaimNames { user: "sub", email: "email", groups: "realm_access.roles", additional: &additional };
     let mut identity = Identity::from_claims(&claims, &names);
-    identity.fall_back(&claims, "name", "upn");
     identity.complete(&claims, &names);
-    let _ = (identity.is_incomplete(), entra_tenant(&claims), has_entra_overage(&claims));
+    let _ = (
+        identity.is_incomplete(),
+        claim_text(&claims, "upn"),
+        entra_tenant(&claims),
+        has_entra_overage(&claims),
+    );
     comes_back(
         &secret(),
         &Session {

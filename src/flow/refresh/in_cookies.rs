@@ -19,7 +19,7 @@ use futures_util::future::{Either, select};
 use log::{info, warn};
 
 use super::handover::{Meeting, Refresh};
-use super::{BACKOFF, LEASE, ends, is_due, patience, without};
+use super::{BACKOFF, LEASE, ends, is_due, patience, renew, without};
 use crate::cookie;
 use crate::flow::cookie_store::{CookieStore, SignedIn};
 use crate::flow::io::Count;
@@ -147,7 +147,7 @@ async fn run<I: Io>(app: Rc<App<I>>, store: Rc<CookieStore>, old: Rc<SignedIn>, 
 
 async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refresh {
     let Some(provider) = &app.provider else { return Refresh::Failed };
-    let session = match provider.refresh(&old.person.session).await {
+    let session = match renew(app, provider, &old.person.session).await {
         Ok(session) => session,
         Err(error) if ends(app, &old.person.session, error) => {
             app.io.count(Count::RefreshRefused);

@@ -15,7 +15,7 @@ use futures_util::future::{Either, select};
 use log::{info, warn};
 
 use super::lock::Lock;
-use super::{BACKOFF, LONG_PATIENCE, LOOK, Refreshed, ends, is_due, is_expired, patience, without};
+use super::{BACKOFF, LONG_PATIENCE, LOOK, Refreshed, ends, is_due, is_expired, patience, renew, without};
 use crate::flow::io::Count;
 use crate::flow::outcome::{Outcome, Reason, Unavailable};
 use crate::flow::person::Person;
@@ -128,7 +128,7 @@ async fn grant<I: Io>(
     old: &Rc<Person>,
 ) -> Refreshed {
     let Some(provider) = &app.provider else { return Refreshed::NoAnswer(Unavailable::Provider) };
-    let session = match provider.refresh(&old.session).await {
+    let session = match renew(app, provider, &old.session).await {
         Ok(session) => session,
         Err(error) if ends(app, &old.session, error) => return refused(app, store, ticket, old).await,
         Err(error) => {

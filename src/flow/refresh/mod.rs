@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::outcome::{Outcome, Reason, Unavailable};
 use super::person::Person;
-use super::provider::SignInError;
+use super::provider::{Provider, SignInError};
 use super::{App, Io};
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -72,10 +72,21 @@ fn is_expired<I: Io>(app: &App<I>, session: &Session, now: Timestamp) -> bool {
     app.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires < now)
 }
 
-/// Whether a refresh that failed ends the session: the provider ended it, or it has expired and the provider will not
-/// renew it for another reason. Without that, everything were a 503 until the cookie expires.
+/// The session that a refresh token stands for now. What the provider will not renew is an error once it has expired.
+async fn renew<I: Io>(app: &App<I>, provider: &Provider<I>, old: &Session) -> Result<Session, SignInError> {
+    let renewed = provider.refresh(old).await?;
+    match renewed.refused {
+        Some(error) if is_expired(app, old, app.io.now()) => Err(error),
+        _ => Ok(renewed.session),
+    }
+}
+
+/// Whether a refresh that failed ends the session: the provider ended it, or its refresh token is somebody else's, or it
+/// has expired and the provider will not renew it for another reason. Without that, everything were a 503 until the
+/// cookie expires.
 fn ends<I: Io>(app: &App<I>, session: &Session, error: SignInError) -> bool {
-    error == SignInError::InvalidGrant || (error.is_refusal() && is_expired(app, session, app.io.now()))
+    matches!(error, SignInError::InvalidGrant | SignInError::OtherSubject)
+        || (error.is_refusal() && is_expired(app, session, app.io.now()))
 }
 
 /// How long a request waits for what becomes of its session.

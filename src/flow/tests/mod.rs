@@ -15,6 +15,7 @@ mod modes;
 mod provider;
 mod providers;
 mod refresh;
+mod renewed;
 mod requests;
 mod signed_out;
 mod tickets;
