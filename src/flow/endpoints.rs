@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::load::MaySetCookie;
 use super::outcome::{Loaded, Outcome};
 use super::{
     App, Decision, Io, Reply, RequestHead, Step, authorize, beside, callback, fetch_metadata, login_app,
@@ -14,12 +15,50 @@ use super::{
 };
 use crate::config::Mode;
 
+/// What a session is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    /// To let a request through to the upstream.
+    Upstream,
+    /// `/oauth2/userinfo`.
+    UserInfo,
+    /// `/oauth2/auth`.
+    Auth,
+}
+
+impl Purpose {
+    /// Whether the answer may carry a new session cookie, which is asked only where that matters.
+    pub(super) fn may_set_cookie<I: Io>(self) -> MaySetCookie<I> {
+        match self {
+            Self::Upstream => upstream::may_set_cookie,
+            Self::UserInfo | Self::Auth => |_, _| true,
+        }
+    }
+
+    /// Decides by the session that was loaded.
+    pub(super) fn decide<I: Io>(self, app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+        match self {
+            Self::Upstream => upstream::upstream(app, head, loaded),
+            Self::UserInfo => userinfo(app, head, loaded),
+            Self::Auth => auth(app, head, loaded),
+        }
+    }
+
+    /// The answer to a bearer token that does not hold, where nothing else is taken in its place.
+    pub(super) fn refuse_token<I: Io>(self, app: &App<I>, head: &RequestHead) -> Reply {
+        match self {
+            Self::Upstream => upstream::refuse_token(app, head),
+            Self::UserInfo | Self::Auth => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
+        }
+    }
+}
+
 /// Sends a request to the endpoint that it names; all else goes to the upstream.
 pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
     let routes = &app.config.routes;
     // It is for a host, not for a path (RFC 9110 section 9.3.6), so for none of ours.
     if head.is_connect() {
-        return app.with_session(head, upstream::may_set_cookie, upstream::upstream);
+        return app.with_session(head, Purpose::Upstream);
     }
     let path = head.path();
     if is_at(path, &routes.ping_path) {
@@ -61,9 +100,9 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
         b"/sign_in" => wait(start::sign_in_page(Rc::clone(app), head)),
         b"/callback" => wait(callback::callback(Rc::clone(app), head)),
         b"/sign_out" => wait(sign_out::sign_out(Rc::clone(app), head)),
-        b"/userinfo" => app.with_session(head, |_, _| true, userinfo),
-        b"/auth" => app.with_session(head, |_, _| true, auth),
-        _ => app.with_session(head, upstream::may_set_cookie, upstream::upstream),
+        b"/userinfo" => app.with_session(head, Purpose::UserInfo),
+        b"/auth" => app.with_session(head, Purpose::Auth),
+        _ => app.with_session(head, Purpose::Upstream),
     }
 }
 

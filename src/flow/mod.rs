@@ -11,6 +11,7 @@
 //! only one of them lets a request through.
 
 pub mod access_log;
+mod asker;
 mod authorize;
 mod bearer;
 mod beside;
@@ -53,17 +54,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use http::StatusCode;
 use log::warn;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
 use self::callback::Codes;
+use self::endpoints::Purpose;
 use self::forged::Names;
 use self::gate::Gate;
 use self::io::Count;
 pub use self::io::Io;
-use self::load::{Loading, MaySetCookie};
+use self::load::Loading;
 use self::login_app::SESSION_HEADER;
 pub use self::login_app::{HandedOver, Keeping, is_session_header};
 use self::logs::Logs;
@@ -71,6 +72,7 @@ pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
 use self::person::Person;
 use self::provider::Provider;
+pub use self::reply::AsGrpc;
 pub use self::request::RequestHead;
 use self::session_cookie::SessionCookie;
 use self::store::Store;
@@ -167,33 +169,22 @@ impl<I: Io> App<I> {
         Names::of(&self.config.headers).found(trailers)
     }
 
-    /// Loads the session of a request and decides with it: at once where nothing has to be waited for. Whether the
-    /// answer may carry a new session cookie is asked only where that matters.
-    fn with_session(
-        self: &Rc<Self>,
-        head: RequestHead,
-        may_set_cookie: MaySetCookie<I>,
-        decide: fn(&Self, &RequestHead, Loaded) -> Decision,
-    ) -> Step {
-        match load::load(self, &head, may_set_cookie) {
-            Loading::Done(loaded) => Step::Done(self.decide(&head, loaded, decide)),
+    /// Loads the session of a request and decides with it: at once where nothing has to be waited for.
+    fn with_session(self: &Rc<Self>, head: RequestHead, purpose: Purpose) -> Step {
+        match load::load(self, &head, purpose.may_set_cookie()) {
+            Loading::Done(loaded) => Step::Done(self.decide(&head, loaded, purpose)),
             Loading::Wait(pending) => {
                 let app = Rc::clone(self);
                 Step::Wait(Box::pin(async move {
-                    let loaded = pending.finish(&app, &head, may_set_cookie).await;
-                    app.decide(&head, loaded, decide)
+                    let loaded = pending.finish(&app, &head, purpose.may_set_cookie()).await;
+                    app.decide(&head, loaded, purpose)
                 }))
             }
         }
     }
 
     /// Decides by the session that was loaded; counts and notes what that is for the operator.
-    fn decide(
-        &self,
-        head: &RequestHead,
-        loaded: Loaded,
-        decide: fn(&Self, &RequestHead, Loaded) -> Decision,
-    ) -> Decision {
+    fn decide(&self, head: &RequestHead, loaded: Loaded, purpose: Purpose) -> Decision {
         if let Outcome::Unavailable(reason) = loaded.outcome {
             self.io.count(Count::Unavailable(reason));
         }
@@ -203,8 +194,8 @@ impl<I: Io> App<I> {
         let note = Note::of_session(&self.config, &loaded.outcome);
         let decision = match loaded.outcome {
             // A token without fallback that was none: no route and no endpoint lets that pass.
-            Outcome::Anonymous(Reason::BadToken) => reply::text(StatusCode::FORBIDDEN, "Forbidden").into(),
-            _ => decide(self, head, loaded),
+            Outcome::Anonymous(Reason::BadToken) => purpose.refuse_token(self, head).into(),
+            _ => purpose.decide(self, head, loaded),
         };
         match note {
             Some(note) => note.beside(&self.config, decision),

@@ -14,6 +14,10 @@ const NOT_IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 /// How long a client should wait where something does not answer, in seconds.
 pub(super) const RETRY_SECONDS: u32 = 5;
 
+/// Beside an answer: it is for a program that speaks gRPC, and Envoy may make one of gRPC's of it. See [`as_grpc`].
+#[derive(Clone, Copy, Debug)]
+pub struct AsGrpc;
+
 /// An answer without a body, not to be cached.
 pub(super) fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::new(Vec::new());
@@ -37,6 +41,13 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     body.push(b'\n');
     *reply.body_mut() = body;
     set(&mut reply, CONTENT_TYPE, "application/json");
+    reply
+}
+
+/// To a request whose type is `application/grpc` Envoy answers with status 200 and says all else in `grpc-status`. Only an
+/// answer to a client that speaks gRPC may be changed so: who asks `/oauth2/auth` goes by the status of HTTP.
+pub(super) fn as_grpc(mut reply: Reply) -> Reply {
+    reply.extensions_mut().insert(AsGrpc);
     reply
 }
 

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use log::debug;
-use serde_json::Map;
 
+use super::asker::{Asker, Problem, Protocol};
 use super::forged::Names;
 use super::outcome::{Loaded, Outcome};
 use super::pages::ErrorPage;
@@ -86,10 +86,10 @@ fn is_skipped_route<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
     app.config.routes.skip_auth.allows(head.method(), head.path()) && is_unambiguous(head.path())
 }
 
-/// 302 to sign in for a page, 401 for a program.
+/// 302 to sign in for a page, and a program is told so.
 fn sign_in<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
-    if is_program(app, head) {
-        return reply::json(StatusCode::UNAUTHORIZED, &Map::new());
+    if let Asker::Program(protocol) = Asker::of(app, head) {
+        return protocol.answer(Problem::NotSignedIn);
     }
     if let Mode::App(login_app) = &app.config.mode {
         return login_app::sign_in(login_app, redirect::back(head));
@@ -99,29 +99,17 @@ fn sign_in<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
     reply::redirect(&format!("{}/{endpoint}?rd={target}", app.config.routes.proxy_prefix))
 }
 
-/// Whether a program asks, which cannot follow a login: by `api_routes` and `force_json_errors`, or
-/// because it says so (`Accept`, `X-Requested-With`, `Upgrade`, Fetch Metadata).
-fn is_program<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    let routes = &app.config.routes;
-    let accepts_json = || {
-        head.all("accept")
-            .flat_map(|accept| accept.split(|byte| *byte == b','))
-            .filter_map(|media| media.split(|byte| *byte == b';').next())
-            .any(|media| media.trim_ascii().eq_ignore_ascii_case(b"application/json"))
-    };
-    let fetch_mode = head.header("sec-fetch-mode");
-    routes.force_json_errors
-        || head.is_connect()
-        || routes.is_api(head.path())
-        || accepts_json()
-        || head.header("x-requested-with").eq_ignore_ascii_case(b"XMLHttpRequest")
-        || head.header("upgrade").eq_ignore_ascii_case(b"websocket")
-        || !(fetch_mode.is_empty() || fetch_mode == b"navigate")
+/// A bearer token without fallback that does not hold: who sends one is a program, and no page helps.
+pub(super) fn refuse_token<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
+    match Asker::of(app, head) {
+        Asker::Browser | Asker::Program(Protocol::Http) => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
+        Asker::Program(protocol) => protocol.answer(Problem::Forbidden),
+    }
 }
 
 fn forbidden<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
-    if is_program(app, head) {
-        return reply::empty(StatusCode::FORBIDDEN);
+    if let Asker::Program(protocol) = Asker::of(app, head) {
+        return protocol.answer(Problem::Forbidden);
     }
     pages::error(&ErrorPage {
         status: StatusCode::FORBIDDEN,
@@ -133,9 +121,9 @@ fn forbidden<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
     })
 }
 
-fn unavailable<I: Io>(app: &App<I>, head: &RequestHead, reason: &str) -> Reply {
-    if is_program(app, head) {
-        return reply::unavailable_json(reason);
+fn unavailable<I: Io>(app: &App<I>, head: &RequestHead, reason: &'static str) -> Reply {
+    if let Asker::Program(protocol) = Asker::of(app, head) {
+        return protocol.answer(Problem::Unavailable(reason));
     }
     pages::unavailable("This page cannot be shown", reason, "")
 }

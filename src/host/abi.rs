@@ -20,6 +20,13 @@ const UNIMPLEMENTED: u32 = 12;
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
@@ -136,6 +143,21 @@ pub(super) fn headers(map: MapType) -> Result<RequestHead, Gone> {
     done(unsafe { proxy_get_header_map_pairs(number(map), &raw mut data, &raw mut size) })?;
     // SAFETY: the host returned both.
     Ok(RequestHead::from_map(unsafe { returned(data, size) }))
+}
+
+/// One header; empty where there is none.
+pub(super) fn header(map: MapType, name: &str) -> Vec<u8> {
+    let mut data = ptr::null_mut();
+    let mut size = 0;
+    let (name, length) = (name.as_ptr(), name.len());
+    // SAFETY: the name is a live slice, both pointers are valid for writes; the host fills them in or returns an error.
+    let status =
+        unsafe { proxy_get_header_map_value(number(map), name, length, &raw mut data, &raw mut size) };
+    if status != OK {
+        return Vec::new();
+    }
+    // SAFETY: the host returned both.
+    unsafe { returned(data, size) }
 }
 
 /// The attribute of a stream, such as `xds`, `cluster_name`; empty where Envoy does not know it.

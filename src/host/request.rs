@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
+use http::header::CONTENT_TYPE;
 use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -13,7 +14,9 @@ use proxy_wasm::types::{Action, MapType};
 
 use super::abi;
 use super::io::{self, HostIo};
-use crate::flow::{App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header};
+use crate::flow::{
+    App, AsGrpc, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header,
+};
 use crate::rate::LogLimit;
 use crate::tasks::TaskId;
 
@@ -50,6 +53,8 @@ struct Course {
     is_let_through: Cell<bool>,
     /// Whether the head of the response waits.
     is_held: Cell<bool>,
+    /// The status of the filter's own answer, unless it is for a program that speaks gRPC.
+    status: Cell<Option<u16>>,
 }
 
 impl Request {
@@ -59,7 +64,7 @@ impl Request {
 
     fn decide(&self, worker: &Worker) -> Action {
         let Ok(head) = abi::headers(MapType::HttpRequestHeaders) else {
-            return refuse();
+            return refuse(&self.course);
         };
         let course = Rc::clone(&self.course);
         match worker.app.handle(head) {
@@ -84,7 +89,7 @@ impl Request {
     fn take_session(&self, worker: &Worker, handed_over: HandedOver) -> Action {
         // What cannot be looked at cannot be kept from the browser.
         let Ok(head) = abi::headers(MapType::HttpResponseHeaders) else {
-            return refuse();
+            return refuse(&self.course);
         };
         let found: Vec<_> = head.headers().filter(|(name, _)| is_session_header(name)).collect();
         let values: Vec<&[u8]> = found.iter().map(|(_, value)| *value).collect();
@@ -92,7 +97,7 @@ impl Request {
             return Action::Continue;
         }
         if remove(MapType::HttpResponseHeaders, found.iter().map(|(name, _)| *name)).is_err() {
-            return refuse();
+            return refuse(&self.course);
         }
         let cluster = abi::property(&["xds", "cluster_name"]);
         match worker.app.take_session(handed_over, &cluster, &values) {
@@ -102,7 +107,7 @@ impl Request {
                 course.is_held.set(true);
                 let hand = move |kept: Result<Vec<Header>, Reply>| {
                     course.is_held.set(kept.is_err());
-                    hand_to_browser(kept)
+                    hand_to_browser(kept, &course)
                 };
                 self.wait(worker, keeping, hand, hostcalls::resume_http_response)
             }
@@ -160,7 +165,7 @@ impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
         match &self.worker {
             Some(worker) => self.decide(worker),
-            None => refuse(),
+            None => refuse(&self.course),
         }
     }
 
@@ -192,6 +197,9 @@ impl HttpContext for Request {
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
         let headers = self.course.headers.take();
         let renewed = self.course.renewed.take();
+        if let Some(status) = self.course.status.take() {
+            restore_status(status);
+        }
         if let Some(worker) = &self.worker {
             add_to_response(&worker.app.response_headers(headers, renewed.as_deref()));
         }
@@ -228,10 +236,10 @@ fn apply(decision: Decision, course: &Course) -> Action {
                 Action::Continue
             }
             // What the client sent under our names must not arrive: rather no request at all.
-            Err(abi::Gone) => refuse(),
+            Err(abi::Gone) => refuse(course),
         },
         Decision::Reply(reply) => {
-            answer(&reply);
+            answer(&reply, course);
             Action::Pause
         }
     }
@@ -261,14 +269,14 @@ fn remove<'a>(map: MapType, mut names: impl Iterator<Item = &'a [u8]>) -> Result
 }
 
 /// What became of a session that was handed over: its cookies, or a reply in the response's place.
-fn hand_to_browser(kept: Result<Vec<Header>, Reply>) -> Action {
+fn hand_to_browser(kept: Result<Vec<Header>, Reply>, course: &Course) -> Action {
     match kept {
         Ok(cookies) => {
             add_to_response(&cookies);
             Action::Continue
         }
         Err(reply) => {
-            answer(&reply);
+            answer(&reply, course);
             Action::Pause
         }
     }
@@ -280,7 +288,14 @@ fn add_to_response(headers: &[Header]) {
     }
 }
 
-fn answer(reply: &Reply) {
+fn answer(reply: &Reply, course: &Course) {
+    if reply.extensions().get::<AsGrpc>().is_none() {
+        course.status.set(Some(reply.status().as_u16()));
+    }
+    // Envoy drops it from an answer without a body.
+    if let Some(content_type) = reply.headers().get(CONTENT_TYPE).filter(|_| reply.body().is_empty()) {
+        course.headers.replace(vec![("content-type", content_type.as_bytes().to_vec())]);
+    }
     let headers: Vec<_> =
         reply.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
     if abi::send_response(reply.status().as_u16(), &headers, reply.body()).is_err() {
@@ -291,6 +306,14 @@ fn answer(reply: &Reply) {
     }
 }
 
+/// Envoy answers 200 to every request that says it is gRPC. Who asks for a proxy, with the headers of a stranger, would take
+/// that for "let it through".
+fn restore_status(status: u16) {
+    if abi::header(MapType::HttpResponseHeaders, "content-type").starts_with(b"application/grpc") {
+        let _ = abi::set_header(MapType::HttpResponseHeaders, ":status", status.to_string().as_bytes());
+    }
+}
+
 /// Ends a request whose trailers cannot be read or removed. It may be too late for an answer.
 fn reset() -> Action {
     abi::reset_request();
@@ -298,7 +321,8 @@ fn reset() -> Action {
 }
 
 /// The answer where the filter cannot do its work: never through.
-fn refuse() -> Action {
+fn refuse(course: &Course) -> Action {
+    course.status.set(Some(503));
     let _ = abi::send_response(503, &[(b"retry-after", b"5"), (b"cache-control", b"no-store")], b"");
     Action::Pause
 }

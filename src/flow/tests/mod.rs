@@ -12,6 +12,7 @@ mod keys;
 mod log;
 mod login;
 mod modes;
+mod programs;
 mod provider;
 mod providers;
 mod refresh;

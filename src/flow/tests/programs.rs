@@ -1,0 +1,206 @@
+//! Who asks: what a redirect or a page would destroy is told in its own words.
+//!
+//! Codes: gRPC's statuscodes.md and http-grpc-status-mapping.md, Connect's Protocol Reference ("Error codes").
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{MINUTE, Site};
+use crate::flow::{App, AsGrpc, Reply};
+
+/// What Chromium 140 sends with a navigation.
+const PAGE: &str =
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8";
+
+const GRPC: [&str; 3] = ["application/grpc", "application/grpc+proto", "application/grpc+x"];
+const GRPC_WEB: [&str; 4] = [
+    "application/grpc-web",
+    "application/grpc-web+proto",
+    "application/grpc-web-text",
+    "application/grpc-web-text+proto",
+];
+const CONNECT_STREAMS: [&str; 2] = ["application/connect+json", "application/connect+proto"];
+
+fn site() -> Site {
+    Site::new(json!({ "skip_provider_button": false }))
+}
+
+fn status(headers: &[(&str, &str)]) -> u16 {
+    site().browser().reply("/x.Service/Method", headers).status().as_u16()
+}
+
+fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
+    reply.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[test]
+fn what_a_redirect_destroys_is_told() {
+    for headers in [
+        // A form or a script that posts, but says that it shows no pages.
+        [(":method", "POST"), ("accept", "*/*")].as_slice(),
+        &[(":method", "POST"), ("content-type", "application/x-www-form-urlencoded")],
+        &[(":method", "PUT"), ("content-type", "application/json")],
+        &[(":method", "POST"), ("content-type", "application/json; charset=utf-8"), ("accept", "*/*")],
+        &[(":method", "DELETE")],
+        &[(":method", "PATCH"), ("accept", "application/vnd.api+json")],
+        &[(":method", "OPTIONS"), ("access-control-request-method", "PUT"), ("accept", "*/*")],
+        &[(":method", "PROPFIND"), ("content-type", "application/xml")],
+        // No form sends these, whatever the rest says.
+        &[(":method", "POST"), ("content-type", "application/json"), ("accept", PAGE)],
+        &[(":method", "POST"), ("content-type", "application/soap+xml"), ("accept", PAGE)],
+        // EventSource (HTML, "server-sent events") and htmx.
+        &[("accept", "text/event-stream")],
+        &[("accept", "Text/Event-Stream, */*;q=0.1")],
+        &[("hx-request", "true"), ("accept", "*/*")],
+        &[("hx-request", "true"), ("accept", PAGE), ("hx-boosted", "true")],
+    ] {
+        assert_eq!(status(headers), 401, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_browser_is_led_to_the_sign_in() {
+    for headers in [
+        [].as_slice(),
+        &[("accept", PAGE)],
+        &[(":method", "HEAD"), ("accept", "*/*")],
+        &[("accept", "text/html, text/event-stream")],
+        &[("hx-request", "false")],
+        &[(":method", "POST"), ("accept", PAGE), ("content-type", "application/x-www-form-urlencoded")],
+        &[
+            (":method", "POST"),
+            ("accept", "TEXT/HTML;level=1"),
+            ("content-type", "text/plain; charset=utf-8"),
+        ],
+        &[(":method", "POST"), ("accept", PAGE), ("content-type", "multipart/form-data; boundary=x")],
+        &[(":method", "POST"), ("accept", PAGE), ("sec-fetch-mode", "navigate")],
+    ] {
+        assert_eq!(status(headers), 302, "{headers:?}");
+    }
+}
+
+/// A request in this type, of a client that is not signed in, that may not come in, and of which nobody can tell.
+fn three(content_type: &str, more: (&str, &str)) -> [Reply; 3] {
+    let headers =
+        [(":method", "POST"), ("content-type", content_type), ("te", "trailers"), ("accept", PAGE), more];
+    let site = site();
+    let anonymous = site.browser().reply("/x.Service/Method", &headers);
+    let mut browser = site.signed_in();
+    let strict = Site::new(json!({ "allowed_groups": ["admins"] }));
+    browser.app = App::new(strict.config, site.world.clone());
+    let forbidden = browser.reply("/x.Service/Method", &headers);
+    let mut browser = site.signed_in();
+    site.world.pass(61 * MINUTE);
+    site.provider.set_down(true);
+    [anonymous, forbidden, browser.reply("/x.Service/Method", &headers)]
+}
+
+/// Envoy makes the rest of HTTP's status (Envoy, `Grpc::Utility::httpToGrpcStatus`), and `grpc-message` of the body.
+#[test]
+fn grpc_gets_a_status_that_envoy_has_a_code_for_and_a_short_message() {
+    for content_type in GRPC {
+        let replies = three(content_type, ("x", "y"));
+        assert_eq!(
+            replies.each_ref().map(|reply| reply.status().as_u16()),
+            [401, 403, 503],
+            "{content_type}"
+        );
+        for reply in &replies {
+            assert!(reply.extensions().get::<AsGrpc>().is_some());
+            assert!(!header(reply, "location").starts_with('/') && (1..=120).contains(&reply.body().len()));
+            assert!(reply.body().iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'%'));
+        }
+        assert_eq!(header(&replies[2], "retry-after"), "5");
+    }
+}
+
+#[test]
+fn grpc_web_gets_its_status_in_a_head_without_a_body() {
+    for content_type in GRPC_WEB {
+        let replies = three(content_type, ("x-grpc-web", "1"));
+        for (reply, code) in replies.iter().zip(["16", "7", "14"]) {
+            assert_eq!((reply.status(), header(reply, "grpc-status")), (StatusCode::OK, code));
+            assert_eq!(header(reply, "content-type"), content_type);
+            let message = header(reply, "grpc-message");
+            assert!(reply.body().is_empty() && (1..=120).contains(&message.len()) && !message.contains('%'));
+        }
+    }
+    // A form that we do not know is answered in that of the specification.
+    let [reply, ..] = three("application/grpc-web-text+thrift", ("x-grpc-web", "1"));
+    assert_eq!(header(&reply, "content-type"), "application/grpc-web-text");
+}
+
+const CONNECT_CODES: [(u16, &str); 3] =
+    [(401, "unauthenticated"), (403, "permission_denied"), (503, "unavailable")];
+
+#[test]
+fn connect_gets_an_error_in_json_with_its_code() {
+    for (content_type, more) in [
+        ("application/json", ("connect-protocol-version", "1")),
+        ("application/proto", ("connect-protocol-version", "1")),
+        ("application/proto", ("x", "y")),
+    ] {
+        for (reply, (status, code)) in three(content_type, more).iter().zip(CONNECT_CODES) {
+            let error: Value = serde_json::from_slice(reply.body()).unwrap();
+            assert_eq!((reply.status().as_u16(), error["code"].as_str()), (status, Some(code)));
+            assert_eq!(header(reply, "content-type"), "application/json");
+            assert!(error["message"].is_string());
+        }
+    }
+}
+
+#[test]
+fn connect_by_get_says_so_in_its_query() {
+    let query = "/x.Service/Method?connect=v1&encoding=json&message=%7B%7D";
+    let reply = site().browser().reply(query, &[]);
+    let error: Value = serde_json::from_slice(reply.body()).unwrap();
+    assert_eq!((reply.status().as_u16(), error["code"].as_str()), (401, Some("unauthenticated")));
+    assert_eq!(site().browser().reply(query, &[("accept", PAGE)]).status(), 302);
+}
+
+/// The envelope: flags with the second bit, a length of four bytes, JSON.
+#[test]
+fn a_stream_of_connect_ends_with_the_error() {
+    for content_type in CONNECT_STREAMS {
+        for (reply, (_, code)) in
+            three(content_type, ("connect-protocol-version", "1")).iter().zip(CONNECT_CODES)
+        {
+            assert_eq!((reply.status(), header(reply, "content-type")), (StatusCode::OK, content_type));
+            let (envelope, message) = reply.body().split_at(5);
+            assert_eq!(
+                (envelope[0], &envelope[1..]),
+                (2, u32::try_from(message.len()).unwrap().to_be_bytes().as_slice())
+            );
+            let end: Value = serde_json::from_slice(message).unwrap();
+            assert_eq!(end["error"]["code"], json!(code));
+        }
+    }
+}
+
+#[test]
+fn a_token_that_does_not_hold_is_refused_in_the_protocol() {
+    let site = Site::new(json!({ "skip_jwt_bearer_tokens": true, "bearer_token_login_fallback": false }));
+    let token = ("authorization", "Bearer eyJhbGciOiJub25lIn0.e30.");
+    let ask = |target: &str, content_type: &str| {
+        site.browser().reply(target, &[(":method", "POST"), ("content-type", content_type), token])
+    };
+    let grpc = ask("/x.Service/Method", "application/grpc");
+    assert_eq!((grpc.status().as_u16(), grpc.extensions().get::<AsGrpc>().is_some()), (403, true));
+    assert_eq!(header(&ask("/x.Service/Method", "application/grpc-web"), "grpc-status"), "7");
+    assert_eq!(ask("/x", "application/json").body(), b"Forbidden");
+}
+
+/// Who asks there for another proxy sends the headers of a stranger, and goes by the status of HTTP.
+#[test]
+fn an_endpoint_answers_in_http_whatever_the_type_of_the_request_is() {
+    let site = site();
+    for content_type in GRPC.into_iter().chain(GRPC_WEB).chain(CONNECT_STREAMS) {
+        for target in ["/oauth2/auth", "/oauth2/userinfo"] {
+            let reply = site.browser().reply(target, &[("content-type", content_type)]);
+            assert_eq!(
+                (reply.status(), reply.extensions().get::<AsGrpc>().is_some()),
+                (StatusCode::UNAUTHORIZED, false)
+            );
+        }
+    }
+}
