@@ -25,6 +25,18 @@ access_log:
 """
 
 
+# Envoy's own field, which tells the answers of the filter from those of the upstream ("via_upstream").
+DETAILS = """
+access_log:
+- name: envoy.access_loggers.stdout
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+    log_format:
+      text_format_source:
+        inline_string: "DETAILS %REQ(X-MARK)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\\n"
+"""
+
+
 def logged(service, path: str) -> tuple:
     """What the log says of the last request to a path: user, state, reason."""
     line = json.loads(service.envoy.says(f'"path":"{path}"')[-1])
@@ -90,3 +102,31 @@ def test_a_text_log_has_a_dash_where_there_is_nothing(service):
     (before,), (after,) = at.envoy.says("ACCESS before"), at.envoy.says("ACCESS after")
     assert before.split() == ["ACCESS", "before", "302", "-", "anonymous", "no_cookie"]
     assert after.split() == ["ACCESS", "after", "200", "alice", "authenticated", "-"]
+
+
+def test_the_details_of_an_answer_say_why_it_was_given(make_redis, service):
+    redis = make_redis()
+    at = service(access_log=DETAILS, is_shared=False, redis_command_timeout="500ms", skip_jwt_bearer_tokens=True,
+                 bearer_token_login_fallback=False, session_store_type="redis", redis_connection_url=redis.url)
+    stranger, browser = at.browser(), at.browser()
+    browser.sign_in("alice")
+
+    def details(who, path: str, **headers: str) -> str:
+        details.asked += 1
+        who.get(path, headers={"x-mark": f"m{details.asked}", **{name.replace("_", "-"): value for name, value in headers.items()}})
+        (line,) = at.envoy.says(f"DETAILS m{details.asked} ")
+        return line.split(" ", 2)[2]
+
+    details.asked = 0
+    assert details(stranger, "/echo") == "302 oauth2_session_no_cookie"
+    assert details(stranger, "/echo", cookie="_oauth2_proxy=a|1|b") == "302 oauth2_session_bad_cookie"
+    assert details(stranger, "/echo", authorization="Bearer eyJhbGciOiJub25lIn0.e30.") == "403 oauth2_session_bad_token"
+    assert details(stranger, "/echo", content_type="application/grpc") == "200 oauth2_session_no_cookie"
+    assert details(stranger, "/oauth2/auth", content_type="application/grpc") == "401 oauth2_session_no_cookie"
+    assert details(stranger, "/oauth2/callback") == "403 oauth2_session_bad_callback"
+    assert details(stranger, "/oauth2/start") == "302 oauth2_session_start"
+    assert details(stranger, "/ping") == "200 oauth2_session_ping"
+    assert details(browser, "/echo") == "200 via_upstream"
+    assert details(browser, "/oauth2/auth?allowed_groups=x") == "403 oauth2_session_forbidden"
+    redis.stop()
+    assert details(browser, "/echo") == "503 oauth2_session_redis_unavailable"

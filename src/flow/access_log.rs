@@ -25,7 +25,8 @@ use crate::session::Session;
 pub type Field = (&'static str, String);
 
 const AUTHENTICATED: &str = "authenticated";
-const FORBIDDEN: &str = "forbidden";
+/// The session is not enough.
+pub(super) const FORBIDDEN: &str = "forbidden";
 
 /// Envoy's text log does not escape: what could end a line or a column, or be taken for an escape, is
 /// percent-encoded. The encoder adds whatever is not ASCII.
@@ -47,16 +48,12 @@ impl Note {
         if config.access_log.is_empty() {
             return None;
         }
-        let note = |state, reason| Self { state, reason, user: None };
-        Some(match outcome {
-            Outcome::Authenticated(person) => Self {
-                state: AUTHENTICATED,
-                reason: if person.allowed { "" } else { FORBIDDEN },
-                user: user(config, &person.session),
-            },
-            Outcome::Anonymous(reason) => note("anonymous", anonymous(*reason)),
-            Outcome::Unavailable(reason) => note("unavailable", unavailable(*reason)),
-        })
+        let (state, user) = match outcome {
+            Outcome::Authenticated(person) => (AUTHENTICATED, user(config, &person.session)),
+            Outcome::Anonymous(_) => ("anonymous", None),
+            Outcome::Unavailable(_) => ("unavailable", None),
+        };
+        Some(Self { state, reason: reason(outcome), user })
     }
 
     /// By what a callback ended in, and for whom.
@@ -111,6 +108,16 @@ fn user(config: &Config, session: &Session) -> Option<String> {
     let name = headers::name(&config.headers, session);
     let name = String::from_utf8_lossy(name.get(..MAX_USER).unwrap_or(name));
     Some(utf8_percent_encode(&name, NOT_IN_LOG).to_string())
+}
+
+/// The word for an outcome; empty for a person who may come in.
+pub(super) fn reason(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Authenticated(person) if person.allowed => "",
+        Outcome::Authenticated(_) => FORBIDDEN,
+        Outcome::Anonymous(reason) => anonymous(*reason),
+        Outcome::Unavailable(reason) => unavailable(*reason),
+    }
 }
 
 fn anonymous(reason: Reason) -> &'static str {

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::load::MaySetCookie;
 use super::outcome::{Loaded, Outcome};
 use super::{
-    App, Decision, Io, Reply, RequestHead, Step, authorize, beside, callback, fetch_metadata, login_app,
-    redirect, reply, sign_out, start, upstream,
+    App, Decision, Io, Reply, RequestHead, Step, access_log, authorize, beside, callback, fetch_metadata,
+    login_app, redirect, reply, sign_out, start, upstream,
 };
 use crate::config::Mode;
 
@@ -51,6 +51,18 @@ impl Purpose {
             Self::UserInfo | Self::Auth => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
         }
     }
+
+    /// The answer, with why it was given: what loading the session ended in, or else what the endpoint found.
+    pub(super) fn explain(self, answer: Reply, reason: &'static str) -> Reply {
+        let word = match self {
+            _ if !reason.is_empty() => reason,
+            _ if answer.status() == StatusCode::FORBIDDEN => access_log::FORBIDDEN,
+            Self::Upstream => "upstream",
+            Self::UserInfo => "userinfo",
+            Self::Auth => "auth",
+        };
+        reply::because(answer, word)
+    }
 }
 
 /// Sends a request to the endpoint that it names; all else goes to the upstream.
@@ -62,7 +74,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
     }
     let path = head.path();
     if is_at(path, &routes.ping_path) {
-        return done(reply::text(StatusCode::OK, "OK"));
+        return done(reply::text(StatusCode::OK, "OK"), "ping");
     }
     if is_at(path, &routes.ready_path) {
         return wait(ready(Rc::clone(app)));
@@ -73,11 +85,12 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
             return Step::Done(Decision::Forward(beside::forward(&head)));
         }
         Mode::App(login_app) if matches!(endpoint, b"/start" | b"/sign_in") => {
-            return done(login_app::sign_in(login_app, redirect::target(&app.config, &head).as_bytes()));
+            let target = redirect::target(&app.config, &head);
+            return done(login_app::sign_in(login_app, target.as_bytes()), "start");
         }
         // Nobody is sent there.
         Mode::App(_) if endpoint == b"/callback" => {
-            return done(reply::text(StatusCode::NOT_FOUND, "Not Found"));
+            return done(reply::text(StatusCode::NOT_FOUND, "Not Found"), "not_found");
         }
         _ => {}
     }
@@ -89,10 +102,10 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
         _ => &[],
     };
     if !allowed.is_empty() && !allowed.contains(&head.method()) {
-        return done(reply::method_not_allowed(allowed));
+        return done(reply::method_not_allowed(allowed), "method_not_allowed");
     }
     if matches!(endpoint, b"/start" | b"/sign_in" | b"/sign_out") && fetch_metadata::is_unasked(&head) {
-        return done(reply::text(StatusCode::FORBIDDEN, "Forbidden"));
+        return done(reply::text(StatusCode::FORBIDDEN, "Forbidden"), "unasked");
     }
     match endpoint {
         b"/start" => wait(start::start(Rc::clone(app), head)),
@@ -111,8 +124,8 @@ fn is_at(path: &[u8], endpoint: &str) -> bool {
     !endpoint.is_empty() && path == endpoint.as_bytes()
 }
 
-fn done(reply: Reply) -> Step {
-    Step::Done(Decision::Reply(reply))
+fn done(reply: Reply, word: &'static str) -> Step {
+    Step::Done(Decision::Reply(reply::because(reply, word)))
 }
 
 fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Step {
@@ -124,8 +137,10 @@ fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Step {
 async fn ready<I: Io>(app: Rc<App<I>>) -> Reply {
     let is_ready = if app.config.writes() { app.store.ready().await } else { app.store.check().await };
     match is_ready {
-        Ok(()) => reply::text(StatusCode::OK, "OK"),
-        Err(reason) => reply::unavailable_json(reason.explain()),
+        Ok(()) => reply::because(reply::text(StatusCode::OK, "OK"), "ready"),
+        Err(reason) => {
+            reply::because(reply::unavailable_json(reason.explain()), access_log::unavailable(reason))
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use super::forged::is_same;
 use super::io::Count;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
-use super::{App, Header, Io, Reply, RequestHead, headers, pages, reply};
+use super::{App, Header, Io, Reply, RequestHead, access_log, headers, pages, reply};
 use crate::config::{LoginApp, Mode};
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
@@ -180,7 +180,8 @@ async fn keep<I: Io>(
         Err(reason) => {
             app.io.count(Count::HandedOverRefused);
             error!("login app: the session that it handed over is lost: {}", reason.explain());
-            Err(pages::unavailable("Your sign-in is not finished", reason.explain(), ""))
+            let page = pages::unavailable("Your sign-in is not finished", reason.explain(), "");
+            Err(reply::because(page, access_log::unavailable(reason)))
         }
     }
 }

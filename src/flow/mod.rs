@@ -72,7 +72,7 @@ pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
 use self::person::Person;
 use self::provider::Provider;
-pub use self::reply::AsGrpc;
+pub use self::reply::{AsGrpc, Details};
 pub use self::request::RequestHead;
 use self::session_cookie::SessionCookie;
 use self::store::Store;
@@ -192,10 +192,15 @@ impl<I: Io> App<I> {
             self.tell_what_is_unsaid(person);
         }
         let note = Note::of_session(&self.config, &loaded.outcome);
+        let reason = access_log::reason(&loaded.outcome);
         let decision = match loaded.outcome {
             // A token without fallback that was none: no route and no endpoint lets that pass.
             Outcome::Anonymous(Reason::BadToken) => purpose.refuse_token(self, head).into(),
             _ => purpose.decide(self, head, loaded),
+        };
+        let decision = match decision {
+            Decision::Reply(answer) => purpose.explain(answer, reason).into(),
+            decision => decision,
         };
         match note {
             Some(note) => note.beside(&self.config, decision),

@@ -18,6 +18,10 @@ pub(super) const RETRY_SECONDS: u32 = 5;
 #[derive(Clone, Copy, Debug)]
 pub struct AsGrpc;
 
+/// Beside an answer: why it was given, in a word for the access log. Every answer has one. See [`because`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Details(pub &'static str);
+
 /// An answer without a body, not to be cached.
 pub(super) fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::new(Vec::new());
@@ -48,6 +52,12 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 /// answer to a client that speaks gRPC may be changed so: who asks `/oauth2/auth` goes by the status of HTTP.
 pub(super) fn as_grpc(mut reply: Reply) -> Reply {
     reply.extensions_mut().insert(AsGrpc);
+    reply
+}
+
+/// The host gives Envoy this word, and its access log has it in `%RESPONSE_CODE_DETAILS%`. docs/operations.md has them all.
+pub(super) fn because(mut reply: Reply, word: &'static str) -> Reply {
+    reply.extensions_mut().insert(Details(word));
     reply
 }
 

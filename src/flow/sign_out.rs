@@ -8,7 +8,7 @@ use log::{info, warn};
 use super::io::Count;
 use super::outcome::Unavailable;
 use super::url::{encode, is_same_origin};
-use super::{App, Io, Reply, RequestHead, pages, redirect, reply};
+use super::{App, Io, Reply, RequestHead, access_log, pages, redirect, reply};
 
 /// What the original replaces by the session's ID token, in `rd` and in `backend_logout_url`.
 const ID_TOKEN: &str = "{id_token}";
@@ -18,7 +18,10 @@ const ID_TOKEN: &str = "{id_token}";
 pub(super) async fn sign_out<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
     let session = match app.store.delete(&head, &app.io).await {
         Ok(session) => session.inspect(|_| app.io.count(Count::SignOut)),
-        Err(reason) => return pages::unavailable("You are still signed in", reason.explain(), ""),
+        Err(reason) => {
+            let page = pages::unavailable("You are still signed in", reason.explain(), "");
+            return reply::because(page, access_log::unavailable(reason));
+        }
     };
     let id_token = session.map(|session| String::from_utf8_lossy(&session.id_token).into_owned());
     let id_token = id_token.unwrap_or_default();
@@ -33,7 +36,7 @@ pub(super) async fn sign_out<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply
         None => pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix)),
     };
     reply::add_headers(&mut answer, app.cookie.clear(&head).iter());
-    answer
+    reply::because(answer, "sign_out")
 }
 
 /// The target with the ID token in its place; without it, if that is not at the provider. Anybody can make a person

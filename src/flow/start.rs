@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::outcome::Unavailable;
 use super::pages::SignIn;
 use super::url::encode;
-use super::{App, Io, Reply, RequestHead, csrf_cookies, pages, redirect, reply};
+use super::{App, Io, Reply, RequestHead, access_log, csrf_cookies, pages, redirect, reply};
 use crate::config::{CodeChallengeMethod, Kind};
 use crate::oidc::{AuthorizationRequest, authorization_url};
 use crate::session::csrf::{Csrf, code_challenge_s256, code_verifier};
@@ -19,7 +19,8 @@ const NOT_NOW: &str = "You cannot sign in just now";
 /// `/oauth2/sign_in`: the page with the button. A session is ended, as the original does.
 pub(super) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
     if let Err(reason) = app.store.delete(&head, &app.io).await {
-        return pages::unavailable(NOT_NOW, reason.explain(), "");
+        let page = pages::unavailable(NOT_NOW, reason.explain(), "");
+        return reply::because(page, access_log::unavailable(reason));
     }
     let target = redirect::target(&app.config, &head);
     let login = &app.config.login;
@@ -30,7 +31,7 @@ pub(super) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestHead) -> R
         footer: login.footer.as_deref(),
     });
     reply::add_headers(&mut page, app.cookie.clear(&head).iter());
-    page
+    reply::because(page, "sign_in")
 }
 
 /// Where a login to `target` begins.
@@ -42,8 +43,11 @@ pub(super) fn start_url<I: Io>(app: &App<I>, target: &str) -> String {
 pub(super) async fn start<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
     let target = redirect::target(&app.config, &head);
     match begin(&app, &head, &target).await {
-        Ok(answer) => answer,
-        Err(reason) => pages::unavailable(NOT_NOW, reason.explain(), &start_url(&app, &target)),
+        Ok(answer) => reply::because(answer, "start"),
+        Err(reason) => {
+            let page = pages::unavailable(NOT_NOW, reason.explain(), &start_url(&app, &target));
+            reply::because(page, access_log::unavailable(reason))
+        }
     }
 }
 

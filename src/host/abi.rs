@@ -312,16 +312,21 @@ fn is_missing(answer: u32) -> bool {
     matches!(answer, INTERNAL_FAILURE | UNIMPLEMENTED)
 }
 
-/// Answers the request of the effective context in the upstream's place.
-pub(super) fn send_response(status: u16, headers: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), Gone> {
+/// Answers the request of the effective context in the upstream's place. The details are for Envoy's access log.
+pub(super) fn send_response(
+    status: u16,
+    details: &str,
+    headers: &[(&[u8], &[u8])],
+    body: &[u8],
+) -> Result<(), Gone> {
     let headers = serialize(headers);
     const NO_GRPC_STATUS: i32 = -1;
     // SAFETY: as `add_header`.
     done(unsafe {
         proxy_send_local_response(
             u32::from(status),
-            ptr::null(),
-            0,
+            details.as_ptr(),
+            details.len(),
             body.as_ptr(),
             body.len(),
             headers.as_ptr(),

@@ -15,7 +15,7 @@ use proxy_wasm::types::{Action, MapType};
 use super::abi;
 use super::io::{self, HostIo};
 use crate::flow::{
-    App, AsGrpc, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header,
+    App, AsGrpc, Decision, Details, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header,
 };
 use crate::rate::LogLimit;
 use crate::tasks::TaskId;
@@ -298,12 +298,18 @@ fn answer(reply: &Reply, course: &Course) {
     }
     let headers: Vec<_> =
         reply.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
-    if abi::send_response(reply.status().as_u16(), &headers, reply.body()).is_err() {
+    let details = reply.extensions().get::<Details>().map_or("", |details| details.0);
+    if send(reply.status().as_u16(), details, &headers, reply.body()).is_err() {
         thread_local!(static UNANSWERED: LogLimit = LogLimit::default());
         if let Some(left_out) = UNANSWERED.with(|limit| limit.next(io::now())) {
             warn!("request: it could not be answered{left_out}");
         }
     }
+}
+
+/// The details are `%RESPONSE_CODE_DETAILS%` of the access log.
+fn send(status: u16, details: &str, headers: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), abi::Gone> {
+    abi::send_response(status, &format!("oauth2_session_{details}"), headers, body)
 }
 
 /// Envoy answers 200 to every request that says it is gRPC. Who asks for a proxy, with the headers of a stranger, would take
@@ -323,6 +329,6 @@ fn reset() -> Action {
 /// The answer where the filter cannot do its work: never through.
 fn refuse(course: &Course) -> Action {
     course.status.set(Some(503));
-    let _ = abi::send_response(503, &[(b"retry-after", b"5"), (b"cache-control", b"no-store")], b"");
+    let _ = send(503, "fault", &[(b"retry-after", b"5"), (b"cache-control", b"no-store")], b"");
     Action::Pause
 }

@@ -54,6 +54,7 @@ pub(super) async fn callback<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decis
 
 /// The answer, and what the access log says about it.
 fn noted<I: Io>(app: &App<I>, answer: Reply, reason: &'static str, session: Option<&Session>) -> Decision {
+    let answer = reply::because(answer, reason);
     if app.config.access_log.is_empty() {
         return answer.into();
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use super::{MINUTE, Site};
 use crate::flow::io::Count;
-use crate::flow::{Decision, Unavailable};
+use crate::flow::{Decision, Details, Unavailable};
 
 fn site(changes: Value) -> Site {
     let mut options = json!({ "access_log_fields": ["user", "state", "reason"] });
@@ -61,6 +61,48 @@ fn a_callback_says_what_it_ended_in() {
     assert_eq!(noted(&mut browser, "/oauth2/callback"), ["endpoint", "bad_callback", ""]);
     assert_eq!(noted(&mut browser, "/oauth2/callback?error=x"), ["endpoint", "provider_error", ""]);
     assert_eq!((site.world.counted(Count::SignIn), site.world.counted(Count::SignInFailed)), (1, 3));
+}
+
+/// Also where nothing else is told to the access log: `%RESPONSE_CODE_DETAILS%` is one of Envoy's own fields.
+#[test]
+fn every_answer_says_why_it_was_given() {
+    let site = Site::new(json!({ "skip_provider_button": false }));
+    let details = |browser: &mut Browser, target: &str, headers: &[(&str, &str)]| {
+        let reply = browser.reply(target, headers);
+        reply.extensions().get::<Details>().map(|details| details.0).unwrap()
+    };
+    let mut browser = site.browser();
+    let unasked = ("sec-purpose", "prefetch");
+    for (target, headers, word) in [
+        ("/", [].as_slice(), "no_cookie"),
+        ("/", &[("content-type", "application/grpc")], "no_cookie"),
+        ("/ping", &[], "ping"),
+        ("/ready", &[], "ready"),
+        ("/oauth2/start", &[], "start"),
+        ("/oauth2/sign_in", &[], "sign_in"),
+        ("/oauth2/sign_out", &[], "sign_out"),
+        ("/oauth2/userinfo", &[], "no_cookie"),
+        ("/oauth2/auth", &[], "no_cookie"),
+        ("/oauth2/callback", &[], "bad_callback"),
+        ("/oauth2/callback?error=x", &[], "provider_error"),
+        ("/oauth2/start", &[(":method", "DELETE")], "method_not_allowed"),
+        ("/oauth2/start", &[unasked], "unasked"),
+    ] {
+        assert_eq!(details(&mut browser, target, headers), word, "{target}");
+    }
+    browser.cookies.insert("_oauth2_proxy".to_owned(), "a|b|c".to_owned());
+    assert_eq!(details(&mut browser, "/", &[]), "bad_cookie");
+
+    let login = browser.start("/");
+    site.provider.set_nonce(&login["nonce"]);
+    let state: String = form_urlencoded::byte_serialize(login["state"].as_bytes()).collect();
+    assert_eq!(details(&mut browser, &format!("/oauth2/callback?code=code&state={state}"), &[]), "signed_in");
+    assert_eq!(details(&mut browser, "/oauth2/userinfo", &[]), "userinfo");
+    assert_eq!(details(&mut browser, "/oauth2/auth", &[]), "auth");
+    assert_eq!(details(&mut browser, "/oauth2/auth?allowed_groups=x", &[]), "forbidden");
+    site.world.pass(61 * MINUTE);
+    site.provider.set_down(true);
+    assert_eq!(details(&mut browser, "/", &[]), "provider_unavailable");
 }
 
 #[test]

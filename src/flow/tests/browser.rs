@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::provider::Provider;
 use super::world::World;
-use crate::flow::{App, Decision, Forward, Reply, RequestHead, Step};
+use crate::flow::{App, Decision, Details, Forward, Reply, RequestHead, Step};
 
 #[derive(Clone)]
 pub(super) struct Browser {
@@ -47,6 +47,9 @@ impl Browser {
             Step::Wait(future) => self.world.run(vec![future]).remove(0),
         };
         self.keep_cookies(&decision);
+        if let Some(reply) = reply_in(&decision) {
+            assert!(reply.extensions().get::<Details>().is_some(), "{target}: the answer does not say why");
+        }
         decision
     }
 
@@ -126,6 +129,14 @@ impl Browser {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
+    }
+}
+
+fn reply_in(decision: &Decision) -> Option<&Reply> {
+    match decision {
+        Decision::Noted(_, decision) => reply_in(decision),
+        Decision::Reply(reply) => Some(reply),
+        Decision::Forward(_) => None,
     }
 }
 
