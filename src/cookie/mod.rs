@@ -15,4 +15,4 @@ pub use self::attributes::{Attributes, MaxAge, SameSite};
 pub use self::jar::Jar;
 pub use self::secret::{CookieSecret, InvalidSecret};
 pub use self::signed::{Allowance, Invalid, Verified, is_current, newest_first, sign, signed_part, verify};
-pub use self::split::{SetCookie, is_part_of, names, split, values};
+pub use self::split::{Sent, SetCookie, is_part_of, split};

@@ -64,63 +64,149 @@ pub fn split(
     cookies
 }
 
-/// The values that the session cookie of this name can have: each cookie of just that name, and its chunks
-/// joined. Those that say to be newer come first: oauth2-proxy reads the first of just that name
-/// alone, and leaves it where a session has grown into chunks; but it is the old session then, with a refresh
-/// token that may be used up. The bytes of a value are not looked at: a signature is. A whole cookie that is longer
-/// than [`split`] makes one is none of ours.
-pub fn values<'a>(jar: &Jar<'a>, name: &[u8]) -> Vec<Cow<'a, [u8]>> {
-    let parts = Parts::find(jar, name);
-    let whole = parts.whole.iter().map(|(_, value)| *value).filter(|value| value.len() <= MAX_HEADER);
-    let mut values: Vec<Cow<'a, [u8]>> = whole.map(Cow::Borrowed).collect();
-    values.extend(join(&parts.chunks).map(Cow::Owned));
-    signed::newest_first(values, AsRef::as_ref)
+/// What a browser sent of the session cookie of a name, before its signatures were checked.
+pub struct Sent<'a> {
+    name: &'a [u8],
+    /// The cookies of just that name, in their order.
+    whole: Vec<&'a [u8]>,
+    /// By their number, each in their order.
+    chunks: BTreeMap<u32, Vec<Pair<'a>>>,
+    sets: Vec<Set>,
 }
 
-/// The names of the session cookie of this name that the browser has, each once: itself, and then its chunks by
-/// their number.
-pub fn names<'a>(jar: &Jar<'a>, name: &[u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let parts = Parts::find(jar, name);
-    let whole = parts.whole.first().copied();
-    whole.into_iter().chain(parts.chunks.into_values()).map(|(name, _)| name)
-}
-
-/// What a browser has of the session cookie of a name.
-struct Parts<'a> {
-    whole: Vec<Pair<'a>>,
-    /// By their number, the first of each.
-    chunks: BTreeMap<u32, Pair<'a>>,
-}
-
-impl<'a> Parts<'a> {
+impl<'a> Sent<'a> {
     /// In one pass, however many cookies there are.
-    fn find(jar: &Jar<'a>, name: &[u8]) -> Self {
-        let mut parts = Self { whole: Vec::new(), chunks: BTreeMap::new() };
+    pub fn find(jar: &Jar<'a>, name: &'a [u8]) -> Self {
+        let (mut whole, mut chunks) = (Vec::new(), BTreeMap::<u32, Vec<Pair<'a>>>::new());
         for (other, value) in jar.unchecked() {
             if other == name {
-                parts.whole.push((other, value));
+                whole.push(value);
             } else if let Some(number) = chunk_number(name, other).filter(|_| is_value(value)) {
-                parts.chunks.entry(number).or_insert((other, value));
+                chunks.entry(number).or_default().push((other, value));
             }
         }
-        parts
+        let sets = Set::of(&chunks);
+        Self { name, whole, chunks, sets }
+    }
+
+    /// The values that the session cookie can have: each cookie of just that name, and the chunks of each set
+    /// joined. Those that say to be newer come first: oauth2-proxy reads the first of just that name
+    /// alone, and leaves it where a session has grown into chunks; but it is the old session then, with a refresh
+    /// token that may be used up. The bytes of a value are not looked at: a signature is. A whole cookie that is longer
+    /// than [`split`] makes one is none of ours.
+    pub fn values(&self) -> Vec<Cow<'_, [u8]>> {
+        let whole = self.whole.iter().copied().filter(|value| value.len() <= MAX_HEADER);
+        let mut values: Vec<_> = whole.map(Cow::Borrowed).collect();
+        values.extend(self.sets.iter().map(|set| Cow::Borrowed(set.value.as_slice())));
+        signed::newest_first(values, AsRef::as_ref)
+    }
+
+    /// The names that the session cookie has in the browser, each once: itself, and then its chunks by their number.
+    pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        let whole = (!self.whole.is_empty()).then_some(self.name);
+        let chunks = self.chunks.values().filter_map(|cookies| cookies.first());
+        whole.into_iter().chain(chunks.map(|(name, _)| *name))
     }
 }
 
-/// The chunks, from number 0 to the first that is missing, or to the end of the signature: oauth2-proxy leaves
-/// the chunks that a smaller session does not need any more.
-fn join(chunks: &BTreeMap<u32, Pair<'_>>) -> Option<Vec<u8>> {
-    let values: Vec<&[u8]> = chunks
-        .iter()
-        .zip(0_u32..)
-        .take_while(|((number, _), expected)| *number == expected)
-        .map(|((_, (_, value)), _)| *value)
-        .collect();
-    let mut joined = values.concat();
-    if let Some(length) = signed::length(&joined) {
-        joined.truncate(length);
+/// Chunks that are joined.
+#[derive(PartialEq, Eq)]
+struct Set {
+    value: Vec<u8>,
+    /// How many `|` it has. The second is before the signature, so it tells where the value ends.
+    bars: usize,
+    end: Option<usize>,
+    /// Whether no other chunk belongs to it.
+    is_over: bool,
+}
+
+impl Set {
+    /// The sets of a browser, each from number 0 to the first that is missing, or to the end of its signature:
+    /// oauth2-proxy leaves the chunks that a smaller session does not need any more.
+    ///
+    /// A browser has several sets if their domains or paths differ. It sends the cookies of each name in the same order
+    /// (RFC 6265 section 5.4), so the first set has the first chunk of each number, and so on. If there are more of a number
+    /// than there are sets, some are of no set; then the last set may as well have the last of each number.
+    fn of(chunks: &BTreeMap<u32, Vec<Pair<'_>>>) -> Vec<Self> {
+        let numbers = chunks.iter().zip(0_u32..).take_while(|((number, _), expected)| *number == expected);
+        let numbers: Vec<&[Pair<'_>]> = numbers.map(|((_, cookies), _)| cookies.as_slice()).collect();
+        let Some((first, others)) = numbers.split_first() else { return Vec::new() };
+        let mut sets = Self::follow(first, others, Order::FromTheFirst);
+        if others.iter().any(|cookies| cookies.len() > first.len()) {
+            let more = Self::follow(first, others, Order::FromTheLast);
+            let others = more.into_iter().zip(&sets).filter(|(set, same)| set.is_complete() && set != *same);
+            let others: Vec<Self> = others.map(|(set, _)| set).collect();
+            sets.extend(others);
+        }
+        sets
     }
-    (!values.is_empty()).then_some(joined)
+
+    fn follow(first: &[Pair<'_>], others: &[&[Pair<'_>]], order: Order) -> Vec<Self> {
+        let mut sets: Vec<Self> = first.iter().map(|(_, chunk)| Self::begin(chunk)).collect();
+        let all = sets.len();
+        for cookies in others {
+            // A set that has ended has no chunk of this number, unless there is one for it that is stale.
+            let is_one_for_each = cookies.len() >= all;
+            let open = sets.iter().filter(|set| !set.is_over).count();
+            let of = if is_one_for_each { all } else { open };
+            let mut at = 0_usize;
+            for set in &mut sets {
+                let number = at;
+                at = at.saturating_add(usize::from(is_one_for_each || !set.is_over));
+                if !set.is_over {
+                    set.push(order.pick(cookies, number, of));
+                }
+            }
+        }
+        sets
+    }
+
+    /// Whether it has the end of a signature.
+    fn is_complete(&self) -> bool {
+        self.end == Some(self.value.len())
+    }
+
+    fn begin(chunk: &[u8]) -> Self {
+        let mut set = Self { value: Vec::new(), bars: 0, end: None, is_over: false };
+        set.push(Some(chunk));
+        set
+    }
+
+    fn push(&mut self, chunk: Option<&[u8]>) {
+        let Some(chunk) = chunk else {
+            self.is_over = true;
+            return;
+        };
+        for at in memchr::memchr_iter(b'|', chunk) {
+            self.bars = self.bars.saturating_add(1);
+            if self.bars == 2 {
+                self.end = Some(self.value.len().saturating_add(at).saturating_add(1 + signed::MAC_LENGTH));
+            }
+        }
+        self.value.extend_from_slice(chunk);
+        if let Some(end) = self.end.filter(|end| *end <= self.value.len()) {
+            self.value.truncate(end);
+            self.is_over = true;
+        }
+    }
+}
+
+/// From where the cookies of a number are counted.
+#[derive(Clone, Copy)]
+enum Order {
+    FromTheFirst,
+    FromTheLast,
+}
+
+impl Order {
+    /// The chunk for the set that is at this place of so many.
+    fn pick<'a>(self, cookies: &[Pair<'a>], place: usize, of: usize) -> Option<&'a [u8]> {
+        let at = match self {
+            Self::FromTheFirst => place,
+            Self::FromTheLast => cookies.len().checked_add(place)?.checked_sub(of)?,
+        };
+        cookies.get(at).map(|(_, value)| *value)
+    }
 }
 
 /// Whether a cookie is the session cookie of this name or a chunk of it.
@@ -182,7 +268,7 @@ mod tests {
 
     fn joined(name: &[u8], headers: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let jar = Jar::new(headers.iter().map(Vec::as_slice));
-        values(&jar, name).into_iter().map(Cow::into_owned).collect()
+        Sent::find(&jar, name).values().into_iter().map(Cow::into_owned).collect()
     }
 
     #[test]
@@ -244,6 +330,66 @@ mod tests {
         }
     }
 
+    /// The `cookie` headers of these values, those of each name in this order as RFC 6265 section 5.4 says.
+    fn sent_together(values: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut cookies: Vec<_> = values
+            .iter()
+            .flat_map(|value| split_value(NAME, value).into_iter().enumerate())
+            .map(|(number, cookie)| (number, sent_back(&[cookie]).concat()))
+            .collect();
+        cookies.sort_by_key(|(number, _)| *number);
+        cookies.into_iter().map(|(_, cookie)| cookie).collect()
+    }
+
+    #[test]
+    fn each_of_several_sets_is_joined_of_its_own_chunks() {
+        let secs = [1_700_000_003, 1_700_000_002, 1_700_000_001];
+        // Of sizes in any order, two chunks and more, also beside a whole one: each is found.
+        for lengths in [[9_000, 9_000, 9_000], [5_000, 9_000, 13_000], [13_000, 9_000, 5_000], [5_000, 13_000, 500]]
+        {
+            let values: Vec<_> = lengths
+                .iter()
+                .zip(secs)
+                .zip(["a", "b", "c"])
+                .map(|((length, secs), byte)| signed_value(byte, *length, secs))
+                .collect();
+            let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+            assert_eq!(joined(NAME, &sent_together(&values)), values, "{lengths:?}");
+            // Cookies of one name in one order, whatever stands between them.
+            let mut headers = sent_together(&values);
+            headers.reverse();
+            let mut all = joined(NAME, &headers);
+            all.sort();
+            assert_eq!(all, values, "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn the_chunks_that_a_smaller_session_of_oauth2_proxy_leaves_are_of_no_other_set() {
+        let larger = split_value(NAME, &signed_value("a", 9_000, 1_700_000_000));
+        let smaller = signed_value("b", 5_000, 1_700_000_002);
+        let other = signed_value("c", 9_500, 1_700_000_001);
+        let (smaller_cookies, others) = (split_value(NAME, &smaller), split_value(NAME, &other));
+        assert_eq!((smaller_cookies.len(), larger.len(), others.len()), (2, 3, 3));
+        let first = sent_back(&smaller_cookies).into_iter().chain(sent_back(&larger[2..]));
+        let headers: Vec<_> = first.chain(sent_back(&others)).collect();
+        assert_eq!(joined(NAME, &headers), [smaller, other]);
+    }
+
+    #[test]
+    fn a_cookie_of_a_chunks_name_that_is_of_no_set_hides_none() {
+        let value = signed_value("a", 9_000, 1_700_000_000);
+        let [first, second, third] = sent_back(&split_value(NAME, &value)).try_into().unwrap();
+        for other in ["x", "eHh4|1700000005|YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="] {
+            for number in [1, 2] {
+                let other = format!("_oauth2_proxy_{number}={other}").into_bytes();
+                let before = [other.clone(), first.clone(), second.clone(), third.clone()];
+                let after = [first.clone(), second.clone(), third.clone(), other];
+                assert!(joined(NAME, &before).contains(&value) && joined(NAME, &after).contains(&value));
+            }
+        }
+    }
+
     #[test]
     fn the_newest_comes_first_whichever_is_in_chunks() {
         let (old, new) = (signed_value("a", 500, 1_700_000_000), signed_value("b", 5_000, 1_700_000_001));
@@ -285,7 +431,7 @@ mod tests {
     #[test]
     fn its_names_come_by_number_and_once() {
         let header = b"n_10=a; n_2=b; other=c; n_2=d; n_0=e; n_x=f; n=g; n_02=h".as_slice();
-        let found: Vec<_> = names(&Jar::new([header]), b"n").collect();
+        let found: Vec<_> = Sent::find(&Jar::new([header]), b"n").names().collect();
         assert_eq!(found, [b"n".as_slice(), b"n_0", b"n_2", b"n_10"]);
     }
 

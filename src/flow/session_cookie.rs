@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Forward, Header, RequestHead};
 use crate::config::Config;
-use crate::cookie::{self, Allowance, Invalid, MaxAge, Verified};
+use crate::cookie::{self, Allowance, Invalid, MaxAge, Sent, Verified};
 use crate::session::csrf;
 use crate::time::Timestamp;
 
@@ -56,7 +56,7 @@ impl SessionCookie {
         let jar = head.jar();
         let mut allowance = self.allowance;
         let mut reason = None;
-        for value in cookie::values(&jar, self.name()) {
+        for value in Sent::find(&jar, self.name()).values() {
             match read(value, &mut allowance) {
                 Ok(found) => return Ok(found),
                 Err(refusal) => reason = reason.or(Some(refusal)),
@@ -96,7 +96,10 @@ impl SessionCookie {
         let max_age = MaxAge::from(self.options.expire);
         let attributes = &self.options.attributes;
         let cookies = cookie::split(self.name(), value, attributes, max_age, head.host());
-        let stale = cookie::names(&head.jar(), self.name())
+        let jar = head.jar();
+        let sent = Sent::find(&jar, self.name());
+        let stale = sent
+            .names()
             .filter(|name| !cookies.iter().any(|cookie| cookie.name == **name))
             .take(MAX_CLEARED)
             .map(|name| attributes.clear(name, head.host()));
@@ -108,7 +111,9 @@ impl SessionCookie {
     /// The `Set-Cookie` headers that take the session out of the browser: the chunks that come first before
     /// others, as without them no other is one.
     pub(super) fn clear(&self, head: &RequestHead) -> Vec<Header> {
-        cookie::names(&head.jar(), self.name())
+        let jar = head.jar();
+        let sent = Sent::find(&jar, self.name());
+        sent.names()
             .take(MAX_CLEARED)
             .map(|name| set_cookie(self.options.attributes.clear(name, head.host())))
             .collect()
