@@ -96,6 +96,7 @@ def header(chance: random.Random, session: bytes) -> tuple[bytes, bytes]:
         lambda: (b"sec-purpose", b"prefetch"), lambda: (b"te", b"trailers"),
         lambda: (b"x-oauth2-session", b'{"user":"forged"}'),
         lambda: (b"x-oauth2-session-bridge", b"http"), lambda: (b"x-oauth2-session-redis", b"evil.example:6379"),
+        lambda: (b"x-oauth2-session-redis-tls-name", b"evil.example"),
         lambda: (b"x-envoy-original-path", b"/public/x"), lambda: (b"x-original-url", b"/public/x"),
         lambda: (token(chance, 20).strip(b"="), token(chance, 80)),
     ), (

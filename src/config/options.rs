@@ -267,6 +267,9 @@ options! {
         redis_password: Secret = Theirs(""), "Its password; wins over the URL's. Best given in the environment";
         redis_insecure_skip_tls_verify: bool = Theirs("false"),
             "TLS, also with `redis://`, to a server whose certificate is not checked";
+        redis_tls_server_name: String = Ours(""),
+            "With `rediss://`: the host name that the certificate of every server has to be for, and that is sent as SNI. \
+             Empty for the host of the server, and for that of the last URL if the server is named by an IP address";
         redis_connection_idle_timeout: usize = Theirs("0"),
             "Seconds after which an idle connection is closed, less than the server's `timeout`; `0` for 1800";
         redis_connect_timeout: Duration = Ours("1s"), "How long it may take to connect and authenticate";

@@ -22,12 +22,15 @@ use crate::flow::RequestHead;
 use crate::flow::io::RedisNews;
 use crate::rate::LogLimit;
 use crate::redis::{
-    Client, Command, Config, Endpoint, Event, Failure, Output, Reply, RequestId, StreamId, Tls,
+    Client, Command, Config, Endpoint, Event, Failure, Output, Reply, RequestId, ServerName, StreamId, Tls,
 };
 use crate::time::Timestamp;
 
 /// Names the server to the bridge.
 const SERVER_HEADER: &str = "x-oauth2-session-redis";
+
+/// Names to the bridge what the certificate of the server has to be for. A bridge that does not know it checks the host.
+const SERVER_NAME_HEADER: &str = "x-oauth2-session-redis-tls-name";
 
 /// In an answer of the bridge: why there is no connection, in the words of Envoy.
 pub(super) const REASON_HEADER: &str = "x-oauth2-session-redis-failure";
@@ -41,6 +44,7 @@ pub(super) type Outcome = Result<Reply, Failure>;
 pub(super) struct Redis {
     root_id: u32,
     bridge_cluster: String,
+    server_name: ServerName,
     client: RefCell<Client>,
     waiting: RefCell<HashMap<RequestId, Waiting>>,
     /// Streams that the root has to open, and those that it did, by Envoy's number.
@@ -77,6 +81,7 @@ impl Redis {
         Self {
             root_id,
             bridge_cluster: bridge_cluster.to_owned(),
+            server_name: config.server_name.clone(),
             client: RefCell::new(Client::new(config, seed)),
             waiting: RefCell::default(),
             to_open: RefCell::default(),
@@ -156,7 +161,9 @@ impl Redis {
                 Tls::Insecure => "tls_insecure",
             };
             let server = endpoint.to_string();
-            let metadata = vec![(SERVER_HEADER, server.as_bytes())];
+            // With the port, as Envoy reads it: so an IPv6 address has its brackets.
+            let name = Endpoint { host: self.server_name.of(&endpoint).to_owned(), ..endpoint }.to_string();
+            let metadata = vec![(SERVER_HEADER, server.as_bytes()), (SERVER_NAME_HEADER, name.as_bytes())];
             match hostcalls::open_grpc_stream(&self.bridge_cluster, SERVICE, method, metadata) {
                 Ok(token) => {
                     self.open.borrow_mut().push((stream, token));

@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::host_pattern::HostPattern;
+use super::server_name::ServerName;
 
 /// Where Redis is, and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Which hosts Sentinels and nodes of a Cluster may name, besides those of the topology; none of them is any.
     pub allowed_hosts: Vec<HostPattern>,
+    /// What their certificates have to be for, with [`Tls::Verified`]. The host checks it.
+    pub server_name: ServerName,
 }
 
 impl Config {
@@ -74,7 +77,7 @@ pub struct Endpoint {
 pub enum Tls {
     /// Not at all.
     Off,
-    /// With TLS, to the server that the certificate names.
+    /// With TLS, to a server whose certificate is for its [`ServerName`].
     Verified,
     /// With TLS, to whoever it is.
     Insecure,

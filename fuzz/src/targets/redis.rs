@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use oauth2_session_filter::redis::{
-    Client, Command, Config, Credentials, Endpoint, Output, RequestId, StreamId, Tls, Topology,
+    Client, Command, Config, Credentials, Endpoint, Output, RequestId, ServerName, StreamId, Tls, Topology,
 };
 use oauth2_session_filter::time::Timestamp;
 
@@ -84,6 +84,7 @@ impl Run {
             } else {
                 Vec::new()
             },
+            server_name: ServerName::default(),
         };
         Self {
             client: Client::new(&config, 1),

@@ -42,6 +42,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
                 ("redis_use_sentinel", !options.redis_use_sentinel),
                 ("redis_use_cluster", !options.redis_use_cluster),
                 ("redis_session_cache", options.redis_session_cache.is_zero()),
+                ("redis_tls_server_name", options.redis_tls_server_name.is_empty()),
             ] {
                 errors.check(is_unused, name, mistake);
             }
@@ -89,6 +90,7 @@ fn client(options: &Options, Servers { topology, url }: Servers, errors: &mut Co
         errors.add("redis_password", "is missing; the user of Redis needs one");
     }
     let idle = u64::try_from(options.redis_connection_idle_timeout).unwrap_or(u64::MAX);
+    let server_name = servers::server_name(options, &url.host, url.is_tls, errors);
     redis::Config {
         topology,
         credentials: servers::credentials(&username, &password),
@@ -98,5 +100,6 @@ fn client(options: &Options, Servers { topology, url }: Servers, errors: &mut Co
         command_timeout: options.redis_command_timeout,
         idle_timeout: if idle == 0 { IDLE_TIMEOUT } else { Duration::from_secs(idle) },
         allowed_hosts: servers::allowed_hosts(options, errors),
+        server_name,
     }
 }

@@ -12,12 +12,16 @@
 use super::url::Url;
 use crate::config::errors::ConfigErrors;
 use crate::config::options::Options;
-use crate::redis::{Credentials, Endpoint, HostPattern, Tls, Topology};
+use crate::redis::{Credentials, Endpoint, HostPattern, ServerName, Tls, Topology, is_host};
 
 const DEFAULT_PORT: u16 = 6379;
 
 /// A Sentinel's own. go-redis takes 6379 here too, where no Sentinel is.
 const SENTINEL_PORT: u16 = 26_379;
+
+/// Without TLS there is no certificate.
+const UNCHECKED: &str = "is for certificates that are checked; write rediss:// in the URL, and leave \
+                         redis_insecure_skip_tls_verify out";
 
 /// Where the servers are, and what their URL says besides.
 pub(super) struct Servers {
@@ -140,6 +144,22 @@ pub(super) fn allowed_hosts(options: &Options, errors: &mut ConfigErrors) -> Vec
         }
     }
     patterns
+}
+
+/// What the certificates of the servers have to be for.
+pub(super) fn server_name(
+    options: &Options,
+    url_host: &str,
+    is_tls: bool,
+    errors: &mut ConfigErrors,
+) -> ServerName {
+    let name = &options.redis_tls_server_name;
+    if !name.is_empty() {
+        let is_checked = is_tls && !options.redis_insecure_skip_tls_verify;
+        errors.check(is_host(name), "redis_tls_server_name", "must be a host name or an IP address");
+        errors.check(is_checked, "redis_tls_server_name", UNCHECKED);
+    }
+    ServerName::new(name, url_host)
 }
 
 pub(super) fn credentials(username: &str, password: &str) -> Option<Credentials> {

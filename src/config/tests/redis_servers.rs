@@ -171,3 +171,40 @@ fn a_list_of_hosts_with_a_mistake_never_becomes_one_for_any_host() {
     mistake("redis_allowed_hosts", and(single, json!({ "redis_allowed_hosts": ["h"] })));
     mistake("redis_allowed_hosts", json!({ "redis_allowed_hosts": ["h"] }));
 }
+
+/// What the certificate of a server with this host has to be for.
+fn certificate_of(options: Value, host: &str) -> String {
+    client(options).server_name.of(&endpoint(host, 6379, Tls::Verified)).to_owned()
+}
+
+#[test]
+fn certificates_of_servers_with_addresses_are_for_the_last_url() {
+    let urls = json!(["rediss://r0.example.com", "rediss://r1.example.com:6380"]);
+    for options in [
+        sentinel(json!({ "redis_sentinel_connection_urls": urls })),
+        cluster(json!({ "redis_cluster_connection_urls": urls })),
+    ] {
+        assert_eq!(certificate_of(options.clone(), "10.0.0.7"), "r1.example.com");
+        assert_eq!(certificate_of(options.clone(), "r0.example.com"), "r0.example.com");
+        let named = and(options, json!({ "redis_tls_server_name": "redis.example.com" }));
+        for host in ["10.0.0.7", "r0.example.com"] {
+            assert_eq!(certificate_of(named.clone(), host), "redis.example.com");
+        }
+    }
+}
+
+#[test]
+fn a_name_for_certificates_is_one_and_needs_some() {
+    let name = "redis_tls_server_name";
+    let secure = |more| and(cluster(json!({ "redis_cluster_connection_urls": ["rediss://n1"] })), more);
+    for good in ["redis.example.com", "10.0.0.1", "fd00::1"] {
+        config(secure(json!({ name: good })));
+    }
+    for bad in ["rediss://h", "h:6379", "a b", "a\r\nx: y", "*.example.com", "[::1]"] {
+        mistake(name, secure(json!({ name: bad })));
+    }
+    // Without a certificate that is checked, it would do nothing.
+    mistake(name, cluster(json!({ name: "h" })));
+    mistake(name, secure(json!({ name: "h", "redis_insecure_skip_tls_verify": true })));
+    mistake(name, json!({ name: "h" }));
+}

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::redis::resp::Decoder;
 use crate::redis::{
-    Client, Command, Config, Credentials, Endpoint, Event, Failure, Output, Reply, RequestId, StreamId, Tls,
-    Topology,
+    Client, Command, Config, Credentials, Endpoint, Event, Failure, Output, Reply, RequestId, ServerName,
+    StreamId, Tls, Topology,
 };
 use crate::time::Timestamp;
 
@@ -26,6 +26,7 @@ pub(super) fn config() -> Config {
         command_timeout: Duration::from_secs(2),
         idle_timeout: Duration::ZERO,
         allowed_hosts: Vec::new(),
+        server_name: ServerName::default(),
     }
 }
 
