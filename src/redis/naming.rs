@@ -2,6 +2,9 @@
 //! gets the password.
 //!
 //! All that a server says about another one comes through here, so there is no [`Endpoint`] of a host that is not allowed.
+//! A loopback address stands for the host under which the server was reached that names it.
+
+use std::net::IpAddr;
 
 use super::config::{Config, Endpoint, Topology, is_host};
 use super::failure::Failure;
@@ -54,10 +57,23 @@ impl Naming {
 
 fn read(by: &Endpoint, host: &[u8], port: &[u8]) -> Option<Endpoint> {
     let host = std::str::from_utf8(host).ok().filter(|host| is_host(host))?;
+    let is_its_own = is_loopback_address(host) && !is_loopback(&by.host);
+    let host = if is_its_own { &by.host } else { host };
     // Not `+6379`, which a number's parser takes.
     let is_number = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
     let port = std::str::from_utf8(port).ok().filter(|_| is_number)?.parse().ok()?;
     (port != 0).then(|| Endpoint { host: host.to_owned(), port, tls: by.tls })
+}
+
+/// What a server says of itself that announces nothing: it means its own machine, not ours.
+fn is_loopback_address(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether this machine's loopback is the server's too. The names are go-redis' (and so oauth2-proxy's).
+fn is_loopback(host: &str) -> bool {
+    let name = host.to_ascii_lowercase();
+    is_loopback_address(host) || name == "localhost" || name.ends_with(".docker.internal")
 }
 
 #[cfg(test)]
@@ -83,7 +99,7 @@ mod tests {
         for (host, port, shown) in [
             ("10.0.0.1", "6379", "10.0.0.1:6379"),
             ("redis-0.redis_headless.svc", "1", "redis-0.redis_headless.svc:1"),
-            ("::1", "65535", "[::1]:65535"),
+            ("fd00::1", "65535", "[fd00::1]:65535"),
         ] {
             let endpoint = named(host, port).unwrap();
             assert_eq!((endpoint.host.as_str(), endpoint.to_string().as_str()), (host, shown));
@@ -94,6 +110,36 @@ mod tests {
     fn it_is_reached_as_the_one_that_names_it() {
         let by = Endpoint { tls: Tls::Verified, ..endpoint("seed", 7000) };
         assert_eq!(naming(&[]).server(&by, b"a", b"1").unwrap().unwrap().tls, Tls::Verified);
+    }
+
+    /// As go-redis does it (`replaceLoopbackHost`), and so oauth2-proxy; there for the slots of a Cluster alone.
+    #[test]
+    fn a_loopback_address_is_the_host_of_the_one_that_names_it() {
+        let host = |by: &str, named: &str| {
+            let by = endpoint(by, 7000);
+            naming(&[]).server(&by, named.as_bytes(), b"7001").unwrap().unwrap().to_string()
+        };
+        for by in ["redis.example.com", "10.0.0.1"] {
+            for named in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+                assert_eq!(host(by, named), format!("{by}:7001"), "{named}");
+            }
+            for named in ["localhost", "10.0.0.2", "128.0.0.1", "127.0.0.1.example.com"] {
+                assert_eq!(host(by, named), format!("{named}:7001"), "no address of loopback");
+            }
+        }
+        for by in ["127.0.0.1", "::1", "LocalHost", "host.docker.internal"] {
+            assert_eq!(host(by, "127.0.0.2"), "127.0.0.2:7001", "{by} is this machine");
+        }
+    }
+
+    #[test]
+    fn whether_a_loopback_address_is_allowed_is_asked_of_the_host_that_it_stands_for() {
+        let named = |allowed| naming(&[allowed]).server(&endpoint("seed", 7000), b"127.0.0.1", b"7001");
+        assert_eq!(
+            named("127.0.0.0/8"),
+            Err(Failure::NotAllowed { by: endpoint("seed", 7000), named: endpoint("seed", 7001) })
+        );
+        assert_eq!(named("seed:7001"), Ok(Some(endpoint("seed", 7001))));
     }
 
     #[test]

@@ -72,9 +72,11 @@ mod tests {
     #[test]
     fn a_redirect_names_a_node() {
         for (text, redirect) in [
-            ("MOVED 3999 127.0.0.1:6381", Redirect::Moved(at("127.0.0.1", 6381))),
+            ("MOVED 3999 10.0.0.1:6381", Redirect::Moved(at("10.0.0.1", 6381))),
             ("ASK 16383 redis-1.example.com:1", Redirect::Ask(at("redis-1.example.com", 1))),
-            ("MOVED 0 ::1:6381", Redirect::Moved(at("::1", 6381))),
+            ("MOVED 0 fd00::1:6381", Redirect::Moved(at("fd00::1", 6381))),
+            // Of the node's own machine.
+            ("MOVED 0 127.0.0.1:6381", Redirect::Moved(at("asked", 6381))),
             ("MOVED 0 :6381", Redirect::Moved(at("asked", 6381))),
             ("MOVED 0 ?:6381", Redirect::Moved(at("asked", 6381))),
         ] {
