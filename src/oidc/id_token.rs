@@ -180,11 +180,13 @@ fn check_kind(claims: &Map<String, Value>) -> Result<(), IdTokenError> {
     Ok(())
 }
 
-/// A NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction.
+/// A NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction. Some servers write the number as a
+/// string, which oauth2-proxy's library takes too.
 fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, IdTokenError> {
     let number = match claims.get(name) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number,
+        Some(Value::String(text)) => &text.parse().map_err(|_| IdTokenError::Malformed)?,
         Some(_) => return Err(IdTokenError::Malformed),
     };
     if let Some(secs) = number.as_i64() {

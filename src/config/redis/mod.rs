@@ -86,7 +86,7 @@ fn client(options: &Options, Servers { topology, url }: Servers, errors: &mut Co
     let or = |option: &str, url: String| if option.is_empty() { url } else { option.to_owned() };
     let username = or(&options.redis_username, url.username);
     let password = or(options.redis_password.expose(), url.password);
-    if !username.is_empty() && password.is_empty() {
+    if password.is_empty() && servers::needs_password(&username) {
         errors.add("redis_password", "is missing; the user of Redis needs one");
     }
     let idle = u64::try_from(options.redis_connection_idle_timeout).unwrap_or(u64::MAX);

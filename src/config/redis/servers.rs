@@ -90,7 +90,7 @@ fn sentinel(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
     let mistake = "is missing; write the name that the master has in the Sentinels' configuration";
     errors.check(!master_name.is_empty(), "redis_sentinel_master_name", mistake);
     let (username, password) = (&options.redis_sentinel_username, options.redis_sentinel_password.expose());
-    let is_alone = !username.is_empty() && password.is_empty();
+    let is_alone = password.is_empty() && needs_password(username);
     errors.check(!is_alone, "redis_sentinel_password", "is missing; the user of the Sentinels needs one");
     let urls = options.redis_sentinel_connection_urls.as_slice();
     let (sentinels, url) = many(options, "redis_sentinel_connection_urls", urls, SENTINEL_PORT, errors)?;
@@ -160,6 +160,11 @@ pub(super) fn server_name(
         errors.check(is_checked, "redis_tls_server_name", UNCHECKED);
     }
     ServerName::new(name, url_host)
+}
+
+/// Whether a user can only be told by a password. Who sends none is `default`, as some URLs say explicitly.
+pub(super) fn needs_password(username: &str) -> bool {
+    !matches!(username, "" | "default")
 }
 
 pub(super) fn credentials(username: &str, password: &str) -> Option<Credentials> {

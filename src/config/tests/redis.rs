@@ -62,6 +62,13 @@ fn credentials_are_in_the_url_or_beside_it() {
     let url = |url: &str| of(json!({ "redis_connection_url": url }));
     assert_eq!(url("redis://u:p%40%3A%2f@h"), credentials(Some("u"), "p@:/"));
     assert_eq!(url("redis://:p@h"), credentials(None, "p"));
+    assert_eq!(url("redis://default:p@h"), credentials(Some("default"), "p"));
+    // Redis knows a connection that sends no password as this user.
+    assert_eq!(url("redis://default@h"), None);
+    assert_eq!(url("redis://default:@h"), None);
+    assert_eq!(of(json!({ "redis_username": "default" })), None);
+    let beside = json!({ "redis_connection_url": "redis://default@h", "redis_password": "p" });
+    assert_eq!(of(beside), credentials(Some("default"), "p"));
     // The options win, each for itself, as in oauth2-proxy.
     let both = json!({ "redis_connection_url": "redis://u:p@h", "redis_password": "other" });
     assert_eq!(of(both), credentials(Some("u"), "other"));
@@ -146,6 +153,9 @@ fn all_mistakes_are_told_at_once() {
     })));
     assert_eq!(mistakes.len(), 3, "{mistakes:#?}");
     mistake("redis_password", with(json!({ "redis_username": "u" })));
+    for url in ["redis://u@h", "redis://Default@h", "redis://u:@h"] {
+        mistake("redis_password", with(json!({ "redis_connection_url": url })));
+    }
 }
 
 #[test]

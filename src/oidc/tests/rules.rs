@@ -176,12 +176,33 @@ fn a_date_is_any_number_that_is_a_date() {
     for past in [json!(0), json!(-1), json!(i64::MIN), json!(-1e300), json!(0.5), json!(-0.5)] {
         assert_eq!(check(&with("exp", past.clone())), Err(IdTokenError::Expired), "{past}");
     }
-    for bad in [json!("1700003600"), json!(true), json!([]), json!({}), json!(u64::MAX), json!(1e300)] {
+    let texts = ["", "soon", "0x10", "1700003600 s", " 1700003600", "1e300", "1e999", "NaN", "\u{661}"]
+        .map(Value::from);
+    let others = [json!(true), json!([]), json!({}), json!(u64::MAX), json!(1e300)];
+    for bad in texts.into_iter().chain(others) {
         for name in ["exp", "nbf", "iat"] {
             assert_eq!(check(&with(name, bad.clone())), Err(IdTokenError::Malformed), "{name} {bad}");
         }
     }
     assert_eq!(check(&with("exp", json!(i64::MAX))), Ok(()));
+}
+
+/// As go-oidc reads them (`jsonTime`), by Go's `json.Number`.
+#[test]
+fn a_date_may_be_a_number_in_a_string() {
+    let now = ISSUED + 60;
+    for future in [now + 1, now + 3600] {
+        for date in [future.to_string(), format!("{future}.5")] {
+            assert_eq!(check(&with("exp", json!(date))), Ok(()), "{date}");
+        }
+    }
+    for past in [(now - 11).to_string(), "0".to_owned(), "-1".to_owned(), "1e9".to_owned()] {
+        assert_eq!(check(&with("exp", json!(past))), Err(IdTokenError::Expired), "{past}");
+    }
+    for name in ["nbf", "iat"] {
+        assert_eq!(check(&with(name, json!((now + 300).to_string()))), Ok(()));
+        assert_eq!(check(&with(name, json!((now + 301).to_string()))), Err(IdTokenError::NotYetValid));
+    }
 }
 
 #[test]
