@@ -111,7 +111,8 @@ class FakeProvider:
     """A provider on loopback; https with the options that `Authority.issue` gives."""
 
     def __init__(self, *, client_id: str, client_secret: str, keys: list[Key] | None = None,
-                 tls_cert: str | None = None, tls_key: str | None = None, host: str = HOST):
+                 tls_cert: str | None = None, tls_key: str | None = None, tls_version: ssl.TLSVersion | None = None,
+                 host: str = HOST):
         self.client_id, self.client_secret = client_id, client_secret
         self.keys = keys or [Key()]  # the first one signs
         self.metadata: dict = {}  # changes; None takes a member out
@@ -135,6 +136,8 @@ class FakeProvider:
         self._server.daemon_threads = True
         if tls_cert:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            if tls_version:  # that one alone
+                context.minimum_version = context.maximum_version = tls_version
             context.load_cert_chain(tls_cert, tls_key)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.issuer = f"{'https' if tls_cert else 'http'}://{host}:{self._server.server_port}"

@@ -9,10 +9,12 @@ from .relay import Relay
 
 
 class TlsRelay(Relay):
-    """A client that does not like the certificate, or speaks no TLS, is not passed on."""
+    """A client that does not like the certificate, or does not speak TLS (`version`: this one alone), is not passed on."""
 
-    def __init__(self, target: tuple[str, int], certificate: str, key: str):
+    def __init__(self, target: tuple[str, int], certificate: str, key: str, version: ssl.TLSVersion | None = None):
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if version:
+            self._context.minimum_version = self._context.maximum_version = version
         self._context.load_cert_chain(certificate, key)
         super().__init__(target)
 
