@@ -10,7 +10,7 @@ from harness.fake_provider import Answer, Key
 from harness.service import arrived
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "PS384", "ES256", "ES384", "EdDSA"])
+@pytest.mark.parametrize("algorithm", ["RS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"])
 def test_a_sign_in(service, make_fake_provider, algorithm):
     fake = make_fake_provider(keys=[Key(algorithm)])
     headers = arrived(service(provider=fake).browser().sign_in("alice", "/echo"))
