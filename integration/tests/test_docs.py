@@ -29,6 +29,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness import recipes
 from harness.authority import Authority
 from harness.envoy import ConfigurationError, Envoy
 from harness.render import ROOT, named, render
@@ -104,7 +105,6 @@ YAML_PLACES: dict[str, Callable[[dict], dict]] = {
     "xff_num_trusted_hops": manager,
     "normalize_path": manager,
     "merge_slashes": manager,
-    "path_with_escaped_slashes_action": manager,
     "common_http_protocol_options": manager,
     "vm_config": plugin,
 }
@@ -119,6 +119,9 @@ def validate_envoy(content: dict, tmp_path: Path) -> None:
         shipped = ROOT / "envoy-config" / "filter.json"
         plugin(config)["configuration"]["value"] = shipped.read_text(encoding="utf-8")
         for name, value in content.items():
+            if name in recipes.PLACES:
+                recipes.apply(config, {name: value})
+                continue
             assert name in YAML_PLACES, f"YAML_PLACES does not say where {name} goes"
             merge(YAML_PLACES[name](config), {name: value})
     file = tmp_path / "envoy.json"
@@ -134,8 +137,16 @@ def merge(into: dict, what: dict) -> None:
             into[name] = value
 
 
+def validate_certificates(content: dict, tmp_path: Path) -> None:
+    """As a piece of Envoy's, with files that are there."""
+    files = Authority.make(tmp_path / "authority").issue("envoy")
+    for certificate in content["common_tls_context"]["tls_certificates"]:
+        certificate["certificate_chain"]["filename"], certificate["private_key"]["filename"] = files.values()
+    validate_envoy(content, tmp_path)
+
+
 # What checks a YAML, by a key that only its kind has; all else is Envoy's.
-YAML_KINDS: dict[str, Callable[[dict, Path], None]] = {}
+YAML_KINDS: dict[str, Callable[[dict, Path], None]] = {"common_tls_context": validate_certificates}
 
 
 @pytest.mark.parametrize("block", of("yaml"), ids=str)
