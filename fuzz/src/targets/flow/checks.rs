@@ -154,7 +154,10 @@ impl Site {
         assert!(reply.extensions().get::<Details>().is_some(), "an answer does not say why it was given");
         // Envoy would make 200 of a refusal.
         let is_asked_for_a_proxy = matches!(asked.path(), b"/oauth2/auth" | b"/oauth2/userinfo");
-        assert!(!is_asked_for_a_proxy || reply.extensions().get::<AsGrpc>().is_none(), "an endpoint speaks gRPC");
+        assert!(
+            !is_asked_for_a_proxy || reply.extensions().get::<AsGrpc>().is_none(),
+            "an endpoint speaks gRPC"
+        );
         let caching = reply.headers().get("cache-control").expect("every answer says whether it may be kept");
         assert!(contains(caching.as_bytes(), b"no-store"), "an answer may be kept");
         let location = reply.headers().get("location").map(|location| location.as_bytes().to_vec());
