@@ -101,6 +101,7 @@ def plugin(config: dict) -> dict:
 # Where a piece of Envoy's configuration goes, by its keys.
 YAML_PLACES: dict[str, Callable[[dict], dict]] = {
     "access_log": manager,
+    "route_config": manager,
     "use_remote_address": manager,
     "xff_num_trusted_hops": manager,
     "normalize_path": manager,

@@ -285,6 +285,9 @@ options! {
         proxy_prefix: String = Theirs("/oauth2"), "The path of the filter's own endpoints";
         ping_path: String = Theirs("/ping"), "Answers 200; empty for none";
         ready_path: String = Theirs("/ready"), "Answers 200 when sessions can be loaded; empty for none";
+        force_https: bool = Theirs("false"), "Redirects what comes over http to https, by a 308",
+            differs: "`ping_path`, `ready_path` and `skip_auth_routes` are answered over http as well, and the port is that of \
+                `redirect_url`, or none; there everything is redirected, to the port of `https_address`";
         skip_auth_routes: Vec<String> = Theirs(""),
             "Patterns of paths that need no session: `^/public/`, `GET=^/public/`, `GET!=^/private/`",
             differs: "every way in which an upstream may read a path has to be covered; a path of more than 2,048 bytes is \

@@ -18,7 +18,6 @@ const REFUSED: &[Refused] = &[
         "http_address https_address tls_cert_file tls_key_file tls_min_version \
          tls_cipher_suites",
     ),
-    ("Envoy redirects to https; set require_tls on its virtual host", "force_https"),
     (
         "Envoy is the proxy; set this in its routes and clusters",
         "upstreams upstream_timeout flush_interval pass_host_header proxy_websockets \

@@ -1,5 +1,8 @@
 //! What the paths mean: our own endpoints, those that need no session, those of programs.
 
+use http::Uri;
+use http::uri::Scheme;
+
 use super::errors::{ConfigErrors, shown};
 use super::options::Options;
 use crate::pattern::{Pattern, Set, TooComplex};
@@ -7,6 +10,9 @@ use crate::pattern::{Pattern, Set, TooComplex};
 /// The longest path that patterns are for, in bytes, without its query. A longer one needs a session, and whether a
 /// program asks for it is known by other signs: a stranger writes it, and every byte costs time.
 pub const MAX_PATH: usize = 2048;
+
+/// The port of https that no URL has to name.
+pub const HTTPS: u16 = 443;
 
 /// The options of paths.
 #[derive(Clone, Debug)]
@@ -17,6 +23,8 @@ pub struct Routes {
     pub ping_path: String,
     /// `ready_path`; empty for none.
     pub ready_path: String,
+    /// `force_https`, and the port to which it redirects.
+    pub force_https: Option<u16>,
     /// `skip_auth_routes`.
     pub skip_auth: SkipAuth,
     /// `skip_auth_preflight`.
@@ -178,11 +186,19 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Routes {
         proxy_prefix: options.proxy_prefix.clone(),
         ping_path: options.ping_path.clone(),
         ready_path: options.ready_path.clone(),
+        force_https: options.force_https.then(|| https_port(options)),
         skip_auth,
         skip_auth_preflight: options.skip_auth_preflight,
         force_json_errors: options.force_json_errors,
         api,
     }
+}
+
+/// The port where https is, as far as `redirect_url` says it.
+fn https_port(options: &Options) -> u16 {
+    let url = options.redirect_url.as_ref().and_then(|url| url.as_str().parse::<Uri>().ok());
+    let url = url.filter(|url| url.scheme() == Some(&Scheme::HTTPS));
+    url.and_then(|url| url.port_u16()).unwrap_or(HTTPS)
 }
 
 fn check_paths(options: &Options, errors: &mut ConfigErrors) {

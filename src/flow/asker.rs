@@ -40,6 +40,8 @@ pub(super) enum Protocol {
 pub(super) enum Problem {
     NotSignedIn,
     Forbidden,
+    /// The request came over http.
+    NeedsHttps,
     /// With what does not answer.
     Unavailable(&'static str),
 }
@@ -162,7 +164,7 @@ impl Problem {
     fn status(self) -> StatusCode {
         match self {
             Self::NotSignedIn => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NeedsHttps => StatusCode::FORBIDDEN,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -171,7 +173,7 @@ impl Problem {
     fn grpc_status(self) -> &'static str {
         match self {
             Self::NotSignedIn => "16",
-            Self::Forbidden => "7",
+            Self::Forbidden | Self::NeedsHttps => "7",
             Self::Unavailable(_) => "14",
         }
     }
@@ -181,6 +183,7 @@ impl Problem {
         match self {
             Self::NotSignedIn => "not signed in",
             Self::Forbidden => "no access for this account or token",
+            Self::NeedsHttps => "this needs https",
             Self::Unavailable(reason) => reason,
         }
     }
@@ -188,7 +191,7 @@ impl Problem {
     fn in_connect(self) -> Value {
         let code = match self {
             Self::NotSignedIn => "unauthenticated",
-            Self::Forbidden => "permission_denied",
+            Self::Forbidden | Self::NeedsHttps => "permission_denied",
             Self::Unavailable(_) => "unavailable",
         };
         json!({ "code": code, "message": self.message() })
@@ -197,7 +200,7 @@ impl Problem {
     fn in_json(self) -> Reply {
         match self {
             Self::NotSignedIn => reply::json(self.status(), &Map::new()),
-            Self::Forbidden => reply::empty(self.status()),
+            Self::Forbidden | Self::NeedsHttps => reply::empty(self.status()),
             Self::Unavailable(reason) => reply::unavailable_json(reason),
         }
     }

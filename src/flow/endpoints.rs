@@ -11,7 +11,7 @@ use super::load::MaySetCookie;
 use super::outcome::{Loaded, Outcome};
 use super::{
     App, Decision, Io, Reply, RequestHead, Step, access_log, authorize, beside, callback, fetch_metadata,
-    login_app, redirect, reply, sign_out, start, upstream,
+    force_https, login_app, redirect, reply, sign_out, start, upstream,
 };
 use crate::config::Mode;
 
@@ -68,17 +68,21 @@ impl Purpose {
 /// Sends a request to the endpoint that it names; all else goes to the upstream.
 pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
     let routes = &app.config.routes;
+    let is_connect = head.is_connect();
+    if !is_connect && is_at(head.path(), &routes.ping_path) {
+        return done(reply::text(StatusCode::OK, "OK"), "ping");
+    }
+    if !is_connect && is_at(head.path(), &routes.ready_path) {
+        return wait(ready(Rc::clone(app)));
+    }
+    if let Some(answer) = force_https::answer(app, &head) {
+        return done(answer, "needs_https");
+    }
     // It is for a host, not for a path (RFC 9110 section 9.3.6), so for none of ours.
-    if head.is_connect() {
+    if is_connect {
         return app.with_session(head, Purpose::Upstream);
     }
     let path = head.path();
-    if is_at(path, &routes.ping_path) {
-        return done(reply::text(StatusCode::OK, "OK"), "ping");
-    }
-    if is_at(path, &routes.ready_path) {
-        return wait(ready(Rc::clone(app)));
-    }
     let endpoint = path.strip_prefix(routes.proxy_prefix.as_bytes()).unwrap_or_default();
     match &app.config.mode {
         Mode::Beside if beside::is_of_oauth2_proxy(endpoint) => {

@@ -23,6 +23,7 @@ mod csrf_cookies;
 mod endpoints;
 mod fetch_metadata;
 mod fetched;
+mod force_https;
 mod forged;
 mod gate;
 mod headers;

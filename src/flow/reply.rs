@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Header, Reply};
 
 /// Blanks and control characters; the encoder adds whatever is not ASCII.
-const NOT_IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
+pub(super) const NOT_IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
 /// How long a client should wait where something does not answer, in seconds.
 pub(super) const RETRY_SECONDS: u32 = 5;
@@ -65,6 +65,13 @@ pub(super) fn because(mut reply: Reply, word: &'static str) -> Reply {
 pub(super) fn unavailable_json(reason: &str) -> Reply {
     let mut reply = json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": reason }));
     retry_later(&mut reply);
+    reply
+}
+
+/// 308 to a URL: with the same method and body (RFC 9110 section 15.4.9).
+pub(super) fn permanent_redirect(location: &str) -> Reply {
+    let mut reply = redirect(location);
+    *reply.status_mut() = StatusCode::PERMANENT_REDIRECT;
     reply
 }
 

@@ -78,6 +78,11 @@ impl RequestHead {
         self.method() == b"CONNECT"
     }
 
+    /// Whether it is for a path: `CONNECT` and `OPTIONS *` are not.
+    pub fn has_path(&self) -> bool {
+        !self.is_connect() && self.target().starts_with(b"/")
+    }
+
     /// The authority, with its port where the browser sent one.
     pub fn host(&self) -> &[u8] {
         self.header(":authority")

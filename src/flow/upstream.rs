@@ -73,8 +73,7 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
 
 /// Whether a request needs no person: by `skip_auth_routes` or `skip_auth_preflight`, or because the login app is asked.
 fn skips_auth<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    // `CONNECT` and `OPTIONS *` have no path; a pattern such as `.*` fits that too, and is not meant to.
-    if head.is_connect() || !head.path().starts_with(b"/") {
+    if !head.has_path() {
         return false;
     }
     let is_preflight = app.config.routes.skip_auth_preflight && head.method() == b"OPTIONS";
@@ -82,8 +81,10 @@ fn skips_auth<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
 }
 
 /// `skip_auth_routes`.
-fn is_skipped_route<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    app.config.routes.skip_auth.allows(head.method(), head.path()) && is_unambiguous(head.path())
+pub(super) fn is_skipped_route<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
+    // A pattern such as `.*` fits a request without a path too, and is not meant to.
+    let skip_auth = &app.config.routes.skip_auth;
+    head.has_path() && skip_auth.allows(head.method(), head.path()) && is_unambiguous(head.path())
 }
 
 /// 302 to sign in for a page, and a program is told so.

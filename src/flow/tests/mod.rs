@@ -8,6 +8,7 @@ mod client_auth;
 mod endpoints;
 mod fake_redis;
 mod forged;
+mod https;
 mod keys;
 mod log;
 mod login;

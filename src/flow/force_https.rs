@@ -1,0 +1,45 @@
+//! `force_https`: what comes over http goes to https.
+//!
+//! Envoy's own redirects (`require_tls`, `https_redirect`) are made when the request has passed all filters, so this one
+//! answers first.
+
+use http::StatusCode;
+use http::uri::Authority;
+use percent_encoding::percent_encode;
+
+use super::asker::{Asker, Problem, Protocol};
+use super::{App, Io, Reply, RequestHead, reply, upstream};
+use crate::config::HTTPS;
+
+/// The answer to a request over http; none where it may go on.
+pub(super) fn answer<I: Io>(app: &App<I>, head: &RequestHead) -> Option<Reply> {
+    let port = app.config.routes.force_https?;
+    if head.scheme() == "https" || (!is_ours(app, head) && upstream::is_skipped_route(app, head)) {
+        return None;
+    }
+    Some(match Asker::of(app, head) {
+        // These follow no redirect, and show the user no body.
+        Asker::Program(protocol) if protocol != Protocol::Http => protocol.answer(Problem::NeedsHttps),
+        _ => redirect(head, port),
+    })
+}
+
+/// Whether it is for an endpoint, which no route skips.
+fn is_ours<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
+    let rest = head.path().strip_prefix(app.config.routes.proxy_prefix.as_bytes());
+    rest.is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// To the same address.
+fn redirect(head: &RequestHead, port: u16) -> Reply {
+    let authority = Authority::try_from(head.host()).ok().filter(|_| head.has_path());
+    let Some(authority) = authority else {
+        return reply::text(StatusCode::BAD_REQUEST, "This needs https");
+    };
+    let port = if port == HTTPS { String::new() } else { format!(":{port}") };
+    reply::permanent_redirect(&format!(
+        "https://{}{port}{}",
+        authority.host(),
+        percent_encode(head.target(), reply::NOT_IN_URI)
+    ))
+}

@@ -1,0 +1,130 @@
+//! `force_https`: what comes over http.
+//!
+//! The 308 is oauth2-proxy's (`pkg/middleware/redirect_to_https.go`); what is answered over http is a difference.
+
+use serde_json::{Value, json};
+
+use super::Site;
+use crate::flow::{AsGrpc, Decision, Reply};
+
+const HTTP: (&str, &str) = (":scheme", "http");
+
+fn site(options: Value) -> Site {
+    let mut all = json!({ "force_https": true });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    Site::new(all)
+}
+
+fn location(reply: &Reply) -> &str {
+    assert_eq!(reply.status(), 308);
+    assert!(reply.headers().get("set-cookie").is_none());
+    reply.headers()["location"].to_str().unwrap()
+}
+
+#[test]
+fn everything_goes_to_the_same_address_over_https() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    for target in [
+        "/",
+        "/a%2Fb/?c=d&e",
+        "/oauth2/start?rd=%2F",
+        "/oauth2/callback?code=x&state=y",
+        "/oauth2/auth",
+        "//x",
+    ] {
+        for method in ["GET", "POST", "OPTIONS"] {
+            let reply = browser.reply(target, &[HTTP, (":method", method)]);
+            assert_eq!(location(&reply), format!("https://app.example.com{target}"));
+        }
+        assert_ne!(browser.reply("/oauth2/auth", &[]).status(), 308);
+    }
+    // By default nothing is redirected.
+    let reply = Site::new(json!({})).browser().reply("/", &[HTTP]);
+    assert_eq!(
+        (reply.status().as_u16(), reply.headers()["location"].as_bytes()),
+        (302, &b"/oauth2/start?rd=%2F"[..])
+    );
+}
+
+#[test]
+fn the_scheme_is_the_one_that_envoy_knows() {
+    let site = site(json!({}));
+    let ask = |headers: &[(&str, &str)]| site.browser().reply("/oauth2/start", headers).status().as_u16();
+    assert_eq!(ask(&[HTTP, ("x-forwarded-proto", "https")]), 302);
+    assert_eq!(ask(&[(":scheme", "https"), ("x-forwarded-proto", "http")]), 308);
+    assert_eq!(ask(&[HTTP, ("x-forwarded-proto", "HTTPS")]), 302);
+}
+
+#[test]
+fn the_port_is_that_of_redirect_url_or_none() {
+    let to = |redirect_url: &str, host: &str| {
+        let site = site(json!({ "redirect_url": redirect_url }));
+        location(&site.browser().reply("/x", &[HTTP, (":authority", host)])).to_owned()
+    };
+    let callback = |origin: &str| format!("{origin}/oauth2/callback");
+    let plain = callback("https://app.example.com");
+    assert_eq!(to(&plain, "app.example.com:8080"), "https://app.example.com/x");
+    assert_eq!(to(&plain, "[::1]:8080"), "https://[::1]/x");
+    let other = callback("https://login.example.com:8443");
+    assert_eq!(to(&other, "app.example.com"), "https://app.example.com:8443/x");
+    assert_eq!(to(&other, "app.example.com:80"), "https://app.example.com:8443/x");
+    assert_eq!(
+        to(&callback("https://login.example.com:443"), "app.example.com"),
+        "https://app.example.com/x"
+    );
+    assert_eq!(
+        to(&callback("http://login.example.com:8080"), "app.example.com:8080"),
+        "https://app.example.com/x"
+    );
+    let site = site(json!({}));
+    assert_eq!(location(&site.browser().reply("/x", &[HTTP, (":authority", "h:8080")])), "https://h/x");
+}
+
+#[test]
+fn probes_and_skipped_routes_are_answered_over_http() {
+    let options = json!({ "skip_auth_routes": ["^/public", "^/oauth2/"], "skip_auth_preflight": true });
+    let site = site(options);
+    let mut browser = site.browser();
+    assert_eq!(browser.reply("/ping", &[HTTP]).status(), 200);
+    assert_eq!(browser.reply("/ready", &[HTTP]).status(), 200);
+    assert!(matches!(browser.ask("/public/x", &[HTTP]), Decision::Forward(_)));
+    for target in ["/other", "/public/../other", "/oauth2/start", "/oauth2/other"] {
+        location(&browser.reply(target, &[HTTP]));
+    }
+    location(&browser.reply("/other", &[HTTP, (":method", "OPTIONS")]));
+}
+
+#[test]
+fn other_modes_are_redirected_too() {
+    let beside = super::modes::site(json!({ "mode": "beside", "force_https": true }), json!({}));
+    for target in ["/", "/oauth2/sign_in", "/oauth2/static/x.css"] {
+        location(&beside.browser().reply(target, &[HTTP]));
+    }
+    let app = json!({ "mode": "app", "force_https": true, "login_app_path": "/login", "login_app_clusters": ["login-app"] });
+    let app = super::modes::site(app, json!({}));
+    // Passwords come there.
+    location(&app.browser().reply("/login", &[HTTP, (":method", "POST")]));
+}
+
+#[test]
+fn what_cannot_be_redirected_is_refused() {
+    let site = site(json!({ "skip_auth_routes": [".*"] }));
+    for (method, target, authority) in [
+        ("CONNECT", "", "x:443"),
+        ("OPTIONS", "*", "x"),
+        ("GET", "/oauth2/auth", "a b"),
+        ("GET", "/oauth2/auth", ""),
+    ] {
+        let headers = [HTTP, (":method", method), (":authority", authority)];
+        assert_eq!(site.browser().reply(target, &headers).status(), 400, "{method} {target} {authority}");
+    }
+    let site = self::site(json!({}));
+    let ask = |content_type| {
+        site.browser().reply("/x.S/M", &[HTTP, (":method", "POST"), ("content-type", content_type)])
+    };
+    let grpc = ask("application/grpc");
+    assert_eq!((grpc.status().as_u16(), grpc.extensions().get::<AsGrpc>().is_some()), (403, true));
+    assert_eq!(ask("application/grpc-web").headers()["grpc-status"], "7");
+    assert_eq!(ask("application/json").status(), 308);
+}
