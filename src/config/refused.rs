@@ -7,9 +7,13 @@ const REFUSED: &[Refused] = &[
     // Secrets and other files
     ("the filter cannot read files; give the secret as OAUTH2_PROXY_CLIENT_SECRET", "client_secret_file"),
     ("the filter cannot read files; give the secret as OAUTH2_PROXY_COOKIE_SECRET", "cookie_secret_file"),
-    ("the filter cannot read files; use email_domains and allowed_groups", "authenticated_emails_file"),
     (
-        "the filter cannot read files; it takes the keys from the provider, or from oidc_jwks_url",
+        "the filter cannot read files; use email_domains and allowed_groups, or Envoy's RBAC filter after this one, on \
+         X-Forwarded-Email",
+        "authenticated_emails_file",
+    ),
+    (
+        "the filter cannot read files; it takes the keys from the provider, or with skip_oidc_discovery from oidc_jwks_url",
         "oidc_public_key_files",
     ),
     // What Envoy does
@@ -20,12 +24,18 @@ const REFUSED: &[Refused] = &[
     ),
     (
         "Envoy is the proxy; set this in its routes and clusters",
-        "upstreams upstream_timeout flush_interval pass_host_header proxy_websockets \
+        "upstreams upstream_timeout pass_host_header proxy_websockets \
          disable_keep_alives ssl_upstream_insecure_skip_verify",
     ),
+    ("leave it out; Envoy passes on each part of a response when it comes", "flush_interval"),
     (
         "Envoy decides which proxies it trusts; set use_remote_address and xff_num_trusted_hops",
-        "reverse_proxy real_client_ip_header trusted_proxy_ips",
+        "reverse_proxy trusted_proxy_ips",
+    ),
+    (
+        "Envoy finds the client's address; if another header than X-Forwarded-For has it, set \
+         original_ip_detection_extensions in the place of use_remote_address",
+        "real_client_ip_header",
     ),
     (
         "Envoy knows the addresses; give them a filter chain without this filter (source_prefix_ranges) that removes \
@@ -53,14 +63,17 @@ const REFUSED: &[Refused] = &[
         "redis_ca_path",
     ),
     (
-        "Envoy verifies the provider's certificate; set the trusted CA in the cluster of the bridge",
+        "Envoy verifies the provider's certificate; set the trusted CA in the cluster oauth2_session_https",
         "ssl_insecure_skip_verify provider_ca_files use_system_trust_store",
     ),
     // Other names for what is there
-    ("it has been replaced; use skip_auth_routes", "skip_auth_regex"),
+    (
+        "it has been replaced; use skip_auth_routes, with a = before a pattern that contains one",
+        "skip_auth_regex",
+    ),
     ("it has been replaced; use code_challenge_method", "force_code_challenge_method"),
     ("it has been replaced; use oidc_email_claim", "user_id_claim"),
-    ("it has been replaced; use prompt", "approval_prompt"),
+    ("it has been replaced; use prompt, with consent in the place of force", "approval_prompt"),
     (
         "use allowed_groups, and oidc_groups_claim where the claim has another name",
         "keycloak_groups gitlab_groups",
@@ -79,9 +92,10 @@ const REFUSED: &[Refused] = &[
         "custom_templates_dir custom_sign_in_logo",
     ),
     ("requests are not signed; let the upstream trust Envoy's client certificate", "signature_key"),
-    ("use pass_basic_auth, which sends it to the upstream", "set_basic_auth"),
+    ("use pass_basic_auth and basic_auth_password, which send it to the upstream", "set_basic_auth"),
     (
-        "the filter knows no passwords; let Envoy's basic_auth filter check them, on routes of their own",
+        "the filter knows no passwords; let Envoy's basic_auth filter check them, by {SHA} entries, on routes of their own \
+         that skip_auth_routes lets through",
         "htpasswd_file htpasswd_user_groups display_htpasswd_form",
     ),
     // Providers, and ways to ask them
