@@ -13,7 +13,7 @@
 pub const SERVICE: &str = "oauth2_session.Redis";
 
 /// How much of Envoy's words about a connection that failed is logged.
-const MAX_REASON: usize = 200;
+const MAX_REASON: usize = 300;
 
 const HEADER: usize = 5;
 

@@ -102,3 +102,12 @@ def test_the_provider_s_limits_are_above_what_the_filter_asks_of_it_at_the_same_
     limits = re.findall(r"circuit_breakers: &limits\n +thresholds: (\[.*\])", (ROOT / "envoy-config" / shipped).read_text(encoding="utf-8"))
     [[threshold]] = map(yaml.safe_load, limits)
     assert all(limit > (KINDS * at_once + DOCUMENTS) * WORKERS for limit in threshold.values()), threshold
+
+
+def test_a_cluster_that_envoy_does_not_have_is_named(service, redis):
+    running = service(bridge_cluster="nowhere", session_store_type="redis", redis_connection_url=redis.url, is_shared=False)
+    told = "Envoy has no cluster nowhere; write the name of the bridge's as bridge_cluster"
+    assert running.browser().get("/ready").status_code == 503
+    assert running.envoy.says(f"Redis does not answer ({told})")
+    assert running.browser().get("/oauth2/start").status_code == 503
+    assert running.envoy.says(f"bridge: no call is made: {told}")

@@ -202,7 +202,8 @@ def test_calls_that_fail_at_once(start, redis, measured):
     answers = measured(waiting_for(redis, service, requests))
     assert Counter(answer.status for answer in answers) == {503: len(requests)}
     assert all("retry-after" in answer.headers for answer in answers)
-    assert service.envoy.says("bridge: Envoy makes no call")
+    assert service.envoy.says("bridge: no call is made: Envoy refuses it at the cluster oauth2_session_bridge; look at its "
+                              "circuit_breakers")
 
 
 def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):

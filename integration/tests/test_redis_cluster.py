@@ -161,6 +161,15 @@ def test_seeds_that_are_not_there_are_passed_over(service, cluster):
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
+def test_a_node_as_the_only_server_is_not_ready_and_the_log_names_the_option(service, cluster):
+    """Two of three sessions would be a 503."""
+    running = service(session_store_type="redis", redis_connection_url=cluster.nodes[0].url)
+    browser = running.browser()
+    # By chance, all keys that it tries may be this node's.
+    until(lambda: browser.get("/ready").status_code == 503, "it is not ready")
+    assert running.envoy.says("with MOVED: it is one node of a Cluster, see redis_use_cluster")
+
+
 # ---- faults ----
 
 

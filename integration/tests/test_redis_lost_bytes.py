@@ -88,7 +88,7 @@ def test_a_shifted_stream_of_replies_heals(service, lossy, record_property):
     assert [answer for answer in answers if answer[1] == 200 and answer[0] != answer[2]] == []
     assert [answer for answer in answers if answer[1] != 200] == []
     assert {status for user, status, _ in visitors.answers if user == GONE} == {302}
-    running.envoy.says("a reply that belongs to another command")
+    assert running.envoy.says("a reply that belongs to another command")
 
 
 def test_a_slow_way_is_not_a_hung_one(service, redis, make_provider):

@@ -71,7 +71,7 @@ def test_a_command_that_is_not_allowed_makes_unready_and_is_named(command, verb,
     redis.command("ACL", "SETUSER", "default", f"-{command}")
     running = with_redis(redis, is_shared=False)
     assert running.browser().get("/ready").status_code == 503
-    running.envoy.says(f"it answered {verb} with NOPERM no permissions to run the command")
+    assert running.envoy.says(f"it answered {verb} with NOPERM no permissions to run the command")
     redis.command("ACL", "SETUSER", "default", f"+{command}")
     assert running.browser().get("/ready").status_code == 200
 
@@ -80,4 +80,4 @@ def test_a_command_that_was_renamed_makes_unready_and_is_named(with_redis, make_
     redis = make_redis(rename_command='SETEX ""')
     running = with_redis(redis, is_shared=False)
     assert running.browser().get("/ready").status_code == 503
-    running.envoy.says("it answered SETEX with ERR unknown command")
+    assert running.envoy.says("it answered SETEX with ERR unknown command")

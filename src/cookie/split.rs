@@ -345,7 +345,8 @@ mod tests {
     fn each_of_several_sets_is_joined_of_its_own_chunks() {
         let secs = [1_700_000_003, 1_700_000_002, 1_700_000_001];
         // Of sizes in any order, two chunks and more, also beside a whole one: each is found.
-        for lengths in [[9_000, 9_000, 9_000], [5_000, 9_000, 13_000], [13_000, 9_000, 5_000], [5_000, 13_000, 500]]
+        for lengths in
+            [[9_000, 9_000, 9_000], [5_000, 9_000, 13_000], [13_000, 9_000, 5_000], [5_000, 13_000, 500]]
         {
             let values: Vec<_> = lengths
                 .iter()

@@ -7,7 +7,7 @@
 use std::ptr;
 use std::time::Duration;
 
-use proxy_wasm::types::{BufferType, MapType};
+use proxy_wasm::types::{BufferType, MapType, Status};
 
 use crate::flow::RequestHead;
 
@@ -130,8 +130,22 @@ fn number(map: MapType) -> u32 {
         MapType::HttpRequestTrailers => 1,
         MapType::HttpResponseHeaders => 2,
         MapType::HttpResponseTrailers => 3,
-        MapType::GrpcReceiveInitialMetadata => 4,
+        MapType::GrpcReceiveTrailingMetadata => 5,
         _ => 6, // HttpCallResponseHeaders
+    }
+}
+
+/// Why Envoy did not begin a call or a stream to the bridge, for an operator's log.
+pub(super) fn not_begun(status: Status, cluster: &str) -> String {
+    match status {
+        // It answered that in the callback: too many at the same time for this cluster, or no endpoint in it.
+        Status::InternalFailure => {
+            format!(
+                "Envoy refuses it at the cluster {cluster}; look at its circuit_breakers and its endpoint"
+            )
+        }
+        // BadArgument of a call, ParseFailure of a stream.
+        _ => format!("Envoy has no cluster {cluster}; write the name of the bridge's as bridge_cluster"),
     }
 }
 

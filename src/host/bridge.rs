@@ -48,17 +48,21 @@ impl HttpContext for Bridge {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
-        let is_connected =
-            abi::headers(MapType::HttpResponseHeaders).is_ok_and(|head| head.header(":status") == b"200");
-        if !is_connected {
-            // The router's own words about a connection that failed: nothing of Redis.
-            if self.stream.take().is_some() {
-                let words = abi::property(&["upstream", "transport_failure_reason"]);
-                let reason = bridge::reason(&words);
-                let _ = abi::set_header(MapType::HttpResponseHeaders, REASON_HEADER, reason.as_bytes());
-            }
+        if self.stream.is_none() {
+            return Action::Continue;
         }
-        if self.stream.is_some() {
+        // As it was a call of gRPC, Envoy answers 200 also if it reached no server, and says so in `grpc-status`.
+        let refusal = abi::headers(MapType::HttpResponseHeaders)
+            .ok()
+            .filter(|head| head.header(":status") != b"200" || !head.header("grpc-status").is_empty());
+        if let Some(head) = refusal {
+            self.stream = None;
+            // Envoy's own words: nothing of Redis. Those about TLS are only in the first.
+            let words = abi::property(&["upstream", "transport_failure_reason"]);
+            let words = if words.is_empty() { head.header("grpc-message") } else { &words };
+            let reason = bridge::reason(words);
+            let _ = abi::set_header(MapType::HttpResponseHeaders, REASON_HEADER, reason.as_bytes());
+        } else {
             // Envoy's gRPC client takes no other.
             let _ = abi::set_header(MapType::HttpResponseHeaders, "content-type", b"application/grpc");
         }

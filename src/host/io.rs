@@ -181,10 +181,10 @@ impl HostIo {
         self.set_alarm();
     }
 
-    /// What the bridge says of a stream to Redis, before any byte.
-    pub(super) fn stream_answered(&self, token: u32, head: &RequestHead) {
+    /// What the bridge says of a stream to Redis that ends.
+    pub(super) fn stream_failed(&self, token: u32, head: &RequestHead) {
         if let Some(redis) = &self.0.redis {
-            redis.answered(token, head);
+            redis.failed(token, head);
         }
     }
 
@@ -209,36 +209,44 @@ impl HostIo {
                 continue; // nobody waits any more
             }
             match self.dispatch_one(&call.request, call.timeout) {
-                Some(token) => {
+                Ok(token) => {
                     self.0.calls.borrow_mut().insert(token, call.answer);
                 }
-                None => {
+                Err(why) => {
                     if let Some(left_out) = self.0.not_made.next(self.now()) {
-                        let cluster = &self.0.bridge_cluster;
-                        error!("bridge: Envoy makes no call; does it have the cluster {cluster}?{left_out}");
+                        error!("bridge: no call is made: {why}{left_out}");
                     }
                 }
             }
         }
     }
 
-    fn dispatch_one(&self, request: &Request<Vec<u8>>, timeout: Duration) -> Option<u32> {
-        let uri = request.uri();
-        let mut headers = vec![
-            (":method", request.method().as_str()),
-            (":scheme", uri.scheme_str()?),
-            (":authority", uri.authority()?.as_str()),
-            (":path", uri.path_and_query().map_or("/", |path| path.as_str())),
-            (BRIDGE_HEADER, uri.scheme_str()?),
-            ("user-agent", USER_AGENT),
-        ];
-        for (name, value) in request.headers() {
-            headers.push((name.as_str(), value.to_str().ok()?));
-        }
+    /// # Errors
+    /// Why no call is made.
+    fn dispatch_one(&self, request: &Request<Vec<u8>>, timeout: Duration) -> Result<u32, String> {
+        let headers = call_headers(request).ok_or("a part of the request is missing, or is not ASCII")?;
         let body = (!request.body().is_empty()).then_some(request.body().as_slice());
         let cluster = &self.0.bridge_cluster;
-        hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).ok()
+        hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout)
+            .map_err(|status| abi::not_begun(status, cluster))
     }
+}
+
+/// The headers of a call; nothing where one is missing, or is not ASCII.
+fn call_headers(request: &Request<Vec<u8>>) -> Option<Vec<(&str, &str)>> {
+    let uri = request.uri();
+    let mut headers = vec![
+        (":method", request.method().as_str()),
+        (":scheme", uri.scheme_str()?),
+        (":authority", uri.authority()?.as_str()),
+        (":path", uri.path_and_query().map_or("/", |path| path.as_str())),
+        (BRIDGE_HEADER, uri.scheme_str()?),
+        ("user-agent", USER_AGENT),
+    ];
+    for (name, value) in request.headers() {
+        headers.push((name.as_str(), value.to_str().ok()?));
+    }
+    Some(headers)
 }
 
 impl Io for HostIo {

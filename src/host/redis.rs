@@ -16,6 +16,7 @@ use futures_channel::oneshot;
 use log::{info, warn};
 use proxy_wasm::hostcalls;
 
+use super::abi;
 use super::metrics::Metrics;
 use crate::bridge::{self, SERVICE};
 use crate::flow::RequestHead;
@@ -23,6 +24,7 @@ use crate::flow::io::RedisNews;
 use crate::rate::LogLimit;
 use crate::redis::{
     Client, Command, Config, Endpoint, Event, Failure, Output, Reply, RequestId, ServerName, StreamId, Tls,
+    Topology,
 };
 use crate::time::Timestamp;
 
@@ -45,6 +47,7 @@ pub(super) struct Redis {
     root_id: u32,
     bridge_cluster: String,
     server_name: ServerName,
+    is_cluster: bool,
     client: RefCell<Client>,
     waiting: RefCell<HashMap<RequestId, Waiting>>,
     /// Streams that the root has to open, and those that it did, by Envoy's number.
@@ -82,6 +85,7 @@ impl Redis {
             root_id,
             bridge_cluster: bridge_cluster.to_owned(),
             server_name: config.server_name.clone(),
+            is_cluster: matches!(config.topology, Topology::Cluster { .. }),
             client: RefCell::new(Client::new(config, seed)),
             waiting: RefCell::default(),
             to_open: RefCell::default(),
@@ -119,11 +123,10 @@ impl Redis {
         }
     }
 
-    /// The bridge says whether it reached the server.
-    pub(super) fn answered(&self, token: u32, head: &RequestHead) {
-        if head.header(":status") != b"200" {
-            let reason = bridge::reason(head.header(REASON_HEADER));
-            let reason = if reason.is_empty() { "no connection".to_owned() } else { reason };
+    /// The bridge may say why a stream that ends reached no server.
+    pub(super) fn failed(&self, token: u32, head: &RequestHead) {
+        let reason = bridge::reason(head.header(REASON_HEADER));
+        if !reason.is_empty() {
             self.failed.borrow_mut().push((token, reason));
         }
     }
@@ -169,7 +172,10 @@ impl Redis {
                     self.open.borrow_mut().push((stream, token));
                     self.client.borrow_mut().opened(stream);
                 }
-                Err(_) => self.client.borrow_mut().closed(stream, now),
+                Err(status) => {
+                    let why = abi::not_begun(status, &self.bridge_cluster);
+                    self.client.borrow_mut().not_connected(stream, why, now);
+                }
             }
         }
     }
@@ -221,7 +227,7 @@ impl Redis {
         let waiting = self.waiting.borrow_mut().remove(&request);
         let verb = waiting.as_ref().map_or("", |waiting| waiting.verb.as_str());
         match &outcome {
-            Ok(Reply::Error(error)) if error.code() == "MOVED" => self.log(now, || {
+            Ok(Reply::Error(error)) if error.code() == "MOVED" && !self.is_cluster => self.log(now, || {
                 format!("it answered {verb} with MOVED: it is one node of a Cluster, see redis_use_cluster")
             }),
             Ok(Reply::Error(error)) => self.log(now, || format!("it answered {verb} with {error}")),

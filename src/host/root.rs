@@ -85,10 +85,11 @@ impl Context for Root {
         worker.io.end_of_root_callback();
     }
 
-    fn on_grpc_stream_initial_metadata(&mut self, token: u32, _count: u32) {
+    /// Before the end of a stream. An answer that is all head, as that of Envoy if it reaches no server, is here too.
+    fn on_grpc_stream_trailing_metadata(&mut self, token: u32, _count: u32) {
         let Some(worker) = self.worker() else { return };
-        if let Ok(head) = abi::headers(MapType::GrpcReceiveInitialMetadata) {
-            worker.io.stream_answered(token, &head);
+        if let Ok(head) = abi::headers(MapType::GrpcReceiveTrailingMetadata) {
+            worker.io.stream_failed(token, &head);
         }
     }
 
