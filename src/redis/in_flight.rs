@@ -60,9 +60,16 @@ impl InFlight {
         self.requests.front().map(|first| first.at)
     }
 
-    /// Whether the next reply is to `ASKING`. It says nothing: what follows it does.
-    pub(super) fn answers_asking(&mut self) -> bool {
-        self.requests.front_mut().is_some_and(|first| std::mem::take(&mut first.is_asked_first))
+    /// Whether this is the reply to `ASKING`. Only an error says something, beside what follows it.
+    pub(super) fn answers_asking(&mut self, reply: &Reply) -> bool {
+        let Some(first) = self.requests.front_mut().filter(|first| first.is_asked_first) else {
+            return false;
+        };
+        first.is_asked_first = false;
+        if let Reply::Error(error) = reply {
+            first.request.unasked = Some(error.clone());
+        }
+        true
     }
 
     /// Whether the next reply is to a command with a key.

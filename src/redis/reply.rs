@@ -37,6 +37,7 @@ const KNOWN: &[&str] = &[
 
 /// What an ACL refuses, by words that stand behind the name of the user.
 const DENIED: &[(&str, &str)] = &[
+    ("permissions to run the 'asking' command", "NOPERM no permissions to run ASKING"),
     ("permissions to run the", "NOPERM no permissions to run the command"),
     ("access a key", "NOPERM no permissions to access the key"),
     ("access one of the keys", "NOPERM no permissions to access the key"),

@@ -22,6 +22,8 @@ pub(super) struct Request {
     pub(super) redirects: u8,
     /// Whether the node has to be told that it was named by `ASK`.
     pub(super) is_asking: bool,
+    /// Why the node did not take `ASKING` before it.
+    pub(super) unasked: Option<ServerError>,
     /// Why the last server did not run it.
     pub(super) refusal: Option<ServerError>,
     pub(super) is_cancelled: bool,
@@ -36,6 +38,7 @@ impl Request {
             writes: 0,
             redirects: 0,
             is_asking: false,
+            unasked: None,
             refusal: None,
             is_cancelled: false,
         }

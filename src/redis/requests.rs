@@ -98,7 +98,7 @@ impl Requests {
         hands_back: impl Fn(&ServerError) -> bool,
         out: &mut Outbox,
     ) -> Result<Option<Request>, ProtocolError> {
-        if self.in_flight.answers_asking() {
+        if self.in_flight.answers_asking(&reply) {
             return Ok(None);
         }
         if !self.in_flight.fits(&reply) {

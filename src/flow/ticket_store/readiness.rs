@@ -4,7 +4,7 @@
 //! the filter sends is tried on a key of its own, which lives for a moment.
 //!
 //! ```text
-//! <cookie name>-ready-<digits>     SET NX PX, EVAL, SETEX, GET, EVAL, DEL
+//! <cookie name>-ready-<digits>     SET NX PX, EVAL (GET, PEXPIRE), SETEX or PSETEX, GET, DEL
 //!                 other digits     DEL: a node of a Cluster has no say over some of them
 //! ```
 //!
@@ -64,12 +64,14 @@ impl<I: Io> TicketStore<I> {
         let keys = (0..=OTHERS).map(|_| self.probe_key()).collect::<Result<Vec<_>, _>>()?;
         let Some((key, others)) = keys.split_first() else { return Ok(()) };
         let value = b"ready";
+        // `PSETEX` if `cookie_expire` has a fraction of a second: as sessions are written.
+        let life = LIFE.saturating_add(Duration::from_nanos(self.cookie.expire().subsec_nanos().into()));
         let mut commands = vec![
             Command::lock(key, value, LIFE),
             Command::renew_lock(key, value, LIFE),
-            Command::setex(key, LIFE, value),
+            Command::setex(key, life, value),
             Command::get(key),
-            Command::release_lock(key, value),
+            // What gives a lock back is a script with this in it.
             Command::del(key),
         ];
         commands.extend(others.iter().map(|key| Command::del(key)));

@@ -179,6 +179,11 @@ impl Cluster {
         let Some(error) = request.refusal.take() else {
             return;
         };
+        if let Some(unasked) = request.unasked.take().filter(|_| Redirect::is(&error)) {
+            // It names the node that named it, and so on: without `ASKING` there is no way to the key.
+            request.done(Ok(Reply::Error(unasked)), out);
+            return;
+        }
         let redirect = match Redirect::read(&error, from, &self.naming) {
             Ok(redirect) => redirect.filter(|_| request.redirects < MAX_REDIRECTS),
             Err(failure) => {

@@ -26,6 +26,8 @@ pub(super) struct Server {
     pub(super) tells: String,
     /// The answer to the question for the shards.
     pub(super) shards: String,
+    /// The answer to `ASKING`.
+    pub(super) asking: String,
     /// The answers to the next commands of a session.
     pub(super) answers: VecDeque<String>,
     /// The answer to all others of them.
@@ -43,6 +45,7 @@ impl Default for Server {
             shards:
                 "-ERR Unknown subcommand or wrong number of arguments for 'SHARDS'. Try CLUSTER HELP.\r\n"
                     .to_owned(),
+            asking: "+OK\r\n".to_owned(),
             answers: VecDeque::new(),
             answer: "$-1\r\n".to_owned(),
         }
@@ -52,7 +55,8 @@ impl Default for Server {
 impl Server {
     fn answer(&mut self, command: &str) -> String {
         match command.split(' ').next().unwrap() {
-            "AUTH" | "SELECT" | "CLIENT" | "ASKING" => "+OK\r\n".to_owned(),
+            "ASKING" => self.asking.clone(),
+            "AUTH" | "SELECT" | "CLIENT" => "+OK\r\n".to_owned(),
             "PING" => "+PONG\r\n".to_owned(),
             "ROLE" => format!("*3\r\n{}:0\r\n*0\r\n", bulk(self.role)),
             "CLUSTER" if command == "CLUSTER SHARDS" => self.shards.clone(),

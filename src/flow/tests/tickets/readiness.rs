@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::site;
+use crate::flow::io::Io;
 use crate::flow::tests::Site;
 
 fn ready(site: &Site) -> u16 {
@@ -24,7 +25,19 @@ fn every_command_that_sessions_need_has_to_be_taken() {
         site.world.fake_redis().refuse_nothing();
         assert_eq!(ready(&site), 200, "{verb}");
     }
-    assert!(site.world.fake_redis().keys().is_empty(), "nothing is left behind");
+    site.world.pass(Duration::from_secs(10));
+    let (redis, now) = (site.world.fake_redis(), site.world.now());
+    let lives = |key: &String| redis.ttl(key, now).is_none_or(|left| !left.is_zero());
+    assert!(!redis.keys().iter().any(lives), "nothing is left behind");
+}
+
+#[test]
+fn sessions_are_tried_as_they_are_written() {
+    for (expire, needs_psetex) in [("1h", false), ("1h500ms", true)] {
+        let site = site(json!({ "cookie_expire": expire }));
+        site.world.fake_redis().refuse("PSETEX", "NOPERM this user has no permissions");
+        assert_eq!(ready(&site), if needs_psetex { 503 } else { 200 }, "{expire}");
+    }
 }
 
 /// Sessions can be read: to take the requests elsewhere would sign everybody out of everything.

@@ -74,6 +74,26 @@ fn a_command_is_asked_for_again_on_the_next_stream() {
     assert_eq!(log[at + 1..=at + 2], ["n2:7000 GET b", "#4 v"]);
 }
 
+/// Otherwise the log says that the node is one of a Cluster, which everybody knows.
+#[test]
+fn a_node_that_does_not_allow_asking_is_told() {
+    let mut world = connected();
+    world.pass(1000);
+    world.server(N[0]).answers.push_back("-ASK 3300 n2:7000\r\n".to_owned());
+    world.server(N[1]).asking =
+        "-NOPERM User u has no permissions to run the 'asking' command\r\n".to_owned();
+    world.server(N[1]).answers.push_back("-MOVED 3300 n1:7000\r\n".to_owned());
+    world.get("b");
+    assert_eq!(world.outcomes(), ["#4 -NOPERM User u has no permissions to run the 'asking' command"]);
+    // Whoever loads its data says so to both, and is waited for.
+    world.server(N[0]).answers.push_back("-ASK 3300 n2:7000\r\n".to_owned());
+    world.server(N[1]).asking = "-LOADING x\r\n".to_owned();
+    world.server(N[1]).answers.push_back("-LOADING x\r\n".to_owned());
+    world.get("b");
+    world.pass(1000);
+    assert_eq!(world.outcomes(), ["#5 nil"]);
+}
+
 #[test]
 fn redirects_come_to_an_end() {
     for kind in ["MOVED", "ASK"] {
