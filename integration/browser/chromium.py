@@ -35,6 +35,8 @@ class Chromium:
         options.add_argument("--lang=en")
         # A container's /dev/shm is often too small.
         options.add_argument("--disable-dev-shm-usage")
+        # Hosts below a domain, for cookies that have one.
+        options.add_argument("--host-resolver-rules=MAP *.example.com 127.0.0.1")
         # The machine's proxy is not for loopback.
         options.add_argument("--no-proxy-server")
         if os.geteuid() == 0:

@@ -62,3 +62,23 @@ def test_a_refused_account_gets_a_page_with_a_reference(chromium):
     browser.sign_in("bob", "/echo")
     assert browser.heading == "Sign-in failed"
     assert browser.session_cookies() == []
+
+
+def test_who_signs_out_is_signed_out_in_every_scope_that_the_cookie_ever_had(chromium):
+    """`cookie_domains` was changed again and again, and the session of each time is still in the browser."""
+    host = "app.eu.example.com"
+    browser = chromium(host=host, prompt="login", cookie_domains=["eu.example.com"])
+    browser.sign_in("alice", "/echo")
+    (cookie,) = browser.session_cookies()
+    assert cookie["domain"] == ".eu.example.com"
+    for domain in ({}, {"domain": f".{host}"}, {"domain": ".example.com"}):
+        browser.command("Network.setCookie", name=cookie["name"], value=cookie["value"], url=browser.base_url,
+                        path="/", httpOnly=True, **domain)
+    assert {cookie["domain"] for cookie in browser.session_cookies()} == {
+        host, f".{host}", ".eu.example.com", ".example.com",
+    }
+    browser.open("/oauth2/sign_out")
+    assert "signed out" in browser.heading
+    assert browser.session_cookies() == []
+    browser.open("/echo")
+    assert browser.heading == "Sign in"

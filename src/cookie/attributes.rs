@@ -65,18 +65,51 @@ impl Attributes {
         self.set_cookie(name, b"", MaxAge::Expired, host)
     }
 
+    /// The headers that take it out of the other scopes in which this host can have it: a cookie is a name, a domain and a
+    /// path (RFC 6265 section 5.3), and those of other `cookie_domains`, or of another `cookie_path`, are other cookies.
+    pub fn clear_others<'a>(
+        &'a self,
+        name: &'a [u8],
+        host: &'a [u8],
+    ) -> impl Iterator<Item = Vec<u8>> {
+        let scopes = (!is_of_host(name)).then(|| self.other_scopes(host));
+        scopes.into_iter().flatten().map(move |(domain, path)| {
+            let suffix = self.suffix_of(MaxAge::Expired, domain, path);
+            [name, b"=", suffix.as_bytes()].concat()
+        })
+    }
+
+    /// Domains and paths: none for the host alone, the host, each domain above it; at `cookie_path` and at `/`.
+    fn other_scopes<'a>(&'a self, host: &'a [u8]) -> impl Iterator<Item = (Option<&'a str>, &'a str)> {
+        let own = self.domain(host);
+        let is_own = move |domain: &str| own.is_some_and(|own| own.eq_ignore_ascii_case(domain));
+        let above = domains(host).filter(move |domain| !is_own(domain)).map(Some);
+        let of_host = own.is_some().then_some(None);
+        let domains = std::iter::once(own).chain(of_host).chain(above);
+        let root = (self.path != "/").then_some("/");
+        let scopes = domains.flat_map(move |domain| {
+            std::iter::once(self.path.as_str()).chain(root).map(move |path| (domain, path))
+        });
+        // The first is the one that is in use.
+        scopes.skip(1)
+    }
+
     /// What follows name and value.
     pub(super) fn suffix(&self, max_age: MaxAge, host: &[u8]) -> String {
+        self.suffix_of(max_age, self.domain(host), &self.path)
+    }
+
+    fn suffix_of(&self, max_age: MaxAge, domain: Option<&str>, path: &str) -> String {
         let mut suffix = String::new();
         let mut add = |name: &str, value: &str| {
             suffix.push_str("; ");
             suffix.push_str(name);
             suffix.push_str(value);
         };
-        if !self.path.is_empty() {
-            add("Path=", &self.path);
+        if !path.is_empty() {
+            add("Path=", path);
         }
-        if let Some(domain) = self.domain(host) {
+        if let Some(domain) = domain {
             add("Domain=", domain);
         }
         match max_age {
@@ -113,6 +146,20 @@ impl Attributes {
         let theirs = theirs.map(|domain| without_dot(domain)).filter(|domain| accepted.contains(domain));
         theirs.or_else(|| accepted.into_iter().max_by_key(|domain| domain.len()))
     }
+}
+
+/// Whether a cookie of this name has no other scope than its host at `/` (RFC 6265bis section 4.1.3.2).
+fn is_of_host(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"__Host-";
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// The host, and each domain above it of two labels or more. A browser ignores those that are public, such as `co.uk`.
+fn domains(host: &[u8]) -> impl Iterator<Item = &str> {
+    let host = std::str::from_utf8(without_port(host)).ok();
+    let host = host.filter(|host| is_domain(host) && host.parse::<Ipv4Addr>().is_err());
+    std::iter::successors(host, |domain| domain.split_once('.').map(|(_, above)| above))
+        .take_while(|domain| domain.contains('.'))
 }
 
 /// RFC 6265 section 5.2.3 ignores a dot at the beginning.
@@ -227,6 +274,57 @@ mod tests {
         for (domains, host, expected) in cases {
             assert_eq!(chosen(domains, host).as_deref(), expected, "{domains:?} at {host}");
         }
+    }
+
+    /// Domain and path of each scope in which a cookie is cleared, but for the one that is in use.
+    fn others(domains: &[&str], path: &str, name: &str, host: &str) -> Vec<(String, String)> {
+        let domains = domains.iter().map(|domain| (*domain).to_owned()).collect();
+        let attributes = Attributes { domains, path: path.to_owned(), ..attributes() };
+        let headers = attributes.clear_others(name.as_bytes(), host.as_bytes());
+        let scope = |header: Vec<u8>| {
+            let header = String::from_utf8(header).unwrap();
+            let value = |attribute: &str| {
+                let mut parts = header.split("; ").skip(1);
+                parts.find_map(|part| part.strip_prefix(attribute)).unwrap_or_default().to_owned()
+            };
+            assert!(header.starts_with(&format!("{name}=; ")) && header.contains("; Max-Age=0; HttpOnly; Secure"));
+            (value("Domain="), value("Path="))
+        };
+        headers.map(scope).collect()
+    }
+
+    #[test]
+    fn the_other_scopes_are_the_host_and_each_domain_above_it() {
+        let at = |domains: &[&str], host: &str| -> Vec<String> {
+            others(domains, "/", "n", host).into_iter().map(|(domain, _)| domain).collect()
+        };
+        assert_eq!(
+            at(&[], "a.b.example.com:8443"),
+            ["a.b.example.com", "b.example.com", "example.com"]
+        );
+        assert_eq!(at(&[".B.example.com"], "a.b.example.com"), ["", "a.b.example.com", "example.com"]);
+        assert_eq!(at(&["other.org"], "a.b.c"), ["a.b.c", "b.c"]);
+        // A single label, an address, and what is no name: nothing is above them.
+        for host in ["localhost:8080", "10.0.0.1:8080", "[::1]:8080", "", "a..b", "example.com.", "a;b.example.com"]
+        {
+            assert!(at(&[], host).is_empty(), "{host}");
+        }
+        assert_eq!(at(&["localhost"], "localhost"), [""]);
+    }
+
+    #[test]
+    fn each_of_them_at_both_paths() {
+        let expected = [("", "/"), ("a.example.com", "/app"), ("a.example.com", "/")];
+        let found = others(&[], "/app", "n", "a.example.com");
+        assert_eq!(found.iter().map(|(domain, path)| (&**domain, &**path)).take(3).collect::<Vec<_>>(), expected);
+        assert_eq!(found.len(), 5);
+    }
+
+    #[test]
+    fn a_cookie_of_its_host_has_no_other_scope() {
+        assert!(others(&[], "/", "__Host-n", "a.example.com").is_empty());
+        assert!(others(&[], "/", "__host-n", "a.example.com").is_empty());
+        assert!(!others(&[], "/", "__Hostn", "a.example.com").is_empty());
     }
 
     #[test]

@@ -14,5 +14,7 @@ mod split;
 pub use self::attributes::{Attributes, MaxAge, SameSite};
 pub use self::jar::Jar;
 pub use self::secret::{CookieSecret, InvalidSecret};
-pub use self::signed::{Allowance, Invalid, Verified, is_current, newest_first, sign, signed_part, verify};
+pub use self::signed::{
+    Allowance, Invalid, Verified, is_current, is_signed, newest_first, sign, signed_part, verify,
+};
 pub use self::split::{Sent, SetCookie, is_part_of, split};

@@ -95,17 +95,28 @@ pub fn verify(
     expire: Duration,
     allowance: &mut Allowance,
 ) -> Result<Verified, Invalid> {
-    let Parts { value, secs, timestamp, signature } = Parts::of(raw).ok_or(Invalid)?;
-    if !is_current(timestamp, now, expire) {
+    let parts = Parts::of(raw).ok_or(Invalid)?;
+    if !is_current(parts.timestamp, now, expire) {
         return Err(Invalid);
     }
     allowance.take(raw.len())?;
-    let signature = PADDED.decode(signature).map_err(|_| Invalid)?;
-    // In constant time.
-    mac(secret, name, value, secs).verify_slice(&signature).map_err(|_| Invalid)?;
+    parts.check(secret, name)?;
     // A `|` is no letter of base64, so a fourth part is refused here.
-    let value = PADDED.decode(value).map_err(|_| Invalid)?;
-    Ok(Verified { value, timestamp })
+    let value = PADDED.decode(parts.value).map_err(|_| Invalid)?;
+    Ok(Verified { value, timestamp: parts.timestamp })
+}
+
+/// Whether this secret signed a value under this name, at whatever time.
+pub fn is_signed(secret: &CookieSecret, name: &[u8], raw: &[u8], allowance: &mut Allowance) -> bool {
+    Parts::of(raw)
+        .is_some_and(|parts| allowance.take(raw.len()).is_ok() && parts.check(secret, name).is_ok())
+}
+
+/// Whether bytes look like a signed value from its beginning to its end.
+pub(super) fn is_whole(raw: &[u8]) -> bool {
+    Parts::of(raw).is_some_and(|parts| {
+        !parts.value.is_empty() && parts.value.len() % 4 == 0 && !parts.value.contains(&b'|')
+    })
 }
 
 /// The part of a signed value that the signature is of. A signature itself can be written in several ways: base64url
@@ -133,6 +144,12 @@ impl<'a> Parts<'a> {
         let (rest, secs) = rest.split_at_checked(rest.len().checked_sub(length)?)?;
         let timestamp = std::str::from_utf8(secs).ok()?.parse().ok()?;
         Some(Self { value: rest.strip_suffix(b"|")?, secs, timestamp, signature })
+    }
+
+    /// Checks the signature, in constant time.
+    fn check(&self, secret: &CookieSecret, name: &[u8]) -> Result<(), Invalid> {
+        let signature = PADDED.decode(self.signature).map_err(|_| Invalid)?;
+        mac(secret, name, self.value, self.secs).verify_slice(&signature).map_err(|_| Invalid)
     }
 }
 
@@ -271,6 +288,17 @@ mod tests {
             assert!(verify(&secret(), b"name", raw, now, HOUR, &mut one).is_err());
         }
         assert!(verify(&secret(), b"name", &signed, now, HOUR, &mut one).is_ok());
+    }
+
+    #[test]
+    fn what_is_too_old_was_signed_all_the_same() {
+        let old = sign(&secret(), b"name", b"x", 1);
+        let is_signed = |raw: &[u8], name: &[u8]| super::is_signed(&secret(), name, raw, &mut PLENTY.clone());
+        assert!(check(&old, HOUR).is_err() && is_signed(&old, b"name"));
+        assert!(!is_signed(&old, b"other") && !is_signed(&old[1..], b"name"));
+        let other = CookieSecret::new(b"fedcba9876543210").unwrap();
+        assert!(!super::is_signed(&other, b"name", &old, &mut PLENTY.clone()));
+        assert!(!super::is_signed(&secret(), b"name", &old, &mut Allowance::new(0, 1000)));
     }
 
     #[test]

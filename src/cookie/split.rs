@@ -7,9 +7,9 @@
 //! The signed value is cut as a whole; a chunk has no signature of its own.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::jar::{Jar, Pair, is_value};
+use super::jar::{Jar, is_value};
 use super::{Attributes, MaxAge, signed};
 
 /// The longest `Set-Cookie` header value, in bytes.
@@ -70,19 +70,22 @@ pub struct Sent<'a> {
     /// The cookies of just that name, in their order.
     whole: Vec<&'a [u8]>,
     /// By their number, each in their order.
-    chunks: BTreeMap<u32, Vec<Pair<'a>>>,
+    chunks: BTreeMap<u32, Vec<&'a [u8]>>,
     sets: Vec<Set>,
 }
 
 impl<'a> Sent<'a> {
     /// In one pass, however many cookies there are.
     pub fn find(jar: &Jar<'a>, name: &'a [u8]) -> Self {
-        let (mut whole, mut chunks) = (Vec::new(), BTreeMap::<u32, Vec<Pair<'a>>>::new());
+        let (mut whole, mut chunks) = (Vec::new(), BTreeMap::<u32, Vec<&'a [u8]>>::new());
         for (other, value) in jar.unchecked() {
             if other == name {
                 whole.push(value);
             } else if let Some(number) = chunk_number(name, other).filter(|_| is_value(value)) {
-                chunks.entry(number).or_default().push((other, value));
+                // What is whole is no beginning: another application may have our name and a number for its name.
+                if number > 0 || !signed::is_whole(value) {
+                    chunks.entry(number).or_default().push(value);
+                }
             }
         }
         let sets = Set::of(&chunks);
@@ -101,11 +104,54 @@ impl<'a> Sent<'a> {
         signed::newest_first(values, AsRef::as_ref)
     }
 
-    /// The names that the session cookie has in the browser, each once: itself, and then its chunks by their number.
-    pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
-        let whole = (!self.whole.is_empty()).then_some(self.name);
-        let chunks = self.chunks.values().filter_map(|cookies| cookies.first());
-        whole.into_iter().chain(chunks.map(|(name, _)| *name))
+    /// Whether the browser has no more than one session cookie of this name.
+    pub fn is_alone(&self) -> bool {
+        self.whole.len().saturating_add(self.complete().count()) <= 1
+    }
+
+    /// Whether each session cookie `holds`. The rest of one that was cleared in part is none.
+    pub fn are_all(&self, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
+        self.whole.iter().all(|value| holds(value)) && self.complete().all(|set| holds(&set.value))
+    }
+
+    /// The names that the session cookie has in the browser, each once: first those without which there is no session,
+    /// then the others.
+    pub fn names(&self, holds: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let ends: BTreeSet<u32> = self.complete().map(|set| set.chunks.saturating_sub(1)).collect();
+        // From the last to the first: after each, the others are still seen as chunks.
+        let numbers = (0..self.chunks(holds)).rev();
+        let (ends, others): (Vec<u32>, Vec<u32>) = numbers.partition(|number| ends.contains(number));
+        let whole = (!self.whole.is_empty()).then(|| self.name.to_vec());
+        let chunks = ends.into_iter().chain(others).map(|number| chunk_name(self.name, number));
+        whole.into_iter().chain(chunks).collect()
+    }
+
+    /// Tells by its name whether a cookie of this browser is the session cookie or a chunk of it.
+    pub fn is_part(&self) -> impl Fn(&[u8]) -> bool + use<'a> {
+        let (ours, chunks) = (self.name, self.chunks(|_| true));
+        move |name| name == ours || chunk_number(ours, name).is_some_and(|number| number < chunks)
+    }
+
+    /// How many chunks there are, from number 0 to the first that is missing. A whole signed value is the session cookie
+    /// of another application, unless it is the end of a set that `holds`: an end looks the same.
+    fn chunks(&self, mut holds: impl FnMut(&[u8]) -> bool) -> u32 {
+        let mut of_sets = None;
+        let mut count = 0;
+        for ((number, values), expected) in self.chunks.iter().zip(0_u32..) {
+            let mut is_chunk = || {
+                let sets = self.complete().filter(|set| holds(&set.value)).map(|set| set.chunks);
+                *number < *of_sets.get_or_insert_with(|| sets.max().unwrap_or(0))
+            };
+            if *number != expected || (values.iter().all(|value| signed::is_whole(value)) && !is_chunk()) {
+                break;
+            }
+            count = expected.saturating_add(1);
+        }
+        count
+    }
+
+    fn complete(&self) -> impl Iterator<Item = &Set> {
+        self.sets.iter().filter(|set| set.is_complete())
     }
 }
 
@@ -113,6 +159,7 @@ impl<'a> Sent<'a> {
 #[derive(PartialEq, Eq)]
 struct Set {
     value: Vec<u8>,
+    chunks: u32,
     /// How many `|` it has. The second is before the signature, so it tells where the value ends.
     bars: usize,
     end: Option<usize>,
@@ -127,12 +174,12 @@ impl Set {
     /// A browser has several sets if their domains or paths differ. It sends the cookies of each name in the same order
     /// (RFC 6265 section 5.4), so the first set has the first chunk of each number, and so on. If there are more of a number
     /// than there are sets, some are of no set; then the last set may as well have the last of each number.
-    fn of(chunks: &BTreeMap<u32, Vec<Pair<'_>>>) -> Vec<Self> {
+    fn of(chunks: &BTreeMap<u32, Vec<&[u8]>>) -> Vec<Self> {
         let numbers = chunks.iter().zip(0_u32..).take_while(|((number, _), expected)| *number == expected);
-        let numbers: Vec<&[Pair<'_>]> = numbers.map(|((_, cookies), _)| cookies.as_slice()).collect();
+        let numbers: Vec<&[&[u8]]> = numbers.map(|((_, values), _)| values.as_slice()).collect();
         let Some((first, others)) = numbers.split_first() else { return Vec::new() };
         let mut sets = Self::follow(first, others, Order::FromTheFirst);
-        if others.iter().any(|cookies| cookies.len() > first.len()) {
+        if others.iter().any(|values| values.len() > first.len()) {
             let more = Self::follow(first, others, Order::FromTheLast);
             let others = more.into_iter().zip(&sets).filter(|(set, same)| set.is_complete() && set != *same);
             let others: Vec<Self> = others.map(|(set, _)| set).collect();
@@ -141,20 +188,23 @@ impl Set {
         sets
     }
 
-    fn follow(first: &[Pair<'_>], others: &[&[Pair<'_>]], order: Order) -> Vec<Self> {
-        let mut sets: Vec<Self> = first.iter().map(|(_, chunk)| Self::begin(chunk)).collect();
+    fn follow(first: &[&[u8]], others: &[&[&[u8]]], order: Order) -> Vec<Self> {
+        let mut sets: Vec<Self> = first.iter().map(|chunk| Self::begin(chunk)).collect();
         let all = sets.len();
-        for cookies in others {
+        for values in others {
             // A set that has ended has no chunk of this number, unless there is one for it that is stale.
-            let is_one_for_each = cookies.len() >= all;
+            let is_one_for_each = values.len() >= all;
             let open = sets.iter().filter(|set| !set.is_over).count();
+            if open == 0 {
+                break;
+            }
             let of = if is_one_for_each { all } else { open };
             let mut at = 0_usize;
             for set in &mut sets {
                 let number = at;
                 at = at.saturating_add(usize::from(is_one_for_each || !set.is_over));
                 if !set.is_over {
-                    set.push(order.pick(cookies, number, of));
+                    set.push(order.pick(values, number, of));
                 }
             }
         }
@@ -167,7 +217,7 @@ impl Set {
     }
 
     fn begin(chunk: &[u8]) -> Self {
-        let mut set = Self { value: Vec::new(), bars: 0, end: None, is_over: false };
+        let mut set = Self { value: Vec::new(), chunks: 0, bars: 0, end: None, is_over: false };
         set.push(Some(chunk));
         set
     }
@@ -183,6 +233,7 @@ impl Set {
                 self.end = Some(self.value.len().saturating_add(at).saturating_add(1 + signed::MAC_LENGTH));
             }
         }
+        self.chunks = self.chunks.saturating_add(1);
         self.value.extend_from_slice(chunk);
         if let Some(end) = self.end.filter(|end| *end <= self.value.len()) {
             self.value.truncate(end);
@@ -200,12 +251,12 @@ enum Order {
 
 impl Order {
     /// The chunk for the set that is at this place of so many.
-    fn pick<'a>(self, cookies: &[Pair<'a>], place: usize, of: usize) -> Option<&'a [u8]> {
+    fn pick<'a>(self, values: &[&'a [u8]], place: usize, of: usize) -> Option<&'a [u8]> {
         let at = match self {
             Self::FromTheFirst => place,
-            Self::FromTheLast => cookies.len().checked_add(place)?.checked_sub(of)?,
+            Self::FromTheLast => values.len().checked_add(place)?.checked_sub(of)?,
         };
-        cookies.get(at).map(|(_, value)| *value)
+        values.get(at).copied()
     }
 }
 
@@ -381,7 +432,7 @@ mod tests {
     fn a_cookie_of_a_chunks_name_that_is_of_no_set_hides_none() {
         let value = signed_value("a", 9_000, 1_700_000_000);
         let [first, second, third] = sent_back(&split_value(NAME, &value)).try_into().unwrap();
-        for other in ["x", "eHh4|1700000005|YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="] {
+        for other in ["x", NEIGHBOUR] {
             for number in [1, 2] {
                 let other = format!("_oauth2_proxy_{number}={other}").into_bytes();
                 let before = [other.clone(), first.clone(), second.clone(), third.clone()];
@@ -429,11 +480,60 @@ mod tests {
         }
     }
 
+    fn names(headers: &[Vec<u8>], holds: impl FnMut(&[u8]) -> bool) -> Vec<String> {
+        let jar = Jar::new(headers.iter().map(Vec::as_slice));
+        let names = Sent::find(&jar, NAME).names(holds).into_iter();
+        names.map(|name| String::from_utf8(name).unwrap().replace("_oauth2_proxy", "n")).collect()
+    }
+
     #[test]
-    fn its_names_come_by_number_and_once() {
-        let header = b"n_10=a; n_2=b; other=c; n_2=d; n_0=e; n_x=f; n=g; n_02=h".as_slice();
-        let found: Vec<_> = Sent::find(&Jar::new([header]), b"n").names().collect();
-        assert_eq!(found, [b"n".as_slice(), b"n_0", b"n_2", b"n_10"]);
+    fn its_names_come_once_and_what_ends_a_session_first() {
+        let header = b"_oauth2_proxy_1=a; _oauth2_proxy_2=b; other=c; _oauth2_proxy_2=d; _oauth2_proxy_0=e; \
+            _oauth2_proxy_x=f; _oauth2_proxy=g; _oauth2_proxy_02=h";
+        assert_eq!(names(&[header.to_vec()], |_| true), ["n", "n_2", "n_1", "n_0"]);
+        let short = signed_value("a", 5_000, 1_700_000_000);
+        let long = signed_value("b", 17_000, 1_700_000_001);
+        assert_eq!(names(&sent_together(&[&short, &long]), |_| true), ["n_4", "n_1", "n_3", "n_2", "n_0"]);
+    }
+
+    /// A value of another application, signed with its secret.
+    const NEIGHBOUR: &str = "eHh4|1700000005|YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
+
+    #[test]
+    fn a_neighbour_whose_name_is_ours_and_a_number_is_no_chunk() {
+        let whole = [NAME, b"=", &signed_value("a", 500, 1_700_000_000)].concat();
+        let neighbour = |number: u32| format!("_oauth2_proxy_{number}={NEIGHBOUR}").into_bytes();
+        for numbers in [&[0][..], &[1], &[2], &[0, 1, 2]] {
+            let mut headers: Vec<_> = numbers.iter().copied().map(neighbour).collect();
+            assert!(names(&headers, |_| false).is_empty() && joined(NAME, &headers).is_empty(), "{numbers:?}");
+            headers.push(whole.clone());
+            assert_eq!(names(&headers, |_| false), ["n"], "{numbers:?}");
+        }
+        // Behind the chunks of a session, and of one that is left in part.
+        let session = signed_value("a", 9_000, 1_700_000_000);
+        let mut headers = sent_back(&split_value(NAME, &session));
+        headers.push(neighbour(3));
+        assert_eq!(names(&headers, |value| value == session), ["n_2", "n_1", "n_0"]);
+        headers[1] = neighbour(1);
+        assert_eq!(names(&headers, |_| false), ["n_0"]);
+    }
+
+    #[test]
+    fn the_end_of_a_session_may_look_like_a_whole_value() {
+        let mut whole = 0;
+        for value in (4_001..4_009).map(|length| signed_value("a", length, 1_700_000_000)) {
+            let headers = sent_back(&split_value(NAME, &value));
+            assert_eq!(names(&headers, |other| other == value), ["n_1", "n_0"]);
+            let end = headers[1].strip_prefix(b"_oauth2_proxy_1=".as_slice()).unwrap();
+            whole += usize::from(signed::is_whole(end));
+        }
+        assert_eq!(whole, 2);
+    }
+
+    #[test]
+    fn no_chunk_counts_behind_one_that_is_missing() {
+        assert!(names(&[b"_oauth2_proxy_1=a; _oauth2_proxy_2=b".to_vec()], |_| true).is_empty());
+        assert_eq!(names(&[b"_oauth2_proxy_0=a; _oauth2_proxy_2=b".to_vec()], |_| true), ["n_0"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::cache::{CookieCache, FromCookie};
 use super::io::{Io, NoRandom};
 use super::outcome::Reason;
 use super::person::Person;
-use super::session_cookie::SessionCookie;
+use super::session_cookie::{Found, SessionCookie};
 use crate::config::Config;
 use crate::cookie::Allowance;
 use crate::session::{self, Session};
@@ -52,14 +52,27 @@ impl CookieStore {
     }
 
     /// The person whose session the request's cookies hold.
-    pub(super) fn load(&self, head: &RequestHead, now: Timestamp) -> Result<Rc<SignedIn>, Reason> {
-        self.cookie
-            .find(head, |value, allowance| match self.cache.get(&value) {
-                Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
-                Some(_) => Err(Reason::BadCookie),
-                None => self.read(value, now, allowance),
-            })
-            .map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+    pub(super) fn load(&self, head: &RequestHead, now: Timestamp) -> Result<Found<Rc<SignedIn>>, Reason> {
+        let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
+        found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+    }
+
+    /// All whose sessions they hold, the newest first: a browser has several if their scopes differ.
+    pub(super) fn all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<SignedIn>> {
+        self.cookie.all(head, |value, allowance| self.recall(value, now, allowance))
+    }
+
+    fn recall(
+        &self,
+        value: Cow<'_, [u8]>,
+        now: Timestamp,
+        allowance: &mut Allowance,
+    ) -> Result<Rc<SignedIn>, Reason> {
+        match self.cache.get(&value) {
+            Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
+            Some(_) => Err(Reason::BadCookie),
+            None => self.read(value, now, allowance),
+        }
     }
 
     /// The person of a cookie's value that another worker made.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::bearer::{Bearer, Brought};
 use super::cookie_store::{CookieStore, SignedIn};
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
+use super::session_cookie::Found;
 use super::ticket_store::{TicketCookie, TicketStore};
 use super::{App, Io, RequestHead, Store, refresh};
 
@@ -24,7 +25,7 @@ pub(super) enum Pending<I> {
     /// The refresh of a session that was in the cookie.
     Refresh(Rc<CookieStore>, Rc<SignedIn>),
     /// The session in Redis.
-    Ticket(Rc<TicketStore<I>>, Rc<TicketCookie>),
+    Ticket(Rc<TicketStore<I>>, Found<Rc<TicketCookie>>),
 }
 
 /// Loads the session: at once where the token or the cookie was seen before. A token comes first.
@@ -57,24 +58,25 @@ fn by_cookie<I: Io>(app: &App<I>, head: &RequestHead, may_set_cookie: MaySetCook
     match &app.store {
         Store::Cookies(store) => match store.load(head, now) {
             Err(reason) => refused(reason),
-            Ok(signed_in) if refresh::is_due(app, &signed_in.person.session, now) => {
+            Ok(Found { it: signed_in, .. }) if refresh::is_due(app, &signed_in.person.session, now) => {
                 if may_set_cookie(app, head) {
                     return Loading::Wait(Pending::Refresh(Rc::clone(store), signed_in));
                 }
                 // The refresh token would be used up, and what came of it be lost.
                 Loading::Done(refresh::as_it_is(app, Rc::clone(&signed_in.person), now).into())
             }
-            Ok(signed_in) => {
+            Ok(Found { it: signed_in, is_alone }) => {
                 let person = Rc::clone(&signed_in.person);
-                Loading::Done(refresh::without(app, person, now, Unavailable::Provider).into())
+                let loaded = refresh::without(app, person, now, Unavailable::Provider).into();
+                Loading::Done(in_one_scope(app, head, is_alone, &signed_in.cookie, loaded))
             }
         },
         Store::Tickets(store) => match store.ticket(head) {
             Err(reason) => refused(reason),
-            Ok(ticket) => match store.recall(&ticket.ticket) {
+            Ok(ticket) => match store.recall(&ticket.it.ticket) {
                 Some(person) if !refresh::is_due(app, &person.session, now) => {
                     let outcome = refresh::without(app, person, now, Unavailable::Provider);
-                    Loading::Done(with_cookie(store, &ticket, outcome))
+                    Loading::Done(with_cookie(app, store, head, &ticket, outcome))
                 }
                 _ => Loading::Wait(Pending::Ticket(Rc::clone(store), ticket)),
             },
@@ -93,7 +95,7 @@ impl<I: Io> Pending<I> {
         match self {
             Self::Token(token) => by_token(app, &token, head, may_set_cookie).await,
             Self::Refresh(store, signed_in) => refresh::in_cookies::refresh(app, &store, signed_in).await,
-            Self::Ticket(store, ticket) => by_ticket(app, &store, &ticket).await,
+            Self::Ticket(store, ticket) => by_ticket(app, &store, head, &ticket).await,
         }
     }
 }
@@ -117,8 +119,13 @@ async fn by_token<I: Io>(
     }
 }
 
-async fn by_ticket<I: Io>(app: &Rc<App<I>>, store: &Rc<TicketStore<I>>, ticket: &Rc<TicketCookie>) -> Loaded {
-    let now = app.io.now();
+async fn by_ticket<I: Io>(
+    app: &Rc<App<I>>,
+    store: &Rc<TicketStore<I>>,
+    head: &RequestHead,
+    found: &Found<Rc<TicketCookie>>,
+) -> Loaded {
+    let (now, ticket) = (app.io.now(), &found.it);
     let outcome = match store.load(&ticket.ticket).await {
         Err(reason) => Outcome::Unavailable(reason),
         Ok(None) => Outcome::Anonymous(Reason::Gone),
@@ -127,15 +134,39 @@ async fn by_ticket<I: Io>(app: &Rc<App<I>>, store: &Rc<TicketStore<I>>, ticket: 
         }
         Ok(Some(person)) => refresh::without(app, person, now, Unavailable::Provider),
     };
-    with_cookie(store, ticket, outcome)
+    with_cookie(app, store, head, found, outcome)
 }
 
 /// The cookie lasts as long as the session, which may have been renewed here, by another request, or by another
 /// proxy.
-fn with_cookie<I: Io>(store: &TicketStore<I>, ticket: &TicketCookie, outcome: Outcome) -> Loaded {
+fn with_cookie<I: Io>(
+    app: &App<I>,
+    store: &TicketStore<I>,
+    head: &RequestHead,
+    found: &Found<Rc<TicketCookie>>,
+    outcome: Outcome,
+) -> Loaded {
     let renewed = match &outcome {
-        Outcome::Authenticated(person) => store.cookie_of(ticket, &person.session),
+        Outcome::Authenticated(person) => store.cookie_of(&found.it, &person.session),
         _ => None,
     };
-    Loaded { outcome, renewed }
+    in_one_scope(app, head, found.is_alone, &found.it.cookie, Loaded { outcome, renewed })
+}
+
+/// If the browser has session cookies in several scopes, the one that counts goes out once more, to the scope that is in
+/// use: in which scope it was, the browser does not say. With it the others are cleared ([`SessionCookie::save`]).
+///
+/// [`SessionCookie::save`]: super::session_cookie::SessionCookie::save
+fn in_one_scope<I: Io>(
+    app: &App<I>,
+    head: &RequestHead,
+    is_alone: bool,
+    cookie: &[u8],
+    loaded: Loaded,
+) -> Loaded {
+    let is_authenticated = matches!(loaded.outcome, Outcome::Authenticated(_));
+    if is_alone || !is_authenticated || loaded.renewed.is_some() || !app.cookie.is_in_several_scopes(head) {
+        return loaded;
+    }
+    Loaded { renewed: Some(cookie.to_vec()), ..loaded }
 }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use super::{Forward, Header, RequestHead};
 use crate::config::Config;
-use crate::cookie::{self, Allowance, Invalid, MaxAge, Sent, Verified};
+use crate::cookie::{self, Allowance, Invalid, MaxAge, Sent, SetCookie, Verified};
 use crate::session::csrf;
 use crate::time::Timestamp;
 
 /// So many cookies of a kind an answer clears at most; the next one clears more. Envoy drops all headers of an answer
 /// that has more than 1024, and an honest session is in far fewer: 64 chunks would be 256 kB.
 pub(super) const MAX_CLEARED: usize = 64;
+
+/// The bytes of the headers that clear a session at most. A proxy in front may take few.
+const MAX_CLEARED_BYTES: usize = 8 << 10;
 
 /// So many session cookies of a request are checked, the newest first. A browser has more than one if paths or domains
 /// differ, or if another app below the same domain has one of the same name.
@@ -27,7 +30,16 @@ const MAX_TICKET: usize = 1 << 10;
 pub(super) struct SessionCookie {
     options: crate::config::Cookie,
     is_stripped: bool,
+    /// Whether it is ours to end.
+    is_owned: bool,
     allowance: Allowance,
+}
+
+/// What was read from a session cookie.
+pub(super) struct Found<T> {
+    pub(super) it: T,
+    /// Whether the request has no other.
+    pub(super) is_alone: bool,
 }
 
 impl SessionCookie {
@@ -36,6 +48,7 @@ impl SessionCookie {
         Self {
             options: config.cookie.clone(),
             is_stripped: config.headers.strip_session_cookie,
+            is_owned: config.mode.owns_sessions(),
             allowance: Allowance::new(MAX_CHECKED, longest),
         }
     }
@@ -52,17 +65,31 @@ impl SessionCookie {
         &self,
         head: &RequestHead,
         mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, E>,
-    ) -> Result<T, Option<E>> {
+    ) -> Result<Found<T>, Option<E>> {
         let jar = head.jar();
+        let sent = Sent::find(&jar, self.name());
         let mut allowance = self.allowance;
         let mut reason = None;
-        for value in Sent::find(&jar, self.name()).values() {
+        for value in sent.values() {
             match read(value, &mut allowance) {
-                Ok(found) => return Ok(found),
+                Ok(it) => return Ok(Found { it, is_alone: sent.is_alone() }),
                 Err(refusal) => reason = reason.or(Some(refusal)),
             }
         }
         Err(reason)
+    }
+
+    /// What `read` takes of all the browser's session cookies, the newest first.
+    pub(super) fn all<T, E>(
+        &self,
+        head: &RequestHead,
+        mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, E>,
+    ) -> Vec<T> {
+        let jar = head.jar();
+        let sent = Sent::find(&jar, self.name());
+        let mut allowance = self.allowance;
+        let found = sent.values().into_iter().filter_map(|value| read(value, &mut allowance).ok());
+        found.take(MAX_CHECKED).collect()
     }
 
     /// What was signed, where the signature holds and is not too old.
@@ -91,44 +118,80 @@ impl SessionCookie {
     }
 
     /// The `Set-Cookie` headers that put a signed value into the browser, in the place of what it
-    /// sent: chunks that the new value does not need are expired.
+    /// sent: chunks that the new value does not need are expired, and if it sent several, those in other scopes too.
+    /// What is expired comes first: to a browser by the letter of RFC 6265 section 5.3, a cookie of the host alone and one
+    /// with the host as its domain are the same.
     pub(super) fn save(&self, value: &[u8], head: &RequestHead) -> Vec<Header> {
         let max_age = MaxAge::from(self.options.expire);
-        let attributes = &self.options.attributes;
-        let cookies = cookie::split(self.name(), value, attributes, max_age, head.host());
+        let cookies = cookie::split(self.name(), value, &self.options.attributes, max_age, head.host());
         let jar = head.jar();
         let sent = Sent::find(&jar, self.name());
-        let stale = sent
-            .names()
-            .filter(|name| !cookies.iter().any(|cookie| cookie.name == **name))
-            .take(MAX_CLEARED)
-            .map(|name| attributes.clear(name, head.host()));
-        let mut headers: Vec<_> = stale.map(set_cookie).collect();
+        let mut headers = self.clear_but(&cookies, &sent, !sent.is_alone(), head);
         headers.extend(cookies.into_iter().map(|cookie| set_cookie(cookie.header)));
         headers
     }
 
-    /// The `Set-Cookie` headers that take the session out of the browser: the chunks that come first before
-    /// others, as without them no other is one.
+    /// The `Set-Cookie` headers that take the session out of the browser, in whatever scope.
     pub(super) fn clear(&self, head: &RequestHead) -> Vec<Header> {
         let jar = head.jar();
+        self.clear_but(&[], &Sent::find(&jar, self.name()), true, head)
+    }
+
+    /// Takes the session cookie out of the scope that is in use, but for what is kept, and of the others, if it is ours
+    /// there.
+    fn clear_but(
+        &self,
+        kept: &[SetCookie],
+        sent: &Sent<'_>,
+        everywhere: bool,
+        head: &RequestHead,
+    ) -> Vec<Header> {
+        let (attributes, host) = (&self.options.attributes, head.host());
+        let is_kept = |name: &[u8]| kept.iter().any(|cookie| cookie.name == name);
+        let everywhere = everywhere && self.is_ours_everywhere(sent);
+        let names = sent.names(self.signature());
+        // Name by name, so that an answer that cannot have them all leaves fewer names for the next one.
+        let headers = names.iter().flat_map(|name| {
+            let stale = (!is_kept(name)).then(|| attributes.clear(name, host));
+            let elsewhere = everywhere.then(|| attributes.clear_others(name, host));
+            stale.into_iter().chain(elsewhere.into_iter().flatten())
+        });
+        let mut bytes = 0_usize;
+        let headers = headers.take(MAX_CLEARED).take_while(|header| {
+            bytes = bytes.saturating_add(SET_COOKIE.len()).saturating_add(header.len());
+            bytes <= MAX_CLEARED_BYTES
+        });
+        headers.map(set_cookie).collect()
+    }
+
+    /// Whether the browser sent several session cookies, all of which are ours. Then all but one are to go: else a later
+    /// request could be somebody else's, who was signed in before. Browsers have several after `cookie_domains` or
+    /// `cookie_path` was changed.
+    pub(super) fn is_in_several_scopes(&self, head: &RequestHead) -> bool {
+        let jar = head.jar();
         let sent = Sent::find(&jar, self.name());
-        sent.names()
-            .take(MAX_CLEARED)
-            .map(|name| set_cookie(self.options.attributes.clear(name, head.host())))
-            .collect()
+        !sent.is_alone() && self.is_ours_everywhere(&sent)
+    }
+
+    /// One that our secret did not sign may be another application's, and nothing says in which scope that one is.
+    fn is_ours_everywhere(&self, sent: &Sent<'_>) -> bool {
+        self.is_owned && sent.are_all(self.signature())
+    }
+
+    /// Whether our secret signed a value, as long as the allowance of a request lasts.
+    fn signature(&self) -> impl FnMut(&[u8]) -> bool {
+        let mut allowance = Allowance::new(MAX_CHECKED, MAX_SESSION);
+        move |value| cookie::is_signed(&self.options.secret, self.name(), value, &mut allowance)
     }
 
     /// Keeps our cookies from the upstream, where `strip_session_cookie` asks for that.
     pub(super) fn strip(&self, head: &RequestHead, forward: &mut Forward) {
         if self.is_stripped {
-            forward.cookie = Some(head.jar().without(|name| self.is_ours(name)));
+            let jar = head.jar();
+            let is_session = Sent::find(&jar, self.name()).is_part();
+            forward.cookie =
+                Some(jar.without(|name| is_session(name) || csrf::is_csrf_name(self.name(), name)));
         }
-    }
-
-    /// Whether a cookie is of this filter: a session's, or a login's.
-    fn is_ours(&self, name: &[u8]) -> bool {
-        cookie::is_part_of(self.name(), name) || csrf::is_csrf_name(self.name(), name)
     }
 
     /// What stands for the name and the secret of the cookie, and for these words; nobody gets from it to the secret.

@@ -16,6 +16,7 @@ use super::ticket_store::TicketStore;
 use super::{App, Header, Reply, RequestHead, reply};
 use crate::config::Config;
 use crate::session::Session;
+use crate::session::ticket::Ticket;
 
 /// How long a sign-in waits for Redis to come back: the code is used up by then.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
@@ -56,7 +57,7 @@ impl<I: Io> Store<I> {
     }
 
     /// Keeps the session of a sign-in; gives the session cookie's value. It is a new one whatever the
-    /// browser had before, so nobody can have planted it, and the session of the old one is ended.
+    /// browser had before, so nobody can have planted it, and what it had is ended.
     pub(super) async fn create(
         &self,
         person: &Rc<Person>,
@@ -66,7 +67,7 @@ impl<I: Io> Store<I> {
         match self {
             Self::Cookies(store) => {
                 let cookie = store.seal(&person.session, io)?;
-                if let Ok(old) = store.load(head, io.now()) {
+                for old in store.all(head, io.now()) {
                     in_cookies::end(store, &old.cookie, io);
                 }
                 Ok(cookie)
@@ -74,10 +75,11 @@ impl<I: Io> Store<I> {
             Self::Tickets(store) => {
                 let ticket = store.new_ticket()?;
                 store.save(&ticket, person, SAVE_PATIENCE, false).await?;
-                if let Ok(old) = store.ticket(head)
-                    && store.delete(&old.ticket).await.is_err()
-                {
-                    warn!("sign-in: the session that the browser had before is still in Redis");
+                for old in store.tickets(head) {
+                    if store.delete(&old.ticket).await.is_err() {
+                        warn!("sign-in: the session that the browser had before is still in Redis");
+                        break;
+                    }
                 }
                 Ok(store.cookie(&ticket, &person.session))
             }
@@ -92,28 +94,43 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Ends the session of a browser and gives what it was; the cookie is not cleared by this.
+    /// Ends the session of a browser and gives what it was; the cookie is not cleared by this. If the browser has several,
+    /// all are ended: it would be signed in by the next one.
     pub(super) async fn delete(&self, head: &RequestHead, io: &I) -> Result<Option<Session>, Unavailable> {
+        let mut ended = None;
         match self {
             Self::Cookies(store) => {
-                let Ok(signed_in) = store.load(head, io.now()) else { return Ok(None) };
-                // A refresh under way would give the browser a new cookie after this one was cleared.
-                in_cookies::end(store, &signed_in.cookie, io);
-                Ok(Some(signed_in.person.session.clone()))
+                for signed_in in store.all(head, io.now()) {
+                    // A refresh under way would give the browser a new cookie after this one was cleared.
+                    in_cookies::end(store, &signed_in.cookie, io);
+                    ended = ended.or_else(|| Some(signed_in.person.session.clone()));
+                }
             }
             Self::Tickets(store) => {
-                let Ok(ticket) = store.ticket(head) else { return Ok(None) };
-                // A refresh under way would save the session once more after it was deleted.
-                let lock = Lock::new(io, &ticket.ticket)?;
-                lock.wait().await?;
-                // Without it there is only nothing to tell the provider.
-                let person = store.load(&ticket.ticket).await.unwrap_or_default();
-                store.sign_out(&ticket.ticket).await?;
-                store.end(&lock, person.as_deref()).await;
-                Ok(person.map(|person| person.session.clone()))
+                for ticket in store.tickets(head) {
+                    let session = end(store, &ticket.ticket, io).await?;
+                    ended = ended.or(session);
+                }
             }
         }
+        Ok(ended)
     }
+}
+
+/// Ends the session of a ticket and gives what it was.
+async fn end<I: Io>(
+    store: &Rc<TicketStore<I>>,
+    ticket: &Ticket,
+    io: &I,
+) -> Result<Option<Session>, Unavailable> {
+    // A refresh under way would save the session once more after it was deleted.
+    let lock = Lock::new(io, ticket)?;
+    lock.wait().await?;
+    // Without it there is only nothing to tell the provider.
+    let person = store.load(ticket).await.unwrap_or_default();
+    store.sign_out(ticket).await?;
+    store.end(&lock, person.as_deref()).await;
+    Ok(person.map(|person| person.session.clone()))
 }
 
 impl<I: Io> App<I> {

@@ -177,7 +177,7 @@ fn thousands_of_cookies_of_logins_are_cleared_bit_by_bit() {
 fn thousands_of_cookies_named_as_chunks_keep_nobody_from_signing_in_and_out() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
-    browser.cookies = (100..4000).map(|number| (format!("_oauth2_proxy_{number}"), "x".to_owned())).collect();
+    browser.cookies = (0..3900).map(|number| (format!("_oauth2_proxy_{number}"), "x".to_owned())).collect();
     let login = browser.start("/");
     let answer = browser.come_back(&site.provider, &login);
     assert_eq!(answer.status(), 302);

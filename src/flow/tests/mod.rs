@@ -19,6 +19,7 @@ mod providers;
 mod refresh;
 mod renewed;
 mod requests;
+mod scopes;
 mod signed_out;
 mod tickets;
 mod userinfo;
@@ -44,6 +45,17 @@ fn in_redis() -> Value {
     json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" })
 }
 
+/// These options, and those that every configuration needs.
+fn configuration(options: Value) -> Config {
+    let mut all = json!({
+        "oidc_issuer_url": ISSUER,
+        "client_id": CLIENT,
+        "skip_provider_button": true,
+    });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    Config::for_tests(&all)
+}
+
 /// An Envoy with one worker, and the provider that it knows.
 struct Site {
     world: World,
@@ -53,15 +65,9 @@ struct Site {
 }
 
 impl Site {
-    /// A site with these options, and those that every configuration needs.
+    /// A site with these options.
     fn new(options: Value) -> Self {
-        let mut all = json!({
-            "oidc_issuer_url": ISSUER,
-            "client_id": CLIENT,
-            "skip_provider_button": true,
-        });
-        all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-        let config = Config::for_tests(&all);
+        let config = configuration(options);
         let world = World::new(Timestamp::from_secs(ISSUED));
         let provider = Provider::new(&world);
         let app = App::new(config.clone(), world.clone());

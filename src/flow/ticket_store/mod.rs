@@ -14,6 +14,7 @@ mod readiness;
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use super::io::Io;
 use super::outcome::{Reason, Unavailable};
 use super::person::Person;
 use super::refresh::Refreshed;
-use super::session_cookie::SessionCookie;
+use super::session_cookie::{Found, SessionCookie};
 use super::together::Together;
 use crate::config::Config;
 use crate::cookie::Allowance;
@@ -51,7 +52,7 @@ const BLAMED: usize = 1000;
 
 /// A ticket by a cookie that was verified.
 pub(super) struct TicketCookie {
-    cookie: Vec<u8>,
+    pub(super) cookie: Vec<u8>,
     /// The time in its signature, in Unix seconds.
     signed_at: i64,
     pub(super) ticket: Ticket,
@@ -127,15 +128,30 @@ impl<I: Io> TicketStore<I> {
     }
 
     /// The ticket that the request's cookies hold.
-    pub(super) fn ticket(&self, head: &RequestHead) -> Result<Rc<TicketCookie>, Reason> {
+    pub(super) fn ticket(&self, head: &RequestHead) -> Result<Found<Rc<TicketCookie>>, Reason> {
+        let found = self.cookie.find(head, |value, allowance| self.recall_ticket(value, allowance));
+        found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+    }
+
+    /// All tickets that they hold, the newest first: a browser has several if their scopes differ.
+    pub(super) fn tickets(&self, head: &RequestHead) -> Vec<Rc<TicketCookie>> {
+        let mut tickets = self.cookie.all(head, |value, allowance| self.recall_ticket(value, allowance));
+        let mut keys = HashSet::new();
+        tickets.retain(|ticket| keys.insert(ticket.ticket.redis_key().to_vec()));
+        tickets
+    }
+
+    fn recall_ticket(
+        &self,
+        value: Cow<'_, [u8]>,
+        allowance: &mut Allowance,
+    ) -> Result<Rc<TicketCookie>, Reason> {
         let now = self.io.now();
-        self.cookie
-            .find(head, |value, allowance| match self.cookies.get(&value) {
-                Some(ticket) if self.cookie.is_current(ticket.signed_at, now) => Ok(ticket),
-                Some(_) => Err(Reason::BadCookie),
-                None => self.open(value, now, allowance),
-            })
-            .map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+        match self.cookies.get(&value) {
+            Some(ticket) if self.cookie.is_current(ticket.signed_at, now) => Ok(ticket),
+            Some(_) => Err(Reason::BadCookie),
+            None => self.open(value, now, allowance),
+        }
     }
 
     fn open(
