@@ -6,6 +6,12 @@ use super::errors::ConfigErrors;
 use super::options::{MAKE_SECRET, Options};
 use crate::cookie::{Attributes, CookieSecret, SameSite};
 
+/// So long is the longest value of a session cookie, its chunks joined, that the filter reads.
+pub const MAX_SESSION: usize = 128 << 10;
+
+/// The least that `cookie_max_bytes` can be: a cookie that a browser takes.
+const MIN_BYTES: usize = 4096;
+
 /// oauth2-proxy's limit; with the value it has to fit into a browser's 4096 bytes.
 const MAX_NAME: usize = 256;
 
@@ -26,6 +32,8 @@ pub struct Cookie {
     pub refresh: Duration,
     /// `session_cookie_minimal`.
     pub minimal: bool,
+    /// `cookie_max_bytes`.
+    pub max_bytes: usize,
     /// `session_cache_size`.
     pub session_cache_size: usize,
     /// `enforce_expires_on`.
@@ -61,6 +69,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cook
         expire: options.cookie_expire,
         refresh: options.cookie_refresh,
         minimal: options.session_cookie_minimal,
+        max_bytes: options.cookie_max_bytes,
         session_cache_size: options.session_cache_size,
         enforce_expires_on: options.enforce_expires_on,
         csrf_per_request: options.cookie_csrf_per_request,
@@ -138,6 +147,12 @@ fn is_domain(domain: &str) -> bool {
 fn check_session(options: &Options, errors: &mut ConfigErrors) {
     if !options.cookie_expire.is_zero() && options.cookie_refresh >= options.cookie_expire {
         errors.add("cookie_refresh", "must be less than cookie_expire");
+    }
+    if !(MIN_BYTES..=MAX_SESSION).contains(&options.cookie_max_bytes) {
+        errors.add(
+            "cookie_max_bytes",
+            format!("must be {MIN_BYTES} to {MAX_SESSION}; larger sessions are not read"),
+        );
     }
     if options.session_cookie_minimal {
         for (name, needs_tokens) in [

@@ -37,7 +37,7 @@ mod value;
 pub use self::access_log::AccessLog;
 pub use self::bearer::Bearer;
 pub use self::choices::CodeChallengeMethod;
-pub use self::cookie::Cookie;
+pub use self::cookie::{Cookie, MAX_SESSION};
 pub use self::errors::ConfigErrors;
 pub use self::headers::Headers;
 pub use self::login::Login;

@@ -238,6 +238,10 @@ options! {
             differs: "there `0` is no limit";
         session_store_type: String = Theirs("cookie"), "Where sessions are: `cookie`, or `redis`";
         session_cookie_minimal: bool = Theirs("false"), "Keeps no tokens in the cookie";
+        cookie_max_bytes: usize = Ours("49152"),
+            "The most bytes that the cookies of a session may have together; a larger session is not handed out, \
+             because Envoy would refuse each request with it. It has to be below `max_request_headers_kb` of Envoy \
+             (60 KiB by default, for all headers of a request) and the limits of proxies in front";
         session_cache_size: usize = Ours("1000"),
             "Verified cookies, and sessions that were decrypted, that a worker remembers; `0` for none";
         enforce_expires_on: bool = Ours("true"),

@@ -67,11 +67,7 @@ impl Attributes {
 
     /// The headers that take it out of the other scopes in which this host can have it: a cookie is a name, a domain and a
     /// path (RFC 6265 section 5.3), and those of other `cookie_domains`, or of another `cookie_path`, are other cookies.
-    pub fn clear_others<'a>(
-        &'a self,
-        name: &'a [u8],
-        host: &'a [u8],
-    ) -> impl Iterator<Item = Vec<u8>> {
+    pub fn clear_others<'a>(&'a self, name: &'a [u8], host: &'a [u8]) -> impl Iterator<Item = Vec<u8>> {
         let scopes = (!is_of_host(name)).then(|| self.other_scopes(host));
         scopes.into_iter().flatten().map(move |(domain, path)| {
             let suffix = self.suffix_of(MaxAge::Expired, domain, path);
@@ -287,7 +283,9 @@ mod tests {
                 let mut parts = header.split("; ").skip(1);
                 parts.find_map(|part| part.strip_prefix(attribute)).unwrap_or_default().to_owned()
             };
-            assert!(header.starts_with(&format!("{name}=; ")) && header.contains("; Max-Age=0; HttpOnly; Secure"));
+            assert!(
+                header.starts_with(&format!("{name}=; ")) && header.contains("; Max-Age=0; HttpOnly; Secure")
+            );
             (value("Domain="), value("Path="))
         };
         headers.map(scope).collect()
@@ -298,14 +296,12 @@ mod tests {
         let at = |domains: &[&str], host: &str| -> Vec<String> {
             others(domains, "/", "n", host).into_iter().map(|(domain, _)| domain).collect()
         };
-        assert_eq!(
-            at(&[], "a.b.example.com:8443"),
-            ["a.b.example.com", "b.example.com", "example.com"]
-        );
+        assert_eq!(at(&[], "a.b.example.com:8443"), ["a.b.example.com", "b.example.com", "example.com"]);
         assert_eq!(at(&[".B.example.com"], "a.b.example.com"), ["", "a.b.example.com", "example.com"]);
         assert_eq!(at(&["other.org"], "a.b.c"), ["a.b.c", "b.c"]);
         // A single label, an address, and what is no name: nothing is above them.
-        for host in ["localhost:8080", "10.0.0.1:8080", "[::1]:8080", "", "a..b", "example.com.", "a;b.example.com"]
+        for host in
+            ["localhost:8080", "10.0.0.1:8080", "[::1]:8080", "", "a..b", "example.com.", "a;b.example.com"]
         {
             assert!(at(&[], host).is_empty(), "{host}");
         }
@@ -316,7 +312,10 @@ mod tests {
     fn each_of_them_at_both_paths() {
         let expected = [("", "/"), ("a.example.com", "/app"), ("a.example.com", "/")];
         let found = others(&[], "/app", "n", "a.example.com");
-        assert_eq!(found.iter().map(|(domain, path)| (&**domain, &**path)).take(3).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            found.iter().map(|(domain, path)| (&**domain, &**path)).take(3).collect::<Vec<_>>(),
+            expected
+        );
         assert_eq!(found.len(), 5);
     }
 

@@ -17,4 +17,4 @@ pub use self::secret::{CookieSecret, InvalidSecret};
 pub use self::signed::{
     Allowance, Invalid, Verified, is_current, is_signed, newest_first, sign, signed_part, verify,
 };
-pub use self::split::{Sent, SetCookie, is_part_of, split};
+pub use self::split::{Sent, SetCookie, is_part_of, sent_bytes, split};

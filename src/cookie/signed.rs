@@ -108,8 +108,7 @@ pub fn verify(
 
 /// Whether this secret signed a value under this name, at whatever time.
 pub fn is_signed(secret: &CookieSecret, name: &[u8], raw: &[u8], allowance: &mut Allowance) -> bool {
-    Parts::of(raw)
-        .is_some_and(|parts| allowance.take(raw.len()).is_ok() && parts.check(secret, name).is_ok())
+    Parts::of(raw).is_some_and(|parts| allowance.take(raw.len()).is_ok() && parts.check(secret, name).is_ok())
 }
 
 /// Whether bytes look like a signed value from its beginning to its end.

@@ -64,6 +64,14 @@ pub fn split(
     cookies
 }
 
+/// The bytes that a value has in the `cookie` header that a browser sends.
+pub fn sent_bytes(name: &[u8], value: &[u8], attributes: &Attributes, max_age: MaxAge) -> usize {
+    // A domain makes the headers longer that set it. So there may be one more chunk, which is no matter here.
+    let names = split(name, value, attributes, max_age, b"").into_iter().map(|cookie| cookie.name);
+    let pairs: usize = names.map(|name| name.len().saturating_add("=; ".len())).sum();
+    value.len().saturating_add(pairs).saturating_sub("; ".len())
+}
+
 /// What a browser sent of the session cookie of a name, before its signatures were checked.
 pub struct Sent<'a> {
     name: &'a [u8],
@@ -505,7 +513,10 @@ mod tests {
         let neighbour = |number: u32| format!("_oauth2_proxy_{number}={NEIGHBOUR}").into_bytes();
         for numbers in [&[0][..], &[1], &[2], &[0, 1, 2]] {
             let mut headers: Vec<_> = numbers.iter().copied().map(neighbour).collect();
-            assert!(names(&headers, |_| false).is_empty() && joined(NAME, &headers).is_empty(), "{numbers:?}");
+            assert!(
+                names(&headers, |_| false).is_empty() && joined(NAME, &headers).is_empty(),
+                "{numbers:?}"
+            );
             headers.push(whole.clone());
             assert_eq!(names(&headers, |_| false), ["n"], "{numbers:?}");
         }
@@ -543,6 +554,15 @@ mod tests {
         assert!(cookies.len() > 10);
         assert!(cookies.iter().all(|cookie| cookie.name.len() == MAX_NAME && cookie.header.len() <= 4000));
         assert_eq!(joined(&name, &sent_back(&cookies)), [vec![b'x'; 50_000]]);
+    }
+
+    #[test]
+    fn knows_how_many_bytes_come_back() {
+        for length in [0, 100, 3_900, 4_100, 8_000, 50_000] {
+            let value = vec![b'x'; length];
+            let header = sent_back(&split_value(NAME, &value)).join(b"; ".as_slice());
+            assert_eq!(sent_bytes(NAME, &value, &attributes(), WEEK), header.len());
+        }
     }
 
     proptest! {

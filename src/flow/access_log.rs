@@ -140,6 +140,6 @@ pub(super) fn unavailable(reason: Unavailable) -> &'static str {
         Unavailable::Redis => "redis_unavailable",
         Unavailable::Random => "no_random",
         Unavailable::Busy => "busy",
-        Unavailable::TooLarge => "session_too_large",
+        Unavailable::TooLarge(_) => "session_too_large",
     }
 }

@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use log::warn;
+
 use super::RequestHead;
 use super::cache::{CookieCache, FromCookie};
-use super::io::{Io, NoRandom};
-use super::outcome::Reason;
+use super::io::Io;
+use super::outcome::{Reason, TooLarge, Unavailable};
 use super::person::Person;
 use super::session_cookie::{Found, SessionCookie};
+use super::told::Told;
 use crate::config::Config;
 use crate::cookie::Allowance;
 use crate::session::{self, Session};
@@ -30,8 +33,13 @@ impl FromCookie for SignedIn {
     }
 }
 
+/// What keeps sessions out of the browser's requests, or makes them smaller.
+const REMEDY: &str = "The operator can keep sessions in Redis (session_store_type), or leave the tokens out of them \
+                      (session_cookie_minimal)";
+
 /// Sessions in cookies.
 pub(super) struct CookieStore {
+    told: Told,
     config: Rc<Config>,
     cookie: Rc<SessionCookie>,
     cache: CookieCache<SignedIn>,
@@ -46,6 +54,7 @@ impl CookieStore {
         Self {
             fingerprint: cookie.fingerprint(&client),
             cache: CookieCache::new(config.cookie.session_cache_size),
+            told: Told::default(),
             config: Rc::clone(config),
             cookie: Rc::clone(cookie),
         }
@@ -96,10 +105,28 @@ impl CookieStore {
         Ok(signed_in)
     }
 
-    /// The signed cookie value of a session, its `created_at` in the signature.
-    pub(super) fn seal<I: Io>(&self, session: &Session, io: &I) -> Result<Vec<u8>, NoRandom> {
-        let minimal = self.config.cookie.minimal;
-        let sealed = session::seal_cookie(session, self.cookie.aes_key(), io.random()?, minimal);
-        Ok(self.cookie.sign(&sealed, session.created_at.unwrap_or_else(|| io.now())))
+    /// The signed cookie value of a session, its `created_at` in the signature. It is as large as `cookie_max_bytes` at most,
+    /// or as the cookie that it replaces: a browser that gets more could not send it back, so that every request would be
+    /// refused, also the one to sign out.
+    pub(super) fn seal<I: Io>(
+        &self,
+        session: &Session,
+        replaced: Option<&SignedIn>,
+        io: &I,
+    ) -> Result<Vec<u8>, Unavailable> {
+        let options = &self.config.cookie;
+        let sealed = session::seal_cookie(session, self.cookie.aes_key(), io.random()?, options.minimal);
+        let cookie = self.cookie.sign(&sealed, session.created_at.unwrap_or_else(|| io.now()));
+        let (bytes, most) = (self.cookie.size(&cookie), options.max_bytes);
+        if bytes > replaced.map_or(most, |replaced| self.cookie.size(&replaced.cookie).max(most)) {
+            return Err(Unavailable::TooLarge(TooLarge { bytes, most, remedy: REMEDY }));
+        }
+        if bytes > most / 2 && self.told.is_news((&session.user, &session.email), io.now()) {
+            warn!(
+                "cookies: a session has {bytes} bytes in cookies, more than half of the {most} that cookie_max_bytes allows. \
+                 {REMEDY}"
+            );
+        }
+        Ok(cookie)
     }
 }

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use super::forged::is_same;
 use super::io::Count;
+use super::outcome::Unavailable;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
 use super::{App, Header, Io, Reply, RequestHead, access_log, headers, pages, reply};
@@ -179,8 +180,11 @@ async fn keep<I: Io>(
         }
         Err(reason) => {
             app.io.count(Count::HandedOverRefused);
-            error!("login app: the session that it handed over is lost: {}", reason.explain());
-            let page = pages::unavailable("Your sign-in is not finished", reason.explain(), "");
+            error!("login app: the session that it handed over is lost: {reason}");
+            let page = match reason {
+                Unavailable::TooLarge(size) => pages::too_large(&size.to_string(), None, None),
+                reason => pages::unavailable("Your sign-in is not finished", reason.explain(), ""),
+            };
             Err(reply::because(page, access_log::unavailable(reason)))
         }
     }

@@ -1,5 +1,6 @@
 //! What loading a session ends in: three outcomes, and only one of them is a person.
 
+use std::fmt;
 use std::rc::Rc;
 
 use super::person::Person;
@@ -52,8 +53,16 @@ pub enum Unavailable {
     Random,
     /// Too much of the same kind is asked just now.
     Busy,
-    /// The session is larger than what is read from Redis.
-    TooLarge,
+    /// The session is larger than what its store takes.
+    TooLarge(TooLarge),
+}
+
+/// A session that is not kept, and what the operator can do. Nothing is left out of it to make it fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    pub(super) bytes: usize,
+    pub(super) most: usize,
+    pub(super) remedy: &'static str,
 }
 
 impl Reason {
@@ -87,10 +96,31 @@ impl Unavailable {
             Self::Redis => "the session store does not answer",
             Self::Random => "the proxy has no random numbers",
             Self::Busy => "too many ask for this at the same time",
-            Self::TooLarge => {
+            Self::TooLarge(_) => {
                 "this account has too many groups or other claims for the session store; the operator has to look"
             }
         }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    /// As [`Self::explain`], with the size of what is too large.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge(size) => size.fmt(f),
+            other => f.write_str(other.explain()),
+        }
+    }
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, most, remedy } = self;
+        write!(
+            f,
+            "this account has too many groups or other claims: its session has {bytes} bytes, and {most} are the most. \
+             {remedy}"
+        )
     }
 }
 

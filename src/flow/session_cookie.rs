@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{Forward, Header, RequestHead};
-use crate::config::Config;
+use crate::config::{Config, MAX_SESSION};
 use crate::cookie::{self, Allowance, Invalid, MaxAge, Sent, SetCookie, Verified};
 use crate::session::csrf;
 use crate::time::Timestamp;
@@ -19,9 +19,6 @@ const MAX_CLEARED_BYTES: usize = 8 << 10;
 /// So many session cookies of a request are checked, the newest first. A browser has more than one if paths or domains
 /// differ, or if another app below the same domain has one of the same name.
 const MAX_CHECKED: usize = 16;
-
-/// The longest value with a session in it, joined of as many chunks as fit into the headers that a server takes.
-const MAX_SESSION: usize = 128 << 10;
 
 /// The longest value with a ticket in it: about 160 bytes, and 600 with the longest name of a cookie.
 const MAX_TICKET: usize = 1 << 10;
@@ -115,6 +112,12 @@ impl SessionCookie {
     /// The value of a cookie.
     pub(super) fn sign(&self, value: &[u8], signed_at: Timestamp) -> Vec<u8> {
         cookie::sign(&self.options.secret, self.name(), value, signed_at.secs())
+    }
+
+    /// The bytes of a value in the `cookie` header that the browser sends.
+    pub(super) fn size(&self, value: &[u8]) -> usize {
+        let max_age = MaxAge::from(self.options.expire);
+        cookie::sent_bytes(self.name(), value, &self.options.attributes, max_age)
     }
 
     /// The `Set-Cookie` headers that put a signed value into the browser, in the place of what it

@@ -66,7 +66,7 @@ impl<I: Io> Store<I> {
     ) -> Result<Vec<u8>, Unavailable> {
         match self {
             Self::Cookies(store) => {
-                let cookie = store.seal(&person.session, io)?;
+                let cookie = store.seal(&person.session, None, io)?;
                 for old in store.all(head, io.now()) {
                     in_cookies::end(store, &old.cookie, io);
                 }

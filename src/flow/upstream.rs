@@ -7,7 +7,7 @@ use log::debug;
 
 use super::asker::{Asker, Problem, Protocol};
 use super::forged::Names;
-use super::outcome::{Loaded, Outcome};
+use super::outcome::{Loaded, Outcome, Unavailable};
 use super::pages::ErrorPage;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
@@ -39,7 +39,7 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
             app.add_cookies(&mut answer, head, &loaded);
             answer.into()
         }
-        Outcome::Unavailable(reason) => unavailable(app, head, reason.explain()).into(),
+        Outcome::Unavailable(reason) => unavailable(app, head, *reason).into(),
     }
 }
 
@@ -122,9 +122,10 @@ fn forbidden<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
     })
 }
 
-fn unavailable<I: Io>(app: &App<I>, head: &RequestHead, reason: &'static str) -> Reply {
-    if let Asker::Program(protocol) = Asker::of(app, head) {
-        return protocol.answer(Problem::Unavailable(reason));
+fn unavailable<I: Io>(app: &App<I>, head: &RequestHead, reason: Unavailable) -> Reply {
+    match (Asker::of(app, head), reason) {
+        (Asker::Program(protocol), _) => protocol.answer(Problem::Unavailable(reason.explain())),
+        (Asker::Browser, Unavailable::TooLarge(size)) => pages::too_large(&size.to_string(), None, None),
+        (Asker::Browser, _) => pages::unavailable("This page cannot be shown", reason.explain(), ""),
     }
-    pages::unavailable("This page cannot be shown", reason, "")
 }

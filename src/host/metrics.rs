@@ -107,7 +107,7 @@ impl Metrics {
             Count::LogoutsBusy => self.busy_logouts,
             Count::SignOut => self.sign_outs,
             Count::Unavailable(Unavailable::Provider) => self.unavailable_provider,
-            Count::Unavailable(Unavailable::Redis | Unavailable::TooLarge) => self.unavailable_redis,
+            Count::Unavailable(Unavailable::Redis | Unavailable::TooLarge(_)) => self.unavailable_redis,
             Count::Unavailable(Unavailable::Random) => self.unavailable_random,
             Count::Unavailable(Unavailable::Busy) => self.unavailable_busy,
         });

@@ -95,6 +95,16 @@ fn a_minimal_session_has_no_tokens_for_others() {
 }
 
 #[test]
+fn the_bytes_of_a_session_are_as_many_as_are_read() {
+    for bytes in [4096, 48 << 10, 128 << 10] {
+        assert_eq!(config(json!({ "cookie_max_bytes": bytes })).cookie.max_bytes, bytes);
+    }
+    for bytes in [0, 4095, (128 << 10) + 1] {
+        mistake("cookie_max_bytes", json!({ "cookie_max_bytes": bytes }));
+    }
+}
+
+#[test]
 fn a_limit_of_zero_is_none() {
     let limit = |limit| config(json!({"cookie_csrf_per_request_limit": limit})).cookie.csrf_per_request_limit;
     assert_eq!(limit(json!(0)), None);

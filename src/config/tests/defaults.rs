@@ -61,6 +61,8 @@ fn our_own_options_have_the_defaults_of_the_readme() {
     assert_eq!(config.provider.as_ref().unwrap().request_timeout, Duration::from_secs(5));
     assert!(!config.provider.as_ref().unwrap().allow_http_endpoints);
     assert_eq!(config.cookie.session_cache_size, 1000);
+    // Below the 60 KiB that Envoy takes of all headers.
+    assert_eq!(config.cookie.max_bytes, 48 << 10);
     assert!(config.cookie.enforce_expires_on);
     assert!(!config.headers.strip_session_cookie);
     assert!(config.access_log.is_empty());

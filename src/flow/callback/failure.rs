@@ -95,7 +95,7 @@ impl Failure {
             Self::NoLogin => "no CSRF cookie fits the state".to_owned(),
             Self::TooManyCodes => "too many codes were tried for this sign-in".to_owned(),
             Self::SignIn(error) => error.to_string(),
-            Self::NotSaved(reason) => reason.explain().to_owned(),
+            Self::NotSaved(reason) => reason.to_string(),
             Self::Forbidden => "email_domains or allowed_groups does not let this account in".to_owned(),
         }
     }

@@ -19,6 +19,7 @@ use self::codes::SignedIn;
 use self::failure::Failure;
 use super::access_log::Note;
 use super::io::Count;
+use super::outcome::Unavailable;
 use super::pages::ErrorPage;
 use super::{App, Decision, Io, Reply, RequestHead, csrf_cookies, pages, redirect, reply, start};
 use crate::session::Session;
@@ -84,6 +85,10 @@ fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
     if let Some(reason) = failure.passing() {
         // An empty link is this very address, so the code and the state need not stand in the page.
         return pages::unavailable(NOT_DONE, reason, "");
+    }
+    if let Failure::NotSaved(Unavailable::TooLarge(size)) = failure {
+        let retry_url = start::start_url(app, target);
+        return pages::too_large(&size.to_string(), reference.as_deref(), Some(&retry_url));
     }
     if let Failure::NotSaved(reason) = failure {
         // The provider knows the person by now, so a new sign-in asks for nothing.

@@ -94,6 +94,20 @@ pub fn unavailable(what: &str, reason: &str, retry_url: &str) -> Reply {
     answer
 }
 
+/// 503: a session does not fit into its store, which does not pass by itself. The size and what helps are sentences that
+/// begin in lower case and end without a full stop.
+pub fn too_large(size: &str, reference: Option<&str>, retry_url: Option<&str>) -> Reply {
+    let message = format!("You are not signed in, because {size}.");
+    error(&ErrorPage {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        title: "Your session is too large",
+        message: &message,
+        reference,
+        retry_url,
+        retry_label: "Try again",
+    })
+}
+
 /// A link to a path of this site; in the place of anything else, to this very address.
 ///
 /// The path of a request may be the link, and a stranger can choose it. Browsers read `//host` and

@@ -19,12 +19,13 @@ use futures_util::future::{Either, select};
 use log::{info, warn};
 
 use super::handover::{Meeting, Refresh};
-use super::{BACKOFF, LEASE, ends, is_due, patience, renew, without};
+use super::{BACKOFF, LEASE, ends, is_due, is_expired, patience, renew, tell_too_large, without};
 use crate::cookie;
 use crate::flow::cookie_store::{CookieStore, SignedIn};
 use crate::flow::io::Count;
 use crate::flow::outcome::{Loaded, Outcome, Reason, Unavailable};
 use crate::flow::{App, Io};
+use crate::session::Session;
 
 /// How long the new session is there for requests with the old cookie. Longer than a page needs: the
 /// answer that carried the new cookie may have been lost on the way to the browser.
@@ -163,11 +164,30 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
         }
     };
     app.io.count(Count::Refresh);
-    match store.seal(&session, &app.io) {
+    match store.seal(&session, Some(old), &app.io) {
         Ok(cookie) => Refresh::Done(cookie),
+        Err(Unavailable::TooLarge(size)) => {
+            tell_too_large(app, size);
+            unchanged(app, store, old, session.refresh_token)
+        }
         Err(error) => {
             warn!("refresh: {error}");
             Refresh::Failed
         }
+    }
+}
+
+/// The renewed session is too large. The old one stays until it ends, with the new refresh token, because its own is
+/// used up; and as old as the new one, so that the provider is not asked again at once. If it is over, its person is led
+/// to the sign-in, which says what is too large.
+fn unchanged<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn, refresh_token: Vec<u8>) -> Refresh {
+    let now = app.io.now();
+    if is_expired(app, &old.person.session, now) {
+        return Refresh::Refused;
+    }
+    let session = Session { refresh_token, created_at: Some(now), ..old.person.session.clone() };
+    match store.seal(&session, Some(old), &app.io) {
+        Ok(cookie) => Refresh::Done(cookie),
+        Err(_) => Refresh::Failed,
     }
 }

@@ -15,9 +15,12 @@ use futures_util::future::{Either, select};
 use log::{info, warn};
 
 use super::lock::Lock;
-use super::{BACKOFF, LONG_PATIENCE, LOOK, Refreshed, ends, is_due, is_expired, patience, renew, without};
+use super::{
+    BACKOFF, LONG_PATIENCE, LOOK, Refreshed, ends, is_due, is_expired, patience, renew, tell_too_large,
+    without,
+};
 use crate::flow::io::Count;
-use crate::flow::outcome::{Outcome, Reason, Unavailable};
+use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::ticket_store::{TicketCookie, TicketStore};
 use crate::flow::{App, Io};
@@ -145,8 +148,8 @@ async fn grant<I: Io>(
     let person = Person::new(&app.config, session);
     match store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await {
         Ok(()) => {}
-        Err(Unavailable::TooLarge) => {
-            return unchanged(app, store, ticket, old, refresh_token).await;
+        Err(Unavailable::TooLarge(size)) => {
+            return unchanged(app, store, ticket, old, refresh_token, size).await;
         }
         Err(_) => warn!("refresh: Redis was away for too long; a session that was renewed is not there"),
     }
@@ -161,15 +164,16 @@ async fn unchanged<I: Io>(
     ticket: &TicketCookie,
     old: &Rc<Person>,
     refresh_token: Vec<u8>,
+    size: TooLarge,
 ) -> Refreshed {
-    warn!("refresh: the renewed session is too large; the old one stays until it ends");
+    tell_too_large(app, size);
     let created_at = Some(app.io.now());
     let session = Session { refresh_token, created_at, ..old.session.clone() };
     let person = Person::new(&app.config, session);
     store.failed(ticket, app.io.now());
     match store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await {
         Ok(()) if !is_expired(app, &person.session, app.io.now()) => Refreshed::Now(person),
-        _ => Refreshed::NoAnswer(Unavailable::TooLarge),
+        _ => Refreshed::NoAnswer(Unavailable::TooLarge(size)),
     }
 }
 

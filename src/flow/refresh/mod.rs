@@ -17,7 +17,9 @@ pub(super) mod lock;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::outcome::{Outcome, Reason, Unavailable};
+use log::warn;
+
+use super::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use super::person::Person;
 use super::provider::{Provider, SignInError};
 use super::{App, Io};
@@ -87,6 +89,13 @@ async fn renew<I: Io>(app: &App<I>, provider: &Provider<I>, old: &Session) -> Re
 fn ends<I: Io>(app: &App<I>, session: &Session, error: SignInError) -> bool {
     matches!(error, SignInError::InvalidGrant | SignInError::OtherSubject)
         || (error.is_refusal() && is_expired(app, session, app.io.now()))
+}
+
+/// Says that a renewed session is not kept. Then the old one stays until it ends.
+fn tell_too_large<I: Io>(app: &App<I>, size: TooLarge) {
+    if let Some(left_out) = app.logs.refreshes.next(app.io.now()) {
+        warn!("refresh: the renewed session is too large; the old one stays until it ends: {size}{left_out}");
+    }
 }
 
 /// How long a request waits for what becomes of its session.

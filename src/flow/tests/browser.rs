@@ -21,6 +21,11 @@ impl Browser {
         Self { world: world.clone(), app: Rc::clone(app), cookies: BTreeMap::new() }
     }
 
+    /// The same browser in another world.
+    pub(super) fn moved_to(&self, world: &World) -> Self {
+        Self { world: world.clone(), ..self.clone() }
+    }
+
     /// The head of a navigation with this browser's cookies and these headers.
     pub(super) fn head(&self, target: &str, headers: &[(&str, &str)]) -> RequestHead {
         let cookies: Vec<String> =

@@ -10,6 +10,7 @@ mod fake_redis;
 mod forged;
 mod https;
 mod keys;
+mod large_cookies;
 mod log;
 mod login;
 mod modes;

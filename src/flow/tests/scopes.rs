@@ -33,7 +33,12 @@ struct Scoped {
 
 impl Scoped {
     fn new(site: &Site) -> Self {
-        Self { world: site.world.clone(), app: Rc::clone(&site.app), host: HOST.to_owned(), cookies: Vec::new() }
+        Self {
+            world: site.world.clone(),
+            app: Rc::clone(&site.app),
+            host: HOST.to_owned(),
+            cookies: Vec::new(),
+        }
     }
 
     /// A cookie that it has had for long, or its chunks.
@@ -50,8 +55,11 @@ impl Scoped {
 
     /// What it is answered at a target.
     fn decide(&self, target: &str) -> Decision {
-        let mut cookies: Vec<&Cookie> =
-            self.cookies.iter().filter(|cookie| target.starts_with(cookie.path.trim_end_matches('/'))).collect();
+        let mut cookies: Vec<&Cookie> = self
+            .cookies
+            .iter()
+            .filter(|cookie| target.starts_with(cookie.path.trim_end_matches('/')))
+            .collect();
         // RFC 6265 section 5.4: the longer paths first, then the older ones.
         cookies.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
         let cookies: Vec<String> =
@@ -153,22 +161,27 @@ fn who_signs_out_has_no_session_in_any_scope() {
         for (domains, path) in
             [(json!([]), "/"), (json!([".example.com"]), "/"), (json!(["eu.example.com", "com"]), "/app")]
         {
-            let options = json!({ "cookie_domains": domains, "cookie_path": path, "proxy_prefix": "/app/oauth2" });
+            let options =
+                json!({ "cookie_domains": domains, "cookie_path": path, "proxy_prefix": "/app/oauth2" });
             let site = Site::new(with(&store, options));
             // One of an older `cookie_path` below the one that is set now stays: the filter cannot know it.
             for paths in [&["/"][..], &["/", path]] {
                 let mut browser = Scoped::new(&site);
                 for path in paths {
                     for domain in DOMAINS {
-                        browser.cookies.retain(|other| {
-                            other.domain.as_deref() != domain || other.path != **path
-                        });
+                        browser
+                            .cookies
+                            .retain(|other| other.domain.as_deref() != domain || other.path != **path);
                         browser.keep(&session(&site, &store, "alice@example.com"), domain, path);
                     }
                 }
                 let before = browser.cookies.clone();
                 let (status, _) = browser.ask("/app/oauth2/sign_out");
-                assert_eq!((status, browser.cookies.as_slice()), (200, [].as_slice()), "{domains} {path} {paths:?}");
+                assert_eq!(
+                    (status, browser.cookies.as_slice()),
+                    (200, [].as_slice()),
+                    "{domains} {path} {paths:?}"
+                );
                 // With Redis, the sessions are gone and not only out of the browser's sight.
                 if !store.as_object().unwrap().is_empty() {
                     browser.cookies = before;
@@ -182,7 +195,9 @@ fn who_signs_out_has_no_session_in_any_scope() {
 #[test]
 fn the_person_who_was_signed_in_before_does_not_come_back() {
     let site = Site::new(json!({ "cookie_domains": ["example.com"] }));
-    for (old, new) in [(None, Some("example.com")), (Some("eu.example.com"), None), (Some("example.com"), None)] {
+    for (old, new) in
+        [(None, Some("example.com")), (Some("eu.example.com"), None), (Some("example.com"), None)]
+    {
         let bob = session(&site, &json!({}), "bob@example.com");
         let alice = session(&site, &json!({}), "alice@example.com");
         let mut browser = Scoped::new(&site);
@@ -213,7 +228,11 @@ fn a_cookie_that_our_secret_did_not_sign_may_be_another_applications() {
     for store in [json!({}), in_redis()] {
         let site = Site::new(store.clone());
         let stranger = Site::new(with(&store, json!({ "cookie_secret": "another secret!!" })));
-        let theirs = session(&stranger, &with(&store, json!({ "cookie_secret": "another secret!!" })), "carol@example.com");
+        let theirs = session(
+            &stranger,
+            &with(&store, json!({ "cookie_secret": "another secret!!" })),
+            "carol@example.com",
+        );
         for other in [theirs[0].1.clone(), "junk".to_owned()] {
             let mut browser = Scoped::new(&site);
             browser.keep(&session(&site, &store, "alice@example.com"), None, "/");
@@ -233,9 +252,8 @@ fn chunks_in_several_scopes_go_in_a_few_answers_of_bounded_size() {
     let groups: Vec<String> =
         (0_u64..1500).map(|number| format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     for name in [NAME.to_owned(), "n".repeat(200)] {
-        let named = json!({ "cookie_name": name });
-        let site =
-            Site::new(with(&named, json!({ "cookie_path": "/app", "proxy_prefix": "/app/oauth2" })));
+        let named = json!({ "cookie_name": name, "cookie_max_bytes": 128 << 10 });
+        let site = Site::new(with(&named, json!({ "cookie_path": "/app", "proxy_prefix": "/app/oauth2" })));
         site.provider.set_claim("groups", json!(groups));
         let large = session(&site, &named, "alice@example.com");
         site.provider.set_claim("groups", json!(groups[..300]));
@@ -251,7 +269,11 @@ fn chunks_in_several_scopes_go_in_a_few_answers_of_bounded_size() {
             loop {
                 let (status, headers) = browser.ask("/app/oauth2/sign_out");
                 let bytes: usize = headers.iter().map(|header| "set-cookie".len() + header.len()).sum();
-                assert!(status == 200 && headers.len() <= 64 && bytes <= 8 << 10, "{} {bytes}", headers.len());
+                assert!(
+                    status == 200 && headers.len() <= 64 && bytes <= 8 << 10,
+                    "{} {bytes}",
+                    headers.len()
+                );
                 if headers.is_empty() {
                     break;
                 }
@@ -269,7 +291,8 @@ fn chunks_in_several_scopes_go_in_a_few_answers_of_bounded_size() {
 #[test]
 fn a_neighbour_whose_name_is_ours_and_a_number_keeps_its_cookie() {
     let site = Site::new(json!({ "strip_session_cookie": true }));
-    let neighbour = Site::new(json!({ "cookie_name": "_oauth2_proxy_1", "cookie_secret": "another secret!!" }));
+    let neighbour =
+        Site::new(json!({ "cookie_name": "_oauth2_proxy_1", "cookie_secret": "another secret!!" }));
     let theirs: Vec<_> = neighbour.signed_in().cookies.into_iter().collect();
     let mut browser = site.browser();
     browser.cookies.extend(theirs.clone());

@@ -26,7 +26,7 @@ use self::readiness::Readiness;
 use super::RequestHead;
 use super::cache::{CookieCache, FromCookie, Recent};
 use super::io::Io;
-use super::outcome::{Reason, Unavailable};
+use super::outcome::{Reason, TooLarge, Unavailable};
 use super::person::Person;
 use super::refresh::Refreshed;
 use super::session_cookie::{Found, SessionCookie};
@@ -339,7 +339,8 @@ impl<I: Io> TicketStore<I> {
                 value.len(),
                 person.session.groups.len()
             );
-            return Err(Unavailable::TooLarge);
+            let remedy = "The provider has to give fewer groups or claims";
+            return Err(Unavailable::TooLarge(TooLarge { bytes: value.len(), most: MAX_BULK, remedy }));
         }
         self.remember(ticket, &value, person);
         Ok(value)

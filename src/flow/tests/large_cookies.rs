@@ -1,0 +1,157 @@
+//! Sessions that are too large for the cookies of a browser: Envoy, or a proxy in front, refuses each request with them.
+
+use serde_json::{Value, json};
+
+use super::browser::{Browser, sent};
+use super::log::lines_of;
+use super::{MINUTE, Site};
+use crate::flow::Decision;
+
+/// Groups of 16 characters each that no compression makes shorter.
+fn groups(number: u64) -> Vec<String> {
+    (0..number).map(|number| format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
+}
+
+/// The bytes of the `cookie` header.
+fn size(browser: &Browser) -> usize {
+    browser.head("/", &[]).header("cookie").len()
+}
+
+fn with(more: Value) -> Value {
+    let mut options = json!({ "cookie_refresh": "10m", "pass_access_token": true });
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    options
+}
+
+fn access_token(decision: &Decision) -> String {
+    let Decision::Forward(forward) = decision else { panic!("not let through: {decision:?}") };
+    sent(forward, "x-forwarded-access-token")
+}
+
+#[test]
+fn a_session_that_could_not_come_back_is_not_handed_out() {
+    let site = Site::new(json!({}));
+    site.provider.set_claim("groups", json!(groups(1500)));
+    let mut browser = site.browser();
+    let mut page = String::new();
+    let lines = lines_of(|| {
+        let answer = browser.sign_in(&site.provider, "/page");
+        assert_eq!(answer.status(), 503);
+        page = String::from_utf8(answer.body().clone()).unwrap();
+    });
+    assert!(browser.cookies.is_empty(), "{:?}", browser.cookies.keys());
+    let line = lines.iter().find(|line| line.starts_with("sign-in: failed")).unwrap();
+    assert!(!lines.iter().any(|line| line.contains("sign-in: done")));
+    for text in [&page, line] {
+        for said in ["and 49152 are the most", "Redis", "session_cookie_minimal"] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+    }
+    let bytes = line.split("has ").nth(2).unwrap().split(' ').next().unwrap();
+    assert!(bytes.parse::<usize>().unwrap() > 49_152 && page.contains(bytes), "{bytes}");
+}
+
+#[test]
+fn the_limit_is_what_the_browser_sends() {
+    let probe = Site::new(json!({}));
+    probe.provider.set_claim("groups", json!(groups(300)));
+    let sent = size(&probe.signed_in());
+    // Tokens are not of the same length each time.
+    for (limit, is_kept) in [(sent + 100, true), (sent - 100, false)] {
+        let site = Site::new(json!({ "cookie_max_bytes": limit }));
+        site.provider.set_claim("groups", json!(groups(300)));
+        let status = site.browser().sign_in(&site.provider, "/").status();
+        assert_eq!(status == 302, is_kept, "{limit}");
+    }
+}
+
+#[test]
+fn from_half_of_the_limit_the_log_says_so() {
+    let lines = |number: u64| {
+        let site = Site::new(json!({ "cookie_max_bytes": 30_000 }));
+        site.provider.set_claim("groups", json!(groups(number)));
+        lines_of(|| {
+            site.signed_in();
+            // At most once in an hour for a person.
+            site.signed_in();
+        })
+    };
+    let warnings = |lines: Vec<String>| {
+        lines.into_iter().filter(|line| line.starts_with("cookies: ")).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(lines(1)), Vec::<String>::new());
+    let found = warnings(lines(400));
+    let [line] = found.as_slice() else { panic!("{found:?}") };
+    assert!(
+        line.contains("30000") && line.contains("Redis") && line.contains("session_cookie_minimal"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
+    let site = Site::new(with(json!({})));
+    let mut browser = site.signed_in();
+    site.provider.set_access_token(groups(4000).concat());
+    site.world.pass(11 * MINUTE);
+    let mut decision = None;
+    let lines = lines_of(|| decision = Some(browser.ask("/", &[])));
+    assert_eq!(access_token(&decision.unwrap()), "access-token-1");
+    assert!(
+        lines.iter().any(|line| line.contains("the old one stays until it ends") && line.contains("49152")),
+        "{lines:?}"
+    );
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    // Not once more for every request.
+    assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    // The refresh token of the first grant is used up; that of the second is there.
+    site.provider.set_access_token("small".to_owned());
+    site.world.pass(11 * MINUTE);
+    assert_eq!(access_token(&browser.ask("/", &[])), "small");
+    assert!(site.provider.grants("refresh_token")[1].contains("refresh-token-2"));
+}
+
+#[test]
+fn once_the_old_session_is_over_the_sign_in_says_why() {
+    let site = Site::new(with(json!({})));
+    let mut browser = site.signed_in();
+    site.provider.set_access_token(groups(4000).concat());
+    site.world.pass(24 * 60 * MINUTE);
+    assert_eq!(browser.reply("/", &[]).status(), 302);
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    let answer = browser.sign_in(&site.provider, "/");
+    assert_eq!(answer.status(), 503);
+    assert!(String::from_utf8_lossy(answer.body()).contains("session_cookie_minimal"));
+}
+
+#[test]
+fn a_session_that_was_as_large_before_is_read_and_renewed() {
+    let site = Site::new(with(json!({ "cookie_max_bytes": 128 << 10 })));
+    site.provider.set_claim("groups", json!(groups(1200)));
+    let mut browser = site.signed_in();
+    let large = size(&browser);
+    assert!(large > 49_152);
+    let lowered = Site::new(with(json!({})));
+    lowered.provider.set_claim("groups", json!(groups(1200)));
+    lowered.world.pass(11 * MINUTE);
+    browser.app = lowered.app.clone();
+    let mut browser = browser.moved_to(&lowered.world);
+    assert!(browser.who().is_some());
+    assert_eq!(lowered.provider.grants("refresh_token").len(), 1);
+    assert!(size(&browser).abs_diff(large) < 200);
+}
+
+#[test]
+fn a_login_apps_session_is_not_handed_out_either() {
+    let site = Site::new(json!({
+        "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"],
+        "oidc_issuer_url": "", "client_id": "", "client_secret": "", "cookie_max_bytes": 8192,
+    }));
+    let handed_over = site.browser().forward("/login", &[]).handed_over;
+    let value = serde_json::to_vec(&json!({ "user": "alice", "groups": groups(600) })).unwrap();
+    let keeping = site.app.take_session(handed_over, b"login-app", &[&value]).unwrap();
+    let page = site.world.run(vec![keeping]).remove(0).unwrap_err();
+    assert_eq!(page.status(), 503);
+    assert!(String::from_utf8_lossy(page.body()).contains("8192 are the most"));
+}
