@@ -129,6 +129,8 @@ fn anonymous(reason: Reason) -> &'static str {
         Reason::Gone => "gone",
         Reason::Expired => "expired",
         Reason::Refused => "refused",
+        Reason::ClientRefused => "client_refused",
+        Reason::TooLarge => "session_too_large",
         Reason::SignedOut => "signed_out",
     }
 }

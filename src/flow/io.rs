@@ -88,6 +88,8 @@ pub enum Count {
     RefreshRefused,
     /// One without an answer that says either.
     RefreshFailed,
+    /// A grant, of a code or a refresh token, that the provider refused because of this client.
+    ClientRefused,
     /// A refresh that found the lock taken.
     LockWait,
     /// A session that the login app handed over.

@@ -36,6 +36,10 @@ pub(super) enum Reason {
     Expired,
     /// The provider refused to renew the session.
     Refused,
+    /// The session has expired, and the provider does not take this client, so it cannot be renewed until that is mended.
+    ClientRefused,
+    /// The session has expired, and what it would have become is too large for the store.
+    TooLarge,
     /// The person signed out while the session was renewed.
     SignedOut,
     /// The bearer token does not hold, and nothing else is taken in its place.
@@ -68,9 +72,10 @@ pub struct TooLarge {
 impl Reason {
     /// Whether the browser keeps the cookie that it has. A ticket without a session opens nothing. But its request may
     /// have been under way while another tab signed in anew, and what cleared the cookie then would clear the new one;
-    /// and a Redis that lost the session may get it back. With a sign-out, the cookie was cleared already.
+    /// and a Redis that lost the session may get it back. With a sign-out, the cookie was cleared already. And what the
+    /// provider says of the client is no fault of the session.
     pub(super) fn keeps_cookie(self) -> bool {
-        matches!(self, Self::NoCookie | Self::Gone | Self::SignedOut)
+        matches!(self, Self::NoCookie | Self::Gone | Self::SignedOut | Self::ClientRefused)
     }
 
     /// For the log.
@@ -82,6 +87,8 @@ impl Reason {
             Self::Gone => "Redis has no session for the cookie's ticket",
             Self::Expired => "the session is past its expiry",
             Self::Refused => "the provider ended the session",
+            Self::ClientRefused => "the session has expired, and the provider does not take this client",
+            Self::TooLarge => "the session has expired, and the renewed one is too large for the store",
             Self::SignedOut => "the person signed out while the session was renewed",
             Self::BadToken => "the bearer token does not hold",
         }

@@ -155,7 +155,7 @@ impl<I: Io> Provider<I> {
         }
         session = old.clone();
         self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
-        if !error.is_refusal() {
+        if error.about() != About::Token {
             return Ok(Renewed { session, refused: None });
         }
         session.expires_on = old.expires_on;
@@ -527,16 +527,15 @@ async fn fetch<I: Io>(io: &I, url: &str, config: &config::Provider, what: &str) 
 }
 
 impl SignInError {
-    /// Whether the provider has answered, and what it says is about the person or the grant: to ask again gives the
-    /// same, and a new sign-in may not. Not where it does not take the client, or does not speak as it should.
-    pub(super) fn is_refusal(&self) -> bool {
+    /// What the provider's answer is about. What it says of the person is of the token: to ask again gives the same, and a
+    /// new sign-in may not.
+    pub(super) fn about(&self) -> About {
         match self {
-            Self::InvalidGrant => true,
-            Self::Grant(error) => error.about() == About::Token,
-            Self::OtherSubject | Self::UnverifiedEmail | Self::Tenant => true,
-            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => false,
+            Self::InvalidGrant | Self::OtherSubject | Self::UnverifiedEmail | Self::Tenant => About::Token,
+            Self::Grant(error) => error.about(),
+            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => About::Outage,
             // What is not said stays as it was.
-            Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles => false,
+            Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles => About::Outage,
         }
     }
 

@@ -7,7 +7,7 @@ use log::debug;
 
 use super::asker::{Asker, Problem, Protocol};
 use super::forged::Names;
-use super::outcome::{Loaded, Outcome, Unavailable};
+use super::outcome::{Loaded, Outcome, Reason, Unavailable};
 use super::pages::ErrorPage;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
@@ -35,7 +35,7 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
         }
         Outcome::Anonymous(reason) => {
             debug!("request: not signed in, {}", reason.explain());
-            let mut answer = sign_in(app, head);
+            let mut answer = sign_in(app, head, *reason);
             app.add_cookies(&mut answer, head, &loaded);
             answer.into()
         }
@@ -88,14 +88,16 @@ pub(super) fn is_skipped_route<I: Io>(app: &App<I>, head: &RequestHead) -> bool 
 }
 
 /// 302 to sign in for a page, and a program is told so.
-fn sign_in<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
+fn sign_in<I: Io>(app: &App<I>, head: &RequestHead, reason: Reason) -> Reply {
     if let Asker::Program(protocol) = Asker::of(app, head) {
         return protocol.answer(Problem::NotSignedIn);
     }
     if let Mode::App(login_app) = &app.config.mode {
         return login_app::sign_in(login_app, redirect::back(head));
     }
-    let endpoint = if app.config.login.skip_provider_button { "start" } else { "sign_in" };
+    // The page with the button ends the session that the browser has, and this one may go on.
+    let skips_page = app.config.login.skip_provider_button || reason == Reason::ClientRefused;
+    let endpoint = if skips_page { "start" } else { "sign_in" };
     let target = encode(redirect::back(head));
     reply::redirect(&format!("{}/{endpoint}?rd={target}", app.config.routes.proxy_prefix))
 }

@@ -9,6 +9,8 @@
 //! entry: id[16] | state u8 | until i64 | length u32 | cookie[length]        little endian
 //! ```
 //!
+//! What failed has in the cookie's place a letter that says why.
+//!
 //! Versions with another form of this have keys of another name, so that none reads what it does not know.
 //!
 //! The id is the start of a SHA-256 of the old cookie, without its signature, which has several spellings, and of what
@@ -19,6 +21,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::Hindrance;
+use crate::flow::Unavailable;
 use crate::flow::io::{Conflict, Io, Shared};
 use crate::time::Timestamp;
 
@@ -27,6 +31,10 @@ const MAX_BYTES: usize = 64 << 10;
 
 /// How often a write is tried again that another worker's write came before.
 const MAX_CONFLICTS: u32 = 100;
+
+/// Why a refresh failed, if there was an answer. Versions that do not know these take them for none.
+const CLIENT: &[u8] = b"c";
+const TOKEN: &[u8] = b"t";
 
 /// What became of the refresh of one old cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +45,8 @@ pub(super) enum Refresh {
     Done(Vec<u8>),
     /// The provider ended the session.
     Refused,
-    /// No answer from the provider; not to be tried again yet.
-    Failed,
+    /// It has no new session, and is not to be tried again yet.
+    Failed(Hindrance),
     /// The person signed out, which is the last word: what a refresh brings is dropped.
     Ended,
 }
@@ -158,7 +166,9 @@ impl Entry {
             Refresh::Running => (0, &[]),
             Refresh::Done(cookie) => (1, cookie),
             Refresh::Refused => (2, &[]),
-            Refresh::Failed => (3, &[]),
+            Refresh::Failed(Hindrance::Unavailable(_)) => (3, &[]),
+            Refresh::Failed(Hindrance::Client) => (3, CLIENT),
+            Refresh::Failed(Hindrance::Token) => (3, TOKEN),
             Refresh::Ended => (4, &[]),
         };
         let mut bytes = self.id.to_vec();
@@ -180,7 +190,11 @@ impl Entry {
             0 => Refresh::Running,
             1 => Refresh::Done(cookie.to_vec()),
             2 => Refresh::Refused,
-            3 => Refresh::Failed,
+            3 => Refresh::Failed(match cookie {
+                CLIENT => Hindrance::Client,
+                TOKEN => Hindrance::Token,
+                _ => Unavailable::Provider.into(),
+            }),
             4 => Refresh::Ended,
             _ => return None,
         };

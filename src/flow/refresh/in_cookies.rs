@@ -16,13 +16,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use log::{info, warn};
+use log::warn;
 
 use super::handover::{Meeting, Refresh};
-use super::{BACKOFF, LEASE, ends, is_due, is_expired, patience, renew, tell_too_large, without};
+use super::{
+    BACKOFF, Hindrance, LEASE, NotRenewed, is_due, is_expired, patience, renew, tell_ended, tell_too_large,
+    without,
+};
 use crate::cookie;
 use crate::flow::cookie_store::{CookieStore, SignedIn};
-use crate::flow::io::Count;
 use crate::flow::outcome::{Loaded, Outcome, Reason, Unavailable};
 use crate::flow::{App, Io};
 use crate::session::Session;
@@ -44,6 +46,7 @@ pub(in crate::flow) async fn refresh<I: Io>(
     old: Rc<SignedIn>,
 ) -> Loaded {
     let mut signed_in = Rc::clone(&old);
+    let mut hindrance = Unavailable::Provider.into();
     for _ in 0..MAX_HOPS {
         if !is_due(app, &signed_in.person.session, app.io.now()) {
             break;
@@ -51,11 +54,14 @@ pub(in crate::flow) async fn refresh<I: Io>(
         signed_in = match follow(app, store, &signed_in).await {
             Ok(next) => next,
             Err(Stop::Ended(reason)) => return Outcome::Anonymous(reason).into(),
-            Err(Stop::NoAnswer) => break,
+            Err(Stop::Hindered(reason)) => {
+                hindrance = reason;
+                break;
+            }
         };
     }
     Loaded {
-        outcome: without(app, Rc::clone(&signed_in.person), app.io.now(), Unavailable::Provider),
+        outcome: without(app, Rc::clone(&signed_in.person), app.io.now(), hindrance),
         renewed: (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.cookie.clone()),
     }
 }
@@ -63,7 +69,7 @@ pub(in crate::flow) async fn refresh<I: Io>(
 /// Why there is no newer session.
 enum Stop {
     Ended(Reason),
-    NoAnswer,
+    Hindered(Hindrance),
 }
 
 /// Ends the session of a cookie, for everybody who waits for what becomes of it, or will be given it.
@@ -100,6 +106,7 @@ async fn follow<I: Io>(
     store: &Rc<CookieStore>,
     old: &Rc<SignedIn>,
 ) -> Result<Rc<SignedIn>, Stop> {
+    let no_answer = || Stop::Hindered(Unavailable::Provider.into());
     let meeting = meeting_of(store, &old.cookie);
     let began = app.io.now();
     loop {
@@ -108,11 +115,11 @@ async fn follow<I: Io>(
                 return Err(Stop::Ended(Reason::SignedOut));
             }
             Some(Refresh::Done(cookie)) => {
-                return store.open(cookie, app.io.now()).map_err(|_| Stop::NoAnswer);
+                return store.open(cookie, app.io.now()).map_err(|_| no_answer());
             }
             Some(Refresh::Refused) => return Err(Stop::Ended(Reason::Refused)),
             Some(Refresh::Ended) => return Err(Stop::Ended(Reason::SignedOut)),
-            Some(Refresh::Failed) => return Err(Stop::NoAnswer),
+            Some(Refresh::Failed(reason)) => return Err(Stop::Hindered(reason)),
             Some(Refresh::Running) => {}
             None => {
                 if meeting.claim(&app.io, LEASE) {
@@ -122,7 +129,7 @@ async fn follow<I: Io>(
         }
         let now = app.io.now();
         if !began.was_within(patience(app, &old.person.session, now), now) {
-            return Err(Stop::NoAnswer);
+            return Err(no_answer());
         }
         app.io.sleep(LOOK).await;
     }
@@ -140,30 +147,21 @@ async fn run<I: Io>(app: Rc<App<I>>, store: Rc<CookieStore>, old: Rc<SignedIn>, 
         meeting.tell(&app.io, &Refresh::Running, LEASE);
     };
     let period = match refresh {
-        Refresh::Failed => BACKOFF,
+        Refresh::Failed(_) => BACKOFF,
         _ => HAND_OVER,
     };
     meeting.tell(&app.io, &refresh, period);
 }
 
 async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refresh {
-    let Some(provider) = &app.provider else { return Refresh::Failed };
-    let session = match renew(app, provider, &old.person.session).await {
+    let session = match renew(app, &old.person.session).await {
         Ok(session) => session,
-        Err(error) if ends(app, &old.person.session, error) => {
-            app.io.count(Count::RefreshRefused);
-            info!("refresh: the provider ended a session");
+        Err(NotRenewed::Ended(error)) => {
+            tell_ended(app, error);
             return Refresh::Refused;
         }
-        Err(error) => {
-            app.io.count(Count::RefreshFailed);
-            if let Some(left_out) = app.logs.refreshes.next(app.io.now()) {
-                warn!("refresh: {error}; the session stays until it expires{left_out}");
-            }
-            return Refresh::Failed;
-        }
+        Err(NotRenewed::Hindered(reason)) => return Refresh::Failed(reason),
     };
-    app.io.count(Count::Refresh);
     match store.seal(&session, Some(old), &app.io) {
         Ok(cookie) => Refresh::Done(cookie),
         Err(Unavailable::TooLarge(size)) => {
@@ -172,7 +170,7 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
         }
         Err(error) => {
             warn!("refresh: {error}");
-            Refresh::Failed
+            Refresh::Failed(error.into())
         }
     }
 }
@@ -188,6 +186,6 @@ fn unchanged<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn, refresh_t
     let session = Session { refresh_token, created_at: Some(now), ..old.person.session.clone() };
     match store.seal(&session, Some(old), &app.io) {
         Ok(cookie) => Refresh::Done(cookie),
-        Err(_) => Refresh::Failed,
+        Err(error) => Refresh::Failed(error.into()),
     }
 }

@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
-use log::{info, warn};
+use log::warn;
 
 use super::lock::Lock;
 use super::{
-    BACKOFF, LONG_PATIENCE, LOOK, Refreshed, ends, is_due, is_expired, patience, renew, tell_too_large,
-    without,
+    BACKOFF, LONG_PATIENCE, LOOK, NotRenewed, Refreshed, is_due, is_expired, patience, renew, tell_ended,
+    tell_too_large, without,
 };
 use crate::flow::io::Count;
 use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
+use crate::flow::provider::SignInError;
 use crate::flow::ticket_store::{TicketCookie, TicketStore};
 use crate::flow::{App, Io};
 use crate::session::Session;
@@ -51,8 +52,9 @@ pub(in crate::flow) async fn refresh<I: Io>(
 ) -> Outcome {
     let now = app.io.now();
     let is_early = !store.until_calm(SETTLE).is_zero() && !is_expired(app, &old.session, now);
-    if is_early || store.failed_within(ticket, BACKOFF) {
-        return without(app, old, now, Unavailable::Provider);
+    let failed = store.failed_within(ticket, BACKOFF);
+    if is_early || failed.is_some() {
+        return without(app, old, now, failed.unwrap_or(Unavailable::Provider.into()));
     }
     let refreshed = store.refreshes.get(ticket.ticket.redis_key(), || {
         let (sender, receiver) = oneshot::channel();
@@ -60,24 +62,27 @@ pub(in crate::flow) async fn refresh<I: Io>(
         app.io.spawn(async move {
             let _ = sender.send(run(&task_app, &store, &ticket).await);
         });
-        Box::pin(async { receiver.await.unwrap_or(Refreshed::NoAnswer(Unavailable::Provider)) })
+        Box::pin(async { receiver.await.unwrap_or(no_answer(Unavailable::Provider)) })
     });
     let give_up = app.io.sleep(patience(app, &old.session, now));
     match select(pin!(refreshed), pin!(give_up)).await {
         Either::Left((Refreshed::Now(person), _)) => {
             without(app, person, app.io.now(), Unavailable::Provider)
         }
-        Either::Left((Refreshed::Gone, _)) => Outcome::Anonymous(Reason::Gone),
-        Either::Left((Refreshed::Refused, _)) => Outcome::Anonymous(Reason::Refused),
-        Either::Left((Refreshed::NoAnswer(reason), _)) => without(app, old, app.io.now(), reason),
+        Either::Left((Refreshed::Ended(reason), _)) => Outcome::Anonymous(reason),
+        Either::Left((Refreshed::Hindered(reason), _)) => without(app, old, app.io.now(), reason),
         Either::Right(_) => without(app, old, app.io.now(), Unavailable::Provider),
     }
+}
+
+fn no_answer(reason: Unavailable) -> Refreshed {
+    Refreshed::Hindered(reason.into())
 }
 
 async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCookie) -> Refreshed {
     let lock = match Lock::new(&app.io, &ticket.ticket) {
         Ok(lock) => lock,
-        Err(reason) => return Refreshed::NoAnswer(reason),
+        Err(reason) => return no_answer(reason),
     };
     let began = app.io.now();
     app.io.sleep(store.until_calm(SETTLE)).await;
@@ -85,8 +90,8 @@ async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCoo
         match lock.take().await {
             Ok(true) => break,
             Ok(false) if began.was_within(LONG_PATIENCE, app.io.now()) => app.io.count(Count::LockWait),
-            Ok(false) => return Refreshed::NoAnswer(Unavailable::Provider),
-            Err(reason) => return Refreshed::NoAnswer(reason),
+            Ok(false) => return no_answer(Unavailable::Provider),
+            Err(reason) => return no_answer(reason),
         }
         app.io.sleep(LOOK).await;
         if let Err(refreshed) = look(app, store, ticket).await {
@@ -103,8 +108,8 @@ async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCoo
     if lock.release().await == Ok(false) && lock.is_signed_out().await {
         // What was saved may have been saved after the session was deleted.
         return match store.sign_out(&ticket.ticket).await {
-            Ok(()) => Refreshed::Gone,
-            Err(reason) => Refreshed::NoAnswer(reason),
+            Ok(()) => Refreshed::Ended(Reason::Gone),
+            Err(reason) => no_answer(reason),
         };
     }
     refreshed
@@ -119,8 +124,8 @@ async fn look<I: Io>(
     match store.load(&ticket.ticket).await {
         Ok(Some(person)) if is_due(app, &person.session, app.io.now()) => Ok(person),
         Ok(Some(person)) => Err(Refreshed::Now(person)),
-        Ok(None) => Err(Refreshed::Gone),
-        Err(reason) => Err(Refreshed::NoAnswer(reason)),
+        Ok(None) => Err(Refreshed::Ended(Reason::Gone)),
+        Err(reason) => Err(no_answer(reason)),
     }
 }
 
@@ -130,20 +135,14 @@ async fn grant<I: Io>(
     ticket: &TicketCookie,
     old: &Rc<Person>,
 ) -> Refreshed {
-    let Some(provider) = &app.provider else { return Refreshed::NoAnswer(Unavailable::Provider) };
-    let session = match renew(app, provider, &old.session).await {
+    let session = match renew(app, &old.session).await {
         Ok(session) => session,
-        Err(error) if ends(app, &old.session, error) => return refused(app, store, ticket, old).await,
-        Err(error) => {
-            app.io.count(Count::RefreshFailed);
-            if let Some(left_out) = app.logs.refreshes.next(app.io.now()) {
-                warn!("refresh: {error}; the session stays until it expires{left_out}");
-            }
-            store.failed(ticket, app.io.now());
-            return Refreshed::NoAnswer(Unavailable::Provider);
+        Err(NotRenewed::Ended(error)) => return refused(app, store, ticket, old, error).await,
+        Err(NotRenewed::Hindered(reason)) => {
+            store.failed(ticket, reason);
+            return Refreshed::Hindered(reason);
         }
     };
-    app.io.count(Count::Refresh);
     let refresh_token = session.refresh_token.clone();
     let person = Person::new(&app.config, session);
     match store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await {
@@ -157,7 +156,8 @@ async fn grant<I: Io>(
 }
 
 /// The renewed session is too large. The old one stays until it ends, with the new refresh token, because its own is
-/// used up; and as old as the new one, so that the provider is not asked again at once.
+/// used up; and as old as the new one, so that the provider is not asked again at once. One that has expired ends: each
+/// grant would give the same, and a sign-in says why.
 async fn unchanged<I: Io>(
     app: &App<I>,
     store: &Rc<TicketStore<I>>,
@@ -167,13 +167,23 @@ async fn unchanged<I: Io>(
     size: TooLarge,
 ) -> Refreshed {
     tell_too_large(app, size);
+    if is_expired(app, &old.session, app.io.now()) {
+        return ended(store, ticket, Reason::TooLarge).await;
+    }
     let created_at = Some(app.io.now());
     let session = Session { refresh_token, created_at, ..old.session.clone() };
     let person = Person::new(&app.config, session);
-    store.failed(ticket, app.io.now());
     match store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await {
-        Ok(()) if !is_expired(app, &person.session, app.io.now()) => Refreshed::Now(person),
-        _ => Refreshed::NoAnswer(Unavailable::TooLarge(size)),
+        Ok(()) => Refreshed::Now(person),
+        Err(_) => no_answer(Unavailable::TooLarge(size)),
+    }
+}
+
+/// Deletes a session that is over.
+async fn ended<I: Io>(store: &Rc<TicketStore<I>>, ticket: &TicketCookie, reason: Reason) -> Refreshed {
+    match store.delete(&ticket.ticket).await {
+        Ok(()) => Refreshed::Ended(reason),
+        Err(reason) => no_answer(reason),
     }
 }
 
@@ -183,6 +193,7 @@ async fn refused<I: Io>(
     store: &Rc<TicketStore<I>>,
     ticket: &TicketCookie,
     old: &Rc<Person>,
+    error: SignInError,
 ) -> Refreshed {
     for _ in 0..if store.has_replicas { REFUSED_LOOKS_REPLICATED } else { REFUSED_LOOKS } {
         match store.load(&ticket.ticket).await {
@@ -190,14 +201,10 @@ async fn refused<I: Io>(
                 return Refreshed::Now(person);
             }
             Ok(Some(_)) => app.io.sleep(REFUSED_PAUSE).await,
-            Ok(None) => return Refreshed::Gone,
-            Err(reason) => return Refreshed::NoAnswer(reason),
+            Ok(None) => return Refreshed::Ended(Reason::Gone),
+            Err(reason) => return no_answer(reason),
         }
     }
-    app.io.count(Count::RefreshRefused);
-    info!("refresh: the provider ended a session");
-    match store.delete(&ticket.ticket).await {
-        Ok(()) => Refreshed::Refused,
-        Err(reason) => Refreshed::NoAnswer(reason),
-    }
+    tell_ended(app, error);
+    ended(store, ticket, Reason::Refused).await
 }

@@ -1,8 +1,14 @@
 //! Refresh: one grant for a session that is due, and its new session for all who ask meanwhile.
 //!
 //! The grant is a task, not a part of the request: a browser that goes away in the middle must not take
-//! the rotated refresh token with it. No answer, of the provider or of Redis, ever ends a session that is
-//! still valid; only the provider's `invalid_grant` does.
+//! the rotated refresh token with it. Without an answer, of the provider or of Redis, no session ends that is
+//! still valid; only the provider's `invalid_grant` ends one, or an answer about somebody else.
+//!
+//! | the provider's answer is about | a session that is valid still | one that has expired |
+//! |---|---|---|
+//! | the token | goes on | ends |
+//! | the client: the operator has to act | goes on | stays; the browser is led to the sign-in |
+//! | neither: there is none, or not now | goes on | stays; 503 |
 //!
 //! | store | who coordinates | file |
 //! |---|---|---|
@@ -17,12 +23,14 @@ pub(super) mod lock;
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::warn;
+use log::{error, info, warn};
 
+use super::io::Count;
 use super::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use super::person::Person;
-use super::provider::{Provider, SignInError};
+use super::provider::{Renewed, SignInError};
 use super::{App, Io};
+use crate::oidc::About;
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -41,17 +49,34 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a request waits that could not.
 const LONG_PATIENCE: Duration = Duration::from_secs(15);
 
+/// Why a session was not renewed, where that alone does not end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::flow) enum Hindrance {
+    /// Something gave no answer, so it may go on a moment later.
+    Unavailable(Unavailable),
+    /// The provider does not take this client.
+    Client,
+    /// The provider does not renew this session.
+    Token,
+}
+
+/// Why there is no new session.
+enum NotRenewed {
+    /// The old one is over.
+    Ended(SignInError),
+    /// The old one may go on.
+    Hindered(Hindrance),
+}
+
 /// What became of the refresh of a session in Redis.
 #[derive(Clone)]
 pub(in crate::flow) enum Refreshed {
     /// The session as it is now.
     Now(Rc<Person>),
-    /// Redis has it no more.
-    Gone,
-    /// The provider ended it.
-    Refused,
-    /// The provider or Redis gave no answer.
-    NoAnswer(Unavailable),
+    /// There is none any more.
+    Ended(Reason),
+    /// The old one is as it was.
+    Hindered(Hindrance),
 }
 
 /// Whether the refresh token has to be used: past `cookie_refresh`, or past the session's expiry.
@@ -74,21 +99,56 @@ fn is_expired<I: Io>(app: &App<I>, session: &Session, now: Timestamp) -> bool {
     app.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires < now)
 }
 
-/// The session that a refresh token stands for now. What the provider will not renew is an error once it has expired.
-async fn renew<I: Io>(app: &App<I>, provider: &Provider<I>, old: &Session) -> Result<Session, SignInError> {
-    let renewed = provider.refresh(old).await?;
-    match renewed.refused {
-        Some(error) if is_expired(app, old, app.io.now()) => Err(error),
-        _ => Ok(renewed.session),
+/// Uses the refresh token of a session. That it ends the session is not counted yet: another proxy may have used the
+/// token.
+async fn renew<I: Io>(app: &App<I>, old: &Session) -> Result<Session, NotRenewed> {
+    let Some(provider) = &app.provider else {
+        return Err(NotRenewed::Hindered(Unavailable::Provider.into()));
+    };
+    let renewed = provider.refresh(old).await;
+    let has_expired = is_expired(app, old, app.io.now());
+    let error = match renewed {
+        Ok(Renewed { refused: Some(error), .. }) if has_expired => error,
+        Ok(Renewed { session, .. }) => {
+            app.io.count(Count::Refresh);
+            return Ok(session);
+        }
+        Err(error) => error,
+    };
+    let about = error.about();
+    if matches!(error, SignInError::InvalidGrant | SignInError::OtherSubject)
+        || (about == About::Token && has_expired)
+    {
+        return Err(NotRenewed::Ended(error));
     }
+    app.io.count(Count::RefreshFailed);
+    let now = app.io.now();
+    Err(NotRenewed::Hindered(match about {
+        About::Client => {
+            app.io.count(Count::ClientRefused);
+            if let Some(left_out) = app.logs.clients.next(now) {
+                error!(
+                    "refresh: {error}; until that is mended, sessions that expire lead to the sign-in{left_out}"
+                );
+            }
+            Hindrance::Client
+        }
+        about => {
+            if let Some(left_out) = app.logs.refreshes.next(now) {
+                warn!("refresh: {error}; the session stays until it expires{left_out}");
+            }
+            match about {
+                About::Token => Hindrance::Token,
+                _ => Unavailable::Provider.into(),
+            }
+        }
+    }))
 }
 
-/// Whether a refresh that failed ends the session: the provider ended it, or its refresh token is somebody else's, or it
-/// has expired and the provider will not renew it for another reason. Without that, everything were a 503 until the
-/// cookie expires.
-fn ends<I: Io>(app: &App<I>, session: &Session, error: SignInError) -> bool {
-    matches!(error, SignInError::InvalidGrant | SignInError::OtherSubject)
-        || (error.is_refusal() && is_expired(app, session, app.io.now()))
+/// Counts and logs that the provider ended a session.
+fn tell_ended<I: Io>(app: &App<I>, error: SignInError) {
+    app.io.count(Count::RefreshRefused);
+    info!("refresh: the provider ended a session: {error}");
 }
 
 /// Says that a renewed session is not kept. Then the old one stays until it ends.
@@ -116,7 +176,7 @@ pub(super) fn without<I: Io>(
     app: &App<I>,
     person: Rc<Person>,
     now: Timestamp,
-    reason: Unavailable,
+    reason: impl Into<Hindrance>,
 ) -> Outcome {
     if !is_expired(app, &person.session, now) {
         return Outcome::Authenticated(person);
@@ -124,6 +184,16 @@ pub(super) fn without<I: Io>(
     if !is_renewable(app, &person.session) {
         return Outcome::Anonymous(Reason::Expired);
     }
-    // For want of an answer: nobody knows whether the provider would go on with it.
-    Outcome::Unavailable(reason)
+    match reason.into() {
+        // For want of an answer: nobody knows whether the provider would go on with it.
+        Hindrance::Unavailable(reason) => Outcome::Unavailable(reason),
+        Hindrance::Client => Outcome::Anonymous(Reason::ClientRefused),
+        Hindrance::Token => Outcome::Anonymous(Reason::Refused),
+    }
+}
+
+impl From<Unavailable> for Hindrance {
+    fn from(reason: Unavailable) -> Self {
+        Self::Unavailable(reason)
+    }
 }

@@ -49,6 +49,15 @@ fn a_request_is_of_somebody_or_nobody_and_why() {
 }
 
 #[test]
+fn a_client_that_the_provider_does_not_take_has_a_reason_of_its_own() {
+    let site = site(json!({}));
+    let mut browser = site.signed_in();
+    site.provider.set_token_answer(Some((401, json!({ "error": "invalid_client" }))));
+    site.world.pass(61 * MINUTE);
+    assert_eq!(noted(&mut browser, "/"), ["anonymous", "client_refused", ""]);
+}
+
+#[test]
 fn a_callback_says_what_it_ended_in() {
     let site = site(json!({ "prefer_email_to_user": true }));
     let mut browser = site.browser();

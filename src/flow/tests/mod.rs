@@ -18,6 +18,7 @@ mod programs;
 mod provider;
 mod providers;
 mod refresh;
+mod refusals;
 mod renewed;
 mod requests;
 mod scopes;

@@ -194,28 +194,6 @@ fn a_session_without_a_refresh_token_is_left_alone() {
     assert!(!browser.has_session());
 }
 
-#[test]
-fn an_expired_session_that_the_provider_will_not_renew_ends() {
-    let redis = json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" });
-    for store in [json!({}), redis] {
-        for error in ["interaction_required", "invalid_request"] {
-            let site = Site::new(store.clone());
-            let mut browser = site.signed_in();
-            site.provider.set_token_answer(Some((400, json!({ "error": error }))));
-            site.world.pass(61 * MINUTE);
-            assert_eq!(browser.reply("/", &[]).status(), 302, "{error}");
-            site.provider.set_token_answer(None);
-            assert_eq!(browser.sign_in(&site.provider, "/").status(), 302);
-            assert!(browser.who().is_some());
-        }
-        let site = Site::new(store);
-        let mut browser = site.signed_in();
-        site.provider.set_claim("email_verified", json!(false));
-        site.world.pass(61 * MINUTE);
-        assert_eq!(browser.reply("/", &[]).status(), 302);
-    }
-}
-
 /// The ways to write a cookie's signature: two bits of its base64url are of no meaning.
 pub(super) fn spellings(cookie: &str) -> Vec<String> {
     const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -28,7 +28,7 @@ use super::cache::{CookieCache, FromCookie, Recent};
 use super::io::Io;
 use super::outcome::{Reason, TooLarge, Unavailable};
 use super::person::Person;
-use super::refresh::Refreshed;
+use super::refresh::{Hindrance, Refreshed};
 use super::session_cookie::{Found, SessionCookie};
 use super::together::Together;
 use crate::config::Config;
@@ -41,7 +41,7 @@ use crate::time::Timestamp;
 /// The pause between two attempts to save a session.
 const SAVE_PAUSE: Duration = Duration::from_millis(100);
 
-/// So many refreshes that the provider did not answer a worker remembers.
+/// So many refreshes that failed a worker remembers.
 const FAILURES: usize = 1000;
 
 /// So often at most, a session's value that does not open is blamed on the way to Redis, and not on the value.
@@ -98,7 +98,7 @@ pub(super) struct TicketStore<I> {
     failovers: Cell<u64>,
     loads: Together<Value>,
     pub(super) refreshes: Together<Refreshed>,
-    failures: Recent<Timestamp>,
+    failures: Recent<(Timestamp, Hindrance)>,
     /// When a value did not open, by its key.
     blamed: Recent<Timestamp>,
 }
@@ -371,15 +371,16 @@ impl<I: Io> TicketStore<I> {
         since.map_or(Duration::ZERO, |since| period.saturating_sub(since))
     }
 
-    /// Remembers that the provider did not answer when this session was to be refreshed.
-    pub(super) fn failed(&self, ticket: &TicketCookie, now: Timestamp) {
-        self.failures.insert(ticket.ticket.redis_key(), &Rc::new(now), 0);
+    /// Remembers why this session could not be refreshed.
+    pub(super) fn failed(&self, ticket: &TicketCookie, reason: Hindrance) {
+        self.failures.insert(ticket.ticket.redis_key(), &Rc::new((self.io.now(), reason)), 0);
     }
 
-    /// Whether that was less than `period` ago.
-    pub(super) fn failed_within(&self, ticket: &TicketCookie, period: Duration) -> bool {
-        let failed = self.failures.get(ticket.ticket.redis_key());
-        failed.is_some_and(|failed| failed.was_within(period, self.io.now()))
+    /// Why, if that was less than `period` ago.
+    pub(super) fn failed_within(&self, ticket: &TicketCookie, period: Duration) -> Option<Hindrance> {
+        let failed = self.failures.get(ticket.ticket.redis_key())?;
+        let (at, reason) = *failed;
+        at.was_within(period, self.io.now()).then_some(reason)
     }
 
     /// Whether Redis answers.

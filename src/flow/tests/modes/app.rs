@@ -215,6 +215,30 @@ fn it_ends_when_the_app_says() {
 }
 
 #[test]
+fn a_client_that_the_provider_does_not_take_leads_to_the_app_and_ends_nothing() {
+    let site = Site::new(json!({
+        "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"], "cookie_refresh": "10m",
+    }));
+    let mut browser = site.browser();
+    let mut session = alice();
+    session["expires_in"] = json!(3600);
+    session["refresh_token"] = json!("rt");
+    assert!(hand_over(&site, &mut browser, &session));
+    let before = browser.cookies.clone();
+    site.provider.set_token_answer(Some((401, json!({ "error": "invalid_client" }))));
+    site.world.pass(61 * MINUTE);
+    let answer = browser.reply("/", &[]);
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["location"]),
+        (302, &"/login?rd=%2F".parse().unwrap())
+    );
+    assert_eq!(browser.cookies, before);
+    site.provider.set_token_answer(None);
+    site.world.pass(MINUTE);
+    assert!(browser.who().is_some());
+}
+
+#[test]
 fn a_new_session_has_a_new_ticket_and_the_old_one_is_deleted() {
     let site = in_redis(json!({}));
     let mut browser = site.browser();

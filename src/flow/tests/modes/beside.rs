@@ -115,6 +115,21 @@ fn with_the_provider_s_credentials_sessions_are_renewed() {
 }
 
 #[test]
+fn a_client_that_the_provider_does_not_take_leaves_the_oauth2_proxy_s_session() {
+    let site = Site::new(json!({ "mode": "beside", "cookie_refresh": "10m" }));
+    let mut browser = signed_in(&site, json!({ "cookie_refresh": "10m" }));
+    let before = browser.cookies.clone();
+    site.provider.set_token_answer(Some((401, json!({ "error": "invalid_client" }))));
+    site.world.pass(61 * MINUTE);
+    // Its page would end the session, as ours.
+    assert_eq!(location(&mut browser, "/"), "/oauth2/start?rd=%2F");
+    assert_eq!(browser.cookies, before);
+    site.provider.set_token_answer(None);
+    site.world.pass(MINUTE);
+    assert!(browser.who().is_some());
+}
+
+#[test]
 fn the_provider_of_bearer_tokens_alone_renews_nothing() {
     let site = Site::new(json!({ "mode": "beside", "skip_jwt_bearer_tokens": true }));
     let mut browser = signed_in(&site, json!({}));

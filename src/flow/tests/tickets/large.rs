@@ -64,12 +64,21 @@ fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
 }
 
 #[test]
-fn once_the_old_session_is_over_the_answer_says_why() {
+fn once_the_old_session_is_over_it_ends_and_a_sign_in_says_why() {
     let site = site(json!({ "additional_claims": ["groups"], "cookie_refresh": "10m" }));
     let mut browser = site.signed_in();
     grow(&site, 120_000);
-    site.world.pass(24 * 60 * MINUTE);
-    let answer = browser.reply("/", &[("accept", "text/html")]);
+    site.world.pass(11 * MINUTE);
+    assert!(browser.who().is_some());
+    site.world.pass(50 * MINUTE);
+    assert_eq!(browser.reply("/", &[]).status(), 302);
+    assert!(!browser.has_session());
+    assert!(site.world.fake_redis().keys().is_empty());
+    let answer = browser.sign_in(&site.provider, "/");
     assert_eq!(answer.status(), 503);
     assert!(String::from_utf8_lossy(answer.body()).contains("too many groups"));
+    // Nobody asks the provider for it again and again.
+    site.world.pass(MINUTE);
+    assert_eq!(browser.reply("/", &[]).status(), 302);
+    assert_eq!(site.provider.grants("refresh_token").len(), 2);
 }
