@@ -3,8 +3,8 @@
     python3 integration/trim_exports.py module.wasm trimmed.wasm
 
 The SDK exports every callback of the proxy-wasm ABI, and Envoy calls each one that it finds: for a plain
-request also `proxy_on_response_body`, `proxy_on_done` and `proxy_on_log`, which do nothing here and cost
-a call into V8 each. Envoy treats a callback that is not there as one that does nothing
+request also `proxy_on_response_body` and `proxy_on_log`, which do nothing here and cost a call into V8
+each. Envoy treats a callback that is not there as one that does nothing
 (`getFunctions` and `ContextBase::on…` in proxy-wasm-cpp-host). Only export entries go, so no index in
 the module changes. Standard library only.
 
@@ -37,10 +37,11 @@ IMPLEMENTED = {
     "on_grpc_stream_trailing_metadata": "proxy_on_grpc_receive_trailing_metadata",
     "on_grpc_stream_message": "proxy_on_grpc_receive",
     "on_grpc_stream_close": "proxy_on_grpc_close",
+    # Only the root context has a use for it, but the host calls it for each request too.
+    "on_done": "proxy_on_done",
 }
 # What the SDK needs for itself: its allocator, and its list of contexts. A context is made in
 # `context_create` and dropped in `delete`; without the latter each request would leak one.
-# `done` may go: nobody implements it, and its default answer is Envoy's too.
 OF_THE_SDK = {"proxy_on_memory_allocate", "proxy_on_context_create", "proxy_on_delete", "proxy_on_vm_start"}
 NEEDED = OF_THE_SDK | set(IMPLEMENTED.values())
 

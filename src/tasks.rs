@@ -104,6 +104,11 @@ impl Tasks {
         (0..limit).take_while(|_| self.poll_next()).count()
     }
 
+    /// Whether there is no task.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
     /// Whether a task waits to be polled.
     pub(crate) fn is_ready(&self) -> bool {
         !self.ready.is_empty()

@@ -21,7 +21,7 @@ import ssl
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 from cryptography.hazmat.primitives import hashes
@@ -50,6 +50,7 @@ class Answer:
     body: object = b""  # bytes, text, or what becomes JSON
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0  # seconds before the request is looked at
+    gate: Event | None = None  # it is looked at when this is set
     members: dict = field(default_factory=dict)  # of its JSON; None takes one out
     claims: dict = field(default_factory=dict)  # of the ID token, or of userinfo; None takes one out
 
@@ -162,6 +163,8 @@ class FakeProvider:
         script = next((self.answers[name] for name in names if self.answers.get(name)), Answer())
         answer = script.pop(0) if isinstance(script, list) else script
         time.sleep(answer.delay)
+        if answer.gate:
+            answer.gate.wait(60)
         if answer.status is not None:
             return answer, answer.body
         own = getattr(self, f"_{endpoint}", lambda *_: Answer(404))(request, answer.claims)

@@ -51,6 +51,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
+    fn proxy_done() -> u32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
@@ -311,6 +312,12 @@ pub(super) fn missing_functions() -> Vec<&'static str> {
     let has_random = getrandom::fill(&mut [0]).is_ok();
     let missing = answers.into_iter().filter(|(_, answer)| is_missing(*answer)).map(|(name, _)| name);
     missing.chain((!has_random).then_some("random_get")).collect()
+}
+
+/// Lets the host delete the root context that said in `on_done` that it is not done.
+pub(super) fn root_is_done() {
+    // SAFETY: it takes nothing. A host that did not wait for it says so, which is no matter.
+    let _ = unsafe { proxy_done() };
 }
 
 /// Whether there are gRPC streams, which sessions in Redis need, asked likewise.

@@ -49,6 +49,10 @@ struct Call {
 #[derive(Clone)]
 pub(super) struct HostIo(Rc<State>);
 
+/// How long a root context that the host has no use for any more waits for its tasks: a little longer than a renewed
+/// session waits for Redis.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(11 * 60);
+
 struct State {
     bridge_cluster: String,
     redis: Option<Redis>,
@@ -60,6 +64,8 @@ struct State {
     timers: RefCell<BTreeMap<(Timestamp, u64), Waker>>,
     timer_number: Cell<u64>,
     alarm: Alarm,
+    /// When this root context goes whatever it does, if the host has no use for it any more.
+    leaves_at: Cell<Option<Timestamp>>,
 }
 
 impl HostIo {
@@ -82,6 +88,7 @@ impl HostIo {
             timers: RefCell::default(),
             timer_number: Cell::default(),
             alarm: Alarm::default(),
+            leaves_at: Cell::default(),
         }))
     }
 
@@ -133,7 +140,7 @@ impl HostIo {
         } else {
             let timer = self.0.timers.borrow().keys().next().map(|(at, _)| *at);
             let redis = self.0.redis.as_ref().and_then(|redis| redis.next_wake(now));
-            timer.into_iter().chain(redis).min()
+            timer.into_iter().chain(redis).chain(self.0.leaves_at.get()).min()
         };
         if let Some(period) = self.0.alarm.set(next, now) {
             let _ = hostcalls::set_tick_period(period);
@@ -179,6 +186,21 @@ impl HostIo {
         }
         self.dispatch();
         self.set_alarm();
+        if self.0.leaves_at.get().is_some_and(|at| self.0.tasks.is_empty() || at <= self.steady()) {
+            self.0.leaves_at.set(None);
+            abi::root_is_done();
+        }
+    }
+
+    /// Whether the host may delete the root context now. With its tasks it would lose the answers that they wait for,
+    /// such as the tokens of a refresh; so it waits for them, and says itself when they are done.
+    pub(super) fn may_leave(&self) -> bool {
+        if self.0.tasks.is_empty() {
+            return true;
+        }
+        self.0.leaves_at.set(Some(self.steady().after(LEAVE_PATIENCE)));
+        self.set_alarm();
+        false
     }
 
     /// What the bridge says of a stream to Redis that ends.

@@ -79,6 +79,11 @@ fn lacks(functions: &[&str]) -> bool {
 }
 
 impl Context for Root {
+    /// A listener was updated or removed, and its last request is over.
+    fn on_done(&mut self) -> bool {
+        self.worker().is_none_or(|worker| worker.io.may_leave())
+    }
+
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
         let Some(worker) = self.worker() else { return };
         worker.io.answered(token, io::call_response(headers, body));

@@ -1,0 +1,110 @@
+"""What the provider answers to a refresh token, and what becomes of the session: RFC 6749, OpenID Connect Core 12.2."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.fake_provider import Answer, Key
+from harness.service import CLIENT_SECRET, arrived
+from harness.waiting import until
+
+NAME = "_oauth2_proxy"
+# How long a session lasts here, and until it has expired.
+LIFETIME = 3
+EXPIRED_SECONDS = LIFETIME + 1.1
+# A worker tries again after five.
+AGAIN_SECONDS = 10
+SILENT = {"email": None, "email_verified": None, "preferred_username": None, "groups": None}
+
+
+@pytest.fixture(params=["cookie", "redis"])
+def running(request, service, fake, redis):
+    """An Envoy with each store, whose sessions are renewed when they have expired."""
+    fake.lifetime = LIFETIME
+    store = {"session_store_type": "redis", "redis_connection_url": redis.url} if request.param == "redis" else {}
+    return service(provider=fake, pass_access_token=True, is_shared=False, **store)
+
+
+def who(answer) -> dict[str, str]:
+    headers = arrived(answer)
+    return {name: value for name, value in headers.items()
+            if name in {"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username"}}
+
+
+def is_unavailable(answer) -> bool:
+    return answer.status_code == 503 and "retry-after" in answer.headers
+
+
+@pytest.mark.parametrize("refreshed", [
+    {"answer": Answer(claims=SILENT)},
+    {"answer": Answer(claims=SILENT), "userinfo": Answer(500)},
+    {"answer": Answer(members={"id_token": None})},
+    {"answer": Answer(), "keys": [Key(is_published=False)]},
+    {"answer": Answer(claims={"aud": "another"})},
+])
+def test_what_is_not_said_stays_and_no_refresh_token_is_lost(running, fake, refreshed):
+    browser = running.browser()
+    first = browser.sign_in("alice", "/echo")
+    fake.answers["token:refresh_token"] = [refreshed["answer"]]
+    fake.answers["userinfo"] = refreshed.get("userinfo", Answer(claims=SILENT))
+    fake.keys = refreshed.get("keys", fake.keys)
+    time.sleep(EXPIRED_SECONDS)
+    second = browser.get("/echo")
+    assert who(second) == who(first)
+    assert arrived(second)["x-forwarded-access-token"] != arrived(first)["x-forwarded-access-token"]
+    # The provider takes each refresh token once.
+    time.sleep(EXPIRED_SECONDS)
+    assert who(browser.get("/echo")) == who(first)
+
+
+def test_another_person_s_tokens_end_the_session(running, fake):
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    fake.answers["token:refresh_token"] = [Answer(claims={"sub": "mallory", "email": "mallory@example.com"})]
+    time.sleep(EXPIRED_SECONDS)
+    assert browser.get("/echo").status_code == 302
+    assert NAME not in browser.cookies
+
+
+@pytest.mark.parametrize("answer", [Answer(403, "<html>Request blocked</html>"), Answer(400, {}), Answer(200, {})])
+def test_an_answer_about_the_token_ends_an_expired_session(running, fake, answer):
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    fake.answers["token:refresh_token"] = answer
+    time.sleep(EXPIRED_SECONDS)
+    assert browser.get("/echo").status_code == 302
+    assert NAME not in browser.cookies
+    assert running.envoy.says("refresh: the provider ended a session: token endpoint: ")
+    del fake.answers["token:refresh_token"]
+    assert who(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+
+
+def test_a_wrong_client_secret_leads_to_the_sign_in_and_the_session_goes_on_with_the_right_one(running, fake):
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    cookies = browser.cookie
+    fake.client_secret = "another"
+    time.sleep(EXPIRED_SECONDS)
+    answer = browser.get("/echo")
+    assert (answer.status_code, answer.headers["location"]) == (302, "/oauth2/start?rd=%2Fecho")
+    assert browser.get("/echo", headers={"accept": "application/json"}).status_code == 401
+    assert browser.cookie == cookies
+    assert running.envoy.says("refresh: token endpoint: the provider does not take this client (invalid_client)")
+    assert running.envoy.counters()["client_refused"] == 1
+    fake.client_secret = CLIENT_SECRET
+    until(lambda: browser.get("/echo").status_code == 200, "the session goes on", seconds=AGAIN_SECONDS * 3, pause=1)
+
+
+@pytest.mark.parametrize("answer", [Answer(0), Answer(500), Answer(429, {"error": "invalid_grant"}), Answer(408)])
+def test_an_expired_session_waits_for_an_answer(running, fake, answer):
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    cookies = browser.cookie
+    fake.answers["token:refresh_token"] = answer
+    time.sleep(EXPIRED_SECONDS)
+    assert is_unavailable(browser.get("/echo"))
+    assert browser.cookie == cookies
+    del fake.answers["token:refresh_token"]
+    until(lambda: browser.get("/echo").status_code == 200, "the session goes on", seconds=AGAIN_SECONDS * 3, pause=1)
