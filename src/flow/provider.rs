@@ -247,12 +247,14 @@ impl<I: Io> Provider<I> {
                 continue;
             }
             let tokens = tokens(&answer);
-            // A code may be used up by the request before, if the server is not of the careful kind.
-            if is_refused && matches!(tokens, Ok(_) | Err(SignInError::InvalidGrant)) {
-                self.client_auth.was_right(method);
-            } else if is_refused && matches!(tokens, Err(SignInError::Grant(_))) {
-                // It objects to this way, which says nothing about the grant.
-                continue;
+            if is_refused {
+                match &tokens {
+                    // A code may be used up by the request before, if the server looks at it first.
+                    Ok(_) | Err(SignInError::InvalidGrant) => self.client_auth.was_right(method),
+                    // It objects to this way. That says nothing about the grant, and is not the first reason.
+                    Err(SignInError::Grant(error)) if *error != GrantError::Malformed => break,
+                    Err(_) => {}
+                }
             }
             return tokens;
         }

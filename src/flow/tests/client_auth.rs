@@ -164,4 +164,5 @@ fn what_a_server_says_of_a_way_that_it_does_not_know_is_no_reason() {
         assert_eq!(page.status(), StatusCode::BAD_GATEWAY);
     });
     assert!(lines.iter().any(|line| line.contains("invalid_client")), "{lines:?}");
+    assert_eq!(codes(&site), 2, "invalid_client alone leads on");
 }
