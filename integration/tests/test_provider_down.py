@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from harness.browser import link_to
 from harness.service import arrived
 
 
@@ -48,11 +49,7 @@ def test_who_is_signed_in_works_on(service, make_provider):
     assert arrived(other.get("/echo", headers={"cookie": cookie}))["x-forwarded-user"] == "alice"
 
 
-@pytest.mark.parametrize("fault", [
-    {"status": 500}, {"status": 404}, {"status": 200, "body": {"not": "metadata"}}, {"delay": 5000},
-    {"status": 200, "body": {"issuer": "https://evil.example", "authorization_endpoint": "https://evil.example/a",
-                             "token_endpoint": "https://evil.example/t", "jwks_uri": "https://evil.example/j"}},
-], ids=["500", "404", "no metadata", "slow", "another issuer"])
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 429}, {"delay": 5000}], ids=["500", "429", "slow"])
 def test_a_sign_in_is_unavailable_without_metadata(fault, service, make_provider):
     provider = make_provider()
     provider.control("faults", discovery=fault)
@@ -76,11 +73,16 @@ def test_a_callback_can_be_repeated(endpoint, service, make_provider):
     callback = browser.callback_url("alice", "/echo")
     # An answer that came before the code was used: the code still works.
     provider.control("faults", **{endpoint: {"status": 503}})
-    assert_unavailable(browser.get(callback))
+    answer = browser.get(callback)
+    assert_unavailable(answer)
     assert browser.get("/echo").status_code == 302
-    if endpoint == "jwks":
-        return  # the code is used by now: only a new sign-in helps
     provider.control("faults")
+    if endpoint == "jwks":
+        # The code is used by now, so the page leads to a new sign-in.
+        time.sleep(1.1)
+        page = browser.follow(browser.get(link_to(answer, "/oauth2/start")))
+        assert arrived(page)["x-forwarded-user"] == "alice"
+        return
     answer = eventually(lambda: browser.get(callback))
     assert (answer.status_code, answer.headers["location"]) == (302, "/echo")
     assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"

@@ -297,7 +297,7 @@ def test_what_happens_is_counted(with_redis, redis, provider):
         "redis.lock_waits", "refreshes", "refreshes_refused", "refreshes_failed", "sign_ins", "sign_ins_failed",
         "sign_outs", "unavailable.provider", "unavailable.redis", "unavailable.random",
         "handed_over", "handed_over_refused", "handed_over_dropped", "busy.codes", "busy.logouts", "busy.refreshes",
-        "callbacks_refused", "unavailable.busy", "client_refused",
+        "callbacks_refused", "unavailable.busy", "client_refused", "provider_misconfigured",
     ], 0)
     browser = running.browser()
     sign_in(browser)

@@ -9,7 +9,7 @@
 //! | `anonymous` | has no valid session | why |
 //! | `unavailable` | may have one: nobody can tell now | what does not answer |
 //! | `skipped` | went through without one, by `skip_auth_*` | why it has none |
-//! | `endpoint` | was for an endpoint that loads none | what a callback ended in |
+//! | `endpoint` | was for an endpoint that loads none | what a callback ended in, or why a sign-in does not begin |
 
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use http::StatusCode;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::outcome::{Outcome, Reason, Unavailable};
-use super::{Decision, Step, headers};
+use super::{Decision, Reply, Step, headers, reply};
 use crate::config::Config;
 use crate::session::Session;
 
@@ -56,9 +56,23 @@ impl Note {
         Some(Self { state, reason: reason(outcome), user })
     }
 
-    /// By what a callback ended in, and for whom.
-    pub(super) fn of_callback(config: &Config, reason: &'static str, session: Option<&Session>) -> Self {
+    /// By what an endpoint ended in, and for whom.
+    fn of_endpoint(config: &Config, reason: &'static str, session: Option<&Session>) -> Self {
         Self { state: "endpoint", reason, user: session.and_then(|session| user(config, session)) }
+    }
+
+    /// The answer of an endpoint, with what it ended in.
+    pub(super) fn on(
+        answer: Reply,
+        config: &Config,
+        reason: &'static str,
+        session: Option<&Session>,
+    ) -> Decision {
+        let answer = reply::because(answer, reason);
+        if config.access_log.is_empty() {
+            return answer.into();
+        }
+        Self::of_endpoint(config, reason, session).beside(config, answer.into())
     }
 
     /// The decision with this beside it.
@@ -92,7 +106,7 @@ pub(super) fn of_endpoint(config: &Rc<Config>, step: Step) -> Step {
     let config = Rc::clone(config);
     let noted = move |decision| match decision {
         Decision::Noted(..) => decision,
-        decision => Note::of_callback(&config, "", None).beside(&config, decision),
+        decision => Note::of_endpoint(&config, "", None).beside(&config, decision),
     };
     match step {
         Step::Done(decision) => Step::Done(noted(decision)),
@@ -139,6 +153,7 @@ fn anonymous(reason: Reason) -> &'static str {
 pub(super) fn unavailable(reason: Unavailable) -> &'static str {
     match reason {
         Unavailable::Provider => "provider_unavailable",
+        Unavailable::Misconfigured => "provider_misconfigured",
         Unavailable::Redis => "redis_unavailable",
         Unavailable::Random => "no_random",
         Unavailable::Busy => "busy",

@@ -30,17 +30,19 @@ struct State<T> {
     value: Option<Rc<T>>,
     fetched_at: Option<Timestamp>,
     tried_at: Option<Timestamp>,
+    /// Why the last fetch brought nothing.
+    failure: Option<Unavailable>,
     running: Option<Running<T>>,
 }
 
-/// The result of the fetch that runs; `None` where it failed.
-type Running<T> = Shared<oneshot::Receiver<Option<Rc<T>>>>;
+/// The result of the fetch that runs.
+type Running<T> = Shared<oneshot::Receiver<Result<Rc<T>, Unavailable>>>;
 
 impl<T: 'static> Fetched<T> {
     /// The document, fetched with `fetch` where there is none yet.
     pub(super) async fn get<I: Io, F>(&self, io: &I, fetch: impl FnOnce() -> F) -> Result<Rc<T>, Unavailable>
     where
-        F: Future<Output = Option<T>> + 'static,
+        F: Future<Output = Result<T, Unavailable>> + 'static,
     {
         let now = io.now();
         let (value, is_fresh) = {
@@ -50,7 +52,7 @@ impl<T: 'static> Fetched<T> {
         let Some(value) = value else {
             return match self.fetch(io, BACKOFF, fetch) {
                 Some(running) => finish(running).await,
-                None => Err(Unavailable::Provider),
+                None => Err(self.failure()),
             };
         };
         if !is_fresh {
@@ -67,18 +69,18 @@ impl<T: 'static> Fetched<T> {
         fetch: impl FnOnce() -> F,
     ) -> Result<Rc<T>, Unavailable>
     where
-        F: Future<Output = Option<T>> + 'static,
+        F: Future<Output = Result<T, Unavailable>> + 'static,
     {
         match self.fetch(io, REFETCH, fetch) {
             Some(running) => finish(running).await,
-            None => self.0.borrow().value.clone().ok_or(Unavailable::Provider),
+            None => self.0.borrow().value.clone().ok_or_else(|| self.failure()),
         }
     }
 
     /// The fetch that runs, or a new one; none where the last one began less than `pause` ago.
     fn fetch<I: Io, F>(&self, io: &I, pause: Duration, fetch: impl FnOnce() -> F) -> Option<Running<T>>
     where
-        F: Future<Output = Option<T>> + 'static,
+        F: Future<Output = Result<T, Unavailable>> + 'static,
     {
         let mut state = self.0.borrow_mut();
         if let Some(running) = &state.running {
@@ -100,19 +102,24 @@ impl<T: 'static> Fetched<T> {
         Some(running)
     }
 
-    fn finished(&self, value: Option<Rc<T>>, now: Timestamp) {
+    fn finished(&self, value: Result<Rc<T>, Unavailable>, now: Timestamp) {
         let mut state = self.0.borrow_mut();
         state.running = None;
         state.tried_at = Some(now);
-        if value.is_some() {
-            state.value = value;
+        state.failure = value.as_ref().err().copied();
+        if let Ok(value) = value {
+            state.value = Some(value);
             state.fetched_at = Some(now);
         }
+    }
+
+    fn failure(&self) -> Unavailable {
+        self.0.borrow().failure.unwrap_or(Unavailable::Provider)
     }
 }
 
 async fn finish<T>(running: Running<T>) -> Result<Rc<T>, Unavailable> {
-    running.await.ok().flatten().ok_or(Unavailable::Provider)
+    running.await.unwrap_or(Err(Unavailable::Provider))
 }
 
 fn is_within(event: Option<Timestamp>, period: Duration, now: Timestamp) -> bool {
@@ -127,7 +134,7 @@ impl<T> Clone for Fetched<T> {
 
 impl<T> Default for Fetched<T> {
     fn default() -> Self {
-        let state = State { value: None, fetched_at: None, tried_at: None, running: None };
+        let state = State { value: None, fetched_at: None, tried_at: None, failure: None, running: None };
         Self(Rc::new(RefCell::new(state)))
     }
 }

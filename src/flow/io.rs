@@ -112,6 +112,8 @@ pub enum Count {
     LogoutsBusy,
     /// A session that its person ended.
     SignOut,
+    /// An answer of the provider that will be the same the next time: the operator has to look.
+    Misconfigured,
     /// A request about whose session nobody could tell.
     Unavailable(Unavailable),
 }

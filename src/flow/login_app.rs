@@ -21,7 +21,6 @@ use serde_json::{Map, Value};
 
 use super::forged::is_same;
 use super::io::Count;
-use super::outcome::Unavailable;
 use super::person::Person;
 use super::url::{encode, is_unambiguous};
 use super::{App, Header, Io, Reply, RequestHead, access_log, headers, pages, reply};
@@ -181,10 +180,7 @@ async fn keep<I: Io>(
         Err(reason) => {
             app.io.count(Count::HandedOverRefused);
             error!("login app: the session that it handed over is lost: {reason}");
-            let page = match reason {
-                Unavailable::TooLarge(size) => pages::too_large(&size.to_string(), None, None),
-                reason => pages::unavailable("Your sign-in is not finished", reason.explain(), ""),
-            };
+            let page = pages::not_now("Your sign-in is not finished", reason, None, "");
             Err(reply::because(page, access_log::unavailable(reason)))
         }
     }

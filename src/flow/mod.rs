@@ -20,6 +20,7 @@ mod callback;
 mod client_auth;
 mod cookie_store;
 mod csrf_cookies;
+mod document;
 mod endpoints;
 mod fetch_metadata;
 mod fetched;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::rc::Rc;
 
+use http::StatusCode;
+
 use super::person::Person;
 
 /// Who the request is from.
@@ -49,8 +51,10 @@ pub(super) enum Reason {
 /// Why nobody can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// The provider does not answer, or not as it should.
+    /// The provider does not answer, or says that it cannot just now.
     Provider,
+    /// The provider answers, and what it answers cannot be used: the operator has to look.
+    Misconfigured,
     /// Redis does not answer, or not as it should.
     Redis,
     /// The host has no random numbers.
@@ -96,10 +100,26 @@ impl Reason {
 }
 
 impl Unavailable {
+    /// Whether it may pass by itself, so that it helps to ask again.
+    pub(super) fn passes(self) -> bool {
+        !matches!(self, Self::Misconfigured | Self::TooLarge(_))
+    }
+
+    /// The status of the answer in the place of what was asked for.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Misconfigured => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
     /// For the log and the browser.
     pub(super) fn explain(self) -> &'static str {
         match self {
             Self::Provider => "the sign-in service does not answer",
+            Self::Misconfigured => {
+                "the sign-in service answers, but with something that this site cannot use; the operator has to look"
+            }
             Self::Redis => "the session store does not answer",
             Self::Random => "the proxy has no random numbers",
             Self::Busy => "too many ask for this at the same time",

@@ -11,6 +11,7 @@ use log::{Level, log, warn};
 use serde_json::{Map, Value};
 
 use super::client_auth::ClientAuthMethods;
+use super::document::{DISCOVERY, KEYS};
 use super::fetched::Fetched;
 use super::gate::Gate;
 use super::io::{Count, Io};
@@ -59,6 +60,8 @@ enum Whose {
 pub(super) enum SignInError {
     /// The provider, or what a sign-in needs, is not to be had now.
     Unavailable(Unavailable),
+    /// The same, after the code was redeemed: it is good for nothing more.
+    CodeUsed(Unavailable),
     /// The code or the refresh token is used, expired or revoked (RFC 6749 section 5.2).
     InvalidGrant,
     /// The provider does not take this client, or does not speak as it should.
@@ -121,12 +124,25 @@ impl<I: Io> Provider<I> {
         let request =
             |client: &ClientAuth<'_>| oidc::code_grant(endpoint, client, code, redirect_uri, code_verifier);
         let tokens = self.grant(&metadata, &request).await?.whole().map_err(SignInError::Grant)?;
-        let id_token = tokens.id_token.as_deref().ok_or(SignInError::NoIdToken)?;
         let nonce_hash = (!self.config.insecure_skip_nonce).then_some(nonce_hash);
-        let claims = self.verify(&metadata, id_token, nonce_hash, true).await?;
+        self.new_session(&metadata, &tokens, nonce_hash).await.map_err(|error| match error {
+            SignInError::Unavailable(reason) => SignInError::CodeUsed(reason),
+            error => error,
+        })
+    }
+
+    /// The session that the tokens of a code are for.
+    async fn new_session(
+        &self,
+        metadata: &Metadata,
+        tokens: &TokenResponse,
+        nonce_hash: Option<&str>,
+    ) -> Result<Session, SignInError> {
+        let id_token = tokens.id_token.as_deref().ok_or(SignInError::NoIdToken)?;
+        let claims = self.verify(metadata, id_token, nonce_hash, true).await?;
         let mut session = Session::default();
-        self.identify(Some(&metadata), &claims, &tokens, &mut session, Whose::New).await?;
-        self.keep_tokens(&tokens, &mut session);
+        self.identify(Some(metadata), &claims, tokens, &mut session, Whose::New).await?;
+        self.keep_tokens(tokens, &mut session);
         Ok(session)
     }
 
@@ -215,7 +231,7 @@ impl<I: Io> Provider<I> {
         self.keys.get(&self.io, || self.fetch_keys(metadata)).await
     }
 
-    fn fetch_keys(&self, metadata: &Metadata) -> impl Future<Output = Option<Jwks>> + use<I> {
+    fn fetch_keys(&self, metadata: &Metadata) -> impl Future<Output = Result<Jwks, Unavailable>> + use<I> {
         let known = Rc::clone(&self.passed_over);
         fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), known)
     }
@@ -256,9 +272,13 @@ impl<I: Io> Provider<I> {
                     Err(_) => {}
                 }
             }
+            if matches!(&tokens, Err(SignInError::Grant(error)) if error.about() == About::Client) {
+                self.io.count(Count::Misconfigured);
+            }
             return tokens;
         }
         self.client_auth.none_was_right(self.io.now());
+        self.io.count(Count::Misconfigured);
         Err(SignInError::Grant(GrantError::InvalidClient))
     }
 
@@ -417,11 +437,15 @@ impl<I: Io> Provider<I> {
         let request = oidc::userinfo_request(endpoint, access_token);
         let timeout = self.config.request_timeout;
         let answer = self.io.call(request, timeout).await.map_err(|_| Unavailable::Provider)?;
-        if !answer.status().is_success() {
+        let status = answer.status();
+        if oidc::is_temporary(status) {
             if let Some(left_out) = self.lines.next(self.io.now()) {
-                warn!("userinfo: the provider answered {}{left_out}", answer.status().as_u16());
+                warn!("userinfo: the provider answered {}{left_out}", status.as_u16());
             }
             return Err(Unavailable::Provider.into());
+        }
+        if !status.is_success() {
+            return Err(self.unusable_userinfo(&format!("the provider answered {}", status.as_u16())));
         }
         let more = match oidc::parse_userinfo(answer.body()) {
             Ok(Userinfo::Plain(claims)) => claims,
@@ -429,7 +453,7 @@ impl<I: Io> Provider<I> {
                 let check = |keys: &Jwks| oidc::verify_userinfo(token, keys, &self.expected(metadata));
                 self.check(metadata, check).await?.map_err(SignInError::Userinfo)?
             }
-            Err(_) => return Err(Unavailable::Provider.into()),
+            Err(error) => return Err(self.unusable_userinfo(&error.to_string())),
         };
         // OpenID Connect Core 5.3.2: the answer may be of a token that was swapped for another person's.
         match oidc::subject(&more) {
@@ -437,6 +461,14 @@ impl<I: Io> Provider<I> {
             subject if subject == oidc::subject(claims) => Ok(more),
             Some(_) => Err(SignInError::OtherSubject),
         }
+    }
+
+    fn unusable_userinfo(&self, why: &str) -> SignInError {
+        if let Some(left_out) = self.lines.next(self.io.now()) {
+            warn!("userinfo: {why}; see skip_claims_from_profile_url{left_out}");
+        }
+        self.io.count(Count::Misconfigured);
+        Unavailable::Misconfigured.into()
     }
 
     /// The tokens of a grant and its times; what a refresh does not renew stays.
@@ -462,23 +494,16 @@ fn tokens(answer: &Response<Vec<u8>>) -> Result<TokenResponse, SignInError> {
     })
 }
 
-async fn fetch_metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Option<Metadata> {
+async fn fetch_metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Result<Metadata, Unavailable> {
     if let Some(metadata) = &config.metadata {
-        return Some(metadata.clone());
+        return Ok(metadata.clone());
     }
-    let url = oidc::metadata_url(&config.issuer_url);
-    let body = fetch(&io, &url, &config, "discovery").await?;
+    let body = DISCOVERY.fetch(&io, &oidc::metadata_url(&config.issuer_url), &config).await?;
     let metadata = Metadata::parse(&body, &config.issuer_url, config.insecure_skip_issuer_verification);
     let is_any_taken = config.allow_http_endpoints;
-    match metadata
+    metadata
         .and_then(|found| if is_any_taken { Ok(found) } else { found.encrypted_as(&config.issuer_url) })
-    {
-        Ok(metadata) => Some(metadata),
-        Err(error) => {
-            warn!("discovery: {error}");
-            None
-        }
-    }
+        .map_err(|error| DISCOVERY.unusable(&io, &error.to_string()))
 }
 
 async fn fetch_keys<I: Io>(
@@ -486,21 +511,17 @@ async fn fetch_keys<I: Io>(
     url: String,
     config: Rc<config::Provider>,
     known: Rc<RefCell<Vec<PassedOver>>>,
-) -> Option<Jwks> {
-    let body = fetch(&io, &url, &config, "keys (jwks_uri)").await?;
-    match Jwks::parse(&body) {
-        Ok(keys) => {
-            explain(keys.passed_over(), &known, Level::Info);
-            Some(keys)
+) -> Result<Jwks, Unavailable> {
+    let body = KEYS.fetch(&io, &url, &config).await?;
+    let keys = Jwks::parse(&body).map_err(|error| {
+        let unusable = KEYS.not_there(&io, &error.to_string());
+        if let JwksError::NoKey(passed_over) = &error {
+            explain(passed_over, &known, Level::Warn);
         }
-        Err(error) => {
-            warn!("keys (jwks_uri): {error}");
-            if let JwksError::NoKey(passed_over) = &error {
-                explain(passed_over, &known, Level::Warn);
-            }
-            None
-        }
-    }
+        unusable
+    })?;
+    explain(keys.passed_over(), &known, Level::Info);
+    Ok(keys)
 }
 
 /// Says why keys are not used, when that has changed.
@@ -513,21 +534,6 @@ fn explain(passed_over: &[PassedOver], known: &RefCell<Vec<PassedOver>>, level: 
     }
 }
 
-async fn fetch<I: Io>(io: &I, url: &str, config: &config::Provider, what: &str) -> Option<Vec<u8>> {
-    let request = Request::get(url).header("accept", "application/json").body(Vec::new()).ok()?;
-    match io.call(request, config.request_timeout).await {
-        Ok(answer) if answer.status().is_success() => Some(answer.into_body()),
-        Ok(answer) => {
-            warn!("{what}: the provider answered {}", answer.status().as_u16());
-            None
-        }
-        Err(error) => {
-            warn!("{what}: {error} from the provider");
-            None
-        }
-    }
-}
-
 impl SignInError {
     /// What the provider's answer is about. What it says of the person is of the token: to ask again gives the same, and a
     /// new sign-in may not.
@@ -537,7 +543,9 @@ impl SignInError {
             Self::Grant(error) => error.about(),
             Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => About::Outage,
             // What is not said stays as it was.
-            Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles => About::Outage,
+            Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles | Self::CodeUsed(_) => {
+                About::Outage
+            }
         }
     }
 
@@ -560,7 +568,7 @@ impl From<Unavailable> for SignInError {
 impl fmt::Display for SignInError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(reason) => f.write_str(reason.explain()),
+            Self::Unavailable(reason) | Self::CodeUsed(reason) => f.write_str(reason.explain()),
             Self::InvalidGrant => f.write_str("the provider answered invalid_grant"),
             Self::Grant(error) => write!(f, "token endpoint: {error}"),
             Self::NoIdToken => f.write_str("the token endpoint gave no ID token"),

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::access_log::{self, Note};
 use super::outcome::Unavailable;
 use super::pages::SignIn;
 use super::url::encode;
-use super::{App, Io, Reply, RequestHead, access_log, csrf_cookies, pages, redirect, reply};
+use super::{App, Decision, Io, Reply, RequestHead, csrf_cookies, pages, redirect, reply};
 use crate::config::{CodeChallengeMethod, Kind};
 use crate::oidc::{AuthorizationRequest, authorization_url};
 use crate::session::csrf::{Csrf, code_challenge_s256, code_verifier};
@@ -40,13 +41,13 @@ pub(super) fn start_url<I: Io>(app: &App<I>, target: &str) -> String {
 }
 
 /// Sends the browser to the provider (RFC 6749 section 4.1.1, RFC 7636, OpenID Connect Core 3.1.2.1).
-pub(super) async fn start<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
+pub(super) async fn start<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
     let target = redirect::target(&app.config, &head);
     match begin(&app, &head, &target).await {
-        Ok(answer) => reply::because(answer, "start"),
+        Ok(answer) => reply::because(answer, "start").into(),
         Err(reason) => {
-            let page = pages::unavailable(NOT_NOW, reason.explain(), &start_url(&app, &target));
-            reply::because(page, access_log::unavailable(reason))
+            let page = pages::not_now(NOT_NOW, reason, None, &start_url(&app, &target));
+            Note::on(page, &app.config, access_log::unavailable(reason), None)
         }
     }
 }

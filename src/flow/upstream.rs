@@ -125,9 +125,8 @@ fn forbidden<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
 }
 
 fn unavailable<I: Io>(app: &App<I>, head: &RequestHead, reason: Unavailable) -> Reply {
-    match (Asker::of(app, head), reason) {
-        (Asker::Program(protocol), _) => protocol.answer(Problem::Unavailable(reason.explain())),
-        (Asker::Browser, Unavailable::TooLarge(size)) => pages::too_large(&size.to_string(), None, None),
-        (Asker::Browser, _) => pages::unavailable("This page cannot be shown", reason.explain(), ""),
+    if let Asker::Program(protocol) = Asker::of(app, head) {
+        return protocol.answer(Problem::Unavailable(reason.explain()));
     }
+    pages::not_now("This page cannot be shown", reason, None, "")
 }

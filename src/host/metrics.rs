@@ -25,6 +25,7 @@ pub(super) struct Metrics {
     handed_over_dropped: Option<Metric>,
     sign_ins: Option<Metric>,
     sign_ins_failed: Option<Metric>,
+    misconfigured: Option<Metric>,
     callbacks_refused: Option<Metric>,
     busy_codes: Option<Metric>,
     busy_refreshes: Option<Metric>,
@@ -56,6 +57,7 @@ impl Metrics {
             handed_over_dropped: counter("handed_over_dropped"),
             sign_ins: counter("sign_ins"),
             sign_ins_failed: counter("sign_ins_failed"),
+            misconfigured: counter("provider_misconfigured"),
             callbacks_refused: counter("callbacks_refused"),
             busy_codes: counter("busy.codes"),
             busy_refreshes: counter("busy.refreshes"),
@@ -104,12 +106,15 @@ impl Metrics {
             Count::HandedOverDropped => self.handed_over_dropped,
             Count::SignIn => self.sign_ins,
             Count::SignInFailed => self.sign_ins_failed,
+            Count::Misconfigured => self.misconfigured,
             Count::CallbackRefused => self.callbacks_refused,
             Count::CodesBusy => self.busy_codes,
             Count::RefreshesBusy => self.busy_refreshes,
             Count::LogoutsBusy => self.busy_logouts,
             Count::SignOut => self.sign_outs,
-            Count::Unavailable(Unavailable::Provider) => self.unavailable_provider,
+            Count::Unavailable(Unavailable::Provider | Unavailable::Misconfigured) => {
+                self.unavailable_provider
+            }
             Count::Unavailable(Unavailable::Redis | Unavailable::TooLarge(_)) => self.unavailable_redis,
             Count::Unavailable(Unavailable::Random) => self.unavailable_random,
             Count::Unavailable(Unavailable::Busy) => self.unavailable_busy,

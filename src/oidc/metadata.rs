@@ -136,13 +136,18 @@ fn is_endpoint(url: &str) -> bool {
 impl fmt::Display for MetadataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed => f.write_str("the document is not a JSON object, or too large"),
+            Self::Malformed => {
+                f.write_str("the document is not a JSON object, or too large; see oidc_issuer_url")
+            }
             Self::Issuer(found) => {
                 // Quoted and cut: it is the provider's text, and it goes to the log.
                 let found: String = found.chars().take(200).collect();
                 write!(f, "the document is about the issuer {found:?}, which is not oidc_issuer_url")
             }
-            Self::Endpoint(name) => write!(f, "{name} is missing, or no http or https URL"),
+            Self::Endpoint(name) => write!(
+                f,
+                "{name} is missing, or no http or https URL; with skip_oidc_discovery, options name the endpoints"
+            ),
             Self::Unencrypted(name) => write!(
                 f,
                 "{name} is an http URL, and the issuer an https one; see insecure_oidc_allow_http_endpoints"

@@ -47,7 +47,7 @@ pub use jwks::{Jwks, JwksError, PassedOver};
 pub(crate) use jws::MAX_TRIED;
 pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
 pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};
-pub use token_response::{About, GrantError, TokenResponse, is_invalid_client};
+pub use token_response::{About, GrantError, TokenResponse, is_invalid_client, is_temporary};
 pub use userinfo::{Userinfo, UserinfoError, parse_userinfo, userinfo_request};
 
 /// The largest body of the provider that is read. A discovery document has about 5 kB, a hundred keys

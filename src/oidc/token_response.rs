@@ -129,7 +129,8 @@ pub fn is_invalid_client(status: StatusCode, body: &[u8]) -> bool {
     !status.is_success() && !is_temporary(status) && says_so()
 }
 
-fn is_temporary(status: StatusCode) -> bool {
+/// Whether a status says that a later request may be answered otherwise.
+pub fn is_temporary(status: StatusCode) -> bool {
     let is_busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
     is_busy || status.is_server_error()
 }

@@ -6,6 +6,7 @@ use log::Level;
 use crate::flow::access_log;
 use crate::flow::outcome::Unavailable;
 use crate::flow::provider::SignInError;
+use crate::oidc::About;
 
 /// Why a callback ended in no session.
 #[derive(Clone)]
@@ -44,9 +45,21 @@ impl Failure {
                 StatusCode::FORBIDDEN,
                 "The sign-in service did not give a verified email address for this account.",
             ),
+            Self::SignIn(
+                SignInError::Unavailable(Unavailable::Misconfigured)
+                | SignInError::CodeUsed(Unavailable::Misconfigured),
+            ) => (
+                StatusCode::BAD_GATEWAY,
+                "The sign-in service answers, but with something that this site cannot use. The operator has to look \
+                 into this.",
+            ),
             Self::Forbidden | Self::SignIn(SignInError::Tenant) => (
                 StatusCode::FORBIDDEN,
                 "You are known to the sign-in service, but this account has no access here.",
+            ),
+            Self::SignIn(SignInError::Grant(error)) if error.about() == About::Client => (
+                StatusCode::BAD_GATEWAY,
+                "The sign-in service does not take this site as its client. The operator has to look into this.",
             ),
             Self::SignIn(_) | Self::NotSaved(_) => (
                 StatusCode::BAD_GATEWAY,
@@ -71,18 +84,27 @@ impl Failure {
             Self::Malformed => "bad_callback",
             Self::NoLogin => "no_login",
             Self::TooManyCodes => "too_many_codes",
-            Self::SignIn(SignInError::Unavailable(reason)) | Self::NotSaved(reason) => {
-                access_log::unavailable(*reason)
-            }
+            Self::SignIn(SignInError::Unavailable(reason) | SignInError::CodeUsed(reason))
+            | Self::NotSaved(reason) => access_log::unavailable(*reason),
+            Self::SignIn(SignInError::Grant(error)) if error.about() == About::Client => "client_refused",
             Self::SignIn(_) => "bad_answer",
             Self::Forbidden => "forbidden",
         }
     }
 
     /// What is in the way, if the same callback can be asked again: the code is not used up by it.
-    pub(super) fn passing(&self) -> Option<&'static str> {
+    pub(super) fn passing(&self) -> Option<Unavailable> {
         match self {
-            Self::SignIn(SignInError::Unavailable(reason)) => Some(reason.explain()),
+            Self::SignIn(SignInError::Unavailable(reason)) => Some(*reason).filter(|reason| reason.passes()),
+            _ => None,
+        }
+    }
+
+    /// What is in the way, if that may be over for a new sign-in: the code is used up.
+    pub(super) fn passing_without_code(&self) -> Option<Unavailable> {
+        match self {
+            Self::SignIn(SignInError::CodeUsed(reason)) => Some(*reason).filter(|reason| reason.passes()),
+            Self::NotSaved(reason) => Some(*reason),
             _ => None,
         }
     }

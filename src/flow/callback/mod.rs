@@ -19,10 +19,8 @@ use self::codes::SignedIn;
 use self::failure::Failure;
 use super::access_log::Note;
 use super::io::Count;
-use super::outcome::Unavailable;
 use super::pages::ErrorPage;
 use super::{App, Decision, Io, Reply, RequestHead, csrf_cookies, pages, redirect, reply, start};
-use crate::session::Session;
 
 /// What it means for a person that something does not answer.
 const NOT_DONE: &str = "Your sign-in is not finished";
@@ -40,7 +38,7 @@ pub(super) async fn callback<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decis
             let mut answer = reply::redirect(&target);
             reply::add_headers(&mut answer, app.cookie.save(cookie, &head).iter());
             reply::add_headers(&mut answer, csrf_cookies::end(&app, &head, &state_hash).iter());
-            noted(&app, answer, "signed_in", Some(&person.session))
+            Note::on(answer, &app.config, "signed_in", Some(&person.session))
         }
         Err(failure) => {
             app.io.count(Count::SignInFailed);
@@ -48,18 +46,9 @@ pub(super) async fn callback<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decis
             if failure.passing().is_none() {
                 reply::add_headers(&mut answer, csrf_cookies::end(&app, &head, &state_hash).iter());
             }
-            noted(&app, answer, failure.word(), None)
+            Note::on(answer, &app.config, failure.word(), None)
         }
     }
-}
-
-/// The answer, and what the access log says about it.
-fn noted<I: Io>(app: &App<I>, answer: Reply, reason: &'static str, session: Option<&Session>) -> Decision {
-    let answer = reply::because(answer, reason);
-    if app.config.access_log.is_empty() {
-        return answer.into();
-    }
-    Note::of_callback(&app.config, reason, session).beside(&app.config, answer.into())
 }
 
 /// The session of the person who comes back.
@@ -84,15 +73,11 @@ fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
     let reference = log(app, failure);
     if let Some(reason) = failure.passing() {
         // An empty link is this very address, so the code and the state need not stand in the page.
-        return pages::unavailable(NOT_DONE, reason, "");
+        return pages::unavailable(NOT_DONE, reason.explain(), "");
     }
-    if let Failure::NotSaved(Unavailable::TooLarge(size)) = failure {
-        let retry_url = start::start_url(app, target);
-        return pages::too_large(&size.to_string(), reference.as_deref(), Some(&retry_url));
-    }
-    if let Failure::NotSaved(reason) = failure {
+    if let Some(reason) = failure.passing_without_code() {
         // The provider knows the person by now, so a new sign-in asks for nothing.
-        return pages::unavailable(NOT_DONE, reason.explain(), &start::start_url(app, target));
+        return pages::not_now(NOT_DONE, reason, reference.as_deref(), &start::start_url(app, target));
     }
     let (status, message) = failure.page();
     pages::error(&ErrorPage {
@@ -101,7 +86,7 @@ fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
         message,
         reference: reference.as_deref(),
         retry_url: Some(&start::start_url(app, target)),
-        retry_label: "Try again",
+        retry_label: "Sign in again",
     })
 }
 

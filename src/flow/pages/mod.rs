@@ -94,6 +94,30 @@ pub fn unavailable(what: &str, reason: &str, retry_url: &str) -> Reply {
     answer
 }
 
+/// The page in the place of what cannot be had for this reason. If that may pass by itself, it is [`unavailable`]; otherwise
+/// it is for the operator.
+pub(super) fn not_now(
+    what: &str,
+    reason: super::Unavailable,
+    reference: Option<&str>,
+    retry_url: &str,
+) -> Reply {
+    match reason {
+        reason if reason.passes() => unavailable(what, reason.explain(), retry_url),
+        super::Unavailable::TooLarge(size) => {
+            too_large(&size.to_string(), reference, Some(retry_url).filter(|url| !url.is_empty()))
+        }
+        reason => error(&ErrorPage {
+            status: reason.status(),
+            title: what,
+            message: &format!("This does not pass by itself: {}.", reason.explain()),
+            reference,
+            retry_url: Some(retry_url),
+            retry_label: "Try again",
+        }),
+    }
+}
+
 /// 503: a session does not fit into its store, which does not pass by itself. The size and what helps are sentences that
 /// begin in lower case and end without a full stop.
 pub fn too_large(size: &str, reference: Option<&str>, retry_url: Option<&str>) -> Reply {

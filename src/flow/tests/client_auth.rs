@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
+use super::provider::TakesClient;
 use super::{MINUTE, Site};
 
 const SECRET: &str = "a+b/c%20:d=";
@@ -42,7 +43,8 @@ fn refreshes(site: &Site) -> usize {
 
 #[test]
 fn the_way_that_is_right_is_found_with_the_same_code_and_remembered() {
-    for (takes_client, tries) in [(posts as fn(&Request<Vec<u8>>) -> bool, 2), (is_basic, 3)] {
+    let ways: [(TakesClient, usize); 2] = [(posts, 2), (is_basic, 3)];
+    for (takes_client, tries) in ways {
         let site = site(json!({}));
         site.provider.set_client(takes_client);
         let mut browser = site.signed_in();
@@ -59,7 +61,8 @@ fn the_way_that_is_right_is_found_with_the_same_code_and_remembered() {
 
 #[test]
 fn a_refresh_finds_it_too() {
-    for takes_client in [posts, is_basic] {
+    let ways: [TakesClient; 2] = [posts, is_basic];
+    for takes_client in ways {
         let site = site(json!({}));
         let mut browser = site.signed_in();
         // Another worker, or the client is registered anew.

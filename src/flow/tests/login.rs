@@ -316,7 +316,7 @@ fn an_unencrypted_endpoint_of_an_encrypted_issuer_is_not_used() {
         let plain = json!("http://login.example.com/token");
         let site = Site::new(json!({}));
         site.provider.set_metadata(endpoint, plain.clone());
-        assert_eq!(site.browser().reply("/oauth2/start", &[]).status(), 503, "{endpoint}");
+        assert_eq!(site.browser().reply("/oauth2/start", &[]).status(), 502, "{endpoint}");
         let site = Site::new(json!({ "insecure_oidc_allow_http_endpoints": true }));
         site.provider.set_metadata(endpoint, plain);
         assert_eq!(site.browser().reply("/oauth2/start", &[]).status(), 302, "{endpoint}");

@@ -5,6 +5,7 @@ mod bearer;
 mod browser;
 mod callbacks;
 mod client_auth;
+mod documents;
 mod endpoints;
 mod fake_redis;
 mod forged;

@@ -1,6 +1,7 @@
 //! The provider: metadata, keys, tokens that are really signed, and whatever can go wrong.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ struct State {
     world: World,
     is_down: bool,
     failing: Option<&'static str>,
+    instead: HashMap<&'static str, Instead>,
     delay: Duration,
     code_delay: Duration,
     /// So many calls may be under way; more fail at once, as those beyond Envoy's limit for a cluster do.
@@ -27,7 +29,7 @@ struct State {
     under_way: Vec<(String, Timestamp, Timestamp)>,
     keys: Value,
     token_answer: Option<(u16, Value)>,
-    takes_client: fn(&Request<Vec<u8>>) -> bool,
+    takes_client: TakesClient,
     access_token: Option<String>,
     claims: Value,
     userinfo: Value,
@@ -35,7 +37,14 @@ struct State {
     nonce: String,
     grants: Vec<String>,
     calls: Vec<String>,
+    urls: Vec<String>,
 }
+
+/// Whether a client may ask for tokens, by its request.
+pub(super) type TakesClient = fn(&Request<Vec<u8>>) -> bool;
+
+/// A status, a `location`, and a body.
+type Instead = (u16, &'static str, &'static str);
 
 impl Provider {
     pub(super) fn new(world: &World) -> Self {
@@ -43,6 +52,7 @@ impl Provider {
             world: world.clone(),
             is_down: false,
             failing: None,
+            instead: HashMap::new(),
             delay: Duration::ZERO,
             code_delay: Duration::ZERO,
             limit: None,
@@ -57,6 +67,7 @@ impl Provider {
             nonce: String::new(),
             grants: Vec::new(),
             calls: Vec::new(),
+            urls: Vec::new(),
         })));
         let answering = provider.clone();
         world.network(move |request| answering.answer(request));
@@ -71,6 +82,22 @@ impl Provider {
     /// Answers 500 at this path from now on.
     pub(super) fn set_failing(&self, path: Option<&'static str>) {
         self.0.borrow_mut().failing = path;
+    }
+
+    /// What is answered at this path from now on, whatever the host.
+    pub(super) fn set_instead(
+        &self,
+        path: &'static str,
+        status: u16,
+        location: &'static str,
+        body: &'static str,
+    ) {
+        self.0.borrow_mut().instead.insert(path, (status, location, body));
+    }
+
+    /// Everything is answered by the provider itself again.
+    pub(super) fn set_in_order(&self) {
+        self.0.borrow_mut().instead.clear();
     }
 
     /// How long every answer takes.
@@ -109,7 +136,7 @@ impl Provider {
     }
 
     /// Who may ask for tokens; whoever may not gets `invalid_client`, and its code or refresh token is not looked at.
-    pub(super) fn set_client(&self, takes_client: fn(&Request<Vec<u8>>) -> bool) {
+    pub(super) fn set_client(&self, takes_client: TakesClient) {
         self.0.borrow_mut().takes_client = takes_client;
     }
 
@@ -156,10 +183,16 @@ impl Provider {
         self.0.borrow().calls.iter().filter(|call| *call == path).count()
     }
 
+    /// What was asked for, by its URL.
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.0.borrow().urls.clone()
+    }
+
     fn answer(&self, request: &Request<Vec<u8>>) -> Answer {
         let mut state = self.0.borrow_mut();
         let path = request.uri().path().to_owned();
         state.calls.push(path.clone());
+        state.urls.push(request.uri().to_string());
         if state.is_down {
             return (state.delay, Err(CallFailed));
         }
@@ -175,8 +208,14 @@ impl Provider {
             return (Duration::ZERO, Err(CallFailed));
         }
         state.under_way.push((kind, now, now.after(delay)));
-        let (status, body) = match path.as_str() {
-            failing if state.failing == Some(failing) => (500, json!({})),
+        if let Some((status, location, body)) = state.instead.get(path.as_str()) {
+            let answer = Response::builder().status(*status);
+            let answer = if location.is_empty() { answer } else { answer.header("location", *location) };
+            return (delay, Ok(answer.body(body.as_bytes().to_vec()).unwrap()));
+        }
+        let path = path.strip_prefix("/moved").unwrap_or(&path);
+        let (status, body) = match path {
+            _ if state.failing == Some(path) => (500, json!({})),
             "/.well-known/openid-configuration" => (200, state.metadata.clone()),
             "/jwks" => (200, state.keys.clone()),
             "/userinfo" => (200, state.userinfo.clone()),

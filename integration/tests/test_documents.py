@@ -1,0 +1,60 @@
+"""What a provider publishes and nobody can use: the operator has to set something."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.browser import link_to
+from harness.fake_provider import Answer, Key
+from harness.service import arrived
+
+def assert_mistake(page) -> None:
+    assert page.status_code == 502, page.text
+    assert "retry-after" not in page.headers
+    assert "often passes" not in page.text
+    assert "operator has to look" in page.text
+
+
+def metric(running) -> int:
+    return running.envoy.counters()["provider_misconfigured"]
+
+
+@pytest.mark.parametrize(("answer", "says"), [
+    (Answer(404), "discovery: the provider answered 404; see oidc_issuer_url"),
+    (Answer(403, "<html>a firewall</html>"), "discovery: the provider answered 403; see oidc_issuer_url"),
+    (Answer(200, "<html>welcome</html>"), "discovery: the document is not a JSON object, or too large; see oidc_issuer_url"),
+    (Answer(members={"issuer": "https://another.example"}), "which is not oidc_issuer_url"),
+    (Answer(members={"token_endpoint": None}), "discovery: token_endpoint is missing"),
+], ids=["404", "403", "html", "another issuer", "no token endpoint"])
+def test_metadata_that_cannot_be_used(service, fake, answer, says):
+    fake.answers["discovery"] = answer
+    running = service(provider=fake, is_shared=False)
+    assert_mistake(running.browser().get("/oauth2/start"))
+    assert running.envoy.says(says)
+    assert metric(running) == 1
+    fake.answers.clear()
+    time.sleep(1.1)
+    assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+
+
+@pytest.mark.parametrize(("endpoint", "answer", "says"), [
+    ("userinfo", Answer(401), "userinfo: the provider answered 401; see skip_claims_from_profile_url"),
+    ("userinfo", Answer(200, "hello"), "see skip_claims_from_profile_url"),
+    ("jwks", Answer(404), "keys (jwks_uri): the provider answered 404"),
+    ("jwks", Answer(200, {"keys": [Key("RS256", bits=1024).public()]}), "none of the keys can be used"),
+], ids=["userinfo 401", "userinfo text", "keys 404", "keys of 1024 bits"])
+def test_what_is_unusable_after_the_code_was_used(service, fake, endpoint, answer, says):
+    fake.claims = {"email": None}
+    fake.answers[endpoint] = answer
+    running = service(provider=fake, is_shared=False)
+    browser = running.browser()
+    page = browser.sign_in("alice", "/echo")
+    assert_mistake(page)
+    assert running.envoy.says(says)
+    assert metric(running) == 1
+    fake.answers.clear()
+    time.sleep(1.1)
+    form = browser.follow(browser.get(link_to(page, "/oauth2/start")))
+    assert arrived(browser.submit(form, "alice"))["x-forwarded-user"] == "alice"

@@ -1,0 +1,168 @@
+//! The provider's metadata and keys: what cannot pass by itself.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::browser::Browser;
+use super::log::lines_of;
+use super::{MINUTE, Site};
+use crate::flow::Reply;
+use crate::flow::io::Count;
+
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+fn body(reply: &Reply) -> String {
+    String::from_utf8_lossy(reply.body()).into_owned()
+}
+
+fn start(site: &Site) -> Reply {
+    site.browser().reply("/oauth2/start?rd=%2Fpage", &[])
+}
+
+/// The page of an outage, which may be over a moment later.
+fn assert_outage(answer: &Reply) {
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert!(body(answer).contains("passes by itself"));
+}
+
+/// The page of something that the operator has to set.
+fn assert_mistake(answer: &Reply) {
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert!(!answer.headers().contains_key("retry-after"));
+    assert!(!body(answer).contains("often passes"));
+    assert!(body(answer).contains("operator has to look"), "{}", body(answer));
+}
+
+#[test]
+fn an_outage_of_discovery_is_no_mistake_and_a_mistake_no_outage() {
+    for (status, text) in [(500, ""), (502, "<html>"), (503, ""), (429, ""), (408, "")] {
+        let site = Site::new(json!({}));
+        site.provider.set_instead(DISCOVERY, status, "", text);
+        assert_outage(&start(&site));
+        assert_eq!(site.world.counted(Count::Misconfigured), 0);
+    }
+    let another = r#"{"issuer":"https://another.example.com"}"#;
+    for (status, text, says) in [
+        (404, "", "the provider answered 404; see oidc_issuer_url"),
+        (401, "", "the provider answered 401; see oidc_issuer_url"),
+        (302, "", "the provider answered 302; see oidc_issuer_url"),
+        (200, "<html>", "see oidc_issuer_url"),
+        (200, another, "which is not oidc_issuer_url"),
+    ] {
+        let site = Site::new(json!({}));
+        site.provider.set_instead(DISCOVERY, status, "", text);
+        let lines = lines_of(|| {
+            assert_mistake(&start(&site));
+            // Also for who comes while the provider is not asked again.
+            assert_mistake(&start(&site));
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("discovery: ") && lines[0].contains(says), "{lines:?}");
+        assert_eq!(site.world.counted(Count::Misconfigured), 1);
+        // It is over as soon as the operator has done it.
+        site.provider.set_in_order();
+        site.world.pass(MINUTE);
+        assert_eq!(start(&site).status(), StatusCode::FOUND);
+    }
+}
+
+/// A sign-in whose code was redeemed, when something else was missing.
+fn come_back(site: &Site, browser: &mut Browser) -> Reply {
+    let login = browser.start("/page");
+    browser.come_back(&site.provider, &login)
+}
+
+#[test]
+fn a_code_that_is_used_is_not_offered_again() {
+    for (path, groups) in [("/jwks", json!(["staff"])), ("/userinfo", Value::Null)] {
+        for (status, text, is_outage) in [
+            (500, "", true),
+            (429, "", true),
+            (401, "", false),
+            (404, "", false),
+            (200, "<html>", false),
+            (200, r#"{"keys":[]}"#, false),
+        ] {
+            let site = Site::new(json!({}));
+            site.provider.set_claim("groups", groups.clone());
+            site.provider.set_instead(path, status, "", text);
+            let mut browser = site.browser();
+            let answer = come_back(&site, &mut browser);
+            if status == 200 && path == "/userinfo" && text.starts_with('{') {
+                // It is userinfo, and says nothing about whom.
+                assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+            } else if is_outage {
+                assert_outage(&answer);
+            } else {
+                assert_mistake(&answer);
+                assert_eq!(site.world.counted(Count::Misconfigured), 1, "{path} {status}");
+            }
+            assert!(body(&answer).contains("href=\"/oauth2/start?rd=%2Fpage\""), "{}", body(&answer));
+            assert!(browser.cookies.is_empty(), "that sign-in is over: {:?}", browser.cookies);
+            // The page leads to where it works as soon as that is over.
+            site.provider.set_in_order();
+            site.world.pass(MINUTE);
+            assert_eq!(browser.sign_in(&site.provider, "/page").status(), StatusCode::FOUND);
+        }
+    }
+}
+
+#[test]
+fn a_code_that_is_not_used_is_offered_again() {
+    let site = Site::new(json!({}));
+    let mut browser = site.browser();
+    let login = browser.start("/page");
+    site.provider.set_instead("/token", 503, "", "");
+    let answer = browser.come_back(&site.provider, &login);
+    assert_outage(&answer);
+    assert!(body(&answer).contains("href=\"\""));
+    site.provider.set_in_order();
+    assert_eq!(browser.come_back(&site.provider, &login).status(), StatusCode::FOUND);
+}
+
+#[test]
+fn the_access_log_says_why_a_sign_in_does_not_begin_or_end() {
+    let reason = |site: &Site, browser: &mut Browser, target: &str| match browser.ask(target, &[]) {
+        crate::flow::Decision::Noted(fields, _) => {
+            fields.into_iter().find(|(name, _)| *name == "reason").map(|(_, value)| value)
+        }
+        other => panic!("{other:?} {}", site.provider.urls().len()),
+    };
+    let options = json!({ "access_log_fields": ["reason"] });
+    for (status, word) in [(404, "provider_misconfigured"), (503, "provider_unavailable")] {
+        let site = Site::new(options.clone());
+        site.provider.set_instead(DISCOVERY, status, "", "");
+        let mut browser = site.browser();
+        assert_eq!(reason(&site, &mut browser, "/oauth2/start").as_deref(), Some(word));
+        let site = Site::new(options.clone());
+        site.provider.set_instead("/jwks", status, "", "");
+        let mut browser = site.browser();
+        let login = browser.start("/");
+        let state: String = form_urlencoded::byte_serialize(login["state"].as_bytes()).collect();
+        let target = format!("/oauth2/callback?code=code&state={state}");
+        assert_eq!(reason(&site, &mut browser, &target).as_deref(), Some(word));
+    }
+    let site = Site::new(options);
+    site.provider.set_instead("/token", 401, "", r#"{"error":"invalid_client"}"#);
+    let mut browser = site.browser();
+    let login = browser.start("/");
+    let state: String = form_urlencoded::byte_serialize(login["state"].as_bytes()).collect();
+    let answer = reason(&site, &mut browser, &format!("/oauth2/callback?code=code&state={state}"));
+    assert_eq!(answer.as_deref(), Some("client_refused"));
+    assert_eq!(site.world.counted(Count::Misconfigured), 1);
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_the_operators_for_a_bearer_token_too() {
+    let site = Site::new(json!({ "skip_jwt_bearer_tokens": true }));
+    let authorization = format!("Bearer {}", site.provider.token(json!({})));
+    let headers = [("authorization", authorization.as_str())];
+    site.provider.set_instead("/jwks", 404, "", "");
+    assert_mistake(&site.browser().reply("/", &headers));
+    let program = [headers[0], ("accept", "application/json")];
+    assert_eq!(site.browser().reply("/", &program).status(), StatusCode::SERVICE_UNAVAILABLE);
+    site.provider.set_in_order();
+    site.world.pass(MINUTE);
+    site.browser().forward("/", &headers);
+}
