@@ -1,4 +1,4 @@
-"""What a provider publishes and nobody can use: the operator has to set something."""
+"""What a provider publishes: where its redirects lead, and what the operator has to set."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import time
 
 import pytest
 
+from harness.authority import Authority
 from harness.browser import link_to
 from harness.fake_provider import Answer, Key
 from harness.service import arrived
+
+MOVED = "/moved/.well-known/openid-configuration"
+
+
+def led(location: str, status: int = 302) -> Answer:
+    return Answer(status, headers={"location": location})
+
 
 def assert_mistake(page) -> None:
     assert page.status_code == 502, page.text
@@ -19,6 +27,47 @@ def assert_mistake(page) -> None:
 
 def metric(running) -> int:
     return running.envoy.counters()["provider_misconfigured"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_of_metadata_and_keys(service, fake, make_fake_provider, status):
+    keys = make_fake_provider(keys=fake.keys)
+    fake.answers = {"discovery": led(MOVED, status), "jwks": led(f"{keys.issuer}/moved/jwks", status)}
+    assert arrived(service(provider=fake).browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    assert [request["path"] for request in fake.seen("discovery")] == ["/.well-known/openid-configuration", MOVED]
+    assert [request["path"] for request in keys.requests] == ["/moved/jwks"]
+    assert "authorization" not in keys.requests[0]["headers"]
+
+
+def test_redirects_stay_encrypted(service, fake, make_fake_provider, tmp_path):
+    authority = Authority.make(tmp_path / "right")
+    secure = make_fake_provider(host="localhost", **authority.issue("localhost"))
+    secure.answers["discovery"] = led(MOVED)
+    running = service(provider=secure, ca=authority.file)
+    assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    secure.answers["discovery"] = led(fake.issuer + MOVED)
+    running = service(provider=secure, ca=authority.file, is_shared=False)
+    assert_mistake(running.browser().get("/oauth2/start"))
+    assert running.envoy.says(f'discovery: the provider answered 302 and leads to "{fake.issuer}{MOVED}"')
+    assert running.envoy.says("see insecure_oidc_allow_http_endpoints")
+    assert fake.requests == []
+
+
+def test_redirects_in_a_circle_end(service, fake):
+    fake.answers = {"discovery": led(MOVED), MOVED: led(MOVED)}
+    running = service(provider=fake)
+    assert_mistake(running.browser().get("/oauth2/start"))
+    assert len(fake.seen("discovery")) == 6
+    assert running.envoy.says("discovery: more than 5 redirects")
+
+
+@pytest.mark.parametrize("endpoint", ["token", "userinfo"])
+def test_what_carries_a_secret_follows_no_redirect(service, fake, make_fake_provider, endpoint):
+    other = make_fake_provider()
+    fake.claims = {"email": None}  # so userinfo is asked
+    fake.answers[endpoint] = led(f"{other.issuer}/moved/{endpoint}", 307)
+    assert service(provider=fake).browser().sign_in("alice", "/echo").status_code == 502
+    assert other.requests == []
 
 
 @pytest.mark.parametrize(("answer", "says"), [

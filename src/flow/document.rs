@@ -2,17 +2,25 @@
 //!
 //! ```text
 //! GET ─┬─ 200 ───────────────────────────────► the body
+//!      ├─ a redirect ── as well encrypted ───► GET there, a few times
 //!      ├─ no answer, 5xx, 429, 408 ──────────► Unavailable::Provider: it may pass by itself
 //!      └─ all else ──────────────────────────► Unavailable::Misconfigured: the operator has to look
 //! ```
+//!
+//! Nothing secret is in these requests, and nobody but the provider says where they go. What has a secret, a token or a
+//! code in it follows no redirect.
 
-use http::Request;
+use http::header::LOCATION;
+use http::{Request, Response, StatusCode};
 use log::warn;
 
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
 use crate::config;
 use crate::oidc;
+
+/// A browser follows twenty. Providers have one or two: to https, and to the name that they have now.
+const MAX_REDIRECTS: usize = 5;
 
 /// Which document, for the log.
 #[derive(Clone, Copy)]
@@ -30,7 +38,7 @@ pub(super) const KEYS: Document = Document {
 };
 
 impl Document {
-    /// The document's bytes.
+    /// The document's bytes. All redirects together take as long as one answer may.
     pub(super) async fn fetch<I: Io>(
         self,
         io: &I,
@@ -38,22 +46,41 @@ impl Document {
         config: &config::Provider,
     ) -> Result<Vec<u8>, Unavailable> {
         let what = self.name;
-        let Ok(request) = Request::get(url).header("accept", "application/json").body(Vec::new()) else {
-            return Err(self.not_there(io, "its address is no URL"));
-        };
-        let answer = io.call(request, config.request_timeout).await.map_err(|error| {
-            warn!("{what}: {error} from the provider");
-            Unavailable::Provider
-        })?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(answer.into_body());
+        let began = io.now();
+        let (mut url, mut whose) = (url.to_owned(), "the provider".to_owned());
+        for _ in 0..=MAX_REDIRECTS {
+            let Ok(request) = Request::get(&url).header("accept", "application/json").body(Vec::new()) else {
+                return Err(self.not_there(io, "its address is no URL"));
+            };
+            let left = config.request_timeout.saturating_sub(io.now().since(began));
+            let answer = io.call(request, left).await.map_err(|error| {
+                warn!("{what}: {error} from {whose}");
+                Unavailable::Provider
+            })?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(answer.into_body());
+            }
+            if oidc::is_temporary(status) {
+                warn!("{what}: {whose} answered {}", status.as_u16());
+                return Err(Unavailable::Provider);
+            }
+            let Some(location) = location(&answer) else {
+                return Err(self.not_there(io, &format!("{whose} answered {}", status.as_u16())));
+            };
+            let said = format!("{whose} answered {} and leads to {}", status.as_u16(), shown(&location));
+            let Some(target) = oidc::redirected(&url, &location) else {
+                return Err(self.not_there(io, &format!("{said}, where no request can go")));
+            };
+            if !may_follow(config, &target) {
+                return Err(self.unusable(
+                    io,
+                    &format!("{said}, and oidc_issuer_url is https; see insecure_oidc_allow_http_endpoints"),
+                ));
+            }
+            (url, whose) = (target, shown(&location));
         }
-        if oidc::is_temporary(status) {
-            warn!("{what}: the provider answered {}", status.as_u16());
-            return Err(Unavailable::Provider);
-        }
-        Err(self.not_there(io, &format!("the provider answered {}", status.as_u16())))
+        Err(self.not_there(io, &format!("more than {MAX_REDIRECTS} redirects, the last one to {whose}")))
     }
 
     /// What was asked for is not in the answer, and will not be when it is asked for again.
@@ -68,4 +95,28 @@ impl Document {
         io.count(Count::Misconfigured);
         Unavailable::Misconfigured
     }
+}
+
+/// Not to where the way is less protected than to the provider itself.
+fn may_follow(config: &config::Provider, target: &str) -> bool {
+    config.allow_http_endpoints || oidc::is_unencrypted(&config.issuer_url) || !oidc::is_unencrypted(target)
+}
+
+fn location(answer: &Response<Vec<u8>>) -> Option<String> {
+    let leads_on = matches!(
+        answer.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = answer.headers().get(LOCATION).filter(|_| leads_on)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// Quoted and cut, because it is the provider's text; without the query, which may have what is secret.
+fn shown(location: &str) -> String {
+    let address: String = location.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
+    format!("{address:?}")
 }

@@ -114,7 +114,7 @@ impl Metadata {
 }
 
 /// An absolute URL with a host, without credentials and fragment (RFC 6749 sections 3.1 and 3.2).
-fn is_endpoint(url: &str) -> bool {
+pub(super) fn is_endpoint(url: &str) -> bool {
     // `Uri` drops a fragment silently, and lets more than ASCII through.
     let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     if url.len() > MAX_ENDPOINT || !is_plain {

@@ -3,6 +3,7 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `metadata` | the provider's discovery document (OpenID Connect Discovery 1.0) |
+//! | `location` | where a redirect of it, or of the keys, leads |
 //! | `authorization` | the URL that a login begins with (RFC 6749 section 4.1.1) |
 //! | `client_auth` | how the client says who it is at the token endpoint (RFC 6749 section 2.3.1) |
 //! | `grant` | requests to the token endpoint (RFC 6749 sections 4.1.3 and 6) |
@@ -27,6 +28,7 @@ mod json;
 mod jwks;
 mod jws;
 mod keycloak;
+mod location;
 mod metadata;
 mod public_key;
 #[cfg(test)]
@@ -46,6 +48,7 @@ pub use identity::{ClaimNames, Identity, Said, claim_text};
 pub use jwks::{Jwks, JwksError, PassedOver};
 pub(crate) use jws::MAX_TRIED;
 pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
+pub use location::redirected;
 pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};
 pub use token_response::{About, GrantError, TokenResponse, is_invalid_client, is_temporary};
 pub use userinfo::{Userinfo, UserinfoError, parse_userinfo, userinfo_request};

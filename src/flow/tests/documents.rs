@@ -1,4 +1,4 @@
-//! The provider's metadata and keys: what cannot pass by itself.
+//! The provider's metadata and keys: where redirects lead, and what cannot pass by itself.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -32,6 +32,87 @@ fn assert_mistake(answer: &Reply) {
     assert!(!answer.headers().contains_key("retry-after"));
     assert!(!body(answer).contains("often passes"));
     assert!(body(answer).contains("operator has to look"), "{}", body(answer));
+}
+
+#[test]
+fn redirects_of_documents_are_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let site = Site::new(json!({}));
+        site.provider.set_instead(DISCOVERY, status, "/moved/.well-known/openid-configuration", "");
+        site.provider.set_instead("/jwks", status, "https://keys.example.com/moved/jwks?v=1#part", "");
+        assert_eq!(site.browser().sign_in(&site.provider, "/").status(), StatusCode::FOUND, "{status}");
+        let urls = site.provider.urls();
+        assert!(urls.contains(&"https://keys.example.com/moved/jwks?v=1".to_owned()), "{urls:?}");
+    }
+}
+
+#[test]
+fn a_redirect_of_documents_leaves_no_encryption() {
+    for (path, location) in
+        [(DISCOVERY, "http://login.example.com/moved/x"), ("/jwks", "http://10.0.0.1/moved/jwks")]
+    {
+        let site = Site::new(json!({}));
+        site.provider.set_instead(path, 302, location, "");
+        let lines = lines_of(|| {
+            let mut browser = site.browser();
+            let answer = browser.reply("/oauth2/start", &[]);
+            if answer.status() == StatusCode::FOUND {
+                assert_mistake_of_callback(&site);
+            } else {
+                assert_mistake(&answer);
+            }
+        });
+        assert!(site.provider.urls().iter().all(|url| url.starts_with("https://login.example.com/")));
+        assert!(lines.iter().any(|line| line.contains(location) && line.contains("302")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("insecure_oidc_allow_http_endpoints")), "{lines:?}");
+    }
+    let site = Site::new(json!({ "insecure_oidc_allow_http_endpoints": true }));
+    site.provider.set_instead("/jwks", 302, "http://login.example.com/moved/jwks", "");
+    site.signed_in();
+}
+
+fn assert_mistake_of_callback(site: &Site) {
+    let answer = site.browser().sign_in(&site.provider, "/page");
+    assert_mistake(&answer);
+    assert!(body(&answer).contains("/oauth2/start?rd=%2Fpage"));
+}
+
+#[test]
+fn redirects_end() {
+    let site = Site::new(json!({}));
+    site.provider.set_instead(DISCOVERY, 302, "/.well-known/openid-configuration?token=secret", "");
+    let lines = lines_of(|| assert_mistake(&start(&site)));
+    assert_eq!(site.provider.calls(DISCOVERY), 6);
+    assert!(lines.iter().any(|line| line.contains("more than 5 redirects")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("secret")), "{lines:?}");
+}
+
+#[test]
+fn all_redirects_together_take_no_longer_than_one_answer() {
+    let site = Site::new(json!({}));
+    site.provider.set_instead(DISCOVERY, 302, DISCOVERY, "");
+    site.provider.set_delay(std::time::Duration::from_secs(2));
+    assert_outage(&start(&site));
+    // 5 s by default.
+    assert_eq!(site.provider.calls(DISCOVERY), 3);
+}
+
+#[test]
+fn what_carries_a_secret_follows_no_redirect() {
+    let site = Site::new(json!({ "backend_logout_url": "https://login.example.com/logout?hint={id_token}" }));
+    for path in ["/token", "/userinfo", "/logout"] {
+        site.provider.set_instead(path, 307, "https://evil.example.com/", "");
+    }
+    assert_eq!(site.browser().sign_in(&site.provider, "/").status(), StatusCode::BAD_GATEWAY);
+    site.provider.set_in_order();
+    let mut browser = site.signed_in();
+    site.provider.set_claim("groups", Value::Null);
+    site.provider.set_instead("/userinfo", 302, "https://evil.example.com/", "");
+    assert_mistake(&site.browser().sign_in(&site.provider, "/"));
+    site.provider.set_instead("/logout", 302, "https://evil.example.com/", "");
+    browser.reply("/oauth2/sign_out", &[]);
+    site.world.drain();
+    assert!(site.provider.urls().iter().all(|url| !url.contains("evil")), "{:?}", site.provider.urls());
 }
 
 #[test]

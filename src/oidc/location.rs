@@ -1,0 +1,105 @@
+//! Where a redirect leads: a reference and the URL that it was the answer of (RFC 9110 section 10.2.2, RFC 3986 section 5).
+
+use super::metadata::is_endpoint;
+
+/// The URL of a `location`; none if no request can be sent there.
+pub fn redirected(from: &str, location: &str) -> Option<String> {
+    let location = location.split('#').next()?;
+    let (scheme, rest) = from.split_once("://")?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let path = path.split('?').next()?;
+    let here = |path: &str| format!("{scheme}://{authority}{path}");
+    let target = match location.as_bytes() {
+        _ if has_scheme(location) => location.to_owned(),
+        [b'/', b'/', ..] => format!("{scheme}:{location}"),
+        [b'/', ..] => here(location),
+        [] | [b'?', ..] => here(&format!("{path}{location}")),
+        _ => {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let (relative, query) = location.split_at(location.find('?').unwrap_or(location.len()));
+            here(&format!("{}{query}", without_dots(&format!("{folder}/{relative}"))))
+        }
+    };
+    is_endpoint(&target).then_some(target)
+}
+
+fn has_scheme(reference: &str) -> bool {
+    reference.split(['/', '?']).next().is_some_and(|first| first.contains(':'))
+}
+
+/// RFC 3986 section 5.2.4.
+fn without_dots(path: &str) -> String {
+    let mut segments = Vec::new();
+    let mut is_folder = false;
+    for segment in path.split('/').skip(1) {
+        is_folder = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    format!("/{}{}", segments.join("/"), if is_folder && !segments.is_empty() { "/" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_resolved_as_in_rfc_3986() {
+        // Section 5.4, as far as the result is a URL of http.
+        for (location, expected) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("g#s", "http://a/b/c/g"),
+            ("g;x=1/./y", "http://a/b/c/g;x=1/y"),
+            ("", "http://a/b/c/d;p"),
+            (".", "http://a/b/c/"),
+            ("./", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../..", "http://a/"),
+            ("../../g", "http://a/g"),
+            ("../../../../g", "http://a/g"),
+            ("g..", "http://a/b/c/g.."),
+            ("g/../h", "http://a/b/c/h"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("https://login.example.com:8443/x?y#z", "https://login.example.com:8443/x?y"),
+        ] {
+            let expected =
+                if location.is_empty() { "http://a/b/c/d;p".to_owned() } else { expected.to_owned() };
+            assert_eq!(
+                redirected("http://a/b/c/d;p?q", location).as_deref(),
+                Some(expected.as_str()),
+                "{location}"
+            );
+        }
+        assert_eq!(redirected("https://a", "g").as_deref(), Some("https://a/g"));
+        assert_eq!(redirected("https://a?q", "/g").as_deref(), Some("https://a/g"));
+    }
+
+    #[test]
+    fn what_is_no_url_of_http_leads_nowhere() {
+        for location in [
+            "ftp://a/x",
+            "javascript:alert(1)",
+            "g:h",
+            "https://user:secret@a/x",
+            "https:///x",
+            "https://a b/",
+            "/x y",
+            "/\u{e4}",
+            "//",
+            "https://a:0/",
+        ] {
+            assert_eq!(redirected("https://a/b", location), None, "{location}");
+        }
+        assert_eq!(redirected("https://a/b", &format!("/{}", "x".repeat(10_000))), None);
+    }
+}
