@@ -171,7 +171,8 @@ options! {
              does a sign-out hand the ID token (`{id_token}` in `rd`)";
         provider_request_timeout: Duration = Ours("5s"), "How long the provider may take for an answer";
         bridge_cluster: String = Ours("oauth2_session_bridge"),
-            "The cluster of the bridge in Envoy's configuration";
+            "The cluster of the bridge in Envoy's configuration; with sessions in cookies, any cluster that reaches the \
+             provider";
     }
     "Sign-in" {
         email_domains: Vec<String> =
@@ -267,7 +268,8 @@ options! {
             "Which hosts Sentinels and nodes of a Cluster may name, besides those of the URLs: `redis-0.example.com`, \
              `*.example.com`, `10.0.0.7`, `10.0.0.0/8`, `fd00::/8`, each with `:port` or for any port; empty for any host. \
              The filter does not connect to another one";
-        redis_username: String = Theirs(""), "The ACL user; wins over the URL's";
+        redis_username: String = Theirs(""),
+            "The ACL user; wins over the URL's. Needs a password, unless it is `default`";
         redis_password: Secret = Theirs(""), "Its password; wins over the URL's. Best given in the environment";
         redis_insecure_skip_tls_verify: bool = Theirs("false"),
             "TLS, also with `redis://`, to a server whose certificate is not checked";
