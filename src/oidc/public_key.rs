@@ -46,7 +46,8 @@ impl Algorithm {
             "ES256" => Self::Es256,
             "ES384" => Self::Es384,
             "ES512" => Self::Es512,
-            "EdDSA" => Self::EdDsa,
+            // The second is its name since RFC 9864, which says the curve too.
+            "EdDSA" | "Ed25519" => Self::EdDsa,
             _ => return None,
         })
     }

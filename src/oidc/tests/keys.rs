@@ -215,6 +215,19 @@ fn a_token_that_names_no_key_is_tried_with_those_that_fit() {
     assert_eq!(check(&token, &[key("rsa"), key("other-rsa")]), Err(IdTokenError::BadSignature));
 }
 
+/// RFC 9864 section 2.2: the name says the curve, and is of the same signatures.
+#[test]
+fn ed25519_has_two_names() {
+    let header = json!({ "alg": "Ed25519", "kid": "ed25519" });
+    let message = format!("{}.{}", encode(&header), encode(&claims()));
+    let renamed = sign(&message, &private_key("ed25519"), Algorithm::EdDSA);
+    for name in ["EdDSA", "Ed25519"] {
+        let key = with(key("ed25519"), "alg", json!(name));
+        assert_eq!(check(&renamed, from_ref(&key)), Ok(()), "{name}");
+        assert_eq!(check(&token("EdDSA"), &[key]), Ok(()), "{name}");
+    }
+}
+
 #[test]
 fn a_token_is_tried_with_three_keys_at_most() {
     let other = |id: &str| with(key("other-rsa"), "kid", json!(id));
