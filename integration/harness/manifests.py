@@ -35,6 +35,19 @@ RUNTIME = "envoy.wasm.runtime.v8"
 # What an EnvoyFilter says to mean all HTTP connection managers.
 OF_THE_GATEWAY = {"context": "GATEWAY",
                   "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
+# Istio's bootstrap (1.30): only these statistics, besides those that proxyStatsMatcher names, and tags of its own.
+ISTIO_STATISTICS = [
+    *({"prefix": prefix} for prefix in ("reporter=", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm")),
+    *({"suffix": suffix} for suffix in ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied")),
+    {"safe_regex": {"regex": r"vhost\..*\.route\..*"}}, {"prefix": "component"}, {"prefix": "istio"},
+]
+ISTIO_TAGS = {
+    "cluster_name": r"^cluster(\.(.+);)",
+    "http_conn_manager_prefix": r"^http\.(((?:[_.[:digit:]\w]*|[_\[\]aAbBcCdDeEfF[:digit:]\w\:]*));\.)",
+    "response_code": r"_rq(_(\d{3}))$",
+    "response_code_class": r"_rq(_(\dxx))$",
+}
+STATISTICS = MANIFESTS / "monitoring" / "istio-statistics.yaml"
 FAILURE_POLICY = {"FAIL_CLOSE": "FAIL_CLOSED", "FAIL_OPEN": "FAIL_OPEN", "FAIL_RELOAD": "FAIL_RELOAD"}
 UNDERSCORES = {"Allow": "ALLOW", "RejectRequest": "REJECT_REQUEST", "DropHeader": "DROP_HEADER"}
 PATHS = {"KeepUnchanged": "KEEP_UNCHANGED", "RejectRequest": "REJECT_REQUEST",
@@ -74,6 +87,8 @@ def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
             "type_urls": [WASM_TYPE],
         }}], admin_socket)
         config["bootstrap_extensions"] = [internal_listeners(64)]
+        config["stats_config"] = istio_statistics()
+        manager(config["static_resources"]["listeners"][0])["stat_prefix"] = "outbound_0.0.0.0_8080;"
         for patch in copy.deepcopy(bridge["spec"]["configPatches"]):
             if patch["applyTo"] == "NETWORK_FILTER":
                 assert (patch["match"], patch["patch"]["operation"]) == (OF_THE_GATEWAY, "MERGE")
@@ -92,6 +107,19 @@ def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
         return finish(config, ca)
 
     return render
+
+
+def istio_statistics() -> dict:
+    """Which statistics the gateway of a pod with our annotation shows, and under which names."""
+    annotations = yaml.safe_load(STATISTICS.read_text(encoding="utf-8"))["spec"]["template"]["metadata"]["annotations"]
+    matcher = yaml.safe_load(annotations["proxy.istio.io/config"])["proxyStatsMatcher"]
+    assert set(matcher) == {"inclusionPrefixes"}
+    more = [{"prefix": prefix} for prefix in matcher["inclusionPrefixes"]]
+    return {
+        "use_all_default_tags": False,
+        "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in ISTIO_TAGS.items()],
+        "stats_matcher": {"inclusion_list": {"patterns": [*ISTIO_STATISTICS, *more]}},
+    }
 
 
 def istio_extension(plugin: dict, filter_json: str) -> dict:

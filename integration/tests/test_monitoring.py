@@ -1,4 +1,5 @@
-"""envoy-config/monitoring: the dashboard and the alert rules name statistics that this Envoy really has.
+"""envoy-config/monitoring: the dashboard and the alert rules name statistics that an Envoy really has, under the names that
+Istio and Envoy Gateway give them too.
 
 The rules themselves are tested by promtool, with alerts-test.yaml; where that is missing, these tests say that
 they were not run. The dashboard is read with Grafana's own types; those know the names of all fields, but not
@@ -7,17 +8,21 @@ every value that Grafana takes.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 import yaml
 
+from harness.envoy import Envoy
+from harness.manifests import ENVOY_GATEWAY, TRAFFIC_EXTENSION, WASM_PLUGIN, shipped
 from harness.render import ROOT
-from harness.service import arrived
+from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 
 MONITORING = ROOT / "envoy-config" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
@@ -26,8 +31,19 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 # Envoy adds up a histogram every few seconds.
 HISTOGRAM_SECONDS = 20
 
-METRIC = re.compile(r"\b(?:envoy|oauth2_session)_[a-z0-9_]+(?=[{\[])")
-SELECTED = re.compile(r"\b((?:envoy|oauth2_session)_[a-z0-9_]+)\{([^}]*)\}")
+# A metric by its name or by matchers; without matchers it is followed by a range.
+NAME = r"(?:envoy|oauth2_session)_[a-z0-9_]+"
+SELECTOR = re.compile(rf'(?<![\w"])({NAME})?\{{([^}}]*)\}}|\b({NAME})(?=\[)')
+MATCHER = re.compile(r'(\w+)(=~|!~|=|!=)"([^"]*)"')
+IS_MATCH = {
+    "=": lambda pattern, value: value == pattern,
+    "!=": lambda pattern, value: value != pattern,
+    "=~": lambda pattern, value: re.fullmatch(pattern, value) is not None,
+    "!~": lambda pattern, value: re.fullmatch(pattern, value) is None,
+}
+PLAIN = "envoy.yaml"
+# Istio's tags give no label that the listener could be chosen by.
+NOT_THERE = {(way, "variable listener") for way in (WASM_PLUGIN, TRAFFIC_EXTENSION)}
 
 
 def queries() -> dict[str, str]:
@@ -43,38 +59,99 @@ def queries() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def scrape(services, shared_provider, shared_redis) -> str:
-    """What Prometheus gets of an Envoy that was in use."""
-    at = services.start(session_store_type="redis", redis_connection_url=shared_redis.url, is_shared=False)
-    browser = at.browser()
-    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
-    deadline = time.monotonic() + HISTOGRAM_SECONDS
-    while True:
-        scraped = at.envoy.admin("/stats/prometheus")
-        done = re.search(r"^oauth2_session_redis_command_time_us_count\{\} ([1-9]\d*)$", scraped, re.MULTILINE)
-        if done or time.monotonic() > deadline:
-            return scraped
-        time.sleep(0.2)
+def scrapes(services, shared_provider, shared_redis, upstream, tmp_path_factory) -> Callable[[str], str]:
+    """What Prometheus gets of an Envoy that was in use, by whose configuration it has: `scrapes(way)`."""
+    shared_provider.reset()
+    options = {"session_store_type": "redis", "redis_connection_url": shared_redis.url}
+    started: list[Envoy] = []
+
+    def start(way: str) -> Service:
+        if way == PLAIN:
+            return services.start(is_shared=False, **options)
+        started.append(Envoy(
+            filter_config(shared_provider, **options), upstream=upstream.address, render=shipped(way, tmp_path_factory.mktemp("xds")),
+            environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+        ))
+        return Service(started[-1], shared_provider)
+
+    @functools.cache
+    def scrape(way: str) -> str:
+        at = start(way)
+        browser = at.browser()
+        assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+        deadline = time.monotonic() + HISTOGRAM_SECONDS
+        while True:
+            scraped = at.envoy.admin("/stats/prometheus")
+            done = re.search(r"^oauth2_session_redis_command_time_us_count\{\} ([1-9]\d*)$", scraped, re.MULTILINE)
+            if done or time.monotonic() > deadline:
+                return scraped
+            time.sleep(0.2)
+
+    yield scrape
+    for envoy in started:
+        envoy.stop()
 
 
-def series_of(scrape: str, metric: str) -> list[dict[str, str]]:
-    """The labels of each series of a metric."""
-    lines = re.findall(rf"^{metric}\{{([^}}]*)\}} ", scrape, re.MULTILINE)
-    return [dict(re.findall(r'(\w+)="([^"]*)"', labels)) for labels in lines]
+@pytest.fixture(scope="module")
+def scrape(scrapes) -> str:
+    return scrapes(PLAIN)
 
 
-@pytest.mark.parametrize("where", queries())
-def test_what_is_asked_for_is_there(where, scrape):
-    query = queries()[where]
-    assert METRIC.findall(query), f"no metric in {query}"
-    for metric in METRIC.findall(query):
-        assert series_of(scrape, metric), f"this Envoy has no {metric}"
-    for metric, selector in SELECTED.findall(query):
-        # Prometheus itself adds `job` and `instance`; `$listener` is chosen by the reader.
-        wanted = [(name, pattern) for name, pattern in re.findall(r'(\w+)=~"([^"]*)"', selector) if "$" not in pattern]
-        for name, pattern in wanted:
-            values = {labels.get(name, "") for labels in series_of(scrape, metric)}
-            assert any(re.fullmatch(pattern, value) for value in values), f"{metric}: no {name} like {pattern}"
+def series_of(scrape: str) -> list[dict[str, str]]:
+    """The labels of each series, its name among them."""
+    lines = re.findall(r"^(\w+)\{([^}]*)\} ", scrape, re.MULTILINE)
+    return [{"__name__": name, **dict(re.findall(r'(\w+)="([^"]*)"', labels))} for name, labels in lines]
+
+
+def selectors(query: str) -> list[list[tuple[str, str, str]]]:
+    """What a query asks for: the matchers of each selector."""
+    found = []
+    for with_matchers, matchers, alone in SELECTOR.findall(query):
+        name = [("__name__", "=", with_matchers or alone)] if with_matchers or alone else []
+        found.append(name + MATCHER.findall(matchers))
+    return [selector for selector in found if selector]
+
+
+def fits(series: dict[str, str], selector: list[tuple[str, str, str]]) -> bool:
+    # Prometheus itself adds `job` and `instance`; `$listener` is chosen by the reader.
+    wanted = [matcher for matcher in selector if "$" not in matcher[2]]
+    return all(IS_MATCH[how](pattern, series.get(name, "")) for name, how, pattern in wanted)
+
+
+WAYS = [PLAIN, WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_asked_for_is_there(way, scrapes):
+    series = series_of(scrapes(way))
+    missing = []
+    for where, query in queries().items():
+        assert selectors(query), f"{where}: no metric in {query}"
+        if (way, where) not in NOT_THERE:
+            missing += [f"{where}: {selector}" for selector in selectors(query) if not any(fits(one, selector) for one in series)]
+    assert not missing, "this Envoy lacks:\n" + "\n".join(missing)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_query_of_the_dashboard_has_an_answer(way, scrapes, tmp_path):
+    """By Prometheus itself, with the series of this Envoy as they grow: a rate over several metrics may have none."""
+    promtool = find_promtool()
+    series = [{"job": "envoy", "instance": "a", **one} for one in series_of(scrapes(way))]
+    selector = lambda labels: "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items()) + "}"  # noqa: E731
+    chosen = {"$job": ".*", "$instance": "a", "$listener": ".*", "$__rate_interval": "1m"}
+    tests = []
+    for where, query in queries().items():
+        if where.startswith("panel"):
+            for variable, value in chosen.items():
+                query = query.replace(variable, value)
+            tests.append({"expr": f"count({query}) > bool 0", "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": 1}]})
+    (tmp_path / "test.yaml").write_text(json.dumps({"evaluation_interval": "1m", "tests": [{
+        "interval": "15s",
+        "input_series": [{"series": selector(labels), "values": "0+1x40"} for labels in series],
+        "promql_expr_test": tests,
+    }]}), encoding="utf-8")
+    ended = subprocess.run([promtool, "test", "rules", "test.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def own_metrics(scrape: str) -> set[str]:
@@ -169,12 +246,17 @@ def test_panels_have_a_place_of_their_own():
 # ---- the rules ----
 
 
-@pytest.mark.parametrize("command", [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts-test.yaml"]],
-                         ids=["check", "test"])
-def test_promtool_takes_the_rules(command):
+def find_promtool() -> str:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("not run: promtool is not there; on Debian it is in the package prometheus")
+    return promtool
+
+
+@pytest.mark.parametrize("command", [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts-test.yaml"]],
+                         ids=["check", "test"])
+def test_promtool_takes_the_rules(command):
+    promtool = find_promtool()
     ended = subprocess.run([promtool, *command], cwd=MONITORING, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
