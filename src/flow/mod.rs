@@ -74,7 +74,7 @@ pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
 use self::person::Person;
 use self::provider::Provider;
-pub use self::reply::{AsGrpc, Details};
+pub use self::reply::Reply;
 pub use self::request::RequestHead;
 use self::session_cookie::SessionCookie;
 use self::store::Store;
@@ -83,9 +83,6 @@ use crate::config::Config;
 
 /// A header to set or add.
 pub type Header = (&'static str, Vec<u8>);
-
-/// An answer in the upstream's place.
-pub type Reply = http::Response<Vec<u8>>;
 
 /// What happens with a request.
 #[derive(Debug)]

@@ -1,12 +1,14 @@
 //! Answers of the filter itself: status, body and the headers that browsers and caches need.
 
+use std::ops::{Deref, DerefMut};
+
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Header, Reply};
+use super::Header;
 
 /// Blanks and control characters; the encoder adds whatever is not ASCII.
 pub(super) const NOT_IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
@@ -14,17 +16,43 @@ pub(super) const NOT_IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<')
 /// How long a client should wait where something does not answer, in seconds.
 pub(super) const RETRY_SECONDS: u32 = 5;
 
-/// Beside an answer: it is for a program that speaks gRPC, and Envoy may make one of gRPC's of it. See [`as_grpc`].
-#[derive(Clone, Copy, Debug)]
-pub struct AsGrpc;
+/// An answer in the upstream's place, and what the host has to know about it besides HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    response: Response<Vec<u8>>,
+    details: &'static str,
+    is_grpc: bool,
+}
 
-/// Beside an answer: why it was given, in a word for the access log. Every answer has one. See [`because`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Details(pub &'static str);
+impl Reply {
+    /// Why it was given, in a word for the access log. Every answer has one. See [`because`].
+    pub fn details(&self) -> &'static str {
+        self.details
+    }
+
+    /// Whether Envoy may make one of gRPC's of it. See [`as_grpc`].
+    pub fn is_grpc(&self) -> bool {
+        self.is_grpc
+    }
+}
+
+impl Deref for Reply {
+    type Target = Response<Vec<u8>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.response
+    }
+}
+
+impl DerefMut for Reply {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.response
+    }
+}
 
 /// An answer without a body, not to be cached.
 pub(super) fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Vec::new());
+    let mut reply = Reply::default();
     *reply.status_mut() = status;
     no_cache(&mut reply);
     reply
@@ -51,13 +79,13 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 /// To a request whose type is `application/grpc` Envoy answers with status 200 and says all else in `grpc-status`. Only an
 /// answer to a client that speaks gRPC may be changed so: who asks `/oauth2/auth` goes by the status of HTTP.
 pub(super) fn as_grpc(mut reply: Reply) -> Reply {
-    reply.extensions_mut().insert(AsGrpc);
+    reply.is_grpc = true;
     reply
 }
 
 /// The host gives Envoy this word, and its access log has it in `%RESPONSE_CODE_DETAILS%`. docs/operations.md has them all.
 pub(super) fn because(mut reply: Reply, word: &'static str) -> Reply {
-    reply.extensions_mut().insert(Details(word));
+    reply.details = word;
     reply
 }
 

@@ -14,9 +14,7 @@ use proxy_wasm::types::{Action, MapType};
 
 use super::abi;
 use super::io::{self, HostIo};
-use crate::flow::{
-    App, AsGrpc, Decision, Details, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header,
-};
+use crate::flow::{App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header};
 use crate::rate::LogLimit;
 use crate::tasks::TaskId;
 
@@ -289,7 +287,7 @@ fn add_to_response(headers: &[Header]) {
 }
 
 fn answer(reply: &Reply, course: &Course) {
-    if reply.extensions().get::<AsGrpc>().is_none() {
+    if !reply.is_grpc() {
         course.status.set(Some(reply.status().as_u16()));
     }
     // Envoy drops it from an answer without a body.
@@ -298,7 +296,7 @@ fn answer(reply: &Reply, course: &Course) {
     }
     let headers: Vec<_> =
         reply.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
-    let details = reply.extensions().get::<Details>().map_or("", |details| details.0);
+    let details = reply.details();
     if send(reply.status().as_u16(), details, &headers, reply.body()).is_err() {
         thread_local!(static UNANSWERED: LogLimit = LogLimit::default());
         if let Some(left_out) = UNANSWERED.with(|limit| limit.next(io::now())) {

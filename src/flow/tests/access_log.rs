@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use super::{MINUTE, Site};
 use crate::flow::io::Count;
-use crate::flow::{Decision, Details, Unavailable};
+use crate::flow::{Decision, Unavailable};
 
 fn site(changes: Value) -> Site {
     let mut options = json!({ "access_log_fields": ["user", "state", "reason"] });
@@ -78,7 +78,7 @@ fn every_answer_says_why_it_was_given() {
     let site = Site::new(json!({ "skip_provider_button": false }));
     let details = |browser: &mut Browser, target: &str, headers: &[(&str, &str)]| {
         let reply = browser.reply(target, headers);
-        reply.extensions().get::<Details>().map(|details| details.0).unwrap()
+        reply.details()
     };
     let mut browser = site.browser();
     let unasked = ("sec-purpose", "prefetch");

@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::provider::Provider;
 use super::world::World;
-use crate::flow::{App, Decision, Details, Forward, Reply, RequestHead, Step};
+use crate::flow::{App, Decision, Forward, Reply, RequestHead, Step};
 
 #[derive(Clone)]
 pub(super) struct Browser {
@@ -53,7 +53,7 @@ impl Browser {
         };
         self.keep_cookies(&decision);
         if let Some(reply) = reply_in(&decision) {
-            assert!(reply.extensions().get::<Details>().is_some(), "{target}: the answer does not say why");
+            assert!(!reply.details().is_empty(), "{target}: the answer does not say why");
         }
         decision
     }

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::Site;
-use crate::flow::{AsGrpc, Decision, Reply};
+use crate::flow::{Decision, Reply};
 
 const HTTP: (&str, &str) = (":scheme", "http");
 
@@ -124,7 +124,7 @@ fn what_cannot_be_redirected_is_refused() {
         site.browser().reply("/x.S/M", &[HTTP, (":method", "POST"), ("content-type", content_type)])
     };
     let grpc = ask("application/grpc");
-    assert_eq!((grpc.status().as_u16(), grpc.extensions().get::<AsGrpc>().is_some()), (403, true));
+    assert_eq!((grpc.status().as_u16(), grpc.is_grpc()), (403, true));
     assert_eq!(ask("application/grpc-web").headers()["grpc-status"], "7");
     assert_eq!(ask("application/json").status(), 308);
 }

@@ -66,7 +66,7 @@ fn the_address_of_a_page_that_is_too_long_loses_its_query() {
     assert_eq!(location(browser.reply("/oauth2/sign_out", &asked)), "/page");
     assert_eq!(location(browser.reply(&format!("/oauth2/sign_out?rd=/page?{query}"), &[])), "/page");
     let page = Site::new(json!({ "skip_provider_button": false }));
-    let page = page.browser().reply(&format!("/oauth2/sign_in?rd=/page?{query}"), &[]).into_body();
+    let page = page.browser().reply(&format!("/oauth2/sign_in?rd=/page?{query}"), &[]).body().clone();
     assert!(String::from_utf8(page).unwrap().contains("/oauth2/start?rd=%2Fpage\""));
 }
 

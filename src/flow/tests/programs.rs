@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{MINUTE, Site};
-use crate::flow::{App, AsGrpc, Reply};
+use crate::flow::{App, Reply};
 
 /// What Chromium 140 sends with a navigation.
 const PAGE: &str =
@@ -106,7 +106,7 @@ fn grpc_gets_a_status_that_envoy_has_a_code_for_and_a_short_message() {
             "{content_type}"
         );
         for reply in &replies {
-            assert!(reply.extensions().get::<AsGrpc>().is_some());
+            assert!(reply.is_grpc());
             assert!(!header(reply, "location").starts_with('/') && (1..=120).contains(&reply.body().len()));
             assert!(reply.body().iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'%'));
         }
@@ -185,7 +185,7 @@ fn a_token_that_does_not_hold_is_refused_in_the_protocol() {
         site.browser().reply(target, &[(":method", "POST"), ("content-type", content_type), token])
     };
     let grpc = ask("/x.Service/Method", "application/grpc");
-    assert_eq!((grpc.status().as_u16(), grpc.extensions().get::<AsGrpc>().is_some()), (403, true));
+    assert_eq!((grpc.status().as_u16(), grpc.is_grpc()), (403, true));
     assert_eq!(header(&ask("/x.Service/Method", "application/grpc-web"), "grpc-status"), "7");
     assert_eq!(ask("/x", "application/json").body(), b"Forbidden");
 }
@@ -197,10 +197,7 @@ fn an_endpoint_answers_in_http_whatever_the_type_of_the_request_is() {
     for content_type in GRPC.into_iter().chain(GRPC_WEB).chain(CONNECT_STREAMS) {
         for target in ["/oauth2/auth", "/oauth2/userinfo"] {
             let reply = site.browser().reply(target, &[("content-type", content_type)]);
-            assert_eq!(
-                (reply.status(), reply.extensions().get::<AsGrpc>().is_some()),
-                (StatusCode::UNAUTHORIZED, false)
-            );
+            assert_eq!((reply.status(), reply.is_grpc()), (StatusCode::UNAUTHORIZED, false));
         }
     }
 }

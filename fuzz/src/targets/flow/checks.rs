@@ -6,9 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use oauth2_session_filter::cookie;
-use oauth2_session_filter::flow::{
-    AsGrpc, Decision, Details, Forward, HandedOver, Header, Io, Reply, RequestHead,
-};
+use oauth2_session_filter::flow::{Decision, Forward, HandedOver, Header, Io, Reply, RequestHead};
 use oauth2_session_filter::session;
 use oauth2_session_filter::session::ticket::Ticket;
 use url::Url;
@@ -151,13 +149,10 @@ impl Site {
         let headers = || reply.headers().iter().map(|(_, value)| value.as_bytes());
         assert!(!has_secret(reply.body()) && !headers().any(has_secret), "a secret is in an answer");
         assert!(!contains(reply.body(), b"<script"), "a page has a script");
-        assert!(reply.extensions().get::<Details>().is_some(), "an answer does not say why it was given");
+        assert!(!reply.details().is_empty(), "an answer does not say why it was given");
         // Envoy would make 200 of a refusal.
         let is_asked_for_a_proxy = matches!(asked.path(), b"/oauth2/auth" | b"/oauth2/userinfo");
-        assert!(
-            !is_asked_for_a_proxy || reply.extensions().get::<AsGrpc>().is_none(),
-            "an endpoint speaks gRPC"
-        );
+        assert!(!is_asked_for_a_proxy || !reply.is_grpc(), "an endpoint speaks gRPC");
         let caching = reply.headers().get("cache-control").expect("every answer says whether it may be kept");
         assert!(contains(caching.as_bytes(), b"no-store"), "an answer may be kept");
         let location = reply.headers().get("location").map(|location| location.as_bytes().to_vec());
