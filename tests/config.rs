@@ -66,6 +66,8 @@ fn a_file_is_carried_over() {
         "redis_connection_url": "redis://portal@redis.example.com:6379/0",
         "set_xauthrequest": true,
         "pass_access_token": true,
+        "reverse_proxy": true,
+        "redirect_url": "https://portal.example.com",
     });
     assert_eq!(run.json, expected, "{}", run.told);
     assert_eq!(run.code, Some(0), "{}", run.told);
@@ -74,7 +76,7 @@ fn a_file_is_carried_over() {
     }
     run.tells("http_address: Envoy is the server");
     run.tells("upstreams: Envoy is the proxy");
-    run.tells("reverse_proxy: Envoy decides");
+    run.tells("reverse_proxy: it says that whatever stands before Envoy sets X-Forwarded-Host");
     run.tells("login_url: it is found by discovery");
 }
 

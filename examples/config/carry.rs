@@ -13,6 +13,8 @@ pub(crate) struct Carried {
     /// The secrets, by their variables.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) remarks: Vec<String>,
+    /// What is carried over, and is right only under a condition.
+    pub(crate) conditions: Vec<String>,
     /// Restrictions that the filter does not have: without them it would let in more people.
     pub(crate) widens: Vec<String>,
 }
@@ -37,6 +39,10 @@ const RESTRICTS: [&str; 13] = [
 /// Secrets that oauth2-proxy and the filter cannot do without; both take them from the environment too.
 const SECRETS: [(&str, &str); 2] =
     [("client_secret", "OAUTH2_PROXY_CLIENT_SECRET"), ("cookie_secret", "OAUTH2_PROXY_COOKIE_SECRET")];
+
+/// oauth2-proxy trusts the peers of `trusted_proxy_ips`, or all; a filter sees none.
+const REVERSE_PROXY: &str = "reverse_proxy: it says that whatever stands before Envoy sets X-Forwarded-Host and \
+    X-Forwarded-Uri, and passes none of a client on; if Envoy is the first, or if they are not used, leave it out";
 
 /// As long as a cookie secret has to be.
 const ANY_SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -65,7 +71,12 @@ pub(crate) fn carry(found: Found) -> Carried {
                 carried.widens.push(format!("{name}: {sentence}"));
             }
             Some(Known::Refused(sentence)) => carried.remarks.push(format!("{name}: {sentence}")),
-            Some(Known::Taken { is_secret, is_list }) => carried.take(name, value, is_secret, is_list),
+            Some(Known::Taken { is_secret, is_list }) => {
+                if name == "reverse_proxy" && is_true(&value) {
+                    carried.conditions.push(REVERSE_PROXY.to_owned());
+                }
+                carried.take(name, value, is_secret, is_list);
+            }
         }
     }
     carried

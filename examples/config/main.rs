@@ -63,7 +63,11 @@ fn main() -> io::Result<ExitCode> {
     tell(&mut stderr, "secrets, to be given in the environment of Envoy:", &variables)?;
     tell(&mut stderr, "not carried over:", &carried.remarks)?;
     match Config::parse(json.as_bytes(), &carried.complete_environment()) {
-        Ok(_) => Ok(ExitCode::SUCCESS),
+        Ok(config) => {
+            let conditions = [carried.conditions, config.warnings].concat();
+            tell(&mut stderr, "carried over, and to be checked:", &conditions)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Err(errors) => {
             let lines: Vec<_> = errors.to_string().lines().map(str::to_owned).collect();
             tell(&mut stderr, "the filter does not take it yet:", &lines)?;

@@ -15,7 +15,8 @@ COOKIES = {
     "__Secure- and a dot": {"cookie_name": "__Secure-my.app", "cookie_secure": True},
     "a domain": {"cookie_domains": [".example.com"]},
     "the longest domain that fits": {"cookie_domains": [".app.example.com", ".example.com", ".elsewhere.example"]},
-    "a path": {"cookie_path": "/echo"},
+    # The visitor of these tests sends a cookie to any path.
+    "a path": {"cookie_path": "/oauth2"},
     "SameSite": {"cookie_samesite": "lax", "cookie_csrf_samesite": "none", "cookie_secure": True},
     "for scripts": {"cookie_httponly": False},
     "until the browser is closed": {"cookie_expire": "0s", "cookie_refresh": "0s"},

@@ -18,7 +18,7 @@ SECRET = f"{CLIENT_SECRET[:20]}+/%2B:="
     (["client_secret_post"], True, CLIENT_SECRET, 2),
     (["client_secret_basic", "client_secret_post"], False, SECRET, 2),
     (["client_secret_basic"], False, SECRET, 3),
-])
+], ids=["basic", "post", "both, basic not decoded", "basic, not decoded"])
 def test_a_sign_in_and_a_refresh(service, make_fake_provider, methods, decodes_basic, secret, codes):
     fake = make_fake_provider(client_secret=secret)
     fake.auth_methods, fake.decodes_basic = methods, decodes_basic

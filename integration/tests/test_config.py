@@ -67,6 +67,18 @@ def test_an_option_of_oauth2_proxy_that_makes_no_sense_here_is_explained(provide
     assert len(line.split()) > 4, f"no sentence that says what to do instead: {line}"
 
 
+def test_a_callback_that_no_browser_reaches_is_a_mistake(provider, upstream):
+    for options in ({"redirect_url": "https://app.example.com/callback"}, {"cookie_path": "/app"}):
+        (option,) = options
+        (line,) = [line for line in mistakes_of(filter_config(provider, **options), upstream) if f"{option}: " in line]
+        assert "/oauth2/callback" in line
+
+
+def test_a_callback_that_is_reached_only_through_a_rewrite_is_warned_of(service):
+    running = service(redirect_url="http://app.example.com/tools/oauth2/callback")
+    assert running.envoy.says("configuration: redirect_url: its path is not /oauth2/callback")
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_of_a_filter_json_is_taken(example, upstream):
     text = example.read_text(encoding="utf-8")

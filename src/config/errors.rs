@@ -6,12 +6,13 @@ use std::fmt;
 /// So many characters of a name or a pattern are shown.
 const SHOWN: usize = 100;
 
-/// All mistakes of a configuration. A value is never shown, for it may be a secret; the one exception
-/// are the patterns of routes, and issuers of bearer tokens.
+/// All mistakes of a configuration. A value is never shown, for it may be a secret; the exceptions
+/// are the patterns of routes, issuers of bearer tokens, and the path of the callback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors {
     lines: Vec<String>,
     options: HashSet<String>,
+    warnings: Vec<String>,
 }
 
 impl ConfigErrors {
@@ -26,6 +27,16 @@ impl ConfigErrors {
         if !holds {
             self.add(option, mistake);
         }
+    }
+
+    /// What is a mistake unless something outside of the configuration makes it right.
+    pub(super) fn warn(&mut self, option: &str, doubt: impl fmt::Display) {
+        self.warnings.push(format!("{option}: {doubt}"));
+    }
+
+    /// What was warned of.
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.warnings
     }
 
     /// A mistake in the JSON as a whole.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::callback;
 use super::errors::ConfigErrors;
+use super::mode::Mode;
 use super::options::Options;
 use super::provider_name::Kind;
 
@@ -23,7 +25,7 @@ pub struct Login {
     pub allowed_groups: Vec<String>,
     /// `whitelist_domains`.
     pub whitelist_domains: Vec<String>,
-    /// `redirect_url`.
+    /// `redirect_url`, with the path of the callback.
     pub redirect_url: Option<String>,
     /// `backend_logout_url`.
     pub backend_logout_url: Option<String>,
@@ -35,7 +37,7 @@ pub struct Login {
     pub encode_state: bool,
 }
 
-pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Login {
+pub(super) fn build(options: &Options, mode: &Mode, errors: &mut ConfigErrors) -> Login {
     // What could never match is a mistake: nobody could come in, or everybody is sent home.
     if options.email_domains.iter().any(|domain| domain.contains('@')) {
         errors.add("email_domains", "must be domains such as example.com, without an @");
@@ -54,7 +56,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Login {
         email_domains: options.email_domains.clone(),
         allowed_groups: options.allowed_groups.iter().cloned().chain(roles).collect(),
         whitelist_domains: options.whitelist_domains.clone(),
-        redirect_url: options.redirect_url.as_ref().map(|url| url.as_str().to_owned()),
+        redirect_url: callback::build(options, mode, errors),
         backend_logout_url: options.backend_logout_url.as_ref().map(|url| url.as_str().to_owned()),
         end_session_url: options.oidc_end_session_url.as_ref().map(|url| url.as_str().to_owned()),
         backend_logout_timeout: options.provider_request_timeout,

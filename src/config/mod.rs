@@ -11,6 +11,7 @@
 
 mod access_log;
 mod bearer;
+mod callback;
 mod choices;
 mod cookie;
 mod duration;
@@ -77,6 +78,8 @@ pub struct Config {
     pub headers: Headers,
     /// What the access log gets to know.
     pub access_log: AccessLog,
+    /// What is a mistake unless something in front of Envoy makes it right: a line for each, with its option.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -100,7 +103,7 @@ impl Config {
         let cookie = cookie::build(&options, &mut errors);
         let redis = redis::build(&options, &mut errors);
         let routes = routes::build(&options, &mut errors);
-        let login = login::build(&options, &mut errors);
+        let login = login::build(&options, &mode, &mut errors);
         let headers = headers::build(&options, &mut errors);
         let access_log = access_log::build(&options, &mut errors);
         match cookie {
@@ -117,6 +120,7 @@ impl Config {
                     login,
                     headers,
                     access_log,
+                    warnings: errors.into_warnings(),
                 })
             }
             _ => Err(errors),

@@ -187,10 +187,13 @@ options! {
             "Who may come in: accounts of these tenants. Only with `entra-id`",
             differs: "with another provider it is refused; there it is ignored";
         whitelist_domains: Vec<String> = Theirs(""),
-            "Where a sign-in may lead besides this host: `example.com`, `.example.com`, `example.com:8443`";
+            "Where a sign-in may lead besides this host, and lead back to from a callback on another host: `example.com`, \
+             `.example.com`, `example.com:8443`";
         redirect_url: Option<Url> = Theirs(""),
-            "The callback, as the provider knows it; else `/oauth2/callback` on the host of the request",
-            differs: "it is taken as it stands; there a URL without a path gets the callback's";
+            "The callback, as the provider knows it; its path may be missing. Else `/oauth2/callback` on the host of the \
+             request",
+            differs: "another path than the callback's is refused, or a warning if a proxy in front of Envoy may rewrite \
+                it; there it is taken as it stands";
         backend_logout_url: Option<Url> = Theirs(""),
             "Is called at a sign-out; `{id_token}` in it is replaced";
         encode_state: bool = Theirs("false"), "Encodes the parameter `state` in base64url";
@@ -219,7 +222,8 @@ options! {
         cookie_name: String = Theirs("_oauth2_proxy"), "The name; may begin with `__Host-` or `__Secure-`";
         cookie_domains: Vec<String> = Theirs(""),
             "The longest that fits the host is the cookie's; empty for the host itself";
-        cookie_path: String = Theirs("/"), "The path";
+        cookie_path: String = Theirs("/"), "The path",
+            differs: "one that does not cover the callback is refused";
         cookie_expire: Duration = Theirs("168h"), "How long a session lasts; `0` until the browser is closed";
         cookie_refresh: Duration = Theirs("0s"),
             "The age at which a session is renewed by its refresh token; `0` when it has expired",
@@ -289,6 +293,11 @@ options! {
     }
     "Routes" {
         proxy_prefix: String = Theirs("/oauth2"), "The path of the filter's own endpoints";
+        reverse_proxy: bool = Theirs("false"),
+            "Whatever stands before Envoy sets `X-Forwarded-Host` and `X-Forwarded-Uri`, and passes none of a client on: \
+             the host and the address that the browser asked for are theirs",
+            differs: "`X-Forwarded-Uri` only says where a sign-in leads back to, and nothing about `skip_auth_routes` and \
+                `api_routes`; `X-Forwarded-Proto` is Envoy's in any case";
         ping_path: String = Theirs("/ping"), "Answers 200; empty for none";
         ready_path: String = Theirs("/ready"), "Answers 200 when sessions can be loaded; empty for none";
         force_https: bool = Theirs("false"), "Redirects what comes over http to https, by a 308",

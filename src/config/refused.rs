@@ -29,13 +29,14 @@ const REFUSED: &[Refused] = &[
     ),
     ("leave it out; Envoy passes on each part of a response when it comes", "flush_interval"),
     (
-        "Envoy decides which proxies it trusts; set use_remote_address and xff_num_trusted_hops",
-        "reverse_proxy trusted_proxy_ips",
-    ),
-    (
         "Envoy finds the client's address; if another header than X-Forwarded-For has it, set \
          original_ip_detection_extensions in the place of use_remote_address",
         "real_client_ip_header",
+    ),
+    (
+        "the filter sees no address of a peer: with reverse_proxy it takes the headers of each, so let nothing but these \
+         proxies connect to Envoy",
+        "trusted_proxy_ips",
     ),
     (
         "Envoy knows the addresses; give them a filter chain without this filter (source_prefix_ranges) that removes \

@@ -19,6 +19,8 @@ pub const HTTPS: u16 = 443;
 pub struct Routes {
     /// `proxy_prefix`, without a slash at its end.
     pub proxy_prefix: String,
+    /// `reverse_proxy`.
+    pub reverse_proxy: bool,
     /// `ping_path`; empty for none.
     pub ping_path: String,
     /// `ready_path`; empty for none.
@@ -184,6 +186,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Routes {
         compile("api_routes", &options.api_routes, Pattern::parse, |patterns| Set::new(&patterns), errors);
     Routes {
         proxy_prefix: options.proxy_prefix.clone(),
+        reverse_proxy: options.reverse_proxy,
         ping_path: options.ping_path.clone(),
         ready_path: options.ready_path.clone(),
         force_https: options.force_https.then(|| https_port(options)),

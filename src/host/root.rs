@@ -55,6 +55,9 @@ impl Root {
                 return false;
             }
         };
+        for line in &config.warnings {
+            warn!("configuration: {line}");
+        }
         if config.redis.is_some() && !abi::has_streams() {
             return lacks(&["proxy_grpc_stream"]);
         }

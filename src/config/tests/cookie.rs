@@ -32,11 +32,18 @@ fn a_cookie_keeps_what_the_prefix_of_its_name_promises() {
         config(json!({"cookie_name": name}));
         mistake("cookie_name", json!({"cookie_name": name, "cookie_secure": false}));
     }
-    config(json!({"cookie_name": "__Secure-sid", "cookie_path": "/a", "cookie_domains": "a.example"}));
-    mistake("cookie_name", json!({"cookie_name": "__Host-sid", "cookie_path": "/a"}));
+    let path = json!({"cookie_path": "/a", "proxy_prefix": "/a/oauth2"});
+    let with_path = |name: &str| {
+        let mut changes = path.clone();
+        changes["cookie_name"] = json!(name);
+        changes
+    };
+    config(with_path("__Secure-sid"));
+    config(json!({"cookie_name": "__Secure-sid", "cookie_domains": "a.example"}));
+    mistake("cookie_name", with_path("__Host-sid"));
     mistake("cookie_name", json!({"cookie_name": "__Host-sid", "cookie_domains": "a.example"}));
     // Browsers look at the prefix without case.
-    mistake("cookie_name", json!({"cookie_name": "__host-sid", "cookie_path": "/a"}));
+    mistake("cookie_name", with_path("__host-sid"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a configuration is read to, and what is said about one with mistakes.
 
+mod callback;
 mod cookie;
 mod defaults;
 mod login;
