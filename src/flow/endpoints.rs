@@ -89,8 +89,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
             return Step::Done(Decision::Forward(beside::forward(&head)));
         }
         Mode::App(login_app) if matches!(endpoint, b"/start" | b"/sign_in") => {
-            let target = redirect::target(&app.config, &head);
-            return done(login_app::sign_in(login_app, target.as_bytes()), "start");
+            return done(login_app::sign_in(login_app, &redirect::target(&app.config, &head)), "start");
         }
         // Nobody is sent there.
         Mode::App(_) if endpoint == b"/callback" => {

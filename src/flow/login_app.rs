@@ -80,8 +80,8 @@ pub(super) fn is_asked<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
 }
 
 /// To the app, which gets to know in `rd` where the browser wanted to go.
-pub(super) fn sign_in(login_app: &LoginApp, target: &[u8]) -> Reply {
-    reply::redirect(&format!("{}?rd={}", login_app.path, encode(target)))
+pub(super) fn sign_in(login_app: &LoginApp, target: &str) -> Reply {
+    reply::redirect(&format!("{}?rd={}", login_app.path, encode(target.as_bytes())))
 }
 
 /// What becomes of a session in the response to this request.

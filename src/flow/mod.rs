@@ -160,6 +160,7 @@ impl<I: Io> App<I> {
 
     /// Decides about a request by its head.
     pub fn handle(self: &Rc<Self>, head: RequestHead) -> Step {
+        let head = if self.config.routes.reverse_proxy { head.forwarded() } else { head };
         access_log::of_endpoint(&self.config, endpoints::handle(self, head))
     }
 

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::str;
 
 use percent_encoding::percent_decode;
 
+use super::url;
 use crate::cookie::Jar;
 
 /// Method, path, authority and headers of one request.
@@ -15,6 +17,7 @@ use crate::cookie::Jar;
 pub struct RequestHead {
     bytes: Vec<u8>,
     headers: Vec<(Range<usize>, Range<usize>)>,
+    is_forwarded: bool,
 }
 
 /// Never printed: it holds cookies.
@@ -32,7 +35,13 @@ impl RequestHead {
     /// ```
     pub fn from_map(bytes: Vec<u8>) -> Self {
         let headers = pairs(&bytes);
-        Self { bytes, headers }
+        Self { bytes, headers, is_forwarded: false }
+    }
+
+    /// The head as a proxy in front of Envoy sent it on, which says by headers of its own what the browser asked for
+    /// (`reverse_proxy`).
+    pub(super) fn forwarded(self) -> Self {
+        Self { is_forwarded: true, ..self }
     }
 
     /// A head from names and values, pseudo-headers (`:path`) among them.
@@ -83,9 +92,11 @@ impl RequestHead {
         !self.is_connect() && self.target().starts_with(b"/")
     }
 
-    /// The authority, with its port where the browser sent one.
+    /// The authority that the browser asked for, with its port if it sent one.
     pub fn host(&self) -> &[u8] {
-        self.header(":authority")
+        let is_authority = |host: &&[u8]| str::from_utf8(host).ok().and_then(url::authority).is_some();
+        let forwarded = self.is_forwarded.then(|| self.header("x-forwarded-host")).filter(is_authority);
+        forwarded.unwrap_or_else(|| self.header(":authority"))
     }
 
     /// `https` or `http`, as Envoy understood the connection (and the proxies that it trusts).
@@ -93,6 +104,13 @@ impl RequestHead {
         let forwarded = self.header("x-forwarded-proto");
         let scheme = if forwarded.is_empty() { self.header(":scheme") } else { forwarded };
         if scheme.eq_ignore_ascii_case(b"https") { "https" } else { "http" }
+    }
+
+    /// Path and query that the browser asked for, to lead it back there. They say nothing about what the upstream
+    /// gets.
+    pub(super) fn address(&self) -> &[u8] {
+        let forwarded = self.header("x-forwarded-uri");
+        if self.is_forwarded && forwarded.starts_with(b"/") { forwarded } else { self.target() }
     }
 
     /// Path and query as they stand in the request line.

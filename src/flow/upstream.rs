@@ -93,12 +93,12 @@ fn sign_in<I: Io>(app: &App<I>, head: &RequestHead, reason: Reason) -> Reply {
         return protocol.answer(Problem::NotSignedIn);
     }
     if let Mode::App(login_app) = &app.config.mode {
-        return login_app::sign_in(login_app, redirect::back(head));
+        return login_app::sign_in(login_app, &redirect::back(&app.config, head));
     }
     // The page with the button ends the session that the browser has, and this one may go on.
     let skips_page = app.config.login.skip_provider_button || reason == Reason::ClientRefused;
     let endpoint = if skips_page { "start" } else { "sign_in" };
-    let target = encode(redirect::back(head));
+    let target = encode(redirect::back(&app.config, head).as_bytes());
     reply::redirect(&format!("{}/{endpoint}?rd={target}", app.config.routes.proxy_prefix))
 }
 

@@ -1,51 +1,90 @@
-//! Where `rd` and `X-Auth-Request-Redirect` send the browser, as a browser reads it (WHATWG URL).
+//! Where `rd`, `X-Auth-Request-Redirect` and `X-Forwarded-*` send the browser, as a browser reads it (WHATWG URL).
 
 use std::rc::Rc;
 
 use oauth2_session_filter::config::Config;
-use oauth2_session_filter::flow::{App, Decision, RequestHead, Step};
+use oauth2_session_filter::flow::{App, Decision, Reply, RequestHead, Step};
 use oauth2_session_filter::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::site::{ISSUER, World};
 
-/// The bytes are the target.
+type Site = (World, Rc<App<World>>);
+type Header<'a> = (&'static str, &'a [u8]);
+
+/// The bytes are the target, or what a proxy in front says about the request.
 pub(super) fn run(bytes: &[u8]) {
     thread_local! {
-        static SITE: (World, Rc<App<World>>) = site();
+        static HERE: Site = site(json!({}));
+        /// Behind a proxy, and the callback is on another host.
+        static ELSEWHERE: Site =
+            site(json!({ "reverse_proxy": true, "redirect_url": "https://login.b.example", "skip_provider_button": true }));
     }
     let query: String = url::form_urlencoded::byte_serialize(bytes).collect();
     let path = format!("/oauth2/sign_out?rd={query}");
-    let request = [(":method", b"GET".as_slice()), (":authority", b"app.example.com"), (":scheme", b"https")];
-    let by_query = [(":path", path.as_bytes())];
-    let by_header = [(":path", b"/oauth2/sign_out".as_slice()), ("x-auth-request-redirect", bytes)];
-    for more in [by_query.as_slice(), &by_header] {
-        let head = RequestHead::from_pairs(request.into_iter().chain(more.iter().copied()));
-        let decision = SITE.with(|(world, app)| match app.handle(head) {
-            Step::Done(decision) => decision,
-            Step::Wait(flow) => world.finish(&world.start(flow)),
-        });
-        let Decision::Reply(reply) = decision else { panic!("a sign-out is not for the upstream") };
-        if let Some(location) = reply.headers().get("location") {
-            is_ours(location.to_str().expect("ASCII"));
+    HERE.with(|site| {
+        for more in
+            [[(":path", path.as_bytes())].as_slice(), &[sign_out(), ("x-auth-request-redirect", bytes)]]
+        {
+            if let Some(location) = location(&ask(site, b"app.example.com", more)) {
+                is_ours(&location, "app.example.com");
+            }
         }
-    }
+    });
+    let page = (":path", b"/page".as_slice());
+    ELSEWHERE.with(|site| {
+        for more in [
+            [page, ("x-auth-request-redirect", bytes)],
+            [page, ("x-forwarded-uri", bytes)],
+            [page, ("x-forwarded-host", bytes)],
+            [(":path", bytes), ("x-forwarded-host", b"app.b.example".as_slice())],
+        ] {
+            let answer = ask(site, b"app.example.com", &more);
+            let Some(location) = location(&answer) else { continue };
+            let start = Url::parse("https://login.b.example/oauth2/x").unwrap().join(&location).unwrap();
+            // A path is of the callback's host.
+            let target =
+                start.query_pairs().find(|(name, _)| name == "rd").map(|(_, target)| target.into_owned());
+            is_ours(&target.unwrap_or_default(), "login.b.example");
+        }
+    });
 }
 
-fn site() -> (World, Rc<App<World>>) {
-    let options = json!({
+fn sign_out() -> Header<'static> {
+    (":path", b"/oauth2/sign_out")
+}
+
+fn ask((world, app): &Site, host: &[u8], more: &[Header<'_>]) -> Reply {
+    let request = [(":method", b"GET".as_slice()), (":authority", host), (":scheme", b"https")];
+    let head = RequestHead::from_pairs(request.into_iter().chain(more.iter().copied()));
+    let decision = match app.handle(head) {
+        Step::Done(decision) => decision,
+        Step::Wait(flow) => world.finish(&world.start(flow)),
+    };
+    let Decision::Reply(reply) = decision else { panic!("it is not for the upstream") };
+    reply
+}
+
+fn location(reply: &Reply) -> Option<String> {
+    reply.headers().get("location").map(|location| location.to_str().expect("ASCII").to_owned())
+}
+
+fn site(more: Value) -> Site {
+    let mut options = json!({
         "oidc_issuer_url": ISSUER, "client_id": "filter", "client_secret": "secret-client",
         "cookie_secret": "0123456789abcdef", "email_domains": ["*"],
         "whitelist_domains": ["a.example", ".b.example", "*.c.example", "port.example:8443", "any.example:*"],
     });
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let config = Config::parse(options.to_string().as_bytes(), &[]).unwrap();
     let world = World::new(&config, Timestamp::from_secs(1_700_000_000));
     (world.clone(), App::new(config, world))
 }
 
-fn is_ours(location: &str) {
-    let base = Url::parse("https://app.example.com/oauth2/sign_out").unwrap();
+/// It leads to a path of `here`, or to a host on the list.
+fn is_ours(location: &str, here: &str) {
+    let base = Url::parse(&format!("https://{here}/oauth2/sign_out")).unwrap();
     // A browser that cannot read it stays where it is.
     let Ok(url) = base.join(location) else { return };
     let host = url.host_str().unwrap_or_default();
@@ -54,7 +93,7 @@ fn is_ours(location: &str) {
     let is_listed = (host == "a.example" || is_in("b.example") || is_in("c.example")) && url.port().is_none()
         || host == "port.example" && url.port() == Some(8443)
         || host == "any.example";
-    let is_here = host == "app.example.com" && url.port().is_none() && url.scheme() == "https";
+    let is_here = host == here && url.port().is_none() && url.scheme() == "https";
     assert!(
         is_here || (is_listed && matches!(url.scheme(), "http" | "https")),
         "{location:?} leads to {url}"

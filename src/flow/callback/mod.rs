@@ -30,7 +30,7 @@ pub(super) async fn callback<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decis
     let head = Rc::new(head);
     let state = head.query("state").and_then(|state| start::read_state(&app, &state));
     let (state_hash, target) = state.unwrap_or_default();
-    let target = redirect::checked(&app.config, target.as_bytes()).unwrap_or("/").to_owned();
+    let target = redirect::checked(&app.config, target.as_bytes()).unwrap_or_else(|| "/".to_owned());
     match sign_in(&app, &head, &state_hash).await {
         Ok(signed_in) => {
             let (cookie, person) = &*signed_in;

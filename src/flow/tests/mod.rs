@@ -18,6 +18,7 @@ mod modes;
 mod programs;
 mod provider;
 mod providers;
+mod redirects;
 mod refresh;
 mod refusals;
 mod renewed;

@@ -1,0 +1,78 @@
+"""Where a sign-in and a sign-out lead, with the heads that a real Envoy makes of what a browser and a proxy send."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from harness.service import arrived
+
+
+def at(host: str, **headers: str) -> dict[str, str]:
+    return {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
+
+
+def rd(answer) -> str:
+    """Where a redirect to the sign-in leads back to."""
+    assert answer.status_code == 302, answer.text
+    return parse_qs(urlsplit(answer.headers["location"]).query)["rd"][0]
+
+
+def many_hosts(service, provider, **options):
+    """Many hosts, and one callback for all: its path is left out."""
+    running = service(redirect_url="http://auth.example.com", whitelist_domains=[".example.com"],
+                      skip_provider_button=True, **options)
+    provider.control("redirect_uri", uri="http://auth.example.com/oauth2/callback")
+    return running
+
+
+def test_a_sign_in_leads_back_to_the_host_where_it_began(service, provider):
+    running = many_hosts(service, provider)
+    browser = running.browser()
+    page = browser.get("/echo?x=1", headers=at("app1.example.com"))
+    assert rd(page) == "http://app1.example.com/echo?x=1"
+    start = browser.get(page.headers["location"], headers=at("app1.example.com"))
+    back = browser.submit(browser.follow(start), "alice", stop_before="/oauth2/callback").headers["location"]
+    assert back.startswith("http://auth.example.com/oauth2/callback?")
+    done = browser.get(back.removeprefix("http://auth.example.com"), headers=at("auth.example.com"))
+    assert (done.status_code, done.headers["location"]) == (302, "http://app1.example.com/echo?x=1")
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
+
+
+def test_a_host_that_is_not_listed_is_never_led_to(service, provider):
+    browser = many_hosts(service, provider).browser()
+    for host in ("app.evil.example", "app1.example.com.evil.example", "app1.example.com:8443"):
+        assert rd(browser.get("/echo", headers=at(host))) == "/echo", host
+
+
+def test_a_proxy_in_front_says_what_the_browser_asked_for(service, provider):
+    forwarded = at("envoy.internal", x_forwarded_host="app1.example.com", x_forwarded_uri="/tools/echo?x=1")
+    browser = many_hosts(service, provider, reverse_proxy=True).browser()
+    assert rd(browser.get("/echo?x=1", headers=forwarded)) == "http://app1.example.com/tools/echo?x=1"
+    evil = at("envoy.internal", x_forwarded_host="evil.example", x_forwarded_uri="//evil.example/")
+    assert rd(browser.get("/echo", headers=evil)) == "/echo"
+    # Nobody says that there is one.
+    browser = many_hosts(service, provider).browser()
+    assert rd(browser.get("/echo?x=1", headers=forwarded)) == "/echo?x=1"
+
+
+def test_a_header_says_where_to_lead_back_to(service, provider):
+    browser = many_hosts(service, provider).browser()
+    for target in ("http://app2.example.com/x?y=1", "http://app2.example.com/a b", "/x"):
+        expected = target if target.startswith("http") else f"http://app1.example.com{target}"
+        assert rd(browser.get("/echo", headers=at("app1.example.com", x_auth_request_redirect=target))) == expected
+
+
+@pytest.mark.parametrize(("target", "location"), [
+    ('https://app.example.com/a b?q="c"', "https://app.example.com/a%20b?q=%22c%22"),
+    ("https://app.example.com/?q=<ü>", "https://app.example.com/?q=%3C%C3%BC%3E"),
+    ("/a//b?x=//y", "/a//b?x=//y"),
+])
+def test_a_target_that_needs_encoding_is_led_to(target, location, service):
+    running = service(whitelist_domains=["app.example.com"], skip_provider_button=True)
+    browser = running.browser()
+    form = browser.follow(browser.get("/oauth2/start?" + urlencode({"rd": target})))
+    callback = browser.submit(form, "alice", stop_before="/oauth2/callback").headers["location"]
+    assert browser.get(callback).headers["location"] == location
+    assert browser.get("/oauth2/sign_out?" + urlencode({"rd": target})).headers["location"] == location
