@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlencode, urlsplit
+import html
+import re
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 
@@ -76,3 +78,19 @@ def test_a_target_that_needs_encoding_is_led_to(target, location, service):
     callback = browser.submit(form, "alice", stop_before="/oauth2/callback").headers["location"]
     assert browser.get(callback).headers["location"] == location
     assert browser.get("/oauth2/sign_out?" + urlencode({"rd": target})).headers["location"] == location
+
+
+def test_a_callback_that_is_over_leads_on_a_browser_that_is_signed_in(service):
+    running = service()
+    browser = running.browser()
+    browser.sign_in("alice")
+    late = running.browser().callback_url("alice", "/echo?x=1")
+    answer = browser.get(late)
+    assert answer.status_code == 200
+    (link,) = re.findall(r'href="([^"]*)"', answer.text)
+    assert html.unescape(link) == "/echo?x=1"
+    # Anybody can write a state.
+    for target in ("https://evil.example/", "//evil.example/", "javascript:alert(1)"):
+        answer = browser.get(f"/oauth2/callback?code=x&state={'a' * 43}:{quote(target)}")
+        assert re.findall(r'href="([^"]*)"', answer.text) == ["/"], target
+    assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"

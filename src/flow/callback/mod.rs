@@ -19,8 +19,11 @@ use self::codes::SignedIn;
 use self::failure::Failure;
 use super::access_log::Note;
 use super::io::Count;
+use super::load::Loading;
+use super::outcome::Outcome;
 use super::pages::ErrorPage;
-use super::{App, Decision, Io, Reply, RequestHead, csrf_cookies, pages, redirect, reply, start};
+use super::person::Person;
+use super::{App, Decision, Io, Reply, RequestHead, csrf_cookies, load, pages, redirect, reply, start};
 
 /// What it means for a person that something does not answer.
 const NOT_DONE: &str = "Your sign-in is not finished";
@@ -41,6 +44,11 @@ pub(super) async fn callback<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decis
             Note::on(answer, &app.config, "signed_in", Some(&person.session))
         }
         Err(failure) => {
+            if matches!(failure, Failure::NoLogin)
+                && let Some(person) = signed_in_already(&app, &head).await
+            {
+                return offered(&app, &person, &target);
+            }
             app.io.count(Count::SignInFailed);
             let mut answer = failed(&app, &failure, &target);
             if failure.passing().is_none() {
@@ -66,6 +74,27 @@ async fn sign_in<I: Io>(
     };
     let login = csrf_cookies::find(app, head, state_hash).ok_or(Failure::NoLogin)?;
     codes::redeem(app, head, login, code).await
+}
+
+/// The person whose session this browser has, if it may come in with it. What anybody can bring about by a link changes
+/// no cookie, so a session that is renewed gets its new one with a request of another kind.
+async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Person>> {
+    let loaded = match load::load(app, head, |_, _| false) {
+        Loading::Done(loaded) => loaded,
+        Loading::Wait(pending) => pending.finish(app, head, |_, _| false).await,
+    };
+    match loaded.outcome {
+        Outcome::Authenticated(person) if person.allowed => Some(person),
+        _ => None,
+    }
+}
+
+/// The page for a browser that is signed in and comes back from a sign-in that is over: a second tab, a reload, the way
+/// back. Anybody can write this `state` and this code, so nothing becomes of the code, and the target is a link: the
+/// person chooses to follow it. A target on another host goes by a sign-in of its own.
+fn offered<I: Io>(app: &App<I>, person: &Person, target: &str) -> Decision {
+    let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(app, target) };
+    Note::on(pages::signed_in(&link), &app.config, "signed_in_already", Some(&person.session))
 }
 
 /// The page about a failure. A reference on it stands in the log beside the reason.

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! base.html ──┬─ sign_in.html       200
-//!  style.css  ├─ signed_out.html    200
+//!  style.css  ├─ signed_in.html     200
+//!             ├─ signed_out.html    200
 //!             ├─ error.html         the status that the caller names
 //!             └─ unavailable.html   503 with Retry-After
 //! ```
@@ -54,6 +55,12 @@ pub struct ErrorPage<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "signed_in.html")]
+struct SignedIn<'a> {
+    target: &'a str,
+}
+
+#[derive(Template)]
 #[template(path = "signed_out.html")]
 struct SignedOut<'a> {
     sign_in_url: &'a str,
@@ -77,6 +84,11 @@ pub fn sign_in(page: &SignIn<'_>) -> Reply {
 pub fn error(page: &ErrorPage<'_>) -> Reply {
     let page = ErrorPage { retry_url: page.retry_url.map(on_this_site), ..*page };
     html::page(page.status, &page)
+}
+
+/// The page for a browser that had nothing to finish.
+pub fn signed_in(target: &str) -> Reply {
+    html::page(StatusCode::OK, &SignedIn { target: on_this_site(target) })
 }
 
 /// The page after a sign-out that leads nowhere else.

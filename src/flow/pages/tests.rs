@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 
-use super::{ErrorPage, SignIn, error, html, sign_in, signed_out, unavailable};
+use super::{ErrorPage, SignIn, error, html, sign_in, signed_in, signed_out, unavailable};
 use crate::flow::Reply;
 
 const HOSTILE: &str = "</style><script>alert('1')</script>\"&amp;{{ 1 }}";
@@ -27,10 +27,11 @@ fn full_error<'a>(words: &'a str, url: &'a str) -> Reply {
 }
 
 /// Every page, with every field in use.
-fn pages(words: &str, url: &str) -> [Reply; 4] {
+fn pages(words: &str, url: &str) -> [Reply; 5] {
     [
         full_sign_in(words, url),
         full_error(words, url),
+        signed_in(url),
         signed_out(url),
         unavailable("This page cannot be shown", words, url),
     ]
@@ -73,7 +74,7 @@ fn decoded(html: &str) -> String {
 #[test]
 fn what_comes_from_outside_is_text_and_never_markup() {
     // How often the words stand in a page: each field once, the title of the error twice.
-    for (page, times) in pages(HOSTILE, "/").iter().zip([3, 5, 0, 1]) {
+    for (page, times) in pages(HOSTILE, "/").iter().zip([3, 5, 0, 0, 1]) {
         let html = body(page);
         assert!(!html.contains("<script"), "{html}");
         assert_eq!(html.matches("</style>").count(), 1);
@@ -194,14 +195,14 @@ fn a_page_is_not_cached_framed_sniffed_or_told_of() {
 #[test]
 fn each_page_has_its_status() {
     let statuses = pages("words", "/start").map(|page| page.status().as_u16());
-    assert_eq!(statuses, [200, 403, 200, 503]);
+    assert_eq!(statuses, [200, 403, 200, 200, 503]);
 }
 
 #[test]
 fn only_the_page_about_an_outage_says_when_to_come_back() {
-    let [sign_in, error, signed_out, unavailable] = pages("words", "/start");
+    let [sign_in, error, signed_in, signed_out, unavailable] = pages("words", "/start");
     assert_eq!(header(&unavailable, "retry-after"), "5");
-    for page in [sign_in, error, signed_out] {
+    for page in [sign_in, error, signed_in, signed_out] {
         assert!(!page.headers().contains_key("retry-after"));
     }
 }

@@ -66,7 +66,8 @@ fn a_callback_says_what_it_ended_in() {
     let state: String = form_urlencoded::byte_serialize(login["state"].as_bytes()).collect();
     let callback = format!("/oauth2/callback?code=code&state={state}");
     assert_eq!(noted(&mut browser, &callback), ["endpoint", "signed_in", "alice@example.com"]);
-    assert_eq!(noted(&mut browser, &callback), ["endpoint", "no_login", ""]);
+    assert_eq!(noted(&mut browser, &callback), ["endpoint", "signed_in_already", "alice@example.com"]);
+    assert_eq!(noted(&mut site.browser(), &callback), ["endpoint", "no_login", ""]);
     assert_eq!(noted(&mut browser, "/oauth2/callback"), ["endpoint", "bad_callback", ""]);
     assert_eq!(noted(&mut browser, "/oauth2/callback?error=x"), ["endpoint", "provider_error", ""]);
     assert_eq!((site.world.counted(Count::SignIn), site.world.counted(Count::SignInFailed)), (1, 3));

@@ -205,6 +205,10 @@ fn a_callback_cannot_be_replayed() {
     let mut browser = site.browser();
     let login = browser.start("/");
     assert_eq!(browser.come_back(&site.provider, &login).status(), 302);
+    let cookies = browser.cookies.clone();
+    assert_eq!(browser.come_back(&site.provider, &login).status(), 200, "it is signed in already");
+    assert_eq!(browser.cookies, cookies);
+    browser.cookies.clear();
     assert_eq!(browser.come_back(&site.provider, &login).status(), 403);
     assert_eq!(site.provider.grants("authorization_code").len(), 1);
 }

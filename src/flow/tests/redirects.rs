@@ -278,3 +278,63 @@ fn what_no_url_can_have_is_encoded_on_the_way_out() {
     let answer = site.signed_in().reply(&format!("/oauth2/sign_out?rd={query}"), &[]);
     assert!(location(&answer).starts_with("https://login.example.com/end?x=a%20b&id_token_hint=ey"));
 }
+
+/// A callback with this state, whose cookie this browser does not have.
+fn come_back_late(browser: &mut Browser, target: &str) -> Reply {
+    let state: String =
+        form_urlencoded::byte_serialize(format!("{}:{target}", "a".repeat(43)).as_bytes()).collect();
+    browser.reply(&format!("/oauth2/callback?code=code&state={state}"), &[])
+}
+
+fn link(answer: &Reply) -> String {
+    let html = String::from_utf8(answer.body().clone()).unwrap();
+    html.split_once("href=\"").unwrap().1.split_once('"').unwrap().0.to_owned()
+}
+
+#[test]
+fn a_callback_that_is_over_offers_its_target_to_a_browser_that_is_signed_in() {
+    for options in [json!({}), super::in_redis()] {
+        let mut options = options.clone();
+        options["whitelist_domains"] = json!(["b.example"]);
+        options["cookie_refresh"] = json!("30m");
+        let site = Site::new(options);
+        let mut browser = site.signed_in();
+        let cookies = browser.cookies.clone();
+        for (target, expected) in [
+            ("/page?x=1", "/page?x=1"),
+            ("https://b.example/x", "/oauth2/start?rd=https%3A%2F%2Fb%2Eexample%2Fx"),
+            ("https://evil.example/", "/"),
+            ("//evil.example/", "/"),
+            ("/\\evil.example/", "/"),
+            ("javascript:alert(1)", "/"),
+            ("\"><script>", "/"),
+        ] {
+            let answer = come_back_late(&mut browser, target);
+            assert_eq!((answer.status().as_u16(), link(&answer).as_str()), (200, expected), "{target}");
+            assert!(!answer.headers().contains_key("location"));
+        }
+        assert_eq!(browser.cookies, cookies, "the session is the one of before");
+        // Also if it is due for a refresh.
+        site.world.pass(31 * super::MINUTE);
+        assert_eq!(link(&come_back_late(&mut browser, "/page")), "/page");
+        assert_eq!(browser.cookies, cookies);
+        assert_eq!(site.provider.grants("authorization_code").len(), 1, "no code of these was tried");
+    }
+}
+
+#[test]
+fn a_callback_that_is_over_is_an_error_for_everybody_else() {
+    let site = Site::new(json!({}));
+    assert_eq!(come_back_late(&mut site.browser(), "/page").status(), 403);
+    // A session that may not come in here.
+    let strict = Site::new(json!({ "email_domains": ["example.org"] }));
+    let mut browser = strict.browser();
+    browser.cookies = site.signed_in().cookies;
+    assert_eq!(come_back_late(&mut browser, "/page").status(), 403);
+    // Nobody can tell.
+    let redis = Site::new(super::in_redis());
+    let mut browser = redis.signed_in();
+    browser.app = redis.worker();
+    redis.world.fake_redis().set_down(true);
+    assert_eq!(come_back_late(&mut browser, "/page").status(), 403);
+}
