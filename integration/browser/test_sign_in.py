@@ -1,5 +1,7 @@
 """A person signs in and out, by clicking and by keys alone."""
 
+from urllib.parse import parse_qs, urlsplit
+
 from selenium.webdriver.common.keys import Keys
 
 
@@ -82,3 +84,33 @@ def test_who_signs_out_is_signed_out_in_every_scope_that_the_cookie_ever_had(chr
     assert browser.session_cookies() == []
     browser.open("/echo")
     assert browser.heading == "Sign in"
+
+
+def test_the_fragment_of_a_page_survives_the_sign_in_page(chromium):
+    browser = chromium(prompt="login")
+    browser.open("/echo?x=1#/route?a=b&c=%20d")
+    assert browser.heading == "Sign in"
+    browser.click()
+    browser.fill_in("alice")
+    assert browser.path == "/echo?x=1"
+    assert urlsplit(browser.driver.current_url).fragment == "/route?a=b&c=%20d"
+
+
+def test_a_fragment_leads_nowhere_else_and_runs_nothing(chromium):
+    browser = chromium(prompt="login")
+    for fragment in ("//evil.example/", "@evil.example", "javascript:alert(1)", "'\"><img src=x onerror=alert(1)>",
+                     "&rd=https://evil.example/", "x" * 3000):
+        # Another fragment alone is no other page.
+        browser.open("about:blank")
+        browser.open(f"/oauth2/sign_in?rd=%2Fecho%23old&rd=/other#{fragment}")
+        link = urlsplit(browser.link.get_attribute("href"))
+        assert (link.netloc, link.path) == (urlsplit(browser.base_url).netloc, "/oauth2/start"), fragment
+        (target,) = parse_qs(link.query)["rd"]
+        assert target.split("#")[0] == "/echo", fragment
+        assert target.startswith("/echo#"), fragment
+
+
+def test_a_link_without_a_target_keeps_the_fragment_itself(chromium):
+    browser = chromium(prompt="login")
+    browser.open("/oauth2/sign_out#/route")
+    assert urlsplit(browser.link.get_attribute("href")).fragment == "/route"

@@ -1,4 +1,4 @@
-//! A rendered page as an answer: its headers, and the policy that lets its own style through.
+//! A rendered page as an answer: its headers, and the policy that lets its own style and script through.
 
 use std::sync::LazyLock;
 
@@ -17,14 +17,20 @@ use crate::flow::{Reply, reply};
 /// What stands between `<style>` and `</style>` in every page, byte for byte.
 pub(super) const STYLE: &str = include_str!("style.css");
 
-/// The Content-Security-Policy of every page (CSP Level 3): its style by hash, and nothing else.
+/// What stands between `<script>` and `</script>` in every page, byte for byte. It changes nothing but the query and the
+/// fragment of links that are there.
+pub(super) const SCRIPT: &str = include_str!("fragment.js");
+
+/// The Content-Security-Policy of every page (CSP Level 3): its style and its script by hash, and nothing else.
 ///
-/// The hash is made of the bytes that the pages hold, once, so the two cannot drift apart.
+/// The hashes are made of the bytes that the pages hold, once, so they cannot drift apart.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
     );
     // Base64 fits into a header. Were it not so, a page would be plain, not open.
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))

@@ -1,14 +1,15 @@
 //! The pages that people see: sign-in, signed out, an error, and "not right now".
 //!
-//! Each page is one HTML document of a few kilobytes that loads nothing and runs nothing. Its
-//! template is checked at compile time, and escapes every value.
+//! Each page is one HTML document of a few kilobytes that loads nothing. Its template is checked at compile time, and
+//! escapes every value. Its one script hands the fragment of the address on, which no server sees: to the `rd` of a link
+//! that has one, so that a sign-in leads back to `/#/route`; else to the link itself.
 //!
 //! ```text
-//! base.html ──┬─ sign_in.html       200
-//!  style.css  ├─ signed_in.html     200
-//!             ├─ signed_out.html    200
-//!             ├─ error.html         the status that the caller names
-//!             └─ unavailable.html   503 with Retry-After
+//! base.html ────┬─ sign_in.html       200
+//!  style.css    ├─ signed_in.html     200
+//!  fragment.js  ├─ signed_out.html    200
+//!               ├─ error.html         the status that the caller names
+//!               └─ unavailable.html   503 with Retry-After
 //! ```
 
 #[cfg(test)]
