@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from harness.service import arrived
@@ -88,6 +90,65 @@ def test_a_sign_out_takes_every_part_away(browser):
     assert len(session_cookies(browser)) > 1
     browser.get("/oauth2/sign_out")
     assert session_cookies(browser) == {}
+
+
+def test_a_session_that_envoy_would_refuse_is_not_handed_out(service):
+    """carol's session is larger than 8 kB. A sign-out, and everything else, still works."""
+    at = service(cookie_max_bytes=8192)
+    browser = at.browser()
+    page = browser.sign_in("carol")
+    assert page.status_code == 503 and "8192" in page.text and "session_cookie_minimal" in page.text
+    assert session_cookies(browser) == {}
+    assert at.envoy.says("and 8192 are the most")
+    assert browser.get("/oauth2/sign_out").status_code == 200
+
+
+def test_a_sign_out_clears_the_cookie_in_each_domain_of_the_host(service, cookie):
+    """A cookie is a name, a domain and a path. So after `cookie_domains` was changed there may be another one."""
+    host = {"host": "app.example.com"}
+    answer = service().browser().get("/oauth2/sign_out", headers={**host, "cookie": f"{NAME}={cookie}"})
+    cleared = [header.lower() for header in answer.headers.get_list("set-cookie")]
+    assert all("max-age=0" in header for header in cleared)
+    domains = {part.partition("domain=")[2].partition(";")[0] for part in cleared}
+    assert domains == {"", "app.example.com", "example.com"}
+
+
+def test_of_two_people_in_two_scopes_only_the_last_stays(service, cookie):
+    """The browser sends both, in whatever order; the next answer leaves one."""
+    at = service(cookie_domains=["example.com"])
+    time.sleep(1.1)  # signatures have whole seconds
+    other = service().browser()
+    other.sign_in("alice")
+    newer = session_cookies(other)[NAME]
+    for pair in ((cookie, newer), (newer, cookie)):
+        header = "; ".join(f"{NAME}={value}" for value in pair)
+        answer = at.browser().get("/echo", headers={"host": "app.example.com", "cookie": header})
+        *cleared, kept = answer.headers.get_list("set-cookie")
+        assert kept.startswith(f"{NAME}={newer};") and "Domain=example.com" in kept
+        assert len(cleared) == 2 and all("Max-Age=0" in header for header in cleared)
+        assert "private" in answer.headers["cache-control"]
+
+
+def test_a_large_session_is_found_behind_another_one_of_its_name(service, browser):
+    """The chunks of two sessions, those of another application with a secret of its own before ours."""
+    other = service(cookie_secret="another-secret-of-32-characters!").browser()
+    other.sign_in("carol")
+    browser.sign_in("carol")
+    jars = [session_cookies(other), session_cookies(browser)]
+    # RFC 6265 section 5.4: those of each name come in one order, by their paths and then by their age.
+    pairs = [f"{name}={jar[name]}" for name in sorted(set(jars[0]) | set(jars[1])) for jar in jars if name in jar]
+    answer = service().browser().get("/echo", headers={"cookie": "; ".join(pairs)})
+    assert arrived(answer)["x-forwarded-groups"].count(",") == 400
+
+
+def test_a_neighbour_whose_name_is_ours_and_a_number_stays_signed_in(service):
+    neighbour = service(cookie_name=f"{NAME}_1", cookie_secret="another-secret-of-32-characters!").browser()
+    neighbour.sign_in("alice")
+    theirs = f"{NAME}_1={session_cookies(neighbour)[f'{NAME}_1']}"
+    browser = service().browser()
+    browser.sign_in("alice")
+    answer = browser.get("/oauth2/sign_out", headers={"cookie": f"{theirs}; {browser.cookie}"})
+    assert {header.split("=")[0] for header in answer.headers.get_list("set-cookie")} == {NAME}
 
 
 # ---- cookies that are none ----

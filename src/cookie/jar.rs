@@ -38,13 +38,16 @@ impl<'a> Jar<'a> {
 
     /// A `cookie` header of all cookies but those whose name is `unwanted`, byte for byte as they were.
     pub fn without(&self, unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-        let kept: Vec<&[u8]> = self
-            .0
-            .iter()
-            .copied()
-            .flat_map(parts)
-            .filter(|part| !pair(part).is_some_and(|(name, _)| unwanted(name)))
-            .collect();
+        self.select(|part| !pair(part).is_some_and(|(name, _)| unwanted(name)))
+    }
+
+    /// A `cookie` header of those cookies whose name is `wanted`.
+    pub fn only(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        self.select(|part| pair(part).is_some_and(|(name, _)| wanted(name)))
+    }
+
+    fn select(&self, is_kept: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let kept: Vec<&[u8]> = self.0.iter().copied().flat_map(parts).filter(|part| is_kept(part)).collect();
         kept.join(b"; ".as_slice())
     }
 }
@@ -122,6 +125,7 @@ mod tests {
         let jar = jar(&[b"a=1;  b=\xff ; junk", b"a=2; c=\"3\""]);
         assert_eq!(jar.without(|name| name == b"a"), b"b=\xff; junk; c=\"3\"");
         assert_eq!(jar.without(|_| true), b"junk");
+        assert_eq!(jar.only(|name| name != b"b"), b"a=1; a=2; c=\"3\"");
     }
 
     proptest! {

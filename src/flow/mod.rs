@@ -44,6 +44,7 @@ mod session_cookie;
 mod sign_out;
 mod start;
 mod store;
+mod stripped;
 #[cfg(test)]
 mod tests;
 mod ticket_store;
@@ -78,6 +79,8 @@ pub use self::reply::Reply;
 pub use self::request::RequestHead;
 use self::session_cookie::SessionCookie;
 use self::store::Store;
+use self::stripped::Ended;
+pub use self::stripped::Stripped;
 use self::told::Told;
 use crate::config::Config;
 
@@ -106,6 +109,8 @@ pub struct Forward {
     pub connection: Option<Vec<u8>>,
     /// The `cookie` header that the upstream gets, where it is not the client's.
     pub cookie: Option<Vec<u8>>,
+    /// The cookies that are missing in it, for the request if it comes again.
+    pub stripped: Option<Stripped>,
     /// Headers that are added to the response.
     pub response: Vec<Header>,
     /// The session cookie among them, where the session was renewed: see [`App::response_headers`].
@@ -137,6 +142,9 @@ pub struct App<I> {
     store: Store<I>,
     told: Told,
     logs: Logs,
+    /// None without `strip_session_cookie`.
+    stripped_state: Option<String>,
+    ended: Ended,
 }
 
 impl<I: Io> App<I> {
@@ -151,6 +159,8 @@ impl<I: Io> App<I> {
             bearer: config.bearer.as_ref().map(|options| Bearer::new(&config, options, &io)),
             store: Store::new(&config, &cookie, &io),
             logs: Logs::default(),
+            stripped_state: cookie.stripped_state(),
+            ended: Ended::default(),
             cookie,
             config,
             io,

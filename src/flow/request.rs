@@ -48,13 +48,17 @@ impl RequestHead {
     pub fn from_pairs<'a, N: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (N, &'a [u8])>) -> Self {
         let mut head = Self::default();
         for (name, value) in pairs {
-            let start = head.bytes.len();
-            head.bytes.extend_from_slice(name.as_ref());
-            let middle = head.bytes.len();
-            head.bytes.extend_from_slice(value);
-            head.headers.push((start..middle, middle..head.bytes.len()));
+            head.push(name.as_ref(), value);
         }
         head
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        let middle = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.headers.push((start..middle, middle..self.bytes.len()));
     }
 
     /// All headers in their order, names in lower case as Envoy keeps them.
@@ -75,6 +79,14 @@ impl RequestHead {
     /// The cookies of all `cookie` headers.
     pub fn jar(&self) -> Jar<'_> {
         Jar::new(self.all("cookie"))
+    }
+
+    /// The same head with these cookies.
+    pub fn with_cookies(mut self, cookies: &[u8]) -> Self {
+        let Self { bytes, headers } = &mut self;
+        headers.retain(|(name, _)| bytes.get(name.clone()) != Some(b"cookie"));
+        self.push(b"cookie", cookies);
+        self
     }
 
     /// The method, such as `GET`.

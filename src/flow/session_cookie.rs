@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Forward, Header, RequestHead};
+use super::{Forward, Header, Io, RequestHead, Stripped};
 use crate::config::{Config, MAX_SESSION};
 use crate::cookie::{self, Allowance, Invalid, MaxAge, Sent, SetCookie, Verified};
 use crate::session::csrf;
@@ -187,13 +187,21 @@ impl SessionCookie {
         move |value| cookie::is_signed(&self.options.secret, self.name(), value, &mut allowance)
     }
 
+    /// The name of the filter state of requests whose cookies are stripped, where `strip_session_cookie` asks for that.
+    pub(super) fn stripped_state(&self) -> Option<String> {
+        let [a, b, c, d, ..] = self.fingerprint(&["stripped"]);
+        self.is_stripped.then(|| format!("stripped.{:08x}", u32::from_be_bytes([a, b, c, d])))
+    }
+
     /// Keeps our cookies from the upstream, where `strip_session_cookie` asks for that.
-    pub(super) fn strip(&self, head: &RequestHead, forward: &mut Forward) {
+    pub(super) fn strip(&self, head: &RequestHead, forward: &mut Forward, io: &impl Io) {
         if self.is_stripped {
             let jar = head.jar();
             let is_session = Sent::find(&jar, self.name()).is_part();
-            forward.cookie =
-                Some(jar.without(|name| is_session(name) || csrf::is_csrf_name(self.name(), name)));
+            let is_ours = |name: &[u8]| is_session(name) || csrf::is_csrf_name(self.name(), name);
+            forward.cookie = Some(jar.without(is_ours));
+            let stripped = jar.only(is_ours);
+            forward.stripped = (!stripped.is_empty()).then(|| Stripped::new(stripped, io)).flatten();
         }
     }
 

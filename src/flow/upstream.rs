@@ -67,7 +67,7 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
     let mut forward = if keeps_forged { Forward::default() } else { Names::of(options).kept_from(head) };
     forward.set = set;
     forward.handed_over = login_app::handed_over(app, head);
-    app.cookie.strip(head, &mut forward);
+    app.cookie.strip(head, &mut forward, &app.io);
     forward
 }
 

@@ -53,6 +53,14 @@ unsafe extern "C" {
     fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_done() -> u32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        results: *mut *mut u8,
+        results_size: *mut usize,
+    ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_shared_data(
@@ -237,6 +245,36 @@ pub(super) fn set_buffer(buffer: BufferType, start: usize, size: usize, bytes: &
 pub(super) fn set_property(name: &str, value: &[u8]) {
     // SAFETY: as `add_header`.
     let _ = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Has a property of requests last as long as the request, also if Envoy sends it once more; otherwise it lasts as long as
+/// one way through the filters. To be called in the root context. A host without it forgets the property.
+pub(super) fn declare_request_property(name: &str) {
+    const FUNCTION: &str = "declare_property";
+    /// Of Envoy's `DeclarePropertyArguments`: the number of each field, and its kind in Protocol Buffers.
+    const NAME: u8 = 1 << 3 | 2;
+    const TYPE: u8 = 3 << 3;
+    const SPAN: u8 = 5 << 3;
+    const STRING: u8 = 1;
+    const DOWNSTREAM_REQUEST: u8 = 1;
+    let length = u8::try_from(name.len()).unwrap_or(0);
+    let arguments = [&[NAME, length], name.as_bytes(), &[TYPE, STRING, SPAN, DOWNSTREAM_REQUEST]].concat();
+    let (mut data, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the arguments outlive the call, and the pointers are valid for writes.
+    let status = unsafe {
+        proxy_call_foreign_function(
+            FUNCTION.as_ptr(),
+            FUNCTION.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            &raw mut data,
+            &raw mut size,
+        )
+    };
+    if status == OK {
+        // SAFETY: the host returned both.
+        drop(unsafe { returned(data, size) });
+    }
 }
 
 /// Ends the request of the effective context without an answer.

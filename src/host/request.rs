@@ -14,13 +14,20 @@ use proxy_wasm::types::{Action, MapType};
 
 use super::abi;
 use super::io::{self, HostIo};
-use crate::flow::{App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, is_session_header};
+use crate::flow::{
+    App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, Stripped, is_session_header,
+};
 use crate::rate::LogLimit;
 use crate::tasks::TaskId;
 
 /// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
 /// `wasm.` by itself.
 const PREFIX: &str = "oauth2_session.";
+
+/// The name of a property of ours.
+pub(super) fn property(name: &str) -> String {
+    format!("{PREFIX}{name}")
+}
 
 /// What the requests of one root context share.
 #[derive(Clone)]
@@ -46,6 +53,8 @@ struct Course {
     /// The session cookie among it.
     renewed: RefCell<Option<Vec<u8>>>,
     handed_over: RefCell<HandedOver>,
+    /// What it lacks, until its response begins: Envoy may end it and send it once more.
+    stripped: RefCell<Option<Stripped>>,
     /// Whether the request was let through. Until then no later part of it may go on: by that the head would go
     /// on too, undecided, where a pause holds no more than the head (`allow_on_headers_stop_iteration` of Envoy).
     is_let_through: Cell<bool>,
@@ -65,9 +74,23 @@ impl Request {
             return refuse(&self.course);
         };
         let course = Rc::clone(&self.course);
+        let state = worker.app.stripped_state().map(property);
+        let head = match &state {
+            Some(state) if worker.app.may_come_again() => {
+                match worker.app.cookies_again(&head, &abi::property(&[state])) {
+                    // Also for filters that come after, if this one leaves the cookies as they are.
+                    Some(cookies) => {
+                        let _ = abi::set_header(MapType::HttpRequestHeaders, "cookie", &cookies);
+                        head.with_cookies(&cookies)
+                    }
+                    None => head,
+                }
+            }
+            _ => head,
+        };
         match worker.app.handle(head) {
             Step::Done(decision) => {
-                let action = apply(decision, &course);
+                let action = apply(decision, &course, state.as_deref());
                 // On the hot path there is none.
                 if worker.io.has_work() {
                     worker.io.end_of_request_callback();
@@ -77,7 +100,7 @@ impl Request {
             Step::Wait(waiting) => self.wait(
                 worker,
                 waiting,
-                move |decision| apply(decision, &course),
+                move |decision| apply(decision, &course, state.as_deref()),
                 hostcalls::resume_http_request,
             ),
         }
@@ -193,6 +216,7 @@ impl HttpContext for Request {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+        self.course.stripped.take();
         let headers = self.course.headers.take();
         let renewed = self.course.renewed.take();
         if let Some(status) = self.course.status.take() {
@@ -210,26 +234,34 @@ impl HttpContext for Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        if let (Some(worker), Some(task)) = (&self.worker, self.task.get()) {
+        let Some(worker) = &self.worker else { return };
+        if let Some(task) = self.task.get() {
             worker.io.cancel(task);
+        }
+        if let Some(stripped) = self.course.stripped.take() {
+            worker.app.ended(stripped);
         }
     }
 }
 
-/// Carries a decision out for the effective context.
-fn apply(decision: Decision, course: &Course) -> Action {
+/// Carries a decision out for the effective context. `state` is the property that tells what it lacks.
+fn apply(decision: Decision, course: &Course, state: Option<&str>) -> Action {
     match decision {
         Decision::Noted(fields, decision) => {
             for (name, value) in fields {
-                abi::set_property(&format!("{PREFIX}{name}"), value.as_bytes());
+                abi::set_property(&property(name), value.as_bytes());
             }
-            apply(*decision, course)
+            apply(*decision, course, state)
         }
         Decision::Forward(forward) => match edit(&forward) {
             Ok(()) => {
                 course.headers.replace(forward.response);
                 course.renewed.replace(forward.renewed);
                 course.handed_over.replace(forward.handed_over);
+                if let (Some(state), Some(stripped)) = (state, &forward.stripped) {
+                    abi::set_property(state, stripped.token().as_bytes());
+                }
+                course.stripped.replace(forward.stripped);
                 course.is_let_through.set(true);
                 Action::Continue
             }

@@ -10,7 +10,7 @@ use proxy_wasm::types::{BufferType, ContextType, MapType};
 use super::abi;
 use super::bridge::Bridge;
 use super::io::{self, HostIo};
-use super::request::{Request, Worker};
+use super::request::{self, Request, Worker};
 use crate::config::Config;
 use crate::flow::App;
 
@@ -63,6 +63,9 @@ impl Root {
         }
         let io = HostIo::new(self.id, &config);
         let app = App::new(config, io.clone());
+        if let Some(state) = app.stripped_state() {
+            abi::declare_request_property(&request::property(state));
+        }
         self.role = Role::Filter(Worker { root_id: self.id, io, app });
         true
     }

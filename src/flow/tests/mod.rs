@@ -25,6 +25,7 @@ mod renewed;
 mod requests;
 mod scopes;
 mod signed_out;
+mod stripped;
 mod tickets;
 mod userinfo;
 mod world;

@@ -1,0 +1,144 @@
+//! `strip_session_cookie`, and a request that Envoy sends once more because of `internal_redirect_policy`.
+
+use serde_json::{Value, json};
+
+use super::browser::{Browser, sent};
+use super::{MINUTE, Site, in_redis};
+use crate::flow::{Decision, Forward, RequestHead, Step};
+
+fn with(more: Value) -> Value {
+    let mut options = json!({ "strip_session_cookie": true, "cookie_refresh": "30m" });
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    options
+}
+
+/// What becomes of a request with these headers, and this in its filter state.
+fn ask(site: &Site, target: &str, cookie: &[u8], state: &[u8]) -> Decision {
+    let pairs = [
+        (":method", b"GET".as_slice()),
+        (":scheme", b"https"),
+        (":authority", b"app.example.com"),
+        (":path", target.as_bytes()),
+        ("cookie", cookie),
+    ];
+    let head = RequestHead::from_pairs(pairs);
+    let head = match site.app.cookies_again(&head, state) {
+        Some(cookies) => head.with_cookies(&cookies),
+        None => head,
+    };
+    match site.app.handle(head) {
+        Step::Done(decision) => decision,
+        Step::Wait(future) => site.world.run(vec![future]).remove(0),
+    }
+}
+
+/// The upstream redirects, and Envoy follows: the cookies that are left, and what the filter state has.
+fn redirect(site: &Site, forward: Forward) -> (Vec<u8>, Vec<u8>) {
+    let stripped = forward.stripped.unwrap();
+    let token = stripped.token().as_bytes().to_vec();
+    site.app.ended(stripped);
+    (forward.cookie.unwrap(), token)
+}
+
+fn is_let_in(decision: &Decision) -> bool {
+    matches!(decision, Decision::Forward(forward) if sent(forward, "x-forwarded-email") == "alice@example.com")
+}
+
+fn first(site: &Site, browser: &mut Browser, target: &str) -> (Vec<u8>, Vec<u8>) {
+    browser.cookies.insert("theme".to_owned(), "dark".to_owned());
+    let Decision::Forward(forward) = browser.clone().ask(target, &[]) else { panic!("not let through") };
+    redirect(site, forward)
+}
+
+#[test]
+fn a_request_that_comes_once_more_has_its_session() {
+    for store in [json!({}), in_redis()] {
+        let site = Site::new(with(store));
+        let mut browser = site.signed_in();
+        let (mut cookie, mut token) = first(&site, &mut browser, "/a");
+        // Twice, as with `max_internal_redirects: 2`.
+        for target in ["/b", "/c"] {
+            assert_eq!(cookie, b"theme=dark");
+            let decision = ask(&site, target, &cookie, &token);
+            assert!(is_let_in(&decision), "{target}");
+            if let Decision::Forward(forward) = decision {
+                (cookie, token) = redirect(&site, forward);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cookie_that_was_renewed_reaches_the_browser() {
+    for store in [json!({}), in_redis()] {
+        let site = Site::new(with(store));
+        let mut browser = site.signed_in();
+        site.world.pass(31 * MINUTE);
+        let (cookie, token) = first(&site, &mut browser, "/a");
+        let Decision::Forward(forward) = ask(&site, "/b", &cookie, &token) else { panic!("not let through") };
+        let headers = site.app.response_headers(forward.response, forward.renewed.as_deref());
+        browser.keep_cookies(&Decision::Forward(Forward { response: headers.clone(), ..Forward::default() }));
+        assert!(headers.iter().any(|(name, _)| *name == "set-cookie"));
+        assert_eq!(site.provider.grants("refresh_token").len(), 1);
+        assert!(matches!(
+            ask(&site, "/", browser.head("/", &[]).header("cookie"), b""),
+            Decision::Forward(_)
+        ));
+        assert_eq!(site.provider.grants("refresh_token").len(), 1);
+    }
+}
+
+#[test]
+fn one_that_needed_no_session_has_it_where_one_is_needed() {
+    let site = Site::new(with(json!({ "skip_auth_routes": ["^/public$"] })));
+    let (cookie, token) = first(&site, &mut site.signed_in(), "/public");
+    assert!(is_let_in(&ask(&site, "/private", &cookie, &token)));
+}
+
+#[test]
+fn nothing_else_has_it() {
+    let site = Site::new(with(json!({})));
+    let (cookie, token) = first(&site, &mut site.signed_in(), "/a");
+    for state in [b"".as_slice(), b"AAAAAAAAAAAAAAAAAAAAAA", &token[1..]] {
+        assert!(matches!(ask(&site, "/b", &cookie, state), Decision::Reply(_)));
+    }
+    // Another worker, or the same one a second time or later.
+    let other = Site::new(with(json!({})));
+    assert!(matches!(ask(&other, "/b", &cookie, &token), Decision::Reply(_)));
+    assert!(is_let_in(&ask(&site, "/b", &cookie, &token)));
+    assert!(matches!(ask(&site, "/b", &cookie, &token), Decision::Reply(_)));
+    let (cookie, token) = first(&site, &mut site.signed_in(), "/a");
+    site.world.pass(MINUTE);
+    assert!(matches!(ask(&site, "/b", &cookie, &token), Decision::Reply(_)));
+}
+
+#[test]
+fn who_signed_out_meanwhile_stays_so() {
+    let site = Site::new(with(in_redis()));
+    let mut browser = site.signed_in();
+    let (cookie, token) = first(&site, &mut browser, "/a");
+    assert_eq!(browser.reply("/oauth2/sign_out", &[]).status(), 200);
+    assert!(matches!(ask(&site, "/b", &cookie, &token), Decision::Reply(_)));
+}
+
+#[test]
+fn requests_that_end_without_a_response_take_no_memory_without_bound() {
+    let site = Site::new(with(json!({ "skip_auth_routes": ["^/public$"] })));
+    let mut tokens = Vec::new();
+    for _ in 0..300 {
+        let cookie = [b"_oauth2_proxy=".as_slice(), &[b'x'; 90_000]].concat();
+        let Decision::Forward(forward) = ask(&site, "/public", &cookie, b"") else { panic!("it is public") };
+        tokens.push(redirect(&site, forward).1);
+    }
+    let back = |token: &Vec<u8>| site.app.cookies_again(&RequestHead::default(), token);
+    let bytes: usize = tokens.iter().flat_map(back).map(|cookies| cookies.len()).sum();
+    assert!((1..=2 << 20).contains(&bytes), "{bytes}");
+    assert!(!site.app.may_come_again());
+}
+
+#[test]
+fn without_the_option_there_is_nothing_of_this() {
+    let site = Site::new(json!({}));
+    assert_eq!(site.app.stripped_state(), None);
+    assert!(site.signed_in().forward("/", &[]).stripped.is_none());
+}
