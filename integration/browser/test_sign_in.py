@@ -74,8 +74,10 @@ def test_who_signs_out_is_signed_out_in_every_scope_that_the_cookie_ever_had(chr
     (cookie,) = browser.session_cookies()
     assert cookie["domain"] == ".eu.example.com"
     for domain in ({}, {"domain": f".{host}"}, {"domain": ".example.com"}):
-        browser.command("Network.setCookie", name=cookie["name"], value=cookie["value"], url=browser.base_url,
-                        path="/", httpOnly=True, **domain)
+        browser.driver.execute_cdp_cmd("Network.setCookie", {
+            "name": cookie["name"], "value": cookie["value"], "url": browser.base_url, "path": "/", "httpOnly": True,
+            **domain,
+        })
     assert {cookie["domain"] for cookie in browser.session_cookies()} == {
         host, f".{host}", ".eu.example.com", ".example.com",
     }
