@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use oauth2_session_filter::cookie::{self, Jar};
+use oauth2_session_filter::cookie::{self, Jar, Sent};
 
 use super::sealed::{NAME, NOW, WEEK, secret, unlimited};
 use super::vectors;
@@ -27,20 +27,43 @@ pub(super) fn run(bytes: &[u8]) {
         assert!(jar.all(name).any(|other| other == *value));
     }
     let secret = secret();
-    for value in cookie::values(&jar, NAME) {
+    let sent = Sent::find(&jar, NAME);
+    for value in sent.values() {
         if cookie::verify(&secret, NAME, &value, NOW, WEEK, &mut unlimited()).is_ok() {
             let is_ours = SIGNED.iter().any(|signed| is_same(signed, &value));
             assert!(is_ours, "a signature that nobody made holds");
         }
     }
-    let is_unwanted = |name: &[u8]| cookie::is_part_of(NAME, name);
-    let rest = jar.without(is_unwanted);
+    let is_unwanted = sent.is_part();
+    let rest = jar.without(&is_unwanted);
+    let left = Jar::new([rest.as_slice()]);
+    let left = Sent::find(&left, NAME);
+    for value in left.values() {
+        let is_signed = cookie::is_signed(&secret, NAME, &value, &mut unlimited());
+        assert!(!is_signed, "a session is left");
+    }
     let rest: Vec<_> =
         Jar::new([rest.as_slice()]).pairs().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     let kept = pairs.iter().filter(|(name, _)| !is_unwanted(name));
     assert!(rest.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).eq(kept.copied()));
-    let names: Vec<_> = cookie::names(&jar, NAME).collect();
-    assert!(names.iter().all(|name| is_unwanted(name)));
+    let is_ours = |value: &[u8]| cookie::is_signed(&secret, NAME, value, &mut unlimited());
+    let names = sent.names(is_ours);
+    assert!(names.iter().all(|name| is_unwanted(name) && cookie::is_part_of(NAME, name)));
+    let (mut numbers, others): (Vec<u32>, Vec<_>) = (
+        names
+            .iter()
+            .filter_map(|name| {
+                std::str::from_utf8(name.strip_prefix(NAME)?.strip_prefix(b"_")?).ok()?.parse().ok()
+            })
+            .collect(),
+        names.iter().filter(|name| *name == NAME).collect(),
+    );
+    numbers.sort_unstable();
+    assert!(
+        numbers.iter().copied().eq(0..u32::try_from(numbers.len()).unwrap()),
+        "a chunk counts behind a gap"
+    );
+    assert_eq!(numbers.len() + others.len(), names.len());
     assert!(names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)), "a name is there twice");
 }
 

@@ -1,6 +1,6 @@
 //! Long cookies: cut into chunks, and joined again from what a browser sends in any order.
 
-use oauth2_session_filter::cookie::{self, Attributes, Jar, MaxAge};
+use oauth2_session_filter::cookie::{self, Attributes, Jar, MaxAge, Sent};
 
 use super::sealed::{NAME, NOW, WEEK, secret, unlimited};
 
@@ -24,10 +24,18 @@ pub(super) fn run(bytes: &[u8]) {
     let pair = |header: &[u8]| header.split(|byte| *byte == b';').next().unwrap().to_vec();
     let headers: Vec<Vec<u8>> = cookies.iter().rev().map(|cookie| pair(&cookie.header)).collect();
     let jar = Jar::new(headers.iter().map(Vec::as_slice));
-    let values = cookie::values(&jar, NAME);
+    let sent = Sent::find(&jar, NAME);
+    let values = sent.values();
     assert_eq!(values.len(), 1);
     let verified =
         cookie::verify(&secret, NAME, &values[0], NOW, WEEK, &mut unlimited()).expect("it was signed");
     assert_eq!(verified.value(), value);
-    assert_eq!(cookie::names(&jar, NAME).count(), cookies.len());
+    let is_ours = |value: &[u8]| cookie::is_signed(&secret, NAME, value, &mut unlimited());
+    assert_eq!(sent.names(is_ours).len(), cookies.len());
+    assert!(sent.is_alone() && sent.are_all(is_ours));
+    // The same a second time is another set of the same value.
+    let twice: Vec<&[u8]> = headers.iter().chain(&headers).map(Vec::as_slice).collect();
+    let jar = Jar::new(twice);
+    let sent = Sent::find(&jar, NAME);
+    assert!(sent.values().len() == 2 && sent.values().iter().all(|value| *value == signed));
 }
