@@ -6,25 +6,40 @@ import time
 
 import pytest
 
-from harness.fake_provider import Answer, Key
-from harness.service import CLIENT_SECRET, arrived
+from harness.fake_provider import Answer, FakeProvider, Key
+from harness.service import CLIENT_ID, CLIENT_SECRET, arrived
 from harness.waiting import until
 
 NAME = "_oauth2_proxy"
 # How long a session lasts here, and until it has expired.
-LIFETIME = 3
+LIFETIME = 2
 EXPIRED_SECONDS = LIFETIME + 1.1
 # A worker tries again after five.
-AGAIN_SECONDS = 10
+AGAIN_SECONDS = 30
 SILENT = {"email": None, "email_verified": None, "preferred_username": None, "groups": None}
+
+
+@pytest.fixture(scope="module")
+def one_fake():
+    provider = FakeProvider(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+    provider.lifetime = LIFETIME
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture
+def fake(one_fake):
+    """The provider of all tests here, in order."""
+    keys = one_fake.keys
+    yield one_fake
+    one_fake.keys, one_fake.client_secret, one_fake.answers = keys, CLIENT_SECRET, {}
 
 
 @pytest.fixture(params=["cookie", "redis"])
 def running(request, service, fake, redis):
     """An Envoy with each store, whose sessions are renewed when they have expired."""
-    fake.lifetime = LIFETIME
     store = {"session_store_type": "redis", "redis_connection_url": redis.url} if request.param == "redis" else {}
-    return service(provider=fake, pass_access_token=True, is_shared=False, **store)
+    return service(provider=fake, pass_access_token=True, **store)
 
 
 def who(answer) -> dict[str, str]:
@@ -38,14 +53,11 @@ def is_unavailable(answer) -> bool:
 
 
 @pytest.mark.parametrize("refreshed", [
-    {"answer": Answer(claims=SILENT)},
     {"answer": Answer(claims=SILENT), "userinfo": Answer(500)},
-    {"answer": Answer(members={"id_token": None})},
     {"answer": Answer(), "keys": [Key(is_published=False)]},
-    {"answer": Answer(claims={"aud": "another"})},
 ])
 def test_what_is_not_said_stays_and_no_refresh_token_is_lost(running, fake, refreshed):
-    browser = running.browser()
+    browser, before = running.browser(), len(fake.seen("token", "refresh_token"))
     first = browser.sign_in("alice", "/echo")
     fake.answers["token:refresh_token"] = [refreshed["answer"]]
     fake.answers["userinfo"] = refreshed.get("userinfo", Answer(claims=SILENT))
@@ -57,6 +69,7 @@ def test_what_is_not_said_stays_and_no_refresh_token_is_lost(running, fake, refr
     # The provider takes each refresh token once.
     time.sleep(EXPIRED_SECONDS)
     assert who(browser.get("/echo")) == who(first)
+    assert len(fake.seen("token", "refresh_token")) == before + 2
 
 
 def test_another_person_s_tokens_end_the_session(running, fake):
@@ -68,11 +81,10 @@ def test_another_person_s_tokens_end_the_session(running, fake):
     assert NAME not in browser.cookies
 
 
-@pytest.mark.parametrize("answer", [Answer(403, "<html>Request blocked</html>"), Answer(400, {}), Answer(200, {})])
-def test_an_answer_about_the_token_ends_an_expired_session(running, fake, answer):
+def test_an_answer_about_the_token_ends_an_expired_session(running, fake):
     browser = running.browser()
     browser.sign_in("alice", "/echo")
-    fake.answers["token:refresh_token"] = answer
+    fake.answers["token:refresh_token"] = Answer(403, "<html>Request blocked</html>")
     time.sleep(EXPIRED_SECONDS)
     assert browser.get("/echo").status_code == 302
     assert NAME not in browser.cookies
@@ -84,7 +96,7 @@ def test_an_answer_about_the_token_ends_an_expired_session(running, fake, answer
 def test_a_wrong_client_secret_leads_to_the_sign_in_and_the_session_goes_on_with_the_right_one(running, fake):
     browser = running.browser()
     browser.sign_in("alice", "/echo")
-    cookies = browser.cookie
+    cookies, before = browser.cookie, running.envoy.counters()["client_refused"]
     fake.client_secret = "another"
     time.sleep(EXPIRED_SECONDS)
     answer = browser.get("/echo")
@@ -92,12 +104,12 @@ def test_a_wrong_client_secret_leads_to_the_sign_in_and_the_session_goes_on_with
     assert browser.get("/echo", headers={"accept": "application/json"}).status_code == 401
     assert browser.cookie == cookies
     assert running.envoy.says("refresh: token endpoint: the provider does not take this client (invalid_client)")
-    assert running.envoy.counters()["client_refused"] == 1
+    assert running.envoy.counters()["client_refused"] == before + 1
     fake.client_secret = CLIENT_SECRET
-    until(lambda: browser.get("/echo").status_code == 200, "the session goes on", seconds=AGAIN_SECONDS * 3, pause=1)
+    until(lambda: browser.get("/echo").status_code == 200, "the session goes on", seconds=AGAIN_SECONDS, pause=1)
 
 
-@pytest.mark.parametrize("answer", [Answer(0), Answer(500), Answer(429, {"error": "invalid_grant"}), Answer(408)])
+@pytest.mark.parametrize("answer", [Answer(0), Answer(429, {"error": "invalid_grant"})])
 def test_an_expired_session_waits_for_an_answer(running, fake, answer):
     browser = running.browser()
     browser.sign_in("alice", "/echo")
@@ -107,4 +119,4 @@ def test_an_expired_session_waits_for_an_answer(running, fake, answer):
     assert is_unavailable(browser.get("/echo"))
     assert browser.cookie == cookies
     del fake.answers["token:refresh_token"]
-    until(lambda: browser.get("/echo").status_code == 200, "the session goes on", seconds=AGAIN_SECONDS * 3, pause=1)
+    until(lambda: browser.get("/echo").status_code == 200, "the session goes on", seconds=AGAIN_SECONDS, pause=1)
