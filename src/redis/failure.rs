@@ -14,8 +14,13 @@ pub enum Failure {
     NotConnected(String),
     /// The server is there, but not ready: it loads its data, or has too many clients.
     NotReady(ServerError),
-    /// The server wants other credentials, or has no such database.
-    Refused(ServerError),
+    /// The server wants other credentials, or has no such database, or the user may not run a command of the handshake.
+    Refused {
+        /// What the command is called.
+        command: &'static str,
+        /// The server's answer.
+        error: ServerError,
+    },
     /// The server is there, and no master (any more).
     NotMaster,
     /// The Sentinel knows no master of this name.
@@ -79,8 +84,9 @@ impl fmt::Display for Failure {
             Self::Unreachable => f.write_str("Redis does not answer"),
             Self::NotConnected(reason) => write!(f, "Redis does not answer ({reason})"),
             Self::NotReady(error) => write!(f, "Redis is not ready ({error})"),
-            Self::Refused(error) => {
-                write!(f, "Redis refused the credentials or the database ({error})")
+            Self::Refused { command, error } => {
+                let command = command.to_ascii_uppercase();
+                write!(f, "Redis refused the credentials or the database ({command}: {error})")
             }
             Self::NotMaster => f.write_str("the server is not the master"),
             Self::UnknownMaster => f.write_str("the Sentinel knows no master of this name"),

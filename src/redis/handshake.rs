@@ -108,7 +108,7 @@ impl Handshake {
             let is_optional = name == Some(SET_NAME);
             // Without credentials, this is where a server asks for them, or refuses our address.
             if !is_optional || matches!(error.code(), "NOAUTH" | "DENIED") {
-                return Err(Failure::Refused(error.clone()));
+                return Err(Failure::Refused { command: name.unwrap_or_default(), error: error.clone() });
             }
         }
         if name == Some(ROLE) && !is_master(reply) {

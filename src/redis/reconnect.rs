@@ -88,7 +88,7 @@ impl Reconnect {
     pub(super) fn verdict(&self, sent_at: Timestamp) -> Option<&Failure> {
         let outage = self.outage.as_ref()?;
         let rides_out =
-            sent_at < outage.since.after(self.patience) && !matches!(outage.last, Failure::Refused(_));
+            sent_at < outage.since.after(self.patience) && !matches!(outage.last, Failure::Refused { .. });
         (!rides_out).then_some(&outage.last)
     }
 }

@@ -18,6 +18,8 @@ const KNOWN: &[&str] = &[
     "ERR invalid expire time",
     "ERR syntax error",
     "ERR Error running script",
+    "ERR The user executing the script can't run this command or subcommand",
+    "ERR The user executing the script can't access at least one of the keys",
     "ERR unsupported command",
     "ERR command not supported",
     "ERR upstream failure",
@@ -183,6 +185,14 @@ mod tests {
             (
                 "OOM command not allowed when used memory > 'maxmemory'. hunter2",
                 "OOM command not allowed when used memory > 'maxmemory'",
+            ),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: 26bf, on @user_script:1.",
+                "ERR The user executing the script can't run this command or subcommand",
+            ),
+            (
+                "NOPERM User hunter2 has no permissions to run the 'asking' command",
+                "NOPERM no permissions to run ASKING",
             ),
             ("ERR hunter2", "ERR"),
             ("ERR max number of clients reached", "ERR max number of clients"),

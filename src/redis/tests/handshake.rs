@@ -113,7 +113,7 @@ fn both_attempts_have_the_time_of_one() {
 
 #[test]
 fn refused_credentials_fail_what_waits() {
-    let refused = "Redis refused the credentials or the database (WRONGPASS)";
+    let refused = "Redis refused the credentials or the database (AUTH: WRONGPASS)";
     let mut redis = Script::with(&private());
     redis.get("a");
     redis.get("b");
@@ -149,7 +149,7 @@ fn a_refused_database_fails_what_waits() {
     redis.receives(1, "+OK\r\n");
     redis.outputs();
     redis.receives(1, "-ERR DB index is out of range\r\n+OK\r\n");
-    let refused = "Redis refused the credentials or the database (ERR DB index is out of range)";
+    let refused = "Redis refused the credentials or the database (SELECT: ERR DB index is out of range)";
     let expected =
         ["1 close".to_owned(), format!("not connected: {refused}"), format!("#1 failed: {refused}")];
     assert_eq!(redis.outputs(), expected);
@@ -165,7 +165,7 @@ fn missing_credentials_are_noticed() {
         redis.receives(1, &format!("-{code} Authentication required.\r\n"));
         assert_eq!(
             redis.outputs().last().unwrap(),
-            &format!("#1 failed: Redis refused the credentials or the database ({code})")
+            &format!("#1 failed: Redis refused the credentials or the database (CLIENT SETNAME: {code})")
         );
     }
 }
