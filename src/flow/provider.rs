@@ -273,12 +273,12 @@ impl<I: Io> Provider<I> {
                 }
             }
             if matches!(&tokens, Err(SignInError::Grant(error)) if error.about() == About::Client) {
-                self.io.count(Count::Misconfigured);
+                self.io.count(Count::ClientRefused);
             }
             return tokens;
         }
         self.client_auth.none_was_right(self.io.now());
-        self.io.count(Count::Misconfigured);
+        self.io.count(Count::ClientRefused);
         Err(SignInError::Grant(GrantError::InvalidClient))
     }
 

@@ -125,7 +125,6 @@ async fn renew<I: Io>(app: &App<I>, old: &Session) -> Result<Session, NotRenewed
     let now = app.io.now();
     Err(NotRenewed::Hindered(match about {
         About::Client => {
-            app.io.count(Count::ClientRefused);
             if let Some(left_out) = app.logs.clients.next(now) {
                 error!(
                     "refresh: {error}; until that is mended, sessions that expire lead to the sign-in{left_out}"

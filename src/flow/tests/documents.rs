@@ -231,7 +231,8 @@ fn the_access_log_says_why_a_sign_in_does_not_begin_or_end() {
     let state: String = form_urlencoded::byte_serialize(login["state"].as_bytes()).collect();
     let answer = reason(&site, &mut browser, &format!("/oauth2/callback?code=code&state={state}"));
     assert_eq!(answer.as_deref(), Some("client_refused"));
-    assert_eq!(site.world.counted(Count::Misconfigured), 1);
+    assert_eq!(site.world.counted(Count::ClientRefused), 1);
+    assert_eq!(site.world.counted(Count::Misconfigured), 0);
 }
 
 #[test]
