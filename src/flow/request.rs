@@ -83,7 +83,7 @@ impl RequestHead {
 
     /// The same head with these cookies.
     pub fn with_cookies(mut self, cookies: &[u8]) -> Self {
-        let Self { bytes, headers } = &mut self;
+        let Self { bytes, headers, .. } = &mut self;
         headers.retain(|(name, _)| bytes.get(name.clone()) != Some(b"cookie"));
         self.push(b"cookie", cookies);
         self
