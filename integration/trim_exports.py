@@ -34,7 +34,6 @@ IMPLEMENTED = {
     "on_http_request_trailers": "proxy_on_request_trailers",
     "on_http_response_body": "proxy_on_response_body",
     "on_http_response_trailers": "proxy_on_response_trailers",
-    "on_grpc_stream_trailing_metadata": "proxy_on_grpc_receive_trailing_metadata",
     "on_grpc_stream_message": "proxy_on_grpc_receive",
     "on_grpc_stream_close": "proxy_on_grpc_close",
     # Only the root context has a use for it, but the host calls it for each request too.

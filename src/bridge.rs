@@ -23,8 +23,20 @@ pub fn frame(length: usize) -> Option<[u8; HEADER]> {
     Some([0, a, b, c, d])
 }
 
-/// Envoy's words about a connection that failed, as they may stand in a log: they may quote what a server sent.
-pub fn reason(words: &[u8]) -> String {
+/// The message with which a stream ends that reached no server, by Envoy's words about that: in brackets, because Envoy
+/// appends words of its own to the message of any stream that ends.
+pub fn refusal(words: &[u8]) -> String {
+    format!("[{}]", plain(words))
+}
+
+/// Why a stream reached no server, by the message with which it ended; nothing where it was another end.
+pub fn reason(message: &[u8]) -> Option<String> {
+    let words = message.strip_prefix(b"[")?.split(|byte| *byte == b']').next()?;
+    Some(plain(words))
+}
+
+/// Words as they may stand in a log: they may quote what a server sent.
+fn plain(words: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _-.,:=()'".contains(byte);
     words.iter().filter(|byte| is_plain(byte)).take(MAX_REASON).map(|byte| char::from(*byte)).collect()
 }
@@ -93,9 +105,21 @@ mod tests {
     fn a_reason_is_short_and_has_nothing_that_a_log_does_not_take() {
         let words =
             b"TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end";
-        assert!(reason(words).contains("CERTIFICATE_VERIFY_FAILED"));
-        assert_eq!(reason(b"a\r\nb\x1b[31m\xff\"<c>"), "ab31mc");
-        assert_eq!(reason(&[b'a'; 5000]).len(), MAX_REASON);
+        assert!(plain(words).contains("CERTIFICATE_VERIFY_FAILED"));
+        assert_eq!(plain(b"a\r\nb\x1b[31m\xff\"<c>"), "ab31mc");
+        assert_eq!(plain(&[b'a'; 5000]).len(), MAX_REASON);
+    }
+
+    #[test]
+    fn a_stream_that_reached_no_server_ends_with_the_reason() {
+        let of = |message: &str| reason(message.as_bytes());
+        let refused = refusal(b"delayed connect error: Connection refused [111]");
+        assert_eq!(of(&refused).as_deref(), Some("delayed connect error: Connection refused 111"));
+        // What Envoy appends.
+        assert_eq!(of(&format!("{refused}via_upstream")), of(&refused));
+        for other in ["", "via_upstream", "no healthy upstream"] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

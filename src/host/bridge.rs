@@ -8,7 +8,6 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 
 use super::abi;
-use super::redis::REASON_HEADER;
 use crate::bridge::{self, Unframe};
 
 /// One request through the bridge. What the filter asks the provider passes as it is.
@@ -52,16 +51,15 @@ impl HttpContext for Bridge {
             return Action::Continue;
         }
         // As it was a call of gRPC, Envoy answers 200 also if it reached no server, and says so in `grpc-status`.
-        let refusal = abi::headers(MapType::HttpResponseHeaders)
-            .ok()
-            .filter(|head| head.header(":status") != b"200" || !head.header("grpc-status").is_empty());
-        if let Some(head) = refusal {
+        let head = abi::headers(MapType::HttpResponseHeaders).unwrap_or_default();
+        let is_connected = head.header(":status") == b"200" && head.header("grpc-status").is_empty();
+        if !is_connected {
             self.stream = None;
-            // Envoy's own words: nothing of Redis. Those about TLS are only in the first.
+            // Envoy's own words: nothing of Redis. Those about TLS are in the first alone.
             let words = abi::property(&["upstream", "transport_failure_reason"]);
             let words = if words.is_empty() { head.header("grpc-message") } else { &words };
-            let reason = bridge::reason(words);
-            let _ = abi::set_header(MapType::HttpResponseHeaders, REASON_HEADER, reason.as_bytes());
+            let refusal = bridge::refusal(words);
+            let _ = abi::set_header(MapType::HttpResponseHeaders, "grpc-message", refusal.as_bytes());
         } else {
             // Envoy's gRPC client takes no other.
             let _ = abi::set_header(MapType::HttpResponseHeaders, "content-type", b"application/grpc");

@@ -23,7 +23,6 @@ use super::metrics::Metrics;
 use super::redis::{self, Redis};
 use crate::alarm::Alarm;
 use crate::config::Config;
-use crate::flow::RequestHead;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
 use crate::rate::LogLimit;
 use crate::redis::{Command, Failure, RequestId};
@@ -203,13 +202,6 @@ impl HostIo {
         false
     }
 
-    /// What the bridge says of a stream to Redis that ends.
-    pub(super) fn stream_failed(&self, token: u32, head: &RequestHead) {
-        if let Some(redis) = &self.0.redis {
-            redis.failed(token, head);
-        }
-    }
-
     /// Bytes of a stream to Redis.
     pub(super) fn stream_received(&self, token: u32, bytes: &[u8]) {
         if let Some(redis) = &self.0.redis {
@@ -217,10 +209,10 @@ impl HostIo {
         }
     }
 
-    /// The end of a stream to Redis.
-    pub(super) fn stream_closed(&self, token: u32) {
+    /// The end of a stream to Redis, and what is said about it.
+    pub(super) fn stream_closed(&self, token: u32, message: &[u8]) {
         if let Some(redis) = &self.0.redis {
-            redis.closed(token, self.steady());
+            redis.closed(token, message, self.steady());
         }
     }
 

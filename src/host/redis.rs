@@ -19,7 +19,6 @@ use proxy_wasm::hostcalls;
 use super::abi;
 use super::metrics::Metrics;
 use crate::bridge::{self, SERVICE};
-use crate::flow::RequestHead;
 use crate::flow::io::RedisNews;
 use crate::rate::LogLimit;
 use crate::redis::{
@@ -33,9 +32,6 @@ const SERVER_HEADER: &str = "x-oauth2-session-redis";
 
 /// Names to the bridge what the certificate of the server has to be for. A bridge that does not know it checks the host.
 const SERVER_NAME_HEADER: &str = "x-oauth2-session-redis-tls-name";
-
-/// In an answer of the bridge: why there is no connection, in the words of Envoy.
-pub(super) const REASON_HEADER: &str = "x-oauth2-session-redis-failure";
 
 /// How long a failover may take, until the last of its connections is made.
 const FAILOVER: Duration = Duration::from_secs(60);
@@ -53,8 +49,6 @@ pub(super) struct Redis {
     /// Streams that the root has to open, and those that it did, by Envoy's number.
     to_open: RefCell<Vec<(StreamId, Endpoint)>>,
     open: RefCell<Vec<(StreamId, u32)>>,
-    /// Of those, the ones that reached no server, and why.
-    failed: RefCell<Vec<(u32, String)>>,
     metrics: Metrics,
     failures: LogLimit,
     refusals: LogLimit,
@@ -90,7 +84,6 @@ impl Redis {
             waiting: RefCell::default(),
             to_open: RefCell::default(),
             open: RefCell::default(),
-            failed: RefCell::default(),
             metrics,
             failures: LogLimit::default(),
             refusals: LogLimit::default(),
@@ -123,25 +116,13 @@ impl Redis {
         }
     }
 
-    /// The bridge may say why a stream that ends reached no server.
-    pub(super) fn failed(&self, token: u32, head: &RequestHead) {
-        let reason = bridge::reason(head.header(REASON_HEADER));
-        if !reason.is_empty() {
-            self.failed.borrow_mut().push((token, reason));
-        }
-    }
-
-    /// The stream of this number ended.
-    pub(super) fn closed(&self, token: u32, now: Timestamp) {
-        let mut failed = self.failed.borrow_mut();
-        let place = failed.iter().position(|(other, _)| *other == token);
-        let reason = place.map(|place| failed.swap_remove(place).1);
-        if let Some(stream) = self.stream(token) {
-            self.open.borrow_mut().retain(|(other, _)| *other != stream);
-            match reason {
-                Some(reason) => self.client.borrow_mut().not_connected(stream, reason, now),
-                None => self.client.borrow_mut().closed(stream, now),
-            }
+    /// The stream of this number ended, with this message.
+    pub(super) fn closed(&self, token: u32, message: &[u8], now: Timestamp) {
+        let Some(stream) = self.stream(token) else { return };
+        self.open.borrow_mut().retain(|(other, _)| *other != stream);
+        match bridge::reason(message) {
+            Some(reason) => self.client.borrow_mut().not_connected(stream, reason, now),
+            None => self.client.borrow_mut().closed(stream, now),
         }
     }
 
@@ -216,7 +197,6 @@ impl Redis {
         self.to_open.borrow_mut().retain(|(other, _)| *other != stream);
         let Some(token) = self.token(stream) else { return };
         self.open.borrow_mut().retain(|(other, _)| *other != stream);
-        self.failed.borrow_mut().retain(|(other, _)| *other != token);
         if hostcalls::set_effective_context(self.root_id).is_ok() {
             let _ = hostcalls::cancel_grpc_stream(token);
         }

@@ -5,7 +5,7 @@ use std::env;
 use log::{error, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{BufferType, ContextType, MapType};
+use proxy_wasm::types::{BufferType, ContextType};
 
 use super::abi;
 use super::bridge::Bridge;
@@ -96,14 +96,6 @@ impl Context for Root {
         worker.io.end_of_root_callback();
     }
 
-    /// Before the end of a stream. An answer that is all head, as that of Envoy if it reaches no server, is here too.
-    fn on_grpc_stream_trailing_metadata(&mut self, token: u32, _count: u32) {
-        let Some(worker) = self.worker() else { return };
-        if let Ok(head) = abi::headers(MapType::GrpcReceiveTrailingMetadata) {
-            worker.io.stream_failed(token, &head);
-        }
-    }
-
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         let Some(worker) = self.worker() else { return };
         let bytes = hostcalls::get_buffer(BufferType::GrpcReceiveBuffer, 0, size).ok().flatten();
@@ -113,7 +105,7 @@ impl Context for Root {
 
     fn on_grpc_stream_close(&mut self, token: u32, _status: u32) {
         let Some(worker) = self.worker() else { return };
-        worker.io.stream_closed(token);
+        worker.io.stream_closed(token, &abi::grpc_message());
         worker.io.end_of_root_callback();
     }
 }

@@ -56,6 +56,7 @@ impl Request {
     pub(super) fn written(&mut self) {
         self.writes = self.writes.saturating_add(1);
         self.refusal = None;
+        self.unasked = None;
     }
 
     /// The server did not run it.

@@ -244,7 +244,8 @@ fn reply(command: &[Vec<u8>], luck: usize) -> String {
     let error = |text: &str| format!("-{text}\r\n");
     match words.as_slice() {
         ["AUTH", ..] => pick(&[ok.clone(), ok.clone(), ok, error("WRONGPASS x")]),
-        ["SELECT" | "CLIENT" | "ASKING", ..] => ok,
+        ["SELECT" | "CLIENT", ..] => ok,
+        ["ASKING"] => pick(&[ok.clone(), ok, error("NOPERM x"), error("LOADING x")]),
         ["EVAL", "return KEYS[1]", _, key] => pick(&[bulk(key), bulk(key), nil, ok]),
         ["PING"] => "+PONG\r\n".to_owned(),
         ["ROLE"] => {
@@ -265,6 +266,7 @@ fn reply(command: &[Vec<u8>], luck: usize) -> String {
                 "CLUSTERDOWN x",
                 "MOVED 1 s5:7000",
                 "MOVED 15495 :7001",
+                "MOVED 1 127.0.0.1:7000",
                 "ASK 1 s6:7000",
                 "TRYAGAIN x",
                 "LOADING x",
