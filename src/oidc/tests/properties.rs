@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::vectors::{check, jwks_document, sign_claims, token};
 use crate::oidc::{
     AuthorizationRequest, ClaimNames, ClientAuth, ClientAuthMethod, Identity, Jwks, Metadata, TokenResponse,
-    authorization_url, code_grant, parse_userinfo, refresh_grant, unverified_subject, userinfo_request,
+    authorization_url, code_grant, parse_userinfo, redirected, refresh_grant, unverified_subject,
+    userinfo_request,
 };
 
 /// JSON of any shape, with the names that the parsers look for.
@@ -100,6 +101,19 @@ proptest! {
         }
         for (name, value) in &signed.additional_claims {
             prop_assert_eq!(completed.additional_claims.get(name), Some(value));
+        }
+    }
+
+    #[test]
+    fn a_redirect_leads_where_another_implementation_goes(location in "[a-z./?;=]{0,20}#?", any in ".{0,40}") {
+        let from = "https://login.example.com/a/b;c/d?e=f";
+        if !location.starts_with("//") {
+            let mut expected = url::Url::parse(from).unwrap().join(&location).unwrap();
+            expected.set_fragment(None);
+            prop_assert_eq!(redirected(from, &location), Some(expected.to_string()));
+        }
+        if let Some(target) = redirected(from, &any) {
+            prop_assert!(matches!(target.parse::<http::Uri>().unwrap().scheme_str(), Some("http" | "https")));
         }
     }
 
