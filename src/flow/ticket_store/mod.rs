@@ -14,7 +14,6 @@ mod readiness;
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -135,9 +134,12 @@ impl<I: Io> TicketStore<I> {
 
     /// All tickets that they hold, the newest first: a browser has several if their scopes differ.
     pub(super) fn tickets(&self, head: &RequestHead) -> Vec<Rc<TicketCookie>> {
-        let mut tickets = self.cookie.all(head, |value, allowance| self.recall_ticket(value, allowance));
-        let mut keys = HashSet::new();
-        tickets.retain(|ticket| keys.insert(ticket.ticket.redis_key().to_vec()));
+        let mut tickets: Vec<Rc<TicketCookie>> = Vec::new();
+        for found in self.cookie.all(head, |value, allowance| self.recall_ticket(value, allowance)) {
+            if !tickets.iter().any(|known| known.ticket.redis_key() == found.ticket.redis_key()) {
+                tickets.push(found);
+            }
+        }
         tickets
     }
 
