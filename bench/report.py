@@ -21,7 +21,7 @@ from variants import Variant
 FOLDER = Path(__file__).resolve().parent
 BASE = "empty"
 MAX_RATIO = 1.10
-MAX_GZIPPED = 500 * 1024
+MAX_GZIPPED = 600 * 1024
 MIN_REDIS = 0.85
 MIN_MANY = 0.9
 MIN_TOPOLOGY = 0.95
