@@ -221,7 +221,8 @@ options! {
             "Signs and encrypts: 16, 24 or 32 bytes, or base64url of them. Best given in the environment";
         cookie_name: String = Theirs("_oauth2_proxy"), "The name; may begin with `__Host-` or `__Secure-`";
         cookie_domains: Vec<String> = Theirs(""),
-            "The longest that fits the host is the cookie's; empty for the host itself";
+            "The longest that fits the host is the cookie's; empty for the host itself",
+            differs: "if a browser would drop the cookie of the one that fits, another one is taken, or the host alone";
         cookie_path: String = Theirs("/"), "The path",
             differs: "one that does not cover the callback is refused";
         cookie_expire: Duration = Theirs("168h"), "How long a session lasts; `0` until the browser is closed";
@@ -245,8 +246,8 @@ options! {
         session_cookie_minimal: bool = Theirs("false"), "Keeps no tokens in the cookie";
         cookie_max_bytes: usize = Ours("49152"),
             "The most bytes that the cookies of a session may have together; a larger session is not handed out, \
-             because Envoy would refuse each request with it. It has to be below `max_request_headers_kb` of Envoy \
-             (60 KiB by default, for all headers of a request) and the limits of proxies in front";
+             because a server may refuse each request with it. Set it below `max_request_headers_kb` of Envoy (60 KiB by \
+             default, for all headers of a request) and below the limits of proxies in front";
         session_cache_size: usize = Ours("1000"),
             "Verified cookies, and sessions that were decrypted, that a worker remembers; `0` for none";
         enforce_expires_on: bool = Ours("true"),
@@ -273,7 +274,8 @@ options! {
              `*.example.com`, `10.0.0.7`, `10.0.0.0/8`, `fd00::/8`, each with `:port` or for any port; empty for any host. \
              The filter does not connect to another one";
         redis_username: String = Theirs(""),
-            "The ACL user; wins over the URL's. Needs a password, unless it is `default`";
+            "The ACL user; wins over the URL's. Needs a password, unless it is `default`",
+            differs: "any other user without a password is refused at the start; there it is left out";
         redis_password: Secret = Theirs(""), "Its password; wins over the URL's. Best given in the environment";
         redis_insecure_skip_tls_verify: bool = Theirs("false"),
             "TLS, also with `redis://`, to a server whose certificate is not checked";
@@ -294,8 +296,8 @@ options! {
     "Routes" {
         proxy_prefix: String = Theirs("/oauth2"), "The path of the filter's own endpoints";
         reverse_proxy: bool = Theirs("false"),
-            "Whatever stands before Envoy sets `X-Forwarded-Host` and `X-Forwarded-Uri`, and passes none of a client on: \
-             the host and the address that the browser asked for are theirs",
+            "The proxy before Envoy sets `X-Forwarded-Host` and `X-Forwarded-Uri`, and removes those of a client: the \
+             filter takes the host and the address that the browser asked for from them",
             differs: "`X-Forwarded-Uri` only says where a sign-in leads back to, and nothing about `skip_auth_routes` and \
                 `api_routes`; `X-Forwarded-Proto` is Envoy's in any case";
         ping_path: String = Theirs("/ping"), "Answers 200; empty for none";
