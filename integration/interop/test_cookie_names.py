@@ -49,5 +49,9 @@ def test_both_set_and_clear_the_same_cookies(start_pair, store, cookies):
             # Whoever signs out, the browser loses the cookie, because it is taken for the same.
             seen["sign_out"].append(attributes(visitor.get_at(elsewhere, "/oauth2/sign_out"), f"{pair.cookie_name}="))
             assert not pair.session(visitor)
+        # The filter clears the scopes of other configurations too.
+        by_theirs, by_ours = seen.pop("sign_out")
+        assert all(cleared in by_ours for cleared in by_theirs)
+        assert all("max-age=0" in cleared for cleared in by_ours)
         for moment, (of_ours, of_theirs) in seen.items():
             assert of_ours == of_theirs, moment
