@@ -120,6 +120,10 @@ def cookies() -> list[Shape]:
                       cookie(*[(COOKIE, forged(85))] * (size // 101))),
                 Shape(f"forged {sessions}: {kb} in chunks of one byte", site,
                       cookie(*((f"{COOKIE}_{number}", "x") for number in range(size // 22)))),
+                # Each of the first could begin a cookie, and the first of them goes on through all the others.
+                Shape(f"forged {sessions}: {kb} in first chunks, and one of each other", site,
+                      cookie(*[(f"{COOKIE}_0", "")] * (size // 42),
+                             *((f"{COOKIE}_{number}", "") for number in range(1, size // 42)))),
             ]
     for size in (4 * KB, 90 * KB):
         state = "a" * 43

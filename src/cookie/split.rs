@@ -199,22 +199,21 @@ impl Set {
     fn follow(first: &[&[u8]], others: &[&[&[u8]]], order: Order) -> Vec<Self> {
         let mut sets: Vec<Self> = first.iter().map(|chunk| Self::begin(chunk)).collect();
         let all = sets.len();
+        // No number looks at a set that has ended: a stranger can begin hundreds, and send as many numbers. So each look
+        // uses up a cookie or ends a set.
+        let mut open: Vec<(usize, &mut Self)> =
+            sets.iter_mut().enumerate().filter(|(_, set)| set.is_open()).collect();
         for values in others {
-            // A set that has ended has no chunk of this number, unless there is one for it that is stale.
-            let is_one_for_each = values.len() >= all;
-            let open = sets.iter().filter(|set| !set.is_over).count();
-            if open == 0 {
+            if open.is_empty() {
                 break;
             }
-            let of = if is_one_for_each { all } else { open };
-            let mut at = 0_usize;
-            for set in &mut sets {
-                let number = at;
-                at = at.saturating_add(usize::from(is_one_for_each || !set.is_over));
-                if !set.is_over {
-                    set.push(order.pick(values, number, of));
-                }
+            // A set that has ended has no chunk of this number, unless there is one for it that is stale.
+            let is_one_for_each = values.len() >= all;
+            let of = if is_one_for_each { all } else { open.len() };
+            for (place, (number, set)) in open.iter_mut().enumerate() {
+                set.push(order.pick(values, if is_one_for_each { *number } else { place }, of));
             }
+            open.retain(|(_, set)| set.is_open());
         }
         sets
     }
@@ -222,6 +221,13 @@ impl Set {
     /// Whether it has the end of a signature.
     fn is_complete(&self) -> bool {
         self.end == Some(self.value.len())
+    }
+
+    /// Whether another chunk may belong to it.
+    fn is_open(&self) -> bool {
+        #[cfg(test)]
+        tests::LOOKS.set(tests::LOOKS.get() + 1);
+        !self.is_over
     }
 
     fn begin(chunk: &[u8]) -> Self {
@@ -297,10 +303,17 @@ fn cut(name: &[u8], suffix: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::vectors;
+
+    thread_local! {
+        /// How often a set was looked at.
+        pub(super) static LOOKS: Cell<usize> = const { Cell::new(0) };
+    }
 
     const NAME: &[u8] = b"_oauth2_proxy";
     const WEEK: MaxAge = MaxAge::Seconds(604_800);
@@ -476,6 +489,28 @@ mod tests {
     fn a_cookie_that_no_browser_keeps_is_none() {
         let headers = [b"n=".to_vec(), vec![b'x'; 4001]].concat();
         assert!(joined(b"n", &[headers]).is_empty());
+    }
+
+    /// Each of a stranger's cookies may begin a set, and the first set need not end.
+    #[test]
+    fn sets_that_never_end_cost_no_more_than_their_cookies() {
+        let end = str::from_utf8(&signed_value("a", 100, 1_700_000_000)).unwrap().to_owned();
+        for (begin, others) in [
+            (vec![""; 500], 1),
+            // Two of each other number, and more of the last: sets are counted from both ends.
+            (vec![""; 500], 2),
+            // Sets that end at once, and one behind them.
+            ([vec![end.trim_end_matches('='); 250], vec!["", "x"]].concat(), 1),
+        ] {
+            let first = begin.iter().map(|value| format!("n_0={value}"));
+            let others = (1..500).flat_map(|number| vec![format!("n_{number}="); others]);
+            let last = vec!["n_500=".to_owned(); 501];
+            let headers: Vec<_> = first.chain(others).chain(last).map(String::into_bytes).collect();
+            LOOKS.set(0);
+            joined(b"n", &headers);
+            let looks = LOOKS.get();
+            assert!(looks > 0 && looks <= 4 * headers.len(), "{looks} for {} cookies", headers.len());
+        }
     }
 
     #[test]
