@@ -15,7 +15,7 @@ use log::info;
 use crate::oidc::ClientAuthMethod;
 use crate::time::Timestamp;
 
-/// After the provider took no way, one alone is tried for so long: a secret that is wrong does not multiply the requests
+/// After the provider answered `invalid_client` to each way, one alone is tried for so long: a secret that is wrong does not multiply the requests
 /// of all who sign in.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -48,7 +48,7 @@ impl ClientAuthMethods {
         self.none_was_right_at.set(None);
     }
 
-    /// The provider took the client in none of the ways that were tried.
+    /// The provider answered `invalid_client` to each of the ways that were tried.
     pub(super) fn none_was_right(&self, now: Timestamp) {
         // Not longer for those who came meanwhile, or the others were never tried again.
         if !self.is_pausing(now) {

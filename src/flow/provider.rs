@@ -267,8 +267,11 @@ impl<I: Io> Provider<I> {
                 match &tokens {
                     // A code may be used up by the request before, if the server looks at it first.
                     Ok(_) | Err(SignInError::InvalidGrant) => self.client_auth.was_right(method),
-                    // It objects to this way. That says nothing about the grant, and is not the first reason.
-                    Err(SignInError::Grant(error)) if *error != GrantError::Malformed => break,
+                    // It objects to this way, which is not the first reason. Or the way is right, and the code is one that
+                    // a stranger made up: then the next who signs in has to come as far as this way.
+                    Err(SignInError::Grant(error)) if *error != GrantError::Malformed => {
+                        return Err(self.client_refused());
+                    }
                     Err(_) => {}
                 }
             }
@@ -278,8 +281,12 @@ impl<I: Io> Provider<I> {
             return tokens;
         }
         self.client_auth.none_was_right(self.io.now());
+        Err(self.client_refused())
+    }
+
+    fn client_refused(&self) -> SignInError {
         self.io.count(Count::ClientRefused);
-        Err(SignInError::Grant(GrantError::InvalidClient))
+        SignInError::Grant(GrantError::InvalidClient)
     }
 
     /// The claims of an ID token.

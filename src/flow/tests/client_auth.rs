@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::provider::TakesClient;
 use super::{MINUTE, Site};
+use crate::flow::io::Count;
 
 const SECRET: &str = "a+b/c%20:d=";
 
@@ -125,6 +126,26 @@ fn a_wrong_secret_asks_in_other_ways_once_a_minute() {
     site.provider.set_client(posts);
     site.world.pass(2 * MINUTE);
     site.signed_in();
+}
+
+/// Anybody can come with a code that the provider objects to, for whatever reason.
+#[test]
+fn a_way_whose_answer_is_not_about_the_client_is_tried_by_the_next_who_signs_in() {
+    for (status, body) in [(400, json!({ "error": "invalid_request" })), (400, json!({})), (404, json!({}))] {
+        let site = site(json!({}));
+        site.provider.set_client(posts);
+        site.provider.set_token_answer(Some((status, body.clone())));
+        let page = site.browser().sign_in(&site.provider, "/");
+        assert_eq!(page.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(site.world.counted(Count::ClientRefused), 1);
+        site.provider.set_token_answer(None);
+        assert_eq!(
+            site.browser().sign_in(&site.provider, "/").status(),
+            StatusCode::FOUND,
+            "{status} {body}"
+        );
+        assert_eq!(codes(&site), 4);
+    }
 }
 
 #[test]
