@@ -10,17 +10,22 @@
 //! Nothing secret is in these requests, and nobody but the provider says where they go. What has a secret, a token or a
 //! code in it follows no redirect.
 
+use std::time::Duration;
+
 use http::header::LOCATION;
 use http::{Request, Response, StatusCode};
 use log::warn;
 
-use super::io::{Count, Io};
+use super::io::{CallFailed, Count, Io};
 use super::outcome::Unavailable;
 use crate::config;
 use crate::oidc;
 
 /// A browser follows twenty. Providers have one or two: to https, and to the name that they have now.
 const MAX_REDIRECTS: usize = 5;
+
+/// Envoy has whole milliseconds, and takes 0 as no timeout.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Which document, for the log.
 #[derive(Clone, Copy)]
@@ -53,7 +58,8 @@ impl Document {
                 return Err(self.not_there(io, "its address is no URL"));
             };
             let left = config.request_timeout.saturating_sub(io.now().since(began));
-            let answer = io.call(request, left).await.map_err(|error| {
+            let answer = if left < SHORTEST_TIMEOUT { Err(CallFailed) } else { io.call(request, left).await };
+            let answer = answer.map_err(|error| {
                 warn!("{what}: {error} from {whose}");
                 Unavailable::Provider
             })?;

@@ -1,5 +1,7 @@
 //! The provider's metadata and keys: where redirects lead, and what cannot pass by itself.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -91,10 +93,24 @@ fn redirects_end() {
 fn all_redirects_together_take_no_longer_than_one_answer() {
     let site = Site::new(json!({}));
     site.provider.set_instead(DISCOVERY, 302, DISCOVERY, "");
-    site.provider.set_delay(std::time::Duration::from_secs(2));
+    site.provider.set_delay(Duration::from_secs(2));
     assert_outage(&start(&site));
     // 5 s by default.
     assert_eq!(site.provider.calls(DISCOVERY), 3);
+}
+
+/// Envoy has timeouts of whole milliseconds, and 0 is none.
+#[test]
+fn no_time_that_is_left_is_no_request_without_a_timeout() {
+    // Two answers take the 5 s, or all but half a millisecond of them.
+    for delay in [2_500_000, 2_499_750] {
+        let site = Site::new(json!({}));
+        site.provider.set_instead(DISCOVERY, 302, DISCOVERY, "");
+        site.provider.set_delay(Duration::from_micros(delay));
+        let lines = lines_of(|| assert_outage(&start(&site)));
+        assert_eq!(site.provider.calls(DISCOVERY), 2, "{delay}");
+        assert!(lines.iter().any(|line| line.starts_with("discovery: no answer from ")), "{lines:?}");
+    }
 }
 
 #[test]
