@@ -74,6 +74,15 @@ impl Ended {
         }
     }
 
+    /// Without those that are too old: if no other request ends, none of them would go.
+    fn is_empty(&self, now: Timestamp) -> bool {
+        let mut ended = self.0.borrow_mut();
+        while ended.front().is_some_and(|(at, _)| !at.was_within(PERIOD, now)) {
+            ended.pop_front();
+        }
+        ended.is_empty()
+    }
+
     fn take(&self, token: &[u8], now: Timestamp) -> Option<Vec<u8>> {
         let mut ended = self.0.borrow_mut();
         let at = ended.iter().position(|(_, stripped)| stripped.token.as_bytes() == token)?;
@@ -95,7 +104,7 @@ impl<I: Io> App<I> {
 
     /// Whether a request may come once more, so that its filter state has to be looked at.
     pub fn may_come_again(&self) -> bool {
-        !self.ended.0.borrow().is_empty()
+        !self.ended.is_empty(self.io.now())
     }
 
     /// All cookies of a request, together with those that were taken out of it when it came before, by the token in its

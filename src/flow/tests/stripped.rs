@@ -1,5 +1,7 @@
 //! `strip_session_cookie`, and a request that Envoy sends once more because of `internal_redirect_policy`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::browser::{Browser, sent};
@@ -133,6 +135,17 @@ fn requests_that_end_without_a_response_take_no_memory_without_bound() {
     let back = |token: &Vec<u8>| site.app.cookies_again(&RequestHead::default(), token);
     let bytes: usize = tokens.iter().flat_map(back).map(|cookies| cookies.len()).sum();
     assert!((1..=2 << 20).contains(&bytes), "{bytes}");
+    assert!(!site.app.may_come_again());
+}
+
+#[test]
+fn what_did_not_come_again_is_forgotten_without_another_that_ends() {
+    let site = Site::new(with(json!({})));
+    first(&site, &mut site.signed_in(), "/a");
+    assert!(site.app.may_come_again());
+    site.world.pass(Duration::from_secs(9));
+    assert!(site.app.may_come_again());
+    site.world.pass(Duration::from_secs(2));
     assert!(!site.app.may_come_again());
 }
 
