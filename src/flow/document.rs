@@ -121,8 +121,26 @@ fn location(answer: &Response<Vec<u8>>) -> Option<String> {
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-/// Quoted and cut, because it is the provider's text; without the query, which may have what is secret.
+/// Quoted and cut, because it is the provider's text; without the user, the password and the query, which may have what is
+/// secret.
 fn shown(location: &str) -> String {
-    let address: String = location.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
-    format!("{address:?}")
+    let address = without_user(location.split(['?', '#']).next().unwrap_or_default());
+    format!("{:?}", address.chars().take(200).collect::<String>())
+}
+
+/// Also in what is no URL, but is read as one by somebody: with other slashes, or too few of them.
+fn without_user(address: &str) -> String {
+    const SLASHES: [char; 2] = ['/', '\\'];
+    let (scheme, rest) = match address.split_once(':') {
+        Some((scheme, rest)) if !scheme.contains(SLASHES) => (format!("{scheme}:"), rest),
+        _ => (String::new(), address),
+    };
+    let authority = rest.trim_start_matches(SLASHES);
+    let slashes: String = rest.chars().take_while(|char| SLASHES.contains(char)).collect();
+    if scheme.is_empty() && slashes.len() < 2 {
+        return address.to_owned();
+    }
+    let (authority, path) = authority.split_at(authority.find(SLASHES).unwrap_or(authority.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}{slashes}{host}{path}")
 }

@@ -114,6 +114,24 @@ fn no_time_that_is_left_is_no_request_without_a_timeout() {
 }
 
 #[test]
+fn the_log_has_nothing_secret_of_where_a_redirect_leads() {
+    for (location, says) in [
+        ("https://user:secret@keys.example.com/jwks", "https://keys.example.com/jwks"),
+        ("//secret@keys.example.com/a@b?secret", "//keys.example.com/a@b"),
+        ("https://user:secret@secret@keys.example.com#secret", "https://keys.example.com"),
+        (r"https:\\user:secret@keys.example.com\x", "keys.example.com"),
+        ("ftp://user:secret@keys.example.com", "ftp://keys.example.com"),
+        ("http://keys.example.com/@jwks", "http://keys.example.com/@jwks"),
+    ] {
+        let site = Site::new(json!({}));
+        site.provider.set_instead(DISCOVERY, 302, location, "");
+        let lines = lines_of(|| assert_mistake(&start(&site)));
+        assert!(lines.iter().any(|line| line.contains(says)), "{location} {lines:?}");
+        assert!(lines.iter().all(|line| !line.contains("secret")), "{location} {lines:?}");
+    }
+}
+
+#[test]
 fn what_carries_a_secret_follows_no_redirect() {
     let site = Site::new(json!({ "backend_logout_url": "https://login.example.com/logout?hint={id_token}" }));
     for path in ["/token", "/userinfo", "/logout"] {
