@@ -22,6 +22,7 @@ mod cookie_store;
 mod csrf_cookies;
 mod document;
 mod endpoints;
+mod explained;
 mod fetch_metadata;
 mod fetched;
 mod force_https;

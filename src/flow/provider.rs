@@ -1,17 +1,17 @@
 //! The OpenID provider as the flows see it: its metadata and keys, kept by the worker, and grants that
 //! end in a session.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 
 use http::{Request, Response};
-use log::{Level, log, warn};
+use log::{Level, warn};
 use serde_json::{Map, Value};
 
 use super::client_auth::ClientAuthMethods;
 use super::document::{DISCOVERY, KEYS};
+use super::explained::Explained;
 use super::fetched::Fetched;
 use super::gate::Gate;
 use super::io::{Count, Io};
@@ -19,7 +19,7 @@ use super::outcome::Unavailable;
 use crate::config::{self, Kind};
 use crate::oidc::{
     self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
-    Jwks, JwksError, Metadata, PassedOver, TokenResponse, Userinfo,
+    Jwks, JwksError, Metadata, TokenResponse, Userinfo,
 };
 use crate::rate::LogLimit;
 use crate::session::{Claims, Session};
@@ -31,8 +31,7 @@ pub(super) struct Provider<I> {
     metadata: Fetched<Metadata>,
     keys: Fetched<Jwks>,
     client_auth: ClientAuthMethods,
-    /// The keys of the last document that are not used: a stranger can have it fetched again and again.
-    passed_over: Rc<RefCell<Vec<PassedOver>>>,
+    explained: Rc<Explained>,
     refreshes: Gate<I>,
     /// Of answers that are less than they should be.
     lines: LogLimit,
@@ -95,7 +94,7 @@ impl<I: Io> Provider<I> {
             metadata: Fetched::default(),
             keys: Fetched::default(),
             client_auth: ClientAuthMethods::default(),
-            passed_over: Rc::default(),
+            explained: Rc::default(),
             refreshes,
             lines: LogLimit::default(),
         }
@@ -232,8 +231,8 @@ impl<I: Io> Provider<I> {
     }
 
     fn fetch_keys(&self, metadata: &Metadata) -> impl Future<Output = Result<Jwks, Unavailable>> + use<I> {
-        let known = Rc::clone(&self.passed_over);
-        fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), known)
+        let explained = Rc::clone(&self.explained);
+        fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), explained)
     }
 
     /// Whether tokens of that issuer may be this provider's.
@@ -517,28 +516,18 @@ async fn fetch_keys<I: Io>(
     io: I,
     url: String,
     config: Rc<config::Provider>,
-    known: Rc<RefCell<Vec<PassedOver>>>,
+    explained: Rc<Explained>,
 ) -> Result<Jwks, Unavailable> {
     let body = KEYS.fetch(&io, &url, &config).await?;
     let keys = Jwks::parse(&body).map_err(|error| {
         let unusable = KEYS.not_there(&io, &error.to_string());
         if let JwksError::NoKey(passed_over) = &error {
-            explain(passed_over, &known, Level::Warn);
+            explained.explain(passed_over, Level::Warn, io.now());
         }
         unusable
     })?;
-    explain(keys.passed_over(), &known, Level::Info);
+    explained.explain(keys.passed_over(), Level::Info, io.now());
     Ok(keys)
-}
-
-/// Says why keys are not used, when that has changed.
-fn explain(passed_over: &[PassedOver], known: &RefCell<Vec<PassedOver>>, level: Level) {
-    if *known.borrow() != passed_over {
-        for key in passed_over {
-            log!(level, "keys (jwks_uri): {key}");
-        }
-        known.replace(passed_over.to_vec());
-    }
 }
 
 impl SignInError {

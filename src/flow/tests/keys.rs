@@ -45,6 +45,31 @@ fn the_log_says_once_which_keys_are_not_used() {
     assert_eq!(reasons(&lines), [line.replace("first", "second")]);
 }
 
+/// Servers behind one address, not all of which have the new keys yet.
+#[test]
+fn documents_that_take_turns_are_explained_once_each() {
+    let site = Site::new(json!({}));
+    let documents = [with_a_useless_key("first"), jwks_document(), with_a_useless_key("second")];
+    let take_turns = |times: usize| {
+        lines_of(|| {
+            for document in documents.iter().cycle().take(times) {
+                site.provider.set_keys(document.clone());
+                site.signed_in();
+                site.world.pass(61 * MINUTE);
+                site.signed_in();
+            }
+        })
+    };
+    let lines = take_turns(9);
+    assert!(site.provider.calls("/jwks") >= 9);
+    let said: Vec<bool> = reasons(&lines).iter().map(|line| line.contains("first")).collect();
+    assert_eq!(said, [true, false], "{lines:?}");
+    // What is back long after it was mended is said again.
+    site.provider.set_keys(jwks_document());
+    site.world.pass(25 * 60 * MINUTE);
+    assert_eq!(reasons(&take_turns(3)).len(), 2);
+}
+
 #[test]
 fn the_log_says_why_none_of_the_keys_is_used() {
     let site = Site::new(json!({}));
