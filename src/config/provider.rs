@@ -132,8 +132,9 @@ fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
     }
     errors.check(!options.oidc_email_claim.is_empty(), "oidc_email_claim", "must not be empty");
     errors.check(!options.oidc_audience_claims.is_empty(), "oidc_audience_claims", "must not be empty");
-    if options.provider_request_timeout.is_zero() {
-        errors.add("provider_request_timeout", "must be more than 0");
+    // Envoy counts in milliseconds, and 0 is no limit to it.
+    if options.provider_request_timeout.as_millis() == 0 {
+        errors.add("provider_request_timeout", "must be at least 1ms");
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
         ("redis_connect_timeout", options.redis_connect_timeout),
         ("redis_command_timeout", options.redis_command_timeout),
     ] {
-        errors.check(!timeout.is_zero(), name, "must be more than 0");
+        errors.check(timeout.as_millis() > 0, name, "must be at least 1ms");
     }
     let is_short = options.redis_session_cache <= MAX_SESSION_CACHE;
     errors.check(

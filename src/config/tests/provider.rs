@@ -183,6 +183,7 @@ fn what_may_not_be_empty_or_zero_is_not() {
         ("oidc_email_claim", json!("")),
         ("oidc_audience_claims", json!([])),
         ("provider_request_timeout", json!("0")),
+        ("provider_request_timeout", json!("999us")),
     ] {
         mistake(option, json!({option: value}));
     }
