@@ -363,6 +363,10 @@ impl<I: Io> Provider<I> {
                             "refresh: {error}, so what the ID token does not say stays as before{left_out}"
                         );
                     }
+                    // Anybody can enter anybody's address at some providers. A sign-in would have failed.
+                    if !self.config.allow_unverified_email {
+                        identity.leave_out_unverified_email(&names);
+                    }
                 }
             }
         }

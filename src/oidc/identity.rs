@@ -114,6 +114,16 @@ impl Identity {
         self.is_incomplete = self.lacks(names);
     }
 
+    /// Has the email address not said, unless it is verified: userinfo could have said that it is not, and gave no answer.
+    /// Nor is it an additional claim then. Of what another claim has nobody says anything.
+    pub fn leave_out_unverified_email(&mut self, names: &ClaimNames<'_>) {
+        if names.email != EMAIL || self.email_verified == Some(true) {
+            return;
+        }
+        self.said.email = false;
+        self.additional_claims.remove(EMAIL);
+    }
+
     fn lacks(&self, names: &ClaimNames<'_>) -> bool {
         (self.user.is_empty() && !names.user.is_empty())
             || self.email.is_empty()

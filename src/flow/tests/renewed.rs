@@ -232,3 +232,67 @@ fn roles_of_keycloak_that_are_not_there_any_more_are_gone() {
         assert_no_token_is_lost(&site, &mut browser);
     }
 }
+
+/// A site with each store, at whose sign-in userinfo alone said that the email address is verified. By the next refresh
+/// the person has entered another one at the provider, and is in another group.
+fn with_another_email(options: &Value) -> Vec<(Site, Browser)> {
+    let sites = sites(options).into_iter().map(|site| {
+        site.provider.set_claim("email_verified", Value::Null);
+        site.provider.set_claim("upn", json!("alice@example.com"));
+        site.provider.set_userinfo(json!({ "sub": claims()["sub"], "email_verified": true }));
+        let browser = site.signed_in();
+        for name in ["email", "upn"] {
+            site.provider.set_claim(name, json!("boss@example.com"));
+        }
+        site.provider.set_claim("groups", json!(["guests"]));
+        site.world.pass(31 * MINUTE);
+        (site, browser)
+    });
+    sites.collect()
+}
+
+#[test]
+fn an_email_address_is_not_taken_if_userinfo_cannot_say_that_it_is_verified() {
+    for (failure, userinfo) in [(Some("/userinfo"), json!({})), (None, json!({ "email_verified": false }))] {
+        for options in [json!({}), json!({ "additional_claims": ["email"] })] {
+            for (site, mut browser) in with_another_email(&options) {
+                site.provider.set_failing(failure);
+                site.provider.set_userinfo(userinfo.clone());
+                assert_eq!(
+                    person(&mut browser),
+                    ["248289761001", "alice@example.com", "", "guests"],
+                    "{options}"
+                );
+                let answer = browser.reply("/oauth2/userinfo", &[]);
+                assert!(!String::from_utf8_lossy(answer.body()).contains("boss"), "{options}");
+                assert_no_token_is_lost(&site, &mut browser);
+                // Now it is said.
+                site.provider.set_failing(None);
+                site.provider.set_userinfo(json!({ "sub": claims()["sub"], "email_verified": true }));
+                site.world.pass(31 * MINUTE);
+                assert_eq!(browser.who().as_deref(), Some("boss@example.com"), "{options}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_email_address_that_userinfo_need_not_verify_is_taken_without_it() {
+    // No provider says anything about what another claim has.
+    for options in [
+        json!({ "insecure_oidc_allow_unverified_email": true }),
+        json!({ "oidc_email_claim": "upn", "additional_claims": ["x"] }),
+    ] {
+        for (site, mut browser) in with_another_email(&options) {
+            site.provider.set_failing(Some("/userinfo"));
+            assert_eq!(browser.who().as_deref(), Some("boss@example.com"), "{options}");
+        }
+    }
+    // The ID token says it, and lacks something else.
+    for (site, mut browser) in with_another_email(&json!({})) {
+        site.provider.set_failing(Some("/userinfo"));
+        site.provider.set_claim("email_verified", json!(true));
+        site.provider.set_claim("groups", Value::Null);
+        assert_eq!(person(&mut browser), ["248289761001", "boss@example.com", "", "staff"]);
+    }
+}
