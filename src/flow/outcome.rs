@@ -40,7 +40,7 @@ pub(super) enum Reason {
     Refused,
     /// The session has expired, and the provider does not take this client, so it cannot be renewed until that is mended.
     ClientRefused,
-    /// The session has expired, and what it would have become is too large for the store.
+    /// The session has expired, or never would, and what it would have become is too large for the store.
     TooLarge,
     /// The person signed out while the session was renewed.
     SignedOut,
@@ -92,7 +92,7 @@ impl Reason {
             Self::Expired => "the session is past its expiry",
             Self::Refused => "the provider ended the session",
             Self::ClientRefused => "the session has expired, and the provider does not take this client",
-            Self::TooLarge => "the session has expired, and the renewed one is too large for the store",
+            Self::TooLarge => "the session is over, because the renewed one is too large for the store",
             Self::SignedOut => "the person signed out while the session was renewed",
             Self::BadToken => "the bearer token does not hold",
         }

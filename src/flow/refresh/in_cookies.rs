@@ -20,8 +20,7 @@ use log::warn;
 
 use super::handover::{Meeting, Refresh};
 use super::{
-    BACKOFF, Hindrance, LEASE, NotRenewed, is_due, is_expired, patience, renew, tell_ended, tell_too_large,
-    without,
+    BACKOFF, Hindrance, LEASE, NotRenewed, is_due, old_one_stays, patience, renew, tell_ended, without,
 };
 use crate::cookie;
 use crate::flow::cookie_store::{CookieStore, SignedIn};
@@ -165,7 +164,9 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
     match store.seal(&session, Some(old), &app.io) {
         Ok(cookie) => Refresh::Done(cookie),
         Err(Unavailable::TooLarge(size)) => {
-            tell_too_large(app, size);
+            if !old_one_stays(app, &old.person.session, size) {
+                return Refresh::Refused;
+            }
             unchanged(app, store, old, session.refresh_token)
         }
         Err(error) => {
@@ -176,14 +177,11 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
 }
 
 /// The renewed session is too large. The old one stays until it ends, with the new refresh token, because its own is
-/// used up; and as old as the new one, so that the provider is not asked again at once. If it is over, its person is led
-/// to the sign-in, which says what is too large.
+/// used up; and as old as the new one, so that the provider is not asked again at once. One that has expired, or never
+/// will, is over: its person is led to the sign-in, which says what is too large.
 fn unchanged<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn, refresh_token: Vec<u8>) -> Refresh {
-    let now = app.io.now();
-    if is_expired(app, &old.person.session, now) {
-        return Refresh::Refused;
-    }
-    let session = Session { refresh_token, created_at: Some(now), ..old.person.session.clone() };
+    let created_at = Some(app.io.now());
+    let session = Session { refresh_token, created_at, ..old.person.session.clone() };
     match store.seal(&session, Some(old), &app.io) {
         Ok(cookie) => Refresh::Done(cookie),
         Err(error) => Refresh::Failed(error.into()),

@@ -16,8 +16,8 @@ use log::warn;
 
 use super::lock::Lock;
 use super::{
-    BACKOFF, LONG_PATIENCE, LOOK, NotRenewed, Refreshed, is_due, is_expired, patience, renew, tell_ended,
-    tell_too_large, without,
+    BACKOFF, LONG_PATIENCE, LOOK, NotRenewed, Refreshed, is_due, is_expired, old_one_stays, patience, renew,
+    tell_ended, without,
 };
 use crate::flow::io::Count;
 use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
@@ -156,8 +156,8 @@ async fn grant<I: Io>(
 }
 
 /// The renewed session is too large. The old one stays until it ends, with the new refresh token, because its own is
-/// used up; and as old as the new one, so that the provider is not asked again at once. One that has expired ends: each
-/// grant would give the same, and a sign-in says why.
+/// used up; and as old as the new one, so that the provider is not asked again at once. One that has expired, or never
+/// will, ends: each grant would give the same, and a sign-in says why.
 async fn unchanged<I: Io>(
     app: &App<I>,
     store: &Rc<TicketStore<I>>,
@@ -166,8 +166,7 @@ async fn unchanged<I: Io>(
     refresh_token: Vec<u8>,
     size: TooLarge,
 ) -> Refreshed {
-    tell_too_large(app, size);
-    if is_expired(app, &old.session, app.io.now()) {
+    if !old_one_stays(app, &old.session, size) {
         return ended(store, ticket, Reason::TooLarge).await;
     }
     let created_at = Some(app.io.now());

@@ -99,6 +99,13 @@ fn is_expired<I: Io>(app: &App<I>, session: &Session, now: Timestamp) -> bool {
     app.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires < now)
 }
 
+/// Whether a session may stay as it is though its refresh token gave another: only if it will expire. What replaces it is
+/// as new as a renewed one, so that the provider is not asked again at once, and `cookie_expire` begins anew with it.
+/// Without an expiry it would never end, whatever the provider says of its person.
+fn may_stay<I: Io>(app: &App<I>, session: &Session, now: Timestamp) -> bool {
+    app.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires >= now)
+}
+
 /// Uses the refresh token of a session. That it ends the session is not counted yet: another proxy may have used the
 /// token.
 async fn renew<I: Io>(app: &App<I>, old: &Session) -> Result<Session, NotRenewed> {
@@ -106,9 +113,12 @@ async fn renew<I: Io>(app: &App<I>, old: &Session) -> Result<Session, NotRenewed
         return Err(NotRenewed::Hindered(Unavailable::Provider.into()));
     };
     let renewed = provider.refresh(old).await;
-    let has_expired = is_expired(app, old, app.io.now());
+    let now = app.io.now();
+    let has_expired = is_expired(app, old, now);
     let error = match renewed {
-        Ok(Renewed { refused: Some(error), .. }) if has_expired => error,
+        Ok(Renewed { refused: Some(error), .. }) if !may_stay(app, old, now) => {
+            return Err(NotRenewed::Ended(error));
+        }
         Ok(Renewed { session, .. }) => {
             app.io.count(Count::Refresh);
             return Ok(session);
@@ -122,7 +132,6 @@ async fn renew<I: Io>(app: &App<I>, old: &Session) -> Result<Session, NotRenewed
         return Err(NotRenewed::Ended(error));
     }
     app.io.count(Count::RefreshFailed);
-    let now = app.io.now();
     Err(NotRenewed::Hindered(match about {
         About::Client => {
             if let Some(left_out) = app.logs.clients.next(now) {
@@ -150,11 +159,15 @@ fn tell_ended<I: Io>(app: &App<I>, error: SignInError) {
     info!("refresh: the provider ended a session: {error}");
 }
 
-/// Says that a renewed session is not kept. Then the old one stays until it ends.
-fn tell_too_large<I: Io>(app: &App<I>, size: TooLarge) {
-    if let Some(left_out) = app.logs.refreshes.next(app.io.now()) {
-        warn!("refresh: the renewed session is too large; the old one stays until it ends: {size}{left_out}");
+/// Says that a renewed session is not kept; whether the old one is, until it ends.
+fn old_one_stays<I: Io>(app: &App<I>, old: &Session, size: TooLarge) -> bool {
+    let now = app.io.now();
+    let stays = may_stay(app, old, now);
+    if let Some(left_out) = app.logs.refreshes.next(now) {
+        let then = if stays { "; the old one stays until it ends" } else { ", so the session ends" };
+        warn!("refresh: the renewed session is too large{then}: {size}{left_out}");
     }
+    stays
 }
 
 /// How long a request waits for what becomes of its session.

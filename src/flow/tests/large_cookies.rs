@@ -155,3 +155,20 @@ fn a_login_apps_session_is_not_handed_out_either() {
     assert_eq!(page.status(), 503);
     assert!(String::from_utf8_lossy(page.body()).contains("8192 are the most"));
 }
+
+#[test]
+fn an_old_session_that_nothing_else_ends_does_not_stay_for_one_that_is_too_large() {
+    for (options, expires_in) in
+        [(json!({}), Value::Null), (json!({ "enforce_expires_on": false }), json!(3600))]
+    {
+        let site = Site::new(with(options));
+        site.provider.set_expires_in(expires_in);
+        let mut browser = site.signed_in();
+        site.provider.set_access_token(groups(4000).concat());
+        site.world.pass(11 * MINUTE);
+        let lines = lines_of(|| assert_eq!(browser.reply("/", &[]).status(), 302));
+        assert!(lines.iter().any(|line| line.contains("so the session ends")), "{lines:?}");
+        assert!(!browser.has_session());
+        assert_eq!(browser.sign_in(&site.provider, "/").status(), 503);
+    }
+}

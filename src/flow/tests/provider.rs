@@ -31,6 +31,7 @@ struct State {
     token_answer: Option<(u16, Value)>,
     takes_client: TakesClient,
     access_token: Option<String>,
+    expires_in: Value,
     claims: Value,
     userinfo: Value,
     metadata: Value,
@@ -61,6 +62,7 @@ impl Provider {
             token_answer: None,
             takes_client: |_| true,
             access_token: None,
+            expires_in: json!(3600),
             claims: json!({ "email": "alice@example.com", "email_verified": true, "groups": ["staff"] }),
             userinfo: json!({ "sub": claims()["sub"] }),
             metadata: metadata(),
@@ -167,6 +169,11 @@ impl Provider {
         self.0.borrow_mut().access_token = Some(token);
     }
 
+    /// For how many seconds every grant's access token holds; `null` where the provider does not say.
+    pub(super) fn set_expires_in(&self, expires_in: Value) {
+        self.0.borrow_mut().expires_in = expires_in;
+    }
+
     /// The nonce of the login that comes next.
     pub(super) fn set_nonce(&self, nonce: &str) {
         nonce.clone_into(&mut self.0.borrow_mut().nonce);
@@ -245,7 +252,7 @@ impl State {
             "access_token": self.access_token.clone().unwrap_or_else(|| format!("access-token-{number}")),
             "refresh_token": format!("refresh-token-{number}"),
             "id_token": self.id_token(),
-            "expires_in": 3600,
+            "expires_in": self.expires_in,
         })
     }
 

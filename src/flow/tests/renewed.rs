@@ -296,3 +296,22 @@ fn an_email_address_that_userinfo_need_not_verify_is_taken_without_it() {
         assert_eq!(person(&mut browser), ["248289761001", "boss@example.com", "", "staff"]);
     }
 }
+
+#[test]
+fn an_account_that_may_not_sign_in_any_more_has_no_session_that_nothing_else_ends() {
+    for (options, expires_in) in
+        [(json!({}), Value::Null), (json!({ "enforce_expires_on": false }), json!(3600))]
+    {
+        for site in sites(&options) {
+            site.provider.set_expires_in(expires_in.clone());
+            let mut browser = site.signed_in();
+            site.world.pass(31 * MINUTE);
+            assert!(browser.who().is_some(), "{options}");
+            site.provider.set_claim("email_verified", json!(false));
+            site.world.pass(31 * MINUTE);
+            assert_eq!(browser.reply("/", &[]).status(), 302, "{options}");
+            assert!(!browser.has_session(), "{options}");
+            assert!(site.world.fake_redis().keys().is_empty(), "{options}");
+        }
+    }
+}

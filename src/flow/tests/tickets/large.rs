@@ -82,3 +82,19 @@ fn once_the_old_session_is_over_it_ends_and_a_sign_in_says_why() {
     assert_eq!(browser.reply("/", &[]).status(), 302);
     assert_eq!(site.provider.grants("refresh_token").len(), 2);
 }
+
+#[test]
+fn an_old_session_that_nothing_else_ends_does_not_stay_for_a_larger_one() {
+    for (enforced, expires_in) in [(true, Value::Null), (false, json!(3600))] {
+        let site = site(json!({
+            "additional_claims": ["groups"], "cookie_refresh": "10m", "enforce_expires_on": enforced,
+        }));
+        site.provider.set_expires_in(expires_in);
+        let mut browser = site.signed_in();
+        grow(&site, 120_000);
+        site.world.pass(11 * MINUTE);
+        assert_eq!(browser.reply("/", &[]).details(), "session_too_large");
+        assert!(!browser.has_session());
+        assert!(site.world.fake_redis().keys().is_empty());
+    }
+}
