@@ -47,6 +47,10 @@ pub(super) struct CookieStore {
     pub(super) fingerprint: [u8; 32],
 }
 
+/// By how much a refresh token may be longer than the one before it, in a session that is otherwise as it was. Tokens of one
+/// kind differ by less, and Envoy takes more than the default of `cookie_max_bytes` by more.
+const TOKEN_GROWTH: usize = 1 << 10;
+
 impl CookieStore {
     pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>) -> Self {
         let provider = config.provider.as_ref();
@@ -114,11 +118,33 @@ impl CookieStore {
         replaced: Option<&SignedIn>,
         io: &I,
     ) -> Result<Vec<u8>, Unavailable> {
+        let most = self.config.cookie.max_bytes;
+        self.seal_within(replaced.map_or(most, |old| self.size(old).max(most)), session, io)
+    }
+
+    /// The same for the session of `old` with another refresh token. The one that it has is used up, so a byte more is
+    /// no reason to keep it.
+    pub(super) fn seal_with_new_token<I: Io>(
+        &self,
+        session: &Session,
+        old: &SignedIn,
+        io: &I,
+    ) -> Result<Vec<u8>, Unavailable> {
+        let most = self.size(old).max(self.config.cookie.max_bytes);
+        self.seal_within(most.saturating_add(TOKEN_GROWTH), session, io)
+    }
+
+    /// The bytes of a session's cookie.
+    fn size(&self, signed_in: &SignedIn) -> usize {
+        self.cookie.size(&signed_in.cookie)
+    }
+
+    fn seal_within<I: Io>(&self, limit: usize, session: &Session, io: &I) -> Result<Vec<u8>, Unavailable> {
         let options = &self.config.cookie;
         let sealed = session::seal_cookie(session, self.cookie.aes_key(), io.random()?, options.minimal);
         let cookie = self.cookie.sign(&sealed, session.created_at.unwrap_or_else(|| io.now()));
         let (bytes, most) = (self.cookie.size(&cookie), options.max_bytes);
-        if bytes > replaced.map_or(most, |replaced| self.cookie.size(&replaced.cookie).max(most)) {
+        if bytes > limit {
             return Err(Unavailable::TooLarge(TooLarge { bytes, most, remedy: REMEDY }));
         }
         if bytes > most / 2 && self.told.is_news((&session.user, &session.email), io.now()) {

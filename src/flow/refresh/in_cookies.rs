@@ -182,7 +182,7 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
 fn unchanged<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn, refresh_token: Vec<u8>) -> Refresh {
     let created_at = Some(app.io.now());
     let session = Session { refresh_token, created_at, ..old.person.session.clone() };
-    match store.seal(&session, Some(old), &app.io) {
+    match store.seal_with_new_token(&session, old, &app.io) {
         Ok(cookie) => Refresh::Done(cookie),
         Err(error) => Refresh::Failed(error.into()),
     }

@@ -172,3 +172,54 @@ fn an_old_session_that_nothing_else_ends_does_not_stay_for_one_that_is_too_large
         assert_eq!(browser.sign_in(&site.provider, "/").status(), 503);
     }
 }
+
+/// A browser whose cookie is as large as an older configuration allowed, eleven minutes later.
+fn over_the_limit() -> (Site, Browser) {
+    let before = Site::new(with(json!({ "cookie_max_bytes": 128 << 10 })));
+    before.provider.set_claim("groups", json!(groups(1200)));
+    let mut browser = before.signed_in();
+    let lowered = Site::new(with(json!({})));
+    lowered.provider.set_claim("groups", json!(groups(1200)));
+    lowered.world.pass(11 * MINUTE);
+    browser.app = lowered.app.clone();
+    let browser = browser.moved_to(&lowered.world);
+    (lowered, browser)
+}
+
+fn tokens(refresh_token: &str, site: &Site) -> Option<(u16, Value)> {
+    let id_token = site.provider.token(json!({}));
+    let tokens = json!({
+        "access_token": "another", "refresh_token": refresh_token, "id_token": id_token, "expires_in": 3600,
+    });
+    Some((200, tokens))
+}
+
+#[test]
+fn a_refresh_token_that_is_somewhat_longer_is_kept_in_a_session_over_the_limit() {
+    let (site, mut browser) = over_the_limit();
+    let large = size(&browser);
+    // Of what the session does not have: compression would make nothing of it.
+    let refresh_token = groups(1230).split_off(1210).concat();
+    site.provider.set_token_answer(tokens(&refresh_token, &site));
+    assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
+    assert!((large + 100..large + 1000).contains(&size(&browser)));
+    site.provider.set_token_answer(None);
+    site.world.pass(11 * MINUTE);
+    assert!(browser.who().is_some());
+    assert!(site.provider.grants("refresh_token")[1].contains(&refresh_token));
+}
+
+#[test]
+fn a_refresh_token_that_is_much_longer_makes_no_cookie_that_cannot_come_back() {
+    for (site, mut browser) in [over_the_limit(), {
+        let site = Site::new(with(json!({})));
+        let browser = site.signed_in();
+        site.world.pass(11 * MINUTE);
+        (site, browser)
+    }] {
+        let before = browser.cookies.clone();
+        site.provider.set_token_answer(tokens(&groups(4000).concat(), &site));
+        assert!(browser.who().is_some());
+        assert_eq!(browser.cookies, before);
+    }
+}
