@@ -9,7 +9,7 @@
 //! entry: id[16] | state u8 | until i64 | length u32 | cookie[length]        little endian
 //! ```
 //!
-//! What failed has in the cookie's place a letter that says why.
+//! What failed or ended has in the cookie's place a letter that says why.
 //!
 //! Versions with another form of this have keys of another name, so that none reads what it does not know.
 //!
@@ -36,6 +36,9 @@ const MAX_CONFLICTS: u32 = 100;
 const CLIENT: &[u8] = b"c";
 const TOKEN: &[u8] = b"t";
 
+/// Why a session ended, if it was not the provider. Versions that do not know this say that it was.
+const TOO_LARGE: &[u8] = b"l";
+
 /// What became of the refresh of one old cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refresh {
@@ -45,6 +48,8 @@ pub(super) enum Refresh {
     Done(Vec<u8>),
     /// The provider ended the session.
     Refused,
+    /// It is over, and what it would have become is too large for cookies.
+    TooLarge,
     /// It has no new session, and is not to be tried again yet.
     Failed(Hindrance),
     /// The person signed out, which is the last word: what a refresh brings is dropped.
@@ -166,6 +171,7 @@ impl Entry {
             Refresh::Running => (0, &[]),
             Refresh::Done(cookie) => (1, cookie),
             Refresh::Refused => (2, &[]),
+            Refresh::TooLarge => (2, TOO_LARGE),
             Refresh::Failed(Hindrance::Unavailable(_)) => (3, &[]),
             Refresh::Failed(Hindrance::Client) => (3, CLIENT),
             Refresh::Failed(Hindrance::Token) => (3, TOKEN),
@@ -189,6 +195,7 @@ impl Entry {
         let refresh = match state {
             0 => Refresh::Running,
             1 => Refresh::Done(cookie.to_vec()),
+            2 if cookie == TOO_LARGE => Refresh::TooLarge,
             2 => Refresh::Refused,
             3 => Refresh::Failed(match cookie {
                 CLIENT => Hindrance::Client,
@@ -200,5 +207,25 @@ impl Entry {
         };
         let until = Timestamp::from_secs(i64::from_le_bytes(*until));
         Some((Self { id: *id, refresh, until }, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_is_read_with_its_reason_or_without() {
+        let until = Timestamp::from_secs(1_700_000_000);
+        let encoded = |refresh: Refresh| Entry { id: [7; 16], refresh, until }.encode();
+        for refresh in [Refresh::Refused, Refresh::TooLarge, Refresh::Ended] {
+            let bytes = [encoded(refresh.clone()), encoded(Refresh::Running)].concat();
+            let found: Vec<Refresh> = decode(&bytes).into_iter().map(|entry| entry.refresh).collect();
+            assert_eq!(found, [refresh, Refresh::Running]);
+        }
+        // Another version's reason, as this one's is to older versions.
+        let mut bytes = encoded(Refresh::TooLarge);
+        *bytes.last_mut().unwrap() = b'?';
+        assert_eq!(decode(&bytes)[0].refresh, Refresh::Refused);
     }
 }

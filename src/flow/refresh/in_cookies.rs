@@ -117,6 +117,7 @@ async fn follow<I: Io>(
                 return store.open(cookie, app.io.now()).map_err(|_| no_answer());
             }
             Some(Refresh::Refused) => return Err(Stop::Ended(Reason::Refused)),
+            Some(Refresh::TooLarge) => return Err(Stop::Ended(Reason::TooLarge)),
             Some(Refresh::Ended) => return Err(Stop::Ended(Reason::SignedOut)),
             Some(Refresh::Failed(reason)) => return Err(Stop::Hindered(reason)),
             Some(Refresh::Running) => {}
@@ -165,7 +166,7 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
         Ok(cookie) => Refresh::Done(cookie),
         Err(Unavailable::TooLarge(size)) => {
             if !old_one_stays(app, &old.person.session, size) {
-                return Refresh::Refused;
+                return Refresh::TooLarge;
             }
             unchanged(app, store, old, session.refresh_token)
         }

@@ -223,3 +223,18 @@ fn a_refresh_token_that_is_much_longer_makes_no_cookie_that_cannot_come_back() {
         assert_eq!(browser.cookies, before);
     }
 }
+
+#[test]
+fn every_worker_says_that_the_renewed_session_was_too_large() {
+    let site = Site::new(with(json!({})));
+    let mut browser = site.signed_in();
+    let mut other = browser.clone();
+    other.app = site.worker();
+    site.provider.set_access_token(groups(4000).concat());
+    site.world.pass(61 * MINUTE);
+    for browser in [&mut browser, &mut other] {
+        assert_eq!(browser.reply("/", &[]).details(), "session_too_large");
+        assert!(!browser.has_session());
+    }
+    assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
