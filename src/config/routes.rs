@@ -41,6 +41,11 @@ impl Routes {
     pub fn is_api(&self, path: &[u8]) -> bool {
         path.len() <= MAX_PATH && self.api.is_match(path)
     }
+
+    /// Whether the path is below `proxy_prefix`, where the filter's own endpoints are.
+    pub fn is_below_prefix(&self, path: &[u8]) -> bool {
+        path.strip_prefix(self.proxy_prefix.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+    }
 }
 
 /// `skip_auth_routes`.

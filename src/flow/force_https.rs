@@ -14,7 +14,9 @@ use crate::config::HTTPS;
 /// The answer to a request over http; none where it may go on.
 pub(super) fn answer<I: Io>(app: &App<I>, head: &RequestHead) -> Option<Reply> {
     let port = app.config.routes.force_https?;
-    if head.scheme() == "https" || (!is_ours(app, head) && upstream::is_skipped_route(app, head)) {
+    // No route skips an endpoint.
+    let is_ours = app.config.routes.is_below_prefix(head.path());
+    if head.scheme() == "https" || (!is_ours && upstream::is_skipped_route(app, head)) {
         return None;
     }
     Some(match Asker::of(app, head) {
@@ -22,12 +24,6 @@ pub(super) fn answer<I: Io>(app: &App<I>, head: &RequestHead) -> Option<Reply> {
         Asker::Program(protocol) if protocol != Protocol::Http => protocol.answer(Problem::NeedsHttps),
         _ => redirect(head, port),
     })
-}
-
-/// Whether it is for an endpoint, which no route skips.
-fn is_ours<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    let rest = head.path().strip_prefix(app.config.routes.proxy_prefix.as_bytes());
-    rest.is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// To the same address.

@@ -128,3 +128,27 @@ fn what_cannot_be_redirected_is_refused() {
     assert_eq!(ask("application/grpc-web").headers()["grpc-status"], "7");
     assert_eq!(ask("application/json").status(), 308);
 }
+
+/// A proxy that asks there sends the type of its client on, and takes each 2xx for a yes.
+#[test]
+fn an_endpoint_says_no_in_http_whatever_the_type_of_the_request_is() {
+    let site = site(json!({}));
+    for content_type in [
+        "application/grpc",
+        "application/grpc+proto",
+        "application/grpc-web",
+        "application/grpc-web-text",
+        "application/connect+json",
+        "application/connect+proto",
+        "application/proto",
+        "application/json",
+    ] {
+        for target in ["/oauth2/auth", "/oauth2/auth?allowed_groups=x", "/oauth2/auth/", "/oauth2/userinfo"] {
+            for mut browser in [site.browser(), site.signed_in()] {
+                let reply = browser.reply(target, &[HTTP, ("content-type", content_type)]);
+                assert_eq!(location(&reply), format!("https://app.example.com{target}"), "{content_type}");
+                assert!(!reply.is_grpc(), "{target} {content_type}");
+            }
+        }
+    }
+}

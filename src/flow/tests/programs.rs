@@ -190,14 +190,22 @@ fn a_token_that_does_not_hold_is_refused_in_the_protocol() {
     assert_eq!(ask("/x", "application/json").body(), b"Forbidden");
 }
 
-/// Who asks there for another proxy sends the headers of a stranger, and goes by the status of HTTP.
+/// Who asks there for another proxy sends the headers of a stranger, and goes by the status of HTTP. Nothing else has its
+/// place below the prefix, so no path there is answered in another way.
 #[test]
 fn an_endpoint_answers_in_http_whatever_the_type_of_the_request_is() {
-    let site = site();
-    for content_type in GRPC.into_iter().chain(GRPC_WEB).chain(CONNECT_STREAMS) {
-        for target in ["/oauth2/auth", "/oauth2/userinfo"] {
-            let reply = site.browser().reply(target, &[("content-type", content_type)]);
-            assert_eq!((reply.status(), reply.is_grpc()), (StatusCode::UNAUTHORIZED, false));
+    let strict = json!({ "skip_jwt_bearer_tokens": true, "bearer_token_login_fallback": false });
+    let bad_token = ("authorization", "Bearer eyJhbGciOiJub25lIn0.e30.");
+    for (site, more, status) in [
+        (site(), ("x", "y"), StatusCode::UNAUTHORIZED),
+        (Site::new(strict), bad_token, StatusCode::FORBIDDEN),
+    ] {
+        for content_type in GRPC.into_iter().chain(GRPC_WEB).chain(CONNECT_STREAMS) {
+            for target in ["/oauth2/auth", "/oauth2/userinfo", "/oauth2/auth/", "/oauth2//auth", "/oauth2/x"]
+            {
+                let reply = site.browser().reply(target, &[("content-type", content_type), more]);
+                assert_eq!((reply.status(), reply.is_grpc()), (status, false), "{target} {content_type}");
+            }
         }
     }
 }

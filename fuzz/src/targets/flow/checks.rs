@@ -72,14 +72,7 @@ impl Site {
 
     fn forwarded(&mut self, asked: &Asked, forward: Forward) {
         let is_open = (self.rules.is_open)(asked.first(b":method"), asked.path());
-        let has_token = self.has_token(asked);
-        let has_lied = self.world.with_redis(|redis| redis.has_lied).unwrap_or(false);
-        let presented = self.known.iter().filter(|known| known.is_presented(asked));
-        let people: Vec<_> = presented
-            .filter(|known| has_lied || known.holds_for(asked))
-            .map(|known| known.person.clone())
-            .chain(has_token.then(|| Some(Person::named("alice"))))
-            .collect();
+        let people = self.people(asked);
         assert!(is_open || !people.is_empty(), "somebody without a session gets through");
         let sent = |name: &str| {
             let mut values = forward.set.iter().filter(|(other, _)| *other == name);
@@ -131,6 +124,18 @@ impl Site {
         self.hand_over(asked, forward.handed_over);
     }
 
+    /// Whose request it may be; `None` is somebody.
+    fn people(&self, asked: &Asked) -> Vec<Option<Person>> {
+        let has_token = self.has_token(asked);
+        let has_lied = self.world.with_redis(|redis| redis.has_lied).unwrap_or(false);
+        let presented = self.known.iter().filter(|known| known.is_presented(asked));
+        presented
+            .filter(|known| has_lied || known.holds_for(asked))
+            .map(|known| known.person.clone())
+            .chain(has_token.then(|| Some(Person::named("alice"))))
+            .collect()
+    }
+
     /// The sign-in app answers a request that got through with a session for the browser.
     fn hand_over(&mut self, asked: &Asked, handed_over: HandedOver) {
         let Some(value) = self.hands_over.take() else { return };
@@ -155,14 +160,22 @@ impl Site {
             "a page has a script that is not its own"
         );
         assert!(!reply.details().is_empty(), "an answer does not say why it was given");
+        let is_at_endpoint = asked.path().starts_with(b"/oauth2/");
         // Envoy would make 200 of a refusal.
-        let is_asked_for_a_proxy = matches!(asked.path(), b"/oauth2/auth" | b"/oauth2/userinfo");
-        assert!(!is_asked_for_a_proxy || !reply.is_grpc(), "an endpoint speaks gRPC");
+        assert!(!is_at_endpoint || !reply.is_grpc(), "an endpoint speaks gRPC");
+        // These two have a page for everybody. At the others a proxy may ask, and takes it for a yes.
+        let is_for_everybody = matches!(asked.path(), b"/oauth2/sign_in" | b"/oauth2/sign_out");
+        let is_yes = is_at_endpoint && !is_for_everybody && reply.status().is_success();
+        assert!(!is_yes || !self.people(asked).is_empty(), "an endpoint says yes to a stranger");
         let caching = reply.headers().get("cache-control").expect("every answer says whether it may be kept");
         assert!(contains(caching.as_bytes(), b"no-store"), "an answer may be kept");
         let location = reply.headers().get("location").map(|location| location.as_bytes().to_vec());
         if let Some(location) = location {
-            self.redirected(asked, &location);
+            if reply.status() == StatusCode::PERMANENT_REDIRECT {
+                self.led_to_https(asked, &location);
+            } else {
+                self.redirected(asked, &location);
+            }
         }
         let cookies: Vec<_> =
             reply.headers().get_all("set-cookie").iter().map(|value| value.as_bytes().to_vec()).collect();
@@ -213,6 +226,19 @@ impl Site {
             is_ours && url.username().is_empty(),
             "{:?} leads to {url}",
             String::from_utf8_lossy(asked.path())
+        );
+    }
+
+    /// The browser goes to the host that it asked for.
+    fn led_to_https(&self, asked: &Asked, location: &[u8]) {
+        assert!(self.config.routes.force_https.is_some(), "a redirect to https that nobody asked for");
+        let location = std::str::from_utf8(location).expect("it is percent-encoded");
+        let host = location.strip_prefix("https://").and_then(|rest| rest.split('/').next()).expect("https");
+        let asked = String::from_utf8_lossy(asked.first(b":authority")).into_owned();
+        let rest = asked.strip_prefix(host).expect("the host that was asked for");
+        assert!(
+            !host.contains('@') && (rest.is_empty() || rest.starts_with(':')),
+            "{asked:?} leads to {location}"
         );
     }
 

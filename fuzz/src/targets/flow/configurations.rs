@@ -59,6 +59,7 @@ pub(super) const CONFIGURATIONS: [Rules; 8] = [
             json!({
                 "skip_jwt_bearer_tokens": true, "bearer_token_login_fallback": false, "session_cache_size": 0,
                 "session_cookie_minimal": true, "skip_auth_preflight": true, "basic_auth_password": "secret-client",
+                "force_https": true,
             })
         },
         is_open: |method, _| method == b"OPTIONS",
