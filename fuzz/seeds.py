@@ -110,6 +110,7 @@ def flow():
     for kind in b"grpc", b"grpc-web", b"connect+json":
         http, kind = b"x-forwarded-proto: http\n", b"content-type: application/" + kind + b"\n"
         yield b"6\n> GET /oauth2/auth\n" + http + kind + b"> GET /oauth2/auth/\n" + kind + b"> GET /x\n" + http + kind
+        yield b"6\n> CONNECT\n:authority: x:443\n" + kind + b"> CONNECT\n:authority: x:443\n" + http + kind
 
 
 def head():

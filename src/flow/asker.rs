@@ -68,6 +68,10 @@ const END_OF_STREAM: u8 = 2;
 impl Asker {
     /// By the headers, `api_routes` and `force_json_errors`.
     pub(super) fn of<I: Io>(app: &App<I>, head: &RequestHead) -> Self {
+        // Whoever is in front takes each 2xx for the tunnel.
+        if head.is_connect() {
+            return Self::Program(Protocol::Http);
+        }
         let routes = &app.config.routes;
         // Who asks an endpoint for another proxy sends the headers of a stranger and goes by the status of HTTP, which is
         // 200 for a refusal of some protocols. None of them has a service there.
@@ -76,8 +80,7 @@ impl Asker {
         {
             return Self::Program(protocol);
         }
-        let is_program =
-            routes.force_json_errors || head.is_connect() || routes.is_api(head.path()) || is_program(head);
+        let is_program = routes.force_json_errors || routes.is_api(head.path()) || is_program(head);
         if is_program { Self::Program(Protocol::Http) } else { Self::Browser }
     }
 }

@@ -209,3 +209,24 @@ fn an_endpoint_answers_in_http_whatever_the_type_of_the_request_is() {
         }
     }
 }
+
+/// A 2xx would be a tunnel to whoever is in front (RFC 9110 section 9.3.6).
+#[test]
+fn a_tunnel_is_refused_in_http_whatever_the_type_of_the_request_is() {
+    let types = GRPC.into_iter().chain(GRPC_WEB).chain(CONNECT_STREAMS).chain(["application/proto"]);
+    for content_type in types {
+        let headers = [(":method", "CONNECT"), (":authority", "x:443"), ("content-type", content_type)];
+        let site = site();
+        let anonymous = site.browser().reply("", &headers);
+        let mut browser = site.signed_in();
+        let strict = Site::new(json!({ "allowed_groups": ["admins"] }));
+        browser.app = App::new(strict.config, site.world.clone());
+        let forbidden = browser.reply("", &headers);
+        let https = Site::new(json!({ "force_https": true }));
+        let over_http = [headers.as_slice(), &[(":scheme", "http")]].concat();
+        let insecure = https.browser().reply("", &over_http);
+        for (reply, status) in [(anonymous, 401), (forbidden, 403), (insecure, 400)] {
+            assert_eq!((reply.status().as_u16(), reply.is_grpc()), (status, false), "{content_type}");
+        }
+    }
+}

@@ -167,6 +167,8 @@ impl Site {
         let is_for_everybody = matches!(asked.path(), b"/oauth2/sign_in" | b"/oauth2/sign_out");
         let is_yes = is_at_endpoint && !is_for_everybody && reply.status().is_success();
         assert!(!is_yes || !self.people(asked).is_empty(), "an endpoint says yes to a stranger");
+        let is_tunnel = asked.first(b":method") == b"CONNECT";
+        assert!(!is_tunnel || !(reply.status().is_success() || reply.is_grpc()), "a refusal opens a tunnel");
         let caching = reply.headers().get("cache-control").expect("every answer says whether it may be kept");
         assert!(contains(caching.as_bytes(), b"no-store"), "an answer may be kept");
         let location = reply.headers().get("location").map(|location| location.as_bytes().to_vec());
