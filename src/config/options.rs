@@ -298,8 +298,8 @@ options! {
         reverse_proxy: bool = Theirs("false"),
             "The proxy before Envoy sets `X-Forwarded-Host` and `X-Forwarded-Uri`, and removes those of a client: the \
              filter takes the host and the address that the browser asked for from them",
-            differs: "`X-Forwarded-Uri` only says where a sign-in leads back to, and nothing about `skip_auth_routes` and \
-                `api_routes`; `X-Forwarded-Proto` is Envoy's in any case";
+            differs: "`X-Forwarded-Uri` only says where a sign-in and the redirect of `force_https` lead to, and nothing about \
+                `skip_auth_routes` and `api_routes`; `X-Forwarded-Proto` is Envoy's in any case";
         ping_path: String = Theirs("/ping"), "Answers 200; empty for none";
         ready_path: String = Theirs("/ready"), "Answers 200 when sessions can be loaded; empty for none";
         force_https: bool = Theirs("false"), "Redirects what comes over http to https, by a 308",

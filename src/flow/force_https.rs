@@ -3,12 +3,13 @@
 //! Envoy's own redirects (`require_tls`, `https_redirect`) are made when the request has passed all filters, so this one
 //! answers first.
 
+use std::str;
+
 use http::StatusCode;
-use http::uri::Authority;
 use percent_encoding::percent_encode;
 
 use super::asker::{Asker, Problem, Protocol};
-use super::{App, Io, Reply, RequestHead, reply, upstream};
+use super::{App, Io, Reply, RequestHead, reply, upstream, url};
 use crate::config::HTTPS;
 
 /// The answer to a request over http; none where it may go on.
@@ -26,9 +27,9 @@ pub(super) fn answer<I: Io>(app: &App<I>, head: &RequestHead) -> Option<Reply> {
     })
 }
 
-/// To the same address.
+/// To the address that the browser asked for.
 fn redirect(head: &RequestHead, port: u16) -> Reply {
-    let authority = Authority::try_from(head.host()).ok().filter(|_| head.has_path());
+    let authority = str::from_utf8(head.host()).ok().and_then(url::authority).filter(|_| head.has_path());
     let Some(authority) = authority else {
         return reply::text(StatusCode::BAD_REQUEST, "This needs https");
     };
@@ -36,6 +37,6 @@ fn redirect(head: &RequestHead, port: u16) -> Reply {
     reply::permanent_redirect(&format!(
         "https://{}{port}{}",
         authority.host(),
-        percent_encode(head.target(), reply::NOT_IN_URI)
+        percent_encode(head.address(), reply::NOT_IN_URI)
     ))
 }

@@ -115,6 +115,11 @@ fn what_cannot_be_redirected_is_refused() {
         ("OPTIONS", "*", "x"),
         ("GET", "/oauth2/auth", "a b"),
         ("GET", "/oauth2/auth", ""),
+        // Whoever reads this in another way would be led to another host.
+        ("GET", "/oauth2/auth", "a@b"),
+        ("GET", "/oauth2/auth", "a:b@c:80"),
+        ("GET", "/oauth2/auth", "a\u{e4}"),
+        ("GET", "/oauth2/auth", "b:1@b:80"),
     ] {
         let headers = [HTTP, (":method", method), (":authority", authority)];
         assert_eq!(site.browser().reply(target, &headers).status(), 400, "{method} {target} {authority}");
@@ -151,4 +156,23 @@ fn an_endpoint_says_no_in_http_whatever_the_type_of_the_request_is() {
             }
         }
     }
+}
+
+/// A proxy in front that takes a prefix away says what the browser asked for.
+#[test]
+fn with_a_proxy_in_front_it_is_the_address_of_the_browser() {
+    let to = |options: Value, headers: &[(&str, &str)]| {
+        let site = site(options);
+        location(&site.browser().reply("/page?a=b", &[&[HTTP], headers].concat())).to_owned()
+    };
+    let in_front = || json!({ "reverse_proxy": true });
+    let uri = |uri| ("x-forwarded-uri", uri);
+    assert_eq!(to(in_front(), &[uri("/app/page?a=b")]), "https://app.example.com/app/page?a=b");
+    let host = ("x-forwarded-host", "other.example.com:8080");
+    assert_eq!(to(in_front(), &[uri("/app/page"), host]), "https://other.example.com/app/page");
+    for other in ["", "app", "https://evil.example/", "@evil.example"] {
+        assert_eq!(to(in_front(), &[uri(other)]), "https://app.example.com/page?a=b", "{other}");
+    }
+    assert_eq!(to(in_front(), &[uri("//evil.example/\r\n")]), "https://app.example.com//evil.example/%0D%0A");
+    assert_eq!(to(json!({}), &[uri("/app/page?a=b")]), "https://app.example.com/page?a=b");
 }
