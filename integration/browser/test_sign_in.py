@@ -116,3 +116,26 @@ def test_a_link_without_a_target_keeps_the_fragment_itself(chromium):
     browser = chromium(prompt="login")
     browser.open("/oauth2/sign_out#/route")
     assert urlsplit(browser.link.get_attribute("href")).fragment == "/route"
+
+
+def test_try_again_asks_again_also_with_a_fragment(chromium, make_redis):
+    """A link to the same address with a fragment asks nobody."""
+    redis = make_redis()
+    browser = chromium(prompt="login", session_store_type="redis", redis_connection_url=redis.url)
+    browser.sign_in("alice", "/echo")
+    redis.stop()
+    # Another fragment alone is no other page.
+    browser.open("about:blank")
+    browser.open("/echo#/route")
+    assert browser.heading == "Not available right now"
+    browser.click()
+    assert browser.path == "/echo"
+
+
+def test_what_a_provider_puts_into_the_fragment_gets_into_no_query(chromium):
+    """`response_mode=fragment`: what is in a query is in logs."""
+    browser = chromium(prompt="login")
+    browser.open("/oauth2/callback#state=a&code=secret&id_token=secret&access_token=secret")
+    assert browser.heading == "Sign-in failed"
+    link = urlsplit(browser.link.get_attribute("href"))
+    assert (link.path, link.query, link.fragment) == ("/oauth2/start", "rd=%2F", "")

@@ -2,7 +2,9 @@
 //!
 //! Each page is one HTML document of a few kilobytes that loads nothing. Its template is checked at compile time, and
 //! escapes every value. Its one script hands the fragment of the address on, which no server sees: to the `rd` of a link
-//! that has one, so that a sign-in leads back to `/#/route`; else to the link itself.
+//! that has one, so that a sign-in leads back to `/#/route`; else to the link itself. An empty link stays as it is: with a
+//! fragment it would lead to a place in the page that is there, and ask nobody. At a callback nothing is handed on: the
+//! fragment may be the provider's, with a code or a token that is not for a query.
 //!
 //! ```text
 //! base.html ────┬─ sign_in.html       200
