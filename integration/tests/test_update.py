@@ -114,4 +114,5 @@ def test_a_removed_listener_does_not_take_a_refresh_in_redis_with_it(start, redi
     with refresh_under_way(service, browser):
         listeners.remove()
     until(lambda: redis.command("GET", key) != saved, "the new session is in Redis", seconds=20)
-    until(lambda: not redis.clients(), "then it is gone for good", seconds=20)
+    # On a machine that stalls, the connection to Redis may have been disturbed: then the old one looks after it for a minute.
+    until(lambda: not redis.clients(), "then it is gone for good", seconds=180)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use oauth2_session_filter::cookie;
+use oauth2_session_filter::cookie::{self, Jar, Sent};
 use oauth2_session_filter::flow::{Decision, Forward, HandedOver, Header, Io, Reply, RequestHead};
 use oauth2_session_filter::session;
 use oauth2_session_filter::session::ticket::Ticket;
@@ -100,14 +100,12 @@ impl Site {
         assert!(!nominated.any(|name| is_identity(name.trim_ascii())), "the next proxy drops what we say");
         if self.config.headers.strip_session_cookie {
             let left = forward.cookie.as_ref().expect("our cookies are kept from the upstream");
-            let pairs = left.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-            // A name without a value is no session.
-            let mut names =
-                pairs.filter_map(|pair| pair.iter().position(|byte| *byte == b'=').map(|at| &pair[..at]));
-            assert!(
-                !names.any(|name| cookie::is_part_of(NAME, name.trim_ascii())),
-                "a session goes to the upstream"
-            );
+            let jar = Jar::new([left.as_slice()]);
+            let sent = Sent::find(&jar, NAME);
+            let is_signed = |value: &[u8]| cookie::is_signed(&secret(), NAME, value, &mut unlimited());
+            // A chunk without those before it, or with bytes that no cookie has, is another application's.
+            let is_left = jar.get(NAME).is_some() || sent.values().iter().any(|value| is_signed(value));
+            assert!(!is_left, "a session goes to the upstream");
         }
         forward.set.iter().for_each(is_good);
         let response = self.app.response_headers(forward.response, forward.renewed.as_deref());
