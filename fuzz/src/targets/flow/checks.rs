@@ -111,8 +111,9 @@ impl Site {
         let response = self.app.response_headers(forward.response, forward.renewed.as_deref());
         response.iter().for_each(is_good);
         let cookies = cookies(&response);
-        // What one reader finds ambiguous needs a session.
-        let is_plain = asked.path().iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
+        // What one reader finds ambiguous needs a session, and what is no path does.
+        let is_plain = asked.path().starts_with(b"/")
+            && asked.path().iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
         let is_for_everybody = is_open && is_plain;
         assert!(
             !is_for_everybody || cookies.is_empty(),
