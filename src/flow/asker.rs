@@ -68,7 +68,7 @@ const END_OF_STREAM: u8 = 2;
 impl Asker {
     /// By the headers, `api_routes` and `force_json_errors`.
     pub(super) fn of<I: Io>(app: &App<I>, head: &RequestHead) -> Self {
-        // Whoever is in front takes each 2xx for the tunnel.
+        // A proxy in front takes each 2xx for the tunnel.
         if head.is_connect() {
             return Self::Program(Protocol::Http);
         }

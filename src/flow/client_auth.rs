@@ -15,8 +15,8 @@ use log::info;
 use crate::oidc::ClientAuthMethod;
 use crate::time::Timestamp;
 
-/// After the provider answered `invalid_client` to each way, one alone is tried for so long: a secret that is wrong does not multiply the requests
-/// of all who sign in.
+/// After the provider answered `invalid_client` to each way, the filter tries only one way for this long. So a wrong secret
+/// does not multiply the requests of all who sign in.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// What a worker knows.

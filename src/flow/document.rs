@@ -7,7 +7,7 @@
 //!      └─ all else ──────────────────────────► Unavailable::Misconfigured: the operator has to look
 //! ```
 //!
-//! Nothing secret is in these requests, and nobody but the provider says where they go. What has a secret, a token or a
+//! Nothing secret is in these requests, and only the provider says where they go. What has a secret, a token or a
 //! code in it follows no redirect.
 
 use std::time::Duration;

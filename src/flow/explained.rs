@@ -12,7 +12,7 @@ use log::{Level, log};
 use crate::oidc::PassedOver;
 use crate::time::Timestamp;
 
-/// A document that was not seen for so long is news: what was mended is broken again.
+/// A document that was not seen for this long is explained again: what was mended may be broken again.
 const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// So many documents are known, more than a provider has at a time.

@@ -42,6 +42,7 @@ mod refresh;
 mod reply;
 mod request;
 mod session_cookie;
+mod sign_in_error;
 mod sign_out;
 mod start;
 mod store;

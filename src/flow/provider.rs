@@ -1,7 +1,6 @@
 //! The OpenID provider as the flows see it: its metadata and keys, kept by the worker, and grants that
 //! end in a session.
 
-use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -16,6 +15,7 @@ use super::fetched::Fetched;
 use super::gate::Gate;
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
+use super::sign_in_error::SignInError;
 use crate::config::{self, Kind};
 use crate::oidc::{
     self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
@@ -41,7 +41,7 @@ pub(super) struct Provider<I> {
 pub(super) struct Renewed {
     /// The session with the new tokens.
     pub(super) session: Session,
-    /// Why the provider's answer would let nobody sign in. The session then lasts no longer than the old one.
+    /// Why a sign-in with this answer would be refused. The session then lasts no longer than the old one.
     pub(super) refused: Option<SignInError>,
 }
 
@@ -52,37 +52,6 @@ enum Whose {
     New,
     /// The person of a session, which has what the claims do not say.
     OfTheSession,
-}
-
-/// Why a grant ended in no session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SignInError {
-    /// The provider, or what a sign-in needs, is not to be had now.
-    Unavailable(Unavailable),
-    /// The same, after the code was redeemed: it is good for nothing more.
-    CodeUsed(Unavailable),
-    /// The code or the refresh token is used, expired or revoked (RFC 6749 section 5.2).
-    InvalidGrant,
-    /// The provider does not take this client, or does not speak as it should.
-    Grant(GrantError),
-    /// A code grant without an ID token.
-    NoIdToken,
-    /// The ID token does not hold.
-    IdToken(IdTokenError),
-    /// Userinfo is a JWT that does not hold.
-    Userinfo(IdTokenError),
-    /// The refreshed ID token, or userinfo, is about another person.
-    OtherSubject,
-    /// Neither the ID token nor userinfo has the claim that `oidc_email_claim` names.
-    NoEmail,
-    /// Userinfo does not say about whom it is.
-    NoSubject,
-    /// `email_verified` is false.
-    UnverifiedEmail,
-    /// The account is of a tenant that `entra_id_allowed_tenants` does not have, or of none.
-    Tenant,
-    /// The access token is no JWT, so that it has no roles.
-    NoRoles,
 }
 
 impl<I: Io> Provider<I> {
@@ -146,7 +115,7 @@ impl<I: Io> Provider<I> {
     }
 
     /// The session that the refresh token of `old` stands for now. With the answer the old refresh token is used up, so
-    /// the new tokens are kept whatever else the answer lacks, unless it is about somebody else.
+    /// the new tokens are kept whatever else the answer lacks, unless it is about another person.
     pub(super) async fn refresh(&self, old: &Session) -> Result<Renewed, SignInError> {
         let metadata = self.metadata().await?;
         // Without them the refresh token would be used up for an answer that cannot be checked.
@@ -188,7 +157,7 @@ impl<I: Io> Provider<I> {
         let Some(id_token) = tokens.id_token.as_deref() else {
             return Ok(());
         };
-        // Whether it holds or not: what comes with it may be somebody else's.
+        // Whether it holds or not: what comes with it may be another person's.
         let before = oidc::unverified_subject(&old.id_token);
         let now = oidc::unverified_subject(id_token.as_bytes());
         if before.is_some() && now.is_some() && before != now {
@@ -363,7 +332,7 @@ impl<I: Io> Provider<I> {
                             "refresh: {error}, so what the ID token does not say stays as before{left_out}"
                         );
                     }
-                    // Anybody can enter anybody's address at some providers. A sign-in would have failed.
+                    // At some providers a user can enter the address of another person. A sign-in would have failed.
                     if !self.config.allow_unverified_email {
                         identity.leave_out_unverified_email(&names);
                     }
@@ -532,62 +501,4 @@ async fn fetch_keys<I: Io>(
     })?;
     explained.explain(keys.passed_over(), Level::Info, io.now());
     Ok(keys)
-}
-
-impl SignInError {
-    /// What the provider's answer is about. What it says of the person is of the token: to ask again gives the same, and a
-    /// new sign-in may not.
-    pub(super) fn about(&self) -> About {
-        match self {
-            Self::InvalidGrant | Self::OtherSubject | Self::UnverifiedEmail | Self::Tenant => About::Token,
-            Self::Grant(error) => error.about(),
-            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => About::Outage,
-            // What is not said stays as it was.
-            Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles | Self::CodeUsed(_) => {
-                About::Outage
-            }
-        }
-    }
-
-    /// With how many keys a signature was checked that does not hold; at least.
-    pub(super) fn forged_signatures(&self) -> u32 {
-        match self {
-            Self::IdToken(IdTokenError::BadSignature) => 1,
-            Self::IdToken(IdTokenError::TooManyKeys) => oidc::MAX_TRIED,
-            _ => 0,
-        }
-    }
-}
-
-impl From<Unavailable> for SignInError {
-    fn from(reason: Unavailable) -> Self {
-        Self::Unavailable(reason)
-    }
-}
-
-impl fmt::Display for SignInError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(reason) | Self::CodeUsed(reason) => f.write_str(reason.explain()),
-            Self::InvalidGrant => f.write_str("the provider answered invalid_grant"),
-            Self::Grant(error) => write!(f, "token endpoint: {error}"),
-            Self::NoIdToken => f.write_str("the token endpoint gave no ID token"),
-            Self::IdToken(error) => write!(f, "ID token: {error}"),
-            Self::Userinfo(IdTokenError::Encrypted) => f.write_str(
-                "userinfo: it is encrypted; the client must be registered for userinfo that is signed or plain \
-                 (without userinfo_encrypted_response_alg), or see skip_claims_from_profile_url",
-            ),
-            Self::Userinfo(error) => write!(f, "userinfo: {error}"),
-            Self::OtherSubject => f.write_str("the provider's answer is about another person"),
-            Self::NoSubject => f.write_str(
-                "userinfo has no sub, so it may be about anybody; see skip_claims_from_profile_url",
-            ),
-            Self::NoEmail => f.write_str("no claim has the email address; see oidc_email_claim"),
-            Self::Tenant => f.write_str("the tenant is not allowed; see entra_id_allowed_tenants"),
-            Self::NoRoles => f.write_str("the access token is no JWT, so it has no roles for keycloak-oidc"),
-            Self::UnverifiedEmail => {
-                f.write_str("the email address is not verified; see insecure_oidc_allow_unverified_email")
-            }
-        }
-    }
 }

@@ -149,7 +149,7 @@ fn a_url_that_is_none_is_a_mistake_and_not_printed() {
 #[test]
 fn all_mistakes_are_told_at_once() {
     let mistakes = mistakes(with(json!({
-        "redis_connection_url": "unix:///x", "redis_connect_timeout": "0s", "redis_command_timeout": "0s",
+        "redis_connection_url": "unix:///x", "redis_connect_timeout": "0s", "redis_command_timeout": "999us",
     })));
     assert_eq!(mistakes.len(), 3, "{mistakes:#?}");
     mistake("redis_password", with(json!({ "redis_username": "u" })));

@@ -23,7 +23,7 @@ use crate::flow::gate::{Gate, Permit};
 use crate::flow::io::Count;
 use crate::flow::outcome::Unavailable;
 use crate::flow::person::Person;
-use crate::flow::provider::SignInError;
+use crate::flow::sign_in_error::SignInError;
 use crate::flow::{App, Io, RequestHead, start};
 use crate::session::csrf::Csrf;
 

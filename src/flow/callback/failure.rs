@@ -5,7 +5,7 @@ use log::Level;
 
 use crate::flow::access_log;
 use crate::flow::outcome::Unavailable;
-use crate::flow::provider::SignInError;
+use crate::flow::sign_in_error::SignInError;
 use crate::oidc::About;
 
 /// Why a callback ended in no session.

@@ -22,7 +22,7 @@ use super::{
 use crate::flow::io::Count;
 use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
-use crate::flow::provider::SignInError;
+use crate::flow::sign_in_error::SignInError;
 use crate::flow::ticket_store::{TicketCookie, TicketStore};
 use crate::flow::{App, Io};
 use crate::session::Session;

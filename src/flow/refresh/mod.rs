@@ -2,7 +2,7 @@
 //!
 //! The grant is a task, not a part of the request: a browser that goes away in the middle must not take
 //! the rotated refresh token with it. Without an answer, of the provider or of Redis, no session ends that is
-//! still valid; only the provider's `invalid_grant` ends one, or an answer about somebody else.
+//! still valid; only the provider's `invalid_grant` ends one, or an answer about another person.
 //!
 //! | the provider's answer is about | a session that is valid still | one that has expired |
 //! |---|---|---|
@@ -28,7 +28,8 @@ use log::{error, info, warn};
 use super::io::Count;
 use super::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use super::person::Person;
-use super::provider::{Renewed, SignInError};
+use super::provider::Renewed;
+use super::sign_in_error::SignInError;
 use super::{App, Io};
 use crate::oidc::About;
 use crate::session::Session;
@@ -197,7 +198,7 @@ pub(super) fn without<I: Io>(
         return Outcome::Anonymous(Reason::Expired);
     }
     match reason.into() {
-        // For want of an answer: nobody knows whether the provider would go on with it.
+        // Without an answer, the filter does not know whether the provider would renew it.
         Hindrance::Unavailable(reason) => Outcome::Unavailable(reason),
         Hindrance::Client => Outcome::Anonymous(Reason::ClientRefused),
         Hindrance::Token => Outcome::Anonymous(Reason::Refused),
