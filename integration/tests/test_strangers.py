@@ -20,7 +20,7 @@ from harness.strangers import Strangers
 from harness.waiting import until
 
 STRANGERS = 400
-# What src/flow/gate.rs and src/flow/callback/attempts.rs let through, for each worker.
+# What src/flow/util/gate.rs and src/flow/endpoints/callback/attempts.rs let through, for each worker.
 GRANTS = 8
 CODES = 5
 WORKERS = 2

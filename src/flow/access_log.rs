@@ -16,8 +16,9 @@ use std::rc::Rc;
 use http::StatusCode;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use super::http::{headers, reply};
 use super::outcome::{Outcome, Reason, Unavailable};
-use super::{Decision, Reply, Step, headers, reply};
+use super::{Decision, Reply, Step};
 use crate::config::Config;
 use crate::session::Session;
 

@@ -18,12 +18,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use log::info;
 
-use super::cache::CookieCache;
-use super::cookie_store::SignedIn;
 use super::outcome::Unavailable;
 use super::person::Person;
 use super::provider::Provider;
-use super::sign_in_error::SignInError;
+use super::provider::sign_in_error::SignInError;
+use super::store::cookie::SignedIn;
+use super::util::lru::CookieCache;
 use super::{App, Io, RequestHead};
 use crate::config::{self, Config};
 use crate::oidc::{self, IdTokenError};

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use super::bearer::{Bearer, Brought};
-use super::cookie_store::{CookieStore, SignedIn};
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
-use super::session_cookie::Found;
-use super::ticket_store::{TicketCookie, TicketStore};
-use super::{App, Io, RequestHead, Store, refresh};
+use super::store::cookie::{CookieStore, SignedIn};
+use super::store::redis::{TicketCookie, TicketStore};
+use super::store::session_cookie::Found;
+use super::store::{cookie, redis, refresh};
+use super::{App, Io, RequestHead, Store};
 
 /// A loaded session, or one that has to be waited for.
 pub(super) enum Loading<I> {
@@ -94,7 +95,7 @@ impl<I: Io> Pending<I> {
     ) -> Loaded {
         match self {
             Self::Token(token) => by_token(app, &token, head, may_set_cookie).await,
-            Self::Refresh(store, signed_in) => refresh::in_cookies::refresh(app, &store, signed_in).await,
+            Self::Refresh(store, signed_in) => cookie::refresh::refresh(app, &store, signed_in).await,
             Self::Ticket(store, ticket) => by_ticket(app, &store, head, &ticket).await,
         }
     }
@@ -130,7 +131,7 @@ async fn by_ticket<I: Io>(
         Err(reason) => Outcome::Unavailable(reason),
         Ok(None) => Outcome::Anonymous(Reason::Gone),
         Ok(Some(person)) if refresh::is_due(app, &person.session, now) => {
-            refresh::in_redis::refresh(app, store, ticket, person).await
+            redis::refresh::refresh(app, store, ticket, person).await
         }
         Ok(Some(person)) => refresh::without(app, person, now, Unavailable::Provider),
     };
@@ -156,7 +157,7 @@ fn with_cookie<I: Io>(
 /// If the browser has session cookies in several scopes, the one that counts goes out once more, to the scope that is in
 /// use: in which scope it was, the browser does not say. With it the others are cleared ([`SessionCookie::save`]).
 ///
-/// [`SessionCookie::save`]: super::session_cookie::SessionCookie::save
+/// [`SessionCookie::save`]: super::store::session_cookie::SessionCookie::save
 fn in_one_scope<I: Io>(
     app: &App<I>,
     head: &RequestHead,

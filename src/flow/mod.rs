@@ -11,49 +11,23 @@
 //! only one of them lets a request through.
 
 pub mod access_log;
-mod asker;
 mod authorize;
 mod bearer;
-mod beside;
-mod cache;
-mod callback;
-mod client_auth;
-mod cookie_store;
-mod csrf_cookies;
-mod document;
 mod endpoints;
-mod explained;
-mod fetch_metadata;
-mod fetched;
-mod force_https;
-mod forged;
-mod gate;
-mod headers;
+mod http;
 pub mod io;
 mod load;
-mod login_app;
 mod logs;
 mod outcome;
 pub mod pages;
 mod person;
 mod provider;
-mod redirect;
-mod refresh;
-mod reply;
-mod request;
-mod session_cookie;
-mod sign_in_error;
-mod sign_out;
-mod start;
 mod store;
-mod stripped;
 #[cfg(test)]
 mod tests;
-mod ticket_store;
-mod together;
 mod told;
 mod upstream;
-mod url;
+mod util;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -63,27 +37,26 @@ use log::warn;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
-use self::callback::Codes;
 use self::endpoints::Purpose;
-use self::forged::Names;
-use self::gate::Gate;
+use self::endpoints::callback::Codes;
+pub use self::endpoints::login_app::{HandedOver, Keeping, is_session_header};
+use self::http::forged::Names;
+pub use self::http::reply::Reply;
+pub use self::http::request::RequestHead;
+use self::http::stripped::Ended;
+pub use self::http::stripped::Stripped;
 use self::io::Count;
 pub use self::io::Io;
 use self::load::Loading;
-use self::login_app::SESSION_HEADER;
-pub use self::login_app::{HandedOver, Keeping, is_session_header};
 use self::logs::Logs;
 pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
 use self::person::Person;
 use self::provider::Provider;
-pub use self::reply::Reply;
-pub use self::request::RequestHead;
-use self::session_cookie::SessionCookie;
 use self::store::Store;
-use self::stripped::Ended;
-pub use self::stripped::Stripped;
+use self::store::session_cookie::SessionCookie;
 use self::told::Told;
+use self::util::gate::Gate;
 use crate::config::Config;
 
 /// A header to set or add.

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::headers::Said;
-use super::{authorize, headers};
+use super::authorize;
+use super::http::headers::{self, Said};
 use crate::config::Config;
 use crate::session::Session;
 

@@ -5,13 +5,15 @@ use std::rc::Rc;
 use http::StatusCode;
 use log::debug;
 
-use super::asker::{Asker, Problem, Protocol};
-use super::forged::Names;
+use super::endpoints::{login_app, redirect};
+use super::http::asker::{Asker, Problem, Protocol};
+use super::http::forged::Names;
+use super::http::reply;
+use super::http::url::{encode, is_unambiguous};
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
 use super::pages::ErrorPage;
 use super::person::Person;
-use super::url::{encode, is_unambiguous};
-use super::{App, Decision, Forward, Io, Reply, RequestHead, login_app, pages, redirect, reply};
+use super::{App, Decision, Forward, Io, Reply, RequestHead, pages};
 use crate::config::Mode;
 
 /// Decides by the session that was loaded.

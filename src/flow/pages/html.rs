@@ -12,7 +12,8 @@ use http::header::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::flow::{Reply, reply};
+use crate::flow::Reply;
+use crate::flow::http::reply;
 
 /// What stands between `<style>` and `</style>` in every page, byte for byte.
 pub(super) const STYLE: &str = include_str!("style.css");

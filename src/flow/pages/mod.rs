@@ -23,7 +23,8 @@ mod tests;
 use askama::Template;
 use http::StatusCode;
 
-use super::{Reply, reply};
+use super::Reply;
+use super::http::reply;
 
 /// The page with the button that begins a login.
 #[derive(Clone, Copy, Debug, Template)]

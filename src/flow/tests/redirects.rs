@@ -97,7 +97,7 @@ fn a_path_is_of_the_host_on_which_it_was_asked_for_in_every_way_to_a_sign_in() {
             "{query} {headers:?}"
         );
         let html = page.browser().reply(&format!("/oauth2/sign_in{query}"), &headers);
-        let link = format!("/oauth2/start?rd={}\"", crate::flow::url::encode(expected.as_bytes()));
+        let link = format!("/oauth2/start?rd={}\"", crate::flow::http::url::encode(expected.as_bytes()));
         assert!(String::from_utf8_lossy(html.body()).contains(&link), "{query} {headers:?}");
     }
     assert_eq!(back(&site, "/x", &[(":authority", "evil.example")]), "/x");

@@ -1,0 +1,142 @@
+//! Codes that are being redeemed, each in a task of its own: a browser that goes away, or asks again, must not use up
+//! its code for nothing.
+//!
+//! ```text
+//! callback ─┬─ too many codes for this sign-in ──────────────────────────────► Failure::TooMany
+//!           ├─ this code is being redeemed ─────────────────────────────┐
+//!           └─ in line ─┬─ it is being redeemed by now ─────────────────┤
+//!            (the gate) └─ task: Redis? ── provider ── save the session ┴────► the same result for all
+//! ```
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use log::info;
+
+use super::attempts::Attempts;
+use super::failure::Failure;
+use crate::config;
+use crate::flow::endpoints::start;
+use crate::flow::io::Count;
+use crate::flow::outcome::Unavailable;
+use crate::flow::person::Person;
+use crate::flow::provider::sign_in_error::SignInError;
+use crate::flow::util::gate::{Gate, Permit};
+use crate::flow::{App, Io, RequestHead};
+use crate::session::csrf::Csrf;
+
+/// A person who has just signed in, and the session cookie's value.
+pub(super) type SignedIn = (Vec<u8>, Rc<Person>);
+
+type Outcome = Result<Rc<SignedIn>, Failure>;
+
+type Running = Shared<oneshot::Receiver<Outcome>>;
+
+/// The hash of a state, which the browser's CSRF cookie was found to fit, and a code.
+type Key = (String, String);
+
+/// The codes of a worker.
+pub(in crate::flow) struct Codes<I> {
+    gate: Gate<I>,
+    attempts: Rc<Attempts>,
+    /// As many as the gate lets in.
+    under_way: RefCell<Vec<(Key, Running)>>,
+}
+
+impl<I: Io> Codes<I> {
+    pub(in crate::flow) fn new(provider: &config::Provider, io: &I) -> Self {
+        Self {
+            gate: Gate::new(io, provider.request_timeout, Count::CodesBusy),
+            attempts: Rc::default(),
+            under_way: RefCell::default(),
+        }
+    }
+
+    /// What a code is about to become, if it is being redeemed.
+    fn running(&self, key: &Key) -> Option<Running> {
+        let under_way = self.under_way.borrow();
+        under_way.iter().find(|(other, _)| other == key).map(|(_, running)| running.clone())
+    }
+
+    /// Whether a browser waits for it: besides the list, and besides what is asked here.
+    fn is_awaited(&self, key: &Key) -> bool {
+        self.running(key).and_then(|running| running.strong_count()).is_some_and(|count| count > 2)
+    }
+}
+
+/// The session of a code, for the sign-in that this browser has begun.
+pub(super) async fn redeem<I: Io>(
+    app: &Rc<App<I>>,
+    head: &Rc<RequestHead>,
+    login: Csrf,
+    code: String,
+) -> Outcome {
+    let codes = app.codes.clone().ok_or(Failure::Malformed)?;
+    let key = (login.state_hash(), code);
+    let Some(attempt) = codes.attempts.begin(&key.0) else {
+        app.io.count(Count::CallbackRefused);
+        return Err(Failure::TooManyCodes);
+    };
+    if let Some(running) = codes.running(&key) {
+        return finish(running).await;
+    }
+    let permit = codes.gate.enter().await.map_err(|busy| Failure::SignIn(busy.into()))?;
+    if let Some(running) = codes.running(&key) {
+        drop(permit);
+        return finish(running).await;
+    }
+    let (sender, receiver) = oneshot::channel();
+    let running = receiver.shared();
+    codes.under_way.borrow_mut().push((key.clone(), running.clone()));
+    let (task_app, head) = (Rc::clone(app), Rc::clone(head));
+    app.io.spawn(async move {
+        let outcome = run(&task_app, &codes, &head, login, &key, permit).await;
+        if !outcome.as_ref().is_err_and(|failure| failure.passing().is_some()) {
+            attempt.was_answered();
+        }
+        codes.under_way.borrow_mut().retain(|(other, _)| *other != key);
+        let _ = sender.send(outcome.map(Rc::new));
+    });
+    finish(running).await
+}
+
+async fn finish(running: Running) -> Outcome {
+    // A task that is gone has told nobody anything.
+    running.await.unwrap_or(Err(Failure::SignIn(SignInError::Unavailable(Unavailable::Provider))))
+}
+
+async fn run<I: Io>(
+    app: &App<I>,
+    codes: &Codes<I>,
+    head: &RequestHead,
+    login: Csrf,
+    key: &Key,
+    permit: Permit,
+) -> Result<SignedIn, Failure> {
+    // A code works once: it is not used up for a session that cannot be kept.
+    app.store.check().await.map_err(|reason| Failure::SignIn(reason.into()))?;
+    let code_verifier = Some(login.code_verifier.as_str()).filter(|verifier| !verifier.is_empty());
+    let redirect_uri = start::redirect_uri(app, head);
+    let provider = app.provider.as_ref().ok_or(Failure::Malformed)?;
+    let mut session = provider
+        .redeem(&key.1, &redirect_uri, code_verifier, &login.nonce_hash())
+        .await
+        .map_err(Failure::SignIn)?;
+    // The provider is asked for nothing more.
+    drop(permit);
+    session.nonce = login.nonce;
+    let person = Person::new(&app.config, session);
+    if !person.allowed {
+        return Err(Failure::Forbidden);
+    }
+    if !codes.is_awaited(key) {
+        // No browser is there to be told, and the session that it has stays its session.
+        return Err(Failure::NoLogin);
+    }
+    let cookie = app.store.create(&person, head, &app.io).await.map_err(Failure::NotSaved)?;
+    info!("sign-in: done");
+    Ok((cookie, person))
+}

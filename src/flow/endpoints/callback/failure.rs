@@ -1,0 +1,147 @@
+//! Why a callback ended in no session: for the person, for the log and for the access log.
+
+use http::StatusCode;
+use log::Level;
+
+use crate::flow::access_log;
+use crate::flow::outcome::Unavailable;
+use crate::flow::provider::sign_in_error::SignInError;
+use crate::oidc::About;
+
+/// Why a callback ended in no session.
+#[derive(Clone)]
+pub(super) enum Failure {
+    /// The `error` that the provider sent instead of a code.
+    Provider(String),
+    /// There is no `state` or no `code`, or not as we made them.
+    Malformed,
+    /// No cookie of this login: used already, too old, another browser, or somebody else's link.
+    NoLogin,
+    /// As many codes as one sign-in may try were tried.
+    TooManyCodes,
+    /// The code became no session.
+    SignIn(SignInError),
+    /// `email_domains` or `allowed_groups` does not let this person in.
+    Forbidden,
+    /// The session could not be kept, and the code is used up.
+    NotSaved(Unavailable),
+}
+
+impl Failure {
+    /// For the person in front of the browser.
+    pub(super) fn page(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Provider(_) => {
+                (StatusCode::FORBIDDEN, "The sign-in service did not let this sign-in through.")
+            }
+            Self::Malformed => {
+                (StatusCode::FORBIDDEN, "This address is not the end of a sign-in that began here.")
+            }
+            Self::NoLogin | Self::TooManyCodes | Self::SignIn(SignInError::InvalidGrant) => (
+                StatusCode::FORBIDDEN,
+                "This sign-in was finished already, took too long, or began in another browser.",
+            ),
+            Self::SignIn(SignInError::NoEmail | SignInError::UnverifiedEmail) => (
+                StatusCode::FORBIDDEN,
+                "The sign-in service did not give a verified email address for this account.",
+            ),
+            Self::SignIn(
+                SignInError::Unavailable(Unavailable::Misconfigured)
+                | SignInError::CodeUsed(Unavailable::Misconfigured),
+            ) => (
+                StatusCode::BAD_GATEWAY,
+                "The sign-in service answers, but with something that this site cannot use. The operator has to look \
+                 into this.",
+            ),
+            Self::Forbidden | Self::SignIn(SignInError::Tenant) => (
+                StatusCode::FORBIDDEN,
+                "You are known to the sign-in service, but this account has no access here.",
+            ),
+            Self::SignIn(SignInError::Grant(error)) if error.about() == About::Client => (
+                StatusCode::BAD_GATEWAY,
+                "The sign-in service does not take this site as its client. The operator has to look into this.",
+            ),
+            Self::SignIn(_) | Self::NotSaved(_) => (
+                StatusCode::BAD_GATEWAY,
+                "The sign-in service gave an answer that cannot be trusted. The operator has to look into this.",
+            ),
+        }
+    }
+
+    /// What any browser can bring about is no fault of ours or of the provider.
+    pub(super) fn level(&self) -> Level {
+        match self {
+            Self::Provider(_) | Self::Malformed | Self::NoLogin | Self::TooManyCodes => Level::Info,
+            Self::SignIn(SignInError::InvalidGrant) | Self::Forbidden => Level::Info,
+            Self::SignIn(_) | Self::NotSaved(_) => Level::Warn,
+        }
+    }
+
+    /// For the access log.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Provider(_) => "provider_error",
+            Self::Malformed => "bad_callback",
+            Self::NoLogin => "no_login",
+            Self::TooManyCodes => "too_many_codes",
+            Self::SignIn(SignInError::Unavailable(reason) | SignInError::CodeUsed(reason))
+            | Self::NotSaved(reason) => access_log::unavailable(*reason),
+            Self::SignIn(SignInError::Grant(error)) if error.about() == About::Client => "client_refused",
+            Self::SignIn(_) => "bad_answer",
+            Self::Forbidden => "forbidden",
+        }
+    }
+
+    /// What is in the way, if the same callback can be asked again: the code is not used up by it.
+    pub(super) fn passing(&self) -> Option<Unavailable> {
+        match self {
+            Self::SignIn(SignInError::Unavailable(reason)) => Some(*reason).filter(|reason| reason.passes()),
+            _ => None,
+        }
+    }
+
+    /// What is in the way, if that may be over for a new sign-in: the code is used up.
+    pub(super) fn passing_without_code(&self) -> Option<Unavailable> {
+        match self {
+            Self::SignIn(SignInError::CodeUsed(reason)) => Some(*reason).filter(|reason| reason.passes()),
+            Self::NotSaved(reason) => Some(*reason),
+            _ => None,
+        }
+    }
+
+    /// For the log: never what a stranger sent, but for an error code of the standards.
+    pub(super) fn explain(&self) -> String {
+        match self {
+            Self::Provider(code) => format!("the provider answered {}", known_error(code)),
+            Self::Malformed => "the callback has no usable state and code".to_owned(),
+            Self::NoLogin => "no CSRF cookie fits the state".to_owned(),
+            Self::TooManyCodes => "too many codes were tried for this sign-in".to_owned(),
+            Self::SignIn(error) => error.to_string(),
+            Self::NotSaved(reason) => reason.to_string(),
+            Self::Forbidden => "email_domains or allowed_groups does not let this account in".to_owned(),
+        }
+    }
+}
+
+/// An error code of RFC 6749 section 4.1.2.1 or OpenID Connect Core 3.1.2.6.
+fn known_error(code: &str) -> &'static str {
+    const CODES: [&str; 16] = [
+        "access_denied",
+        "account_selection_required",
+        "consent_required",
+        "interaction_required",
+        "invalid_request",
+        "invalid_request_object",
+        "invalid_request_uri",
+        "invalid_scope",
+        "login_required",
+        "registration_not_supported",
+        "request_not_supported",
+        "request_uri_not_supported",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_response_type",
+    ];
+    CODES.into_iter().find(|known| *known == code).unwrap_or("an unknown error")
+}

@@ -1,0 +1,136 @@
+//! `/oauth2/callback`: the provider sent the browser back; a code becomes a session (RFC 6749 section 4.1.2).
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `codes` | codes that are being redeemed |
+//! | `attempts` | how many codes were tried for one sign-in |
+//! | `failure` | why a callback ended in no session |
+
+mod attempts;
+mod codes;
+mod failure;
+
+use std::rc::Rc;
+
+use log::{Level, log};
+
+pub(in crate::flow) use self::codes::Codes;
+use self::codes::SignedIn;
+use self::failure::Failure;
+use super::{csrf_cookies, redirect, start};
+use crate::flow::access_log::Note;
+use crate::flow::http::reply;
+use crate::flow::io::Count;
+use crate::flow::load::Loading;
+use crate::flow::outcome::Outcome;
+use crate::flow::pages::ErrorPage;
+use crate::flow::person::Person;
+use crate::flow::{App, Decision, Io, Reply, RequestHead, load, pages};
+
+/// What it means for a person that something does not answer.
+const NOT_DONE: &str = "Your sign-in is not finished";
+
+/// Finishes a login.
+pub(in crate::flow) async fn callback<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
+    let head = Rc::new(head);
+    let state = head.query("state").and_then(|state| start::read_state(&app, &state));
+    let (state_hash, target) = state.unwrap_or_default();
+    let target = redirect::checked(&app.config, target.as_bytes()).unwrap_or_else(|| "/".to_owned());
+    match sign_in(&app, &head, &state_hash).await {
+        Ok(signed_in) => {
+            let (cookie, person) = &*signed_in;
+            app.io.count(Count::SignIn);
+            let mut answer = reply::redirect(&target);
+            reply::add_headers(&mut answer, app.cookie.save(cookie, &head).iter());
+            reply::add_headers(&mut answer, csrf_cookies::end(&app, &head, &state_hash).iter());
+            Note::on(answer, &app.config, "signed_in", Some(&person.session))
+        }
+        Err(failure) => {
+            if matches!(failure, Failure::NoLogin)
+                && let Some(person) = signed_in_already(&app, &head).await
+            {
+                return offered(&app, &person, &target);
+            }
+            app.io.count(Count::SignInFailed);
+            let mut answer = failed(&app, &failure, &target);
+            if failure.passing().is_none() {
+                reply::add_headers(&mut answer, csrf_cookies::end(&app, &head, &state_hash).iter());
+            }
+            Note::on(answer, &app.config, failure.word(), None)
+        }
+    }
+}
+
+/// The session of the person who comes back.
+async fn sign_in<I: Io>(
+    app: &Rc<App<I>>,
+    head: &Rc<RequestHead>,
+    state_hash: &str,
+) -> Result<Rc<SignedIn>, Failure> {
+    if let Some(error) = head.query("error").filter(|error| !error.is_empty()) {
+        return Err(Failure::Provider(error));
+    }
+    let code = head.query("code").filter(|code| !code.is_empty());
+    let (Some(code), false) = (code, state_hash.is_empty()) else {
+        return Err(Failure::Malformed);
+    };
+    let login = csrf_cookies::find(app, head, state_hash).ok_or(Failure::NoLogin)?;
+    codes::redeem(app, head, login, code).await
+}
+
+/// The person whose session this browser has, if it may come in with it. What anybody can bring about by a link changes
+/// no cookie, so a session that is renewed gets its new one with a request of another kind.
+async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Person>> {
+    let loaded = match load::load(app, head, |_, _| false) {
+        Loading::Done(loaded) => loaded,
+        Loading::Wait(pending) => pending.finish(app, head, |_, _| false).await,
+    };
+    match loaded.outcome {
+        Outcome::Authenticated(person) if person.allowed => Some(person),
+        _ => None,
+    }
+}
+
+/// The page for a browser that is signed in and comes back from a sign-in that is over: a second tab, a reload, the way
+/// back. Anybody can write this `state` and this code, so nothing becomes of the code, and the target is a link: the
+/// person chooses to follow it. A target on another host goes by a sign-in of its own.
+fn offered<I: Io>(app: &App<I>, person: &Person, target: &str) -> Decision {
+    let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(app, target) };
+    Note::on(pages::signed_in(&link), &app.config, "signed_in_already", Some(&person.session))
+}
+
+/// The page about a failure. A reference on it stands in the log beside the reason.
+fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
+    let reference = log(app, failure);
+    if let Some(reason) = failure.passing() {
+        // An empty link is this very address, so the code and the state need not stand in the page.
+        return pages::unavailable(NOT_DONE, reason.explain(), "");
+    }
+    if let Some(reason) = failure.passing_without_code() {
+        // The provider knows the person by now, so a new sign-in asks for nothing.
+        return pages::not_now(NOT_DONE, reason, reference.as_deref(), &start::start_url(app, target));
+    }
+    let (status, message) = failure.page();
+    pages::error(&ErrorPage {
+        status,
+        title: "Sign-in failed",
+        message,
+        reference: reference.as_deref(),
+        retry_url: Some(&start::start_url(app, target)),
+        retry_label: "Sign in again",
+    })
+}
+
+/// Logs a failure; gives the reference that its line has, if there is one.
+fn log<I: Io>(app: &App<I>, failure: &Failure) -> Option<String> {
+    let limit = match (failure.passing(), failure.level()) {
+        (Some(_), _) => &app.logs.sign_ins_put_off,
+        (None, Level::Warn) => &app.logs.sign_ins_failed,
+        (None, _) => &app.logs.sign_ins_refused,
+    };
+    let left_out = limit.next(app.io.now())?;
+    let reference = app.io.random::<4>().map(u32::from_be_bytes).unwrap_or_default();
+    let reference = format!("{reference:08x}");
+    log!(failure.level(), "sign-in: failed, reference {reference}: {}{left_out}", failure.explain());
+    Some(reference)
+}

@@ -1,0 +1,43 @@
+//! `force_https`: what comes over http goes to https.
+//!
+//! Envoy's own redirects (`require_tls`, `https_redirect`) are made when the request has passed all filters, so this one
+//! answers first.
+
+use std::str;
+
+use http::StatusCode;
+use percent_encoding::percent_encode;
+
+use crate::config::HTTPS;
+use crate::flow::http::asker::{Asker, Problem, Protocol};
+use crate::flow::http::{reply, url};
+use crate::flow::{App, Io, Reply, RequestHead, upstream};
+
+/// The answer to a request over http; none where it may go on.
+pub(in crate::flow) fn answer<I: Io>(app: &App<I>, head: &RequestHead) -> Option<Reply> {
+    let port = app.config.routes.force_https?;
+    // No route skips an endpoint.
+    let is_ours = app.config.routes.is_below_prefix(head.path());
+    if head.scheme() == "https" || (!is_ours && upstream::is_skipped_route(app, head)) {
+        return None;
+    }
+    Some(match Asker::of(app, head) {
+        // These follow no redirect, and show the user no body.
+        Asker::Program(protocol) if protocol != Protocol::Http => protocol.answer(Problem::NeedsHttps),
+        _ => redirect(head, port),
+    })
+}
+
+/// To the address that the browser asked for.
+fn redirect(head: &RequestHead, port: u16) -> Reply {
+    let authority = str::from_utf8(head.host()).ok().and_then(url::authority).filter(|_| head.has_path());
+    let Some(authority) = authority else {
+        return reply::text(StatusCode::BAD_REQUEST, "This needs https");
+    };
+    let port = if port == HTTPS { String::new() } else { format!(":{port}") };
+    reply::permanent_redirect(&format!(
+        "https://{}{port}{}",
+        authority.host(),
+        percent_encode(head.address(), reply::NOT_IN_URI)
+    ))
+}

@@ -1,0 +1,246 @@
+//! The sign-in app of one's own: it asks people who they are, we keep the session that it hands over.
+//!
+//! ```text
+//! browser ── POST /login ──► Envoy ──► app                      no session is needed for its path
+//!         ◄── set-cookie ── Envoy ◄── x-oauth2-session: {…}     only from its cluster, only on its path
+//! ```
+//!
+//! The header's value is JSON, or base64 of JSON (either alphabet). It never reaches the browser,
+//! whoever sent it, and as a trailer neither.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use log::{error, info, warn};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::config::{LoginApp, Mode};
+use crate::flow::http::forged::is_same;
+use crate::flow::http::url::{encode, is_unambiguous};
+use crate::flow::http::{headers, reply};
+use crate::flow::io::Count;
+use crate::flow::person::Person;
+use crate::flow::{App, Header, Io, Reply, RequestHead, access_log, pages};
+use crate::session::{Claims, Session};
+use crate::time::Timestamp;
+
+/// The response header that hands a session over.
+pub(in crate::flow) const SESSION_HEADER: &str = "x-oauth2-session";
+
+/// The longest value of it, in bytes. Envoy takes 60 KiB of response headers; a cookie holds less.
+const MAX_VALUE: usize = 32 << 10;
+
+/// What becomes of a session in the response to a request.
+#[derive(Debug, Default)]
+pub enum HandedOver {
+    /// Sessions are not handed over in this mode; nobody looks.
+    #[default]
+    Never,
+    /// It is dropped: this path is not the app's.
+    Dropped,
+    /// It is for the browser of this request, if the response comes from the app.
+    Kept(Box<RequestHead>),
+}
+
+/// The `set-cookie` headers of a session that is kept; a reply in the response's place where the store
+/// does not answer.
+pub type Keeping = Pin<Box<dyn Future<Output = Result<Vec<Header>, Reply>>>>;
+
+/// The members of the JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    user: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    preferred_username: String,
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    id_token: String,
+    #[serde(default)]
+    refresh_token: String,
+    /// Seconds (RFC 6749 section 5.1).
+    expires_in: Option<u64>,
+    #[serde(default)]
+    additional_claims: Map<String, Value>,
+}
+
+/// Whether the app is asked, which needs no session.
+pub(in crate::flow) fn is_asked<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
+    login_app(app).is_some_and(|login_app| login_app.routes.allows(head.method(), head.path()))
+        && is_unambiguous(head.path())
+}
+
+/// To the app, which gets to know in `rd` where the browser wanted to go.
+pub(in crate::flow) fn sign_in(login_app: &LoginApp, target: &str) -> Reply {
+    reply::redirect(&format!("{}?rd={}", login_app.path, encode(target.as_bytes())))
+}
+
+/// What becomes of a session in the response to this request.
+pub(in crate::flow) fn handed_over<I: Io>(app: &App<I>, head: &RequestHead) -> HandedOver {
+    match login_app(app) {
+        None => HandedOver::Never,
+        Some(_) if is_asked(app, head) => HandedOver::Kept(Box::new(head.clone())),
+        Some(_) => HandedOver::Dropped,
+    }
+}
+
+/// Whether a response header hands a session over, in any spelling: it has tokens, so the browser must not get it.
+pub fn is_session_header(name: &[u8]) -> bool {
+    is_same(name, SESSION_HEADER.as_bytes())
+}
+
+fn login_app<I: Io>(app: &App<I>) -> Option<&LoginApp> {
+    match &app.config.mode {
+        Mode::App(login_app) => Some(login_app),
+        Mode::Login | Mode::Beside => None,
+    }
+}
+
+impl<I: Io> App<I> {
+    /// Whether responses may hand sessions over.
+    pub fn takes_sessions(&self) -> bool {
+        login_app(self).is_some()
+    }
+
+    /// The trailers of a response that hold a session, by their names. The filter takes no session from a trailer, and
+    /// the browser must not get it.
+    pub fn handed_over_trailers(&self, trailers: &RequestHead) -> Vec<Vec<u8>> {
+        let names = trailers.headers().map(|(name, _)| name).filter(|name| is_session_header(name));
+        let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
+        if !names.is_empty() {
+            self.io.count(Count::HandedOverDropped);
+            if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
+                warn!(
+                    "login app: a session in the trailers of a response was dropped: send it as a header{left_out}"
+                );
+            }
+        }
+        names
+    }
+
+    /// Takes the session in a response with these values of its header, from this cluster of Envoy.
+    /// Nothing comes of one that nobody may hand over, or that is not as it should be: the operator is told,
+    /// and the response goes on without it.
+    pub fn take_session(
+        self: &Rc<Self>,
+        handed_over: HandedOver,
+        cluster: &[u8],
+        values: &[&[u8]],
+    ) -> Option<Keeping> {
+        let (&value, others) = values.split_first()?;
+        let is_trusted = login_app(self).is_some_and(|login_app| login_app.is_trusted(cluster));
+        let head = match handed_over {
+            HandedOver::Kept(head) if is_trusted => head,
+            _ => {
+                self.io.count(Count::HandedOverDropped);
+                if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
+                    warn!("login app: a session in the response of somebody else was dropped{left_out}");
+                }
+                return None;
+            }
+        };
+        let session =
+            if others.is_empty() { session(value, self.io.now()) } else { Err("there is more than one") };
+        let person = session.map(|session| Person::new(&self.config, session));
+        let refused = match person {
+            Ok(person) if person.allowed => {
+                return Some(Box::pin(keep(Rc::clone(self), head, person)));
+            }
+            Ok(_) => "email_domains or allowed_groups does not let this account in",
+            Err(reason) => reason,
+        };
+        self.io.count(Count::HandedOverRefused);
+        if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
+            error!("login app: the session that it handed over is refused: {refused}{left_out}");
+        }
+        None
+    }
+}
+
+async fn keep<I: Io>(
+    app: Rc<App<I>>,
+    head: Box<RequestHead>,
+    person: Rc<Person>,
+) -> Result<Vec<Header>, Reply> {
+    match app.store.create(&person, &head, &app.io).await {
+        Ok(cookie) => {
+            app.io.count(Count::HandedOver);
+            info!("login app: a session was handed over");
+            Ok(reply::private(app.cookie.save(&cookie, &head)))
+        }
+        Err(reason) => {
+            app.io.count(Count::HandedOverRefused);
+            error!("login app: the session that it handed over is lost: {reason}");
+            let page = pages::not_now("Your sign-in is not finished", reason, None, "");
+            Err(reply::because(page, access_log::unavailable(reason)))
+        }
+    }
+}
+
+/// The session in a value of the header, or why there is none.
+fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
+    if value.len() > MAX_VALUE {
+        return Err("it is larger than 32 KiB");
+    }
+    let value = value.trim_ascii();
+    let json = if value.starts_with(b"{") {
+        value.to_vec()
+    } else {
+        decode(value).ok_or("it is neither JSON nor base64")?
+    };
+    // The parser's own words could quote a token.
+    let given: Given = serde_json::from_slice(&json).map_err(|_| "its JSON is not as documented")?;
+    if given.user.is_empty() {
+        return Err("it has no user");
+    }
+    let names = [&given.user, &given.email, &given.preferred_username].into_iter().chain(&given.groups);
+    if !names.into_iter().all(|name| is_name(name)) {
+        return Err("a user, an email address or a group has a control character, or a blank at an end");
+    }
+    if given.expires_in == Some(0) {
+        return Err("it has expired");
+    }
+    let lifetime = given.expires_in.map(Duration::from_secs);
+    Ok(Session {
+        created_at: Some(now),
+        expires_on: lifetime.map(|lifetime| now.after(lifetime)),
+        access_token: given.access_token.into_bytes(),
+        id_token: given.id_token.into_bytes(),
+        refresh_token: given.refresh_token.into_bytes(),
+        nonce: Vec::new(),
+        email: given.email.into_bytes(),
+        user: given.user.into_bytes(),
+        groups: given.groups.into_iter().map(String::into_bytes).collect(),
+        preferred_username: given.preferred_username.into_bytes(),
+        additional_claims: Claims::from_json(&given.additional_claims),
+    })
+}
+
+/// Whether headers can carry it exactly. The app can choose another value; a provider cannot be told to.
+fn is_name(text: &str) -> bool {
+    headers::is_sayable(text.as_bytes()) && !text.chars().any(char::is_control)
+}
+
+/// base64 of either alphabet, padded or not.
+fn decode(value: &[u8]) -> Option<Vec<u8>> {
+    let text: Vec<u8> = value
+        .iter()
+        .map(|byte| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => *other,
+        })
+        .collect();
+    let unpadded = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(&text);
+    URL_SAFE_NO_PAD.decode(unpadded).ok()
+}

@@ -1,0 +1,211 @@
+//! Which endpoint a request is for, by oauth2-proxy's paths, and the small ones among them.
+
+pub(super) mod beside;
+pub(super) mod callback;
+pub(super) mod csrf_cookies;
+pub(super) mod force_https;
+pub(super) mod login_app;
+pub(super) mod redirect;
+pub(super) mod sign_out;
+pub(super) mod start;
+
+use std::future::Future;
+use std::rc::Rc;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::http::{fetch_metadata, reply};
+use super::load::MaySetCookie;
+use super::outcome::{Loaded, Outcome};
+use super::{App, Decision, Io, Reply, RequestHead, Step, access_log, authorize, upstream};
+use crate::config::Mode;
+
+/// What a session is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    /// To let a request through to the upstream.
+    Upstream,
+    /// `/oauth2/userinfo`.
+    UserInfo,
+    /// `/oauth2/auth`.
+    Auth,
+}
+
+impl Purpose {
+    /// Whether the answer may carry a new session cookie, which is asked only where that matters.
+    pub(super) fn may_set_cookie<I: Io>(self) -> MaySetCookie<I> {
+        match self {
+            Self::Upstream => upstream::may_set_cookie,
+            Self::UserInfo | Self::Auth => |_, _| true,
+        }
+    }
+
+    /// Decides by the session that was loaded.
+    pub(super) fn decide<I: Io>(self, app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+        match self {
+            Self::Upstream => upstream::upstream(app, head, loaded),
+            Self::UserInfo => userinfo(app, head, loaded),
+            Self::Auth => auth(app, head, loaded),
+        }
+    }
+
+    /// The answer to a bearer token that does not hold, where nothing else is taken in its place.
+    pub(super) fn refuse_token<I: Io>(self, app: &App<I>, head: &RequestHead) -> Reply {
+        match self {
+            Self::Upstream => upstream::refuse_token(app, head),
+            Self::UserInfo | Self::Auth => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
+        }
+    }
+
+    /// The answer, with why it was given: what loading the session ended in, or else what the endpoint found.
+    pub(super) fn explain(self, answer: Reply, reason: &'static str) -> Reply {
+        let word = match self {
+            _ if !reason.is_empty() => reason,
+            _ if answer.status() == StatusCode::FORBIDDEN => access_log::FORBIDDEN,
+            Self::Upstream => "upstream",
+            Self::UserInfo => "userinfo",
+            Self::Auth => "auth",
+        };
+        reply::because(answer, word)
+    }
+}
+
+/// Sends a request to the endpoint that it names; all else goes to the upstream.
+pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
+    let routes = &app.config.routes;
+    let is_connect = head.is_connect();
+    if !is_connect && is_at(head.path(), &routes.ping_path) {
+        return done(reply::text(StatusCode::OK, "OK"), "ping");
+    }
+    if !is_connect && is_at(head.path(), &routes.ready_path) {
+        return wait(ready(Rc::clone(app)));
+    }
+    if let Some(answer) = force_https::answer(app, &head) {
+        return done(answer, "needs_https");
+    }
+    // It is for a host, not for a path (RFC 9110 section 9.3.6), so for none of ours.
+    if is_connect {
+        return app.with_session(head, Purpose::Upstream);
+    }
+    let path = head.path();
+    let endpoint = path.strip_prefix(routes.proxy_prefix.as_bytes()).unwrap_or_default();
+    match &app.config.mode {
+        Mode::Beside if beside::is_of_oauth2_proxy(endpoint) => {
+            return Step::Done(Decision::Forward(beside::forward(&head)));
+        }
+        Mode::App(login_app) if matches!(endpoint, b"/start" | b"/sign_in") => {
+            return done(login_app::sign_in(login_app, &redirect::target(&app.config, &head)), "start");
+        }
+        // Nobody is sent there.
+        Mode::App(_) if endpoint == b"/callback" => {
+            return done(reply::text(StatusCode::NOT_FOUND, "Not Found"), "not_found");
+        }
+        _ => {}
+    }
+    let allowed: &[&[u8]] = match endpoint {
+        b"/start" | b"/userinfo" | b"/sign_in" => &[b"GET", b"HEAD"],
+        // A code can be redeemed once: whoever only asks for the head must not use it up.
+        b"/callback" => &[b"GET"],
+        b"/sign_out" => &[b"GET", b"HEAD", b"POST"],
+        _ => &[],
+    };
+    if !allowed.is_empty() && !allowed.contains(&head.method()) {
+        return done(reply::method_not_allowed(allowed), "method_not_allowed");
+    }
+    if matches!(endpoint, b"/start" | b"/sign_in" | b"/sign_out") && fetch_metadata::is_unasked(&head) {
+        return done(reply::text(StatusCode::FORBIDDEN, "Forbidden"), "unasked");
+    }
+    match endpoint {
+        b"/start" => wait(start::start(Rc::clone(app), head)),
+        b"/sign_in" if app.config.login.skip_provider_button => wait(start::start(Rc::clone(app), head)),
+        b"/sign_in" => wait(start::sign_in_page(Rc::clone(app), head)),
+        b"/callback" => wait(callback::callback(Rc::clone(app), head)),
+        b"/sign_out" => wait(sign_out::sign_out(Rc::clone(app), head)),
+        b"/userinfo" => app.with_session(head, Purpose::UserInfo),
+        b"/auth" => app.with_session(head, Purpose::Auth),
+        _ => app.with_session(head, Purpose::Upstream),
+    }
+}
+
+/// Whether an endpoint is at that path; an empty one is no endpoint, and an empty path no way to it.
+fn is_at(path: &[u8], endpoint: &str) -> bool {
+    !endpoint.is_empty() && path == endpoint.as_bytes()
+}
+
+fn done(reply: Reply, word: &'static str) -> Step {
+    Step::Done(Decision::Reply(reply::because(reply, word)))
+}
+
+fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Step {
+    Step::Wait(Box::pin(async move { flow.await.into() }))
+}
+
+/// `/ready`: whether the store can be used. The cookie store needs nobody else, so a filter that answers is ready. A
+/// filter that only reads sessions needs no more of Redis than to be there.
+async fn ready<I: Io>(app: Rc<App<I>>) -> Reply {
+    let is_ready = if app.config.writes() { app.store.ready().await } else { app.store.check().await };
+    match is_ready {
+        Ok(()) => reply::because(reply::text(StatusCode::OK, "OK"), "ready"),
+        Err(reason) => {
+            reply::because(reply::unavailable_json(reason.explain()), access_log::unavailable(reason))
+        }
+    }
+}
+
+/// The keys of oauth2-proxy's `/oauth2/userinfo`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserInfo {
+    user: String,
+    email: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    preferred_username: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    additional_claims: Map<String, Value>,
+}
+
+/// `/oauth2/userinfo`: who is signed in, as JSON; 401 where nobody is.
+fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+    let mut answer = match &loaded.outcome {
+        Outcome::Authenticated(person) if person.allowed => {
+            let session = &person.session;
+            // JSON is UTF-8. Replacement characters would give two people the same name.
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
+            reply::json(
+                StatusCode::OK,
+                &UserInfo {
+                    user: text(&session.user).unwrap_or_default(),
+                    email: text(&session.email).unwrap_or_default(),
+                    groups: session.groups.iter().flat_map(|group| text(group)).collect(),
+                    preferred_username: text(&session.preferred_username).unwrap_or_default(),
+                    additional_claims: session.additional_claims.to_json(),
+                },
+            )
+        }
+        Outcome::Authenticated(_) => reply::empty(StatusCode::FORBIDDEN),
+        Outcome::Anonymous(_) => reply::json(StatusCode::UNAUTHORIZED, &Map::new()),
+        Outcome::Unavailable(reason) => reply::unavailable_json(reason.explain()),
+    };
+    app.add_cookies(&mut answer, head, &loaded);
+    answer.into()
+}
+
+/// `/oauth2/auth`, for `ext_authz` and nginx' `auth_request`: 202 with `X-Auth-Request-*`, 401 or 403.
+fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+    let mut answer = match &loaded.outcome {
+        Outcome::Authenticated(person) if person.allowed && authorize::by_query(&person.session, head) => {
+            let mut answer = reply::empty(StatusCode::ACCEPTED);
+            reply::add_headers(&mut answer, person.said.response.iter());
+            answer
+        }
+        Outcome::Authenticated(_) => reply::empty(StatusCode::FORBIDDEN),
+        Outcome::Anonymous(_) => reply::text(StatusCode::UNAUTHORIZED, "Unauthorized"),
+        Outcome::Unavailable(reason) => reply::unavailable_json(reason.explain()),
+    };
+    app.add_cookies(&mut answer, head, &loaded);
+    answer.into()
+}

@@ -1,0 +1,360 @@
+//! Where the browser goes after a sign-in or a sign-out, and the protection against open redirects.
+//!
+//! ```text
+//! endpoint: rd ──┐
+//! page ──────────┴─ X-Auth-Request-Redirect ─ address ─ / ──► allowed? ──► the callback is on another host?
+//!                                                                           └─ a URL, if its host is listed
+//! ```
+//!
+//! The order is oauth2-proxy's (`GetRedirect`), but for the `rd` in a page's own query, which that takes too.
+
+use std::borrow::Cow;
+use std::str;
+
+use percent_encoding::{AsciiSet, percent_encode};
+
+use crate::config::{Config, Mode};
+use crate::flow::RequestHead;
+use crate::flow::http::url::{Absolute, is_same_authority};
+
+/// The encoder adds whatever is not ASCII.
+const NOT_ASCII: AsciiSet = AsciiSet::EMPTY;
+
+/// The longest target, in bytes. It goes to the provider and back in a URL, up to three times as long there, and not
+/// every server takes one of more than 8,000 bytes (RFC 9110 section 4.1).
+const MAX_TARGET: usize = 2048;
+
+/// Where a sign-in leads that is begun by an endpoint: where the query's `rd` says, else as for a page.
+pub(in crate::flow) fn target(config: &Config, head: &RequestHead) -> String {
+    after_sign_in(config, head, by_query(config, head))
+}
+
+/// Where a sign-in leads that is begun by a page. Its query is its own, an `rd` in it too.
+pub(in crate::flow) fn back(config: &Config, head: &RequestHead) -> String {
+    after_sign_in(config, head, None)
+}
+
+/// The target that the request asks for, if it asks for one that is allowed.
+pub(in crate::flow) fn requested(config: &Config, head: &RequestHead) -> Option<String> {
+    by_query(config, head).or_else(|| by_header(config, head))
+}
+
+/// The first that is allowed: what was asked for, the header `X-Auth-Request-Redirect`, the address of the request, `/`.
+fn after_sign_in(config: &Config, head: &RequestHead, asked: Option<String>) -> String {
+    let target = asked
+        .or_else(|| by_header(config, head))
+        .or_else(|| checked(config, head.address()))
+        .or_else(|| checked(config, head.target()))
+        .filter(|target| !begins_a_sign_in(config, target))
+        .unwrap_or_else(|| "/".to_owned());
+    on_its_host(config, head, &target).unwrap_or(target)
+}
+
+fn by_query(config: &Config, head: &RequestHead) -> Option<String> {
+    head.query("rd").and_then(|target| checked(config, target.as_bytes()))
+}
+
+fn by_header(config: &Config, head: &RequestHead) -> Option<String> {
+    checked(config, head.header("x-auth-request-redirect"))
+}
+
+/// Whether it is an endpoint of a sign-in, which would begin the next one, and so on.
+fn begins_a_sign_in(config: &Config, target: &str) -> bool {
+    let path = target.split(['?', '#']).next().unwrap_or(target);
+    let endpoint = path.strip_prefix(config.routes.proxy_prefix.as_str());
+    endpoint.is_some_and(|endpoint| matches!(endpoint, "/sign_in" | "/start" | "/callback"))
+}
+
+/// A path as a URL with the host that the browser asked for, if the callback is on another one: there the path would be
+/// that of another page. Any name can point at an Envoy, so the host has to be on `whitelist_domains`.
+fn on_its_host(config: &Config, head: &RequestHead, target: &str) -> Option<String> {
+    let callback = config.login.redirect_url.as_deref().filter(|_| !matches!(config.mode, Mode::App(_)))?;
+    if !target.starts_with('/') {
+        return None;
+    }
+    let host = str::from_utf8(head.host()).ok()?;
+    let origin = Absolute::parse(&format!("{}://{host}", head.scheme()))?.origin();
+    let whole = format!("{origin}{target}");
+    let url = if whole.len() <= MAX_TARGET { whole } else { format!("{origin}/") };
+    let is_elsewhere = !is_same_authority(&url, callback);
+    checked(config, url.as_bytes()).filter(|_| is_elsewhere)
+}
+
+/// A target as a browser may be sent there, if it may.
+pub(in crate::flow) fn checked(config: &Config, target: &[u8]) -> Option<String> {
+    // It goes through URLs and a `state` as text. Bytes that are none can be said in ASCII.
+    let text = match str::from_utf8(target) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => percent_encode(target, &NOT_ASCII).into(),
+    };
+    let target = shortened(&text);
+    is_allowed(target, &config.login.whitelist_domains).then(|| target.to_owned())
+}
+
+/// A target that is too long without its fragment, then without its query, and `/` if it still is too long.
+fn shortened(target: &str) -> &str {
+    let up_to = |end: &[char]| target.split(end).next().unwrap_or(target);
+    let shorter = [target, up_to(&['#']), up_to(&['?', '#'])];
+    shorter.into_iter().find(|target| target.len() <= MAX_TARGET).unwrap_or("/")
+}
+
+/// Whether a browser may be sent there: a path of this host, or a URL on a whitelisted domain.
+fn is_allowed(target: &str, whitelist: &[String]) -> bool {
+    // Browsers drop tabs and line ends before they read a URL.
+    let is_plain = !target.chars().any(char::is_control);
+    is_plain
+        && if target.starts_with('/') { is_local_path(target) } else { is_whitelisted(target, whitelist) }
+}
+
+/// A path that stays on this host. `//host` and `/\host` would leave it, and so would what is one of these to a reader
+/// that drops blanks, or that takes `.` and `..` away first (RFC 3986 section 5.2.4). Further in, two slashes are two
+/// slashes.
+fn is_local_path(target: &str) -> bool {
+    let path = target.split(['?', '#']).next().unwrap_or(target);
+    let mut folded: Vec<&str> = Vec::new();
+    let mut segments = path.split(['/', '\\']).skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment.trim().to_ascii_lowercase().replace("%2e", ".").as_str() {
+            "." => {}
+            ".." => _ = folded.pop(),
+            // Only what has another slash behind it could be taken for two of them.
+            "" if folded.is_empty() && !is_last => return false,
+            _ => folded.push(segment),
+        }
+    }
+    true
+}
+
+/// An http(s) URL whose host is on the list: `example.com` itself, `.example.com` or
+/// `*.example.com` with its subdomains; a port has to be named (`:8443`), or any (`:*`). What follows the host is no
+/// matter: it is percent-encoded where no URL can have it.
+fn is_whitelisted(target: &str, whitelist: &[String]) -> bool {
+    let Some(url) = Absolute::parse(target) else {
+        return false;
+    };
+    let (host, port) = (url.host(), url.port().map(|port| port.to_string()));
+    whitelist.iter().any(|entry| {
+        let entry = entry.to_ascii_lowercase();
+        let (domain, allowed_port) = match entry.rsplit_once(':') {
+            Some((domain, port)) if !port.contains(']') => (domain, Some(port)),
+            _ => (entry.as_str(), None),
+        };
+        let port_fits = match allowed_port {
+            Some("*") => true,
+            allowed => allowed == port.as_deref(),
+        };
+        port_fits && is_in_domain(&host, domain)
+    })
+}
+
+fn is_in_domain(host: &str, domain: &str) -> bool {
+    match domain.strip_prefix("*.").or_else(|| domain.strip_prefix('.')) {
+        Some(parent) => host == parent || host.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.')),
+        None => host == domain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// oauth2-proxy's own table (v7.15.3, `pkg/app/redirect/validator_test.go`) has this whitelist.
+    const WHITELIST: [&str; 10] = [
+        "foo.bar",
+        ".bar.foo",
+        "port.bar:8080",
+        ".sub.port.bar:8080",
+        "anyport.bar:*",
+        ".sub.anyport.bar:*",
+        "www.whitelisteddomain.tld",
+        "*.wildcard.bar",
+        "*.wildcard.sub.port.bar:8080",
+        "*.wildcard.sub.anyport.bar:*",
+    ];
+
+    fn allowed(target: &str) -> bool {
+        is_allowed(target, &WHITELIST.map(str::to_owned))
+    }
+
+    #[test]
+    fn allows_what_the_original_allows() {
+        for target in [
+            "/redirect",
+            "http://foo.bar/redirect",
+            "https://foo.bar/redirect",
+            "http://baz.bar.foo/redirect",
+            "http://bar.foo/redirect",
+            "http://port.bar:8080/redirect",
+            "http://foo.sub.port.bar:8080/redirect",
+            "http://anyport.bar:8080/redirect",
+            "http://anyport.bar:8081/redirect",
+            "http://a.sub.anyport.bar:8080/redirect",
+            "https://foo.wildcard.bar/redirect",
+            "https://wildcard.bar/redirect",
+            "https://foo.wildcard.sub.anyport.bar:4242/redirect",
+            "http://wildcard.sub.port.bar:8080/redirect",
+        ] {
+            assert!(allowed(target), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_original_refuses() {
+        for target in [
+            "",
+            "//redirect",
+            "http://baz.foo.bar/redirect",
+            "http://foo.bar.evil.corp/redirect",
+            "http://evil.corp/redirect?rd=foo.bar",
+            "https://evil.corp:3838/redirect",
+            "http://foo.bar:3838/redirect",
+            "http://baz.bar.foo:3838/redirect",
+            "http://port.bar:3838/redirect",
+            "http://foo.subport.bar:3838/redirect",
+            "/\\evil.com",
+            "/ /evil.com",
+            "/ \\evil.com",
+            "/\t/evil.com",
+            "/\x0b\\evil.com",
+            "/\n/evil.com",
+            "/\r\\evil.com",
+            "/\t/\t\\evil.com",
+            "/\t\t\\\t\t/evil.com",
+            "/./\\evil.com",
+            "/./../../\\evil.com",
+            "foo.bar/redirect",
+            "proxy.wildcard.bar/redirect",
+        ] {
+            assert!(!allowed(target), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_other_ways_to_hide_a_host() {
+        for target in [
+            "javascript:alert(1)",
+            "http://foo.bar@evil.corp/",
+            "http://foo.bar\\@evil.corp/",
+            "https:evil.corp",
+            "///evil.corp",
+            "ftp://foo.bar/",
+            "http://evil.corp#@foo.bar/",
+        ] {
+            assert!(!allowed(target), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_too_long_loses_its_query_and_then_its_path() {
+        let long = "x".repeat(MAX_TARGET);
+        for (target, expected) in [
+            (format!("/page?{}", "x".repeat(MAX_TARGET - 6)), None),
+            (format!("/page?{}", "x".repeat(MAX_TARGET - 5)), Some("/page")),
+            (format!("/page?a=b#{long}"), Some("/page?a=b")),
+            (format!("/page?{long}#part"), Some("/page")),
+            (format!("/page#{long}?a=b"), Some("/page")),
+            (format!("https://foo.bar/page?{long}"), Some("https://foo.bar/page")),
+            (format!("/{long}?a=b"), Some("/")),
+            (format!("/{}?a=b", "x".repeat(MAX_TARGET - 1)), Some(&long.replacen('x', "/", 1))),
+        ] {
+            assert_eq!(shortened(&target), expected.unwrap_or(&target));
+        }
+    }
+
+    /// What stands behind the host cannot change it. The encoding is `reply::redirect`'s.
+    #[test]
+    fn what_no_url_can_have_is_no_matter_behind_the_host() {
+        for target in [
+            "https://foo.bar/a b",
+            "https://foo.bar/?q=\"a b\"",
+            "https://foo.bar?q=<a>",
+            "https://foo.bar/{id}|^`",
+            "https://foo.bar/b\u{fc}cher?q=\u{1f600}",
+            "https://foo.bar/a\\b",
+            "https://foo.bar/?to=https://evil.corp/@x",
+            "https://foo.bar#/route with blanks",
+            "HTTPS://FOO.bar/x",
+            "/a b/\"c\"?q=\u{fc} \\",
+        ] {
+            assert!(allowed(target), "{target:?}");
+        }
+        for target in [
+            "https://foo.bar evil.corp/",
+            "https://foo.bar\"/",
+            "https://foo.bar\\/x",
+            "https://foo.bar\\.evil.corp/x",
+            "https://evil.corp\\.bar.foo/x",
+            "https://evil.corp%2f.bar.foo/",
+            "https://evil.corp%23.bar.foo/",
+            "https://evil.corp,.bar.foo/",
+            "https://evil.corp?.bar.foo/",
+            "https://evil.corp#.bar.foo/",
+            "https:///foo.bar/",
+            "https:/foo.bar/",
+            "https:\\\\foo.bar/",
+            "https://foo.bar:/",
+            "https://foo.bar:443x/",
+            "https://foo.bar/\u{85}",
+            "https://foo.bar/\r\nx",
+            " https://foo.bar/",
+        ] {
+            assert!(!allowed(target), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn two_slashes_are_a_host_at_the_beginning_alone() {
+        for target in [
+            "/a//b",
+            "/a///",
+            "/a/ /b",
+            "/a\\\\b",
+            "/a/./b",
+            "/a/../b",
+            "/a/b/..//c",
+            "/..",
+            "/.",
+            "/ ",
+            "/a/%2e%2e/b",
+            "/?//",
+            "/#//",
+            "/a/..",
+            "/./a",
+            "/../a",
+            "/%20/a",
+        ] {
+            assert!(allowed(target), "{target:?}");
+        }
+        for target in [
+            "//a",
+            "/\\a",
+            "/.//a",
+            "/..//a",
+            "/a/..//b",
+            "/a/../\\b",
+            "/a/b/../..//c",
+            "/%2e//a",
+            "/%2E%2e//a",
+            "/.%2e//a",
+            "/ //a",
+            "/./ /a",
+            "/a/.. //b",
+        ] {
+            assert!(!allowed(target), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_said_in_ascii() {
+        let config = Config::for_tests(serde_json::json!({}));
+        assert_eq!(checked(&config, b"/caf\xe9?x=\xff y").as_deref(), Some("/caf%E9?x=%FF y"));
+        assert_eq!(checked(&config, "/caf\u{e9}".as_bytes()).as_deref(), Some("/caf\u{e9}"));
+        assert_eq!(checked(&config, b"/\xff\r\n"), None);
+    }
+
+    #[test]
+    fn a_url_in_the_query_of_a_path_is_no_matter() {
+        assert!(allowed("/page?next=https://evil.corp//x"));
+    }
+}

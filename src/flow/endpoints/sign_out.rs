@@ -1,0 +1,102 @@
+//! `/oauth2/sign_out`: the cookie goes, the provider is told, the browser goes where it asked to.
+
+use std::rc::Rc;
+
+use http::Request;
+use log::{info, warn};
+
+use super::redirect;
+use crate::flow::http::reply;
+use crate::flow::http::url::{encode, is_same_origin};
+use crate::flow::io::Count;
+use crate::flow::outcome::Unavailable;
+use crate::flow::{App, Io, Reply, RequestHead, access_log, pages};
+
+/// What the original replaces by the session's ID token, in `rd` and in `backend_logout_url`.
+const ID_TOKEN: &str = "{id_token}";
+
+/// Ends the session of the browser that asks. Where the store does not answer, the session goes on, and
+/// the page says so: a person who believes to be signed out must be.
+pub(in crate::flow) async fn sign_out<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
+    let session = match app.store.delete(&head, &app.io).await {
+        Ok(session) => session.inspect(|_| app.io.count(Count::SignOut)),
+        Err(reason) => {
+            let page = pages::unavailable("You are still signed in", reason.explain(), "");
+            return reply::because(page, access_log::unavailable(reason));
+        }
+    };
+    let id_token = session.map(|session| String::from_utf8_lossy(&session.id_token).into_owned());
+    let id_token = id_token.unwrap_or_default();
+    if !id_token.is_empty() {
+        tell_provider(&app, &id_token);
+    }
+    // Both as it was sent and without the ID token's place: `/{id_token}/evil.example` would be `//evil.example`.
+    let is_allowed =
+        |target: &String| redirect::checked(&app.config, target.replace(ID_TOKEN, "").as_bytes()).is_some();
+    let mut answer = match redirect::requested(&app.config, &head).filter(is_allowed) {
+        Some(target) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
+        None => pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix)),
+    };
+    reply::add_headers(&mut answer, app.cookie.clear(&head).iter());
+    reply::because(answer, "sign_out")
+}
+
+/// The target with the ID token in its place; without it, if that is not at the provider. Anybody can make a person
+/// follow a link to here, and who gets to know the ID token may be that person, where bearer tokens are taken.
+async fn with_id_token<I: Io>(app: &App<I>, target: &str, id_token: &str) -> String {
+    if !target.contains(ID_TOKEN) || id_token.is_empty() {
+        return target.replace(ID_TOKEN, "");
+    }
+    match check_target(app, target).await {
+        Ok(()) => target.replace(ID_TOKEN, &encode(id_token.as_bytes())),
+        Err(reason) => {
+            if let Some(left_out) = app.logs.id_tokens.next(app.io.now()) {
+                info!("sign-out: rd goes without the ID token: {reason}{left_out}");
+            }
+            target.replace(ID_TOKEN, "")
+        }
+    }
+}
+
+/// Whether a target has the origin of the provider's end-session endpoint, or why nobody can say so.
+async fn check_target<I: Io>(app: &App<I>, target: &str) -> Result<(), &'static str> {
+    let configured = app.config.login.end_session_url.clone();
+    let endpoint = match (configured, &app.provider) {
+        (None, Some(provider)) => {
+            provider.metadata().await.map_err(Unavailable::explain)?.end_session_endpoint.clone()
+        }
+        (configured, _) => configured,
+    };
+    match endpoint {
+        Some(endpoint) if is_same_origin(target, &endpoint) => Ok(()),
+        Some(_) => Err("it leads to another host than the provider's end-session endpoint"),
+        None => Err("nobody knows the provider's end-session endpoint; see oidc_end_session_url"),
+    }
+}
+
+/// Calls `backend_logout_url`; the browser does not wait for it.
+fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
+    let Some(url) = &app.config.login.backend_logout_url else {
+        return;
+    };
+    let url = url.replace(ID_TOKEN, &encode(id_token.as_bytes()));
+    let Ok(request) = Request::get(url).body(Vec::new()) else {
+        return warn!("sign-out: backend_logout_url with its ID token is no URL");
+    };
+    let app = Rc::clone(app);
+    app.io.clone().spawn(async move {
+        let Err(failure) = call_logout_url(&app, request).await else { return };
+        if let Some(left_out) = app.logs.logouts.next(app.io.now()) {
+            warn!("sign-out: backend_logout_url: {failure}{left_out}");
+        }
+    });
+}
+
+async fn call_logout_url<I: Io>(app: &App<I>, request: Request<Vec<u8>>) -> Result<(), String> {
+    let _permit = app.logouts.enter().await.map_err(|busy| busy.explain().to_owned())?;
+    match app.io.call(request, app.config.login.backend_logout_timeout).await {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => Err(format!("it answered {}", answer.status().as_u16())),
+        Err(error) => Err(error.to_string()),
+    }
+}

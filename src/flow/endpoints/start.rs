@@ -1,0 +1,117 @@
+//! `/oauth2/start`: a login begins with three random numbers and a redirect to the provider.
+
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{csrf_cookies, redirect};
+use crate::config::{CodeChallengeMethod, Kind};
+use crate::flow::access_log::Note;
+use crate::flow::http::reply;
+use crate::flow::http::url::encode;
+use crate::flow::outcome::Unavailable;
+use crate::flow::pages::SignIn;
+use crate::flow::{App, Decision, Io, Reply, RequestHead, access_log, pages};
+use crate::oidc::{AuthorizationRequest, authorization_url};
+use crate::session::csrf::{Csrf, code_challenge_s256, code_verifier};
+
+/// What it means for a person that something does not answer.
+const NOT_NOW: &str = "You cannot sign in just now";
+
+/// `/oauth2/sign_in`: the page with the button. A session is ended, as the original does.
+pub(in crate::flow) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
+    if let Err(reason) = app.store.delete(&head, &app.io).await {
+        let page = pages::unavailable(NOT_NOW, reason.explain(), "");
+        return reply::because(page, access_log::unavailable(reason));
+    }
+    let target = redirect::target(&app.config, &head);
+    let login = &app.config.login;
+    let mut page = pages::sign_in(&SignIn {
+        provider_name: &login.provider_display_name,
+        start_url: &start_url(&app, &target),
+        banner: login.banner.as_deref(),
+        footer: login.footer.as_deref(),
+    });
+    reply::add_headers(&mut page, app.cookie.clear(&head).iter());
+    reply::because(page, "sign_in")
+}
+
+/// Where a login to `target` begins.
+pub(in crate::flow) fn start_url<I: Io>(app: &App<I>, target: &str) -> String {
+    format!("{}/start?rd={}", app.config.routes.proxy_prefix, encode(target.as_bytes()))
+}
+
+/// Sends the browser to the provider (RFC 6749 section 4.1.1, RFC 7636, OpenID Connect Core 3.1.2.1).
+pub(in crate::flow) async fn start<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
+    let target = redirect::target(&app.config, &head);
+    match begin(&app, &head, &target).await {
+        Ok(answer) => reply::because(answer, "start").into(),
+        Err(reason) => {
+            let page = pages::not_now(NOT_NOW, reason, None, &start_url(&app, &target));
+            Note::on(page, &app.config, access_log::unavailable(reason), None)
+        }
+    }
+}
+
+async fn begin<I: Io>(app: &App<I>, head: &RequestHead, target: &str) -> Result<Reply, Unavailable> {
+    let provider = app.provider.as_ref().ok_or(Unavailable::Provider)?;
+    let metadata = provider.metadata().await?;
+    let provider = provider.config();
+    let csrf = Csrf {
+        state: app.io.random::<32>()?.to_vec(),
+        nonce: app.io.random::<32>()?.to_vec(),
+        code_verifier: match provider.code_challenge_method {
+            Some(_) => code_verifier(&app.io.random::<96>()?),
+            None => String::new(),
+        },
+    };
+    let challenge = provider.code_challenge_method.map(|method| match method {
+        CodeChallengeMethod::S256 => ("S256", code_challenge_s256(&csrf.code_verifier)),
+        CodeChallengeMethod::Plain => ("plain", csrf.code_verifier.clone()),
+    });
+    let url = authorization_url(
+        &metadata.authorization_endpoint,
+        &AuthorizationRequest {
+            client_id: &provider.client_id,
+            redirect_uri: &redirect_uri(app, head),
+            scope: &provider.scope,
+            state: &write_state(app, &csrf, target),
+            nonce: Some(&csrf.nonce_hash()).filter(|_| !provider.insecure_skip_nonce).map(String::as_str),
+            code_challenge: challenge.as_ref().map(|(method, challenge)| (*method, challenge.as_str())),
+            prompt: &provider.prompt,
+            acr_values: &provider.acr_values,
+            access_type: if provider.kind == Kind::Google { "offline" } else { "" },
+        },
+    );
+    let mut answer = reply::redirect(&url);
+    let cookies = csrf_cookies::begin(app, head, &csrf)?;
+    reply::add_headers(&mut answer, cookies.iter());
+    Ok(answer)
+}
+
+/// `redirect_url`, or the callback of the host that the browser asked.
+pub(in crate::flow) fn redirect_uri<I: Io>(app: &App<I>, head: &RequestHead) -> String {
+    app.config.login.redirect_url.clone().unwrap_or_else(|| {
+        let host = String::from_utf8_lossy(head.host());
+        format!("{}://{host}{}/callback", head.scheme(), app.config.routes.proxy_prefix)
+    })
+}
+
+/// The `state` parameter: the hash of the CSRF cookie's state, and where to go afterwards; in
+/// base64url where `encode_state` asks for it.
+fn write_state<I: Io>(app: &App<I>, csrf: &Csrf, target: &str) -> String {
+    let state = format!("{}:{target}", csrf.state_hash());
+    if app.config.login.encode_state { URL_SAFE_NO_PAD.encode(state) } else { state }
+}
+
+/// The hash and the target in a `state` that came back.
+pub(in crate::flow) fn read_state<I: Io>(app: &App<I>, state: &str) -> Option<(String, String)> {
+    let state = if app.config.login.encode_state {
+        String::from_utf8(URL_SAFE_NO_PAD.decode(state).ok()?).ok()?
+    } else {
+        state.to_owned()
+    };
+    let (hash, target) = state.split_once(':')?;
+    Some((hash.to_owned(), target.to_owned()))
+}

@@ -1,0 +1,298 @@
+//! Identity headers: what the upstream and the response get to know.
+//!
+//! A value that a header cannot carry exactly is left out: an upstream would read another one.
+//!
+//! | left out | because |
+//! |---|---|
+//! | a value with a control character, other than a tab inside it | RFC 9110 section 5.5 does not allow it |
+//! | a value with a blank at an end | it is no part of a header's value, so `" admin"` would be `admin` |
+//! | a group that contains the separator | it would be two groups |
+//! | `Basic`, if the name contains a colon | what follows it would be the password (RFC 7617 section 2) |
+
+use std::fmt;
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config::Headers;
+use crate::flow::Header;
+use crate::session::Session;
+
+/// The headers about a person.
+#[derive(Default)]
+pub(in crate::flow) struct Said {
+    /// What the upstream gets, by `pass_*`.
+    pub(in crate::flow) request: Rc<[Header]>,
+    /// What the response gets, by `set_xauthrequest` and `set_authorization_header`.
+    pub(in crate::flow) response: Vec<Header>,
+    /// What is left out of both.
+    pub(in crate::flow) unsaid: Unsaid,
+}
+
+/// What is left out, for the log: names of headers, never values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(in crate::flow) struct Unsaid {
+    headers: Vec<&'static str>,
+    groups: usize,
+}
+
+/// The headers about the person of a session.
+pub(in crate::flow) fn said(options: &Headers, session: &Session) -> Said {
+    let mut unsaid = Unsaid::default();
+    let request = for_upstream(options, session, &mut unsaid).into();
+    let response = for_response(options, session, &mut unsaid);
+    Said { request, response, unsaid }
+}
+
+/// The name for `X-Forwarded-User`; empty if there is none. Never the user in the place of a missing email address: a
+/// user can look like the address of somebody else.
+pub(in crate::flow) fn name<'a>(options: &Headers, session: &'a Session) -> &'a [u8] {
+    if options.prefer_email_to_user { &session.email } else { &session.user }
+}
+
+fn for_upstream(options: &Headers, session: &Session, unsaid: &mut Unsaid) -> Vec<Header> {
+    let mut headers = Collector::new(unsaid);
+    if options.pass_user_headers || options.pass_basic_auth {
+        headers.add("x-forwarded-user", name(options, session));
+        if !options.prefer_email_to_user {
+            headers.add("x-forwarded-email", &session.email);
+        }
+        headers.add_groups("x-forwarded-groups", session, options.groups_header_separator);
+        headers.add("x-forwarded-preferred-username", &session.preferred_username);
+    }
+    if options.pass_access_token {
+        headers.add("x-forwarded-access-token", &session.access_token);
+    }
+    if options.pass_authorization_header {
+        headers.add_bearer(&session.id_token);
+    } else if let Some(password) = options.basic_auth() {
+        headers.add_basic(name(options, session), password);
+    }
+    headers.found
+}
+
+fn for_response(options: &Headers, session: &Session, unsaid: &mut Unsaid) -> Vec<Header> {
+    let mut headers = Collector::new(unsaid);
+    if options.set_xauthrequest {
+        headers.add("x-auth-request-user", &session.user);
+        headers.add("x-auth-request-email", &session.email);
+        headers.add_groups("x-auth-request-groups", session, options.groups_header_separator);
+        headers.add("x-auth-request-preferred-username", &session.preferred_username);
+        if options.pass_access_token {
+            headers.add("x-auth-request-access-token", &session.access_token);
+        }
+    }
+    if options.set_authorization_header {
+        headers.add_bearer(&session.id_token);
+    }
+    headers.found
+}
+
+/// Whether a header can carry exactly these bytes.
+pub(in crate::flow) fn is_sayable(value: &[u8]) -> bool {
+    let is_field_content = value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t');
+    is_field_content && value.trim_ascii().len() == value.len()
+}
+
+/// Headers that have a value; those that cannot carry it are noted in `unsaid`.
+struct Collector<'a> {
+    found: Vec<Header>,
+    unsaid: &'a mut Unsaid,
+}
+
+impl<'a> Collector<'a> {
+    fn new(unsaid: &'a mut Unsaid) -> Self {
+        Self { found: Vec::new(), unsaid }
+    }
+
+    fn add(&mut self, name: &'static str, value: &[u8]) {
+        self.add_if(is_sayable(value), name, value, <[u8]>::to_vec);
+    }
+
+    fn add_bearer(&mut self, token: &[u8]) {
+        self.add_if(is_sayable(token), "authorization", token, |token| [b"Bearer ", token].concat());
+    }
+
+    fn add_basic(&mut self, name: &[u8], password: &[u8]) {
+        let is_exact = is_sayable(name) && !name.contains(&b':');
+        self.add_if(is_exact, "authorization", name, |name| {
+            let credentials = STANDARD.encode([name, b":", password].concat());
+            [b"Basic ", credentials.as_bytes()].concat()
+        });
+    }
+
+    /// The groups with separators between them; one without a name is left out, as oauth2-proxy does.
+    fn add_groups(&mut self, name: &'static str, session: &Session, separator: u8) {
+        let named = session.groups.iter().map(Vec::as_slice).filter(|group| !group.is_empty());
+        let (exact, others): (Vec<_>, Vec<_>) =
+            named.partition(|group| is_sayable(group) && !group.contains(&separator));
+        self.unsaid.groups = others.len();
+        if !exact.is_empty() {
+            self.found.push((name, exact.join(&separator)));
+        }
+    }
+
+    fn add_if(
+        &mut self,
+        is_exact: bool,
+        name: &'static str,
+        value: &[u8],
+        said: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) {
+        if value.is_empty() {
+        } else if is_exact {
+            self.found.push((name, said(value)));
+        } else {
+            self.unsaid.headers.push(name);
+        }
+    }
+}
+
+impl Unsaid {
+    pub(in crate::flow) fn is_empty(&self) -> bool {
+        self.headers.is_empty() && self.groups == 0
+    }
+}
+
+impl fmt::Display for Unsaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = (self.groups > 0).then(|| format!("{} of its groups", self.groups));
+        let parts: Vec<_> = self.headers.iter().map(|name| (*name).to_owned()).chain(groups).collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::Config;
+
+    const PASSWORD: &str = "open sesame";
+
+    fn said_of(options: Value, session: &Session) -> Said {
+        said(&Config::for_tests(options).headers, session)
+    }
+
+    fn value<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
+        headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_slice())
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        text.as_bytes().to_vec()
+    }
+
+    fn groups(separator: &str, groups: &[&str]) -> (Option<String>, usize) {
+        let session =
+            Session { groups: groups.iter().map(|group| text(group)).collect(), ..Session::default() };
+        let said =
+            said_of(json!({ "groups_header_separator": separator, "set_xauthrequest": true }), &session);
+        let joined = value(&said.request, "x-forwarded-groups");
+        assert_eq!(value(&said.response, "x-auth-request-groups"), joined);
+        (joined.map(|joined| String::from_utf8(joined.to_vec()).unwrap()), said.unsaid.groups)
+    }
+
+    #[test]
+    fn what_a_header_can_say_is_said_as_it_is() {
+        for said in ["admin", "a b", "a\tb", "zoë", "a,b", "a:b", "CN=a,DC=b"] {
+            let session = Session {
+                user: text(said),
+                email: text(said),
+                preferred_username: text(said),
+                ..Session::default()
+            };
+            let headers = said_of(json!({}), &session);
+            for name in ["x-forwarded-user", "x-forwarded-email", "x-forwarded-preferred-username"] {
+                assert_eq!(value(&headers.request, name), Some(said.as_bytes()), "{name}");
+            }
+            assert!(headers.unsaid.is_empty(), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_header_cannot_say_is_left_out_and_nothing_else_is_said() {
+        let unsayable = [" admin ", "admin ", "\tadmin", "admin\n", "\radmin", "ad\x07min", "admin\x7f", " "];
+        // These Envoy would refuse, or take for another header.
+        for unsaid in unsayable.into_iter().chain(["admin\0", "a\r\nx-forwarded-groups: b"]) {
+            let session = Session {
+                user: text(unsaid),
+                email: text(unsaid),
+                preferred_username: text(unsaid),
+                access_token: text(unsaid),
+                id_token: text(unsaid),
+                groups: vec![text(unsaid), text("staff")],
+                ..Session::default()
+            };
+            let all = said_of(
+                json!({
+                    "pass_access_token": true, "pass_authorization_header": true,
+                    "set_xauthrequest": true, "set_authorization_header": true,
+                }),
+                &session,
+            );
+            assert_eq!(*all.request, [("x-forwarded-groups", text("staff"))], "{unsaid:?}");
+            assert_eq!(*all.response, [("x-auth-request-groups", text("staff"))], "{unsaid:?}");
+            // Five of the upstream and five of the response.
+            assert_eq!((all.unsaid.headers.len(), all.unsaid.groups), (10, 1), "{unsaid:?}");
+            let basic = said_of(json!({ "basic_auth_password": PASSWORD }), &session);
+            assert_eq!(value(&basic.request, "authorization"), None, "{unsaid:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_said_whole_or_not_at_all() {
+        assert_eq!(groups(",", &["a", "b c"]), (Some("a,b c".to_owned()), 0));
+        // A group without a name is none, by the original.
+        assert_eq!(groups(",", &["", "a", ""]), (Some("a".to_owned()), 0));
+        assert_eq!(groups(",", &["CN=admins,DC=example", "staff", " admins"]), (Some("staff".to_owned()), 2));
+        assert_eq!(groups(",", &["CN=admins,DC=example"]), (None, 1));
+        assert_eq!(
+            groups("|", &["CN=admins,DC=example", "staff", "a|b"]),
+            (Some("CN=admins,DC=example|staff".to_owned()), 1)
+        );
+        assert_eq!(groups(",", &[]), (None, 0));
+    }
+
+    #[test]
+    fn basic_names_the_person_or_nobody() {
+        let authorization = |options: Value, user: &str, email: &str| {
+            let session = Session { user: text(user), email: text(email), ..Session::default() };
+            let mut all = json!({ "basic_auth_password": PASSWORD });
+            all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+            let said = said_of(all, &session);
+            let value = value(&said.request, "authorization").map(<[u8]>::to_vec);
+            let decoded = value.map(|value| STANDARD.decode(value.strip_prefix(b"Basic ").unwrap()).unwrap());
+            (decoded.map(|bytes| String::from_utf8(bytes).unwrap()), said.unsaid.headers)
+        };
+        let by_email = || json!({ "prefer_email_to_user": true });
+        assert_eq!(authorization(json!({}), "alice", ""), (Some(format!("alice:{PASSWORD}")), vec![]));
+        // RFC 7617 section 2: a reader takes what is before the first colon for the name.
+        assert_eq!(authorization(json!({}), "admin:x", ""), (None, vec!["authorization"]));
+        assert_eq!(
+            authorization(by_email(), "admin:x", "a@example.com"),
+            (Some(format!("a@example.com:{PASSWORD}")), vec![])
+        );
+        assert_eq!(authorization(by_email(), "alice", "admin:x@example.com").0, None);
+        // As oauth2-proxy: without a name there is no credential.
+        assert_eq!(authorization(json!({}), "", "a@example.com"), (None, vec![]));
+        assert_eq!(authorization(by_email(), "alice", ""), (None, vec![]));
+    }
+
+    #[test]
+    fn a_user_is_no_email_address() {
+        // A provider may let people choose their user, so that it looks like another one's email address.
+        let session = Session { user: text("root@example.com"), ..Session::default() };
+        let said = said_of(json!({ "prefer_email_to_user": true }), &session);
+        assert_eq!(*said.request, []);
+    }
+
+    #[test]
+    fn the_log_gets_to_know_what_is_left_out_and_not_who() {
+        let session =
+            Session { user: text("ad:min "), groups: vec![text("a,b"), text("c,d")], ..Session::default() };
+        let said = said_of(json!({ "basic_auth_password": PASSWORD }), &session);
+        assert_eq!(said.unsaid.to_string(), "x-forwarded-user, authorization, 2 of its groups");
+    }
+}

@@ -1,0 +1,10 @@
+//! HTTP as the flows see it: heads of requests, replies, headers and URLs.
+
+pub(super) mod asker;
+pub(super) mod fetch_metadata;
+pub(super) mod forged;
+pub(super) mod headers;
+pub(super) mod reply;
+pub(super) mod request;
+pub(super) mod stripped;
+pub(super) mod url;

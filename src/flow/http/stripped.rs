@@ -1,0 +1,116 @@
+//! The cookies that `strip_session_cookie` took out of a request, in case that Envoy sends the request once more.
+//!
+//! With an `internal_redirect_policy`, a redirect of the upstream does not reach the browser. Envoy follows it: the request
+//! goes through all filters again, with the headers that they have left of it, and what they would have added to the response
+//! is lost. So the filter puts the cookies back, and decides as for any request with them.
+//!
+//! ```text
+//! request ──► its cookies stay in the worker, a random token goes into the filter state of the request ──► upstream
+//! the same again ──► the filter state has the token ──► the cookies come back                          ◄── 302
+//! ```
+//!
+//! A client cannot write filter state, and the token says nothing: an access log may show it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::cookie::Jar;
+use crate::flow::io::Io;
+use crate::flow::{App, RequestHead};
+use crate::time::Timestamp;
+
+/// So long the cookies of a request that ended are kept: filters before this one may take their time with it.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// So many requests are kept, and so many bytes of cookies. Most that end without a response are of clients that went away.
+const MAX_ENDED: usize = 256;
+const MAX_BYTES: usize = 2 << 20;
+
+/// What was taken out of one request.
+pub struct Stripped {
+    token: String,
+    cookies: Vec<u8>,
+}
+
+/// Never printed: it holds cookies.
+impl fmt::Debug for Stripped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stripped(…)")
+    }
+}
+
+impl Stripped {
+    /// None where there are no random numbers.
+    pub(in crate::flow) fn new(cookies: Vec<u8>, io: &impl Io) -> Option<Self> {
+        let token = URL_SAFE_NO_PAD.encode(io.random::<16>().ok()?);
+        Some(Self { token, cookies })
+    }
+
+    /// For the filter state of the request.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+}
+
+/// Those of requests that have ended without a response, as one does that Envoy sends once more.
+#[derive(Default)]
+pub(in crate::flow) struct Ended(RefCell<VecDeque<(Timestamp, Stripped)>>);
+
+impl Ended {
+    fn add(&self, stripped: Stripped, now: Timestamp) {
+        let mut ended = self.0.borrow_mut();
+        ended.push_back((now, stripped));
+        let mut bytes: usize = ended.iter().map(|(_, stripped)| stripped.cookies.len()).sum();
+        while let Some((at, oldest)) = ended.front()
+            && (!at.was_within(PERIOD, now) || ended.len() > MAX_ENDED || bytes > MAX_BYTES)
+        {
+            bytes = bytes.saturating_sub(oldest.cookies.len());
+            ended.pop_front();
+        }
+    }
+
+    /// Without those that are too old: if no other request ends, none of them would go.
+    fn is_empty(&self, now: Timestamp) -> bool {
+        let mut ended = self.0.borrow_mut();
+        while ended.front().is_some_and(|(at, _)| !at.was_within(PERIOD, now)) {
+            ended.pop_front();
+        }
+        ended.is_empty()
+    }
+
+    fn take(&self, token: &[u8], now: Timestamp) -> Option<Vec<u8>> {
+        let mut ended = self.0.borrow_mut();
+        let at = ended.iter().position(|(_, stripped)| stripped.token.as_bytes() == token)?;
+        let (at, stripped) = ended.remove(at)?;
+        at.was_within(PERIOD, now).then_some(stripped.cookies)
+    }
+}
+
+impl<I: Io> App<I> {
+    /// The name of the filter state that has the token, another one for each cookie: a chain may have several filters.
+    pub fn stripped_state(&self) -> Option<&str> {
+        self.stripped_state.as_deref()
+    }
+
+    /// A request has ended without a response, of which this was taken out.
+    pub fn ended(&self, stripped: Stripped) {
+        self.ended.add(stripped, self.io.now());
+    }
+
+    /// Whether a request may come once more, so that its filter state has to be looked at.
+    pub fn may_come_again(&self) -> bool {
+        !self.ended.is_empty(self.io.now())
+    }
+
+    /// All cookies of a request, together with those that were taken out of it when it came before, by the token in its
+    /// filter state.
+    pub fn cookies_again(&self, head: &RequestHead, token: &[u8]) -> Option<Vec<u8>> {
+        let cookies = self.ended.take(token, self.io.now())?;
+        Some(Jar::new(head.all("cookie").chain([cookies.as_slice()])).only(|_| true))
+    }
+}

@@ -1,0 +1,146 @@
+//! A document that the provider publishes: its metadata, or its keys.
+//!
+//! ```text
+//! GET ─┬─ 200 ───────────────────────────────► the body
+//!      ├─ a redirect ── as well encrypted ───► GET there, a few times
+//!      ├─ no answer, 5xx, 429, 408 ──────────► Unavailable::Provider: it may pass by itself
+//!      └─ all else ──────────────────────────► Unavailable::Misconfigured: the operator has to look
+//! ```
+//!
+//! Nothing secret is in these requests, and only the provider says where they go. What has a secret, a token or a
+//! code in it follows no redirect.
+
+use std::time::Duration;
+
+use http::header::LOCATION;
+use http::{Request, Response, StatusCode};
+use log::warn;
+
+use crate::config;
+use crate::flow::io::{CallFailed, Count, Io};
+use crate::flow::outcome::Unavailable;
+use crate::oidc;
+
+/// A browser follows twenty. Providers have one or two: to https, and to the name that they have now.
+const MAX_REDIRECTS: usize = 5;
+
+/// Envoy has whole milliseconds, and takes 0 as no timeout.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// Which document, for the log.
+#[derive(Clone, Copy)]
+pub(in crate::flow) struct Document {
+    /// What a line is about.
+    pub(in crate::flow) name: &'static str,
+    /// What the operator can do if it is not there.
+    pub(in crate::flow) remedy: &'static str,
+}
+
+pub(in crate::flow) const DISCOVERY: Document = Document { name: "discovery", remedy: "see oidc_issuer_url" };
+pub(in crate::flow) const KEYS: Document = Document {
+    name: "keys (jwks_uri)",
+    remedy: "with skip_oidc_discovery, oidc_jwks_url names another address",
+};
+
+impl Document {
+    /// The document's bytes. All redirects together take as long as one answer may.
+    pub(in crate::flow) async fn fetch<I: Io>(
+        self,
+        io: &I,
+        url: &str,
+        config: &config::Provider,
+    ) -> Result<Vec<u8>, Unavailable> {
+        let what = self.name;
+        let began = io.now();
+        let (mut url, mut whose) = (url.to_owned(), "the provider".to_owned());
+        for _ in 0..=MAX_REDIRECTS {
+            let Ok(request) = Request::get(&url).header("accept", "application/json").body(Vec::new()) else {
+                return Err(self.not_there(io, "its address is no URL"));
+            };
+            let left = config.request_timeout.saturating_sub(io.now().since(began));
+            let answer = if left < SHORTEST_TIMEOUT { Err(CallFailed) } else { io.call(request, left).await };
+            let answer = answer.map_err(|error| {
+                warn!("{what}: {error} from {whose}");
+                Unavailable::Provider
+            })?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(answer.into_body());
+            }
+            if oidc::is_temporary(status) {
+                warn!("{what}: {whose} answered {}", status.as_u16());
+                return Err(Unavailable::Provider);
+            }
+            let Some(location) = location(&answer) else {
+                return Err(self.not_there(io, &format!("{whose} answered {}", status.as_u16())));
+            };
+            let said = format!("{whose} answered {} and leads to {}", status.as_u16(), shown(&location));
+            let Some(target) = oidc::redirected(&url, &location) else {
+                return Err(self.not_there(io, &format!("{said}, where no request can go")));
+            };
+            if !may_follow(config, &target) {
+                return Err(self.unusable(
+                    io,
+                    &format!("{said}, and oidc_issuer_url is https; see insecure_oidc_allow_http_endpoints"),
+                ));
+            }
+            (url, whose) = (target, shown(&location));
+        }
+        Err(self.not_there(io, &format!("more than {MAX_REDIRECTS} redirects, the last one to {whose}")))
+    }
+
+    /// What was asked for is not in the answer, and will not be when it is asked for again.
+    pub(in crate::flow) fn not_there<I: Io>(self, io: &I, why: &str) -> Unavailable {
+        self.unusable(io, &format!("{why}; {}", self.remedy))
+    }
+
+    /// The same, and `why` says what to do.
+    pub(in crate::flow) fn unusable<I: Io>(self, io: &I, why: &str) -> Unavailable {
+        let what = self.name;
+        warn!("{what}: {why}");
+        io.count(Count::Misconfigured);
+        Unavailable::Misconfigured
+    }
+}
+
+/// Not to where the way is less protected than to the provider itself.
+fn may_follow(config: &config::Provider, target: &str) -> bool {
+    config.allow_http_endpoints || oidc::is_unencrypted(&config.issuer_url) || !oidc::is_unencrypted(target)
+}
+
+fn location(answer: &Response<Vec<u8>>) -> Option<String> {
+    let leads_on = matches!(
+        answer.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = answer.headers().get(LOCATION).filter(|_| leads_on)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// Quoted and cut, because it is the provider's text; without the user, the password and the query, which may have what is
+/// secret.
+fn shown(location: &str) -> String {
+    let address = without_user(location.split(['?', '#']).next().unwrap_or_default());
+    format!("{:?}", address.chars().take(200).collect::<String>())
+}
+
+/// Also in what is no URL, but is read as one by somebody: with other slashes, or too few of them.
+fn without_user(address: &str) -> String {
+    const SLASHES: [char; 2] = ['/', '\\'];
+    let (scheme, rest) = match address.split_once(':') {
+        Some((scheme, rest)) if !scheme.contains(SLASHES) => (format!("{scheme}:"), rest),
+        _ => (String::new(), address),
+    };
+    let authority = rest.trim_start_matches(SLASHES);
+    let slashes: String = rest.chars().take_while(|char| SLASHES.contains(char)).collect();
+    if scheme.is_empty() && slashes.len() < 2 {
+        return address.to_owned();
+    }
+    let (authority, path) = authority.split_at(authority.find(SLASHES).unwrap_or(authority.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}{slashes}{host}{path}")
+}

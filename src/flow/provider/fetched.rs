@@ -1,0 +1,144 @@
+//! A document of the provider that a worker keeps: fetched on demand, by one request for all that
+//! wait, and renewed in the background while the old one is still served.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+
+use crate::flow::io::Io;
+use crate::flow::outcome::Unavailable;
+use crate::time::Timestamp;
+
+/// A document is renewed when somebody needs it and it is older than this.
+const FRESH: Duration = Duration::from_secs(60 * 60);
+
+/// After a failure nobody asks again for so long: a dead provider is not hammered.
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// A document that turned out to lack something (a key) is fetched again, at most so often.
+const REFETCH: Duration = Duration::from_secs(10);
+
+/// One document, empty at first. Clones share it.
+pub(in crate::flow) struct Fetched<T>(Rc<RefCell<State<T>>>);
+
+struct State<T> {
+    value: Option<Rc<T>>,
+    fetched_at: Option<Timestamp>,
+    tried_at: Option<Timestamp>,
+    /// Why the last fetch brought nothing.
+    failure: Option<Unavailable>,
+    running: Option<Running<T>>,
+}
+
+/// The result of the fetch that runs.
+type Running<T> = Shared<oneshot::Receiver<Result<Rc<T>, Unavailable>>>;
+
+impl<T: 'static> Fetched<T> {
+    /// The document, fetched with `fetch` where there is none yet.
+    pub(in crate::flow) async fn get<I: Io, F>(
+        &self,
+        io: &I,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<Rc<T>, Unavailable>
+    where
+        F: Future<Output = Result<T, Unavailable>> + 'static,
+    {
+        let now = io.now();
+        let (value, is_fresh) = {
+            let state = self.0.borrow();
+            (state.value.clone(), is_within(state.fetched_at, FRESH, now))
+        };
+        let Some(value) = value else {
+            return match self.fetch(io, BACKOFF, fetch) {
+                Some(running) => finish(running).await,
+                None => Err(self.failure()),
+            };
+        };
+        if !is_fresh {
+            // Nobody waits for it: the old one is served until the new one is here.
+            let _ = self.fetch(io, REFETCH, fetch);
+        }
+        Ok(value)
+    }
+
+    /// The document as it is now at the provider, unless it was asked for a moment ago.
+    pub(in crate::flow) async fn again<I: Io, F>(
+        &self,
+        io: &I,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<Rc<T>, Unavailable>
+    where
+        F: Future<Output = Result<T, Unavailable>> + 'static,
+    {
+        match self.fetch(io, REFETCH, fetch) {
+            Some(running) => finish(running).await,
+            None => self.0.borrow().value.clone().ok_or_else(|| self.failure()),
+        }
+    }
+
+    /// The fetch that runs, or a new one; none where the last one began less than `pause` ago.
+    fn fetch<I: Io, F>(&self, io: &I, pause: Duration, fetch: impl FnOnce() -> F) -> Option<Running<T>>
+    where
+        F: Future<Output = Result<T, Unavailable>> + 'static,
+    {
+        let mut state = self.0.borrow_mut();
+        if let Some(running) = &state.running {
+            return Some(running.clone());
+        }
+        if is_within(state.tried_at, pause, io.now()) {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        let running = receiver.shared();
+        state.running = Some(running.clone());
+        let (fetched, fetch, clock) = (self.clone(), fetch(), io.clone());
+        // Its own task: the request that asked first may be gone before the others have their answer.
+        io.spawn(async move {
+            let value = fetch.await.map(Rc::new);
+            fetched.finished(value.clone(), clock.now());
+            let _ = sender.send(value);
+        });
+        Some(running)
+    }
+
+    fn finished(&self, value: Result<Rc<T>, Unavailable>, now: Timestamp) {
+        let mut state = self.0.borrow_mut();
+        state.running = None;
+        state.tried_at = Some(now);
+        state.failure = value.as_ref().err().copied();
+        if let Ok(value) = value {
+            state.value = Some(value);
+            state.fetched_at = Some(now);
+        }
+    }
+
+    fn failure(&self) -> Unavailable {
+        self.0.borrow().failure.unwrap_or(Unavailable::Provider)
+    }
+}
+
+async fn finish<T>(running: Running<T>) -> Result<Rc<T>, Unavailable> {
+    running.await.unwrap_or(Err(Unavailable::Provider))
+}
+
+fn is_within(event: Option<Timestamp>, period: Duration, now: Timestamp) -> bool {
+    event.is_some_and(|event| event.was_within(period, now))
+}
+
+impl<T> Clone for Fetched<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Fetched<T> {
+    fn default() -> Self {
+        let state = State { value: None, fetched_at: None, tried_at: None, failure: None, running: None };
+        Self(Rc::new(RefCell::new(state)))
+    }
+}

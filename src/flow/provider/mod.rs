@@ -1,0 +1,510 @@
+//! The OpenID provider as the flows see it: its metadata and keys, kept by the worker, and grants that
+//! end in a session.
+
+mod client_auth;
+mod document;
+mod explained;
+mod fetched;
+pub(super) mod sign_in_error;
+
+use std::future::Future;
+use std::rc::Rc;
+
+use http::{Request, Response};
+use log::{Level, warn};
+use serde_json::{Map, Value};
+
+use self::client_auth::ClientAuthMethods;
+use self::document::{DISCOVERY, KEYS};
+use self::explained::Explained;
+use self::fetched::Fetched;
+use self::sign_in_error::SignInError;
+use super::io::{Count, Io};
+use super::outcome::Unavailable;
+use super::util::gate::Gate;
+use crate::config::{self, Kind};
+use crate::oidc::{
+    self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
+    Jwks, JwksError, Metadata, TokenResponse, Userinfo,
+};
+use crate::rate::LogLimit;
+use crate::session::{Claims, Session};
+
+/// One provider, as a worker knows it.
+pub(super) struct Provider<I> {
+    config: Rc<config::Provider>,
+    io: I,
+    metadata: Fetched<Metadata>,
+    keys: Fetched<Jwks>,
+    client_auth: ClientAuthMethods,
+    explained: Rc<Explained>,
+    refreshes: Gate<I>,
+    /// Of answers that are less than they should be.
+    lines: LogLimit,
+}
+
+/// What came of a refresh token.
+pub(super) struct Renewed {
+    /// The session with the new tokens.
+    pub(super) session: Session,
+    /// Why a sign-in with this answer would be refused. The session then lasts no longer than the old one.
+    pub(super) refused: Option<SignInError>,
+}
+
+/// Whom claims are about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// A person who signs in.
+    New,
+    /// The person of a session, which has what the claims do not say.
+    OfTheSession,
+}
+
+impl<I: Io> Provider<I> {
+    pub(super) fn new(config: config::Provider, io: I) -> Self {
+        let refreshes = Gate::new(&io, config.request_timeout, Count::RefreshesBusy);
+        Self {
+            config: Rc::new(config),
+            io,
+            metadata: Fetched::default(),
+            keys: Fetched::default(),
+            client_auth: ClientAuthMethods::default(),
+            explained: Rc::default(),
+            refreshes,
+            lines: LogLimit::default(),
+        }
+    }
+
+    /// The options of the provider.
+    pub(super) fn config(&self) -> &config::Provider {
+        &self.config
+    }
+
+    /// The provider's endpoints.
+    pub(super) async fn metadata(&self) -> Result<Rc<Metadata>, Unavailable> {
+        self.metadata.get(&self.io, || fetch_metadata(self.io.clone(), Rc::clone(&self.config))).await
+    }
+
+    /// The session that an authorization code stands for.
+    pub(super) async fn redeem(
+        &self,
+        code: &str,
+        redirect_uri: &str,
+        code_verifier: Option<&str>,
+        nonce_hash: &str,
+    ) -> Result<Session, SignInError> {
+        let metadata = self.metadata().await?;
+        let endpoint = &metadata.token_endpoint;
+        let request =
+            |client: &ClientAuth<'_>| oidc::code_grant(endpoint, client, code, redirect_uri, code_verifier);
+        let tokens = self.grant(&metadata, &request).await?.whole().map_err(SignInError::Grant)?;
+        let nonce_hash = (!self.config.insecure_skip_nonce).then_some(nonce_hash);
+        self.new_session(&metadata, &tokens, nonce_hash).await.map_err(|error| match error {
+            SignInError::Unavailable(reason) => SignInError::CodeUsed(reason),
+            error => error,
+        })
+    }
+
+    /// The session that the tokens of a code are for.
+    async fn new_session(
+        &self,
+        metadata: &Metadata,
+        tokens: &TokenResponse,
+        nonce_hash: Option<&str>,
+    ) -> Result<Session, SignInError> {
+        let id_token = tokens.id_token.as_deref().ok_or(SignInError::NoIdToken)?;
+        let claims = self.verify(metadata, id_token, nonce_hash, true).await?;
+        let mut session = Session::default();
+        self.identify(Some(metadata), &claims, tokens, &mut session, Whose::New).await?;
+        self.keep_tokens(tokens, &mut session);
+        Ok(session)
+    }
+
+    /// The session that the refresh token of `old` stands for now. With the answer the old refresh token is used up, so
+    /// the new tokens are kept whatever else the answer lacks, unless it is about another person.
+    pub(super) async fn refresh(&self, old: &Session) -> Result<Renewed, SignInError> {
+        let metadata = self.metadata().await?;
+        // Without them the refresh token would be used up for an answer that cannot be checked.
+        self.keys(&metadata).await?;
+        let _permit = self.refreshes.enter().await?;
+        let refresh_token = String::from_utf8_lossy(&old.refresh_token);
+        let request =
+            |client: &ClientAuth<'_>| oidc::refresh_grant(&metadata.token_endpoint, client, &refresh_token);
+        let tokens = self.grant(&metadata, &request).await?;
+        let mut session = old.clone();
+        let error = match self.renew_identity(&metadata, old, &tokens, &mut session).await {
+            Ok(()) => {
+                self.keep_tokens(&tokens, &mut session);
+                return Ok(Renewed { session, refused: None });
+            }
+            Err(SignInError::OtherSubject) => return Err(SignInError::OtherSubject),
+            Err(error) => error,
+        };
+        if let Some(left_out) = self.lines.next(self.io.now()) {
+            warn!("refresh: {error}, so the person stays as before{left_out}");
+        }
+        session = old.clone();
+        self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
+        if error.about() != About::Token {
+            return Ok(Renewed { session, refused: None });
+        }
+        session.expires_on = old.expires_on;
+        Ok(Renewed { session, refused: Some(error) })
+    }
+
+    /// OpenID Connect Core 12.2: the answer may have no ID token; one that it has is about the same person.
+    async fn renew_identity(
+        &self,
+        metadata: &Metadata,
+        old: &Session,
+        tokens: &TokenResponse,
+        session: &mut Session,
+    ) -> Result<(), SignInError> {
+        let Some(id_token) = tokens.id_token.as_deref() else {
+            return Ok(());
+        };
+        // Whether it holds or not: what comes with it may be another person's.
+        let before = oidc::unverified_subject(&old.id_token);
+        let now = oidc::unverified_subject(id_token.as_bytes());
+        if before.is_some() && now.is_some() && before != now {
+            return Err(SignInError::OtherSubject);
+        }
+        let claims = self.verify(metadata, id_token, None, true).await?;
+        if before.is_some() && now.is_none() {
+            return Err(SignInError::IdToken(IdTokenError::Malformed));
+        }
+        self.identify(Some(metadata), &claims, tokens, session, Whose::OfTheSession).await
+    }
+
+    /// The session that a bearer token stands for. It may have been given to another client (`azp`), which the
+    /// audience allows.
+    pub(super) async fn bearer(&self, token: &str) -> Result<Session, SignInError> {
+        let metadata = self.metadata().await?;
+        let claims = self.verify(&metadata, token, None, false).await?;
+        let tokens = TokenResponse {
+            access_token: token.to_owned(),
+            id_token: Some(token.to_owned()),
+            refresh_token: None,
+            expires_in: None,
+            is_whole: true,
+        };
+        let mut session = Session::default();
+        self.identify(None, &claims, &tokens, &mut session, Whose::New).await?;
+        self.keep_tokens(&tokens, &mut session);
+        session.expires_on = oidc::expiry(&claims);
+        Ok(session)
+    }
+
+    /// Waits for the keys, so that the check of a token then waits for nothing but a key that is new.
+    pub(super) async fn has_keys(&self) -> Result<(), Unavailable> {
+        let metadata = self.metadata().await?;
+        self.keys(&metadata).await.map(drop)
+    }
+
+    async fn keys(&self, metadata: &Metadata) -> Result<Rc<Jwks>, Unavailable> {
+        self.keys.get(&self.io, || self.fetch_keys(metadata)).await
+    }
+
+    fn fetch_keys(&self, metadata: &Metadata) -> impl Future<Output = Result<Jwks, Unavailable>> + use<I> {
+        let explained = Rc::clone(&self.explained);
+        fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), explained)
+    }
+
+    /// Whether tokens of that issuer may be this provider's.
+    pub(super) fn may_have_issued(&self, issuer: &str) -> bool {
+        self.config.insecure_skip_issuer_verification || self.config.issuer_url == issuer
+    }
+
+    /// The tokens of a grant, by the way in which the provider takes the client's secret.
+    async fn grant(
+        &self,
+        metadata: &Metadata,
+        request: &dyn Fn(&ClientAuth<'_>) -> Request<Vec<u8>>,
+    ) -> Result<TokenResponse, SignInError> {
+        let mut client = ClientAuth {
+            client_id: &self.config.client_id,
+            client_secret: self.config.client_secret.expose(),
+            method: ClientAuthMethod::Basic,
+        };
+        let methods = client.methods(metadata, self.config.token_endpoint_auth_method);
+        let mut is_refused = false;
+        for method in self.client_auth.to_try(methods, self.io.now()) {
+            client.method = method;
+            let timeout = self.config.request_timeout;
+            let answer = self.io.call(request(&client), timeout).await.map_err(|_| Unavailable::Provider)?;
+            if oidc::is_invalid_client(answer.status(), answer.body()) {
+                is_refused = true;
+                continue;
+            }
+            let tokens = tokens(&answer);
+            if is_refused {
+                match &tokens {
+                    // A code may be used up by the request before, if the server looks at it first.
+                    Ok(_) | Err(SignInError::InvalidGrant) => self.client_auth.was_right(method),
+                    // It objects to this way, which is not the first reason. Or the way is right, and the code is one that
+                    // a stranger made up: then the next who signs in has to come as far as this way.
+                    Err(SignInError::Grant(error)) if *error != GrantError::Malformed => {
+                        return Err(self.client_refused());
+                    }
+                    Err(_) => {}
+                }
+            }
+            if matches!(&tokens, Err(SignInError::Grant(error)) if error.about() == About::Client) {
+                self.io.count(Count::ClientRefused);
+            }
+            return tokens;
+        }
+        self.client_auth.none_was_right(self.io.now());
+        Err(self.client_refused())
+    }
+
+    fn client_refused(&self) -> SignInError {
+        self.io.count(Count::ClientRefused);
+        SignInError::Grant(GrantError::InvalidClient)
+    }
+
+    /// The claims of an ID token.
+    async fn verify(
+        &self,
+        metadata: &Metadata,
+        id_token: &str,
+        nonce_hash: Option<&str>,
+        checks_party: bool,
+    ) -> Result<Map<String, Value>, SignInError> {
+        let claims = self.check(metadata, |keys| {
+            oidc::verify(id_token, keys, &Expected { checks_party, nonce_hash, ..self.expected(metadata) })
+        });
+        claims.await?.map_err(SignInError::IdToken)
+    }
+
+    /// What every token of the provider must say.
+    fn expected<'a>(&'a self, metadata: &'a Metadata) -> Expected<'a> {
+        let config = &self.config;
+        Expected {
+            issuer: &metadata.issuer,
+            skip_issuer_verification: config.insecure_skip_issuer_verification,
+            client_id: &config.client_id,
+            extra_audiences: &config.extra_audiences,
+            audience_claims: &config.audience_claims,
+            checks_party: false,
+            nonce_hash: None,
+            now: self.io.now(),
+        }
+    }
+
+    /// Checks a token with the provider's keys. A key that is not known yet is looked for once more at the provider.
+    async fn check(
+        &self,
+        metadata: &Metadata,
+        check: impl Fn(&Jwks) -> Result<Map<String, Value>, IdTokenError>,
+    ) -> Result<Result<Map<String, Value>, IdTokenError>, Unavailable> {
+        match check(&*self.keys(metadata).await?) {
+            Err(IdTokenError::UnknownKey) => {
+                Ok(check(&*self.keys.again(&self.io, || self.fetch_keys(metadata)).await?))
+            }
+            checked => Ok(checked),
+        }
+    }
+
+    /// Who it is, by the ID token's claims; userinfo is asked for what they lack. What neither says stays as it was in
+    /// the session. Without metadata the token is a bearer's: userinfo would not take it, and a program may have no email
+    /// address.
+    async fn identify(
+        &self,
+        metadata: Option<&Metadata>,
+        claims: &Map<String, Value>,
+        tokens: &TokenResponse,
+        session: &mut Session,
+        whose: Whose,
+    ) -> Result<(), SignInError> {
+        self.check_tenant(claims)?;
+        let names = ClaimNames {
+            user: &self.config.user_id_claim,
+            email: &self.config.email_claim,
+            groups: &self.config.groups_claim,
+            additional: &self.config.additional_claims,
+        };
+        let mut identity = Identity::from_claims(claims, &names);
+        let endpoint = metadata
+            .and_then(|metadata| Some((metadata, metadata.userinfo_endpoint.as_ref()?)))
+            .filter(|_| !self.config.skip_claims_from_profile_url);
+        if let (true, Some((metadata, endpoint))) = (identity.is_incomplete(), endpoint) {
+            match self.userinfo(metadata, endpoint, &tokens.access_token, claims).await {
+                Ok(more) => identity.complete(&more, &names),
+                Err(error) if whose == Whose::New || error == SignInError::OtherSubject => return Err(error),
+                Err(error) => {
+                    if let Some(left_out) = self.lines.next(self.io.now()) {
+                        warn!(
+                            "refresh: {error}, so what the ID token does not say stays as before{left_out}"
+                        );
+                    }
+                    // At some providers a user can enter the address of another person. A sign-in would have failed.
+                    if !self.config.allow_unverified_email {
+                        identity.leave_out_unverified_email(&names);
+                    }
+                }
+            }
+        }
+        if identity.email_verified == Some(false) && !self.config.allow_unverified_email {
+            return Err(SignInError::UnverifiedEmail);
+        }
+        let has_groups = identity.said.groups;
+        Self::take(identity, session);
+        if session.user.is_empty() {
+            session.user = oidc::claim_text(claims, "sub").into_bytes();
+        }
+        if session.email.is_empty() {
+            // AD FS has accounts without an email address.
+            let email = match (metadata, self.config.kind) {
+                (None, _) => "sub",
+                (_, Kind::Adfs) => "upn",
+                _ => "",
+            };
+            session.email = oidc::claim_text(claims, email).into_bytes();
+        }
+        if session.email.is_empty() && whose == Whose::New {
+            return Err(SignInError::NoEmail);
+        }
+        if self.config.kind == Kind::Keycloak {
+            let roles = oidc::keycloak_roles(tokens.access_token.as_bytes()).ok_or(SignInError::NoRoles)?;
+            if !has_groups {
+                // The access token has all roles: one that it does not have was taken away.
+                session.groups.retain(|group| !group.starts_with(oidc::KEYCLOAK_ROLE.as_bytes()));
+            }
+            session.groups.extend(roles.into_iter().map(String::into_bytes));
+        }
+        Ok(())
+    }
+
+    /// Has in the session what was said of the person. GitLab's user is the nickname where there is one.
+    fn take(identity: Identity, session: &mut Session) {
+        let said = identity.said;
+        for (said, value, mine) in [
+            (said.user, identity.user, &mut session.user),
+            (said.email, identity.email, &mut session.email),
+            (said.preferred_username, identity.preferred_username, &mut session.preferred_username),
+        ] {
+            if said {
+                *mine = value.into_bytes();
+            }
+        }
+        if said.groups {
+            session.groups = identity.groups.into_iter().map(String::into_bytes).collect();
+        }
+        let mut claims = Claims::from_json(&identity.additional_claims);
+        claims.complete(&session.additional_claims);
+        session.additional_claims = claims;
+    }
+
+    /// Where a provider has many tenants, everybody can have an account at one of them.
+    fn check_tenant(&self, claims: &Map<String, Value>) -> Result<(), SignInError> {
+        if self.config.kind != Kind::EntraId {
+            return Ok(());
+        }
+        let allowed = &self.config.allowed_tenants;
+        let tenant = oidc::entra_tenant(claims).ok_or(SignInError::Tenant)?;
+        if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed == tenant) {
+            return Err(SignInError::Tenant);
+        }
+        if oidc::has_entra_overage(claims) {
+            warn!("sign-in: Entra ID has more groups for the account than a token can have, and gave none");
+        }
+        Ok(())
+    }
+
+    async fn userinfo(
+        &self,
+        metadata: &Metadata,
+        endpoint: &str,
+        access_token: &str,
+        claims: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, SignInError> {
+        let request = oidc::userinfo_request(endpoint, access_token);
+        let timeout = self.config.request_timeout;
+        let answer = self.io.call(request, timeout).await.map_err(|_| Unavailable::Provider)?;
+        let status = answer.status();
+        if oidc::is_temporary(status) {
+            if let Some(left_out) = self.lines.next(self.io.now()) {
+                warn!("userinfo: the provider answered {}{left_out}", status.as_u16());
+            }
+            return Err(Unavailable::Provider.into());
+        }
+        if !status.is_success() {
+            return Err(self.unusable_userinfo(&format!("the provider answered {}", status.as_u16())));
+        }
+        let more = match oidc::parse_userinfo(answer.body()) {
+            Ok(Userinfo::Plain(claims)) => claims,
+            Ok(Userinfo::Jwt(token)) => {
+                let check = |keys: &Jwks| oidc::verify_userinfo(token, keys, &self.expected(metadata));
+                self.check(metadata, check).await?.map_err(SignInError::Userinfo)?
+            }
+            Err(error) => return Err(self.unusable_userinfo(&error.to_string())),
+        };
+        // OpenID Connect Core 5.3.2: the answer may be of a token that was swapped for another person's.
+        match oidc::subject(&more) {
+            None => Err(SignInError::NoSubject),
+            subject if subject == oidc::subject(claims) => Ok(more),
+            Some(_) => Err(SignInError::OtherSubject),
+        }
+    }
+
+    fn unusable_userinfo(&self, why: &str) -> SignInError {
+        if let Some(left_out) = self.lines.next(self.io.now()) {
+            warn!("userinfo: {why}; see skip_claims_from_profile_url{left_out}");
+        }
+        self.io.count(Count::Misconfigured);
+        Unavailable::Misconfigured.into()
+    }
+
+    /// The tokens of a grant and its times; what a refresh does not renew stays.
+    fn keep_tokens(&self, tokens: &TokenResponse, session: &mut Session) {
+        let now = self.io.now();
+        session.access_token = tokens.access_token.clone().into_bytes();
+        if let Some(id_token) = &tokens.id_token {
+            session.id_token = id_token.clone().into_bytes();
+        }
+        if let Some(refresh_token) = &tokens.refresh_token {
+            session.refresh_token = refresh_token.clone().into_bytes();
+        }
+        session.created_at = Some(now);
+        session.expires_on = tokens.expires_in.map(|lifetime| now.after(lifetime));
+    }
+}
+
+fn tokens(answer: &Response<Vec<u8>>) -> Result<TokenResponse, SignInError> {
+    TokenResponse::parse(answer.status(), answer.body()).map_err(|error| match error {
+        GrantError::InvalidGrant => SignInError::InvalidGrant,
+        GrantError::Temporary => SignInError::Unavailable(Unavailable::Provider),
+        error => SignInError::Grant(error),
+    })
+}
+
+async fn fetch_metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Result<Metadata, Unavailable> {
+    if let Some(metadata) = &config.metadata {
+        return Ok(metadata.clone());
+    }
+    let body = DISCOVERY.fetch(&io, &oidc::metadata_url(&config.issuer_url), &config).await?;
+    let metadata = Metadata::parse(&body, &config.issuer_url, config.insecure_skip_issuer_verification);
+    let is_any_taken = config.allow_http_endpoints;
+    metadata
+        .and_then(|found| if is_any_taken { Ok(found) } else { found.encrypted_as(&config.issuer_url) })
+        .map_err(|error| DISCOVERY.unusable(&io, &error.to_string()))
+}
+
+async fn fetch_keys<I: Io>(
+    io: I,
+    url: String,
+    config: Rc<config::Provider>,
+    explained: Rc<Explained>,
+) -> Result<Jwks, Unavailable> {
+    let body = KEYS.fetch(&io, &url, &config).await?;
+    let keys = Jwks::parse(&body).map_err(|error| {
+        let unusable = KEYS.not_there(&io, &error.to_string());
+        if let JwksError::NoKey(passed_over) = &error {
+            explained.explain(passed_over, Level::Warn, io.now());
+        }
+        unusable
+    })?;
+    explained.explain(keys.passed_over(), Level::Info, io.now());
+    Ok(keys)
+}

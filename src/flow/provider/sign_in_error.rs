@@ -1,0 +1,95 @@
+//! Why a grant ended in no session, and who can act on it.
+
+use std::fmt;
+
+use crate::flow::outcome::Unavailable;
+use crate::oidc::{self, About, GrantError, IdTokenError};
+
+/// Why a grant ended in no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::flow) enum SignInError {
+    /// The provider, or what a sign-in needs, is not to be had now.
+    Unavailable(Unavailable),
+    /// The same, after the code was redeemed: it is good for nothing more.
+    CodeUsed(Unavailable),
+    /// The code or the refresh token is used, expired or revoked (RFC 6749 section 5.2).
+    InvalidGrant,
+    /// The provider does not take this client, or does not speak as it should.
+    Grant(GrantError),
+    /// A code grant without an ID token.
+    NoIdToken,
+    /// The ID token does not hold.
+    IdToken(IdTokenError),
+    /// Userinfo is a JWT that does not hold.
+    Userinfo(IdTokenError),
+    /// The refreshed ID token, or userinfo, is about another person.
+    OtherSubject,
+    /// Neither the ID token nor userinfo has the claim that `oidc_email_claim` names.
+    NoEmail,
+    /// Userinfo does not say about whom it is.
+    NoSubject,
+    /// `email_verified` is false.
+    UnverifiedEmail,
+    /// The account is of a tenant that `entra_id_allowed_tenants` does not have, or of none.
+    Tenant,
+    /// The access token is no JWT, so that it has no roles.
+    NoRoles,
+}
+
+impl SignInError {
+    /// What the provider's answer is about. What it says of the person is of the token: to ask again gives the same, and a
+    /// new sign-in may not.
+    pub(in crate::flow) fn about(&self) -> About {
+        match self {
+            Self::InvalidGrant | Self::OtherSubject | Self::UnverifiedEmail | Self::Tenant => About::Token,
+            Self::Grant(error) => error.about(),
+            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => About::Outage,
+            // What is not said stays as it was.
+            Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles | Self::CodeUsed(_) => {
+                About::Outage
+            }
+        }
+    }
+
+    /// With how many keys a signature was checked that does not hold; at least.
+    pub(in crate::flow) fn forged_signatures(&self) -> u32 {
+        match self {
+            Self::IdToken(IdTokenError::BadSignature) => 1,
+            Self::IdToken(IdTokenError::TooManyKeys) => oidc::MAX_TRIED,
+            _ => 0,
+        }
+    }
+}
+
+impl From<Unavailable> for SignInError {
+    fn from(reason: Unavailable) -> Self {
+        Self::Unavailable(reason)
+    }
+}
+
+impl fmt::Display for SignInError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(reason) | Self::CodeUsed(reason) => f.write_str(reason.explain()),
+            Self::InvalidGrant => f.write_str("the provider answered invalid_grant"),
+            Self::Grant(error) => write!(f, "token endpoint: {error}"),
+            Self::NoIdToken => f.write_str("the token endpoint gave no ID token"),
+            Self::IdToken(error) => write!(f, "ID token: {error}"),
+            Self::Userinfo(IdTokenError::Encrypted) => f.write_str(
+                "userinfo: it is encrypted; the client must be registered for userinfo that is signed or plain \
+                 (without userinfo_encrypted_response_alg), or see skip_claims_from_profile_url",
+            ),
+            Self::Userinfo(error) => write!(f, "userinfo: {error}"),
+            Self::OtherSubject => f.write_str("the provider's answer is about another person"),
+            Self::NoSubject => f.write_str(
+                "userinfo has no sub, so it may be about anybody; see skip_claims_from_profile_url",
+            ),
+            Self::NoEmail => f.write_str("no claim has the email address; see oidc_email_claim"),
+            Self::Tenant => f.write_str("the tenant is not allowed; see entra_id_allowed_tenants"),
+            Self::NoRoles => f.write_str("the access token is no JWT, so it has no roles for keycloak-oidc"),
+            Self::UnverifiedEmail => {
+                f.write_str("the email address is not verified; see insecure_oidc_allow_unverified_email")
+            }
+        }
+    }
+}

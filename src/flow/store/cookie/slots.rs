@@ -1,0 +1,236 @@
+//! How workers hand a refreshed session to each other, in the data that the VMs of one Envoy share.
+//!
+//! Requests that still carry the old cookie meet at the same entry, whichever worker they are on: one
+//! of them claims it and refreshes, the others find what became of it.
+//!
+//! ```text
+//! key:   oauth2-session/refreshes/NN        NN = first byte of the id: 256 keys
+//! value: entry*                             oldest first, at most 64 KiB: 16 MiB in all
+//! entry: id[16] | state u8 | until i64 | length u32 | cookie[length]        little endian
+//! ```
+//!
+//! What failed or ended has in the cookie's place a letter that says why.
+//!
+//! Versions with another form of this have keys of another name, so that none reads what it does not know.
+//!
+//! The id is the start of a SHA-256 of the old cookie, without its signature, which has several spellings, and of what
+//! stands for the configuration: another client, say, has refreshes of its own. What is handed over is the new cookie,
+//! signed and encrypted as it goes to the browser, and checked like one that a browser sends.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::flow::Unavailable;
+use crate::flow::io::{Conflict, Io, Shared};
+use crate::flow::store::refresh::Hindrance;
+use crate::time::Timestamp;
+
+/// The bytes of one key's value at most; the oldest entries make room.
+const MAX_BYTES: usize = 64 << 10;
+
+/// How often a write is tried again that another worker's write came before.
+const MAX_CONFLICTS: u32 = 100;
+
+/// Why a refresh failed, if there was an answer. Versions that do not know these take them for none.
+const CLIENT: &[u8] = b"c";
+const TOKEN: &[u8] = b"t";
+
+/// Why a session ended, if it was not the provider. Versions that do not know this say that it was.
+const TOO_LARGE: &[u8] = b"l";
+
+/// What became of the refresh of one old cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::flow::store) enum Refresh {
+    /// A worker is at it, or was when it crashed.
+    Running,
+    /// The signed value of the new cookie.
+    Done(Vec<u8>),
+    /// The provider ended the session.
+    Refused,
+    /// It is over, and what it would have become is too large for cookies.
+    TooLarge,
+    /// It has no new session, and is not to be tried again yet.
+    Failed(Hindrance),
+    /// The person signed out, which is the last word: what a refresh brings is dropped.
+    Ended,
+}
+
+/// The place where all who have the same old cookie meet.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::flow::store) struct Meeting {
+    key: String,
+    id: [u8; 16],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    id: [u8; 16],
+    refresh: Refresh,
+    until: Timestamp,
+}
+
+/// Makes the keys. A write to a key that is not there is unconditional, so two workers could both win;
+/// the configuration is read by one VM before the workers start.
+pub(in crate::flow) fn prepare<I: Io>(io: &I) {
+    for number in 0..=u8::MAX {
+        let key = key(number);
+        if io.shared(&key).version.is_none() {
+            let _ = io.set_shared(&key, &[], None);
+        }
+    }
+}
+
+impl Meeting {
+    pub(in crate::flow::store) fn new(fingerprint: &[u8; 32], old_cookie: &[u8]) -> Self {
+        let digest: [u8; 32] =
+            Sha256::new().chain_update(fingerprint).chain_update(old_cookie).finalize().into();
+        let mut id = [0; 16];
+        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        let [first, ..] = id;
+        Self { key: key(first), id }
+    }
+
+    /// What became of the refresh; `None` where nobody is at it.
+    pub(in crate::flow::store) fn look<I: Io>(&self, io: &I) -> Option<Refresh> {
+        self.find(&io.shared(&self.key), io.now())
+    }
+
+    /// Takes the refresh on, for `lease`. False where another has it or had it first.
+    pub(in crate::flow::store) fn claim<I: Io>(&self, io: &I, lease: Duration) -> bool {
+        let shared = io.shared(&self.key);
+        self.find(&shared, io.now()).is_none() && self.write(io, &shared, Refresh::Running, lease).is_ok()
+    }
+
+    /// Tells the others, for so long; what they knew before. Nobody hears more after the end.
+    pub(in crate::flow::store) fn tell<I: Io>(
+        &self,
+        io: &I,
+        refresh: &Refresh,
+        period: Duration,
+    ) -> Option<Refresh> {
+        for _ in 0..MAX_CONFLICTS {
+            let shared = io.shared(&self.key);
+            let before = self.find(&shared, io.now());
+            if before == Some(Refresh::Ended) || self.write(io, &shared, refresh.clone(), period).is_ok() {
+                return before;
+            }
+        }
+        None
+    }
+
+    fn find(&self, shared: &Shared, now: Timestamp) -> Option<Refresh> {
+        decode(&shared.value)
+            .into_iter()
+            .find(|entry| entry.id == self.id && entry.until > now)
+            .map(|entry| entry.refresh)
+    }
+
+    fn write<I: Io>(
+        &self,
+        io: &I,
+        shared: &Shared,
+        refresh: Refresh,
+        period: Duration,
+    ) -> Result<(), Conflict> {
+        let now = io.now();
+        let mut entries = decode(&shared.value);
+        entries.retain(|entry| entry.id != self.id && entry.until > now);
+        entries.push(Entry { id: self.id, refresh, until: now.after(period) });
+        io.set_shared(&self.key, &encode(&entries), shared.version)
+    }
+}
+
+fn key(number: u8) -> String {
+    format!("oauth2-session/refreshes/{number:02x}")
+}
+
+/// The entries as bytes, without the oldest where they are too many.
+fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut encoded: Vec<Vec<u8>> = Vec::new();
+    let mut size = 0_usize;
+    for entry in entries.iter().rev() {
+        let bytes = entry.encode();
+        size = size.saturating_add(bytes.len());
+        if size > MAX_BYTES {
+            break;
+        }
+        encoded.push(bytes);
+    }
+    encoded.reverse();
+    encoded.concat()
+}
+
+fn decode(mut bytes: &[u8]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    while let Some((entry, rest)) = Entry::decode(bytes) {
+        entries.push(entry);
+        bytes = rest;
+    }
+    entries
+}
+
+impl Entry {
+    fn encode(&self) -> Vec<u8> {
+        let (state, cookie): (u8, &[u8]) = match &self.refresh {
+            Refresh::Running => (0, &[]),
+            Refresh::Done(cookie) => (1, cookie),
+            Refresh::Refused => (2, &[]),
+            Refresh::TooLarge => (2, TOO_LARGE),
+            Refresh::Failed(Hindrance::Unavailable(_)) => (3, &[]),
+            Refresh::Failed(Hindrance::Client) => (3, CLIENT),
+            Refresh::Failed(Hindrance::Token) => (3, TOKEN),
+            Refresh::Ended => (4, &[]),
+        };
+        let mut bytes = self.id.to_vec();
+        bytes.push(state);
+        bytes.extend_from_slice(&self.until.secs().to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(cookie.len()).unwrap_or(0).to_le_bytes());
+        bytes.extend_from_slice(cookie);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (id, bytes) = bytes.split_first_chunk::<16>()?;
+        let (state, bytes) = bytes.split_first()?;
+        let (until, bytes) = bytes.split_first_chunk::<8>()?;
+        let (length, bytes) = bytes.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (cookie, rest) = bytes.split_at_checked(length)?;
+        let refresh = match state {
+            0 => Refresh::Running,
+            1 => Refresh::Done(cookie.to_vec()),
+            2 if cookie == TOO_LARGE => Refresh::TooLarge,
+            2 => Refresh::Refused,
+            3 => Refresh::Failed(match cookie {
+                CLIENT => Hindrance::Client,
+                TOKEN => Hindrance::Token,
+                _ => Unavailable::Provider.into(),
+            }),
+            4 => Refresh::Ended,
+            _ => return None,
+        };
+        let until = Timestamp::from_secs(i64::from_le_bytes(*until));
+        Some((Self { id: *id, refresh, until }, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_is_read_with_its_reason_or_without() {
+        let until = Timestamp::from_secs(1_700_000_000);
+        let encoded = |refresh: Refresh| Entry { id: [7; 16], refresh, until }.encode();
+        for refresh in [Refresh::Refused, Refresh::TooLarge, Refresh::Ended] {
+            let bytes = [encoded(refresh.clone()), encoded(Refresh::Running)].concat();
+            let found: Vec<Refresh> = decode(&bytes).into_iter().map(|entry| entry.refresh).collect();
+            assert_eq!(found, [refresh, Refresh::Running]);
+        }
+        // Another version's reason, as this one's is to older versions.
+        let mut bytes = encoded(Refresh::TooLarge);
+        *bytes.last_mut().unwrap() = b'?';
+        assert_eq!(decode(&bytes)[0].refresh, Refresh::Refused);
+    }
+}

@@ -1,0 +1,45 @@
+//! One call for all who ask for the same at the same time.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_util::FutureExt;
+use futures_util::future::WeakShared;
+
+/// So many calls may be under way before those that nobody waits for any more are swept out.
+const SWEEP: usize = 256;
+
+type Call<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Calls under way, by key. They are held by those who wait: where all of them go, the call goes too.
+pub(in crate::flow) struct Together<T>(RefCell<HashMap<Vec<u8>, WeakShared<Call<T>>>>);
+
+impl<T: Clone> Together<T> {
+    /// The result of the call that is under way for this key, else of a new one.
+    pub(in crate::flow) async fn get(&self, key: &[u8], start: impl FnOnce() -> Call<T>) -> T {
+        let under_way = self.0.borrow().get(key).and_then(WeakShared::upgrade);
+        let call = under_way.unwrap_or_else(|| {
+            let call = start().shared();
+            let mut calls = self.0.borrow_mut();
+            if calls.len() >= SWEEP {
+                calls.retain(|_, call| call.upgrade().is_some());
+            }
+            if let Some(weak) = call.downgrade() {
+                calls.insert(key.to_vec(), weak);
+            }
+            call
+        });
+        let result = call.await;
+        // Whoever comes now asks anew. The last of several may end a younger call's sharing, no more.
+        self.0.borrow_mut().remove(key);
+        result
+    }
+}
+
+impl<T> Default for Together<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
