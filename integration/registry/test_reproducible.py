@@ -9,7 +9,7 @@ import subprocess
 
 from image import IMAGE, ROOT, SBOM
 
-# Made by environment.py, and no part of the module.
+# Made by tools/environment.py, and no part of the module.
 SHARED = (".venv", "integration/provider/node_modules")
 
 

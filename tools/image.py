@@ -1,6 +1,6 @@
 """`make image`: the filter as an OCI image, without Docker, and its bill of materials beside it.
 
-    .venv/bin/python integration/image.py [--source URL] [--revision COMMIT]
+    .venv/bin/python tools/image.py [--source URL] [--revision COMMIT]
 
 An image of one layer with one file, `plugin.wasm`: the form that Istio's agent, Envoy Gateway and kgateway
 all read (Istio, pkg/wasm/imagefetcher.go, `extractOCIStandardImage`), and that Kubernetes can mount as a volume.

@@ -1,6 +1,6 @@
 """Takes the callbacks that the filter does not use out of a module's export section.
 
-    python3 integration/trim_exports.py module.wasm trimmed.wasm
+    python3 tools/trim_exports.py module.wasm trimmed.wasm
 
 The SDK exports every callback of the proxy-wasm ABI, and Envoy calls each one that it finds: for a plain
 request also `proxy_on_response_body` and `proxy_on_log`, which do nothing here and cost a call into V8

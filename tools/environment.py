@@ -1,9 +1,9 @@
 """Makes the environment of the demo and of the tests: Envoy, Node.js, Python packages, the provider,
 and Redis where the system has none.
 
-    python3 integration/environment.py            what `make run`, `make envoy` and `make test` need
-    python3 integration/environment.py --browser  also what `make test-browser` needs
-    python3 integration/environment.py --image    also what `make test-image` and `make check-manifests` need
+    python3 tools/environment.py            what `make run`, `make envoy` and `make test` need
+    python3 tools/environment.py --browser  also what `make test-browser` needs
+    python3 tools/environment.py --image    also what `make test-image` and `make check-manifests` need
 
 All of it lands in `.venv` and `integration/provider/node_modules`; no root, nothing of the system is
 changed. The second time it is done at once: stamps remember the requirements that are installed.
@@ -22,8 +22,8 @@ import sys
 import venv
 from pathlib import Path
 
-INTEGRATION = Path(__file__).resolve().parent
-ROOT = INTEGRATION.parent
+ROOT = Path(__file__).resolve().parents[1]
+INTEGRATION = ROOT / "integration"
 VENV = ROOT / ".venv"
 PROVIDER = INTEGRATION / "provider"
 WASM_TARGET = "wasm32-wasip1"
@@ -39,7 +39,7 @@ def main() -> int:
     if sys.version_info < OLDEST_PYTHON:
         return fail(f"Python {'.'.join(map(str, OLDEST_PYTHON))} or newer is needed, this is {sys.version}")
     # Two `make` at once in one tree: the second waits, and finds it done.
-    lock = os.open(INTEGRATION, os.O_RDONLY)
+    lock = os.open(ROOT, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         make_venv()

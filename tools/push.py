@@ -1,6 +1,6 @@
 """`make push IMAGE=registry/name:tag`: the image of `make image` to a registry, with the tool that is there.
 
-    python3 integration/push.py registry/name:tag [--plain-http]
+    python3 tools/push.py registry/name:tag [--plain-http]
 
 skopeo, oras or crane, the first that is found; `PUSH_WITH` names one of them. Who may push is theirs to know:
 `skopeo login`, `oras login`, `crane auth login`. Standard library only.
