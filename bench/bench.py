@@ -112,16 +112,33 @@ def prepare(folder: Path, secret: str, wanted: argparse.Namespace) -> list[Varia
     """The modules and the cookies."""
     say("building the empty filter")
     target = ROOT / "target" / "empty-filter"
-    cargo("build", "--release", "--locked", "--quiet", "--target", TARGET, "--target-dir", target,
-          "--manifest-path", ROOT / "bench" / "empty-filter" / "Cargo.toml")
+    cargo(
+        "build",
+        "--release",
+        "--locked",
+        "--quiet",
+        "--target",
+        TARGET,
+        "--target-dir",
+        target,
+        "--manifest-path",
+        ROOT / "bench" / "empty-filter" / "Cargo.toml",
+    )
     empty = target / TARGET / "release" / "empty_filter.wasm"
     trimmed = folder / "trimmed.wasm"
     trimmed.write_bytes(trim(empty.read_bytes()))
 
     say(f"making {wanted.cookies:,} cookies")
     # Not --release, which would be another build of everything; the tests use this one too.
-    cookies = cargo("run", "--quiet", "--example", "make_cookies", "--", wanted.cookies,
-                    environment={"OAUTH2_PROXY_COOKIE_SECRET": secret})
+    cookies = cargo(
+        "run",
+        "--quiet",
+        "--example",
+        "make_cookies",
+        "--",
+        wanted.cookies,
+        environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
+    )
     files = [folder / name for name in ("none", "one", "many")]
     for path, lines in zip(files, ("", cookies.partition("\n")[0] + "\n", cookies)):
         path.write_text(lines, encoding="ascii")
@@ -139,8 +156,16 @@ def prepare_redis(folder: Path, secret: str, wanted: argparse.Namespace, stack: 
     redis = Redis()
     stack.callback(redis.close)
     commands = folder / "sessions.resp"
-    cookies = cargo("run", "--quiet", "--example", "make_cookies", "--", wanted.sessions, commands,
-                    environment={"OAUTH2_PROXY_COOKIE_SECRET": secret}).splitlines(keepends=True)
+    cookies = cargo(
+        "run",
+        "--quiet",
+        "--example",
+        "make_cookies",
+        "--",
+        wanted.sessions,
+        commands,
+        environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
+    ).splitlines(keepends=True)
     with redis.connect() as connection:
         connection.pipe(commands, wanted.sessions)
     files = {"redis-one": 1, "redis-thousand": 1000, "redis-many": wanted.sessions}
@@ -154,8 +179,19 @@ def prepare_topologies(folder: Path, secret: str, stack: contextlib.ExitStack) -
     say("starting Sentinel and a Cluster")
     commands = folder / "thousand.resp"
     cookies = folder / "thousand"
-    cookies.write_text(cargo("run", "--quiet", "--example", "make_cookies", "--", 1000, commands,
-                             environment={"OAUTH2_PROXY_COOKIE_SECRET": secret}), encoding="ascii")
+    cookies.write_text(
+        cargo(
+            "run",
+            "--quiet",
+            "--example",
+            "make_cookies",
+            "--",
+            1000,
+            commands,
+            environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
+        ),
+        encoding="ascii",
+    )
     sentinel, cluster = SentinelTopology(), ClusterTopology()
     for topology in (sentinel, cluster):
         stack.callback(topology.close)
@@ -183,16 +219,17 @@ def values(commands: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = commands.index(b"\r\n", at) + 2
         for _ in range(3):
             end = commands.index(b"\r\n", at)
-            start, size = end + 2, int(commands[at + 1:end])
-            words.append(commands[start:start + size])
+            start, size = end + 2, int(commands[at + 1 : end])
+            words.append(commands[start : start + size])
             at = start + size + 2
         yield words[1], words[2]
 
 
 def cargo(*words: object, environment: dict[str, str] | None = None) -> str:
     command = [os.environ.get("CARGO", "cargo"), *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, check=True,
-                          stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **(environment or {})}, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 def say(line: str) -> None:

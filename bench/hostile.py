@@ -138,6 +138,7 @@ def measure(envoy: Envoy, result: Measured, seconds: float) -> None:
 
 def start(options: dict, wasm: Path) -> Envoy:
     """The shipped envoy.yaml, with a direct response in the upstream's place."""
+
     def rendered(*arguments: object, **options: object) -> str:
         config = json.loads(render(*arguments, **options))
         main_listener = named(config["static_resources"]["listeners"], "main")
@@ -148,9 +149,16 @@ def start(options: dict, wasm: Path) -> Envoy:
         return json.dumps(config)
 
     everybody = {"provider": "oidc", "client_id": "bench", "email_domains": ["*"], "cookie_secure": False}
-    return Envoy({**everybody, **options}, upstream="127.0.0.1:9", wasm=wasm, render=rendered, environment={
-        "OAUTH2_PROXY_CLIENT_SECRET": secrets.token_urlsafe(24), "OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(24),
-    })
+    return Envoy(
+        {**everybody, **options},
+        upstream="127.0.0.1:9",
+        wasm=wasm,
+        render=rendered,
+        environment={
+            "OAUTH2_PROXY_CLIENT_SECRET": secrets.token_urlsafe(24),
+            "OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(24),
+        },
+    )
 
 
 def first_look(envoy: Envoy, shape: Shape, seconds: float) -> Measured:
@@ -206,8 +214,10 @@ def table(results: list[Measured]) -> list[str]:
             aim = f"not met: {result.shape.needs_more}"
         else:
             aim = met(ratio.median <= AIM)
-        lines.append(f"| {result.shape.title} | {result.size:,} | {result.wire:,.0f} | {ratio.show(1)} | "
-                     f"{ratio.median * result.base_wire / result.wire:.2f} | {aim} |")
+        lines.append(
+            f"| {result.shape.title} | {result.size:,} | {result.wire:,.0f} | {ratio.show(1)} | "
+            f"{ratio.median * result.base_wire / result.wire:.2f} | {aim} |"
+        )
     return lines
 
 

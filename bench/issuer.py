@@ -11,8 +11,9 @@ class Issuer(FakeProvider):
     """`bits` are those of its two RSA keys."""
 
     def __init__(self, bits: int):
-        super().__init__(client_id="bench", client_secret="",
-                         keys=[Key(kid=f"key-{number}", bits=bits) for number in (1, 2)])
+        super().__init__(
+            client_id="bench", client_secret="", keys=[Key(kid=f"key-{number}", bits=bits) for number in (1, 2)]
+        )
         self.bits = bits
         self.answers["token"] = Answer(400, {"error": "invalid_grant"})
 
@@ -22,5 +23,10 @@ class Issuer(FakeProvider):
         claims = {"iss": self.issuer, "aud": "bench", "sub": f"mallory-{number}", "exp": 4_000_000_000}
         # Less than the modulus, or nobody would compute anything.
         signature = b"\x01" + number.to_bytes(8, "big") * (self.bits // 64)
-        return ".".join([encode(json.dumps(header).encode()), encode(json.dumps(claims).encode()),
-                         encode(signature[:self.bits // 8])])
+        return ".".join(
+            [
+                encode(json.dumps(header).encode()),
+                encode(json.dumps(claims).encode()),
+                encode(signature[: self.bits // 8]),
+            ]
+        )

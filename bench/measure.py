@@ -30,9 +30,20 @@ class Sample:
 def measure(envoy: Envoy, seconds: int, connections: int) -> Sample:
     before = cpu_seconds(envoy.pid)
     output = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", LOAD, f"http://127.0.0.1:{envoy.port}/",
-         "--", envoy.variant.cookies],
-        capture_output=True, text=True, check=False,
+        [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "-s",
+            LOAD,
+            f"http://127.0.0.1:{envoy.port}/",
+            "--",
+            envoy.variant.cookies,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     cpu = cpu_seconds(envoy.pid) - before
     if output.returncode != 0:

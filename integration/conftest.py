@@ -152,6 +152,7 @@ def make_redis():
 @pytest.fixture
 def with_redis(service):
     """Starts Envoys that keep sessions there: `with_redis(redis, **options)`."""
+
     def start(redis, **options: object):
         return service(**{"session_store_type": "redis", "redis_connection_url": redis.url, **options})
 

@@ -1,6 +1,6 @@
 """Runs `make run` as a newcomer does: signs in and out by script, ends it, and looks whether all is gone.
 
-    .venv/bin/python integration/demo_check.py [cookie|redis|sentinel|cluster]
+.venv/bin/python integration/demo_check.py [cookie|redis|sentinel|cluster]
 """
 
 from __future__ import annotations
@@ -29,8 +29,14 @@ def main() -> int:
     port = free_port()
     store = sys.argv[1] if len(sys.argv) > 1 else "cookie"
     say(f"make run PORT={port} STORE={store}")
-    make = subprocess.Popen(["make", "run", f"PORT={port}", f"STORE={store}"], cwd=ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    make = subprocess.Popen(
+        ["make", "run", f"PORT={port}", f"STORE={store}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     giving_up = threading.Timer(START_SECONDS, make.terminate)
     giving_up.start()
     try:
@@ -64,8 +70,9 @@ def main() -> int:
 def sign_in_and_out(url: str, store: str) -> None:
     with Browser(url) as browser:
         page = browser.sign_in("alice")
-        assert page.status_code == 200 and "alice@example.com" in page.text, \
+        assert page.status_code == 200 and "alice@example.com" in page.text, (
             f"the page after the sign-in does not show alice: {page.status_code}\n{page.text}"
+        )
         assert ("Redis key" in page.text) == (store != "cookie"), f"the page is not that of {store}:\n{page.text}"
         say("signed in: the page shows alice")
         page = browser.get("/oauth2/sign_out")

@@ -41,10 +41,14 @@ CONNECTIONS_PER_LOOK = 320
 IDENTITY = frozenset(words.IDENTITY)
 NO_LETTER = re.compile(rb"[^a-z0-9]")
 # What the upstream is told about her, see integration/provider/accounts.mjs.
-ALICE = sorted((
-    (b"x-forwarded-user", b"alice"), (b"x-forwarded-email", b"alice@example.com"),
-    (b"x-forwarded-preferred-username", b"alice"), (b"x-forwarded-groups", b"admins,staff"),
-))
+ALICE = sorted(
+    (
+        (b"x-forwarded-user", b"alice"),
+        (b"x-forwarded-email", b"alice@example.com"),
+        (b"x-forwarded-preferred-username", b"alice"),
+        (b"x-forwarded-groups", b"admins,staff"),
+    )
+)
 
 
 class Failed(Exception):
@@ -183,7 +187,10 @@ def fuzz(provider: Provider, name: str, options: dict, seconds: float, seed: int
     """Whether an Envoy with these options stood it."""
     upstream = Arrivals()
     envoy = Envoy(
-        filter_config(provider, **options), upstream=upstream.address, render=with_trailers, may_crash=True,
+        filter_config(provider, **options),
+        upstream=upstream.address,
+        render=with_trailers,
+        may_crash=True,
         environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
     )
     number = 0
@@ -202,7 +209,10 @@ def fuzz(provider: Provider, name: str, options: dict, seconds: float, seed: int
                     break
     except Failed as failure:
         last = number + CONNECTIONS_PER_LOOK - 1
-        print(f"fuzz-envoy: FAILED with {name}, --seed {seed}, in the connections {number} to {last}: {failure}", file=sys.stderr)
+        print(
+            f"fuzz-envoy: FAILED with {name}, --seed {seed}, in the connections {number} to {last}: {failure}",
+            file=sys.stderr,
+        )
         return False
     finally:
         envoy.stop()

@@ -34,8 +34,14 @@ def main() -> int:
     try:
         say("starting")
         running = Envoy(
-            wanted.config.read_text(encoding="utf-8"), listen=wanted.listen, upstream=wanted.upstream,
-            environment=dict(os.environ), concurrency=wanted.concurrency, ca=wanted.ca, wasm=wanted.wasm, echo=True,
+            wanted.config.read_text(encoding="utf-8"),
+            listen=wanted.listen,
+            upstream=wanted.upstream,
+            environment=dict(os.environ),
+            concurrency=wanted.concurrency,
+            ca=wanted.ca,
+            wasm=wanted.wasm,
+            echo=True,
             may_crash=True,  # its log is on the terminal
         )
         variables = sorted(name for name in os.environ if name.startswith(PREFIX))
@@ -46,11 +52,14 @@ def main() -> int:
         return (running.stop() if running else 0) or 0
     except ConfigurationError as error:
         mistakes = "\n".join(f"  - {line}" for line in error.lines)
-        return fail(f"Envoy did not start: the configuration in {wanted.config} or in {PREFIX}… has mistakes:\n"
-                    f"{mistakes}", error.exit_code or 1)
+        return fail(
+            f"Envoy did not start: the configuration in {wanted.config} or in {PREFIX}… has mistakes:\n{mistakes}",
+            error.exit_code or 1,
+        )
     except StartFailed as error:
-        return fail(f"Envoy did not start; the reason is in its log above (exit code {error.exit_code})",
-                    error.exit_code or 1)
+        return fail(
+            f"Envoy did not start; the reason is in its log above (exit code {error.exit_code})", error.exit_code or 1
+        )
     except ValueError as error:
         return fail(str(error))
     finally:

@@ -78,8 +78,14 @@ def main() -> int:
     redis = Redis(keep=True)
     try:
         envoys = [
-            services.start(session_store_type="redis", redis_connection_url=redis.url, concurrency=WORKERS,
-                           cookie_refresh=REFRESH, redis_command_timeout=COMMAND_TIMEOUT, is_shared=False)
+            services.start(
+                session_store_type="redis",
+                redis_connection_url=redis.url,
+                concurrency=WORKERS,
+                cookie_refresh=REFRESH,
+                redis_command_timeout=COMMAND_TIMEOUT,
+                is_shared=False,
+            )
             for _ in range(2)
         ]
         return run(envoys, redis, provider, wanted.minutes * 60, random.Random(seed))
@@ -192,7 +198,7 @@ def report(envoys: list[Service], provider: Provider, count: Count, lost: list[i
             continue
         crashes += service.envoy.crashes()
         ours.update(service.envoy.counters())
-    settled = count.memory[min(60 // SAMPLE_SECONDS, len(count.memory) // 3):]
+    settled = count.memory[min(60 // SAMPLE_SECONDS, len(count.memory) // 3) :]
     growth = max((last - first for first, last in zip(settled[0], settled[-1])), default=0)
 
     total = sum(count.answers.values())

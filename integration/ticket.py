@@ -27,7 +27,7 @@ def rows(server_of: Callable[[str], Redis], cookies: str) -> dict[str, str]:
 def redis_key(cookies: str) -> str | None:
     """The key in the cookie's ticket. The signature is not checked: the filter has done that.
 
-        base64url(<key> "." <secret>) "|" time "|" signature
+    base64url(<key> "." <secret>) "|" time "|" signature
     """
     try:
         value = SimpleCookie(cookies)[COOKIE].value

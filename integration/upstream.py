@@ -49,7 +49,9 @@ class Upstream(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, more_rows: Callable[[str], dict[str, str]] | None = None):
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, more_rows: Callable[[str], dict[str, str]] | None = None
+    ):
         """`more_rows` gives more to show on the page, from the request's cookies: labels and values."""
         super().__init__((host, port), Handler)
         self.more_rows = more_rows or (lambda _cookies: {})
@@ -214,9 +216,7 @@ def page(headers, more_rows: dict[str, str]) -> bytes:
         "User name": "x-forwarded-preferred-username",
     }
     values = {label: text(headers.get(name)) for label, name in said.items()} | more_rows
-    rows = "\n".join(
-        f"<dt>{label}</dt><dd>{html.escape(value) or '&ndash;'}</dd>" for label, value in values.items()
-    )
+    rows = "\n".join(f"<dt>{label}</dt><dd>{html.escape(value) or '&ndash;'}</dd>" for label, value in values.items())
     groups = [group for group in text(headers.get("x-forwarded-groups")).split(",") if group]
     items = [f"<li>{html.escape(group)}</li>" for group in groups[:SHOWN_GROUPS]]
     if more := len(groups) - len(items):

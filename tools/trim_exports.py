@@ -57,7 +57,7 @@ def trim(module: bytes) -> bytes:
     while at < len(module):
         section, start = module[at], at
         size, at = read_u32(module, at + 1)
-        content, at = module[at:at + size], at + size
+        content, at = module[at : at + size], at + size
         if section == EXPORT_SECTION:
             content = trim_exports(content)
             trimmed += bytes([section]) + u32(len(content)) + content
@@ -72,7 +72,7 @@ def trim_exports(content: bytes) -> bytes:
     for _ in range(count):
         start = at
         size, at = read_u32(content, at)
-        name, at = content[at:at + size].decode(), at + size + 1  # one byte: what kind of thing it is
+        name, at = content[at : at + size].decode(), at + size + 1  # one byte: what kind of thing it is
         _, at = read_u32(content, at)
         if not name.startswith("proxy_on_") or name in NEEDED:
             kept.append(content[start:at])
@@ -104,7 +104,9 @@ def check_list() -> None:
     """A callback that is implemented and not in the list would silently never be called."""
     sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(HOST.glob("**/*.rs")))
     if unknown := set(re.findall(r"\bfn (on_\w+)\(&", sources)) - set(IMPLEMENTED):
-        raise Unfit(f"src/host/ implements {', '.join(sorted(unknown))}: add it to IMPLEMENTED in {Path(__file__).name}")
+        raise Unfit(
+            f"src/host/ implements {', '.join(sorted(unknown))}: add it to IMPLEMENTED in {Path(__file__).name}"
+        )
 
 
 def write(path: Path, content: bytes) -> None:

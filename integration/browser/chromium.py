@@ -153,8 +153,9 @@ class Chromium:
 
     def until(self, is_true: Callable[[], object], message: str = "") -> object:
         """Waits; a page that changes meanwhile is no error."""
-        wait = WebDriverWait(self.driver, SECONDS,
-                             ignored_exceptions=(NoSuchElementException, StaleElementReferenceException))
+        wait = WebDriverWait(
+            self.driver, SECONDS, ignored_exceptions=(NoSuchElementException, StaleElementReferenceException)
+        )
         return wait.until(lambda _: is_true(), message)
 
     # ---- what kind of browser this is ----
@@ -168,8 +169,7 @@ class Chromium:
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
 
     def be_a_phone(self, width: int = 360, height: int = 740) -> None:
-        self.command("Emulation.setDeviceMetricsOverride",
-                     width=width, height=height, deviceScaleFactor=2, mobile=True)
+        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=True)
 
     # ---- what happened behind the page ----
 
@@ -177,7 +177,8 @@ class Chromium:
         """Errors and warnings in the console, a policy's violations among them."""
         self._console += self.driver.get_log("browser")
         return [
-            entry["message"] for entry in self._console
+            entry["message"]
+            for entry in self._console
             if entry["level"] in ("SEVERE", "WARNING") and STATUS_LINE not in entry["message"]
         ]
 

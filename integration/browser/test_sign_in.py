@@ -74,12 +74,22 @@ def test_who_signs_out_is_signed_out_in_every_scope_that_the_cookie_ever_had(chr
     (cookie,) = browser.session_cookies()
     assert cookie["domain"] == ".eu.example.com"
     for domain in ({}, {"domain": f".{host}"}, {"domain": ".example.com"}):
-        browser.driver.execute_cdp_cmd("Network.setCookie", {
-            "name": cookie["name"], "value": cookie["value"], "url": browser.base_url, "path": "/", "httpOnly": True,
-            **domain,
-        })
+        browser.driver.execute_cdp_cmd(
+            "Network.setCookie",
+            {
+                "name": cookie["name"],
+                "value": cookie["value"],
+                "url": browser.base_url,
+                "path": "/",
+                "httpOnly": True,
+                **domain,
+            },
+        )
     assert {cookie["domain"] for cookie in browser.session_cookies()} == {
-        host, f".{host}", ".eu.example.com", ".example.com",
+        host,
+        f".{host}",
+        ".eu.example.com",
+        ".example.com",
     }
     browser.open("/oauth2/sign_out")
     assert "signed out" in browser.heading
@@ -100,8 +110,14 @@ def test_the_fragment_of_a_page_survives_the_sign_in_page(chromium):
 
 def test_a_fragment_leads_nowhere_else_and_runs_nothing(chromium):
     browser = chromium(prompt="login")
-    for fragment in ("//evil.example/", "@evil.example", "javascript:alert(1)", "'\"><img src=x onerror=alert(1)>",
-                     "&rd=https://evil.example/", "x" * 3000):
+    for fragment in (
+        "//evil.example/",
+        "@evil.example",
+        "javascript:alert(1)",
+        "'\"><img src=x onerror=alert(1)>",
+        "&rd=https://evil.example/",
+        "x" * 3000,
+    ):
         # Another fragment alone is no other page.
         browser.open("about:blank")
         browser.open(f"/oauth2/sign_in?rd=%2Fecho%23old&rd=/other#{fragment}")

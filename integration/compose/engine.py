@@ -14,14 +14,23 @@ class EngineError(Exception):
     """A command that did not work, with what it said."""
 
 
-def run(command: list[object], *, seconds: float = 60, environment: dict[str, str] | None = None,
-        stdin: str | None = None) -> str:
+def run(
+    command: list[object], *, seconds: float = 60, environment: dict[str, str] | None = None, stdin: str | None = None
+) -> str:
     """What the command printed."""
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, errors="backslashreplace", timeout=seconds,
-                              env=environment, input=stdin, check=False,
-                              **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            timeout=seconds,
+            env=environment,
+            input=stdin,
+            check=False,
+            **({} if stdin is not None else {"stdin": subprocess.DEVNULL}),
+        )
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"not done after {seconds:g} s: {' '.join(words)}") from error
     except FileNotFoundError as error:
@@ -91,8 +100,9 @@ class Project:
         return sorted(docker("ps", "--all", *self._mine(), *filters, "--format", label).split())
 
     def container(self, service: str) -> str:
-        found = docker("ps", "--all", "--quiet", *self._mine(),
-                       "--filter", f"label=com.docker.compose.service={service}").split()
+        found = docker(
+            "ps", "--all", "--quiet", *self._mine(), "--filter", f"label=com.docker.compose.service={service}"
+        ).split()
         if len(found) != 1:
             raise EngineError(f"there are {len(found)} containers of {service}")
         return found[0]
@@ -110,6 +120,13 @@ class Project:
 
     def logs(self, service: str) -> str:
         """What its containers printed, on both outputs."""
-        done = subprocess.run(["docker", "logs", "--timestamps", self.container(service)], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="backslashreplace", timeout=60, check=False)
+        done = subprocess.run(
+            ["docker", "logs", "--timestamps", self.container(service)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            timeout=60,
+            check=False,
+        )
         return done.stdout

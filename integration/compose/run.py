@@ -59,27 +59,40 @@ class Suite:
         self._fill_folder()
         files = [FOLDER / name for name in ("compose.yaml", f"{self.topology.name}.yaml", *["keep.yaml"] * keep)]
         name = f"oauth2-session-{self.topology.name}-{secrets.token_hex(3)}"
-        self.project = self.topology.project = Project(name, files, {
-            **os.environ, **names, **self._secrets,
-            "INTEGRATION": str(self._folder / "integration"),
-            "PACKAGES": str(Path(httpx.__file__).parents[1]),
-            "SUITE_FOLDER": str(self._folder),
-            "NETWORK": network,
-            "PORT": str(PORT),
-            "TOPOLOGY": self.topology.name,
-            "REDIS_NODES": ",".join(self.topology.nodes),
-            "PROVIDER_OPTIONS": json.dumps(self._provider_options()),
-        })
+        self.project = self.topology.project = Project(
+            name,
+            files,
+            {
+                **os.environ,
+                **names,
+                **self._secrets,
+                "INTEGRATION": str(self._folder / "integration"),
+                "PACKAGES": str(Path(httpx.__file__).parents[1]),
+                "SUITE_FOLDER": str(self._folder),
+                "NETWORK": network,
+                "PORT": str(PORT),
+                "TOPOLOGY": self.topology.name,
+                "REDIS_NODES": ",".join(self.topology.nodes),
+                "PROVIDER_OPTIONS": json.dumps(self._provider_options()),
+            },
+        )
 
     def _fill_folder(self) -> None:
         """What the containers mount, as it is now: who goes on working in the tree does not change this run."""
         without = shutil.ignore_patterns("__pycache__", ".pytest_cache")
         shutil.copytree(FOLDER.parent, self._folder / "integration", ignore=without)
         shutil.copy(WASM, self._folder / "filter.wasm")
-        (self._folder / "envoy.json").write_text(render(
-            json.dumps(self._filter_config()), listen="0.0.0.0:8080", upstream="upstream:9000",
-            variables=list(self._secrets), ca="/etc/ssl/certs/ca-certificates.crt", wasm=Path("/suite/filter.wasm"),
-        ), encoding="utf-8")
+        (self._folder / "envoy.json").write_text(
+            render(
+                json.dumps(self._filter_config()),
+                listen="0.0.0.0:8080",
+                upstream="upstream:9000",
+                variables=list(self._secrets),
+                ca="/etc/ssl/certs/ca-certificates.crt",
+                wasm=Path("/suite/filter.wasm"),
+            ),
+            encoding="utf-8",
+        )
         # Envoy's image has a user of its own for it.
         self._folder.chmod(0o755)
         for name in ("filter.wasm", "envoy.json"):
@@ -146,8 +159,18 @@ class Suite:
     def _test(self) -> None:
         """The end-to-end tests. The configuration of the other tests is not for this container."""
         tests = "/integration/compose/client"
-        output = self.project.execute("client", "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                                      f"--confcutdir={tests}", tests, seconds=TEST_SECONDS)
+        output = self.project.execute(
+            "client",
+            "python3",
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--confcutdir={tests}",
+            tests,
+            seconds=TEST_SECONDS,
+        )
         self._say(output.strip().splitlines()[-1])
 
     def _check_logs(self) -> None:
@@ -182,7 +205,8 @@ class Suite:
         name = self.project.name
         redis = attempt(lambda: self.project.container("redis-1"))
         mine = f"--filter label=com.docker.compose.project={name}"
-        print(f"""
+        print(
+            f"""
 It is still there: {name}
   see:     docker ps {mine}
   ask:     curl -i http://127.0.0.1:{PORT}/
@@ -190,7 +214,9 @@ It is still there: {name}
   Redis:   docker exec {redis} sh -c 'REDISCLI_AUTH=$OAUTH2_PROXY_REDIS_PASSWORD redis-cli --scan'
   remove:  docker rm --force --volumes $(docker ps --all --quiet {mine})
            docker network rm {self.project.network}; rm -r {self._folder}
-""", flush=True)
+""",
+            flush=True,
+        )
 
     def _say(self, line: str) -> None:
         say(f"{self.topology.name}: {line}")

@@ -46,8 +46,9 @@ class Single:
     def redis(self, service: str, *words: object, seconds: int = 10) -> str:
         """An answer of redis-cli, in the container of that server."""
         script = 'REDISCLI_AUTH="$OAUTH2_PROXY_REDIS_PASSWORD" exec redis-cli "$@"'
-        return self.project.execute(service, "timeout", seconds, "sh", "-c", script, "redis-cli", *words,
-                                    seconds=seconds + 20)
+        return self.project.execute(
+            service, "timeout", seconds, "sh", "-c", script, "redis-cli", *words, seconds=seconds + 20
+        )
 
     def role(self, service: str) -> str | None:
         answer = attempt(lambda: self.redis(service, "ROLE"))
@@ -80,13 +81,20 @@ class Sentinel(Single):
 
     def is_whole(self) -> bool:
         named = {attempt(lambda one=one: self._named_by(one)) for one in self.sentinels}
-        return len(named) == 1 and None not in named and all(map(self._sees_all, self.sentinels)) and all(
-            self.role(node) == "master" if self.address(node) in named else self.is_synchronized(node)
-            for node in self.nodes
+        return (
+            len(named) == 1
+            and None not in named
+            and all(map(self._sees_all, self.sentinels))
+            and all(
+                self.role(node) == "master" if self.address(node) in named else self.is_synchronized(node)
+                for node in self.nodes
+            )
         )
 
     def _sees_all(self, sentinel: str) -> bool:
-        words = (attempt(lambda: self.redis(sentinel, "-p", 26379, "SENTINEL", "MASTER", MASTER_NAME)) or "").split("\n")
+        words = (attempt(lambda: self.redis(sentinel, "-p", 26379, "SENTINEL", "MASTER", MASTER_NAME)) or "").split(
+            "\n"
+        )
         state = dict(zip(words[::2], words[1::2]))
         return [state.get(name) for name in ("flags", "num-slaves", "num-other-sentinels")] == ["master", "2", "2"]
 
@@ -95,6 +103,7 @@ class Sentinel(Single):
 
     def master(self, _key: str) -> str:
         """The one that most sentinels name."""
+
         def find() -> str | None:
             named = [attempt(lambda one=one: self._named_by(one)) for one in self.sentinels]
             for node in self.nodes:

@@ -30,25 +30,40 @@ def message(chance: random.Random, session: bytes) -> bytes:
     for name, value in words.headers(chance, session):
         line = name + chance.choice((b": ", b":", b": ", b":\t")) + value
         if chance.random() < 0.005:
-            line = chance.choice((b" " + line, name + b" : " + value, line + b"\r\n folded", line.replace(b":", b""), b":" + line))
+            line = chance.choice(
+                (b" " + line, name + b" : " + value, line + b"\r\n folded", line.replace(b":", b""), b":" + line)
+            )
         lines.append(line)
     body = b""
     kind = chance.random()
     if kind < 0.1:
         # Trailers may say who somebody is, too.
-        lines.append(b"transfer-encoding: " + chance.choice((b"chunked", b"chunked", b"Chunked", b"gzip, chunked", b"\tchunked")))
-        trailer = b"".join(b"%s: %s\r\n" % (words.name_of_ours(chance), words.FORGED) for _ in range(chance.randrange(3)))
-        body = chance.choice((b"3\r\nabc\r\n0\r\n" + trailer + b"\r\n", b"0\r\n\r\n", b"ffffffffff\r\nx", b"-1\r\n", b"3;x=y\r\nabc"))
+        lines.append(
+            b"transfer-encoding: " + chance.choice((b"chunked", b"chunked", b"Chunked", b"gzip, chunked", b"\tchunked"))
+        )
+        trailer = b"".join(
+            b"%s: %s\r\n" % (words.name_of_ours(chance), words.FORGED) for _ in range(chance.randrange(3))
+        )
+        body = chance.choice(
+            (b"3\r\nabc\r\n0\r\n" + trailer + b"\r\n", b"0\r\n\r\n", b"ffffffffff\r\nx", b"-1\r\n", b"3;x=y\r\nabc")
+        )
     elif kind < 0.2:
         body = chance.randbytes(chance.randrange(50)) + b"GET /smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n"
         length = chance.choice((len(body), 0, len(body) - 1, 10))
-        lines.append(b"content-length: " + chance.choice((b"%d" % length, b"+%d" % length, b"0x5", b"-1", b"%d, %d" % (length, length))))
+        lines.append(
+            b"content-length: "
+            + chance.choice((b"%d" % length, b"+%d" % length, b"0x5", b"-1", b"%d, %d" % (length, length)))
+        )
         if chance.random() < 0.3:
-            lines.append(chance.choice((b"transfer-encoding: chunked", b"content-length: 0", b"transfer_encoding: chunked")))
+            lines.append(
+                chance.choice((b"transfer-encoding: chunked", b"content-length: 0", b"transfer_encoding: chunked"))
+            )
     return end.join(lines) + end + end + body
 
 
-def exchange(chance: random.Random, address: tuple[str, int], session: bytes, patience: float) -> list[tuple[int, bool]]:
+def exchange(
+    chance: random.Random, address: tuple[str, int], session: bytes, patience: float
+) -> list[tuple[int, bool]]:
     """Sends it, and gives what came back: for each answer its status, and whether it has a content type."""
     data = messages(chance, session)
     received = b""
@@ -80,5 +95,5 @@ def parts(chance: random.Random, data: bytes) -> list[bytes]:
 def answers(received: bytes) -> list[tuple[int, bool]]:
     found = list(STATUS.finditer(received))
     ends = [match.start() for match in found[1:]] + [len(received)]
-    heads = [received[match.end():end].partition(b"\r\n\r\n")[0].lower() for match, end in zip(found, ends)]
+    heads = [received[match.end() : end].partition(b"\r\n\r\n")[0].lower() for match, end in zip(found, ends)]
     return [(int(match[1]), b"\ncontent-type:" in head) for match, head in zip(found, heads)]

@@ -38,15 +38,29 @@ def fields(chance: random.Random, session: bytes) -> list[tuple[bytes, bytes]]:
     pseudo = [
         (b":method", words.pick(chance, words.METHODS, words.ODD_METHODS)),
         (b":scheme", words.pick(chance, (b"http", b"https"), (b"x", b""))),
-        (b":authority", words.pick(chance, (b"localhost", b"evil.example"), (b"", b"a b"))), (b":path", words.path(chance)),
+        (b":authority", words.pick(chance, (b"localhost", b"evil.example"), (b"", b"a b"))),
+        (b":path", words.path(chance)),
     ]
     if chance.random() < 0.03:
-        pseudo.append(chance.choice(((b":protocol", b"websocket"), (b":path", b"/public/x"), (b":x", b"y"), (b":status", b"200"))))
+        pseudo.append(
+            chance.choice(((b":protocol", b"websocket"), (b":path", b"/public/x"), (b":x", b"y"), (b":status", b"200")))
+        )
     if chance.random() < 0.02:
         pseudo.pop(chance.randrange(len(pseudo)))
-    ordinary = [(name if chance.random() < 0.005 else name.lower(), value) for name, value in words.headers(chance, session)]
+    ordinary = [
+        (name if chance.random() < 0.005 else name.lower(), value) for name, value in words.headers(chance, session)
+    ]
     if chance.random() < 0.03:
-        ordinary.append(chance.choice(((b"host", b"evil.example"), (b"connection", b"x-forwarded-user"), (b"transfer-encoding", b"chunked"), (b"content-length", b"5"))))
+        ordinary.append(
+            chance.choice(
+                (
+                    (b"host", b"evil.example"),
+                    (b"connection", b"x-forwarded-user"),
+                    (b"transfer-encoding", b"chunked"),
+                    (b"content-length", b"5"),
+                )
+            )
+        )
     if chance.random() < 0.02:
         ordinary.insert(0, pseudo.pop())
     return pseudo + ordinary
@@ -65,7 +79,7 @@ def request(chance: random.Random, encoder: hpack.Encoder, stream: int, session:
     pieces = [block]
     if len(block) > 16384 or chance.random() < 0.1:
         size = max(1, min(16384, len(block) // chance.choice((1, 2, 5)) or 1))
-        pieces = [block[at:at + size] for at in range(0, len(block), size)]
+        pieces = [block[at : at + size] for at in range(0, len(block), size)]
     data = b""
     for number, piece in enumerate(pieces):
         flags = END_HEADERS if number == len(pieces) - 1 else 0
@@ -86,13 +100,22 @@ def request(chance: random.Random, encoder: hpack.Encoder, stream: int, session:
 
 def noise(chance: random.Random, stream: int) -> bytes:
     """A frame between the requests."""
-    return chance.choice((
-        frame(PING, 0, 0, b"12345678"), frame(PING, 0, stream, b"1"), frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30)),
-        frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 0)), frame(SETTINGS, 0, 0, struct.pack(">HI", 3, 0)),
-        frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1 << 31)), frame(PRIORITY, 0, stream, struct.pack(">IB", stream, 1)),
-        frame(GOAWAY, 0, 0, struct.pack(">II", 0, 0)), frame(PUSH_PROMISE, 4, stream, struct.pack(">I", 2)),
-        frame(DATA, PADDED, stream, b"\xff"), frame(250, 255, stream, b"?"), frame(CONTINUATION, 4, stream, b""),
-    ))
+    return chance.choice(
+        (
+            frame(PING, 0, 0, b"12345678"),
+            frame(PING, 0, stream, b"1"),
+            frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30)),
+            frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 0)),
+            frame(SETTINGS, 0, 0, struct.pack(">HI", 3, 0)),
+            frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1 << 31)),
+            frame(PRIORITY, 0, stream, struct.pack(">IB", stream, 1)),
+            frame(GOAWAY, 0, 0, struct.pack(">II", 0, 0)),
+            frame(PUSH_PROMISE, 4, stream, struct.pack(">I", 2)),
+            frame(DATA, PADDED, stream, b"\xff"),
+            frame(250, 255, stream, b"?"),
+            frame(CONTINUATION, 4, stream, b""),
+        )
+    )
 
 
 def connection(chance: random.Random, session: bytes) -> bytes:
@@ -106,11 +129,13 @@ def connection(chance: random.Random, session: bytes) -> bytes:
             data += noise(chance, stream)
     if chance.random() < 0.3:
         # The preface is left alone: without it, this is HTTP/1.
-        return PREFACE + words.mutated(chance, data[len(PREFACE):])
+        return PREFACE + words.mutated(chance, data[len(PREFACE) :])
     return data
 
 
-def exchange(chance: random.Random, address: tuple[str, int], session: bytes, patience: float) -> list[tuple[int, bool]]:
+def exchange(
+    chance: random.Random, address: tuple[str, int], session: bytes, patience: float
+) -> list[tuple[int, bool]]:
     """Sends it, and gives what came back: for each answer its status, and whether it has a content type."""
     data = connection(chance, session)
     received = b""
@@ -132,7 +157,7 @@ def answers(received: bytes) -> list[tuple[int, bool]]:
     decoder, found, block = hpack.Decoder(max_header_list_size=1 << 24), [], b""
     while len(received) >= 9:
         length, kind, flags = int.from_bytes(received[:3], "big"), received[3], received[4]
-        payload, received = received[9:9 + length], received[9 + length:]
+        payload, received = received[9 : 9 + length], received[9 + length :]
         if kind not in (HEADERS, CONTINUATION) or len(payload) < length:
             continue
         block += payload

@@ -48,15 +48,17 @@ def many_files():
 
 def request(target: str, *headers: str) -> bytes:
     """A GET whose answer ends with its connection."""
-    return "\r\n".join([f"GET {target} HTTP/1.1", "host: burst.example", "connection: close", *headers, "", ""]).encode()
+    return "\r\n".join(
+        [f"GET {target} HTTP/1.1", "host: burst.example", "connection: close", *headers, "", ""]
+    ).encode()
 
 
 class Burst:
     """Sends the requests, and then reads the answers, in the order of the requests.
 
-        burst = Burst(service.url, [request("/ready")] * MANY)
-        redis.resume()
-        assert {answer.status for answer in burst.answers()} == {200}
+    burst = Burst(service.url, [request("/ready")] * MANY)
+    redis.resume()
+    assert {answer.status for answer in burst.answers()} == {200}
     """
 
     def __init__(self, url: str, requests: list[bytes]):

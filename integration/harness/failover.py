@@ -79,8 +79,9 @@ class Failover:
                     if answer.status_code == 503:
                         self.note(f"503 at the end, {asked}", service.envoy.log().splitlines()[-3:])
                         return False
-                    assert answer.status_code == 200, \
+                    assert answer.status_code == 200, (
                         f"{asked}: {answer.status_code}, {self.where_sessions_are()}\n{service.envoy.log()[-5000:]}"
+                    )
                     assert arrived(answer)["x-forwarded-user"] == person
                     return True
 

@@ -32,8 +32,13 @@ from .known_secrets import SECRETS
 from .ports import HOST
 
 ENDPOINTS = {
-    "/.well-known/openid-configuration": "discovery", "/jwks": "jwks", "/authorize": "authorization", "/token": "token",
-    "/userinfo": "userinfo", "/revoke": "revocation", "/logout": "end_session",
+    "/.well-known/openid-configuration": "discovery",
+    "/jwks": "jwks",
+    "/authorize": "authorization",
+    "/token": "token",
+    "/userinfo": "userinfo",
+    "/revoke": "revocation",
+    "/logout": "end_session",
 }
 # Each endpoint but the form is here once more, for redirects to lead to: "/moved/jwks".
 MOVED = "/moved"
@@ -69,8 +74,10 @@ class Key:
     def __post_init__(self) -> None:
         family, size = self.algorithm[:2], self.algorithm[2:]
         self.private = {
-            "RS": lambda: rsa.generate_private_key(65537, self.bits), "PS": lambda: rsa.generate_private_key(65537, self.bits),
-            "ES": lambda: ec.generate_private_key(CURVES[size]()), "Ed": ed25519.Ed25519PrivateKey.generate,
+            "RS": lambda: rsa.generate_private_key(65537, self.bits),
+            "PS": lambda: rsa.generate_private_key(65537, self.bits),
+            "ES": lambda: ec.generate_private_key(CURVES[size]()),
+            "Ed": ed25519.Ed25519PrivateKey.generate,
         }.get(family, lambda: None)()
 
     def sign(self, data: bytes) -> bytes:
@@ -81,7 +88,10 @@ class Key:
         if family == "PS":
             return self.private.sign(data, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
         if family == "ES":
-            length, parts = (self.private.key_size + 7) // 8, decode_dss_signature(self.private.sign(data, ec.ECDSA(digest)))
+            length, parts = (
+                (self.private.key_size + 7) // 8,
+                decode_dss_signature(self.private.sign(data, ec.ECDSA(digest))),
+            )
             return b"".join(part.to_bytes(length, "big") for part in parts)
         if family == "HS":
             return hmac.digest(self.secret, data, f"sha{size}")
@@ -95,8 +105,12 @@ class Key:
             common |= {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
         elif isinstance(self.private, ec.EllipticCurvePrivateKey):
             numbers, length = self.private.public_key().public_numbers(), (self.private.key_size + 7) // 8
-            common |= {"kty": "EC", "crv": f"P-{self.private.key_size}",
-                       "x": number(numbers.x, length), "y": number(numbers.y, length)}
+            common |= {
+                "kty": "EC",
+                "crv": f"P-{self.private.key_size}",
+                "x": number(numbers.x, length),
+                "y": number(numbers.y, length),
+            }
         else:
             common |= {"kty": "OKP", "crv": "Ed25519", "x": encode(self.private.public_key().public_bytes_raw())}
         return changed(common, self.jwk)
@@ -111,9 +125,17 @@ class Key:
 class FakeProvider:
     """A provider on loopback; https with the options that `Authority.issue` gives."""
 
-    def __init__(self, *, client_id: str, client_secret: str, keys: list[Key] | None = None,
-                 tls_cert: str | None = None, tls_key: str | None = None, tls_version: ssl.TLSVersion | None = None,
-                 host: str = HOST):
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        client_secret: str,
+        keys: list[Key] | None = None,
+        tls_cert: str | None = None,
+        tls_key: str | None = None,
+        tls_version: ssl.TLSVersion | None = None,
+        host: str = HOST,
+    ):
         self.client_id, self.client_secret = client_id, client_secret
         self.keys = keys or [Key()]  # the first one signs
         self.metadata: dict = {}  # changes; None takes a member out
@@ -140,7 +162,9 @@ class FakeProvider:
             if tls_version:  # that one alone
                 context.minimum_version = context.maximum_version = tls_version
             context.load_cert_chain(tls_cert, tls_key)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.issuer = f"{'https' if tls_cert else 'http'}://{host}:{self._server.server_port}"
         Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -153,8 +177,11 @@ class FakeProvider:
 
     def seen(self, endpoint: str, grant_type: str | None = None) -> list[dict]:
         """The requests to an endpoint, oldest first: `path`, `headers` (names in small letters) and `form`."""
-        return [request for request in self.requests if request["endpoint"] == endpoint
-                and grant_type in (None, request["form"].get("grant_type"))]
+        return [
+            request
+            for request in self.requests
+            if request["endpoint"] == endpoint and grant_type in (None, request["form"].get("grant_type"))
+        ]
 
     def answer(self, request: dict) -> tuple[Answer, object]:
         """The scripted answer, and its body with the changes that it names."""
@@ -175,12 +202,20 @@ class FakeProvider:
 
     def _discovery(self, *_: object) -> Answer:
         url = {name: self.issuer + path for path, name in ENDPOINTS.items()}
-        return Answer(200, changed({
-            "issuer": self.issuer, "jwks_uri": url["jwks"],
-            **{f"{name}_endpoint": url[name] for name in ("authorization", "token", "userinfo", "revocation")},
-            "end_session_endpoint": url["end_session"], "code_challenge_methods_supported": ["S256"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        }, self.metadata))
+        return Answer(
+            200,
+            changed(
+                {
+                    "issuer": self.issuer,
+                    "jwks_uri": url["jwks"],
+                    **{f"{name}_endpoint": url[name] for name in ("authorization", "token", "userinfo", "revocation")},
+                    "end_session_endpoint": url["end_session"],
+                    "code_challenge_methods_supported": ["S256"],
+                    "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                },
+                self.metadata,
+            ),
+        )
 
     def _jwks(self, *_: object) -> Answer:
         return Answer(200, {"keys": [key.public() for key in self.keys if key.is_published and key.private]})
@@ -201,8 +236,11 @@ class FakeProvider:
         if form.get("grant_type") == "authorization_code":
             take = self._codes.pop if is_client or self.uses_code_up_first else self._codes.get
             grant = take(form.get("code"), None)
-            is_good = grant is not None and grant["redirect_uri"] == form.get("redirect_uri") \
+            is_good = (
+                grant is not None
+                and grant["redirect_uri"] == form.get("redirect_uri")
                 and grant.get("code_challenge") in (None, challenge(form.get("code_verifier", "")))
+            )
         else:
             login = self._refresh_tokens.get(form.get("refresh_token"))
             grant, is_good = {"login": login}, login is not None
@@ -218,11 +256,23 @@ class FakeProvider:
         self._access_tokens[access_token] = self._refresh_tokens[refresh_token] = login
         now = int(time.time())
         nonce = {"nonce": grant["nonce"]} if "nonce" in grant else {}
-        own = {"iss": self.issuer, "aud": self.client_id, "iat": now, "exp": now + self.lifetime, **nonce, **person(login)}
+        own = {
+            "iss": self.issuer,
+            "aud": self.client_id,
+            "iat": now,
+            "exp": now + self.lifetime,
+            **nonce,
+            **person(login),
+        }
         id_token = self.keys[0].token(changed(own, {**self.claims, **claims}), self.token_header)
         SECRETS.add("an ID token", id_token)
-        return {"access_token": access_token, "token_type": "Bearer", "expires_in": self.lifetime,
-                "refresh_token": refresh_token, "id_token": id_token}
+        return {
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": self.lifetime,
+            "refresh_token": refresh_token,
+            "id_token": id_token,
+        }
 
     def _userinfo(self, request: dict, claims: dict) -> Answer:
         login = self._access_tokens.get(request["headers"].get("authorization", "").removeprefix("Bearer "))
@@ -264,8 +314,12 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         request = {
-            "endpoint": ENDPOINTS.get(url.path.removeprefix(MOVED)), "method": self.command, "url": self.path, "path": url.path,
-            "query": dict(parse_qsl(url.query)), "form": dict(parse_qsl(body.decode())),
+            "endpoint": ENDPOINTS.get(url.path.removeprefix(MOVED)),
+            "method": self.command,
+            "url": self.path,
+            "path": url.path,
+            "query": dict(parse_qsl(url.query)),
+            "form": dict(parse_qsl(body.decode())),
             "headers": {name.lower(): value for name, value in self.headers.items()},
         }
         self.provider.requests.append(request)
@@ -277,7 +331,12 @@ class Handler(BaseHTTPRequestHandler):
         data = body if isinstance(body, bytes) else (json.dumps(body) if is_json else body).encode()
         self.send_response(answer.status)
         kind = {"content-type": "application/json" if is_json else "text/plain"}
-        for name, value in {**kind, "cache-control": "no-store", "content-length": str(len(data)), **answer.headers}.items():
+        for name, value in {
+            **kind,
+            "cache-control": "no-store",
+            "content-length": str(len(data)),
+            **answer.headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -290,8 +349,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def person(login: str) -> dict:
-    return {"sub": login, "name": f"{login.capitalize()} Example", "preferred_username": login,
-            "email": f"{login}@example.com", "email_verified": True, "groups": ["staff"]}
+    return {
+        "sub": login,
+        "name": f"{login.capitalize()} Example",
+        "preferred_username": login,
+        "email": f"{login}@example.com",
+        "email_verified": True,
+        "groups": ["staff"],
+    }
 
 
 def issued(what: str) -> str:

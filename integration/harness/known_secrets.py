@@ -96,7 +96,7 @@ def ticket_of(cookie: str) -> list[str]:
 def windows(text: str) -> Iterator[str]:
     for word in WORD.findall(text):
         for start in range(len(word) - WINDOW + 1):
-            yield word[start:start + WINDOW]
+            yield word[start : start + WINDOW]
 
 
 SECRETS = KnownSecrets()

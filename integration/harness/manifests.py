@@ -33,13 +33,20 @@ MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 RUNTIME = "envoy.wasm.runtime.v8"
 # What an EnvoyFilter says to mean all HTTP connection managers.
-OF_THE_GATEWAY = {"context": "GATEWAY",
-                  "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}}}
+OF_THE_GATEWAY = {
+    "context": "GATEWAY",
+    "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}},
+}
 # Istio's bootstrap (1.30): only these statistics, besides those that proxyStatsMatcher names, and tags of its own.
 ISTIO_STATISTICS = [
-    *({"prefix": prefix} for prefix in ("reporter=", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm")),
+    *(
+        {"prefix": prefix}
+        for prefix in ("reporter=", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm")
+    ),
     *({"suffix": suffix} for suffix in ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied")),
-    {"safe_regex": {"regex": r"vhost\..*\.route\..*"}}, {"prefix": "component"}, {"prefix": "istio"},
+    {"safe_regex": {"regex": r"vhost\..*\.route\..*"}},
+    {"prefix": "component"},
+    {"prefix": "istio"},
 ]
 ISTIO_TAGS = {
     "cluster_name": r"^cluster(\.(.+);)",
@@ -50,8 +57,12 @@ ISTIO_TAGS = {
 STATISTICS = MANIFESTS / "monitoring" / "istio-statistics.yaml"
 FAILURE_POLICY = {"FAIL_CLOSE": "FAIL_CLOSED", "FAIL_OPEN": "FAIL_OPEN", "FAIL_RELOAD": "FAIL_RELOAD"}
 UNDERSCORES = {"Allow": "ALLOW", "RejectRequest": "REJECT_REQUEST", "DropHeader": "DROP_HEADER"}
-PATHS = {"KeepUnchanged": "KEEP_UNCHANGED", "RejectRequest": "REJECT_REQUEST",
-         "UnescapeAndForward": "UNESCAPE_AND_FORWARD", "UnescapeAndRedirect": "UNESCAPE_AND_REDIRECT"}
+PATHS = {
+    "KeepUnchanged": "KEEP_UNCHANGED",
+    "RejectRequest": "REJECT_REQUEST",
+    "UnescapeAndForward": "UNESCAPE_AND_FORWARD",
+    "UnescapeAndRedirect": "UNESCAPE_AND_REDIRECT",
+}
 
 Renderer = Callable[..., str]
 
@@ -78,14 +89,32 @@ def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
     """What a gateway gets of a WasmPlugin or TrafficExtension and of the EnvoyFilter. Extension configurations come by
     discovery, as they do there; the files of that go to `folder`."""
 
-    def render(filter_json: str, *, listen: str, upstream: str, variables: list[str], ca: str | None = None,
-               wasm: Path = WASM, admin_socket: Path | None = None) -> str:
+    def render(
+        filter_json: str,
+        *,
+        listen: str,
+        upstream: str,
+        variables: list[str],
+        ca: str | None = None,
+        wasm: Path = WASM,
+        admin_socket: Path | None = None,
+    ) -> str:
         extensions = [istio_extension(plugin, filter_json)]
         found = []
-        config = gateway(listen, upstream, [{"name": extensions[0]["name"], "config_discovery": {
-            "config_source": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
-            "type_urls": [WASM_TYPE],
-        }}], admin_socket)
+        config = gateway(
+            listen,
+            upstream,
+            [
+                {
+                    "name": extensions[0]["name"],
+                    "config_discovery": {
+                        "config_source": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
+                        "type_urls": [WASM_TYPE],
+                    },
+                }
+            ],
+            admin_socket,
+        )
         config["bootstrap_extensions"] = [internal_listeners(64)]
         config["stats_config"] = istio_statistics()
         manager(config["static_resources"]["listeners"][0])["stat_prefix"] = "outbound_0.0.0.0_8080;"
@@ -95,8 +124,11 @@ def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
                 merge(manager(config["static_resources"]["listeners"][0]), patch["patch"]["value"]["typed_config"])
                 continue
             assert (patch["match"], patch["patch"]["operation"]) == ({"context": "GATEWAY"}, "ADD")
-            where = {"LISTENER": config["static_resources"]["listeners"], "EXTENSION_CONFIG": extensions,
-                     "CLUSTER": config["static_resources"]["clusters"]}[patch["applyTo"]]
+            where = {
+                "LISTENER": config["static_resources"]["listeners"],
+                "EXTENSION_CONFIG": extensions,
+                "CLUSTER": config["static_resources"]["clusters"],
+            }[patch["applyTo"]]
             where.append(patch["patch"]["value"])
         for extension in extensions:
             code = extension["typed_config"]["config"]["vm_config"]["code"]
@@ -132,17 +164,23 @@ def istio_extension(plugin: dict, filter_json: str) -> dict:
             environment["host_env_keys"].append(variable["name"])
         else:
             environment["key_values"][variable["name"]] = variable["value"]
-    return {"name": f"extensions.istio.io/trafficextension/{name}", "typed_config": {"@type": WASM_TYPE, "config": {
-        "name": name,
-        "root_id": spec["pluginName"],
-        "failure_policy": FAILURE_POLICY[spec["failStrategy"]],
-        "configuration": merged(spec["pluginConfig"], filter_json),
-        "vm_config": {
-            "runtime": RUNTIME,
-            "code": {"remote": {"http_uri": {"uri": spec["url"]}}},
-            "environment_variables": environment,
+    return {
+        "name": f"extensions.istio.io/trafficextension/{name}",
+        "typed_config": {
+            "@type": WASM_TYPE,
+            "config": {
+                "name": name,
+                "root_id": spec["pluginName"],
+                "failure_policy": FAILURE_POLICY[spec["failStrategy"]],
+                "configuration": merged(spec["pluginConfig"], filter_json),
+                "vm_config": {
+                    "runtime": RUNTIME,
+                    "code": {"remote": {"http_uri": {"uri": spec["url"]}}},
+                    "environment_variables": environment,
+                },
+            },
         },
-    }}}
+    }
 
 
 def discover(config: dict, extensions: list[dict], folder: Path) -> None:
@@ -163,41 +201,65 @@ def envoy_gateway(policy: dict, patches: dict, proxy: dict, traffic: dict) -> Re
     """What a Gateway's proxy gets of an EnvoyExtensionPolicy, an EnvoyPatchPolicy, an EnvoyProxy and a
     ClientTrafficPolicy."""
 
-    def render(filter_json: str, *, listen: str, upstream: str, variables: list[str], ca: str | None = None,
-               wasm: Path = WASM, admin_socket: Path | None = None) -> str:
+    def render(
+        filter_json: str,
+        *,
+        listen: str,
+        upstream: str,
+        variables: list[str],
+        ca: str | None = None,
+        wasm: Path = WASM,
+        admin_socket: Path | None = None,
+    ) -> str:
         [extension] = policy["spec"]["wasm"]
         about = policy["metadata"]
         name = f"envoy.filters.http.wasm/envoyextensionpolicy/{about['namespace']}/{about['name']}/wasm/0"
         # Off for all routes, and on again for those of the policy.
-        config = gateway(listen, upstream, [{"name": name, "disabled": True, "typed_config": {
-            "@type": WASM_TYPE,
-            "config": {
-                "name": extension["name"],
-                "root_id": extension["rootID"],
-                "fail_open": extension["failOpen"],
-                "configuration": merged(extension["config"], filter_json),
-                "vm_config": {
-                    "vm_id": f"envoyextensionpolicy/{about['namespace']}/{about['name']}/wasm/0",
-                    "runtime": RUNTIME,
-                    "code": {"local": {"filename": str(wasm)}},
-                    "environment_variables": {"host_env_keys": extension["env"]["hostKeys"]},
-                },
-            },
-        }}], admin_socket)
+        config = gateway(
+            listen,
+            upstream,
+            [
+                {
+                    "name": name,
+                    "disabled": True,
+                    "typed_config": {
+                        "@type": WASM_TYPE,
+                        "config": {
+                            "name": extension["name"],
+                            "root_id": extension["rootID"],
+                            "fail_open": extension["failOpen"],
+                            "configuration": merged(extension["config"], filter_json),
+                            "vm_config": {
+                                "vm_id": f"envoyextensionpolicy/{about['namespace']}/{about['name']}/wasm/0",
+                                "runtime": RUNTIME,
+                                "code": {"local": {"filename": str(wasm)}},
+                                "environment_variables": {"host_env_keys": extension["env"]["hostKeys"]},
+                            },
+                        },
+                    },
+                }
+            ],
+            admin_socket,
+        )
         main = manager(config["static_resources"]["listeners"][0])
         assert set(traffic["spec"]) == {"targetRefs", "headers", "path"}
-        main.update({
-            "normalize_path": True,
-            "merge_slashes": True,
-            "path_with_escaped_slashes_action": PATHS[traffic["spec"]["path"]["escapedSlashesAction"]],
-            "common_http_protocol_options": {
-                "headers_with_underscores_action": UNDERSCORES[traffic["spec"]["headers"]["withUnderscoresAction"]],
-            },
-        })
+        main.update(
+            {
+                "normalize_path": True,
+                "merge_slashes": True,
+                "path_with_escaped_slashes_action": PATHS[traffic["spec"]["path"]["escapedSlashesAction"]],
+                "common_http_protocol_options": {
+                    "headers_with_underscores_action": UNDERSCORES[traffic["spec"]["headers"]["withUnderscoresAction"]],
+                },
+            }
+        )
         for route in main["route_config"]["virtual_hosts"][0]["routes"]:
-            route["typed_per_filter_config"] = {name: {
-                "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {},
-            }}
+            route["typed_per_filter_config"] = {
+                name: {
+                    "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+                    "config": {},
+                }
+            }
         assert proxy["spec"]["bootstrap"]["type"] == "Merge"
         config.update(yaml.safe_load(proxy["spec"]["bootstrap"]["value"]))
         for patch in copy.deepcopy(patches["spec"]["jsonPatches"]):
@@ -228,40 +290,72 @@ def gateway(listen: str, upstream: str, filters: list[dict], admin_socket: Path 
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "node": {"id": "gateway", "cluster": "gateway"},
         "static_resources": {
-            "listeners": [{
-                "name": "main",
-                "address": socket_address(listen),
-                "filter_chains": [{"filters": [{
-                    "name": "envoy.filters.network.http_connection_manager",
-                    "typed_config": {
-                        "@type": MANAGER,
-                        "stat_prefix": "main",
-                        "use_remote_address": True,
-                        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-                            {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
-                        ]}]},
-                        "http_filters": [*filters, {
-                            "name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER},
-                        }],
+            "listeners": [
+                {
+                    "name": "main",
+                    "address": socket_address(listen),
+                    "filter_chains": [
+                        {
+                            "filters": [
+                                {
+                                    "name": "envoy.filters.network.http_connection_manager",
+                                    "typed_config": {
+                                        "@type": MANAGER,
+                                        "stat_prefix": "main",
+                                        "use_remote_address": True,
+                                        "route_config": {
+                                            "virtual_hosts": [
+                                                {
+                                                    "name": "all",
+                                                    "domains": ["*"],
+                                                    "routes": [
+                                                        {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
+                                                    ],
+                                                }
+                                            ]
+                                        },
+                                        "http_filters": [
+                                            *filters,
+                                            {
+                                                "name": "envoy.filters.http.router",
+                                                "typed_config": {"@type": ROUTER},
+                                            },
+                                        ],
+                                    },
+                                }
+                            ]
+                        }
+                    ],
+                }
+            ],
+            "clusters": [
+                {
+                    "name": "upstream",
+                    "type": "STATIC",
+                    "load_assignment": {
+                        "cluster_name": "upstream",
+                        "endpoints": [
+                            {
+                                "lb_endpoints": [
+                                    {"endpoint": {"address": socket_address(upstream)}},
+                                ]
+                            }
+                        ],
                     },
-                }]}],
-            }],
-            "clusters": [{
-                "name": "upstream",
-                "type": "STATIC",
-                "load_assignment": {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": [
-                    {"endpoint": {"address": socket_address(upstream)}},
-                ]}]},
-            }],
+                }
+            ],
         },
     }
 
 
 def internal_listeners(buffer_size_kb: int) -> dict:
-    return {"name": "envoy.bootstrap.internal_listener", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
-        "buffer_size_kb": buffer_size_kb,
-    }}
+    return {
+        "name": "envoy.bootstrap.internal_listener",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+            "buffer_size_kb": buffer_size_kb,
+        },
+    }
 
 
 def finish(config: dict, ca: str | None) -> str:

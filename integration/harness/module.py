@@ -43,11 +43,11 @@ def section(wanted: int) -> bytes:
         number = module[at]
         size, at = read_u32(module, at + 1)
         if number == wanted:
-            return module[at:at + size]
+            return module[at : at + size]
         at += size
     raise AssertionError(f"the module has no section {wanted}")
 
 
 def text(content: bytes, at: int) -> tuple[str, int]:
     size, at = read_u32(content, at)
-    return content[at:at + size].decode(), at + size
+    return content[at : at + size].decode(), at + size

@@ -32,8 +32,16 @@ class Process:
     """Starts at once. `echo` also prints each line of its output. Lines that `keep` finds something in are in `kept`,
     also when there were so many lines since that the process forgot them."""
 
-    def __init__(self, name: str, command: list[object], *, environment: dict[str, str] | None = None,
-                 cwd: object = None, echo: bool = False, keep: re.Pattern | None = None):
+    def __init__(
+        self,
+        name: str,
+        command: list[object],
+        *,
+        environment: dict[str, str] | None = None,
+        cwd: object = None,
+        echo: bool = False,
+        keep: re.Pattern | None = None,
+    ):
         self.name = name
         self.kept: list[str] = []
         self._keep = keep
@@ -44,8 +52,13 @@ class Process:
             command = [setpriv, "--pdeathsig", "TERM", *command]
         # In a session of its own: Ctrl-C reaches us alone, and we stop our children in our order.
         self._popen = subprocess.Popen(
-            [str(word) for word in command], env=environment, cwd=cwd, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            [str(word) for word in command],
+            env=environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
         self._reader.start()
@@ -105,6 +118,7 @@ class Process:
 def stop_on_signals() -> None:
     """SIGTERM and SIGINT end us by a KeyboardInterrupt, so that what we started is stopped too. SIGINT also where
     a shell that started us in the background has it ignored."""
+
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 

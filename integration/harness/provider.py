@@ -53,7 +53,8 @@ class Provider:
     def seen(self, endpoint: str, grant_type: str | None = None) -> list[dict]:
         """The requests to an endpoint since the last `forget`, oldest first."""
         return [
-            entry for entry in self.control("seen")
+            entry
+            for entry in self.control("seen")
             if entry["endpoint"] == endpoint and grant_type in (None, entry.get("grant_type"))
         ]
 

@@ -47,6 +47,7 @@ def add_hosts(config: dict, hosts: list[dict]) -> None:
 
 def add_resources(kind: str) -> Callable[[dict, list[dict]], None]:
     """Each in the place of the one of its name, if there is one."""
+
     def add(config: dict, resources: list[dict]) -> None:
         for resource in resources:
             tls = resource.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
@@ -69,7 +70,9 @@ PLACES: dict[str, Callable] = {
     "listeners": add_resources("listeners"),
     "clusters": add_resources("clusters"),
     "common_tls_context": add_to_redis_tls,
-    "path_with_escaped_slashes_action": lambda config, action: manager(config).update(path_with_escaped_slashes_action=action),
+    "path_with_escaped_slashes_action": lambda config, action: manager(config).update(
+        path_with_escaped_slashes_action=action
+    ),
 }
 
 
@@ -81,6 +84,7 @@ def apply(config: dict, content: dict) -> None:
 
 def rendering(content: dict, change: Change = lambda config: None) -> Callable[..., str]:
     """What makes the configuration that is shipped, with a piece in it and then changed: for `Envoy(render=…)`."""
+
     def made(*arguments: object, wasm: Path, ca: str | None = None, **options: object) -> str:
         config = json.loads(render(*arguments, wasm=wasm, ca=ca, **options))
         apply(config, content)

@@ -53,8 +53,17 @@ class Redis:
     `tls_port` is a port that speaks TLS. `password` is that of the user `default`.
     """
 
-    def __init__(self, *, port: int | None = None, tls_port: int | None = None, keep: bool = False, password: str | None = None,
-                 certificate: dict[str, str] | None = None, is_started: bool = True, **options: object):
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        tls_port: int | None = None,
+        keep: bool = False,
+        password: str | None = None,
+        certificate: dict[str, str] | None = None,
+        is_started: bool = True,
+        **options: object,
+    ):
         self._folder = Path(tempfile.mkdtemp(prefix="redis-", dir=FOLDERS))
         self.port = port or free_port()
         self.password = password
@@ -68,8 +77,10 @@ class Redis:
         if certificate and has_tls():
             self.tls_port = tls_port or free_port()
             settings |= {
-                "tls-port": self.tls_port, "tls-cert-file": certificate["tls_cert"],
-                "tls-key-file": certificate["tls_key"], "tls-auth-clients": "no",
+                "tls-port": self.tls_port,
+                "tls-cert-file": certificate["tls_cert"],
+                "tls-key-file": certificate["tls_key"],
+                "tls-auth-clients": "no",
                 # It wants one, and uses it for clients only.
                 "tls-ca-cert-file": certificate["tls_cert"],
             }
@@ -293,8 +304,14 @@ def has_tls() -> bool:
     """Whether the server was built with TLS. One that was not does not know the option."""
     try:
         # It ends in any case: it has no certificate, or does not know what one is.
-        tried = subprocess.run([server(), "--port", "0", "--tls-port", "1"], capture_output=True, text=True,
-                               timeout=20, check=False, cwd=tempfile.gettempdir())
+        tried = subprocess.run(
+            [server(), "--port", "0", "--tls-port", "1"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            cwd=tempfile.gettempdir(),
+        )
     except subprocess.TimeoutExpired:
         return True
     return "Bad directive" not in tried.stdout + tried.stderr

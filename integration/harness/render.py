@@ -21,9 +21,20 @@ WASM = ROOT / "dist" / "oauth2_session_filter.wasm"
 SYSTEM_CA = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
-def render(filter_json: str | None, *, listen: str, upstream: str, variables: list[str], ca: str | None = None,
-           wasm: Path = WASM, template: Path = TEMPLATE, clusters: dict[str, str] | None = None,
-           admin_socket: Path | None = None, access_log: str | None = None, filters_before: str | None = None) -> str:
+def render(
+    filter_json: str | None,
+    *,
+    listen: str,
+    upstream: str,
+    variables: list[str],
+    ca: str | None = None,
+    wasm: Path = WASM,
+    template: Path = TEMPLATE,
+    clusters: dict[str, str] | None = None,
+    admin_socket: Path | None = None,
+    access_log: str | None = None,
+    filters_before: str | None = None,
+) -> str:
     """Envoy's configuration as JSON. `variables` are names in Envoy's environment, not their values; `clusters` are
     addresses of clusters besides the upstream. Without a filter JSON the template has no filter either.
     `access_log` is YAML such as access-log.yaml has, `filters_before` such as rate-limit.yaml has."""

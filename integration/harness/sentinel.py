@@ -23,8 +23,16 @@ DOWN_AFTER = 3100
 class Sentinel:
     """One sentinel, with a folder of its own, because it writes what it knows into its configuration."""
 
-    def __init__(self, master_port: int, *, host: str = HOST, quorum: int = 2, password: str | None = None,
-                 user: str | None = None, tls: list[str] | None = None):
+    def __init__(
+        self,
+        master_port: int,
+        *,
+        host: str = HOST,
+        quorum: int = 2,
+        password: str | None = None,
+        user: str | None = None,
+        tls: list[str] | None = None,
+    ):
         """`user` is whom it is for the servers, where they know it, with its own name as password; `tls` are
         the lines that make it speak TLS too, and to the servers nothing else."""
         self.port = free_port()
@@ -92,8 +100,12 @@ class Sentinel:
         def events() -> str:
             return "\n".join(self._process.lines()[began:])
 
-        until(lambda: "+promoted-slave" in events() or "-failover-abort" in events(), "a replica is promoted",
-              pause=0.01, report=events)
+        until(
+            lambda: "+promoted-slave" in events() or "-failover-abort" in events(),
+            "a replica is promoted",
+            pause=0.01,
+            report=events,
+        )
         return "+promoted-slave" in events()
 
     def is_tilted(self) -> bool:

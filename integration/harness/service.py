@@ -60,17 +60,37 @@ class Services:
         self._running: OrderedDict[str, Service] = OrderedDict()
         self.used: list[Service] = []
 
-    def start(self, *, concurrency: int = 1, ca: str | None = None,
-              provider: Provider | FakeProvider | None = None,
-              cookie_secret: str = COOKIE_SECRET, redis_password: str | None = None, is_shared: bool = True,
-              client_secret: str = CLIENT_SECRET, access_log: str | None = None, filters_before: str | None = None,
-              **options: object) -> Service:
+    def start(
+        self,
+        *,
+        concurrency: int = 1,
+        ca: str | None = None,
+        provider: Provider | FakeProvider | None = None,
+        cookie_secret: str = COOKIE_SECRET,
+        redis_password: str | None = None,
+        is_shared: bool = True,
+        client_secret: str = CLIENT_SECRET,
+        access_log: str | None = None,
+        filters_before: str | None = None,
+        **options: object,
+    ) -> Service:
         """An Envoy with these options of the filter. `redis_password` and `client_secret` go by the environment, as secrets
         do; without `is_shared` it is one that no other test gets. `access_log` and `filters_before` are YAML for its
         configuration."""
         provider = provider or self._provider
-        key = repr((concurrency, ca, provider.issuer, cookie_secret, redis_password, client_secret, access_log,
-                    filters_before, sorted(options.items())))
+        key = repr(
+            (
+                concurrency,
+                ca,
+                provider.issuer,
+                cookie_secret,
+                redis_password,
+                client_secret,
+                access_log,
+                filters_before,
+                sorted(options.items()),
+            )
+        )
         if is_shared and key in self._running:
             self._running.move_to_end(key)
         else:
@@ -80,11 +100,18 @@ class Services:
                 upstream=self._upstream.address,
                 environment={
                     # Where others sign people in, it would be a mistake.
-                    **({"OAUTH2_PROXY_CLIENT_SECRET": client_secret} if options.get("client_id", "") is not None else {}),
+                    **(
+                        {"OAUTH2_PROXY_CLIENT_SECRET": client_secret}
+                        if options.get("client_id", "") is not None
+                        else {}
+                    ),
                     "OAUTH2_PROXY_COOKIE_SECRET": cookie_secret,
                     **({"OAUTH2_PROXY_REDIS_PASSWORD": redis_password} if redis_password else {}),
                 },
-                concurrency=concurrency, ca=ca, wasm_log_level="debug", access_log=access_log,
+                concurrency=concurrency,
+                ca=ca,
+                wasm_log_level="debug",
+                access_log=access_log,
                 filters_before=filters_before,
             )
             key = key if is_shared else envoy.url
@@ -100,7 +127,9 @@ class Services:
                 service.check()
             except AssertionError as failure:
                 failures.append(failure)
-                self._running = OrderedDict((key, other) for key, other in self._running.items() if other is not service)
+                self._running = OrderedDict(
+                    (key, other) for key, other in self._running.items() if other is not service
+                )
                 with contextlib.suppress(VmDied):
                     service.envoy.stop()
         if failures:

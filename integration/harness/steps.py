@@ -31,13 +31,18 @@ class Steps:
     filter alone; an option that is None there is left out, and without a client there is no client's secret.
     """
 
-    def __init__(self, provider: Provider, upstream: Upstream, cookie_secret: str, *, ours: dict | None = None,
-                 **options: object):
+    def __init__(
+        self, provider: Provider, upstream: Upstream, cookie_secret: str, *, ours: dict | None = None, **options: object
+    ):
         self._upstream = upstream
         self._secrets = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": cookie_secret}
         self._own = {
-            "oidc_issuer_url": provider.issuer, "client_id": CLIENT_ID, "email_domains": ["*"], "cookie_secure": False,
-            "redirect_url": f"{SITE}/oauth2/callback", **options,
+            "oidc_issuer_url": provider.issuer,
+            "client_id": CLIENT_ID,
+            "email_domains": ["*"],
+            "cookie_secure": False,
+            "redirect_url": f"{SITE}/oauth2/callback",
+            **options,
         }
         self._ours = {**self._own, **(ours or {})}
         provider.control("redirect_uri", uri=self._own["redirect_url"])
@@ -60,7 +65,11 @@ class Steps:
         if filter_json and "client_id" not in filter_json:
             del secrets["OAUTH2_PROXY_CLIENT_SECRET"]
         self.envoy = Envoy(
-            filter_json, upstream=self._upstream.address, environment=secrets, listen=self._listen, concurrency=2,
+            filter_json,
+            upstream=self._upstream.address,
+            environment=secrets,
+            listen=self._listen,
+            concurrency=2,
             template=CONFIG / TEMPLATES[step],
             clusters={"oauth2_proxy": self.oauth2_proxy.address} if step != ALONE else None,
         )

@@ -41,8 +41,9 @@ class Storm(Repeated):
     ticket stays the same for the whole life of a session.
     """
 
-    def __init__(self, services: list, cookies: list[str], *, threads: int = 4, path: str = "/echo",
-                 pause: float = 0.01):
+    def __init__(
+        self, services: list, cookies: list[str], *, threads: int = 4, path: str = "/echo", pause: float = 0.01
+    ):
         super().__init__(threads)
         self._targets = [(service.url + path, cookie) for service in services for cookie in cookies]
         self._pause = pause

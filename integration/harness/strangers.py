@@ -35,7 +35,9 @@ class Strangers:
         for number, (cookie, state) in enumerate(self._targets):
             connection = socket.create_connection((self._address.hostname, self._address.port), timeout=SECONDS)
             path = f"/oauth2/callback?code=guess-{number}&state={quote(state)}"
-            connection.sendall(f"GET {path} HTTP/1.1\r\nhost: {self._address.netloc}\r\ncookie: {cookie}\r\n\r\n".encode())
+            connection.sendall(
+                f"GET {path} HTTP/1.1\r\nhost: {self._address.netloc}\r\ncookie: {cookie}\r\n\r\n".encode()
+            )
             self._sockets.append(connection)
         return self
 

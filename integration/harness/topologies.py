@@ -54,15 +54,26 @@ class SentinelTopology(Topology):
     they know each other by that name; with `are_relayed`, by other ports than those on which they listen.
     """
 
-    def __init__(self, *, sentinel_password: str | None = None, certificate: dict[str, str] | None = None,
-                 ca: str | None = None, host: str = HOST, are_relayed: bool = False, **options: object):
+    def __init__(
+        self,
+        *,
+        sentinel_password: str | None = None,
+        certificate: dict[str, str] | None = None,
+        ca: str | None = None,
+        host: str = HOST,
+        are_relayed: bool = False,
+        **options: object,
+    ):
         super().__init__()
         tls = None
         if certificate:
             options |= {"certificate": certificate, "tls_ca_cert_file": ca, "tls_replication": "yes"}
             tls = [
-                f"tls-cert-file {certificate['tls_cert']}", f"tls-key-file {certificate['tls_key']}",
-                f"tls-ca-cert-file {ca}", "tls-auth-clients no", "tls-replication yes",
+                f"tls-cert-file {certificate['tls_cert']}",
+                f"tls-key-file {certificate['tls_key']}",
+                f"tls-ca-cert-file {ca}",
+                "tls-auth-clients no",
+                "tls-replication yes",
             ]
         self.nodes = [Redis(keep=True, **options) for _ in range(3)]
         self._close += [node.close for node in self.nodes]
@@ -103,6 +114,7 @@ class SentinelTopology(Topology):
 
     def master(self) -> Redis:
         """The node that is the master by its own word and by that of most sentinels."""
+
         def find() -> Redis | None:
             named = [port for port in map(lambda sentinel: attempt(sentinel.master_port), self.sentinels) if port]
             for node in self.nodes:
@@ -120,8 +132,12 @@ class SentinelTopology(Topology):
 
     def wait_for_another_master(self, than: Redis) -> float:
         """When the sentinels had agreed on it, by the monotonic clock."""
-        until(lambda: self.master() is not than, "there is another master", pause=0.01,
-              report=lambda: "\n\n".join(one.log() for one in self.sentinels))
+        until(
+            lambda: self.master() is not than,
+            "there is another master",
+            pause=0.01,
+            report=lambda: "\n\n".join(one.log() for one in self.sentinels),
+        )
         return time.monotonic()
 
     def set_patience(self, milliseconds: int) -> None:
@@ -141,18 +157,33 @@ class ClusterTopology(Topology):
     `are_relayed`, they announce other ports than those on which they listen.
     """
 
-    def __init__(self, *, certificate: dict[str, str] | None = None, ca: str | None = None,
-                 has_replicas: bool = True, are_relayed: bool = False, **options: object):
+    def __init__(
+        self,
+        *,
+        certificate: dict[str, str] | None = None,
+        ca: str | None = None,
+        has_replicas: bool = True,
+        are_relayed: bool = False,
+        **options: object,
+    ):
         super().__init__()
         settings = {
-            "keep": True, "cluster_enabled": "yes", "cluster_node_timeout": NODE_TIMEOUT, **options,
+            "keep": True,
+            "cluster_enabled": "yes",
+            "cluster_node_timeout": NODE_TIMEOUT,
+            **options,
         }
         if certificate:
             settings |= {
-                "certificate": certificate, "tls_ca_cert_file": ca, "tls_cluster": "yes", "tls_replication": "yes",
+                "certificate": certificate,
+                "tls_ca_cert_file": ca,
+                "tls_cluster": "yes",
+                "tls_replication": "yes",
             }
         self.nodes = [
-            self._node(free_cluster_port(), are_relayed, tls_port=free_cluster_port() if certificate else None, **settings)
+            self._node(
+                free_cluster_port(), are_relayed, tls_port=free_cluster_port() if certificate else None, **settings
+            )
             for _ in range(6 if has_replicas else 3)
         ]
         self._close += [node.close for node in self.nodes]
@@ -162,14 +193,18 @@ class ClusterTopology(Topology):
             node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             node.command("CLUSTER", "MEET", HOST, self.nodes[0].tls_port or self.nodes[0].port)
-        until(lambda: all(len(self._members(node)) == len(self.nodes) for node in self.nodes), "the nodes know each other")
+        until(
+            lambda: all(len(self._members(node)) == len(self.nodes) for node in self.nodes), "the nodes know each other"
+        )
         for master, replica in zip(masters, replicas):
             replica.command("CLUSTER", "REPLICATE", node_id(master))
         until(lambda: all(is_synchronized(replica) for replica in replicas), "the replicas have the data")
         until(self.is_ok, "the cluster is ok")
         if are_relayed:
             announced = {node.announced_port for node in self.nodes}
-            until(lambda: all(named_ports(node) == announced for node in self.nodes), "the nodes know what is announced")
+            until(
+                lambda: all(named_ports(node) == announced for node in self.nodes), "the nodes know what is announced"
+            )
         self.options = {
             "session_store_type": "redis",
             "redis_use_cluster": True,
@@ -196,7 +231,8 @@ class ClusterTopology(Topology):
     def owner(self, key: str) -> Redis:
         """The master that has a key's slot."""
         slot = next(
-            slot for slot in (attempt(lambda node=node: node.command("CLUSTER", "KEYSLOT", key)) for node in self.nodes)
+            slot
+            for slot in (attempt(lambda node=node: node.command("CLUSTER", "KEYSLOT", key)) for node in self.nodes)
             if slot is not None
         )
 
@@ -204,7 +240,9 @@ class ClusterTopology(Topology):
             for node in self.nodes:
                 for first, last, master, *_ in attempt(lambda node=node: node.command("CLUSTER", "SLOTS")) or []:
                     if first <= slot <= last:
-                        owner = next((other for other in self.nodes if master[1] in (other.port, other.announced_port)), None)
+                        owner = next(
+                            (other for other in self.nodes if master[1] in (other.port, other.announced_port)), None
+                        )
                         return owner if owner and attempt(lambda: role(owner)) == "master" else None
             return None
 

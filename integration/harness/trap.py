@@ -27,16 +27,23 @@ FUNCTIONS = [
 
 
 def write_trap(path: Path) -> Path:
-    types = [bytes([FUNCTION, *vector([bytes([I32])] * taken), *vector([bytes([I32])] * given)])
-             for _, taken, given, _ in FUNCTIONS]
+    types = [
+        bytes([FUNCTION, *vector([bytes([I32])] * taken), *vector([bytes([I32])] * given)])
+        for _, taken, given, _ in FUNCTIONS
+    ]
     exports = [bytes([*name(word), 0, number]) for number, (word, *_) in enumerate(FUNCTIONS)]
-    path.write_bytes(b"\0asm\1\0\0\0" + b"".join([
-        section(1, vector(types)),
-        section(3, vector([bytes([number]) for number in range(len(FUNCTIONS))])),
-        section(5, vector([bytes([0, 1])])),  # one memory of one page at least
-        section(7, vector([*exports, bytes([*name("memory"), MEMORY, 0])])),
-        section(10, vector([sized(bytes([0]) + code) for *_, code in FUNCTIONS])),  # no locals
-    ]))
+    path.write_bytes(
+        b"\0asm\1\0\0\0"
+        + b"".join(
+            [
+                section(1, vector(types)),
+                section(3, vector([bytes([number]) for number in range(len(FUNCTIONS))])),
+                section(5, vector([bytes([0, 1])])),  # one memory of one page at least
+                section(7, vector([*exports, bytes([*name("memory"), MEMORY, 0])])),
+                section(10, vector([sized(bytes([0]) + code) for *_, code in FUNCTIONS])),  # no locals
+            ]
+        )
+    )
     return path
 
 

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 # What V8 and Envoy write about it: `Function: proxy_on_… failed: Uncaught RuntimeError: unreachable` for a trap,
 # `Uncaught RangeError` for a stack that overflowed; `panicked at` is Rust's, `Caught Seg` Envoy's own crash. A
 # configuration that the filter refuses ends the VM too, and is no death.
-DEATH = re.compile(r"Uncaught |Function: \S+ failed|in-VM backtrace|panicked at|Caught Seg"
-                   r"|Wasm VM failed (?!Failed to configure base Wasm plugin)")
+DEATH = re.compile(
+    r"Uncaught |Function: \S+ failed|in-VM backtrace|panicked at|Caught Seg"
+    r"|Wasm VM failed (?!Failed to configure base Wasm plugin)"
+)
 # `vm_reload` counts the tries, `vm_reload_backoff` the requests that came in the pause before one.
 RELOAD = re.compile(r"^wasm\..*vm_reload")
 

@@ -24,8 +24,14 @@ def answers(ask: Callable[[], object]) -> bool:
     return attempt(ask) is not None
 
 
-def until(holds: Callable[[], object], what: str, *, seconds: float = PATIENCE, pause: float = 0.05,
-          report: Callable[[], str] = str):
+def until(
+    holds: Callable[[], object],
+    what: str,
+    *,
+    seconds: float = PATIENCE,
+    pause: float = 0.05,
+    report: Callable[[], str] = str,
+):
     """Waits until something is true, and gives it back. `report` says more where that does not come."""
     deadline = time.monotonic() + seconds
     while not (result := holds()):

@@ -103,15 +103,25 @@ def serve_http1(client: socket.socket, reader) -> None:
             return
         _, trailers = read_body(reader, headers)
         head = [*told(headers, trailers), ("transfer-encoding", "chunked"), *asked_for(target, "header")]
-        client.sendall(b"HTTP/1.1 200 OK\r\n" + lines(head) + b"\r\n4\r\nbody\r\n0\r\n"
-                       + lines(asked_for(target, "trailer")) + b"\r\n")
+        client.sendall(
+            b"HTTP/1.1 200 OK\r\n"
+            + lines(head)
+            + b"\r\n4\r\nbody\r\n0\r\n"
+            + lines(asked_for(target, "trailer"))
+            + b"\r\n"
+        )
 
 
 def serve_http2(client: socket.socket) -> None:
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(
-        client_side=False, header_encoding="latin-1", validate_inbound_headers=False, validate_outbound_headers=False,
-        normalize_outbound_headers=False,
-    ))
+    connection = h2.connection.H2Connection(
+        h2.config.H2Configuration(
+            client_side=False,
+            header_encoding="latin-1",
+            validate_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+    )
     connection.initiate_connection()
     client.sendall(connection.data_to_send())
     arrived: dict[int, tuple[Fields, Fields]] = {}
@@ -135,8 +145,9 @@ def serve_http2(client: socket.socket) -> None:
 # ---- the clients ----
 
 
-def exchange_in_http1(connection: socket.socket, host: str, method: str, target: str, headers: Fields,
-                      trailers: Fields) -> Answer:
+def exchange_in_http1(
+    connection: socket.socket, host: str, method: str, target: str, headers: Fields, trailers: Fields
+) -> Answer:
     head = [("host", host), *headers, *([("transfer-encoding", "chunked")] if trailers else [])]
     body = b"4\r\nbody\r\n0\r\n" + lines(trailers) + b"\r\n" if trailers else b""
     connection.sendall(f"{method} {target} HTTP/1.1\r\n".encode() + lines(head) + b"\r\n" + body)
@@ -150,12 +161,17 @@ def exchange_in_http1(connection: socket.socket, host: str, method: str, target:
     return answer
 
 
-def exchange_in_http2(connection: socket.socket, host: str, method: str, target: str, headers: Fields,
-                      trailers: Fields) -> Answer:
-    http = h2.connection.H2Connection(h2.config.H2Configuration(
-        header_encoding="latin-1", validate_inbound_headers=False, validate_outbound_headers=False,
-        normalize_outbound_headers=False,
-    ))
+def exchange_in_http2(
+    connection: socket.socket, host: str, method: str, target: str, headers: Fields, trailers: Fields
+) -> Answer:
+    http = h2.connection.H2Connection(
+        h2.config.H2Configuration(
+            header_encoding="latin-1",
+            validate_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+    )
     http.initiate_connection()
     head = [(":method", method), (":scheme", "http"), (":authority", host), (":path", target), *headers]
     http.send_headers(1, head, end_stream=not trailers)

@@ -95,5 +95,8 @@ def test_the_filter_loses_no_session_when_the_master_dies(start_pair, store, pat
         assert set(ours) <= ({200} if patience == "15s" else {200, 503}) and ours[200]
         assert arrived(visitor.get_at(pair.ours))["x-forwarded-user"] == "alice"
         # oauth2-proxy looks for the new master when it does; the session is there.
-        until(lambda: visitor.copy().get_at(pair.theirs).status_code == 200 or key not in every_key(pair.server),
-              "oauth2-proxy takes the session again", seconds=40)
+        until(
+            lambda: visitor.copy().get_at(pair.theirs).status_code == 200 or key not in every_key(pair.server),
+            "oauth2-proxy takes the session again",
+            seconds=40,
+        )

@@ -14,7 +14,9 @@ from harness.visitor import Visitor
 from conftest import DUE_SECONDS, ONE_OF_EACH, every_key
 
 FORGED = {
-    "x-forwarded-user": "root", "x-forwarded-groups": "admins", "x-auth-request-user": "root",
+    "x-forwarded-user": "root",
+    "x-forwarded-groups": "admins",
+    "x-auth-request-user": "root",
     "x-auth-request-groups": "admins",
 }
 every_store = pytest.mark.parametrize("store", ONE_OF_EACH)
@@ -36,8 +38,11 @@ def sign_in(steps, user: str) -> Visitor:
 # carol's session is in several cookies.
 @every_store
 @pytest.mark.parametrize("user", ["alice", "carol"])
-@pytest.mark.parametrize("way", [(EXT_AUTHZ, ALONE, EXT_AUTHZ), (EXT_AUTHZ, BESIDE, ALONE, BESIDE, EXT_AUTHZ)],
-                         ids=["without step 2", "all steps"])
+@pytest.mark.parametrize(
+    "way",
+    [(EXT_AUTHZ, ALONE, EXT_AUTHZ), (EXT_AUTHZ, BESIDE, ALONE, BESIDE, EXT_AUTHZ)],
+    ids=["without step 2", "all steps"],
+)
 def test_a_browser_that_is_signed_in_stays_so_at_every_step_and_back(start_steps, store, user, way):
     steps = start_steps(store)
     first, *others = way

@@ -33,7 +33,8 @@ def identity(headers: dict[str, str]) -> dict[str, str]:
     """What is said about the person, without what each proxy says about the connection."""
     connection = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
     return {
-        name: value for name, value in headers.items()
+        name: value
+        for name, value in headers.items()
         if name.startswith(("x-forwarded-", "x-auth-request-", "authorization")) and name not in connection
     }
 

@@ -26,15 +26,23 @@ def local_digest() -> str:
 
 
 def push(image: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, ROOT / "integration" / "push.py", "--plain-http", image],
-                          capture_output=True, text=True, check=False, env=environment or None)
+    return subprocess.run(
+        [sys.executable, ROOT / "integration" / "push.py", "--plain-http", image],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment or None,
+    )
 
 
 @pytest.fixture(params=[tool for tool in TOOLS if shutil.which(tool)])
 def pulled(request, registry):
     """What comes back from the registry after a push with this tool."""
-    finished = push(f"{registry}/filters/{request.param}:1", PATH=str(shutil.which(request.param).rpartition("/")[0]),
-                    PUSH_WITH=request.param)
+    finished = push(
+        f"{registry}/filters/{request.param}:1",
+        PATH=str(shutil.which(request.param).rpartition("/")[0]),
+        PUSH_WITH=request.param,
+    )
     assert finished.returncode == 0, finished.stderr
     assert local_digest() in finished.stdout
     return pull(registry, f"filters/{request.param}", "1")

@@ -26,10 +26,18 @@ class Fleet:
     def __init__(self, provider: Provider, upstream: str, redis: Redis | None, **options: object):
         self._provider, self._upstream = provider, upstream
         store = {"session_store_type": "redis", "redis_connection_url": redis.url} if redis else {}
-        self._filter = filter_config(provider, redirect_url=f"{SITE}/oauth2/callback", pass_access_token=True,
-                                     cookie_refresh=REFRESH, **store, **options)
-        self._environment = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET,
-                             "OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(32)}
+        self._filter = filter_config(
+            provider,
+            redirect_url=f"{SITE}/oauth2/callback",
+            pass_access_token=True,
+            cookie_refresh=REFRESH,
+            **store,
+            **options,
+        )
+        self._environment = {
+            "OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET,
+            "OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(32),
+        }
         self._addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         self._running: list[tuple[str, Service] | None] = [None, None]
         self.redis = redis
@@ -41,8 +49,14 @@ class Fleet:
             if self._running[place] and self._running[place][0] == version:
                 continue
             self._stop(place)
-            envoy = Envoy(self._filter, upstream=self._upstream, environment=self._environment, concurrency=2,
-                          listen=self._addresses[place], wasm=MODULES[version])
+            envoy = Envoy(
+                self._filter,
+                upstream=self._upstream,
+                environment=self._environment,
+                concurrency=2,
+                listen=self._addresses[place],
+                wasm=MODULES[version],
+            )
             self._running[place] = version, Service(envoy, self._provider)
         # A Service tells the provider its own.
         self._provider.control("redirect_uri", uri=f"{SITE}/oauth2/callback")

@@ -39,9 +39,13 @@ def build() -> None:
     if WASM.exists():
         return
     commit = COMMIT[:12]
-    if subprocess.run(["git", "cat-file", "-e", f"{COMMIT}^{{commit}}"], cwd=ROOT, stderr=subprocess.DEVNULL).returncode:
-        raise NotBuilt(f"the version before this one is the commit {commit}, which is not in this clone. "
-                       "If it is a shallow clone: git fetch --unshallow")
+    if subprocess.run(
+        ["git", "cat-file", "-e", f"{COMMIT}^{{commit}}"], cwd=ROOT, stderr=subprocess.DEVNULL
+    ).returncode:
+        raise NotBuilt(
+            f"the version before this one is the commit {commit}, which is not in this clone. "
+            "If it is a shallow clone: git fetch --unshallow"
+        )
     print(f"test-rollout: building the version before this one, {commit} (about a minute)", flush=True)
     sources = CACHE / "sources"
     shutil.rmtree(sources, ignore_errors=True)
@@ -49,7 +53,11 @@ def build() -> None:
     archive = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
     subprocess.run(["tar", "--extract", "--directory", sources], input=archive, check=True)
     target = CACHE / "target"
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_ENCODED_RUSTFLAGS": "-Ctarget-feature=+simd128"}
+    environment = {
+        **os.environ,
+        "CARGO_TARGET_DIR": str(target),
+        "CARGO_ENCODED_RUSTFLAGS": "-Ctarget-feature=+simd128",
+    }
     cargo = [os.environ.get("CARGO", "cargo"), "build", "--release", "--locked", "--quiet", "--lib", "--target", TARGET]
     if subprocess.run(cargo, cwd=sources, env=environment).returncode:
         raise NotBuilt(f"the commit {commit} could not be built; what cargo says is above")

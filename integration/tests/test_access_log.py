@@ -63,8 +63,14 @@ def test_the_example_says_who_it_is_and_why_not(service):
 
 def test_a_request_that_had_to_wait_has_its_fields_too(make_redis, service):
     redis = make_redis()
-    at = service(access_log=EXAMPLE, access_log_fields=FIELDS, is_shared=False, redis_command_timeout="500ms",
-                 session_store_type="redis", redis_connection_url=redis.url)
+    at = service(
+        access_log=EXAMPLE,
+        access_log_fields=FIELDS,
+        is_shared=False,
+        redis_command_timeout="500ms",
+        session_store_type="redis",
+        redis_connection_url=redis.url,
+    )
     browser = at.browser()
     browser.sign_in("alice")
     arrived(browser.get("/echo"))
@@ -106,14 +112,27 @@ def test_a_text_log_has_a_dash_where_there_is_nothing(service):
 
 def test_the_details_of_an_answer_say_why_it_was_given(make_redis, service):
     redis = make_redis()
-    at = service(access_log=DETAILS, is_shared=False, redis_command_timeout="500ms", skip_jwt_bearer_tokens=True,
-                 bearer_token_login_fallback=False, session_store_type="redis", redis_connection_url=redis.url)
+    at = service(
+        access_log=DETAILS,
+        is_shared=False,
+        redis_command_timeout="500ms",
+        skip_jwt_bearer_tokens=True,
+        bearer_token_login_fallback=False,
+        session_store_type="redis",
+        redis_connection_url=redis.url,
+    )
     stranger, browser = at.browser(), at.browser()
     browser.sign_in("alice")
 
     def details(who, path: str, **headers: str) -> str:
         details.asked += 1
-        who.get(path, headers={"x-mark": f"m{details.asked}", **{name.replace("_", "-"): value for name, value in headers.items()}})
+        who.get(
+            path,
+            headers={
+                "x-mark": f"m{details.asked}",
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            },
+        )
         (line,) = at.envoy.says(f"DETAILS m{details.asked} ")
         return line.split(" ", 2)[2]
 

@@ -9,6 +9,8 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 def test_each_shape_of_the_hostile_benchmark_has_the_answer_that_it_is_about():
     command = [sys.executable, BENCH / "hostile.py", "--short"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stdout
     assert "each has the answer that it is about" in done.stdout

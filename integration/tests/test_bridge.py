@@ -45,9 +45,15 @@ def test_a_node_that_names_host_after_host_leaves_room_for_the_provider(provider
 
     node.answer = answer
     envoy = Envoy(
-        filter_config(provider, session_store_type="redis", redis_use_cluster=True, redis_command_timeout="300ms",
-                      redis_cluster_connection_urls=[node.url]),
-        upstream=upstream.address, render=with_little_room,
+        filter_config(
+            provider,
+            session_store_type="redis",
+            redis_use_cluster=True,
+            redis_command_timeout="300ms",
+            redis_cluster_connection_urls=[node.url],
+        ),
+        upstream=upstream.address,
+        render=with_little_room,
         environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
     )
     try:
@@ -74,8 +80,10 @@ def test_what_is_too_much_is_refused_where_it_goes_and_not_on_the_way():
         return threshold
 
     filters = manager(named(resources["listeners"], "oauth2_session_bridge"))["http_filters"]
-    names = {of: named(filters, f"oauth2_session_{of}_host")["typed_config"]["dns_cache_config"]["dns_cache_circuit_breaker"]
-             for of in ("provider", "redis")}
+    names = {
+        of: named(filters, f"oauth2_session_{of}_host")["typed_config"]["dns_cache_config"]["dns_cache_circuit_breaker"]
+        for of in ("provider", "redis")
+    }
     behind = sum(cache["max_pending_requests"] for cache in names.values())
     for scheme in ("http", "https"):
         of_provider = limits(f"oauth2_session_{scheme}")
@@ -95,17 +103,26 @@ KINDS = 3
 DOCUMENTS = 2
 
 
-@pytest.mark.parametrize("shipped", ["envoy.yaml", "beside.yaml", "istio/envoyfilter.yaml", "envoy-gateway/envoypatchpolicy.yaml"])
+@pytest.mark.parametrize(
+    "shipped", ["envoy.yaml", "beside.yaml", "istio/envoyfilter.yaml", "envoy-gateway/envoypatchpolicy.yaml"]
+)
 def test_the_provider_s_limits_are_above_what_the_filter_asks_of_it_at_the_same_time(shipped):
     """They are one for all kinds of calls: where they are reached, strangers take the places of those who are signed in."""
-    at_once = int(re.search(r"const AT_ONCE: usize = (\d+);", (ROOT / "src/flow/gate.rs").read_text(encoding="utf-8"))[1])
-    limits = re.findall(r"circuit_breakers: &limits\n +thresholds: (\[.*\])", (ROOT / "envoy-config" / shipped).read_text(encoding="utf-8"))
+    at_once = int(
+        re.search(r"const AT_ONCE: usize = (\d+);", (ROOT / "src/flow/gate.rs").read_text(encoding="utf-8"))[1]
+    )
+    limits = re.findall(
+        r"circuit_breakers: &limits\n +thresholds: (\[.*\])",
+        (ROOT / "envoy-config" / shipped).read_text(encoding="utf-8"),
+    )
     [[threshold]] = map(yaml.safe_load, limits)
     assert all(limit > (KINDS * at_once + DOCUMENTS) * WORKERS for limit in threshold.values()), threshold
 
 
 def test_a_cluster_that_envoy_does_not_have_is_named(service, redis):
-    running = service(bridge_cluster="nowhere", session_store_type="redis", redis_connection_url=redis.url, is_shared=False)
+    running = service(
+        bridge_cluster="nowhere", session_store_type="redis", redis_connection_url=redis.url, is_shared=False
+    )
     told = "Envoy has no cluster nowhere; write the name of the bridge's as bridge_cluster"
     assert running.browser().get("/ready").status_code == 503
     assert running.envoy.says(f"Redis does not answer ({told})")

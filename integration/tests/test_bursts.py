@@ -32,6 +32,7 @@ def files():
 @pytest.fixture
 def measured(record_property):
     """Reads the answers, and reports how long it took to the last."""
+
     def read(burst: Burst):
         answers = burst.answers()
         record_property(f"last of {len(answers)} answers", f"{burst.seconds:.2f} s")
@@ -84,10 +85,12 @@ def test_sessions_of_two_people(running, measured):
     for person, browser in browsers.items():
         arrived(browser.sign_in(person, "/echo"))
     senders = [people[number % 2] for number in range(MANY)]
-    answers = measured(waiting_for(
-        redis, service, [request("/oauth2/auth", cookie(browsers[person])) for person in senders]))
-    assert [(answer.status, answer.headers.get("x-auth-request-user")) for answer in answers] \
-        == [(202, person) for person in senders]
+    answers = measured(
+        waiting_for(redis, service, [request("/oauth2/auth", cookie(browsers[person])) for person in senders])
+    )
+    assert [(answer.status, answer.headers.get("x-auth-request-user")) for answer in answers] == [
+        (202, person) for person in senders
+    ]
 
 
 def test_a_session_that_is_gone(running, measured):
@@ -95,10 +98,10 @@ def test_a_session_that_is_gone(running, measured):
     browser = service.browser()
     browser.sign_in("alice", "/echo")
     redis.command("FLUSHALL")
-    answers = measured(waiting_for(
-        redis, service, [request(f"/n{number}", cookie(browser)) for number in range(MANY)]))
-    assert [(answer.status, answer.headers.get("location")) for answer in answers] \
-        == [(302, f"/oauth2/sign_in?rd=%2Fn{number}") for number in range(MANY)]
+    answers = measured(waiting_for(redis, service, [request(f"/n{number}", cookie(browser)) for number in range(MANY)]))
+    assert [(answer.status, answer.headers.get("location")) for answer in answers] == [
+        (302, f"/oauth2/sign_in?rd=%2Fn{number}") for number in range(MANY)
+    ]
 
 
 def test_an_outage(with_redis, make_redis, measured):
@@ -136,6 +139,7 @@ def test_browsers_that_go_away(running):
 
 def with_config(change):
     """Renders envoy.yaml, changed by `change(resources, routes)`."""
+
     def made(filter_json, **options):
         config = json.loads(render(filter_json, **options))
         resources = config["static_resources"]
@@ -152,10 +156,14 @@ def start(provider, upstream):
     envoys = []
 
     def started(change, **options: object) -> Service:
-        envoys.append(Envoy(
-            filter_config(provider, **options), upstream=upstream.address, render=with_config(change),
-            environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
-        ))
+        envoys.append(
+            Envoy(
+                filter_config(provider, **options),
+                upstream=upstream.address,
+                render=with_config(change),
+                environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+            )
+        )
         return Service(envoys[-1], provider)
 
     yield started
@@ -165,34 +173,53 @@ def start(provider, upstream):
 
 def test_requests_that_are_let_through(start, redis, measured):
     """A route with an answer of its own: a resume goes on to the response at once, as deep as a local reply."""
-    def answer_at_once(_, routes):
-        routes.insert(0, {
-            "match": {"path": "/direct"}, "direct_response": {"status": 200},
-            "response_headers_to_add": [{"header": {"key": "x-number", "value": "%REQ(x-number)%"}}],
-        })
 
-    service = start(answer_at_once, session_store_type="redis", redis_connection_url=redis.url,
-                    redis_command_timeout="60s")
+    def answer_at_once(_, routes):
+        routes.insert(
+            0,
+            {
+                "match": {"path": "/direct"},
+                "direct_response": {"status": 200},
+                "response_headers_to_add": [{"header": {"key": "x-number", "value": "%REQ(x-number)%"}}],
+            },
+        )
+
+    service = start(
+        answer_at_once, session_store_type="redis", redis_connection_url=redis.url, redis_command_timeout="60s"
+    )
     browser = service.browser()
     arrived(browser.sign_in("alice", "/echo"))
-    answers = measured(waiting_for(redis, service, [
-        request("/direct", f"x-number: {number}", cookie(browser)) for number in range(MANY)]))
-    assert [(answer.status, answer.headers.get("x-number")) for answer in answers] \
-        == [(200, str(number)) for number in range(MANY)]
+    answers = measured(
+        waiting_for(
+            redis, service, [request("/direct", f"x-number: {number}", cookie(browser)) for number in range(MANY)]
+        )
+    )
+    assert [(answer.status, answer.headers.get("x-number")) for answer in answers] == [
+        (200, str(number)) for number in range(MANY)
+    ]
 
 
 def test_calls_that_fail_at_once(start, redis, measured):
     """Envoy calls back about a call that it does not make just as deep in the stack. The grants begin together,
     because each sign-in first looks whether Redis is there."""
+
     def take_no_call(resources, _):
         # The stream to Redis is the one request.
         one = {"thresholds": [{"max_requests": 1}]}
         named(resources["clusters"], "oauth2_session_bridge")["circuit_breakers"] = one
 
     issuer = "http://login.example"
-    service = start(take_no_call, oidc_issuer_url=issuer, skip_oidc_discovery=True, login_url=f"{issuer}/auth",
-                    redeem_url=f"{issuer}/token", oidc_jwks_url=f"{issuer}/jwks",
-                    session_store_type="redis", redis_connection_url=redis.url, redis_command_timeout="60s")
+    service = start(
+        take_no_call,
+        oidc_issuer_url=issuer,
+        skip_oidc_discovery=True,
+        login_url=f"{issuer}/auth",
+        redeem_url=f"{issuer}/token",
+        oidc_jwks_url=f"{issuer}/jwks",
+        session_store_type="redis",
+        redis_connection_url=redis.url,
+        redis_command_timeout="60s",
+    )
     assert service.browser().get("/ready").status_code == 200
     requests = []
     for answer in Burst(service.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(1000)]).answers():
@@ -202,8 +229,9 @@ def test_calls_that_fail_at_once(start, redis, measured):
     answers = measured(waiting_for(redis, service, requests))
     assert Counter(answer.status for answer in answers) == {503: len(requests)}
     assert all("retry-after" in answer.headers for answer in answers)
-    assert service.envoy.says("bridge: no call is made: Envoy refuses it at the cluster oauth2_session_bridge; look at its "
-                              "circuit_breakers")
+    assert service.envoy.says(
+        "bridge: no call is made: Envoy refuses it at the cluster oauth2_session_bridge; look at its circuit_breakers"
+    )
 
 
 def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):
@@ -223,10 +251,13 @@ def test_tokens_of_an_unknown_key(service, make_provider, measured):
     def token(number: int) -> str:
         claims = {"iss": provider.issuer, "aud": "e2e", "sub": "mallory", "exp": 2**31}
         parts = [{"alg": "RS256", "kid": f"unknown-{number}"}, claims]
-        return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts),
-                         "c2ln"])
+        return ".".join(
+            [*(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts), "c2ln"]
+        )
 
-    burst = Burst(running.url, [
-        request(f"/n{number}", f"authorization: Bearer {token(number)}") for number in range(MANY)])
-    assert [(answer.status, answer.headers.get("location")) for answer in measured(burst)] \
-        == [(302, f"/oauth2/sign_in?rd=%2Fn{number}") for number in range(MANY)]
+    burst = Burst(
+        running.url, [request(f"/n{number}", f"authorization: Bearer {token(number)}") for number in range(MANY)]
+    )
+    assert [(answer.status, answer.headers.get("location")) for answer in measured(burst)] == [
+        (302, f"/oauth2/sign_in?rd=%2Fn{number}") for number in range(MANY)
+    ]

@@ -80,10 +80,28 @@ def test_what_the_filter_answers_is_kept_by_no_cache(service):
         nobody.get("/", headers={"cookie": f"{NAME}=junk"}),
         nobody.request("POST", "/oauth2/start"),
         nobody.get("/oauth2/sign_out", headers={"purpose": "prefetch"}),
-        *(nobody.get(path) for path in ("/ping", "/ready", "/oauth2/start", "/oauth2/callback", "/oauth2/userinfo",
-                                        "/oauth2/auth", "/oauth2/sign_in")),
-        *(alice.get(path) for path in ("/oauth2/userinfo", "/oauth2/auth", "/oauth2/auth?allowed_groups=x",
-                                       "/oauth2/sign_out?rd=/", "/oauth2/sign_out")),
+        *(
+            nobody.get(path)
+            for path in (
+                "/ping",
+                "/ready",
+                "/oauth2/start",
+                "/oauth2/callback",
+                "/oauth2/userinfo",
+                "/oauth2/auth",
+                "/oauth2/sign_in",
+            )
+        ),
+        *(
+            alice.get(path)
+            for path in (
+                "/oauth2/userinfo",
+                "/oauth2/auth",
+                "/oauth2/auth?allowed_groups=x",
+                "/oauth2/sign_out?rd=/",
+                "/oauth2/sign_out",
+            )
+        ),
     ]
     assert {answer.status_code for answer in answers} == {200, 202, 302, 401, 403, 405}
     for answer in answers:

@@ -13,12 +13,16 @@ from harness.service import CLIENT_SECRET, arrived
 SECRET = f"{CLIENT_SECRET[:20]}+/%2B:="
 
 
-@pytest.mark.parametrize(("methods", "decodes_basic", "secret", "codes"), [
-    (["client_secret_basic"], True, SECRET, 1),
-    (["client_secret_post"], True, CLIENT_SECRET, 2),
-    (["client_secret_basic", "client_secret_post"], False, SECRET, 2),
-    (["client_secret_basic"], False, SECRET, 3),
-], ids=["basic", "post", "both, basic not decoded", "basic, not decoded"])
+@pytest.mark.parametrize(
+    ("methods", "decodes_basic", "secret", "codes"),
+    [
+        (["client_secret_basic"], True, SECRET, 1),
+        (["client_secret_post"], True, CLIENT_SECRET, 2),
+        (["client_secret_basic", "client_secret_post"], False, SECRET, 2),
+        (["client_secret_basic"], False, SECRET, 3),
+    ],
+    ids=["basic", "post", "both, basic not decoded", "basic, not decoded"],
+)
 def test_a_sign_in_and_a_refresh(service, make_fake_provider, methods, decodes_basic, secret, codes):
     fake = make_fake_provider(client_secret=secret)
     fake.auth_methods, fake.decodes_basic = methods, decodes_basic
@@ -40,9 +44,15 @@ def test_a_wrong_secret_is_tried_in_other_ways_once(service, fake):
     assert running.envoy.says("the provider does not take this client (invalid_client)")
 
 
-@pytest.mark.parametrize("refusal", [
-    Answer(400, {"error": "invalid_grant"}), Answer(400, {"error": "unauthorized_client"}), Answer(401), Answer(500),
-])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Answer(400, {"error": "invalid_grant"}),
+        Answer(400, {"error": "unauthorized_client"}),
+        Answer(401),
+        Answer(500),
+    ],
+)
 def test_another_answer_sends_a_code_once(service, fake, refusal):
     fake.answers["token"] = refusal
     service(provider=fake).browser().sign_in("alice", "/echo")

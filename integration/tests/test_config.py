@@ -33,12 +33,24 @@ def mistakes_of(config, upstream, environment=SECRETS) -> list[str]:
 
 def test_all_mistakes_are_named(provider, upstream):
     config = filter_config(
-        provider, oidc_issuer_url="not a url", cookie_expire="two days", client_id=None, cokie_name="x",
-        email_domains=None, skip_auth_routes=["("],
+        provider,
+        oidc_issuer_url="not a url",
+        cookie_expire="two days",
+        client_id=None,
+        cokie_name="x",
+        email_domains=None,
+        skip_auth_routes=["("],
     )
     lines = mistakes_of(config, upstream, environment={})
-    for option in ("oidc_issuer_url", "cookie_expire", "client_id", "cokie_name", "email_domains",
-                   "skip_auth_routes", "cookie_secret"):
+    for option in (
+        "oidc_issuer_url",
+        "cookie_expire",
+        "client_id",
+        "cokie_name",
+        "email_domains",
+        "skip_auth_routes",
+        "cookie_secret",
+    ):
         assert [line for line in lines if option in line], f"nothing is said about {option}:\n" + "\n".join(lines)
     assert any("cokie_name" in line and "cookie_name" in line for line in lines), "no hint at the right name"
 
@@ -53,7 +65,8 @@ def test_a_secret_is_never_shown(provider, upstream):
     with pytest.raises(ConfigurationError) as refused:
         Envoy(
             filter_config(provider, client_secret=["not", "a", "string", "sesame-open"], basic_auth_password=17),
-            upstream=upstream.address, environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
+            upstream=upstream.address,
+            environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
         ).stop()
     said = str(refused.value)
     assert "cookie_secret" in said
@@ -91,7 +104,8 @@ def test_an_example_of_a_filter_json_is_taken(example, upstream):
 
 def test_the_environment_wins_over_the_json(provider, upstream):
     lines = mistakes_of(
-        filter_config(provider, cookie_expire="1h"), upstream,
+        filter_config(provider, cookie_expire="1h"),
+        upstream,
         environment={**SECRETS, "OAUTH2_PROXY_COOKIE_EXPIRE": "two days"},
     )
     assert [line for line in lines if "cookie_expire" in line.lower()]
@@ -108,7 +122,10 @@ class RunEnvoy:
         file.write_text(json.dumps(config))
         self.process = subprocess.Popen(
             [sys.executable, RUN_ENVOY, "--config", file, "--listen", "127.0.0.1:0", "--upstream", upstream.address],
-            env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.output = ""
         self._giving_up = threading.Timer(60, self.process.kill)
@@ -165,8 +182,9 @@ def test_make_envoy_lists_the_mistakes(tmp_path, provider, upstream):
 
 
 def test_make_envoy_says_that_a_file_is_missing(tmp_path):
-    ended = subprocess.run([sys.executable, RUN_ENVOY, "--config", tmp_path / "none.json"],
-                           capture_output=True, text=True, timeout=30)
+    ended = subprocess.run(
+        [sys.executable, RUN_ENVOY, "--config", tmp_path / "none.json"], capture_output=True, text=True, timeout=30
+    )
     assert ended.returncode != 0
     assert "none.json" in ended.stderr
 

@@ -162,21 +162,25 @@ def cookie(browser):
 
 
 def changed(value: str, at: int) -> str:
-    return value[:at] + ("A" if value[at] != "A" else "B") + value[at + 1:]
+    return value[:at] + ("A" if value[at] != "A" else "B") + value[at + 1 :]
 
 
-@pytest.mark.parametrize("forge", [
-    lambda value: changed(value, 10),
-    lambda value: changed(value, len(value) // 2),
-    lambda value: changed(value, len(value) - 10),
-    lambda value: value[:-1] + "!",
-    lambda value: value[: len(value) // 2],
-    lambda value: "|".join(["QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB", *value.split("|")[1:]]),
-    lambda value: value.replace("|", "", 1),
-    lambda value: "||",
-    lambda value: "",
-    lambda value: "x" * 5000,
-], ids=["value", "middle", "signature", "alphabet", "half", "swapped", "joined", "bars", "empty", "long"])
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda value: changed(value, 10),
+        lambda value: changed(value, len(value) // 2),
+        lambda value: changed(value, len(value) - 10),
+        lambda value: value[:-1] + "!",
+        lambda value: value[: len(value) // 2],
+        lambda value: "|".join(["QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB", *value.split("|")[1:]]),
+        lambda value: value.replace("|", "", 1),
+        lambda value: "||",
+        lambda value: "",
+        lambda value: "x" * 5000,
+    ],
+    ids=["value", "middle", "signature", "alphabet", "half", "swapped", "joined", "bars", "empty", "long"],
+)
 def test_a_forged_cookie_is_nobody(forge, cookie, service):
     browser = service().browser()
     answer = browser.get("/echo", headers={"cookie": f"{NAME}={forge(cookie)}"})

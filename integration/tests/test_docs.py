@@ -79,7 +79,9 @@ def test_a_block_says_what_it_is(block):
 
 @pytest.mark.parametrize("block", of("json"), ids=str)
 def test_a_filter_json_is_taken(block, upstream):
-    passwords = {name: value for used, password in PASSWORDS.items() if used in block.text for name, value in password.items()}
+    passwords = {
+        name: value for used, password in PASSWORDS.items() if used in block.text for name, value in password.items()
+    }
     secrets = {name: value for name, value in SECRETS.items() if '"client_id"' in block.text or "CLIENT" not in name}
     envoy = Envoy(block.text, upstream=upstream.address, environment={**secrets, **passwords})
     assert urllib.request.urlopen(f"{envoy.url}/ping", timeout=10).status == 200
@@ -202,8 +204,9 @@ class Here:
         program = command.split()[0]
         if program in SYSTEM_PROGRAMS and shutil.which(program, path=path) is None:
             pytest.skip(f"not run: {program} is not there")
-        output = run(["bash", "-c", f"set -euo pipefail; {self.change(command, request)}"],
-                     environment={**SECRETS, "PATH": path})
+        output = run(
+            ["bash", "-c", f"set -euo pipefail; {self.change(command, request)}"], environment={**SECRETS, "PATH": path}
+        )
         assert re.search(self.expected, output), output
 
 
@@ -220,13 +223,18 @@ def at_our_https_provider(command: str, request: pytest.FixtureRequest) -> str:
     certificate = Authority.make(request.getfixturevalue("tmp_path") / "authority").issue("localhost")
     provider = request.getfixturevalue("make_provider")(host="localhost", **certificate)
     address = provider.issuer.removeprefix("https://")
-    return command.replace("login.example.com:443", address).replace("login.example.com", "localhost") + " < /dev/null 2>&1"
+    return (
+        command.replace("login.example.com:443", address).replace("login.example.com", "localhost")
+        + " < /dev/null 2>&1"
+    )
 
 
 def only_collect(command: str, _request: pytest.FixtureRequest) -> str:
     build, pytest_of_venv = command.split(" && ")
     assert build == "make build"
-    return pytest_of_venv.replace(".venv/bin/pytest", f"{sys.executable} -m pytest --collect-only -q -p no:cacheprovider")
+    return pytest_of_venv.replace(
+        ".venv/bin/pytest", f"{sys.executable} -m pytest --collect-only -q -p no:cacheprovider"
+    )
 
 
 MAKE_ENVOY = By("integration/tests/test_config.py", "integration/run_envoy.py as a process")
@@ -239,22 +247,30 @@ COMMANDS: dict[str, By | Not | Here] = {
     "make check-monitoring": By("integration/tests/test_monitoring.py", '["test", "rules", "alerts-test.yaml"]'),
     "make envoy CONFIG=filter.json LISTEN=127.0.0.1:8080 UPSTREAM=127.0.0.1:9000": MAKE_ENVOY,
     "export OAUTH2_PROXY_CLIENT_SECRET=the-client-s-secret "
-    "OAUTH2_PROXY_COOKIE_SECRET=$(openssl rand -base64 32 | tr -- '+/' '-_')":
-        Here(lambda command, _: f"{command}; echo ${{#OAUTH2_PROXY_COOKIE_SECRET}}", r"^44$"),
+    "OAUTH2_PROXY_COOKIE_SECRET=$(openssl rand -base64 32 | tr -- '+/' '-_')": Here(
+        lambda command, _: f"{command}; echo ${{#OAUTH2_PROXY_COOKIE_SECRET}}", r"^44$"
+    ),
     "openssl rand -base64 32 | tr -- '+/' '-_'": Here(expected=r"^[\w-]{43}=$"),
     "envoy --mode validate -c envoy-config/envoy.yaml": Here(expected="OK"),
     "redis-cli -h redis.example.com -p 6379 ping": Here(at_our_redis, "PONG"),
     "curl https://login.example.com/.well-known/openid-configuration": Here(at_our_provider, '"issuer"'),
-    "openssl s_client -connect login.example.com:443 -servername login.example.com":
-        Here(at_our_https_provider, "CN ?= ?localhost"),
+    "openssl s_client -connect login.example.com:443 -servername login.example.com": Here(
+        at_our_https_provider, "CN ?= ?localhost"
+    ),
     "UPDATE=1 cargo test --test options": By("tests/options.rs", "UPDATE=1 cargo test --test options"),
     "make image": By(".ci/run", "make test-image"),
-    "make push IMAGE=registry.example.com/oauth2-session-filter:0.1.0": By("integration/registry/test_image.py", '"push.py"'),
-    'kubectl -n istio-system create secret generic oauth2-session       --from-literal=OAUTH2_PROXY_CLIENT_SECRET=…       '
-    '--from-literal=OAUTH2_PROXY_COOKIE_SECRET="$(openssl rand -base64 32 | tr -- \'+/\' \'-_\')"': KUBERNETES,
+    "make push IMAGE=registry.example.com/oauth2-session-filter:0.1.0": By(
+        "integration/registry/test_image.py", '"push.py"'
+    ),
+    "kubectl -n istio-system create secret generic oauth2-session       --from-literal=OAUTH2_PROXY_CLIENT_SECRET=…       "
+    "--from-literal=OAUTH2_PROXY_COOKIE_SECRET=\"$(openssl rand -base64 32 | tr -- '+/' '-_')\"": KUBERNETES,
     "kubectl -n istio-system set env deployment/istio-ingressgateway -c istio-proxy --from=secret/oauth2-session": KUBERNETES,
-    "make config FROM=oauth2-proxy.cfg > filter.json": By("integration/tests/test_migration.py", "`make config` without make"),
-    'make config FROM="oauth2-proxy.cfg alpha.yaml" > filter.json': By("tests/config.rs", "fn of_several_sources_the_later_wins"),
+    "make config FROM=oauth2-proxy.cfg > filter.json": By(
+        "integration/tests/test_migration.py", "`make config` without make"
+    ),
+    'make config FROM="oauth2-proxy.cfg alpha.yaml" > filter.json': By(
+        "tests/config.rs", "fn of_several_sources_the_later_wins"
+    ),
     "make config FROM=oauth2-proxy.env > filter.json": By("tests/config.rs", "fn variables_are_carried_over"),
     "make config FROM=env > filter.json": By("tests/config.rs", "fn variables_are_carried_over"),
     "make config FROM=arguments.txt > filter.json": By("tests/config.rs", "fn arguments_are_carried_over"),
@@ -286,8 +302,15 @@ def test_every_known_command_is_written_somewhere():
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> str:
-    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
-                           capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
     return ended.stdout
 
@@ -344,10 +367,14 @@ def test_every_log_line_is_about_something_that_is_documented():
     """`<about>: <what>`; of the two that are filled in, the callers name the subject."""
     operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     table = operations.partition("## Log")[2].partition("## Access log")[0]
-    documented = {name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
+    documented = {
+        name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
+    }
     lines = LOG_LINE.findall(SOURCES)
     assert len(lines) > 20
-    about = {line.partition(": ")[0] for line in lines} - {"{what}"} | set(re.findall(r'Document \{\s*name: "([^"]*)"', SOURCES))
+    about = {line.partition(": ")[0] for line in lines} - {"{what}"} | set(
+        re.findall(r'Document \{\s*name: "([^"]*)"', SOURCES)
+    )
     about = {name.replace(" (jwks_uri)", "") for name in about}
     assert about == documented
 
@@ -367,8 +394,11 @@ def test_the_mistakes_that_are_shown_are_what_envoy_says(upstream):
     (block,) = [block for block in of("text") if block.text.startswith("configuration: ")]
     config = json.loads((ROOT / "envoy-config" / "filter.json").read_text(encoding="utf-8"))
     with pytest.raises(ConfigurationError) as refused:
-        Envoy({**config, "cokie_name": "x"}, upstream=upstream.address,
-              environment={**SECRETS, "OAUTH2_PROXY_COOKIE_SECRET": base64.b64encode(bytes(21)).decode()[:28]}).stop()
+        Envoy(
+            {**config, "cokie_name": "x"},
+            upstream=upstream.address,
+            environment={**SECRETS, "OAUTH2_PROXY_COOKIE_SECRET": base64.b64encode(bytes(21)).decode()[:28]},
+        ).stop()
     for line in block.text.splitlines():
         wanted = line.removeprefix("configuration: ").removesuffix("…")
         assert any(said.startswith(wanted) for said in refused.value.lines), refused.value.lines

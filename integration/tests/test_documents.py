@@ -70,13 +70,20 @@ def test_what_carries_a_secret_follows_no_redirect(service, fake, make_fake_prov
     assert other.requests == []
 
 
-@pytest.mark.parametrize(("answer", "says"), [
-    (Answer(404), "discovery: the provider answered 404; see oidc_issuer_url"),
-    (Answer(403, "<html>a firewall</html>"), "discovery: the provider answered 403; see oidc_issuer_url"),
-    (Answer(200, "<html>welcome</html>"), "discovery: the document is not a JSON object, or too large; see oidc_issuer_url"),
-    (Answer(members={"issuer": "https://another.example"}), "which is not oidc_issuer_url"),
-    (Answer(members={"token_endpoint": None}), "discovery: token_endpoint is missing"),
-], ids=["404", "403", "html", "another issuer", "no token endpoint"])
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(404), "discovery: the provider answered 404; see oidc_issuer_url"),
+        (Answer(403, "<html>a firewall</html>"), "discovery: the provider answered 403; see oidc_issuer_url"),
+        (
+            Answer(200, "<html>welcome</html>"),
+            "discovery: the document is not a JSON object, or too large; see oidc_issuer_url",
+        ),
+        (Answer(members={"issuer": "https://another.example"}), "which is not oidc_issuer_url"),
+        (Answer(members={"token_endpoint": None}), "discovery: token_endpoint is missing"),
+    ],
+    ids=["404", "403", "html", "another issuer", "no token endpoint"],
+)
 def test_metadata_that_cannot_be_used(service, fake, answer, says):
     fake.answers["discovery"] = answer
     running = service(provider=fake, is_shared=False)
@@ -88,12 +95,16 @@ def test_metadata_that_cannot_be_used(service, fake, answer, says):
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-@pytest.mark.parametrize(("endpoint", "answer", "says"), [
-    ("userinfo", Answer(401), "userinfo: the provider answered 401; see skip_claims_from_profile_url"),
-    ("userinfo", Answer(200, "hello"), "see skip_claims_from_profile_url"),
-    ("jwks", Answer(404), "keys (jwks_uri): the provider answered 404"),
-    ("jwks", Answer(200, {"keys": [Key("RS256", bits=1024).public()]}), "none of the keys can be used"),
-], ids=["userinfo 401", "userinfo text", "keys 404", "keys of 1024 bits"])
+@pytest.mark.parametrize(
+    ("endpoint", "answer", "says"),
+    [
+        ("userinfo", Answer(401), "userinfo: the provider answered 401; see skip_claims_from_profile_url"),
+        ("userinfo", Answer(200, "hello"), "see skip_claims_from_profile_url"),
+        ("jwks", Answer(404), "keys (jwks_uri): the provider answered 404"),
+        ("jwks", Answer(200, {"keys": [Key("RS256", bits=1024).public()]}), "none of the keys can be used"),
+    ],
+    ids=["userinfo 401", "userinfo text", "keys 404", "keys of 1024 bits"],
+)
 def test_what_is_unusable_after_the_code_was_used(service, fake, endpoint, answer, says):
     fake.claims = {"email": None}
     fake.answers[endpoint] = answer

@@ -66,15 +66,18 @@ def test_auth_says_whether_somebody_is_signed_in(service):
     assert answer.headers["x-auth-request-preferred-username"] == "alice"
 
 
-@pytest.mark.parametrize("query, status", [
-    ({"allowed_groups": "admins"}, 202),
-    ({"allowed_groups": "guests,staff"}, 202),
-    ({"allowed_groups": "guests"}, 403),
-    ({"allowed_emails": "alice@example.com"}, 202),
-    ({"allowed_emails": "bob@example.com"}, 403),
-    ({"allowed_email_domains": "example.com"}, 202),
-    ({"allowed_email_domains": "example.org", "allowed_groups": "admins"}, 403),
-])
+@pytest.mark.parametrize(
+    "query, status",
+    [
+        ({"allowed_groups": "admins"}, 202),
+        ({"allowed_groups": "guests,staff"}, 202),
+        ({"allowed_groups": "guests"}, 403),
+        ({"allowed_emails": "alice@example.com"}, 202),
+        ({"allowed_emails": "bob@example.com"}, 403),
+        ({"allowed_email_domains": "example.com"}, 202),
+        ({"allowed_email_domains": "example.org", "allowed_groups": "admins"}, 403),
+    ],
+)
 def test_auth_narrows_by_its_query(query, status, browser):
     browser.sign_in("alice")
     assert browser.get("/oauth2/auth?" + urlencode(query)).status_code == status
@@ -125,12 +128,21 @@ def test_a_sign_out_by_post_ends_the_session(browser):
 # As Chromium sends them.
 UNASKED = {
     "image": {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
-    "prerender": {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document",
-                  "sec-purpose": "prefetch;prerender", "purpose": "prefetch"},
+    "prerender": {
+        "sec-fetch-site": "same-origin",
+        "sec-fetch-mode": "navigate",
+        "sec-fetch-dest": "document",
+        "sec-purpose": "prefetch;prerender",
+        "purpose": "prefetch",
+    },
 }
 ASKED = {
-    "link": {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document",
-             "sec-fetch-user": "?1"},
+    "link": {
+        "sec-fetch-site": "cross-site",
+        "sec-fetch-mode": "navigate",
+        "sec-fetch-dest": "document",
+        "sec-fetch-user": "?1",
+    },
     "front channel": {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
 }
 
@@ -180,7 +192,11 @@ def test_a_sign_out_can_go_on_to_the_provider_with_the_id_token(service, provide
 def test_a_sign_out_hands_the_id_token_to_nobody_else(service, provider):
     provider_host = urlsplit(provider.issuer).netloc
     running = service(whitelist_domains=[provider_host, "app.example.org"])
-    for target in ("http://app.example.org/?t={id_token}", f"https://{provider_host}/?t={{id_token}}", "/?t={id_token}"):
+    for target in (
+        "http://app.example.org/?t={id_token}",
+        f"https://{provider_host}/?t={{id_token}}",
+        "/?t={id_token}",
+    ):
         browser = running.browser()
         browser.sign_in("alice")
         answer = browser.get("/oauth2/sign_out?" + urlencode({"rd": target}))

@@ -8,7 +8,12 @@ import yaml
 # What a load balancer in front says is believed.
 BEHIND_ONE = "xff_num_trusted_hops: 1"
 # Envoy's own redirect. The filter answers before it.
-REQUIRE_TLS = {"name": "all", "domains": ["*"], "require_tls": "ALL", "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]}
+REQUIRE_TLS = {
+    "name": "all",
+    "domains": ["*"],
+    "require_tls": "ALL",
+    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}],
+}
 
 
 @pytest.mark.parametrize("http2", [False, True])

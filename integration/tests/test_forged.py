@@ -25,9 +25,18 @@ from harness.wire import Answer, Fields, Recorder, ask
 
 FORGED = "forged"
 IDENTITY = [
-    "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username",
-    "X-Forwarded-Access-Token", "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups",
-    "X-Auth-Request-Preferred-Username", "X-Auth-Request-Access-Token", "X-Auth-Request-Id-Token", "GAP-Auth",
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Access-Token",
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Groups",
+    "X-Auth-Request-Preferred-Username",
+    "X-Auth-Request-Access-Token",
+    "X-Auth-Request-Id-Token",
+    "GAP-Auth",
     "X-OAuth2-Session",
 ]
 # What may stand in a name (RFC 9110 section 5.6.2), but letters and digits.
@@ -47,8 +56,14 @@ OF_HTTP1 = {
 NO_IDENTITY = {"pass_user_headers": False, "pass_basic_auth": False}
 KEEPS = {"skip_auth_strip_headers": False}
 ROUTES = {"skip_auth_routes": ["^/public$"], "skip_auth_preflight": True}
-APP = {"mode": "app", "login_app_path": "/login", "login_app_clusters": ["upstream"],
-       "provider_name": None, "oidc_issuer_url": None, "client_id": None}
+APP = {
+    "mode": "app",
+    "login_app_path": "/login",
+    "login_app_clusters": ["upstream"],
+    "provider_name": None,
+    "oidc_issuer_url": None,
+    "client_id": None,
+}
 
 # Which names are ours depends on the options, and so does whether X-Forwarded-User has to arrive.
 OPTIONS = {
@@ -77,7 +92,7 @@ def forged(names: list[str], spellings: dict[str, Callable[[str], str]]) -> list
     """Every name in every spelling, as many at once as Envoy takes; and in each lot one name that is not ours, so
     that it is seen that such a spelling arrives."""
     fields = [(spell(name), FORGED) for spell in spellings.values() for name in names]
-    lots = [fields[at:at + AT_ONCE] for at in range(0, len(fields), AT_ONCE)]
+    lots = [fields[at : at + AT_ONCE] for at in range(0, len(fields), AT_ONCE)]
     return [[*lot, *((spell("X-Other-Groups"), "of-the-client") for spell in spellings.values())] for lot in lots]
 
 
@@ -89,6 +104,7 @@ def what_was_forged(fields: Fields, names: list[str]) -> Fields:
 def rendered(upstream_http2: bool = False, *, stop_iteration: bool = False, lacks: str = ""):
     """envoy.yaml with trailers also in HTTP/1.1, and with HTTP/2 to the upstream. Envoy leaves the names to the filter,
     those with `_` too. `lacks` is a function of the host that the filter may not call."""
+
     def made(filter_json: str, **options: object) -> str:
         config = json.loads(render(filter_json, **options))
         main = named(config["static_resources"]["listeners"], "main")
@@ -129,7 +145,9 @@ class Site:
             self.cookie = browser.cookie
         assert self.cookie
 
-    def ask(self, line: str, headers: Fields = (), trailers: Fields = (), *, http2: bool, signed_in: bool = True) -> Answer:
+    def ask(
+        self, line: str, headers: Fields = (), trailers: Fields = (), *, http2: bool, signed_in: bool = True
+    ) -> Answer:
         method, _, target = line.partition(" ")
         cookie = [("cookie", self.cookie)] if signed_in else []
         return ask(self.envoy.url, method, target, [*cookie, *headers], trailers=trailers, http2=http2)
@@ -147,8 +165,13 @@ def site_with(options: dict, provider, *, redis=None, how=None, session: dict = 
     if options.get("client_id", "") is not None:
         secrets["OAUTH2_PROXY_CLIENT_SECRET"] = CLIENT_SECRET
     upstream = Recorder()
-    envoy = Envoy(filter_config(provider, **options), upstream=upstream.address, environment=secrets,
-                  render=how or rendered(), wasm_log_level="debug")
+    envoy = Envoy(
+        filter_config(provider, **options),
+        upstream=upstream.address,
+        environment=secrets,
+        render=how or rendered(),
+        wasm_log_level="debug",
+    )
     try:
         yield Site(envoy, options, provider, session)
         assert not envoy.crashes()
@@ -157,8 +180,11 @@ def site_with(options: dict, provider, *, redis=None, how=None, session: dict = 
         upstream.close()
 
 
-@pytest.fixture(scope="module", params=itertools.product(OPTIONS, [False, True]),
-                ids=lambda param: f"{param[0]} - upstream HTTP/{2 if param[1] else 1}")
+@pytest.fixture(
+    scope="module",
+    params=itertools.product(OPTIONS, [False, True]),
+    ids=lambda param: f"{param[0]} - upstream HTTP/{2 if param[1] else 1}",
+)
 def site(request, shared_provider, shared_redis):
     name, upstream_http2 = request.param
     shared_provider.reset()
@@ -237,13 +263,16 @@ def plain(shared_provider):
 UPGRADE = ("upgrade", "websocket")
 
 
-@pytest.mark.parametrize(("connection", "expected"), [
-    (["Upgrade, X-Forwarded-User"], "Upgrade"),
-    (["x.forwarded_groups,Upgrade,  keep-alive"], "Upgrade, keep-alive"),
-    (["Upgrade", "X-FORWARDED-EMAIL", "authorization"], "Upgrade"),
-    (["Upgrade, x X-Forwarded-User"], "Upgrade"),
-    (["Upgrade, X-Forwarded-For"], "Upgrade, X-Forwarded-For"),
-])
+@pytest.mark.parametrize(
+    ("connection", "expected"),
+    [
+        (["Upgrade, X-Forwarded-User"], "Upgrade"),
+        (["x.forwarded_groups,Upgrade,  keep-alive"], "Upgrade, keep-alive"),
+        (["Upgrade", "X-FORWARDED-EMAIL", "authorization"], "Upgrade"),
+        (["Upgrade, x X-Forwarded-User"], "Upgrade"),
+        (["Upgrade, X-Forwarded-For"], "Upgrade, X-Forwarded-For"),
+    ],
+)
 def test_a_client_nominates_no_header_of_ours(connection, expected, plain):
     answer = plain.ask("GET /private", [*(("connection", value) for value in connection), UPGRADE], http2=False)
     headers = dict(answer.arrived["headers"])
@@ -259,7 +288,9 @@ def test_without_an_upgrade_envoy_lets_nothing_be_nominated(plain):
         headers = dict(headers.arrived["headers"])
         assert headers["x-forwarded-user"] == "alice"
         assert {name: headers.get(name, "") for name, _ in nominated} == {
-            "connection": "upgrade" if more else "", "keep-alive": "", "proxy-connection": "",
+            "connection": "upgrade" if more else "",
+            "keep-alive": "",
+            "proxy-connection": "",
         }
 
 
@@ -270,7 +301,9 @@ def test_without_an_upgrade_envoy_lets_nothing_be_nominated(plain):
 def test_trailers_that_cannot_be_taken_out_end_the_request(shared_provider, upstream_http2, http2):
     without_removal = rendered(upstream_http2, lacks="proxy_remove_header_map_value")
     with site_with({}, shared_provider, how=without_removal) as site:
-        assert site.ask("POST /private", trailers=[("x-other", "1")], http2=http2).arrived["trailers"] == [("x-other", "1")]
+        assert site.ask("POST /private", trailers=[("x-other", "1")], http2=http2).arrived["trailers"] == [
+            ("x-other", "1")
+        ]
         answer = site.ask("POST /private", trailers=[("x-forwarded-user", FORGED)], http2=http2)
         assert (answer.status, answer.arrived) == (0, None)
         # The same as for a header.

@@ -86,16 +86,27 @@ def cookie(shared_provider, upstream) -> str:
 def envoy(request, shared_provider, upstream, oauth2_proxy, tmp_path_factory):
     which = request.param
     if which == EXT_AUTHZ:
-        envoy = Envoy(None, upstream=upstream.address, template=CONFIG / which, clusters={"oauth2_proxy": oauth2_proxy.address})
+        envoy = Envoy(
+            None, upstream=upstream.address, template=CONFIG / which, clusters={"oauth2_proxy": oauth2_proxy.address}
+        )
     elif which == BESIDE:
         beside = json.loads((CONFIG / "filter-beside.json").read_text(encoding="utf-8"))
-        envoy = Envoy({**beside, **filter_config(shared_provider, provider_name=None)}, upstream=upstream.address,
-                      environment=SECRETS, template=CONFIG / which, clusters={"oauth2_proxy": oauth2_proxy.address})
+        envoy = Envoy(
+            {**beside, **filter_config(shared_provider, provider_name=None)},
+            upstream=upstream.address,
+            environment=SECRETS,
+            template=CONFIG / which,
+            clusters={"oauth2_proxy": oauth2_proxy.address},
+        )
     elif which == ALONE:
         envoy = Envoy(filter_config(shared_provider), upstream=upstream.address, environment=SECRETS)
     else:
-        envoy = Envoy(filter_config(shared_provider), upstream=upstream.address, environment=SECRETS,
-                      render=shipped(which, tmp_path_factory.mktemp("discovery")))
+        envoy = Envoy(
+            filter_config(shared_provider),
+            upstream=upstream.address,
+            environment=SECRETS,
+            render=shipped(which, tmp_path_factory.mktemp("discovery")),
+        )
     yield envoy
     crashes = envoy.crashes()
     envoy.stop()
@@ -107,6 +118,7 @@ def get(request, envoy, cookie):
     """Asks for /echo as mallory, with these headers."""
     is_2 = request.param == "HTTP/2"
     with httpx.Client(http1=not is_2, http2=is_2, trust_env=False) as client:
+
         def get(headers: dict[str, str]) -> dict[str, str]:
             response = client.get(f"{envoy.url}/echo", headers={"cookie": cookie, **headers})
             assert response.http_version == request.param

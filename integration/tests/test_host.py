@@ -20,6 +20,7 @@ LACKS = "host: does not have what the filter needs: "
 
 def without(*functions: str):
     """Envoy's configuration, with all functions but these allowed."""
+
     def made(filter_json: str, **options: object) -> str:
         config = json.loads(render(filter_json, **options))
         main = named(config["static_resources"]["listeners"], "main")
@@ -45,10 +46,14 @@ def start(provider, upstream):
     started = []
 
     def start(*functions: str, render=None, **options: object) -> Envoy:
-        started.append(Envoy(
-            filter_config(provider, **options), upstream=upstream.address, render=render or without(*functions),
-            environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
-        ))
+        started.append(
+            Envoy(
+                filter_config(provider, **options),
+                upstream=upstream.address,
+                render=render or without(*functions),
+                environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+            )
+        )
         return started[-1]
 
     yield start
@@ -61,12 +66,15 @@ def lines_that_say_so(lines: list[str]) -> set[str]:
     return {line.partition(LACKS)[2] for line in lines if LACKS in line}
 
 
-@pytest.mark.parametrize("functions", [
-    ["random_get"],
-    ["proxy_http_call"],
-    ["proxy_set_tick_period_milliseconds"],
-    ["proxy_get_current_time_nanoseconds", "proxy_get_shared_data"],
-])
+@pytest.mark.parametrize(
+    "functions",
+    [
+        ["random_get"],
+        ["proxy_http_call"],
+        ["proxy_set_tick_period_milliseconds"],
+        ["proxy_get_current_time_nanoseconds", "proxy_get_shared_data"],
+    ],
+)
 def test_a_host_without_them_is_told_so_at_the_start(start, functions):
     with pytest.raises(StartFailed) as failed:
         start(*functions)

@@ -47,32 +47,41 @@ def running(service):
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-@pytest.mark.parametrize("cookie", [
-    b"a=\xff",
-    NAME + b"=\xff\xfe\x80",
-    NAME + b"=" + bytes(range(0x80, 0x100)),
-    NAME + b"_0=\xc3\x28; " + NAME + b"_1=\xff",
-    NAME + b"_csrf=\xff",
-    b"\xff=\xff",
-    b"=; ;; = ;=" + NAME,
-    NAME,
-    NAME + b"=",
-    NAME + b"=||",
-    NAME + b"=|||||||",
-    NAME + b"=a|99999999999999999999999|c",
-    NAME + b"=a|-1|c",
-    NAME + b"_99999999999999999999=x",
-    NAME + b"_-1=x; " + NAME + b"_00=y",
-    NAME + b'="quoted"',
-    b"; ".join(NAME + b"_%d=x" % number for number in range(1000)),
-    b"; ".join(NAME + b"=x" for _ in range(3000)),
-    b"; ".join(NAME + b"_%d_csrf=x" % number for number in range(500)),
-], ids=range(19))
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        b"a=\xff",
+        NAME + b"=\xff\xfe\x80",
+        NAME + b"=" + bytes(range(0x80, 0x100)),
+        NAME + b"_0=\xc3\x28; " + NAME + b"_1=\xff",
+        NAME + b"_csrf=\xff",
+        b"\xff=\xff",
+        b"=; ;; = ;=" + NAME,
+        NAME,
+        NAME + b"=",
+        NAME + b"=||",
+        NAME + b"=|||||||",
+        NAME + b"=a|99999999999999999999999|c",
+        NAME + b"=a|-1|c",
+        NAME + b"_99999999999999999999=x",
+        NAME + b"_-1=x; " + NAME + b"_00=y",
+        NAME + b'="quoted"',
+        b"; ".join(NAME + b"_%d=x" % number for number in range(1000)),
+        b"; ".join(NAME + b"=x" for _ in range(3000)),
+        b"; ".join(NAME + b"_%d_csrf=x" % number for number in range(500)),
+    ],
+    ids=range(19),
+)
 def test_a_cookie_header_of_bytes(cookie, running):
     answers = {
         path: Raw(running.url).get(path, b"cookie: " + cookie)
-        for path in (b"/echo", b"/oauth2/start", b"/oauth2/sign_out", b"/oauth2/userinfo",
-                     b"/oauth2/callback?code=a&state=a:/")
+        for path in (
+            b"/echo",
+            b"/oauth2/start",
+            b"/oauth2/sign_out",
+            b"/oauth2/userinfo",
+            b"/oauth2/callback?code=a&state=a:/",
+        )
     }
     assert list(answers.values()) == [302, 302, 200, 401, 403]
 
@@ -107,21 +116,41 @@ def test_a_second_session_cookie_of_junk_is_no_crash(running):
         assert Raw(running.url).get(b"/oauth2/userinfo", b"cookie: " + cookie) in (200, 401)
 
 
-@pytest.mark.parametrize("path", [
-    b"/oauth2/callback", b"/oauth2/callback?", b"/oauth2/callback?state", b"/oauth2/callback?state=&code=",
-    b"/oauth2/callback?state=:&code=x", b"/oauth2/callback?state=%ff%fe:%00&code=%80",
-    b"/oauth2/callback?state=" + b"a" * 20_000 + b"&code=" + b"b" * 20_000,
-    b"/oauth2/callback?" + b"&".join(b"state=%d" % n for n in range(2000)),
-    b"/oauth2/callback?error=%ff", b"/oauth2/callback?error=" + b"x" * 30_000,
-    b"/oauth2/callback?state=a:https://evil.example/&code=x",
-], ids=range(11))
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/oauth2/callback",
+        b"/oauth2/callback?",
+        b"/oauth2/callback?state",
+        b"/oauth2/callback?state=&code=",
+        b"/oauth2/callback?state=:&code=x",
+        b"/oauth2/callback?state=%ff%fe:%00&code=%80",
+        b"/oauth2/callback?state=" + b"a" * 20_000 + b"&code=" + b"b" * 20_000,
+        b"/oauth2/callback?" + b"&".join(b"state=%d" % n for n in range(2000)),
+        b"/oauth2/callback?error=%ff",
+        b"/oauth2/callback?error=" + b"x" * 30_000,
+        b"/oauth2/callback?state=a:https://evil.example/&code=x",
+    ],
+    ids=range(11),
+)
 def test_a_callback_of_bytes(path, running):
     assert Raw(running.url).get(path) == 403
 
 
-@pytest.mark.parametrize("target", [
-    b"%ff%fe", b"%00", b"%0d%0aset-cookie:%20a=b", b"/%0d%0ax", b"/" + b"a" * 30_000, b"%", b"%zz", b"/%f0%9f%98%80",
-], ids=range(8))
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"%ff%fe",
+        b"%00",
+        b"%0d%0aset-cookie:%20a=b",
+        b"/%0d%0ax",
+        b"/" + b"a" * 30_000,
+        b"%",
+        b"%zz",
+        b"/%f0%9f%98%80",
+    ],
+    ids=range(8),
+)
 def test_a_target_of_bytes(target, running):
     assert Raw(running.url).get(b"/oauth2/start?rd=" + target) == 302
     assert Raw(running.url).get(b"/oauth2/sign_in?rd=" + target) == 200
@@ -129,20 +158,42 @@ def test_a_target_of_bytes(target, running):
     assert Raw(running.url).get(b"/oauth2/sign_in", b"x-auth-request-redirect: \xff" + target) == 200
 
 
-@pytest.mark.parametrize("path", [
-    b"/\xff\xfe", b"/%ff%fe", b"/a b", b"*", b"//", b"/\x01", b"/echo?\xff=%ff", b"/" + b"a" * 60_000,
-], ids=range(8))
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/\xff\xfe",
+        b"/%ff%fe",
+        b"/a b",
+        b"*",
+        b"//",
+        b"/\x01",
+        b"/echo?\xff=%ff",
+        b"/" + b"a" * 60_000,
+    ],
+    ids=range(8),
+)
 def test_a_path_of_bytes_does_not_arrive(path, running, upstream):
     upstream.seen.clear()
     assert Raw(running.url).get(path) in (302, 400, 404, 431, None)
     assert not upstream.seen
 
 
-@pytest.mark.parametrize("header", [
-    b"accept: \xff", b"x-forwarded-user: \xff\xfe", b"x_forwarded_user: \xff", b"x-forwarded-proto: \xff",
-    b"x-requested-with: \xff", b"sec-fetch-mode: \xff", b"upgrade: \xff", b"x-auth-request-redirect: \xff",
-    b"authorization: Bearer \xff", b"x-forwarded-host: \xff",
-], ids=lambda header: header.split(b":")[0].decode())
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"accept: \xff",
+        b"x-forwarded-user: \xff\xfe",
+        b"x_forwarded_user: \xff",
+        b"x-forwarded-proto: \xff",
+        b"x-requested-with: \xff",
+        b"sec-fetch-mode: \xff",
+        b"upgrade: \xff",
+        b"x-auth-request-redirect: \xff",
+        b"authorization: Bearer \xff",
+        b"x-forwarded-host: \xff",
+    ],
+    ids=lambda header: header.split(b":")[0].decode(),
+)
 def test_a_header_of_bytes(header, running):
     assert Raw(running.url).get(b"/echo", header) in (302, 400, 401, 403)
     assert Raw(running.url).get(b"/public/echo", header) in (200, 400, 403)

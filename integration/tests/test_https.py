@@ -58,8 +58,12 @@ def test_a_provider_may_speak_one_version_alone(version, service, make_fake_prov
 def test_redis_may_speak_one_version_alone(version, is_checked, with_redis, redis, authority):
     certificate = authority.issue("localhost")
     relay = TlsRelay((HOST, redis.port), certificate["tls_cert"], certificate["tls_key"], version)
-    running = with_redis(redis, redis_connection_url=f"rediss://localhost:{relay.port}", ca=authority.file,
-                         **({} if is_checked else {"redis_insecure_skip_tls_verify": True}))
+    running = with_redis(
+        redis,
+        redis_connection_url=f"rediss://localhost:{relay.port}",
+        ca=authority.file,
+        **({} if is_checked else {"redis_insecure_skip_tls_verify": True}),
+    )
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     relay.close()
 

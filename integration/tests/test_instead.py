@@ -36,7 +36,9 @@ def changed(provider, upstream):
             change(config)
             return json.dumps(config)
 
-        envoy = Envoy(filter_config(provider, **options), upstream=upstream.address, environment=SECRETS, render=render_changed)
+        envoy = Envoy(
+            filter_config(provider, **options), upstream=upstream.address, environment=SECRETS, render=render_changed
+        )
         running.append(Service(envoy, provider))
         return running[-1]
 
@@ -58,13 +60,27 @@ def test_htpasswd_file_is_a_filter_of_envoy_s_on_routes_of_its_own(changed):
     hashed = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()  # noqa: S324, the only kind that Envoy takes
 
     def change(config: dict) -> None:
-        manager(config)["http_filters"].insert(0, {"name": "passwords", "disabled": True, "typed_config": {
-            "@type": f"{TYPES}.extensions.filters.http.basic_auth.v3.BasicAuth", "users": {"inline_string": f"machine:{{SHA}}{hashed}"},
-        }})
-        manager(config)["route_config"]["virtual_hosts"][0]["routes"].insert(0, {
-            "match": {"prefix": "/echo/machine"}, "route": {"cluster": "upstream"},
-            "typed_per_filter_config": {"passwords": {"@type": f"{TYPES}.config.route.v3.FilterConfig", "config": {}}},
-        })
+        manager(config)["http_filters"].insert(
+            0,
+            {
+                "name": "passwords",
+                "disabled": True,
+                "typed_config": {
+                    "@type": f"{TYPES}.extensions.filters.http.basic_auth.v3.BasicAuth",
+                    "users": {"inline_string": f"machine:{{SHA}}{hashed}"},
+                },
+            },
+        )
+        manager(config)["route_config"]["virtual_hosts"][0]["routes"].insert(
+            0,
+            {
+                "match": {"prefix": "/echo/machine"},
+                "route": {"cluster": "upstream"},
+                "typed_per_filter_config": {
+                    "passwords": {"@type": f"{TYPES}.config.route.v3.FilterConfig", "config": {}}
+                },
+            },
+        )
 
     at = changed(change, skip_auth_routes=["^/echo/machine"])
     browser = at.browser()
@@ -80,10 +96,19 @@ def test_authenticated_emails_file_is_a_filter_of_envoy_s_after_this_one(changed
         filters = manager(config)["http_filters"]
         place = [each["name"] for each in filters].index("oauth2_session") + 1
         alice = {"header": {"name": "x-forwarded-email", "string_match": {"exact": "alice@example.com"}}}
-        filters.insert(place, {"name": "people", "typed_config": {
-            "@type": f"{TYPES}.extensions.filters.http.rbac.v3.RBAC",
-            "rules": {"action": "ALLOW", "policies": {"people": {"permissions": [{"any": True}], "principals": [alice]}}},
-        }})
+        filters.insert(
+            place,
+            {
+                "name": "people",
+                "typed_config": {
+                    "@type": f"{TYPES}.extensions.filters.http.rbac.v3.RBAC",
+                    "rules": {
+                        "action": "ALLOW",
+                        "policies": {"people": {"permissions": [{"any": True}], "principals": [alice]}},
+                    },
+                },
+            },
+        )
 
     at = changed(change)
     assert arrived(at.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
@@ -96,8 +121,10 @@ def test_trusted_ips_are_a_filter_chain_without_the_filter(changed):
         chains = listener(config)["filter_chains"]
         trusted = json.loads(json.dumps(chains[0]))
         chains[0]["name"] = "all"
-        trusted |= {"name": "trusted", "filter_chain_match": {
-            "source_prefix_ranges": [{"address_prefix": "127.0.0.2", "prefix_len": 32}]}}
+        trusted |= {
+            "name": "trusted",
+            "filter_chain_match": {"source_prefix_ranges": [{"address_prefix": "127.0.0.2", "prefix_len": 32}]},
+        }
         plain = trusted["filters"][0]["typed_config"]
         plain["http_filters"] = [each for each in plain["http_filters"] if each["name"] != "oauth2_session"]
         plain["route_config"]["virtual_hosts"][0]["request_headers_to_remove"] = ["x-forwarded-user"]
@@ -112,17 +139,34 @@ def test_trusted_ips_are_a_filter_chain_without_the_filter(changed):
 
 def test_the_address_of_the_client_and_the_log_of_requests_are_envoy_s(changed):
     """real_client_ip_header, silence_ping_logging, request_id_header."""
+
     def change(config: dict) -> None:
         main = manager(config)
         del main["use_remote_address"]
-        main["original_ip_detection_extensions"] = [{"name": "by_header", "typed_config": {
-            "@type": f"{TYPES}.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig", "header_name": "x-real-ip"}}]
+        main["original_ip_detection_extensions"] = [
+            {
+                "name": "by_header",
+                "typed_config": {
+                    "@type": f"{TYPES}.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig",
+                    "header_name": "x-real-ip",
+                },
+            }
+        ]
         not_ping = {"name": ":path", "string_match": {"exact": "/ping"}, "invert_match": True}
-        main["access_log"] = [{"name": "log", "filter": {"header_filter": {"header": not_ping}}, "typed_config": {
-            "@type": f"{TYPES}.extensions.access_loggers.stream.v3.StdoutAccessLog",
-            "log_format": {"text_format_source": {
-                "inline_string": "REQUEST %REQ(:PATH)% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(X-MY-ID)%\n"}},
-        }}]
+        main["access_log"] = [
+            {
+                "name": "log",
+                "filter": {"header_filter": {"header": not_ping}},
+                "typed_config": {
+                    "@type": f"{TYPES}.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                    "log_format": {
+                        "text_format_source": {
+                            "inline_string": "REQUEST %REQ(:PATH)% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(X-MY-ID)%\n"
+                        }
+                    },
+                },
+            }
+        ]
 
     at = changed(change)
     for path in ("/ping", "/echo"):
@@ -160,16 +204,24 @@ def test_what_is_set_in_routes_and_clusters(changed, tmp_path):
         cluster = named(config["static_resources"]["clusters"], "upstream")
         endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
         endpoint["address"]["socket_address"]["port_value"] = server.server_address[1]
-        certificate = {"certificate_chain": {"filename": str(of_envoy["tls_cert"])}, "private_key": {"filename": str(of_envoy["tls_key"])}}
-        cluster["transport_socket"] = {"name": "tls", "typed_config": {
-            "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-            "common_tls_context": {"tls_certificates": [certificate]},
-        }}
-        cluster["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": {"http_protocol_options": {}},
-            "common_http_protocol_options": {"max_requests_per_connection": 1},
-        }}
+        certificate = {
+            "certificate_chain": {"filename": str(of_envoy["tls_cert"])},
+            "private_key": {"filename": str(of_envoy["tls_key"])},
+        }
+        cluster["transport_socket"] = {
+            "name": "tls",
+            "typed_config": {
+                "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "common_tls_context": {"tls_certificates": [certificate]},
+            },
+        }
+        cluster["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http_protocol_options": {}},
+                "common_http_protocol_options": {"max_requests_per_connection": 1},
+            }
+        }
         for route in manager(config)["route_config"]["virtual_hosts"][0]["routes"]:
             route["route"]["host_rewrite_literal"] = "inside.example"
 
@@ -189,7 +241,9 @@ def test_what_is_left_out(service):
 
 def test_oidc_public_key_files_are_an_address_of_keys_without_discovery(service, provider):
     keys = {"oidc_jwks_url": f"{provider.issuer}/jwks"}
-    at = service(skip_oidc_discovery=True, login_url=f"{provider.issuer}/auth", redeem_url=f"{provider.issuer}/token", **keys)
+    at = service(
+        skip_oidc_discovery=True, login_url=f"{provider.issuer}/auth", redeem_url=f"{provider.issuer}/token", **keys
+    )
     assert arrived(at.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     with pytest.raises(ConfigurationError, match="skip_oidc_discovery"):
         service(**keys)

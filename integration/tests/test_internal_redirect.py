@@ -47,10 +47,13 @@ def to(browser: Browser, path: str) -> str:
 def start(provider, upstream):
     """Starts Envoys that follow redirects: `start(**options)` is a browser."""
     with contextlib.ExitStack() as stack:
+
         def start(**options: object) -> Browser:
             envoy = Envoy(
                 filter_config(provider, strip_session_cookie=True, access_log_fields=["state"], **options),
-                upstream=upstream.address, render=with_redirects, access_log=ACCESS_LOG,
+                upstream=upstream.address,
+                render=with_redirects,
+                access_log=ACCESS_LOG,
                 environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
             )
             stack.callback(envoy.stop)
@@ -112,8 +115,11 @@ def test_nobody_else_is_signed_in_by_it(start):
     browser.sign_in("alice")
     arrived(browser.get(to(browser, "/echo")))
     forged = {
-        "cookie": "x=1", "x-envoy-original-url": f"{browser.base_url}/respond", "x-envoy-internal": "true",
-        "wasm.oauth2_session.stripped": "1", "oauth2_session.stripped": "1",
+        "cookie": "x=1",
+        "x-envoy-original-url": f"{browser.base_url}/respond",
+        "x-envoy-internal": "true",
+        "wasm.oauth2_session.stripped": "1",
+        "oauth2_session.stripped": "1",
     }
     for headers in ({"cookie": "x=1"}, forged):
         assert browser.get("/echo", headers=headers).status_code == 302

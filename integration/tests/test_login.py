@@ -234,10 +234,18 @@ def test_only_the_allowed_groups_come_in(service):
 # ---- where a sign-in leads ----
 
 
-@pytest.mark.parametrize("target", [
-    "https://evil.example/", "//evil.example/", "/\\evil.example", "/%09/evil.example", "https:evil.example",
-    "http://127.0.0.1@evil.example/", "javascript:alert(1)",
-])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+        "/%09/evil.example",
+        "https:evil.example",
+        "http://127.0.0.1@evil.example/",
+        "javascript:alert(1)",
+    ],
+)
 def test_a_sign_in_never_leads_to_a_stranger(target, service):
     running = service()
     browser = running.browser()

@@ -13,8 +13,11 @@ from harness.service import arrived
 
 NAME = "_oauth2_proxy"
 ALICE = {
-    "user": "alice", "email": "alice@example.com", "groups": ["staff"],
-    "access_token": "an-access-token-of-the-app", "expires_in": 3600,
+    "user": "alice",
+    "email": "alice@example.com",
+    "groups": ["staff"],
+    "access_token": "an-access-token-of-the-app",
+    "expires_in": 3600,
 }
 # The one cluster of envoy.yaml that is not the bridge's.
 APP = {"mode": "app", "login_app_path": "/login", "login_app_clusters": ["upstream"]}
@@ -112,10 +115,21 @@ def test_another_mode_leaves_the_header_alone(browser):
     assert answer.headers["x-oauth2-session"] == "{}"
 
 
-@pytest.mark.parametrize("session", [
-    "{}", "not json", "[]", "=", {"user": ""}, {**ALICE, "expires_in": 0}, {**ALICE, "expires_in": -5},
-    {**ALICE, "role": "no such member"}, {**ALICE, "access_token": "a" * 33_000}, {**ALICE, "email": "eve@elsewhere.org"},
-])
+@pytest.mark.parametrize(
+    "session",
+    [
+        "{}",
+        "not json",
+        "[]",
+        "=",
+        {"user": ""},
+        {**ALICE, "expires_in": 0},
+        {**ALICE, "expires_in": -5},
+        {**ALICE, "role": "no such member"},
+        {**ALICE, "access_token": "a" * 33_000},
+        {**ALICE, "email": "eve@elsewhere.org"},
+    ],
+)
 def test_a_session_that_does_not_hold_is_refused_and_the_response_arrives(of_cookie, session):
     running = of_cookie(email_domains=["example.com"])
     before = running.envoy.counters()["handed_over_refused"]

@@ -23,7 +23,9 @@ def start(provider, upstream, tmp_path):
 
     def start(which: str, **options: object) -> Service:
         envoy = Envoy(
-            filter_config(provider, **options), upstream=upstream.address, render=shipped(which, tmp_path),
+            filter_config(provider, **options),
+            upstream=upstream.address,
+            render=shipped(which, tmp_path),
             environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
         )
         started.append(Service(envoy, provider))
@@ -53,8 +55,10 @@ def test_a_sign_in_with_sessions_in_redis(start, redis, which):
 
 def bridge_of_envoy_yaml(path: Path = TEMPLATE) -> tuple[dict, list[dict]]:
     resources = yaml.safe_load(path.read_text(encoding="utf-8"))["static_resources"]
-    return (named(resources["listeners"], "oauth2_session_bridge"),
-            [cluster for cluster in resources["clusters"] if cluster["name"].startswith("oauth2_session_")])
+    return (
+        named(resources["listeners"], "oauth2_session_bridge"),
+        [cluster for cluster in resources["clusters"] if cluster["name"].startswith("oauth2_session_")],
+    )
 
 
 def bridge_of_beside_yaml() -> tuple[dict, list[dict]]:
@@ -72,7 +76,9 @@ def bridge_of_istio() -> tuple[dict, list[dict]]:
 
 
 def bridge_of_envoy_gateway() -> tuple[dict, list[dict]]:
-    values = [patch["operation"]["value"] for patch in manifest("envoy-gateway/envoypatchpolicy.yaml")["spec"]["jsonPatches"]]
+    values = [
+        patch["operation"]["value"] for patch in manifest("envoy-gateway/envoypatchpolicy.yaml")["spec"]["jsonPatches"]
+    ]
     listener, *clusters = values
     return listener, clusters
 

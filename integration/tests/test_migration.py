@@ -33,8 +33,13 @@ def test_a_converted_configuration_signs_in(tmp_path, service, provider):
     # `make config` without make.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     result = subprocess.run(
-        ["cargo", "run", "--quiet", "--example", "config", "--", source], cwd=ROOT, env=environment,
-        capture_output=True, text=True, timeout=1800, check=True,
+        ["cargo", "run", "--quiet", "--example", "config", "--", source],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=True,
     )
     assert CLIENT_SECRET not in result.stdout + result.stderr
     assert "OAUTH2_PROXY_CLIENT_SECRET" in result.stderr

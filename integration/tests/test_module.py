@@ -36,7 +36,9 @@ PATH = re.compile(rb"/(?:root|home|Users|opt|tmp|work|usr|build)/[\w./-]+|/[\w./
 
 
 def test_it_imports_nothing_that_a_host_may_lack():
-    unknown = [f"{module}.{name}" for module, name, kind in imports() if kind != FUNCTION or name not in ABI.get(module, [])]
+    unknown = [
+        f"{module}.{name}" for module, name, kind in imports() if kind != FUNCTION or name not in ABI.get(module, [])
+    ]
     assert not unknown
 
 

@@ -68,10 +68,14 @@ def scrapes(services, shared_provider, shared_redis, upstream, tmp_path_factory)
     def start(way: str) -> Service:
         if way == PLAIN:
             return services.start(is_shared=False, **options)
-        started.append(Envoy(
-            filter_config(shared_provider, **options), upstream=upstream.address, render=shipped(way, tmp_path_factory.mktemp("xds")),
-            environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
-        ))
+        started.append(
+            Envoy(
+                filter_config(shared_provider, **options),
+                upstream=upstream.address,
+                render=shipped(way, tmp_path_factory.mktemp("xds")),
+                environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+            )
+        )
         return Service(started[-1], shared_provider)
 
     @functools.cache
@@ -128,7 +132,11 @@ def test_what_is_asked_for_is_there(way, scrapes):
     for where, query in queries().items():
         assert selectors(query), f"{where}: no metric in {query}"
         if (way, where) not in NOT_THERE:
-            missing += [f"{where}: {selector}" for selector in selectors(query) if not any(fits(one, selector) for one in series)]
+            missing += [
+                f"{where}: {selector}"
+                for selector in selectors(query)
+                if not any(fits(one, selector) for one in series)
+            ]
     assert not missing, "this Envoy lacks:\n" + "\n".join(missing)
 
 
@@ -144,13 +152,27 @@ def test_every_query_of_the_dashboard_has_an_answer(way, scrapes, tmp_path):
         if where.startswith("panel"):
             for variable, value in chosen.items():
                 query = query.replace(variable, value)
-            tests.append({"expr": f"count({query}) > bool 0", "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": 1}]})
-    (tmp_path / "test.yaml").write_text(json.dumps({"evaluation_interval": "1m", "tests": [{
-        "interval": "15s",
-        "input_series": [{"series": selector(labels), "values": "0+1x40"} for labels in series],
-        "promql_expr_test": tests,
-    }]}), encoding="utf-8")
-    ended = subprocess.run([promtool, "test", "rules", "test.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            tests.append(
+                {"expr": f"count({query}) > bool 0", "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": 1}]}
+            )
+    (tmp_path / "test.yaml").write_text(
+        json.dumps(
+            {
+                "evaluation_interval": "1m",
+                "tests": [
+                    {
+                        "interval": "15s",
+                        "input_series": [{"series": selector(labels), "values": "0+1x40"} for labels in series],
+                        "promql_expr_test": tests,
+                    }
+                ],
+            }
+        ),
+        encoding="utf-8",
+    )
+    ended = subprocess.run(
+        [promtool, "test", "rules", "test.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
@@ -253,8 +275,9 @@ def find_promtool() -> str:
     return promtool
 
 
-@pytest.mark.parametrize("command", [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts-test.yaml"]],
-                         ids=["check", "test"])
+@pytest.mark.parametrize(
+    "command", [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts-test.yaml"]], ids=["check", "test"]
+)
 def test_promtool_takes_the_rules(command):
     promtool = find_promtool()
     ended = subprocess.run([promtool, *command], cwd=MONITORING, capture_output=True, text=True, timeout=60)

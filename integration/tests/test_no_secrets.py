@@ -33,17 +33,21 @@ LEAKS = {
 }
 
 
-@pytest.mark.parametrize(("secret", "line"), [
-    (RANDOM, f"the token {RANDOM} is bad"),
-    (RANDOM, f"cookie={RANDOM[:20]}..."),
-    (RANDOM, f"... {RANDOM[-20:]}"),
-    (f"{RANDOM}|1700000000|x", f"value {RANDOM}"),
-    (JWT, f"signature {RANDOM}"),
-    (f"a+/{RANDOM}=", f"path /?code={quote(f'a+/{RANDOM}=', safe='')}"),
-    (TICKET, "no session at 00112233445566778899aabbccddeeff"),
-    (TICKET, "key c2VjcmV0LW9mLTE2LWJ5dGVz"),
-    ("hunter2", "AUTH sessions hunter2"),
-], ids=range(9))
+@pytest.mark.parametrize(
+    ("secret", "line"),
+    [
+        (RANDOM, f"the token {RANDOM} is bad"),
+        (RANDOM, f"cookie={RANDOM[:20]}..."),
+        (RANDOM, f"... {RANDOM[-20:]}"),
+        (f"{RANDOM}|1700000000|x", f"value {RANDOM}"),
+        (JWT, f"signature {RANDOM}"),
+        (f"a+/{RANDOM}=", f"path /?code={quote(f'a+/{RANDOM}=', safe='')}"),
+        (TICKET, "no session at 00112233445566778899aabbccddeeff"),
+        (TICKET, "key c2VjcmV0LW9mLTE2LWJ5dGVz"),
+        ("hunter2", "AUTH sessions hunter2"),
+    ],
+    ids=range(9),
+)
 def test_a_secret_is_found_also_in_part(secret, line):
     known = KnownSecrets()
     assert not known.found_in(line)
@@ -55,8 +59,15 @@ def test_a_secret_is_found_also_in_part(secret, line):
 def test_what_an_envoy_is_configured_with_is_known():
     known = KnownSecrets()
     known.add_options({"OAUTH2_PROXY_COOKIE_SECRET": "0123456789abcdef"})
-    known.add_options(json.dumps({"redis_connection_url": "redis://user:p%40ss@host", "redis_password": "tiny",
-                                  "redis_sentinel_connection_urls": ["redis://a", "redis://:last@b"]}))
+    known.add_options(
+        json.dumps(
+            {
+                "redis_connection_url": "redis://user:p%40ss@host",
+                "redis_password": "tiny",
+                "redis_sentinel_connection_urls": ["redis://a", "redis://:last@b"],
+            }
+        )
+    )
     for text in ("0123456789abcdef", base64.b64encode(b"0123456789abcdef").decode(), "p@ss", "tiny", "last"):
         assert known.found_in(f"text {text}"), text
     assert not known.found_in("user host redis")
@@ -65,8 +76,13 @@ def test_what_an_envoy_is_configured_with_is_known():
 def envoy_with(provider, upstream, access_log: str | None) -> Envoy:
     """An Envoy that somebody was signed in at, in every way that gives a secret out."""
     options = filter_config(provider, pass_access_token=True, pass_authorization_header=True)
-    envoy = Envoy(options, upstream=upstream.address, access_log=access_log, wasm_log_level="debug",
-                  environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET})
+    envoy = Envoy(
+        options,
+        upstream=upstream.address,
+        access_log=access_log,
+        wasm_log_level="debug",
+        environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+    )
     provider.control("redirect_uri", uri=f"{envoy.url}/oauth2/callback")
     with Browser(envoy.url) as browser:
         assert arrived(browser.sign_in("alice", "/echo"))["authorization"].startswith("Bearer ")

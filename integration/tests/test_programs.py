@@ -31,8 +31,17 @@ def call(url: str, headers: dict[str, str], body: bytes = MESSAGE) -> tuple[dict
         connection = h2.connection.H2Connection()
         connection.initiate_connection()
         stream = connection.get_next_available_stream_id()
-        connection.send_headers(stream, [(":method", "POST"), (":scheme", "http"), (":authority", at.netloc), (":path", METHOD),
-                                         ("te", "trailers"), *headers.items()])
+        connection.send_headers(
+            stream,
+            [
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":authority", at.netloc),
+                (":path", METHOD),
+                ("te", "trailers"),
+                *headers.items(),
+            ],
+        )
         connection.send_data(stream, body, end_stream=True)
         client.sendall(connection.data_to_send())
         blocks: list[dict[str, str]] = []
@@ -67,8 +76,11 @@ def cases(services, shared_provider, shared_redis):
         assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
         cookies.append({"cookie": browser.cookie})
     away.stop()
-    yield [(at.url, {}, UNAUTHENTICATED, "unauthenticated", 401), (strict.url, cookies[0], PERMISSION_DENIED, "permission_denied", 403),
-           (outage.url, cookies[1], UNAVAILABLE, "unavailable", 503)]
+    yield [
+        (at.url, {}, UNAUTHENTICATED, "unauthenticated", 401),
+        (strict.url, cookies[0], PERMISSION_DENIED, "permission_denied", 403),
+        (outage.url, cookies[1], UNAVAILABLE, "unavailable", 503),
+    ]
     away.close()
 
 
@@ -85,8 +97,13 @@ def test_grpc_gets_its_code_and_a_short_message(cases):
 @pytest.mark.parametrize("content_type", ["application/grpc-web+proto", "application/grpc-web-text"])
 def test_grpc_web_gets_its_code_in_the_head(content_type, cases):
     for url, cookie, code, _, _ in cases:
-        answer = httpx.post(url + METHOD, content=MESSAGE, trust_env=False, timeout=20,
-                            headers={"content-type": content_type, "x-grpc-web": "1", **cookie})
+        answer = httpx.post(
+            url + METHOD,
+            content=MESSAGE,
+            trust_env=False,
+            timeout=20,
+            headers={"content-type": content_type, "x-grpc-web": "1", **cookie},
+        )
         assert (answer.status_code, answer.headers["grpc-status"]) == (200, str(code))
         assert answer.headers["content-type"] == content_type
         assert 0 < len(answer.headers["grpc-message"]) < 120
@@ -103,8 +120,13 @@ http_filters:
 
 def test_grpc_web_behind_envoy_s_own_filter(service):
     at = service(filters_before=GRPC_WEB_FILTER)
-    answer = httpx.post(at.url + METHOD, content=MESSAGE, trust_env=False, timeout=20,
-                        headers={"content-type": "application/grpc-web+proto", "x-grpc-web": "1"})
+    answer = httpx.post(
+        at.url + METHOD,
+        content=MESSAGE,
+        trust_env=False,
+        timeout=20,
+        headers={"content-type": "application/grpc-web+proto", "x-grpc-web": "1"},
+    )
     # That it was gRPC, Envoy did not know when the request came: so 401, which clients take for UNAUTHENTICATED as well.
     assert (answer.status_code, answer.headers["grpc-status"]) == (401, str(UNAUTHENTICATED))
     assert "location" not in answer.headers
@@ -113,12 +135,22 @@ def test_grpc_web_behind_envoy_s_own_filter(service):
 def test_connect_gets_its_error(cases):
     for url, cookie, _, code, status in cases:
         for content_type in ("application/json", "application/proto"):
-            answer = httpx.post(url + METHOD, content=b"{}", trust_env=False, timeout=20,
-                                headers={"content-type": content_type, "connect-protocol-version": "1", **cookie})
+            answer = httpx.post(
+                url + METHOD,
+                content=b"{}",
+                trust_env=False,
+                timeout=20,
+                headers={"content-type": content_type, "connect-protocol-version": "1", **cookie},
+            )
             assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
             assert answer.json()["code"] == code
-        answer = httpx.post(url + METHOD, content=MESSAGE, trust_env=False, timeout=20,
-                            headers={"content-type": "application/connect+proto", "connect-protocol-version": "1", **cookie})
+        answer = httpx.post(
+            url + METHOD,
+            content=MESSAGE,
+            trust_env=False,
+            timeout=20,
+            headers={"content-type": "application/connect+proto", "connect-protocol-version": "1", **cookie},
+        )
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/connect+proto")
         flags, length = struct.unpack(">BI", answer.content[:5])
         assert (flags, length) == (2, len(answer.content) - 5)
@@ -143,7 +175,12 @@ def test_who_asks_for_a_proxy_gets_the_status_of_http(http2, service):
     it is gRPC, and a proxy that asks would let it through."""
     at = service(ready_path="/ready")
     with httpx.Client(base_url=at.url, http1=not http2, http2=http2, trust_env=False) as client:
-        for content_type in ("application/grpc", "application/grpc+proto", "application/grpc-web", "application/connect+json"):
+        for content_type in (
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc-web",
+            "application/connect+json",
+        ):
             for path in ("/oauth2/auth", "/oauth2/userinfo"):
                 answer = client.get(path, headers={"content-type": content_type})
                 assert answer.status_code == 401, (path, content_type)

@@ -109,9 +109,17 @@ def test_a_sign_in_needs_userinfo_only_for_what_is_missing(service, make_provide
 def test_an_answer_that_cannot_be_trusted_is_no_session(service, make_provider):
     provider = make_provider()
     browser = service(provider=provider).browser()
-    provider.control("faults", token={"status": 200, "body": {
-        "access_token": "a", "token_type": "Bearer", "id_token": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.",
-    }})
+    provider.control(
+        "faults",
+        token={
+            "status": 200,
+            "body": {
+                "access_token": "a",
+                "token_type": "Bearer",
+                "id_token": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.",
+            },
+        },
+    )
     page = browser.sign_in("alice", "/echo")
     assert page.status_code == 502
     assert browser.get("/echo").status_code == 302

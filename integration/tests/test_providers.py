@@ -32,7 +32,12 @@ def test_roles_of_keycloak_are_groups(service, keycloak):
     browser = service(provider=keycloak, provider_name="keycloak-oidc").browser()
     groups = arrived(browser.sign_in("alice", "/echo"))["x-forwarded-groups"]
     assert groups.split(",") == [
-        "admins", "staff", "role:offline_access", "role:staff", "role:account:view-profile", "role:shop:clerk",
+        "admins",
+        "staff",
+        "role:offline_access",
+        "role:staff",
+        "role:account:view-profile",
+        "role:shop:clerk",
     ]
 
 

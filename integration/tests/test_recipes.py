@@ -32,9 +32,16 @@ def run(upstream) -> Iterator:
     """Starts an Envoy with a piece of the documentation: `run(piece, provider, change, **options of the filter)`."""
     running: list[Service] = []
 
-    def start(content: dict, provider, change: Change = lambda config: None, *, ca: str | None = None, **options) -> Service:
-        envoy = Envoy(filter_config(provider, **options), upstream=upstream.address, environment=SECRETS, ca=ca,
-                      render=rendering(content, change))
+    def start(
+        content: dict, provider, change: Change = lambda config: None, *, ca: str | None = None, **options
+    ) -> Service:
+        envoy = Envoy(
+            filter_config(provider, **options),
+            upstream=upstream.address,
+            environment=SECRETS,
+            ca=ca,
+            render=rendering(content, change),
+        )
         running.append(Service(envoy, provider))
         return running[-1]
 
@@ -48,8 +55,11 @@ def run(upstream) -> Iterator:
 
 
 def test_groups_by_path(run, fake):
-    service = run(piece("configuration.md", "### Groups by path, with Envoy's RBAC"), fake,
-                  skip_auth_routes=["^/admin/public$", "^/public$"])
+    service = run(
+        piece("configuration.md", "### Groups by path, with Envoy's RBAC"),
+        fake,
+        skip_auth_routes=["^/admin/public$", "^/public$"],
+    )
     forged = {"x-forwarded-groups": "admins"}
     staff = service.browser()
     assert arrived(staff.sign_in("alice", "/echo"))["x-forwarded-groups"] == "staff"
@@ -72,8 +82,10 @@ def test_a_filter_for_each_host(run, fake):
     content = piece("configuration.md", "### A filter for each host or route")
 
     def ours(config: dict) -> None:
-        first, second = (named(manager(config)["http_filters"], name)["typed_config"]["config"]
-                         for name in ("oauth2_session", "oauth2_session_admin"))
+        first, second = (
+            named(manager(config)["http_filters"], name)["typed_config"]["config"]
+            for name in ("oauth2_session", "oauth2_session_admin")
+        )
         says = json.loads(second["configuration"]["value"])
         of_the_test = {**json.loads(first["configuration"]["value"]), "allowed_groups": says["allowed_groups"]}
         second["configuration"]["value"] = json.dumps(of_the_test)
@@ -94,8 +106,11 @@ def test_a_filter_for_each_host(run, fake):
 
 
 def test_an_upstream_that_needs_escaped_slashes(run, fake):
-    service = run(piece("configuration.md", "### An upstream that needs `%2F`"), fake,
-                  skip_auth_routes=["^/public/", "^/one/[^/]+$"])
+    service = run(
+        piece("configuration.md", "### An upstream that needs `%2F`"),
+        fake,
+        skip_auth_routes=["^/public/", "^/one/[^/]+$"],
+    )
     browser = service.browser()
     browser.sign_in("alice", "/echo")
     for path in ("/projects/group%2Fname", "/a%2fb?x=%2F"):
@@ -117,7 +132,9 @@ def at(config: dict, cluster: str, port: int) -> None:
 
 
 def trust(config: dict, cluster: str, authority: Authority) -> None:
-    tls = named(config["static_resources"]["clusters"], cluster)["transport_socket"]["typed_config"]["common_tls_context"]
+    tls = named(config["static_resources"]["clusters"], cluster)["transport_socket"]["typed_config"][
+        "common_tls_context"
+    ]
     tls["validation_context"]["trusted_ca"]["filename"] = authority.file
 
 
@@ -189,8 +206,11 @@ def test_a_sign_out_at_the_provider_too(run, fake):
     browser = service.browser()
     arrived(browser.sign_in("alice", "/echo"))
     once, twice = (lambda url: quote(url, safe="")), (lambda url: quote(quote(url, safe=""), safe=""))
-    url = text.strip().replace(once("https://login.example.com"), once(fake.issuer)) \
+    url = (
+        text.strip()
+        .replace(once("https://login.example.com"), once(fake.issuer))
         .replace(twice("https://app.example.com/"), twice(f"{service.url}/"))
+    )
     answer = browser.get(url)
     assert answer.headers["location"].startswith(f"{fake.issuer}/logout?id_token_hint=ey")
     assert browser.get(answer.headers["location"]).headers["location"] == f"{service.url}/"
@@ -203,13 +223,23 @@ def test_a_sign_out_at_the_provider_too(run, fake):
 @pytest.mark.skipif(not has_tls(), reason="this Redis was built without TLS")
 @pytest.mark.parametrize("is_shown", [True, False], ids=["shown", "not shown"])
 def test_a_client_certificate_for_redis(is_shown, run, fake, make_redis, authority):
-    redis = make_redis(certificate=authority.issue("localhost"), tls_auth_clients="yes", tls_ca_cert_file=authority.file)
+    redis = make_redis(
+        certificate=authority.issue("localhost"), tls_auth_clients="yes", tls_ca_cert_file=authority.file
+    )
     content = piece("stores.md", "### A client certificate")
     [certificate] = content["common_tls_context"]["tls_certificates"]
     client = authority.issue("envoy")
-    certificate["certificate_chain"]["filename"], certificate["private_key"]["filename"] = client["tls_cert"], client["tls_key"]
-    service = run(content if is_shown else {}, fake, ca=authority.file, session_store_type="redis",
-                  redis_connection_url=f"rediss://localhost:{redis.tls_port}")
+    certificate["certificate_chain"]["filename"], certificate["private_key"]["filename"] = (
+        client["tls_cert"],
+        client["tls_key"],
+    )
+    service = run(
+        content if is_shown else {},
+        fake,
+        ca=authority.file,
+        session_store_type="redis",
+        redis_connection_url=f"rediss://localhost:{redis.tls_port}",
+    )
     answer = service.browser().sign_in("alice", "/echo") if is_shown else service.browser().get("/ready")
     assert answer.status_code == (200 if is_shown else 503)
     assert len(redis.keys()) == is_shown

@@ -23,8 +23,9 @@ def rd(answer) -> str:
 
 def many_hosts(service, provider, **options):
     """Many hosts, and one callback for all: its path is left out."""
-    running = service(redirect_url="http://auth.example.com", whitelist_domains=[".example.com"],
-                      skip_provider_button=True, **options)
+    running = service(
+        redirect_url="http://auth.example.com", whitelist_domains=[".example.com"], skip_provider_button=True, **options
+    )
     provider.control("redirect_uri", uri="http://auth.example.com/oauth2/callback")
     return running
 
@@ -66,11 +67,14 @@ def test_a_header_says_where_to_lead_back_to(service, provider):
         assert rd(browser.get("/echo", headers=at("app1.example.com", x_auth_request_redirect=target))) == expected
 
 
-@pytest.mark.parametrize(("target", "location"), [
-    ('https://app.example.com/a b?q="c"', "https://app.example.com/a%20b?q=%22c%22"),
-    ("https://app.example.com/?q=<ü>", "https://app.example.com/?q=%3C%C3%BC%3E"),
-    ("/a//b?x=//y", "/a//b?x=//y"),
-])
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ('https://app.example.com/a b?q="c"', "https://app.example.com/a%20b?q=%22c%22"),
+        ("https://app.example.com/?q=<ü>", "https://app.example.com/?q=%3C%C3%BC%3E"),
+        ("/a//b?x=//y", "/a//b?x=//y"),
+    ],
+)
 def test_a_target_that_needs_encoding_is_led_to(target, location, service):
     running = service(whitelist_domains=["app.example.com"], skip_provider_button=True)
     browser = running.browser()

@@ -46,7 +46,9 @@ def make_user(server, who: str, password: str = PASSWORD) -> None:
 def refused(server) -> set[str]:
     """What was refused, but what may be missing."""
     entries = [dict(zip(entry[::2], entry[1::2])) for entry in server.command("ACL", "LOG")]
-    return {entry[b"object"].decode().lower() for entry in entries if entry[b"username"].decode() == USER} - set(OPTIONAL)
+    return {entry[b"object"].decode().lower() for entry in entries if entry[b"username"].decode() == USER} - set(
+        OPTIONAL
+    )
 
 
 def use(running) -> None:
@@ -55,7 +57,10 @@ def use(running) -> None:
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     refreshes = running.envoy.counters()["refreshes"]
     # Not at once: after a connection that failed, a refresh waits for a few seconds.
-    until(lambda: browser.get("/echo").status_code == 200 and running.envoy.counters()["refreshes"] > refreshes, "it is refreshed")
+    until(
+        lambda: browser.get("/echo").status_code == 200 and running.envoy.counters()["refreshes"] > refreshes,
+        "it is refreshed",
+    )
     assert browser.get("/oauth2/sign_out").status_code == 200
     assert browser.get("/echo").status_code == 302
     assert running.browser().get("/ready").status_code == 200
@@ -72,7 +77,9 @@ def is_missed(running, servers, right: str, take: str, give: str) -> None:
 
     def told() -> bool:
         browser.get("/ready")
-        return any("NOPERM" in line or "can't run this command" in line for line in running.envoy.log().splitlines()[before:])
+        return any(
+            "NOPERM" in line or "can't run this command" in line for line in running.envoy.log().splitlines()[before:]
+        )
 
     until(told, f"{right} is missed", report=lambda: "\n".join(running.envoy.log().splitlines()[before:]))
     for server in servers:
@@ -105,9 +112,13 @@ def test_a_server(with_redis, make_redis, options):
     is_missed(running, [redis], "the keys", "resetkeys", keys)
 
 
-@pytest.mark.parametrize("right, option", [
-    ("select", {"path": "/3"}), ("psetex", {"cookie_expire": "1h500ms"}),
-])
+@pytest.mark.parametrize(
+    "right, option",
+    [
+        ("select", {"path": "/3"}),
+        ("psetex", {"cookie_expire": "1h500ms"}),
+    ],
+)
 def test_what_some_options_need_besides(right, option, with_redis, make_redis, options):
     redis = make_redis()
     make_user(redis, "a server")
@@ -136,7 +147,9 @@ def sentinel():
 
 
 def test_sentinels_and_their_master(service, sentinel, options):
-    running = service(**sentinel.options, **options, redis_sentinel_username=USER, redis_sentinel_password=SENTINEL_PASSWORD)
+    running = service(
+        **sentinel.options, **options, redis_sentinel_username=USER, redis_sentinel_password=SENTINEL_PASSWORD
+    )
     use(running)
     before = sentinel.master()
     sentinel.fail_over()

@@ -46,6 +46,7 @@ def servers():
 
 def sentinel(named: FakeRedis, pushed: FakeRedis | None = None, when: threading.Event | None = None):
     """Names a master; and tells, when it is time for it, of a switch to another one."""
+
     def answer(words: list[bytes]):
         name = words[0].upper()
         if name == b"SENTINEL":
@@ -66,9 +67,16 @@ def sentinel(named: FakeRedis, pushed: FakeRedis | None = None, when: threading.
 
 def by_sentinels(service, servers: Servers, **options: object):
     urls = [f"redis://{HOST}:{one.port}" for one in (servers.first, servers.second)]
-    return service(session_store_type="redis", redis_use_sentinel=True, redis_sentinel_master_name="main",
-                   redis_sentinel_connection_urls=urls, redis_password=PASSWORD, is_shared=False,
-                   redis_command_timeout="1s", **options)
+    return service(
+        session_store_type="redis",
+        redis_use_sentinel=True,
+        redis_sentinel_master_name="main",
+        redis_sentinel_connection_urls=urls,
+        redis_password=PASSWORD,
+        is_shared=False,
+        redis_command_timeout="1s",
+        **options,
+    )
 
 
 def test_a_sentinel_that_lies_is_passed_over(service, servers):
@@ -116,13 +124,20 @@ def test_without_the_option_whoever_is_named_gets_the_password(service, servers)
 
 
 def by_cluster(service, servers: Servers, **options: object):
-    return service(session_store_type="redis", redis_use_cluster=True, redis_password=PASSWORD, is_shared=False,
-                   redis_cluster_connection_urls=[f"redis://{HOST}:{servers.first.port}"], redis_command_timeout="1s",
-                   **options)
+    return service(
+        session_store_type="redis",
+        redis_use_cluster=True,
+        redis_password=PASSWORD,
+        is_shared=False,
+        redis_cluster_connection_urls=[f"redis://{HOST}:{servers.first.port}"],
+        redis_command_timeout="1s",
+        **options,
+    )
 
 
 def node(itself: FakeRedis, keeper: Keeper, *, map_names: FakeRedis | None = None, moved: FakeRedis | None = None):
     """A node with all slots that keeps sessions; or whose map, or whose redirects, name another server."""
+
     def answer(words: list[bytes]) -> bytes:
         name = words[0].upper()
         if name == b"CLUSTER":

@@ -94,15 +94,21 @@ def test_a_node_that_refuses_to_tell_its_shards_tells_its_slots(service):
     try:
         node.command("CLUSTER", "ADDSLOTS", *range(SLOTS))
         until(lambda: b"cluster_state:ok" in node.command("CLUSTER", "INFO"), "the cluster is ok")
-        running = service(session_store_type="redis", redis_use_cluster=True, is_shared=False,
-                          redis_cluster_connection_urls=[node.url])
+        running = service(
+            session_store_type="redis",
+            redis_use_cluster=True,
+            is_shared=False,
+            redis_cluster_connection_urls=[node.url],
+        )
         with node.monitor() as monitor:
             assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
             asked = [words[1].upper() for words in monitor.commands() if words[0].upper() == "CLUSTER"]
         # What an ACL denies is not shown by MONITOR, and no administration in 6.2.
         assert asked == (["SLOTS"] if HAS_SHARDS else [])
         statistics = node.command("INFO", "commandstats").decode()
-        assert not HAS_SHARDS or "cmdstat_cluster|shards:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1" in statistics
+        assert (
+            not HAS_SHARDS or "cmdstat_cluster|shards:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1" in statistics
+        )
     finally:
         node.close()
 
@@ -229,7 +235,9 @@ def test_a_node_can_be_added_and_taken_away_again(failover, cluster):
     try:
         node.command("CLUSTER", "MEET", HOST, cluster.nodes[0].port)
         cluster.nodes.append(node)
-        until(lambda: all(len(one.command("CLUSTER", "NODES").splitlines()) == 7 for one in cluster.nodes), "it is known")
+        until(
+            lambda: all(len(one.command("CLUSTER", "NODES").splitlines()) == 7 for one in cluster.nodes), "it is known"
+        )
         until(cluster.is_ok, "the cluster is ok")
         with failover.storm(("alice",)) as storm:
             cluster.move_slot(key, node)

@@ -155,6 +155,7 @@ def authority(tmp_path_factory):
 @pytest.fixture
 def tls_redis(make_redis, authority):
     """A Redis with TLS, and certificates for a host: `tls_redis(host)`."""
+
     def make(host: str = "localhost", by: Authority = authority, **options: object):
         return make_redis(certificate=by.issue(host), **options)
 
@@ -174,10 +175,15 @@ def wrong_authority(tmp_path):
     return Authority.make(tmp_path / "wrong")
 
 
-@pytest.mark.parametrize("asked, named", [
-    ("localhost", "elsewhere.example"), ("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "localhost"),
-    ("localhost", "127.0.0.1"),
-])
+@pytest.mark.parametrize(
+    "asked, named",
+    [
+        ("localhost", "elsewhere.example"),
+        ("127.0.0.1", "127.0.0.2"),
+        ("127.0.0.1", "localhost"),
+        ("localhost", "127.0.0.1"),
+    ],
+)
 def test_a_certificate_for_another_host_is_refused(asked, named, with_redis, tls_redis, authority):
     redis = tls_redis(named)
     with redis.monitor() as monitor:
@@ -198,10 +204,17 @@ def test_a_certificate_of_another_authority_is_refused(host, with_redis, tls_red
 
 
 # Of a host with several addresses, Envoy tells what was wrong with the last of them: so this is one with one.
-@pytest.mark.parametrize("fault, reason", [
-    ("expired", "certificate has expired"), ("authority", "unable to get local issuer certificate"), ("name", "verify SAN list"),
-])
-def test_the_log_tells_what_is_wrong_with_a_certificate(fault, reason, with_redis, make_redis, authority, wrong_authority):
+@pytest.mark.parametrize(
+    "fault, reason",
+    [
+        ("expired", "certificate has expired"),
+        ("authority", "unable to get local issuer certificate"),
+        ("name", "verify SAN list"),
+    ],
+)
+def test_the_log_tells_what_is_wrong_with_a_certificate(
+    fault, reason, with_redis, make_redis, authority, wrong_authority
+):
     by = wrong_authority if fault == "authority" else authority
     certificate = by.issue("elsewhere.example" if fault == "name" else HOST, expired=fault == "expired")
     redis = make_redis(certificate=certificate)
@@ -213,7 +226,10 @@ def test_the_log_tells_what_is_wrong_with_a_certificate(fault, reason, with_redi
 
 
 def test_the_log_tells_why_there_is_no_connection_at_all(with_redis, redis):
-    for host, reason in ((f"{HOST}:{free_port()}", "Connection refused"), (f"redis.invalid:{redis.port}", "DNS resolution failure")):
+    for host, reason in (
+        (f"{HOST}:{free_port()}", "Connection refused"),
+        (f"redis.invalid:{redis.port}", "DNS resolution failure"),
+    ):
         running = with_redis(redis, redis_connection_url=f"redis://{host}")
         assert running.browser().get("/ready").status_code == 503
         lines = running.envoy.says(f"Redis: no connection to {host}: Redis does not answer (")
@@ -222,10 +238,17 @@ def test_the_log_tells_why_there_is_no_connection_at_all(with_redis, redis):
 
 @pytest.mark.parametrize("scheme", ["rediss", "redis"])
 def test_a_certificate_is_taken_unchecked_where_the_option_says_so(
-        scheme, with_redis, tls_redis, wrong_authority, authority):
+    scheme, with_redis, tls_redis, wrong_authority, authority
+):
     redis = tls_redis("elsewhere.example", by=wrong_authority)
-    sign_in(with_redis(redis, redis_connection_url=f"{scheme}://127.0.0.1:{redis.tls_port}",
-                       redis_insecure_skip_tls_verify=True, ca=authority.file))
+    sign_in(
+        with_redis(
+            redis,
+            redis_connection_url=f"{scheme}://127.0.0.1:{redis.tls_port}",
+            redis_insecure_skip_tls_verify=True,
+            ca=authority.file,
+        )
+    )
     assert len(redis.keys()) == 1
 
 

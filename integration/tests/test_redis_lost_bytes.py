@@ -68,7 +68,9 @@ class Stale:
 
 def test_a_shifted_stream_of_replies_heals(service, lossy, record_property):
     running = service(
-        session_store_type="redis", redis_connection_url=f"redis://{HOST}:{lossy.port}", is_shared=False,
+        session_store_type="redis",
+        redis_connection_url=f"redis://{HOST}:{lossy.port}",
+        is_shared=False,
     )
     browsers = [(user, sign_in(running, user)) for user in USERS * 2]
     # What Redis says of these, that there is no such session, must not be taken for the answer about another.
@@ -97,7 +99,9 @@ def test_a_slow_way_is_not_a_hung_one(service, redis, make_provider):
     relay = SlowRelay((HOST, redis.port), rate=20_000)
     try:
         running = service(
-            session_store_type="redis", redis_connection_url=f"redis://{HOST}:{relay.port}", is_shared=False,
+            session_store_type="redis",
+            redis_connection_url=f"redis://{HOST}:{relay.port}",
+            is_shared=False,
             provider=provider,
         )
         browser = sign_in(running, "alice")

@@ -66,10 +66,18 @@ def down(with_redis, make_redis):
     return browser, redis
 
 
-@pytest.mark.parametrize("path", [
-    "/echo", "/oauth2/auth", "/oauth2/userinfo", "/oauth2/sign_out", "/oauth2/sign_out?rd=/", "/oauth2/sign_in",
-    "/ready",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/echo",
+        "/oauth2/auth",
+        "/oauth2/userinfo",
+        "/oauth2/sign_out",
+        "/oauth2/sign_out?rd=/",
+        "/oauth2/sign_in",
+        "/ready",
+    ],
+)
 def test_without_redis_there_is_a_503_and_the_session_goes_on(path, down):
     browser, redis = down
     for _ in range(3):
@@ -279,7 +287,9 @@ def test_a_name_that_stands_for_another_master_is_followed(service, make_redis):
     relay = Relay((HOST, old.port))
     try:
         running = service(
-            session_store_type="redis", redis_connection_url=f"redis://{HOST}:{relay.port}", is_shared=False,
+            session_store_type="redis",
+            redis_connection_url=f"redis://{HOST}:{relay.port}",
+            is_shared=False,
         )
         browser = sign_in(running)
         new.command("REPLICAOF", HOST, old.port)
@@ -352,8 +362,7 @@ def test_a_script_that_blocks_redis_signs_nobody_out(with_redis, make_redis):
     """BUSY: a script of somebody else runs for longer than lua-time-limit."""
     redis = make_redis(lua_time_limit=100)
     browser = sign_in(with_redis(redis))
-    blocked = threading.Thread(target=lambda: pytest.raises(
-        RedisError, redis.command, "EVAL", "while true do end", 0))
+    blocked = threading.Thread(target=lambda: pytest.raises(RedisError, redis.command, "EVAL", "while true do end", 0))
     blocked.start()
     until(lambda: refusal(redis) == "BUSY", "the script blocks it")
     for path in ("/echo", "/ready"):

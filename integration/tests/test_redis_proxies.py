@@ -46,18 +46,35 @@ def test_a_server_that_hangs_up_on_a_name_is_used_without_it(with_redis, without
 def test_sessions_are_kept_behind_twemproxy(service, redis, tmp_path):
     port = free_port()
     (tmp_path / "twemproxy.yml").write_text(
-        f"pool:\n  listen: {HOST}:{port}\n  redis: true\n  servers:\n   - {HOST}:{redis.port}:1\n")
-    proxy = subprocess.Popen([TWEMPROXY, "-c", str(tmp_path / "twemproxy.yml"), "-s", str(free_port()),
-                              "-o", str(tmp_path / "twemproxy.log")],
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        f"pool:\n  listen: {HOST}:{port}\n  redis: true\n  servers:\n   - {HOST}:{redis.port}:1\n"
+    )
+    proxy = subprocess.Popen(
+        [
+            TWEMPROXY,
+            "-c",
+            str(tmp_path / "twemproxy.yml"),
+            "-s",
+            str(free_port()),
+            "-o",
+            str(tmp_path / "twemproxy.log"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
-        running = service(session_store_type="redis", redis_connection_url=f"redis://{HOST}:{port}",
-                          cookie_refresh="1s", is_shared=False)
+        running = service(
+            session_store_type="redis",
+            redis_connection_url=f"redis://{HOST}:{port}",
+            cookie_refresh="1s",
+            is_shared=False,
+        )
         anybody = running.browser()
         until(lambda: anybody.get("/ready").status_code == 200, "the filter is ready")
         browser = sign_in(running)
-        until(lambda: browser.get("/echo").status_code == 200 and running.envoy.counters()["refreshes"] > 0,
-              "the session is refreshed")
+        until(
+            lambda: browser.get("/echo").status_code == 200 and running.envoy.counters()["refreshes"] > 0,
+            "the session is refreshed",
+        )
         assert browser.get("/oauth2/sign_out").status_code == 200
         assert browser.get("/echo").status_code == 302
     finally:

@@ -54,8 +54,9 @@ def until_due(seconds: float = DUE_SECONDS) -> None:
 def get(running, browser, path: str = "/echo", seconds: float = 30) -> httpx.Response:
     """A request on a connection of its own, with the browser's cookie."""
     # Without `verify=False`, each reads all authorities of this machine, for a connection without TLS.
-    return httpx.get(running.url + path, headers={"cookie": browser.cookie}, timeout=seconds, trust_env=False,
-                     verify=False)
+    return httpx.get(
+        running.url + path, headers={"cookie": browser.cookie}, timeout=seconds, trust_env=False, verify=False
+    )
 
 
 def until(holds, seconds: float = 10) -> None:
@@ -334,8 +335,7 @@ def test_a_redis_that_hangs_when_the_session_is_to_be_saved_loses_nothing(away, 
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["quiet", "busy"])
-def test_a_redis_that_crashes_when_the_session_is_to_be_saved_loses_nothing(
-        is_busy, with_redis, make_redis, provider):
+def test_a_redis_that_crashes_when_the_session_is_to_be_saved_loses_nothing(is_busy, with_redis, make_redis, provider):
     """With `appendfsync always`, it comes back with the old session: the new one is not there yet.
 
     Workers know of the outage by their connections, so all of them have one before it.
@@ -343,8 +343,11 @@ def test_a_redis_that_crashes_when_the_session_is_to_be_saved_loses_nothing(
     redis = make_redis(keep=True)
     pair = two_envoys(with_redis, redis, cookie_refresh=REFRESH)
     browser, old = sign_in(pair[0])
-    until(lambda: get(pair[0], browser).status_code == get(pair[1], browser).status_code == 200
-          and len(redis.clients()) == 4)
+    until(
+        lambda: (
+            get(pair[0], browser).status_code == get(pair[1], browser).status_code == 200 and len(redis.clients()) == 4
+        )
+    )
     until_due()
     provider.control("faults", token={"delay": 1000, "times": 1})
     with ThreadPoolExecutor(1) as pool:

@@ -31,8 +31,10 @@ def failover(service, sentinel, request):
 def until_whole(sentinel: SentinelTopology) -> None:
     """Until there is one master with two replicas again, and the sentinels see no more of it than that."""
     master = sentinel.master()
-    until(lambda: all(node is master or attempt(lambda: is_synchronized(node)) for node in sentinel.nodes),
-          "the others are replicas")
+    until(
+        lambda: all(node is master or attempt(lambda: is_synchronized(node)) for node in sentinel.nodes),
+        "the others are replicas",
+    )
     until(lambda: all(flags(one) == b"master" for one in sentinel.sentinels), "the failover is over")
     until(sentinel.is_prepared, "another one can come")
 
@@ -77,10 +79,19 @@ def test_the_master_gets_these_commands_and_no_other(service, sentinel):
         names = [words[0].upper() for words in monitor.commands()]
     theirs = ("PING", "INFO", "PUBLISH", "REPLCONF", "LUA")
     assert [name for name in names if name not in theirs] == [
-        *([] if is_6() else ["CLIENT"]), "ROLE",
-        "SETEX", "GET",  # the sign-in, and the page that it led to
-        "GET", "SET", "GET", "SETEX", "EVAL",  # the refresh, under its lock
-        "SET", "GET", "DEL", "EVAL",  # the sign-out
+        *([] if is_6() else ["CLIENT"]),
+        "ROLE",
+        "SETEX",
+        "GET",  # the sign-in, and the page that it led to
+        "GET",
+        "SET",
+        "GET",
+        "SETEX",
+        "EVAL",  # the refresh, under its lock
+        "SET",
+        "GET",
+        "DEL",
+        "EVAL",  # the sign-out
     ]
 
 
@@ -206,6 +217,7 @@ def test_a_master_that_comes_back_empty_in_a_failover_signs_nobody_out(service):
             master.start()
             statuses = set()
             with master.monitor() as monitor:
+
                 def has_asked() -> bool:
                     statuses.add(browser.get("/echo").status_code)
                     return any(words[0].upper() == "GET" for words in monitor.commands())
@@ -231,7 +243,9 @@ def test_a_sentinel_that_is_cut_off_and_names_the_old_master_is_passed_over(serv
     for node in sentinel.nodes:
         # Without the channel on which sentinels tell each other of a failover; and without the command by which it would
         # make the new master a replica of the old one again, after 8 seconds.
-        node.command("ACL", "SETUSER", "stray", "on", ">stray", "~*", "+@all", "-slaveof", "-replicaof", "resetchannels")
+        node.command(
+            "ACL", "SETUSER", "stray", "on", ">stray", "~*", "+@all", "-slaveof", "-replicaof", "resetchannels"
+        )
     stray = Sentinel(named_port(master), quorum=4, user="stray")
     try:
         sentinel.fail_over()
@@ -261,8 +275,11 @@ def test_servers_are_taken_as_they_announce_themselves(service):
         topology.wait_for_another_master(masters[0])
         masters.append(topology.master())
         announced = {f"localhost:{master.announced_port}" for master in masters}
-        until(lambda: browser.get("/echo").status_code == 200 and connected_to(running) == announced,
-              "the new master is followed", seconds=30)
+        until(
+            lambda: browser.get("/echo").status_code == 200 and connected_to(running) == announced,
+            "the new master is followed",
+            seconds=30,
+        )
     finally:
         topology.close()
 

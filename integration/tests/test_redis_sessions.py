@@ -204,10 +204,17 @@ def test_a_session_cache_goes_on_for_a_moment_without_redis(with_redis, make_red
     assert NAME in browser.cookies
 
 
-@pytest.mark.parametrize("garbage", [
-    ["SET", "KEY", "garbage"], ["SET", "KEY", ""], ["SET", "KEY", b"\0" * 28], ["RPUSH", "KEY", "a", "b"],
-    ["SET", "KEY", HUGE],
-], ids=["a text", "nothing", "28 zeros", "a list", "20 MB"])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        ["SET", "KEY", "garbage"],
+        ["SET", "KEY", ""],
+        ["SET", "KEY", b"\0" * 28],
+        ["RPUSH", "KEY", "a", "b"],
+        ["SET", "KEY", HUGE],
+    ],
+    ids=["a text", "nothing", "28 zeros", "a list", "20 MB"],
+)
 def test_what_is_no_session_signs_one_browser_out_and_no_other(garbage, running, redis):
     broken, fine = running.browser(), running.browser()
     sign_in(broken)
@@ -292,13 +299,36 @@ def test_a_ticket_in_the_second_form_is_a_session_too(options, with_redis, redis
 
 def test_what_happens_is_counted(with_redis, redis, provider):
     running = with_redis(redis, cookie_refresh="2s", is_shared=False)
-    assert running.envoy.counters() == dict.fromkeys([
-        "redis.commands", "redis.errors", "redis.connects", "redis.connect_failures", "redis.disconnects",
-        "redis.lock_waits", "refreshes", "refreshes_refused", "refreshes_failed", "sign_ins", "sign_ins_failed",
-        "sign_outs", "unavailable.provider", "unavailable.redis", "unavailable.random",
-        "handed_over", "handed_over_refused", "handed_over_dropped", "busy.codes", "busy.logouts", "busy.refreshes",
-        "callbacks_refused", "unavailable.busy", "client_refused", "provider_misconfigured",
-    ], 0)
+    assert running.envoy.counters() == dict.fromkeys(
+        [
+            "redis.commands",
+            "redis.errors",
+            "redis.connects",
+            "redis.connect_failures",
+            "redis.disconnects",
+            "redis.lock_waits",
+            "refreshes",
+            "refreshes_refused",
+            "refreshes_failed",
+            "sign_ins",
+            "sign_ins_failed",
+            "sign_outs",
+            "unavailable.provider",
+            "unavailable.redis",
+            "unavailable.random",
+            "handed_over",
+            "handed_over_refused",
+            "handed_over_dropped",
+            "busy.codes",
+            "busy.logouts",
+            "busy.refreshes",
+            "callbacks_refused",
+            "unavailable.busy",
+            "client_refused",
+            "provider_misconfigured",
+        ],
+        0,
+    )
     browser = running.browser()
     sign_in(browser)
     counted = running.envoy.counters()
@@ -337,6 +367,7 @@ def test_refreshes_without_success_are_counted(with_redis, redis, provider):
 def test_the_statistics_are_there_for_prometheus(with_redis, redis):
     running = with_redis(redis, is_shared=False)
     sign_in(running.browser())
+
     def counted() -> dict[str, int]:
         text = running.envoy.admin("/stats/prometheus")
         series = re.findall(r"^(\S*oauth2_session_\S+)\{\} (\d+)$", text, re.MULTILINE)

@@ -16,7 +16,9 @@ from harness.waiting import until
 NAME = "localhost"
 
 pytestmark = pytest.mark.skipif(
-    not has_tls(), reason="this redis-server is built without TLS, and a relay is neither a sentinel nor a node of a cluster")
+    not has_tls(),
+    reason="this redis-server is built without TLS, and a relay is neither a sentinel nor a node of a cluster",
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,10 @@ def options(request):
     """The options to reach the servers, whose URLs have this host."""
     topology = request.getfixturevalue("cluster" if request.param == "cluster" else "sentinel")
     if request.param == "single":
-        return lambda host: {"session_store_type": "redis",
-                             "redis_connection_url": f"rediss://{host}:{topology.master().tls_port}"}
+        return lambda host: {
+            "session_store_type": "redis",
+            "redis_connection_url": f"rediss://{host}:{topology.master().tls_port}",
+        }
     return lambda host: (by_cluster if request.param == "cluster" else by_sentinel)(topology, host)
 
 
@@ -98,8 +102,16 @@ def test_the_option_names_what_the_certificate_has_to_be_for(service, authority,
 
 def test_a_certificate_for_another_name_is_refused(service, authority, options):
     for host in (NAME, HOST):
-        assert_refused(service(**options(host), redis_tls_server_name="elsewhere.example", redis_command_timeout="500ms",
-                               ca=authority.file, is_shared=False), host)
+        assert_refused(
+            service(
+                **options(host),
+                redis_tls_server_name="elsewhere.example",
+                redis_command_timeout="500ms",
+                ca=authority.file,
+                is_shared=False,
+            ),
+            host,
+        )
 
 
 def test_without_a_name_it_has_to_be_for_the_address(service, authority, options):
@@ -110,7 +122,12 @@ def test_hosts_that_may_be_named_are_compared_by_address(service, authority, clu
     """The name is for the certificate alone."""
     for options in (by_cluster(cluster, NAME), by_sentinel(sentinel, NAME)):
         sign_in(service(**options, redis_allowed_hosts=[f"{HOST}/32"], ca=authority.file, is_shared=False))
-        refused = service(**options, redis_allowed_hosts=["*.example.com"], redis_command_timeout="500ms", ca=authority.file,
-                          is_shared=False)
+        refused = service(
+            **options,
+            redis_allowed_hosts=["*.example.com"],
+            redis_command_timeout="500ms",
+            ca=authority.file,
+            is_shared=False,
+        )
         assert refused.browser().get("/ready").status_code == 503
         assert refused.envoy.says("which redis_allowed_hosts does not allow")

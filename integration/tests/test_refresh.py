@@ -238,7 +238,7 @@ def test_a_cookie_is_renewed_once_however_its_signature_is_spelt(refreshing, pro
     cookie = browser.cookies[NAME].removesuffix("=")
     # The last two bits of 43 letters are of no meaning to 32 bytes.
     first = BASE64URL.index(cookie[-1]) & ~3
-    spellings = [f"{cookie[:-1]}{letter}=" for letter in BASE64URL[first:first + 4]]
+    spellings = [f"{cookie[:-1]}{letter}=" for letter in BASE64URL[first : first + 4]]
     assert browser.cookies[NAME] in spellings
     together = threading.Barrier(12)
 
@@ -268,10 +268,18 @@ def test_a_provider_that_is_down_ends_no_session(refreshing, provider):
         provider.control("up")
 
 
-@pytest.mark.parametrize("fault", [
-    {"status": 500}, {"status": 503}, {"status": 429}, {"status": 400, "body": {"error": "temporarily_unavailable"}},
-    {"status": 401, "body": {"error": "invalid_client"}}, {"status": 200, "body": {"no": "token"}},
-], ids=["500", "503", "429", "temporarily_unavailable", "invalid_client", "no token"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 500},
+        {"status": 503},
+        {"status": 429},
+        {"status": 400, "body": {"error": "temporarily_unavailable"}},
+        {"status": 401, "body": {"error": "invalid_client"}},
+        {"status": 200, "body": {"no": "token"}},
+    ],
+    ids=["500", "503", "429", "temporarily_unavailable", "invalid_client", "no token"],
+)
 def test_an_answer_that_is_not_invalid_grant_ends_no_session(fault, refreshing, provider):
     browser, token = sign_in(refreshing)
     until_due()

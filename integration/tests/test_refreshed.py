@@ -44,18 +44,24 @@ def running(request, service, fake, redis):
 
 def who(answer) -> dict[str, str]:
     headers = arrived(answer)
-    return {name: value for name, value in headers.items()
-            if name in {"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username"}}
+    return {
+        name: value
+        for name, value in headers.items()
+        if name in {"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username"}
+    }
 
 
 def is_unavailable(answer) -> bool:
     return answer.status_code == 503 and "retry-after" in answer.headers
 
 
-@pytest.mark.parametrize("refreshed", [
-    {"answer": Answer(claims=SILENT), "userinfo": Answer(500)},
-    {"answer": Answer(), "keys": [Key(is_published=False)]},
-])
+@pytest.mark.parametrize(
+    "refreshed",
+    [
+        {"answer": Answer(claims=SILENT), "userinfo": Answer(500)},
+        {"answer": Answer(), "keys": [Key(is_published=False)]},
+    ],
+)
 def test_what_is_not_said_stays_and_no_refresh_token_is_lost(running, fake, refreshed):
     browser, before = running.browser(), len(fake.seen("token", "refresh_token"))
     first = browser.sign_in("alice", "/echo")

@@ -25,9 +25,18 @@ def signed_in(browser):
 # ---- who it is from ----
 
 FORGED = [
-    "X-Forwarded-User", "x_forwarded_user", "X-Forwarded_User", "X-Forwarded-Email", "X-Forwarded-Groups",
-    "x_forwarded_groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "X-Auth-Request-User",
-    "X-Auth-Request-Email", "x_auth_request_groups", "X-Auth-Request-Preferred-Username",
+    "X-Forwarded-User",
+    "x_forwarded_user",
+    "X-Forwarded_User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "x_forwarded_groups",
+    "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Access-Token",
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "x_auth_request_groups",
+    "X-Auth-Request-Preferred-Username",
     "X-Auth-Request-Access-Token",
 ]
 
@@ -56,7 +65,14 @@ def test_a_claim_that_the_person_does_not_have_cannot_be_forged(service):
 
 
 def test_other_headers_arrive_as_they_were_sent(signed_in):
-    sent = {"X-Forwarded-Userx": "1", "X.Forwarded.For": "1", "X-Auth-Request-Redirect": "/x", "X-Other": "2", "Accept-Language": "de", "Authorization": "Bearer theirs"}
+    sent = {
+        "X-Forwarded-Userx": "1",
+        "X.Forwarded.For": "1",
+        "X-Auth-Request-Redirect": "/x",
+        "X-Other": "2",
+        "Accept-Language": "de",
+        "Authorization": "Bearer theirs",
+    }
     headers = arrived(signed_in.get("/echo", headers=sent))
     assert {name: headers.get(name.lower()) for name in sent} == sent
 
@@ -116,12 +132,15 @@ def test_no_cookie_header_is_left_where_all_of_it_is_stripped(service):
 # ---- pages and programs ----
 
 
-@pytest.mark.parametrize("headers", [
-    {"Accept": "application/json"},
-    {"Accept": "text/plain, application/json;q=0.9"},
-    {"X-Requested-With": "XMLHttpRequest"},
-    {"Sec-Fetch-Mode": "cors"},
-])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Accept": "application/json"},
+        {"Accept": "text/plain, application/json;q=0.9"},
+        {"X-Requested-With": "XMLHttpRequest"},
+        {"Sec-Fetch-Mode": "cors"},
+    ],
+)
 def test_a_program_gets_a_401(headers, browser):
     answer = browser.get("/echo", headers=headers)
     assert answer.status_code == 401
@@ -129,11 +148,14 @@ def test_a_program_gets_a_401(headers, browser):
     assert "location" not in answer.headers
 
 
-@pytest.mark.parametrize("headers", [
-    {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
-    {"Accept": "*/*"},
-    {"Sec-Fetch-Mode": "navigate"},
-])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
+        {"Accept": "*/*"},
+        {"Sec-Fetch-Mode": "navigate"},
+    ],
+)
 def test_a_page_gets_a_302(headers, browser):
     answer = browser.get("/echo", headers=headers)
     assert answer.status_code == 302
@@ -171,11 +193,23 @@ def test_a_person_who_is_signed_in_is_known_there_too(with_public):
     assert arrived(with_public.get("/public/page"))["x-forwarded-user"] == "alice"
 
 
-@pytest.mark.parametrize("path", [
-    "/public/../private", "/public/%2e%2e/private", "/public/.%2e/private", "/public/..%2fprivate",
-    "/public/..%5cprivate", "/public/..\\private", "/public/..;/private", "/public/%252e%252e/private",
-    "/public/%2e%2e%2fprivate", "//public/../private", "/PUBLIC/page", "/private?/public/",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/public/../private",
+        "/public/%2e%2e/private",
+        "/public/.%2e/private",
+        "/public/..%2fprivate",
+        "/public/..%5cprivate",
+        "/public/..\\private",
+        "/public/..;/private",
+        "/public/%252e%252e/private",
+        "/public/%2e%2e%2fprivate",
+        "//public/../private",
+        "/PUBLIC/page",
+        "/private?/public/",
+    ],
+)
 def test_a_path_with_two_meanings_skips_nothing(path, with_public):
     # By hand: httpx would tidy the path up.
     parts = urlsplit(with_public.base_url)
@@ -252,9 +286,14 @@ def test_a_websocket_of_nobody_gets_a_401(browser):
 
 def test_routes_of_every_kind_of_pattern(service):
     """The module has no Unicode tables, which the native tests have."""
-    browser = service(skip_auth_routes=[
-        r"(?i)^/Assets/\d+\b", r"^/gr\x{f6}\x{df}e/[ä-ü]$", r"^/[[:alpha:]_]+\.(?:css|js)$", r"^/a\B\wc\s?$",
-    ]).browser()
+    browser = service(
+        skip_auth_routes=[
+            r"(?i)^/Assets/\d+\b",
+            r"^/gr\x{f6}\x{df}e/[ä-ü]$",
+            r"^/[[:alpha:]_]+\.(?:css|js)$",
+            r"^/a\B\wc\s?$",
+        ]
+    ).browser()
     for path in ("/aSSets/12", "/assets/1-x", "/gr%C3%B6%C3%9Fe/%C3%B6", "/site_a.css", "/abc"):
         assert arrived(browser.get(path)), path
     for path in ("/assets/x", "/assets/12x", "/gr%C3%B6%C3%9Fe/z", "/gr%F6%DFe/%F6", "/site.css/x", "/a-c"):

@@ -52,8 +52,10 @@ def test_a_body_takes_no_head_past_the_filter(upstream, provider, how):
             parts = urlsplit(envoy.url)
             token = ".".join([part({"alg": "RS256"}), part({"iss": issuer}), "c2ln"])
             with socket.create_connection((parts.hostname, parts.port), timeout=20) as client:
-                client.sendall(b"POST /echo HTTP/1.1\r\nhost: x\r\nx-forwarded-user: root\r\ncontent-length: 5\r\n"
-                               b"authorization: Bearer " + token.encode() + b"\r\n\r\n")
+                client.sendall(
+                    b"POST /echo HTTP/1.1\r\nhost: x\r\nx-forwarded-user: root\r\ncontent-length: 5\r\n"
+                    b"authorization: Bearer " + token.encode() + b"\r\n\r\n"
+                )
                 time.sleep(0.5)
                 client.sendall(b"hello")
                 assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
@@ -71,9 +73,17 @@ def test_a_body_arrives_after_the_decision(upstream, provider, redis):
 
 
 def test_a_response_waits_whole_for_the_session_that_it_hands_over(upstream, provider, redis):
-    options = filter_config(provider, session_store_type="redis", redis_connection_url=redis.url, mode="app",
-                            login_app_path="/login", login_app_clusters=["upstream"])
-    options = {name: value for name, value in options.items() if name not in ("provider", "oidc_issuer_url", "client_id")}
+    options = filter_config(
+        provider,
+        session_store_type="redis",
+        redis_connection_url=redis.url,
+        mode="app",
+        login_app_path="/login",
+        login_app_clusters=["upstream"],
+    )
+    options = {
+        name: value for name, value in options.items() if name not in ("provider", "oidc_issuer_url", "client_id")
+    }
     with envoy_with(options, upstream) as envoy:
         browser = Browser(envoy.url)
         session = quote(json.dumps({"user": "alice", "email": "alice@example.com", "expires_in": 3600}))

@@ -73,7 +73,9 @@ def test_code_grants_that_hang_keep_nobody_from_a_renewal_or_a_sign_in(store, se
         assert strangers.statuses() == {503: STRANGERS}
     provider.control("faults")
     # Her code was not used up, if it did not get in line; otherwise she signs in anew.
-    answer = until(lambda: (got := carol.get(callback)).status_code != 503 and got, "the provider is free again", seconds=20)
+    answer = until(
+        lambda: (got := carol.get(callback)).status_code != 503 and got, "the provider is free again", seconds=20
+    )
     assert answer.status_code == 302, answer.text
     assert arrived(carol.get("/echo"))["x-forwarded-user"] == "carol"
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
@@ -87,7 +89,9 @@ def test_a_browser_that_reloads_its_callback_uses_its_code_once(service, make_pr
     provider.control("faults", **{"token:authorization_code": {"delay": 2000}})
     target = urlsplit(callback)
     gone = socket.create_connection((target.hostname, target.port))
-    gone.sendall(f"GET {target.path}?{target.query} HTTP/1.1\r\nhost: {target.netloc}\r\ncookie: {browser.cookie}\r\n\r\n".encode())
+    gone.sendall(
+        f"GET {target.path}?{target.query} HTTP/1.1\r\nhost: {target.netloc}\r\ncookie: {browser.cookie}\r\n\r\n".encode()
+    )
     until(lambda: code_grants(provider) == 1, "the code is being redeemed", seconds=20)
     gone.close()
     assert browser.get(callback).status_code == 302
@@ -97,6 +101,7 @@ def test_a_browser_that_reloads_its_callback_uses_its_code_once(service, make_pr
 
 def forged(token: str, number: int, **header: str) -> str:
     """The token of another person, or with another header, with the signature that was there."""
+
     def part(value: dict) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 

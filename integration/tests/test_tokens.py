@@ -22,13 +22,17 @@ def test_userinfo_may_be_a_signed_jwt(service, with_signed_userinfo):
     assert len(with_signed_userinfo.seen("userinfo")) == 1
 
 
-@pytest.mark.parametrize("claims", [{"sub": "mallory"}, {"sub": None}, {"iss": "https://evil.example"}, {"aud": "other"}], ids=str)
+@pytest.mark.parametrize(
+    "claims", [{"sub": "mallory"}, {"sub": None}, {"iss": "https://evil.example"}, {"aud": "other"}], ids=str
+)
 def test_userinfo_of_somebody_or_for_somebody_else_signs_nobody_in(service, with_signed_userinfo, claims):
     with_signed_userinfo.answers["userinfo"] = Answer(claims=claims)
     assert service(provider=with_signed_userinfo).browser().sign_in("alice", "/echo").status_code == 502
 
 
-@pytest.mark.parametrize("key", [Key("none"), Key("HS256", secret=b"x" * 32), Key("ES256")], ids=lambda key: key.algorithm)
+@pytest.mark.parametrize(
+    "key", [Key("none"), Key("HS256", secret=b"x" * 32), Key("ES256")], ids=lambda key: key.algorithm
+)
 def test_userinfo_that_the_provider_did_not_sign_signs_nobody_in(service, with_signed_userinfo, key):
     with_signed_userinfo.userinfo_key = key
     assert service(provider=with_signed_userinfo).browser().sign_in("alice", "/echo").status_code == 502
@@ -37,7 +41,8 @@ def test_userinfo_that_the_provider_did_not_sign_signs_nobody_in(service, with_s
 def test_encrypted_userinfo_is_refused_by_name(service, with_signed_userinfo):
     # The example of RFC 7516 section 3.3, as far as its form.
     with_signed_userinfo.answers["userinfo"] = Answer(
-        200, "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.OKOa.48V1.5eym.XFBo", {"content-type": "application/jwt"})
+        200, "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.OKOa.48V1.5eym.XFBo", {"content-type": "application/jwt"}
+    )
     running = service(provider=with_signed_userinfo)
     assert running.browser().sign_in("alice", "/echo").status_code == 502
     assert running.envoy.says("userinfo: it is encrypted")

@@ -27,13 +27,17 @@ DUE_SECONDS = 2.1
 def start(tmp_path, upstream, fake):
     """Starts an Envoy whose listener can be updated, and its service."""
     with contextlib.ExitStack() as stack:
+
         def start(**options: object) -> tuple[Service, Listeners]:
             listeners = Listeners(tmp_path)
             envoy = Envoy(
-                filter_config(fake, cookie_refresh=REFRESH, provider_request_timeout="60s", pass_access_token=True, **options),
+                filter_config(
+                    fake, cookie_refresh=REFRESH, provider_request_timeout="60s", pass_access_token=True, **options
+                ),
                 upstream=upstream.address,
                 environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
-                render=listeners.render, concurrency=2,
+                render=listeners.render,
+                concurrency=2,
             )
             stack.callback(envoy.stop)
             service = Service(envoy, fake)
@@ -73,7 +77,9 @@ def refresh_under_way(service: Service, browser: Browser):
     service.provider.answers["token:refresh_token"] = [Answer(gate=gate)]
     time.sleep(DUE_SECONDS)
     with ThreadPoolExecutor(1) as pool:
-        request = pool.submit(httpx.get, f"{service.url}/echo", headers={"cookie": browser.cookie}, timeout=30, trust_env=False)
+        request = pool.submit(
+            httpx.get, f"{service.url}/echo", headers={"cookie": browser.cookie}, timeout=30, trust_env=False
+        )
         until(lambda: service.provider.seen("token", "refresh_token"), "the refresh has begun", seconds=10)
         try:
             yield

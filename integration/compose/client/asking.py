@@ -35,11 +35,14 @@ class Asking:
             self.browsers[person] = self.envoys[number % len(self.envoys)].browser()
             assert arrived(self.browsers[person].sign_in(person, "/echo"))["x-forwarded-user"] == person
         time.sleep(0.5)  # by then the replicas have these sessions too
-        self.storm = Storm(self.envoys, [browser.cookie for browser in self.browsers.values()],
-                           threads=THREADS, pause=PAUSE_SECONDS)
+        self.storm = Storm(
+            self.envoys, [browser.cookie for browser in self.browsers.values()], threads=THREADS, pause=PAUSE_SECONDS
+        )
 
     def keys(self) -> dict[str, str]:
-        return {person: f"{COOKIE}-{ticket_of(browser.cookies[COOKIE])[0]}" for person, browser in self.browsers.items()}
+        return {
+            person: f"{COOKIE}-{ticket_of(browser.cookies[COOKIE])[0]}" for person, browser in self.browsers.items()
+        }
 
     def success(self, seconds: float) -> dict:
         """How long it takes until there is a 200."""
@@ -73,7 +76,8 @@ class Asking:
         """Those who are not who they were, at one Envoy or the other."""
         return [
             f"{person} at {envoy.url}: {status}"
-            for person, browser in self.browsers.items() for envoy in self.envoys
+            for person, browser in self.browsers.items()
+            for envoy in self.envoys
             if (status := who(envoy.url, browser.cookie)) != person
         ]
 

@@ -1,6 +1,6 @@
 """Whether everything answers: exit code 0, or what does not answer yet.
 
-    python3 -m client.ready
+python3 -m client.ready
 """
 
 from __future__ import annotations
