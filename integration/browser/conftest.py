@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chromium import Chromium
+from .chromium import Chromium
 from harness.known_secrets import SECRETS
 
 

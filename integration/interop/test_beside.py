@@ -12,7 +12,7 @@ from harness.service import arrived
 from harness.steps import BESIDE, CONFIG
 from harness.visitor import Visitor
 
-from conftest import DUE_SECONDS, ONE_OF_EACH, every_key
+from .conftest import DUE_SECONDS, ONE_OF_EACH, every_key
 
 every_store = pytest.mark.parametrize("store", ONE_OF_EACH)
 

@@ -6,7 +6,7 @@ import pytest
 
 from harness.service import arrived
 
-from conftest import ONE_OF_EACH
+from .conftest import ONE_OF_EACH
 
 COOKIES = {
     "plain": {},

@@ -13,7 +13,7 @@ from harness.service import arrived
 from harness.topologies import ClusterTopology, SentinelTopology, is_synchronized, role
 from harness.waiting import attempt, until
 
-from conftest import every_key
+from .conftest import every_key
 
 # Longer than this test takes: a refresh that oauth2-proxy begins and cannot save has used up the refresh token.
 NO_REFRESH = "5m"

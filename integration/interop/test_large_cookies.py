@@ -8,7 +8,7 @@ import pytest
 
 from harness.service import arrived
 
-from conftest import DUE_SECONDS
+from .conftest import DUE_SECONDS
 
 in_cookies = pytest.mark.parametrize("pair", ["cookie"], indirect=True, scope="module")
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.service import arrived
 
-from conftest import ONE_OF_EACH
+from .conftest import ONE_OF_EACH
 
 CSRF = {
     "one CSRF cookie": {},

@@ -11,7 +11,7 @@ from harness.service import arrived
 from harness.steps import ALONE, BESIDE, CONFIG, EXT_AUTHZ
 from harness.visitor import Visitor
 
-from conftest import DUE_SECONDS, ONE_OF_EACH, every_key
+from .conftest import DUE_SECONDS, ONE_OF_EACH, every_key
 
 FORGED = {
     "x-forwarded-user": "root",

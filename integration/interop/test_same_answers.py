@@ -6,7 +6,7 @@ import pytest
 
 from harness.service import arrived
 
-from conftest import ONE_OF_EACH
+from .conftest import ONE_OF_EACH
 
 TOLD = {"set_xauthrequest": True, "set_authorization_header": True, "pass_authorization_header": True}
 HEADERS = {

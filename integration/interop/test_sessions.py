@@ -10,7 +10,7 @@ import pytest
 from harness.service import arrived
 from harness.visitor import Visitor
 
-from conftest import DUE_SECONDS, STORES, TICKETS
+from .conftest import DUE_SECONDS, STORES, TICKETS
 
 REQUESTS = 200
 # Before each of these requests the session becomes due for a refresh; the even ones are for the filter.

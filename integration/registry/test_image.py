@@ -13,7 +13,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from cargo import checksums, package
-from fetcher import pull
+from .fetcher import pull
 from image import IMAGE, ROOT, SBOM, WASM, annotations, digest_of
 from push import TOOLS
 
