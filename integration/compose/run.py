@@ -30,9 +30,9 @@ import engine
 import images
 from engine import EngineError, Project
 from faults import FAULTS, Failure, inject
-from harness.vm import DEATH
 from harness.process import stop_on_signals
 from harness.render import WASM, render
+from harness.vm import DEATH
 from images import say
 from topologies import TOPOLOGIES, Single, attempt, until
 

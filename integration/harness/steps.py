@@ -12,8 +12,8 @@ from upstream import Upstream
 
 from .envoy import Envoy
 from .oauth2_proxy import OAuth2Proxy, read_toml
-from .provider import Provider
 from .ports import free_port
+from .provider import Provider
 from .render import ROOT
 from .service import CLIENT_ID, CLIENT_SECRET
 from .visitor import SITE

@@ -13,9 +13,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from cargo import checksums, package
-from .fetcher import pull
 from image import IMAGE, ROOT, SBOM, WASM, annotations, digest_of
 from push import TOOLS
+
+from .fetcher import pull
 
 # What there is to pull, at most.
 LARGEST = 700_000  # 94,000 of them are the crates that read the patterns of routes, 18,000 that for P-521

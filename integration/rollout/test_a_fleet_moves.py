@@ -8,7 +8,6 @@ import pytest
 
 from harness.service import arrived
 from harness.visitor import Visitor
-
 from rollout.fleet import BEFORE, DUE_SECONDS, NOW, Fleet
 
 # The versions at the two addresses: the roll-out, and from its middle and its end the roll-back.

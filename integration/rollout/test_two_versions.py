@@ -10,7 +10,6 @@ import pytest
 from harness.service import arrived
 from harness.visitor import Visitor
 from harness.waiting import until
-
 from rollout.fleet import DUE_SECONDS
 
 COOKIE = "_oauth2_proxy"

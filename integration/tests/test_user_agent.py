@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+
 import tomllib
 
 from harness.render import ROOT

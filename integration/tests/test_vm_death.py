@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.envoy import Envoy
 from harness.browser import Browser
+from harness.envoy import Envoy
 from harness.service import Service, Services
 from harness.storm import ask
 from harness.trap import write_trap
