@@ -23,6 +23,7 @@ import secrets
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "integration"))
@@ -139,7 +140,7 @@ def measure(envoy: Envoy, result: Measured, seconds: float) -> None:
 def start(options: dict, wasm: Path) -> Envoy:
     """The shipped envoy.yaml, with a direct response in the upstream's place."""
 
-    def rendered(*arguments: object, **options: object) -> str:
+    def rendered(*arguments: object, **options: Any) -> str:
         config = json.loads(render(*arguments, **options))
         main_listener = named(config["static_resources"]["listeners"], "main")
         manager = main_listener["filter_chains"][0]["filters"][0]["typed_config"]

@@ -11,6 +11,8 @@ what is secret is what came to be so during the run, see harness/known_secrets.p
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness import envoy
@@ -92,7 +94,7 @@ def make_provider():
     """Starts a provider of the test's own: `make_provider(**options)`, see DEFAULTS in provider.mjs."""
     providers = []
 
-    def make(client_options: dict | None = None, **options: object) -> Provider:
+    def make(client_options: dict | None = None, **options: Any) -> Provider:
         providers.append(Provider([client(**(client_options or {}))], **options))
         return providers[-1]
 
@@ -106,7 +108,7 @@ def make_fake_provider():
     """Starts a provider that can be odd: `make_fake_provider(**options)`, see harness/fake_provider.py."""
     providers = []
 
-    def make(**options: object) -> FakeProvider:
+    def make(**options: Any) -> FakeProvider:
         providers.append(FakeProvider(**{"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, **options}))
         return providers[-1]
 
@@ -140,7 +142,7 @@ def make_redis():
     """Starts a Redis of the test's own: `make_redis(**options)`, see harness/redis.py."""
     servers = []
 
-    def make(**options: object) -> Redis:
+    def make(**options: Any) -> Redis:
         servers.append(Redis(**options))
         return servers[-1]
 
@@ -153,7 +155,7 @@ def make_redis():
 def with_redis(service):
     """Starts Envoys that keep sessions there: `with_redis(redis, **options)`."""
 
-    def start(redis, **options: object):
+    def start(redis, **options: Any):
         return service(**{"session_store_type": "redis", "redis_connection_url": redis.url, **options})
 
     return start

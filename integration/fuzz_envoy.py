@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fuzzing import http1, http2, words
@@ -137,7 +138,7 @@ def is_public(path: bytes) -> bool:
     return all(posixpath.normpath(reading + b"x").startswith(b"/public/") for reading in readings)
 
 
-def with_trailers(filter_json: str, **options: object) -> str:
+def with_trailers(filter_json: str, **options: Any) -> str:
     """envoy.yaml with trailers in HTTP/1 too, on both sides: without that, Envoy drops them."""
     config = json.loads(render(filter_json, **options))
     main = named(config["static_resources"]["listeners"], "main")

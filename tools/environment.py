@@ -21,6 +21,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 INTEGRATION = ROOT / "integration"
@@ -160,7 +161,7 @@ def node_of_venv() -> tuple[Path, Path]:
     return package / "bin" / "node", package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
-def run(command: list[object], **options: object) -> None:
+def run(command: list[object], **options: Any) -> None:
     words = [str(word) for word in command]
     if subprocess.run(words, check=False, **options).returncode != 0:
         raise StepFailed(f"this did not work: {' '.join(words)}")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
@@ -160,7 +161,7 @@ class Chromium:
 
     # ---- what kind of browser this is ----
 
-    def command(self, name: str, **parameters: object) -> dict:
+    def command(self, name: str, **parameters: Any) -> dict:
         """A command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, parameters)
 

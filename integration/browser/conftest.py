@@ -10,6 +10,7 @@ the provider, and none of its cookies is in Envoy's log.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,7 +24,7 @@ from .chromium import Chromium
 def chromium(service):
     running = []
 
-    def start(*, host: str = "127.0.0.1", **options: object) -> Chromium:
+    def start(*, host: str = "127.0.0.1", **options: Any) -> Chromium:
         at = service(**options)
         url = at.url.replace("127.0.0.1", host)
         at.provider.control("redirect_uri", uri=f"{url}/oauth2/callback")

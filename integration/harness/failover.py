@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from ticket import redis_key
 
@@ -23,7 +24,7 @@ class Failover:
     `figures` takes what was measured; it is shown at the end of the run, and nothing depends on it.
     """
 
-    def __init__(self, service, topology: Topology, figures: list, **options: object):
+    def __init__(self, service, topology: Topology, figures: list, **options: Any):
         self.topology = topology
         self._figures = figures
         self._announced: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .render import named, render
 
@@ -19,7 +20,7 @@ class Listeners:
         self._version = 0
         self.main: dict = {}
 
-    def render(self, filter_json: str | None, **options: object) -> str:
+    def render(self, filter_json: str | None, **options: Any) -> str:
         config = json.loads(render(filter_json, **options))
         listeners = config["static_resources"]["listeners"]
         self.main = named(listeners, "main")

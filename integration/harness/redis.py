@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from .ports import HOST, free_port
 from .process import Process
@@ -62,7 +63,7 @@ class Redis:
         password: str | None = None,
         certificate: dict[str, str] | None = None,
         is_started: bool = True,
-        **options: object,
+        **options: Any,
     ):
         self._folder = Path(tempfile.mkdtemp(prefix="redis-", dir=FOLDERS))
         self.port = port or free_port()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections import OrderedDict
+from typing import Any
 
 from upstream import Upstream
 
@@ -33,7 +34,7 @@ class Service:
         self._browsers: list[Browser] = []
         provider.add_redirect_uri(f"{self.url}/oauth2/callback")
 
-    def browser(self, **options: object) -> Browser:
+    def browser(self, **options: Any) -> Browser:
         """A browser without cookies."""
         browser = Browser(self.url, **options)
         self._browsers.append(browser)
@@ -72,7 +73,7 @@ class Services:
         client_secret: str = CLIENT_SECRET,
         access_log: str | None = None,
         filters_before: str | None = None,
-        **options: object,
+        **options: Any,
     ) -> Service:
         """An Envoy with these options of the filter. `redis_password` and `client_secret` go by the environment, as secrets
         do; without `is_shared` it is one that no other test gets. `access_log` and `filters_before` are YAML for its
@@ -148,7 +149,7 @@ class Services:
             service.envoy.stop()
 
 
-def filter_config(provider: Provider | FakeProvider, provider_name: str = "oidc", **options: object) -> dict:
+def filter_config(provider: Provider | FakeProvider, provider_name: str = "oidc", **options: Any) -> dict:
     """The filter JSON of most tests; an option that is None is left out. `provider_name` is the option `provider`."""
     config = {
         "provider": provider_name,
@@ -161,7 +162,7 @@ def filter_config(provider: Provider | FakeProvider, provider_name: str = "oidc"
     return {name: value for name, value in config.items() if value is not None}
 
 
-def client(**options: object) -> dict:
+def client(**options: Any) -> dict:
     """The filter, as a provider knows it."""
     return {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": [], **options}
 

@@ -7,6 +7,7 @@ store) is replaced.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from upstream import Upstream
 
@@ -32,7 +33,7 @@ class Steps:
     """
 
     def __init__(
-        self, provider: Provider, upstream: Upstream, cookie_secret: str, *, ours: dict | None = None, **options: object
+        self, provider: Provider, upstream: Upstream, cookie_secret: str, *, ours: dict | None = None, **options: Any
     ):
         self._upstream = upstream
         self._secrets = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": cookie_secret}

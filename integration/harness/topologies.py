@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 from .ports import HOST, free_port
 from .redis import Redis
@@ -62,7 +63,7 @@ class SentinelTopology(Topology):
         ca: str | None = None,
         host: str = HOST,
         are_relayed: bool = False,
-        **options: object,
+        **options: Any,
     ):
         super().__init__()
         tls = None
@@ -164,7 +165,7 @@ class ClusterTopology(Topology):
         ca: str | None = None,
         has_replicas: bool = True,
         are_relayed: bool = False,
-        **options: object,
+        **options: Any,
     ):
         super().__init__()
         settings = {
@@ -211,7 +212,7 @@ class ClusterTopology(Topology):
             "redis_cluster_connection_urls": [node.url for node in masters],
         }
 
-    def _node(self, port: int, is_relayed: bool, **settings: object) -> Redis:
+    def _node(self, port: int, is_relayed: bool, **settings: Any) -> Redis:
         if not is_relayed:
             return Redis(port=port, **settings)
         # From its start, because a Redis 6.2 looks at that only then.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import http.cookiejar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -37,7 +38,7 @@ class Visitor(Browser):
     def cookie(self) -> str:
         return "; ".join(f"{name}={value}" for (name, _, _), value in self.kept.items())
 
-    def request(self, method: str, path: str, **options: object) -> httpx.Response:
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         target = urlsplit(path)
         if target.netloc and f"{target.scheme}://{target.netloc}" != self.base_url:
             return self.elsewhere.request(method, path, **options)
@@ -53,7 +54,7 @@ class Visitor(Browser):
         self.keep(response)
         return response
 
-    def get_at(self, where: str, path: str = "/echo", **options: object) -> httpx.Response:
+    def get_at(self, where: str, path: str = "/echo", **options: Any) -> httpx.Response:
         """One request to this proxy."""
         self.where = where
         return self.get(path, **options)

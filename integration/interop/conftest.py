@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,7 @@ def start_pair(services, servers, shared_provider, upstream):
     shared_provider.control("redirect_uri", uri=f"{SITE}/oauth2/callback")
 
     @contextlib.contextmanager
-    def start(store: str, *, ours: dict | None = None, theirs: dict | None = None, **options: object) -> Iterator[Pair]:
+    def start(store: str, *, ours: dict | None = None, theirs: dict | None = None, **options: Any) -> Iterator[Pair]:
         options = {"cookie_refresh": REFRESH, "pass_access_token": True, **STORES[store], **options}
         server = None
         if kind := options.pop("server", None):
@@ -152,7 +153,7 @@ def start_steps(servers, shared_provider, provider, upstream):
     """Starts what docs/migration.md begins with: `start_steps(store, **options)`, see harness/steps.py."""
     started = []
 
-    def start(store: str, **options: object) -> Steps:
+    def start(store: str, **options: Any) -> Steps:
         options = {"cookie_refresh": REFRESH, **options}
         if kind := STORES[store].get("server"):
             server = servers(kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ every_store = pytest.mark.parametrize("store", ONE_OF_EACH)
 
 @pytest.fixture
 def beside(start_steps):
-    def start(store: str, **options: object):
+    def start(store: str, **options: Any):
         steps = start_steps(store, **options)
         steps.go_to(BESIDE)
         return steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rollout import previous
@@ -24,7 +26,7 @@ def start_fleet(shared_provider, upstream, shared_redis):
     """Starts fleets: `start_fleet(store, **options)`."""
     fleets = []
 
-    def start(store: str, **options: object) -> Fleet:
+    def start(store: str, **options: Any) -> Fleet:
         fleets.append(Fleet(shared_provider, upstream.address, shared_redis if store == "redis" else None, **options))
         return fleets[-1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from harness.envoy import Envoy
 from harness.ports import free_port
@@ -23,7 +24,7 @@ class Fleet:
     """Two proxies, each at an address that stays when another version takes its place. They share the cookie secret and,
     with `redis`, a Redis."""
 
-    def __init__(self, provider: Provider, upstream: str, redis: Redis | None, **options: object):
+    def __init__(self, provider: Provider, upstream: str, redis: Redis | None, **options: Any):
         self._provider, self._upstream = provider, upstream
         store = {"session_store_type": "redis", "redis_connection_url": redis.url} if redis else {}
         self._filter = filter_config(

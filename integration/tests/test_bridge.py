@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import count
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filt
 ROOM = 5
 
 
-def with_little_room(*args: object, **options: object) -> str:
+def with_little_room(*args: object, **options: Any) -> str:
     """The configuration that is shipped, but for the room in its caches of names."""
     return re.sub(r'"max_hosts": \d+', f'"max_hosts": {ROOM}', render(*args, **options))
 

@@ -11,6 +11,7 @@ import base64
 import json
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -155,7 +156,7 @@ def start(provider, upstream):
     """Starts an Envoy with another configuration: `start(change, **options)`."""
     envoys = []
 
-    def started(change, **options: object) -> Service:
+    def started(change, **options: Any) -> Service:
         envoys.append(
             Envoy(
                 filter_config(provider, **options),

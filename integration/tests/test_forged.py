@@ -12,6 +12,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -105,7 +106,7 @@ def rendered(upstream_http2: bool = False, *, stop_iteration: bool = False, lack
     """envoy.yaml with trailers also in HTTP/1.1, and with HTTP/2 to the upstream. Envoy leaves the names to the filter,
     those with `_` too. `lacks` is a function of the host that the filter may not call."""
 
-    def made(filter_json: str, **options: object) -> str:
+    def made(filter_json: str, **options: Any) -> str:
         config = json.loads(render(filter_json, **options))
         main = named(config["static_resources"]["listeners"], "main")
         manager = main["filter_chains"][0]["filters"][0]["typed_config"]

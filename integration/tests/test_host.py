@@ -6,6 +6,7 @@ Envoy can be told which functions a module may call (`capability_restriction_con
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ LACKS = "host: does not have what the filter needs: "
 def without(*functions: str):
     """Envoy's configuration, with all functions but these allowed."""
 
-    def made(filter_json: str, **options: object) -> str:
+    def made(filter_json: str, **options: Any) -> str:
         config = json.loads(render(filter_json, **options))
         main = named(config["static_resources"]["listeners"], "main")
         filters = main["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
@@ -35,7 +36,7 @@ def without(*functions: str):
     return made
 
 
-def without_internal_listeners(filter_json: str, **options: object) -> str:
+def without_internal_listeners(filter_json: str, **options: Any) -> str:
     config = json.loads(render(filter_json, **options))
     del config["bootstrap_extensions"]
     return json.dumps(config)
@@ -45,7 +46,7 @@ def without_internal_listeners(filter_json: str, **options: object) -> str:
 def start(provider, upstream):
     started = []
 
-    def start(*functions: str, render=None, **options: object) -> Envoy:
+    def start(*functions: str, render=None, **options: Any) -> Envoy:
         started.append(
             Envoy(
                 filter_config(provider, **options),

@@ -12,6 +12,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -30,8 +31,8 @@ def changed(provider, upstream):
     """Starts the shipped configuration with a change in it: `changed(change, **options)`."""
     running: list[Service] = []
 
-    def start(change: Callable[[dict], None], **options: object) -> Service:
-        def render_changed(*arguments: object, **named_arguments: object) -> str:
+    def start(change: Callable[[dict], None], **options: Any) -> Service:
+        def render_changed(*arguments: object, **named_arguments: Any) -> str:
             config = json.loads(render(*arguments, **named_arguments))
             change(config)
             return json.dumps(config)

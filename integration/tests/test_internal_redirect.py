@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -27,7 +28,7 @@ access_log:
 """
 
 
-def with_redirects(*arguments: object, **options: object) -> str:
+def with_redirects(*arguments: object, **options: Any) -> str:
     """Envoy's configuration, with an `internal_redirect_policy`."""
     config = json.loads(render(*arguments, **options))
     main = named(config["static_resources"]["listeners"], "main")
@@ -48,7 +49,7 @@ def start(provider, upstream):
     """Starts Envoys that follow redirects: `start(**options)` is a browser."""
     with contextlib.ExitStack() as stack:
 
-        def start(**options: object) -> Browser:
+        def start(**options: Any) -> Browser:
             envoy = Envoy(
                 filter_config(provider, strip_session_cookie=True, access_log_fields=["state"], **options),
                 upstream=upstream.address,

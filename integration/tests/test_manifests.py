@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,7 +22,7 @@ def start(provider, upstream, tmp_path):
     """Starts an Envoy with what the manifests result in."""
     started = []
 
-    def start(which: str, **options: object) -> Service:
+    def start(which: str, **options: Any) -> Service:
         envoy = Envoy(
             filter_config(provider, **options),
             upstream=upstream.address,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def sentinel(named: FakeRedis, pushed: FakeRedis | None = None, when: threading.
     return answer
 
 
-def by_sentinels(service, servers: Servers, **options: object):
+def by_sentinels(service, servers: Servers, **options: Any):
     urls = [f"redis://{HOST}:{one.port}" for one in (servers.first, servers.second)]
     return service(
         session_store_type="redis",
@@ -123,7 +124,7 @@ def test_without_the_option_whoever_is_named_gets_the_password(service, servers)
     assert servers.thief.commands[0] == "AUTH"
 
 
-def by_cluster(service, servers: Servers, **options: object):
+def by_cluster(service, servers: Servers, **options: Any):
     return service(
         session_store_type="redis",
         redis_use_cluster=True,

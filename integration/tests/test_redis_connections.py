@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,7 +157,7 @@ def authority(tmp_path_factory):
 def tls_redis(make_redis, authority):
     """A Redis with TLS, and certificates for a host: `tls_redis(host)`."""
 
-    def make(host: str = "localhost", by: Authority = authority, **options: object):
+    def make(host: str = "localhost", by: Authority = authority, **options: Any):
         return make_redis(certificate=by.issue(host), **options)
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def cluster():
     topology.close()
 
 
-def two(service, topology, **options: object) -> list:
+def two(service, topology, **options: Any) -> list:
     return [service(**{**topology.options, "concurrency": 2, "is_shared": False, **options}) for _ in range(2)]
 
 

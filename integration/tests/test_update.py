@@ -7,6 +7,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import httpx
 import pytest
@@ -28,7 +29,7 @@ def start(tmp_path, upstream, fake):
     """Starts an Envoy whose listener can be updated, and its service."""
     with contextlib.ExitStack() as stack:
 
-        def start(**options: object) -> tuple[Service, Listeners]:
+        def start(**options: Any) -> tuple[Service, Listeners]:
             listeners = Listeners(tmp_path)
             envoy = Envoy(
                 filter_config(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.browser import Browser
@@ -17,7 +19,7 @@ def trapping(upstream, tmp_path):
     """Starts Envoys whose filter traps at every request."""
     envoys = []
 
-    def start(**options: object) -> Envoy:
+    def start(**options: Any) -> Envoy:
         envoys.append(Envoy("{}", upstream=upstream.address, wasm=write_trap(tmp_path / "trap.wasm"), **options))
         return envoys[-1]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -11,7 +13,7 @@ from client.servers import ENVOYS, PROVIDER_CONTROL, Envoy, Redis
 class Provider:
     """The commands of provider.mjs that these tests need."""
 
-    def control(self, command: str, **arguments: object):
+    def control(self, command: str, **arguments: Any):
         answer = httpx.post(f"{PROVIDER_CONTROL}/{command}", json=arguments, timeout=30, trust_env=False)
         assert answer.status_code == 200, answer.text
         return answer.json()
