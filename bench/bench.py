@@ -30,15 +30,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "integration"), str(ROOT / "tools")]
 
 # Of integration/ and tools/, which are on the path from here on.
-from harness.process import StartFailed, stop_on_signals  # noqa: E402
-from harness.redis import Redis  # noqa: E402
-from harness.render import WASM  # noqa: E402
-from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology  # noqa: E402
-from harness.vm import VmDied  # noqa: E402
-from measure import BadRun, check, measure, memory_mib  # noqa: E402
-from report import Memory, Result, goals, table, write  # noqa: E402
-from trim_exports import trim  # noqa: E402
-from variants import Envoy, Variant, redis_variants, topology_variants, variants  # noqa: E402
+from harness.process import StartFailed, stop_on_signals
+from harness.redis import Redis
+from harness.render import WASM
+from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology
+from harness.vm import VmDied
+from measure import BadRun, check, measure, memory_mib
+from report import Memory, Result, goals, table, write
+from trim_exports import trim
+from variants import Envoy, Variant, redis_variants, topology_variants, variants
 
 TARGET = "wasm32-wasip1"
 

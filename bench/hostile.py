@@ -29,14 +29,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "integration"))
 
 # Of integration/, which is on the path from here on.
-from harness.envoy import Envoy  # noqa: E402
-from harness.process import StartFailed, stop_on_signals  # noqa: E402
-from harness.redis import Redis  # noqa: E402
-from harness.render import WASM, named, render  # noqa: E402
-from issuer import Issuer  # noqa: E402
-from report import Spread, envoy_version, met, processor  # noqa: E402
-from shapes import KB, Shape, base, shapes, sites  # noqa: E402
-from wire import AT_A_TIME, Closed, Sent, connect  # noqa: E402
+from harness.envoy import Envoy
+from harness.process import StartFailed, stop_on_signals
+from harness.redis import Redis
+from harness.render import WASM, named, render
+from issuer import Issuer
+from report import Spread, envoy_version, met, processor
+from shapes import KB, Shape, base, shapes, sites
+from wire import AT_A_TIME, Closed, Sent, connect
 
 AIM = 5
 # The aim is for requests of up to 4 kB, with some room for the names of headers.

@@ -139,9 +139,8 @@ def cookies() -> list[Shape]:
             ]
     for size in (4 * KB, 90 * KB):
         state = "a" * 43
-        name = f"{COOKIE}_{state[:8]}_csrf"
         for title, name in (
-            (f"of one name, {size // KB} kB", name),
+            (f"of one name, {size // KB} kB", f"{COOKIE}_{state[:8]}_csrf"),
             (f"of the shared name, {size // KB} kB", f"{COOKIE}_csrf"),
         ):
             length = 352

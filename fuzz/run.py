@@ -68,7 +68,7 @@ def build():
 
 def run(binary, target, arguments, **options):
     environment = os.environ | {"TARGET": target, "RUST_BACKTRACE": "1"}
-    return subprocess.run([binary, *LIMITS, *map(str, arguments)], env=environment, **options)
+    return subprocess.run([binary, *LIMITS, *map(str, arguments)], env=environment, check=False, **options)
 
 
 def fuzz(binary, target, given):

@@ -140,8 +140,8 @@ def flow():
         )
     yield b"4\n> GET /oauth2/start\nx-forwarded-user: root\n> GET /oauth2/static/../x\n> GET /\ncookie: {session}\n> GET /oauth2/auth\n> GET /x\ncookie: _oauth2_proxy=junk\n"
     yield b'5\n! hand {"user":"carol","email":"carol@example.com","expires_in":60}\n> POST /login\n> GET /x\ncookie: {jar}\n> GET /\n! hand {"user":"x"}\n> GET /\ncookie: {session}\n> GET /oauth2/sign_out\ncookie: {jar}\n'
-    for kind in b"grpc", b"grpc-web", b"connect+json":
-        http, kind = b"x-forwarded-proto: http\n", b"content-type: application/" + kind + b"\n"
+    for name in b"grpc", b"grpc-web", b"connect+json":
+        http, kind = b"x-forwarded-proto: http\n", b"content-type: application/" + name + b"\n"
         yield b"6\n> GET /oauth2/auth\n" + http + kind + b"> GET /oauth2/auth/\n" + kind + b"> GET /x\n" + http + kind
         yield b"6\n> CONNECT\n:authority: x:443\n" + kind + b"> CONNECT\n:authority: x:443\n" + http + kind
 

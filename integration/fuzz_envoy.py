@@ -26,7 +26,6 @@ from fuzzing import http1, http2, words
 from fuzzing.arrivals import Arrival, Arrivals
 from harness.browser import Browser
 from harness.envoy import Envoy
-from harness.known_secrets import SECRETS
 from harness.process import stop_on_signals
 from harness.provider import Provider
 from harness.redis import Redis

@@ -15,6 +15,7 @@ It writes no log: a header that it got may be a token.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import html
 import json
@@ -238,10 +239,8 @@ def main() -> None:
     host, _, port = (sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9000").rpartition(":")
     upstream = Upstream(host, int(port))
     print(f"upstream: listening on http://{upstream.address}", flush=True)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         upstream.serve_forever()
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ class Suite:
     def _show_logs(self) -> None:
         for service in attempt(self.project.services) or []:
             print(f"\n---- {service} ----", flush=True)
-            log = attempt(lambda service=service: self.project.logs(service)) or ""
+            log = attempt(lambda: self.project.logs(service)) or ""
             print("\n".join(log.splitlines()[-80:]), flush=True)
         print(flush=True)
 

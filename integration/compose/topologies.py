@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from engine import EngineError, Project
 
@@ -15,9 +16,9 @@ class Single:
     """One server. When it is away, nobody takes its place."""
 
     name = "single"
-    nodes = ["redis-1"]
+    nodes: ClassVar[list[str]] = ["redis-1"]
     has_replacement = False
-    options: dict = {"redis_connection_url": "redis://redis-1:6379"}
+    options: ClassVar[dict] = {"redis_connection_url": "redis://redis-1:6379"}
 
     def __init__(self, network: str):
         # The first three numbers of all addresses.
@@ -61,7 +62,7 @@ class Single:
     def ask_one(self, services: list[str], *words: object) -> str:
         """The first answer that comes. One that is paused, or in the dark, gives none."""
         for service in services:
-            if answer := attempt(lambda service=service: self.redis(service, *words)):
+            if answer := attempt(lambda: self.redis(service, *words)):
                 return answer
         raise EngineError(f"nobody of {', '.join(services)} answers")
 
@@ -70,17 +71,17 @@ class Sentinel(Single):
     """A master, two replicas, three sentinels."""
 
     name = "sentinel"
-    nodes = ["redis-1", "redis-2", "redis-3"]
-    sentinels = ["sentinel-1", "sentinel-2", "sentinel-3"]
+    nodes: ClassVar[list[str]] = ["redis-1", "redis-2", "redis-3"]
+    sentinels: ClassVar[list[str]] = ["sentinel-1", "sentinel-2", "sentinel-3"]
     has_replacement = True
-    options = {
+    options: ClassVar[dict] = {
         "redis_use_sentinel": True,
         "redis_sentinel_master_name": MASTER_NAME,
         "redis_sentinel_connection_urls": [f"redis://{sentinel}:26379" for sentinel in sentinels],
     }
 
     def is_whole(self) -> bool:
-        named = {attempt(lambda one=one: self._named_by(one)) for one in self.sentinels}
+        named = {attempt(lambda: self._named_by(one)) for one in self.sentinels}
         return (
             len(named) == 1
             and None not in named
@@ -105,7 +106,7 @@ class Sentinel(Single):
         """The one that most sentinels name."""
 
         def find() -> str | None:
-            named = [attempt(lambda one=one: self._named_by(one)) for one in self.sentinels]
+            named = [attempt(lambda: self._named_by(one)) for one in self.sentinels]
             for node in self.nodes:
                 if named.count(self.address(node)) > len(self.sentinels) / 2:
                     return node
@@ -118,9 +119,9 @@ class Cluster(Single):
     """Three masters, a third of the slots each, with a replica for each of them."""
 
     name = "cluster"
-    nodes = [f"redis-{number}" for number in range(1, NODES_OF_A_CLUSTER + 1)]
+    nodes: ClassVar[list[str]] = [f"redis-{number}" for number in range(1, NODES_OF_A_CLUSTER + 1)]
     has_replacement = True
-    options = {
+    options: ClassVar[dict] = {
         "redis_use_cluster": True,
         "redis_cluster_connection_urls": [f"redis://{node}:6379" for node in nodes[:3]],
     }
@@ -132,7 +133,7 @@ class Cluster(Single):
         self.redis("redis-1", "--cluster", "create", *addresses, "--cluster-replicas", 1, "--cluster-yes", seconds=100)
 
     def is_whole(self) -> bool:
-        states = [attempt(lambda node=node: self.redis(node, "CLUSTER", "INFO")) or "" for node in self.nodes]
+        states = [attempt(lambda: self.redis(node, "CLUSTER", "INFO")) or "" for node in self.nodes]
         roles = [self.role(node) for node in self.nodes]
         return (
             all("cluster_state:ok" in state and "cluster_known_nodes:6" in state for state in states)
@@ -145,7 +146,7 @@ class Cluster(Single):
         slot = int(self.ask_one(self.nodes, "CLUSTER", "KEYSLOT", key))
 
         def find() -> str | None:
-            named = [attempt(lambda node=node: self._owner(slot, node)) for node in self.nodes]
+            named = [attempt(lambda: self._owner(slot, node)) for node in self.nodes]
             for node in self.nodes:
                 if named.count(self.address(node)) > len(self.nodes) / 2:
                     return node

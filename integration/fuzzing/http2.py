@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
@@ -71,10 +72,8 @@ def request(chance: random.Random, encoder: hpack.Encoder, stream: int, session:
     wanted = fields(chance, session)
     block = literal(wanted)
     if chance.random() < 0.5:
-        try:
+        with contextlib.suppress(UnicodeError):
             block = encoder.encode(wanted, huffman=chance.random() < 0.5)
-        except UnicodeError:
-            pass
     has_body = chance.random() < 0.2
     pieces = [block]
     if len(block) > 16384 or chance.random() < 0.1:

@@ -208,7 +208,7 @@ def header(chance: random.Random, session: bytes) -> tuple[bytes, bytes]:
         (
             lambda: (
                 b"connection",
-                b"keep-alive, " + chance.choice(IDENTITY + (b"cookie", b"host", b":path", b"upgrade")),
+                b"keep-alive, " + chance.choice((*IDENTITY, b"cookie", b"host", b":path", b"upgrade")),
             ),
             lambda: (b"upgrade", chance.choice((b"websocket", b"h2c", b"\xff"))),
             lambda: (b"expect", b"100-continue"),

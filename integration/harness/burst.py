@@ -70,7 +70,7 @@ class Burst:
         self.seconds = 0.0  # until the last answer
 
     def answers(self) -> list[Answer]:
-        received = {connection: b"" for connection in self._sockets}
+        received = dict.fromkeys(self._sockets, b"")
         with selectors.DefaultSelector() as selector:
             for connection in self._sockets:
                 connection.setblocking(False)

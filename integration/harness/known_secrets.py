@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 # The beginning and the end of a long secret that are searched for; a shorter one is searched for as a whole.
 WINDOW = 16
-WORD = re.compile(r"[\w+/=-]{%d,}" % WINDOW, re.ASCII)
+WORD = re.compile(rf"[\w+/=-]{{{WINDOW},}}", re.ASCII)
 # What an option with a secret is called.
 SECRET_OPTION = re.compile(r"secret|password", re.IGNORECASE)
 

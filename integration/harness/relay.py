@@ -24,12 +24,15 @@ class Relay:
         self._listener.close()
 
     def _serve(self, accepted: socket.socket) -> None:
-        with accepted, contextlib.suppress(OSError):
-            with self.greet(accepted) as client, socket.create_connection(self.target) as server:
-                back = threading.Thread(target=self.pass_back, args=(server, client), daemon=True)
-                back.start()
-                _pump(client, server)
-                back.join()
+        with accepted, contextlib.suppress(OSError), self.greet(accepted) as client, self._connect() as server:
+            back = threading.Thread(target=self.pass_back, args=(server, client), daemon=True)
+            back.start()
+            _pump(client, server)
+            back.join()
+
+    def _connect(self) -> socket.socket:
+        assert self.target, "no target was named"
+        return socket.create_connection(self.target)
 
     def greet(self, accepted: socket.socket) -> socket.socket:
         """What comes before the first byte that is passed on."""

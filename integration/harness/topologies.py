@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import time
 from collections.abc import Callable
@@ -32,7 +33,7 @@ class Topology:
 
     def is_prepared(self) -> bool:
         """Whether a failover is in order: every replica has confirmed to have what its master has."""
-        states = [attempt(lambda node=node: node.command("ROLE")) or [None] for node in self.nodes]
+        states = [attempt(lambda: node.command("ROLE")) or [None] for node in self.nodes]
         return all(
             int(confirmed) >= state[1] for state in states if state[0] == b"master" for _, _, confirmed in state[2]
         )
@@ -117,7 +118,7 @@ class SentinelTopology(Topology):
         """The node that is the master by its own word and by that of most sentinels."""
 
         def find() -> Redis | None:
-            named = [port for port in map(lambda sentinel: attempt(sentinel.master_port), self.sentinels) if port]
+            named = [port for one in self.sentinels if (port := attempt(one.master_port))]
             for node in self.nodes:
                 if named.count(named_port(node)) > len(self.sentinels) / 2 and attempt(lambda: role(node)) == "master":
                     return node
@@ -226,20 +227,20 @@ class ClusterTopology(Topology):
 
     def is_ok(self) -> bool:
         """Whether all nodes that answer say so."""
-        states = [attempt(lambda node=node: node.command("CLUSTER", "INFO")) for node in self.nodes]
+        states = [attempt(lambda: node.command("CLUSTER", "INFO")) for node in self.nodes]
         return all(b"cluster_state:ok" in state for state in states if state)
 
     def owner(self, key: str) -> Redis:
         """The master that has a key's slot."""
         slot = next(
             slot
-            for slot in (attempt(lambda node=node: node.command("CLUSTER", "KEYSLOT", key)) for node in self.nodes)
+            for slot in (attempt(lambda: node.command("CLUSTER", "KEYSLOT", key)) for node in self.nodes)
             if slot is not None
         )
 
         def find() -> Redis | None:
             for node in self.nodes:
-                for first, last, master, *_ in attempt(lambda node=node: node.command("CLUSTER", "SLOTS")) or []:
+                for first, last, master, *_ in attempt(lambda: node.command("CLUSTER", "SLOTS")) or []:
                     if first <= slot <= last:
                         owner = next(
                             (other for other in self.nodes if master[1] in (other.port, other.announced_port)), None
@@ -252,7 +253,7 @@ class ClusterTopology(Topology):
     def is_whole(self) -> bool:
         """Whether every node is a master or has its master's data: one that has not would lose it in a failover."""
         return self.is_ok() and all(
-            attempt(lambda node=node: role(node) == "master" or is_synchronized(node)) for node in self.nodes
+            attempt(lambda: role(node) == "master" or is_synchronized(node)) for node in self.nodes
         )
 
     def server_of(self, key: str) -> Redis:
@@ -261,7 +262,7 @@ class ClusterTopology(Topology):
     def replica_of(self, master: Redis) -> Redis:
         identity = node_id(master)
         for node in self.nodes:
-            words = attempt(lambda node=node: self._myself(node)) or []
+            words = attempt(lambda: self._myself(node)) or []
             if len(words) > 3 and words[3] == identity:
                 return node
         raise AssertionError("it has no replica")
@@ -270,8 +271,8 @@ class ClusterTopology(Topology):
         return next(line.split() for line in self._members(node) if "myself" in line)
 
     def keys(self) -> list[str]:
-        masters = [node for node in self.nodes if attempt(lambda node=node: role(node)) == "master"]
-        return sorted(key for node in masters for key in node.keys())
+        masters = [node for node in self.nodes if attempt(lambda: role(node)) == "master"]
+        return sorted(itertools.chain.from_iterable(node.keys() for node in masters))
 
     def move_slot(self, key: str, to: Redis) -> None:
         """As `redis-cli --cluster reshard` does it: the slot is moved while it is in use, one key at a time."""

@@ -91,7 +91,7 @@ def redis_options(server) -> dict[str, object]:
 
 def every_key(server) -> set[str]:
     """The keys of all sessions."""
-    return {key for key in server.keys() if not key.endswith(".lock")}
+    return {name for name in server.keys() if not name.endswith(".lock")}
 
 
 @pytest.fixture(scope="session")

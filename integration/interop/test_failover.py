@@ -29,7 +29,7 @@ def replacement(server, key: str, than) -> float:
 def is_whole(server) -> bool:
     if isinstance(server, ClusterTopology):
         return server.is_whole()
-    return all(attempt(lambda node=node: role(node) == "master" or is_synchronized(node)) for node in server.nodes)
+    return all(attempt(lambda: role(node) == "master" or is_synchronized(node)) for node in server.nodes)
 
 
 def bring_back(server, node) -> None:

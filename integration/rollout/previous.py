@@ -40,7 +40,7 @@ def build() -> None:
         return
     commit = COMMIT[:12]
     if subprocess.run(
-        ["git", "cat-file", "-e", f"{COMMIT}^{{commit}}"], cwd=ROOT, stderr=subprocess.DEVNULL
+        ["git", "cat-file", "-e", f"{COMMIT}^{{commit}}"], cwd=ROOT, stderr=subprocess.DEVNULL, check=False
     ).returncode:
         raise NotBuilt(
             f"the version before this one is the commit {commit}, which is not in this clone. "
@@ -59,7 +59,7 @@ def build() -> None:
         "CARGO_ENCODED_RUSTFLAGS": "-Ctarget-feature=+simd128",
     }
     cargo = [os.environ.get("CARGO", "cargo"), "build", "--release", "--locked", "--quiet", "--lib", "--target", TARGET]
-    if subprocess.run(cargo, cwd=sources, env=environment).returncode:
+    if subprocess.run(cargo, cwd=sources, env=environment, check=False).returncode:
         raise NotBuilt(f"the commit {commit} could not be built; what cargo says is above")
     built = target / TARGET / "release" / "oauth2_session_filter.wasm"
     # In tools/ today, in integration/ in older versions.

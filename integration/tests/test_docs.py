@@ -310,6 +310,7 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> str:
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
     assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
     return ended.stdout

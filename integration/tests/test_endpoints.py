@@ -215,7 +215,7 @@ def test_a_sign_out_tells_the_provider_behind_the_scenes(service, upstream):
     (call,) = upstream.seen
     method, target = call.split(" ", 1)
     assert (method, urlsplit(target).path) == ("GET", "/logout")
-    header, claims, signature = parse_qs(urlsplit(target).query)["hint"][0].split(".")
+    _header, claims, _signature = parse_qs(urlsplit(target).query)["hint"][0].split(".")
     assert json.loads(base64url(claims))["sub"] == "alice"
 
 

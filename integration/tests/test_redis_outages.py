@@ -362,7 +362,12 @@ def test_a_script_that_blocks_redis_signs_nobody_out(with_redis, make_redis):
     """BUSY: a script of somebody else runs for longer than lua-time-limit."""
     redis = make_redis(lua_time_limit=100)
     browser = sign_in(with_redis(redis))
-    blocked = threading.Thread(target=lambda: pytest.raises(RedisError, redis.command, "EVAL", "while true do end", 0))
+
+    def block() -> None:
+        with pytest.raises(RedisError):
+            redis.command("EVAL", "while true do end", 0)
+
+    blocked = threading.Thread(target=block)
     blocked.start()
     until(lambda: refusal(redis) == "BUSY", "the script blocks it")
     for path in ("/echo", "/ready"):

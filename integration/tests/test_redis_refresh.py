@@ -286,7 +286,7 @@ def test_a_lock_is_held_for_as_long_as_the_grant_takes(with_redis, own_redis, pr
     provider.control("faults", token={"delay": delay * 1000, "times": 1})
     until = time.monotonic() + delay + 2
     get(pair[0], browser)
-    (key,) = (key for key in own_redis.keys() if not key.endswith(".lock"))
+    (key,) = (name for name in own_redis.keys() if not name.endswith(".lock"))
     seen = set()
     while time.monotonic() < until:
         seen.add(token_of(get(pair[1], browser)))
