@@ -156,13 +156,13 @@ lint: environment ## rustfmt, and clippy for the host and for wasm, warnings den
 	@echo "make lint: all passed"
 
 fuzz: ## what reads bytes from outside, fuzzed: [TARGET=redis SECONDS=3600], one input again: TARGET=redis INPUT=file
-	@$(PYTHON) fuzz/run.py $(TARGET) --seconds $(or $(SECONDS),60) $(if $(INPUT),--input "$(INPUT)")
+	@$(PYTHON) fuzz/fuzz.py $(TARGET) --seconds $(or $(SECONDS),60) $(if $(INPUT),--input "$(INPUT)")
 
 fuzz-short: ## the same for a few seconds each, always with the same inputs
-	@$(PYTHON) fuzz/run.py --seconds $(or $(SECONDS),3) --repeatable
+	@$(PYTHON) fuzz/fuzz.py --seconds $(or $(SECONDS),3) --repeatable
 
 fuzz-corpus: ## the corpus anew, as small as it can be: of the vectors, of itself, and of what `make fuzz` found
-	@$(PYTHON) fuzz/run.py $(TARGET) --corpus
+	@$(PYTHON) fuzz/fuzz.py $(TARGET) --corpus
 
 fuzz-envoy: build ## any bytes for a real Envoy, in HTTP/1 and HTTP/2 [SECONDS=3600 SEED=…]
 	@$(RUN) integration/fuzz_envoy.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)")

@@ -1,4 +1,4 @@
-"""Runs the fuzz targets, one after the other: python3 fuzz/run.py [--seconds 60] [TARGET ...]
+"""Runs the fuzz targets, one after the other: python3 fuzz/fuzz.py [--seconds 60] [TARGET ...]
 
 It builds fuzz/ with the coverage counters of LLVM, which stable Rust has behind `-C passes`. What is found goes
 to fuzz/found/TARGET: inputs that reach new code, and `crash-…` for one that fails.
