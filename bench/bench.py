@@ -139,10 +139,10 @@ def prepare(folder: Path, secret: str, wanted: argparse.Namespace) -> list[Varia
         wanted.cookies,
         environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
     )
-    files = [folder / name for name in ("none", "one", "many")]
+    files = none, one, many = [folder / name for name in ("none", "one", "many")]
     for path, lines in zip(files, ("", cookies.partition("\n")[0] + "\n", cookies)):
         path.write_text(lines, encoding="ascii")
-    compared = variants(empty, trimmed, *files, wanted.cookies)
+    compared = variants(empty, trimmed, none, one, many, wanted.cookies)
     if wanted.also:
         compared.append(Variant("also", f"signed in, cookie seen before, {wanted.also}", wanted.also, files[1]))
         title = f"signed in, {wanted.cookies:,} cookies in turn, {wanted.also}"
@@ -171,7 +171,8 @@ def prepare_redis(folder: Path, secret: str, wanted: argparse.Namespace, stack: 
     files = {"redis-one": 1, "redis-thousand": 1000, "redis-many": wanted.sessions}
     for name, count in files.items():
         (folder / name).write_text("".join(cookies[:count]), encoding="ascii")
-    return redis_variants(redis.url, *(folder / name for name in files), wanted.sessions)
+    one, thousand, many = (folder / name for name in files)
+    return redis_variants(redis.url, one, thousand, many, wanted.sessions)
 
 
 def prepare_topologies(folder: Path, secret: str, stack: contextlib.ExitStack) -> list[Variant]:

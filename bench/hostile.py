@@ -140,7 +140,7 @@ def measure(envoy: Envoy, result: Measured, seconds: float) -> None:
 def start(options: dict, wasm: Path) -> Envoy:
     """The shipped envoy.yaml, with a direct response in the upstream's place."""
 
-    def rendered(*arguments: object, **options: Any) -> str:
+    def rendered(*arguments: Any, **options: Any) -> str:
         config = json.loads(render(*arguments, **options))
         main_listener = named(config["static_resources"]["listeners"], "main")
         manager = main_listener["filter_chains"][0]["filters"][0]["typed_config"]

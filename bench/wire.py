@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import h2.config
 import h2.connection
@@ -155,8 +155,8 @@ class Http2:
         number = self._connection.get_next_available_stream_id()
         # Two entries of a table that the path fills would take turns in it.
         host = NeverIndexedHeaderTuple(":authority", HOST)
-        pseudo = [(":method", request.method), (":scheme", "http"), host, (":path", request.path)]
-        self._connection.send_headers(number, [*pseudo, *request.headers], end_stream=True)
+        headers: list[Any] = [(":method", request.method), (":scheme", "http"), host, (":path", request.path)]
+        self._connection.send_headers(number, [*headers, *request.headers], end_stream=True)
         return number
 
     def _receive(self, count: int) -> dict[int, Answer]:
@@ -167,8 +167,9 @@ class Http2:
                 raise Closed("Envoy closed a connection without an answer")
             for event in self._connection.receive_data(received):
                 if isinstance(event, h2.events.ResponseReceived):
-                    status = dict(event.headers)[":status"]
-                    begun[event.stream_id] = Answer(int(status), tuple(event.headers))
+                    # Text because of `header_encoding`, which the types of h2 do not know.
+                    headers = cast("tuple[tuple[str, str], ...]", tuple(event.headers))
+                    begun[event.stream_id] = Answer(int(dict(headers)[":status"]), headers)
                 elif isinstance(event, h2.events.DataReceived):
                     self._connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, h2.events.StreamEnded):

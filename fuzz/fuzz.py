@@ -57,7 +57,7 @@ def build():
         sys.exit("fuzz: a C++ compiler is not there, which libFuzzer needs; on Debian: apt install g++")
     versions = subprocess.run(["rustc", "-vV"], check=True, text=True, capture_output=True).stdout
     # With a target of its own, no build script and no macro has the counters.
-    host = re.search(r"^host: (.+)$", versions, re.MULTILINE).group(1)
+    (host,) = re.findall(r"^host: (.+)$", versions, re.MULTILINE)
     print("fuzz: building the targets", flush=True)
     command = [CARGO, "build", "--quiet", "--release", "--target", host]
     environment = os.environ | {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(FLAGS)}
@@ -87,7 +87,7 @@ def fuzz(binary, target, given):
     if done.returncode:
         print("\n".join(log.splitlines()[-60:]), file=sys.stderr)
         sys.exit(f"fuzz: {target} failed; the input is in {found}, and again: make fuzz TARGET={target} INPUT=…")
-    executions = int(re.search(r"number_of_executed_units: *(\d+)", log).group(1))
+    executions = int(re.findall(r"number_of_executed_units: *(\d+)", log)[0])
     edges = re.findall(r" cov: (\d+)", log)[-1]
     print(f"fuzz: {target}: {executions:,} executions in {given.seconds} s, {edges} edges", flush=True)
     return executions

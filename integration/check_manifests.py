@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonschema import Draft7Validator
@@ -66,7 +67,7 @@ def definitions(folder: Path) -> Iterator[tuple[str, dict]]:
                 yield f"{spec['group']}/{version['name']} {spec['names']['kind']}", strict(schema)
 
 
-def strict(schema: object) -> object:
+def strict(schema: Any) -> Any:
     """A schema that takes no unknown field where the API server would drop it."""
     if isinstance(schema, list):
         return [strict(each) for each in schema]

@@ -8,13 +8,14 @@ import functools
 import secrets
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import ticket
 from harness.envoy import ConfigurationError, Envoy
 from harness.process import StartFailed, stop_on_signals
 from harness.provider import Provider
 from harness.redis import Redis
-from harness.topologies import ClusterTopology, SentinelTopology
+from harness.topologies import ClusterTopology, SentinelTopology, Topology
 from upstream import Upstream
 
 STORES = ["cookie", "redis", "sentinel", "cluster"]
@@ -42,7 +43,7 @@ def main() -> int:
 def run(port: int, store: str, stack: contextlib.ExitStack) -> None:
     """Starts the parts and waits; `stack` stops them in the opposite order."""
     address = f"127.0.0.1:{port}"
-    client = {
+    client: dict[str, Any] = {
         "client_id": "demo",
         "client_secret": secrets.token_urlsafe(32),
         "redirect_uris": [f"http://{address}/oauth2/callback"],
@@ -99,7 +100,7 @@ def start_store(store: str, stack: contextlib.ExitStack) -> tuple[dict, Callable
         return {"session_store_type": "redis", "redis_connection_url": redis.url}, lambda _key: redis
     if store == "sentinel":
         say("starting a master, two replicas and three sentinels")
-        topology = SentinelTopology()
+        topology: Topology = SentinelTopology()
     else:
         say("starting a cluster of three masters and three replicas")
         topology = ClusterTopology()

@@ -97,6 +97,7 @@ def is_open(port: int) -> bool:
 
 
 def echoed(make: subprocess.Popen):
+    assert make.stdout
     for line in make.stdout:
         print(f"    {line}", end="", flush=True)
         yield line

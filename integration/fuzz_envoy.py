@@ -171,7 +171,7 @@ def main() -> int:
 def run(provider: Provider, redis: Redis, seconds: float, seed: int, only: int | None) -> int:
     routes = {"skip_auth_routes": ["^/public/"], "api_routes": ["^/api/"]}
     of_redis = {"session_store_type": "redis", "redis_connection_url": redis.url}
-    variants = {
+    variants: dict[str, dict] = {
         "cookies": routes,
         "Redis": {**routes, **of_redis, "cookie_csrf_per_request": True, "skip_provider_button": True},
         "tokens": {**routes, "skip_jwt_bearer_tokens": True, "encode_state": True},

@@ -70,6 +70,7 @@ class Upstream(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    server: Upstream
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 

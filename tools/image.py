@@ -53,7 +53,7 @@ def main() -> int:
     try:
         about = package()
         module = WASM.read_bytes()
-        digest, size = write(IMAGE, module, about, annotations(about, module, wanted.source, wanted.revision))
+        digest, size = write(IMAGE, module, about, labels(about, module, wanted.source, wanted.revision))
         SBOM.write_bytes(as_json(sbom.bill(about, module)))
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"image: {error}", file=sys.stderr)
@@ -63,7 +63,7 @@ def main() -> int:
     return 0
 
 
-def annotations(about: Package, module: bytes, source: str | None, revision: str | None) -> dict[str, str]:
+def labels(about: Package, module: bytes, source: str | None, revision: str | None) -> dict[str, str]:
     said = {
         "org.opencontainers.image.title": about.name,
         "org.opencontainers.image.description": about.description,

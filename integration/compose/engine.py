@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import lru_cache
 
 
@@ -15,7 +16,11 @@ class EngineError(Exception):
 
 
 def run(
-    command: list[object], *, seconds: float = 60, environment: dict[str, str] | None = None, stdin: str | None = None
+    command: Sequence[object],
+    *,
+    seconds: float = 60,
+    environment: dict[str, str] | None = None,
+    stdin: str | None = None,
 ) -> str:
     """What the command printed."""
     words = [str(word) for word in command]
@@ -28,8 +33,8 @@ def run(
             timeout=seconds,
             env=environment,
             input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
             check=False,
-            **({} if stdin is not None else {"stdin": subprocess.DEVNULL}),
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"not done after {seconds:g} s: {' '.join(words)}") from error
@@ -77,7 +82,7 @@ def compose_command() -> list[str]:
 class Project:
     """The containers of one project of compose, by the names of their services."""
 
-    def __init__(self, name: str, files: list[object], environment: dict[str, str]):
+    def __init__(self, name: str, files: Sequence[object], environment: dict[str, str]):
         self.name = name
         self._command = [*compose_command(), "--project-name", name, *(word for file in files for word in ("-f", file))]
         self._environment = environment

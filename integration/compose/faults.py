@@ -82,6 +82,7 @@ class Client:
         self.keys: dict[str, str] = self._answer(60)["keys"]
 
     def _read(self) -> None:
+        assert self._popen.stdout
         for line in self._popen.stdout:
             self._lines.put(line)
         self._lines.put(None)
@@ -117,6 +118,7 @@ class Client:
         return self._answer(wait)
 
     def close(self) -> None:
+        assert self._popen.stdin
         self._popen.stdin.close()
         try:
             self._popen.wait(10)

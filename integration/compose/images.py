@@ -139,6 +139,7 @@ def make_base() -> None:
             timeout=BUILD_SECONDS,
             check=False,
         )
+        assert tar.stdout
         tar.stdout.close()
         if tar.wait(60) != 0 or imported.returncode != 0:
             raise EngineError(f"docker import did not work: {imported.stderr.strip()}")

@@ -20,10 +20,12 @@ class Single:
     has_replacement = False
     options: ClassVar[dict] = {"redis_connection_url": "redis://redis-1:6379"}
 
+    # The containers; run.py sets it.
+    project: Project
+
     def __init__(self, network: str):
         # The first three numbers of all addresses.
         self._network = network
-        self.project: Project | None = None
 
     def address(self, service: str) -> str:
         """As the files of compose have it: redis-1 is .11, sentinel-1 is .21."""

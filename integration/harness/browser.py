@@ -32,7 +32,7 @@ class Browser:
         # What the filter itself wrote: its pages and its errors.
         self.pages: list[str] = []
         self._jar = http.cookiejar.CookieJar()
-        options = {"cookies": self._jar, "timeout": 30, "trust_env": False}
+        options: dict[str, Any] = {"cookies": self._jar, "timeout": 30, "trust_env": False}
         self.service = httpx.Client(http1=not http2, http2=http2, **options)
         # Certificates are the filter's business, not this browser's.
         self.elsewhere = httpx.Client(verify=False, **options)
@@ -51,7 +51,7 @@ class Browser:
     def cookies(self) -> dict[str, str]:
         """Names and values of what the jar has for the service."""
         host = urlsplit(self.base_url).hostname
-        return {cookie.name: cookie.value for cookie in self._jar if cookie.domain.split(".local")[0] == host}
+        return {cookie.name: cookie.value or "" for cookie in self._jar if cookie.domain.split(".local")[0] == host}
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request, no redirect followed. A path is of the service."""

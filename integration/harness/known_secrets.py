@@ -35,7 +35,7 @@ class KnownSecrets:
             else:
                 self._windows[part[:WINDOW]] = self._windows[part[-WINDOW:]] = what
 
-    def add_options(self, options: str | dict) -> None:
+    def add_options(self, options: str | dict | None) -> None:
         """What is secret in a filter JSON, also one that is not valid, or in the environment."""
         try:
             options = json.loads(options) if isinstance(options, str) else options
@@ -58,7 +58,7 @@ class KnownSecrets:
         found = set()
         for form in dict.fromkeys((text, unquote(text))):
             found |= {what for secret, what in self._short.items() if secret in form}
-            found |= {what for window in windows(form) if (what := self._windows.get(window))}
+            found |= {self._windows[window] for window in windows(form) if window in self._windows}
         return found
 
     def check(self, where: str, text: str) -> None:

@@ -77,7 +77,7 @@ class OAuth2Proxy:
             return False
 
     def log(self) -> str:
-        return "\n".join(self._process.lines())
+        return "\n".join(self._started().lines())
 
     def requests(self) -> list[str]:
         """Methods and targets that it was asked for since its start, oldest first."""
@@ -85,10 +85,15 @@ class OAuth2Proxy:
         own = f"{self._prefix}/static/{time.monotonic()}"
         with contextlib.suppress(urllib.error.HTTPError):
             urllib.request.urlopen(f"{self.url}{own}", timeout=10).close()
-        self._process.wait_until(lambda: any(own in line for line in self._process.lines()))
-        lines = [line.partition(REQUEST)[2] for line in self._process.lines() if REQUEST in line]
+        process = self._started()
+        process.wait_until(lambda: any(own in line for line in process.lines()))
+        lines = [line.partition(REQUEST)[2] for line in process.lines() if REQUEST in line]
         found = [line.replace('"', "").strip() for line in lines]  # it puts the target in quotes
         return [request for request in found if f"{self._prefix}/static/" not in request]
+
+    def _started(self) -> Process:
+        assert self._process, "oauth2-proxy was not started"
+        return self._process
 
     def stop(self) -> None:
         if self._process:
@@ -113,8 +118,8 @@ def to_toml(settings: dict[str, object]) -> str:
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
 
 
-def read_toml(path: Path) -> dict[str, object]:
+def read_toml(path: Path) -> dict[str, Any]:
     """The same back: one option in each line."""
     lines = path.read_text(encoding="utf-8").splitlines()
     found = [LINE.fullmatch(line) for line in lines if line.strip() and not line.startswith("#")]
-    return {line[1]: json.loads(line[2]) for line in found}
+    return {line[1]: json.loads(line[2]) for line in found if line}

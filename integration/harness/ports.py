@@ -6,6 +6,7 @@ import os
 import random
 import re
 import socket
+from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
 
@@ -18,6 +19,14 @@ COUNT = 9_000
 PARTS = 8
 
 _given: set[int] = set()
+
+
+def address_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL that has both."""
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
 
 
 def free_port() -> int:

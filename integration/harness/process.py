@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 # So much of the output is kept; a demo can run for days.
 MAX_LINES = 20_000
@@ -35,10 +37,10 @@ class Process:
     def __init__(
         self,
         name: str,
-        command: list[object],
+        command: Sequence[object],
         *,
         environment: dict[str, str] | None = None,
-        cwd: object = None,
+        cwd: Path | None = None,
         echo: bool = False,
         keep: re.Pattern | None = None,
     ):
@@ -64,6 +66,7 @@ class Process:
         self._reader.start()
 
     def _read(self) -> None:
+        assert self._popen.stdout
         for raw in self._popen.stdout:
             line = raw.decode("utf-8", "backslashreplace").rstrip("\n")
             self._lines.append(line)
@@ -83,7 +86,7 @@ class Process:
     def exit_code(self) -> int | None:
         return self._popen.poll()
 
-    def wait_until(self, is_ready: Callable[[], object], seconds: float = 30) -> object:
+    def wait_until(self, is_ready: Callable[[], Any], seconds: float = 30) -> Any:
         """Waits for something true; fails at once when the process ends."""
         deadline = time.monotonic() + seconds
         while True:

@@ -86,7 +86,7 @@ def apply(config: dict, content: dict) -> None:
 def rendering(content: dict, change: Change = lambda config: None) -> Callable[..., str]:
     """What makes the configuration that is shipped, with a piece in it and then changed: for `Envoy(render=…)`."""
 
-    def made(*arguments: object, wasm: Path, ca: str | None = None, **options: Any) -> str:
+    def made(*arguments: Any, wasm: Path, ca: str | None = None, **options: Any) -> str:
         config = json.loads(render(*arguments, wasm=wasm, ca=ca, **options))
         apply(config, content)
         change(config)

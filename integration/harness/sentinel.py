@@ -57,7 +57,6 @@ class Sentinel:
         if password:
             lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
         self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._process: Process | None = None
         self.start()
 
     def start(self) -> None:

@@ -149,7 +149,7 @@ class Services:
             service.envoy.stop()
 
 
-def filter_config(provider: Provider | FakeProvider, provider_name: str = "oidc", **options: Any) -> dict:
+def filter_config(provider: Provider | FakeProvider, provider_name: str | None = "oidc", **options: Any) -> dict:
     """The filter JSON of most tests; an option that is None is left out. `provider_name` is the option `provider`."""
     config = {
         "provider": provider_name,

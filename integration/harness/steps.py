@@ -48,7 +48,7 @@ class Steps:
         self._ours = {**self._own, **(ours or {})}
         provider.control("redirect_uri", uri=self._own["redirect_url"])
         shipped = read_toml(CONFIG / "oauth2-proxy.cfg")
-        upstreams = shipped.pop("upstreams")
+        upstreams: list[str] = shipped.pop("upstreams")
         shipped.pop("http_address")
         self.oauth2_proxy = OAuth2Proxy(provider, upstreams, cookie_secret, **{**shipped, **self._own})
         self._listen = f"127.0.0.1:{free_port()}"

@@ -10,6 +10,7 @@ from collections import Counter
 from urllib.parse import parse_qs, quote, urlsplit
 
 from .known_secrets import SECRETS
+from .ports import address_of
 
 # Who has no answer by then has none.
 SECONDS = 30
@@ -33,7 +34,7 @@ class Strangers:
 
     def __enter__(self) -> Strangers:
         for number, (cookie, state) in enumerate(self._targets):
-            connection = socket.create_connection((self._address.hostname, self._address.port), timeout=SECONDS)
+            connection = socket.create_connection(address_of(self._address.geturl()), timeout=SECONDS)
             path = f"/oauth2/callback?code=guess-{number}&state={quote(state)}"
             connection.sendall(
                 f"GET {path} HTTP/1.1\r\nhost: {self._address.netloc}\r\ncookie: {cookie}\r\n\r\n".encode()
@@ -59,7 +60,7 @@ class Strangers:
         cookies = [header.partition(";")[0] for name, header in answer.getheaders() if name == "set-cookie"]
         for cookie in cookies:
             SECRETS.add("a cookie", cookie.partition("=")[2])
-        return "; ".join(cookies), parse_qs(urlsplit(answer.getheader("location")).query)["state"][0]
+        return "; ".join(cookies), parse_qs(urlsplit(answer.headers["location"]).query)["state"][0]
 
 
 def _status(connection: socket.socket) -> int | None:

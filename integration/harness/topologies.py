@@ -23,6 +23,7 @@ class Topology:
     """Several servers that are one Redis to the filter. `options` are the filter's, to reach it."""
 
     options: dict
+    nodes: list[Redis]
 
     def __init__(self) -> None:
         self._close: list[Callable[[], object]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from email.message import Message
 
 # What V8 and Envoy write about it: `Function: proxy_on_… failed: Uncaught RuntimeError: unreachable` for a trap,
 # `Uncaught RangeError` for a stack that overflowed; `panicked at` is Rust's, `Caught Seg` Envoy's own crash. A
@@ -36,6 +37,6 @@ def signs_in_statistics(counters: Mapping[str, int]) -> list[str]:
     return [f"{name}: {value}" for name, value in counters.items() if value and RELOAD.match(name)]
 
 
-def is_answer_of_dead_vm(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+def is_answer_of_dead_vm(status: int, headers: Mapping[str, str] | Message, body: bytes) -> bool:
     """Envoy's answer in the place of a filter that is not there: 503 with nothing in it. Ours say when to come back."""
     return status == 503 and not body and "retry-after" not in headers

@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import h2.config
@@ -20,6 +21,7 @@ import h2.events
 import h2.exceptions
 
 from .listener import Listener
+from .ports import address_of
 
 Fields = list[tuple[str, str]]
 
@@ -56,13 +58,25 @@ class Answer:
     def arrived(self) -> dict[str, Fields] | None:
         """The `headers` and `trailers` that arrived at the Recorder; None where somebody else answered."""
         told = dict(self.headers).get(ARRIVED)
-        return told and {part: [tuple(pair) for pair in pairs] for part, pairs in json.loads(told).items()}
+        return (
+            {part: [(name, value) for name, value in pairs] for part, pairs in json.loads(told).items()}
+            if told
+            else None
+        )
 
 
-def ask(url: str, method: str, target: str, headers: Fields, *, trailers: Fields = (), http2: bool = False) -> Answer:
+def ask(
+    url: str,
+    method: str,
+    target: str,
+    headers: Fields,
+    *,
+    trailers: Sequence[tuple[str, str]] = (),
+    http2: bool = False,
+) -> Answer:
     """One request on a connection of its own, with a body of four bytes where it has trailers."""
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=SECONDS) as connection:
+    with socket.create_connection(address_of(url), timeout=SECONDS) as connection:
         exchange = exchange_in_http2 if http2 else exchange_in_http1
         try:
             return exchange(connection, parts.netloc, method, target, headers, list(trailers))
@@ -127,9 +141,9 @@ def serve_http2(client: socket.socket) -> None:
     arrived: dict[int, tuple[Fields, Fields]] = {}
     for event in events(client, connection):
         if isinstance(event, h2.events.RequestReceived):
-            arrived[event.stream_id] = (list(event.headers), [])
+            arrived[event.stream_id] = (fields_of(event), [])
         elif isinstance(event, h2.events.TrailersReceived):
-            arrived[event.stream_id][1].extend(event.headers)
+            arrived[event.stream_id][1].extend(fields_of(event))
         elif isinstance(event, h2.events.StreamEnded):
             headers, trailers = arrived.pop(event.stream_id)
             target = dict(headers)[":path"]
@@ -182,12 +196,12 @@ def exchange_in_http2(
     answer = Answer()
     for event in events(connection, http):
         if isinstance(event, h2.events.ResponseReceived):
-            answer.headers = [(name, value) for name, value in event.headers if name != ":status"]
-            answer.status = int(dict(event.headers)[":status"])
+            answer.headers = [(name, value) for name, value in fields_of(event) if name != ":status"]
+            answer.status = int(dict(fields_of(event))[":status"])
         elif isinstance(event, h2.events.DataReceived):
             answer.body += event.data
         elif isinstance(event, h2.events.TrailersReceived):
-            answer.trailers.extend(event.headers)
+            answer.trailers.extend(fields_of(event))
         elif isinstance(event, h2.events.StreamReset):
             return Answer()
         elif isinstance(event, h2.events.StreamEnded):
@@ -207,6 +221,11 @@ def events(connection: socket.socket, http: h2.connection.H2Connection) -> Itera
                 http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             yield event
         connection.sendall(http.data_to_send())
+
+
+def fields_of(event: h2.events.RequestReceived | h2.events.ResponseReceived | h2.events.TrailersReceived) -> Fields:
+    """They are text because of `header_encoding`, which the types of h2 do not know."""
+    return cast(Fields, list(event.headers))
 
 
 def lines(fields: Fields) -> bytes:

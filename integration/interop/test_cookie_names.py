@@ -8,7 +8,7 @@ from harness.service import arrived
 
 from .conftest import ONE_OF_EACH
 
-COOKIES = {
+COOKIES: dict[str, dict] = {
     "plain": {},
     "a dot in the name": {"cookie_name": "my.app"},
     "__Host-": {"cookie_name": "__Host-session", "cookie_secure": True},
@@ -35,7 +35,7 @@ def attributes(answer, name: str) -> list[set[str]]:
 @pytest.mark.parametrize("cookies", COOKIES)
 def test_both_set_and_clear_the_same_cookies(start_pair, store, cookies):
     with start_pair(store, **{"redirect_url": REDIRECT, "insecure_oidc_skip_nonce": False, **COOKIES[cookies]}) as pair:
-        seen = {"start": [], "callback": [], "sign_out": []}
+        seen: dict[str, list] = {"start": [], "callback": [], "sign_out": []}
         for where, elsewhere in pair.ways:
             visitor = pair.visitor(where)
             start = visitor.get("/oauth2/start?rd=/echo")

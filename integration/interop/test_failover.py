@@ -79,7 +79,8 @@ def test_the_filter_loses_no_session_when_the_master_dies(start_pair, store, pat
         visitor, key = sign_in_at_the_same_master(pair, pair.theirs, "alice", None)
         both, shared = sign_in_at_the_same_master(pair, pair.theirs, "mallory", key)
         session = pair.session(visitor)
-        ours, theirs = Counter(), Counter()
+        ours: Counter[int] = Counter()
+        theirs: Counter[int] = Counter()
         with killed(pair.server, key) as agreed, ThreadPoolExecutor(1) as pool:
             alternating = pool.submit(ask_both, pair, both)
             while not agreed.done() or time.monotonic() < agreed.result() + 6:

@@ -23,7 +23,7 @@ every_store = pytest.mark.parametrize("store", ONE_OF_EACH)
 STEPS = (EXT_AUTHZ, BESIDE, ALONE)
 
 
-def identity(answer) -> dict[str, str]:
+def identity(answer) -> dict[str, str | None]:
     names = ("x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username")
     headers = arrived(answer)
     return {name: headers.get(name) for name in names}

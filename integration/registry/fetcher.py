@@ -47,7 +47,7 @@ def pull(registry: str, name: str, reference: str) -> Pulled:
     config_json = httpx.Response(200, content=config).json()
     assert config_json["rootfs"]["diff_ids"][-1] == digest_of(unpacked)
     with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
-        files = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
+        files = {member.name: content.read() for member in archive if (content := archive.extractfile(member))}
     modules = [content for path, content in files.items() if PurePosixPath(path).name == "plugin.wasm"]
     size = len(answer.content) + len(config) + sum(each["size"] for each in manifest["layers"])
     return Pulled(digest_of(answer.content), manifest, config_json, files, modules[0], size)

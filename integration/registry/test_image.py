@@ -13,7 +13,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from cargo import checksums, package
-from image import IMAGE, ROOT, SBOM, WASM, annotations, digest_of
+from image import IMAGE, ROOT, SBOM, WASM, digest_of, labels
 from push import TOOLS
 
 from .fetcher import pull
@@ -76,7 +76,7 @@ def test_it_says_what_it_is(pulled):
 
 def test_whoever_releases_it_says_where_it_is_from(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    said = annotations(package(), b"", "https://git.example.com/filter", "0123abc")
+    said = labels(package(), b"", "https://git.example.com/filter", "0123abc")
     assert said["org.opencontainers.image.source"] == "https://git.example.com/filter"
     assert said["org.opencontainers.image.revision"] == "0123abc"
     assert said["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z"

@@ -47,7 +47,8 @@ class Fleet:
     def runs(self, *versions: str) -> None:
         """From now on these are the versions at the two addresses; a proxy of another one is replaced."""
         for place, version in enumerate(versions):
-            if self._running[place] and self._running[place][0] == version:
+            running = self._running[place]
+            if running and running[0] == version:
                 continue
             self._stop(place)
             envoy = Envoy(
@@ -68,7 +69,7 @@ class Fleet:
 
     def url(self, version: str) -> str:
         """Of a proxy with this version."""
-        return next(url for url, (runs, _) in zip(self.urls, self._running) if runs == version)
+        return next(url for url, running in zip(self.urls, self._running) if running and running[0] == version)
 
     def sign_in(self, where: str, user: str) -> Visitor:
         visitor = Visitor(where)
@@ -81,8 +82,8 @@ class Fleet:
             self._stop(place)
 
     def _stop(self, place: int) -> None:
-        if self._running[place]:
-            _, service = self._running[place]
+        if running := self._running[place]:
+            _, service = running
             self._running[place] = None
             try:
                 service.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -124,19 +125,20 @@ def test_the_details_of_an_answer_say_why_it_was_given(make_redis, service):
     stranger, browser = at.browser(), at.browser()
     browser.sign_in("alice")
 
+    numbers = itertools.count(1)
+
     def details(who, path: str, **headers: str) -> str:
-        details.asked += 1
+        mark = f"m{next(numbers)}"
         who.get(
             path,
             headers={
-                "x-mark": f"m{details.asked}",
+                "x-mark": mark,
                 **{name.replace("_", "-"): value for name, value in headers.items()},
             },
         )
-        (line,) = at.envoy.says(f"DETAILS m{details.asked} ")
+        (line,) = at.envoy.says(f"DETAILS {mark} ")
         return line.split(" ", 2)[2]
 
-    details.asked = 0
     assert details(stranger, "/echo") == "302 oauth2_session_no_cookie"
     assert details(stranger, "/echo", cookie="_oauth2_proxy=a|1|b") == "302 oauth2_session_bad_cookie"
     assert details(stranger, "/echo", authorization="Bearer eyJhbGciOiJub25lIn0.e30.") == "403 oauth2_session_bad_token"

@@ -15,12 +15,13 @@ from harness.manifests import manager
 from harness.ports import HOST
 from harness.render import ROOT, TEMPLATE, named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+from harness.text import find
 
 # So many hosts a cache of names has room for, in this test.
 ROOM = 5
 
 
-def with_little_room(*args: object, **options: Any) -> str:
+def with_little_room(*args: Any, **options: Any) -> str:
     """The configuration that is shipped, but for the room in its caches of names."""
     return re.sub(r'"max_hosts": \d+', f'"max_hosts": {ROOM}', render(*args, **options))
 
@@ -109,9 +110,7 @@ DOCUMENTS = 2
 )
 def test_the_provider_s_limits_are_above_what_the_filter_asks_of_it_at_the_same_time(shipped):
     """They are one for all kinds of calls: where they are reached, strangers take the places of those who are signed in."""
-    at_once = int(
-        re.search(r"const AT_ONCE: usize = (\d+);", (ROOT / "src/flow/gate.rs").read_text(encoding="utf-8"))[1]
-    )
+    at_once = int(find(r"const AT_ONCE: usize = (\d+);", (ROOT / "src/flow/gate.rs").read_text(encoding="utf-8"))[1])
     limits = re.findall(
         r"circuit_breakers: &limits\n +thresholds: (\[.*\])",
         (ROOT / "envoy-config" / shipped).read_text(encoding="utf-8"),

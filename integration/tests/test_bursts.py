@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections import Counter
 from typing import Any
 
@@ -19,6 +18,7 @@ from harness.burst import MANY, Burst, many_files, request
 from harness.envoy import Envoy
 from harness.render import named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+from harness.text import find
 from harness.waiting import until
 
 DELAY_MS = 3000  # longer than it takes to send so many requests
@@ -224,8 +224,8 @@ def test_calls_that_fail_at_once(start, redis, measured):
     assert service.browser().get("/ready").status_code == 200
     requests = []
     for answer in Burst(service.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(1000)]).answers():
-        csrf = re.match(r"[^;]+", answer.headers["set-cookie"])[0]
-        state = re.search(r"state=([^&]+)", answer.headers["location"])[1]
+        csrf = answer.headers["set-cookie"].partition(";")[0]
+        state = find(r"state=([^&]+)", answer.headers["location"])[1]
         requests.append(request(f"/oauth2/callback?code=c&state={state}", f"cookie: {csrf}"))
     answers = measured(waiting_for(redis, service, requests))
     assert Counter(answer.status for answer in answers) == {503: len(requests)}
@@ -240,7 +240,7 @@ def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):
     running = service(provider=provider, is_shared=False)
     provider.control("faults", discovery={"delay": DELAY_MS, "times": 1})
     burst = Burst(running.url, [request(f"/oauth2/start?rd=/n{number}") for number in range(MANY)])
-    targets = [re.search(r"state=[^&]+%3A%2Fn(\d+)", answer.headers.get("location", "")) for answer in measured(burst)]
+    targets = [find(r"state=[^&]+%3A%2Fn(\d+)", answer.headers.get("location", "")) for answer in measured(burst)]
     assert [target and target[1] for target in targets] == [str(number) for number in range(MANY)]
 
 

@@ -127,19 +127,21 @@ class RunEnvoy:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        assert self.process.stdout
+        self.stdout = self.process.stdout
         self.output = ""
         self._giving_up = threading.Timer(60, self.process.kill)
         self._giving_up.start()
 
     def until(self, pattern: str) -> str:
-        for line in self.process.stdout:
+        for line in self.stdout:
             self.output += line
             if found := re.search(pattern, line):
                 return found[1]
         raise AssertionError(f"{pattern} is not in the output:\n{self.output}")
 
     def end(self) -> int:
-        self.output += self.process.stdout.read()
+        self.output += self.stdout.read()
         return self.process.wait(timeout=30)
 
     def __enter__(self):
@@ -150,7 +152,7 @@ class RunEnvoy:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=30)
-        self.process.stdout.close()
+        self.stdout.close()
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])

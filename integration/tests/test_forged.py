@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -45,8 +45,13 @@ SEPARATORS = "-_.~!+#$%&'*^`|"
 # Envoy takes 100 headers.
 AT_ONCE = 70
 
+
+def separated_by(separator: str) -> Callable[[str], str]:
+    return lambda name: name.lower().replace("-", separator)
+
+
 SPELLINGS: dict[str, Callable[[str], str]] = {
-    **{separator: lambda name, separator=separator: name.lower().replace("-", separator) for separator in SEPARATORS},
+    **{separator: separated_by(separator) for separator in SEPARATORS},
     "mixed separators": lambda name: name.lower().replace("-", "_", 1),
 }
 OF_HTTP1 = {
@@ -67,7 +72,7 @@ APP = {
 }
 
 # Which names are ours depends on the options, and so does whether X-Forwarded-User has to arrive.
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "default": {},
     "nothing to set": {**NO_IDENTITY, **KEEPS},
     "basic auth": {"basic_auth_password": "a-password-of-the-upstream", **KEEPS},
@@ -147,7 +152,7 @@ class Site:
         assert self.cookie
 
     def ask(
-        self, line: str, headers: Fields = (), trailers: Fields = (), *, http2: bool, signed_in: bool = True
+        self, line: str, headers: Sequence = (), trailers: Sequence = (), *, http2: bool, signed_in: bool = True
     ) -> Answer:
         method, _, target = line.partition(" ")
         cookie = [("cookie", self.cookie)] if signed_in else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -29,8 +30,14 @@ NAMES = [
     *(f"x-auth-request-{of}" for of in ("user", "email", "groups", "preferred-username", "access-token", "id-token")),
     "gap-auth",
 ]
-SPELLINGS = {
-    **{f"with {byte}": (lambda name, byte=byte: name.replace("-", byte)) for byte in "-_.~!+"},
+
+
+def separated_by(byte: str) -> Callable[[str], str]:
+    return lambda name: name.replace("-", byte)
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    **{f"with {byte}": separated_by(byte) for byte in "-_.~!+"},
     "in mixed case": lambda name: name.title(),
     "in capitals": lambda name: name.upper(),
     "with different bytes": lambda name: name.replace("-", ".", 1).replace("-", "~", 1),

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from harness.ports import address_of
 from harness.service import arrived
 
 NAME = b"_oauth2_proxy"
@@ -22,7 +23,7 @@ class Raw:
     def __init__(self, url: str):
         parts = urlsplit(url)
         self._host = parts.netloc.encode()
-        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=10)
+        self._socket = socket.create_connection(address_of(url), timeout=10)
 
     def get(self, path: bytes, *headers: bytes, method: bytes = b"GET") -> int | None:
         """The status; None where Envoy closed the connection without a word."""

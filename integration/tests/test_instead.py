@@ -32,7 +32,7 @@ def changed(provider, upstream):
     running: list[Service] = []
 
     def start(change: Callable[[dict], None], **options: Any) -> Service:
-        def render_changed(*arguments: object, **named_arguments: Any) -> str:
+        def render_changed(*arguments: Any, **named_arguments: Any) -> str:
             config = json.loads(render(*arguments, **named_arguments))
             change(config)
             return json.dumps(config)

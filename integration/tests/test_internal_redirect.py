@@ -28,7 +28,7 @@ access_log:
 """
 
 
-def with_redirects(*arguments: object, **options: Any) -> str:
+def with_redirects(*arguments: Any, **options: Any) -> str:
     """Envoy's configuration, with an `internal_redirect_policy`."""
     config = json.loads(render(*arguments, **options))
     main = named(config["static_resources"]["listeners"], "main")

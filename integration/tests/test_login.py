@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 import pytest
 
 from harness.service import CLIENT_ID, arrived
+from harness.text import find
 
 
 def test_a_page_leads_to_the_provider_and_back_to_itself(browser):
@@ -124,9 +125,9 @@ def test_two_tabs_both_sign_in_in_the_other_order(browser):
 # ---- what must not become a session ----
 
 
-def with_query(url: str, **changed: str) -> str:
+def with_query(url: str, **changed: str | None) -> str:
     parts = urlsplit(url)
-    query = {name: values[0] for name, values in parse_qs(parts.query).items()} | changed
+    query: dict[str, str | None] = {**{name: values[0] for name, values in parse_qs(parts.query).items()}, **changed}
     return urlunsplit(parts._replace(query=urlencode({name: v for name, v in query.items() if v is not None})))
 
 
@@ -190,7 +191,7 @@ def test_the_reference_of_a_failure_is_in_the_log(service):
     browser = running.browser()
     callback = browser.callback_url()
     answer = browser.get(with_query(callback, code=None, error="access_denied"))
-    reference = re.search(r"<code>(\w+)</code>", answer.text)[1]
+    reference = find(r"<code>(\w+)</code>", answer.text)[1]
     lines = running.envoy.says(reference)
     assert len(lines) == 1
     assert "access_denied" in lines[0]

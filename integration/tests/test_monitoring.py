@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
@@ -23,6 +23,7 @@ from harness.envoy import Envoy
 from harness.manifests import ENVOY_GATEWAY, TRAFFIC_EXTENSION, WASM_PLUGIN, shipped
 from harness.render import ROOT
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+from harness.text import find
 
 MONITORING = ROOT / "envoy-config" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
@@ -59,7 +60,7 @@ def queries() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def scrapes(services, shared_provider, shared_redis, upstream, tmp_path_factory) -> Callable[[str], str]:
+def scrapes(services, shared_provider, shared_redis, upstream, tmp_path_factory) -> Iterator[Callable[[str], str]]:
     """What Prometheus gets of an Envoy that was in use, by whose configuration it has: `scrapes(way)`."""
     shared_provider.reset()
     options = {"session_store_type": "redis", "redis_connection_url": shared_redis.url}
@@ -191,7 +192,7 @@ def test_every_statistic_of_the_filter_is_documented_and_on_the_dashboard(scrape
 
 
 def test_what_was_done_is_counted(scrape):
-    value = lambda metric: int(re.search(rf"^{metric}\{{\}} (\d+)$", scrape, re.MULTILINE)[1])  # noqa: E731
+    value = lambda metric: int(find(rf"^{metric}\{{\}} (\d+)$", scrape)[1])  # noqa: E731
     assert value("oauth2_session_sign_ins") == 1
     assert value("oauth2_session_sign_ins_failed") == 0
     assert value("oauth2_session_redis_command_time_us_count") > 0

@@ -15,6 +15,7 @@ import h2.events
 import httpx
 import pytest
 
+from harness.ports import address_of
 from harness.redis import Redis
 from harness.service import arrived
 
@@ -27,7 +28,7 @@ UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE = 16, 7, 14
 def call(url: str, headers: dict[str, str], body: bytes = MESSAGE) -> tuple[dict[str, str], dict[str, str], bytes]:
     """A call as gRPC makes it, over HTTP/2 without TLS: head, trailers and body of the response."""
     at = urlsplit(url)
-    with socket.create_connection((at.hostname, at.port), timeout=20) as client:
+    with socket.create_connection(address_of(url), timeout=20) as client:
         connection = h2.connection.H2Connection()
         connection.initiate_connection()
         stream = connection.get_next_available_stream_id()

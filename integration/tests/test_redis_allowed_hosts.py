@@ -52,13 +52,13 @@ def sentinel(named: FakeRedis, pushed: FakeRedis | None = None, when: threading.
         name = words[0].upper()
         if name == b"SENTINEL":
             return master(HOST, named.port)
-        if name == b"SUBSCRIBE" and pushed and words[1] == b"+switch-master":
-            return tell(words[1])
+        if name == b"SUBSCRIBE" and pushed and when and words[1] == b"+switch-master":
+            return tell(words[1], pushed, when)
         if name == b"SUBSCRIBE":
             return subscribed(words[1])
         return default_answer(words)
 
-    def tell(channel: bytes):
+    def tell(channel: bytes, pushed: FakeRedis, when: threading.Event):
         yield subscribed(channel)
         when.wait(20)
         yield message(channel, f"main {HOST} {named.port} {HOST} {pushed.port}")

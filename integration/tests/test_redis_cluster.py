@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,9 @@ def failover(service, cluster, request):
 
 
 def key_of(failover: Failover, person: str) -> str:
-    return redis_key(failover.browsers[person].cookie)
+    key = redis_key(failover.browsers[person].cookie)
+    assert key, "the cookie has no ticket"
+    return key
 
 
 def connected_to(running) -> set[str]:
@@ -88,7 +91,7 @@ def test_every_command_goes_to_the_owner_of_its_key(service, cluster):
 
 def test_a_node_that_refuses_to_tell_its_shards_tells_its_slots(service):
     """By an ACL. A Redis before 7.0 needs none for it: it does not know the command."""
-    acl = {"user": "default on nopass ~* &* +@all -cluster|shards"} if HAS_SHARDS else {}
+    acl: dict[str, Any] = {"user": "default on nopass ~* &* +@all -cluster|shards"} if HAS_SHARDS else {}
     node = Redis(port=free_cluster_port(), cluster_enabled="yes", **acl)
     try:
         node.command("CLUSTER", "ADDSLOTS", *range(SLOTS))
@@ -114,7 +117,7 @@ def test_a_node_that_refuses_to_tell_its_shards_tells_its_slots(service):
 
 def test_nodes_are_taken_as_they_announce_themselves(service):
     """Under a name and other ports, as where addresses are translated, in the map and in redirects."""
-    names = {"cluster_announce_hostname": "localhost", "cluster_preferred_endpoint_type": "hostname"}
+    names: dict[str, Any] = {"cluster_announce_hostname": "localhost", "cluster_preferred_endpoint_type": "hostname"}
     host = "localhost" if HAS_SHARDS else HOST  # 6.2 has no names yet
     topology = ClusterTopology(has_replicas=False, are_relayed=True, **(names if HAS_SHARDS else {}))
     try:
@@ -125,6 +128,7 @@ def test_nodes_are_taken_as_they_announce_themselves(service):
         announced = {f"{host}:{node.announced_port}" for node in topology.nodes}
         assert connected_to(running) == announced
         key = redis_key(browsers[0].cookie)
+        assert key, "the cookie has no ticket"
         source = topology.owner(key)
         target = next(node for node in topology.nodes if node is not source)
         topology.move_slot(key, target)

@@ -449,7 +449,7 @@ def test_an_answer_that_is_late_is_not_the_next_ones(lied_to, fake):
     """The reply of a command that timed out comes on a connection that is no more."""
     browser = sign_in_by_script(lied_to, fake)
     good = fake.answer
-    late = []
+    late: list[list[bytes]] = []
 
     def answer(words):
         if words[0] == b"GET" and not late:

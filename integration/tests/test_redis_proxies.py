@@ -50,7 +50,7 @@ def test_sessions_are_kept_behind_twemproxy(service, redis, tmp_path):
     )
     proxy = subprocess.Popen(
         [
-            TWEMPROXY,
+            str(TWEMPROXY),
             "-c",
             str(tmp_path / "twemproxy.yml"),
             "-s",

@@ -9,7 +9,7 @@ import pytest
 from harness.authority import Authority
 from harness.failover import Failover
 from harness.ports import HOST, free_port
-from harness.redis import has_tls, is_6
+from harness.redis import Redis, has_tls, is_6
 from harness.sentinel import DOWN_AFTER, MASTER_NAME, Sentinel
 from harness.service import arrived
 from harness.topologies import SentinelTopology, is_synchronized, named_port, role
@@ -46,7 +46,8 @@ def connected_to(running) -> set[str]:
 
 def connections(sentinel: SentinelTopology) -> int:
     """Of all Envoys, to nodes and sentinels."""
-    listed = [one.command("CLIENT", "LIST").decode() for one in [*sentinel.nodes, *sentinel.sentinels]]
+    servers: list[Redis | Sentinel] = [*sentinel.nodes, *sentinel.sentinels]
+    listed = [one.command("CLIENT", "LIST").decode() for one in servers]
     return sum(text.count(" name=oauth2-session-filter ") for text in listed)
 
 

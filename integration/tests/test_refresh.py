@@ -111,6 +111,7 @@ def test_every_worker_knows_the_new_session(refreshing, provider):
     browser, _ = sign_in(refreshing)
     until_due()
     new = session_of(browser.get("/echo"))
+    assert new
     # Many connections, so that both workers have some.
     answers = [
         httpx.get(refreshing.url + "/echo", headers={"cookie": new}, trust_env=False, verify=False) for _ in range(12)
@@ -191,10 +192,10 @@ def test_a_refresh_under_way_brings_no_session_back(refreshing, provider):
     provider.control("faults", token={"delay": 1000})
     old = headers_of(browser)
     with ThreadPoolExecutor(1) as pool:
-        answers = pool.submit(burst, refreshing, browser)
+        waiting = pool.submit(burst, refreshing, browser)
         until(lambda: grants(provider), "the refresh has begun", seconds=10)
         sign_out(refreshing, old)
-        answers = answers.result()
+        answers = waiting.result()
     # Who did not wait for it went on with the old session.
     assert {answer.status_code for answer in answers} <= {200, 302}
     assert not [answer for answer in answers if answer.headers.get_list("set-cookie")]
@@ -213,14 +214,14 @@ def test_a_response_that_comes_late_brings_no_session_back(cookie, refreshing, u
     upstream.seen.clear()
     try:
         with ThreadPoolExecutor(1) as pool:
-            late = pool.submit(httpx.get, refreshing.url + "/respond?gate", headers=old, timeout=30, trust_env=False)
+            waiting = pool.submit(httpx.get, refreshing.url + "/respond?gate", headers=old, timeout=30, trust_env=False)
             until(lambda: upstream.seen, "the request is at the upstream", seconds=10)
             if cookie == "new":
                 assert session_of(browser.get("/echo"))
                 assert headers_of(browser) != old
             sign_out(refreshing, headers_of(browser))
             upstream.gate.set()
-            late = late.result()
+            late = waiting.result()
     finally:
         upstream.gate.set()
     assert (late.status_code, late.headers.get_list("set-cookie")) == (200, [])

@@ -14,7 +14,7 @@ import pytest
 
 from harness.browser import Browser
 from harness.envoy import Envoy
-from harness.fake_provider import Answer
+from harness.fake_provider import Answer, FakeProvider
 from harness.lds import Listeners
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 from harness.waiting import until
@@ -75,6 +75,7 @@ def is_drained(service: Service) -> bool:
 def refresh_under_way(service: Service, browser: Browser):
     """A request of a browser whose session is due; the provider answers at the end."""
     gate = Event()
+    assert isinstance(service.provider, FakeProvider)
     service.provider.answers["token:refresh_token"] = [Answer(gate=gate)]
     time.sleep(DUE_SECONDS)
     with ThreadPoolExecutor(1) as pool:

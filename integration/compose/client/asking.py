@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 
 from client.servers import COOKIE, ENVOYS, Envoy
 from harness.known_secrets import ticket_of
@@ -91,13 +92,14 @@ def who(url: str, cookie: str) -> object:
 
 def main() -> None:
     asking = Asking()
+    commands: dict[str, Callable[..., dict]] = {"success": asking.success, "steady": asking.steady, "end": asking.end}
     with asking.storm as storm:
         storm.wait_for_answers(30)
         say({"keys": asking.keys()})
         for line in sys.stdin:
             word, *arguments = json.loads(line)
             try:
-                say({"success": asking.success, "steady": asking.steady, "end": asking.end}[word](*arguments))
+                say(commands[word](*arguments))
             except AssertionError as error:
                 say({"error": str(error), "statuses": {str(key): count for key, count in storm.statuses().items()}})
             if word == "end":
