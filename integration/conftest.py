@@ -11,6 +11,7 @@ what is secret is what came to be so during the run, see harness/known_secrets.p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from harness.fake_provider import FakeProvider
 from harness.known_secrets import SECRETS
 from harness.provider import Provider
 from harness.redis import Redis
-from harness.service import CLIENT_ID, CLIENT_SECRET, Services, client
+from harness.render import render
+from harness.service import CLIENT_ID, CLIENT_SECRET, COOKIE_SECRET, Service, Services, client, filter_config
 from upstream import Upstream
 
 
@@ -81,6 +83,40 @@ def service(services, provider):
     yield services.start
     used, services.used = services.used, []
     services.check(list(dict.fromkeys(used)))
+
+
+@pytest.fixture
+def make_service(upstream):
+    """Starts Envoys of the test's own: `make_service(provider, render=…, **options)`. Options of the harness are those
+    of Envoy in harness/envoy.py; all others are the filter's."""
+    running: list[Service] = []
+
+    def make(
+        provider: Provider | FakeProvider,
+        *,
+        render: Callable[..., str] = render,
+        ca: str | None = None,
+        access_log: str | None = None,
+        **options: Any,
+    ) -> Service:
+        environment = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
+        envoy = Envoy(
+            filter_config(provider, **options),
+            upstream=upstream.address,
+            environment=environment,
+            render=render,
+            ca=ca,
+            access_log=access_log,
+        )
+        running.append(Service(envoy, provider))
+        return running[-1]
+
+    yield make
+    for service in running:
+        try:
+            service.check()
+        finally:
+            service.envoy.stop()
 
 
 @pytest.fixture

@@ -67,6 +67,15 @@ def render(
     return json.dumps(config, indent=1)
 
 
+def text_access_log(line: str) -> str:
+    """An access log on Envoy's standard output, for `access_log`: one line of this format for each request."""
+    typed_config = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        "log_format": {"text_format_source": {"inline_string": f"{line}\n"}},
+    }
+    return json.dumps({"access_log": [{"name": "envoy.access_loggers.stdout", "typed_config": typed_config}]})
+
+
 def named(items: list[dict], name: str) -> dict:
     return next(item for item in items if item["name"] == name)
 

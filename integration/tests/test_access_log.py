@@ -7,35 +7,18 @@ import json
 
 import pytest
 
-from harness.render import ACCESS_LOG
+from harness.render import ACCESS_LOG, text_access_log
 from harness.service import arrived
 
 EXAMPLE = ACCESS_LOG.read_text(encoding="utf-8")
 FIELDS = ["user", "state", "reason"]
 
-TEXT = """
-access_log:
-- name: envoy.access_loggers.stdout
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-    log_format:
-      text_format_source:
-        inline_string: >
-          ACCESS %REQ(X-MARK)% %RESPONSE_CODE% %FILTER_STATE(wasm.oauth2_session.user:PLAIN)%
-          %FILTER_STATE(wasm.oauth2_session.state:PLAIN)% %FILTER_STATE(wasm.oauth2_session.reason:PLAIN)%
-"""
-
-
+TEXT = text_access_log(
+    "ACCESS %REQ(X-MARK)% %RESPONSE_CODE% %FILTER_STATE(wasm.oauth2_session.user:PLAIN)%"
+    " %FILTER_STATE(wasm.oauth2_session.state:PLAIN)% %FILTER_STATE(wasm.oauth2_session.reason:PLAIN)%"
+)
 # Envoy's own field, which tells the answers of the filter from those of the upstream ("via_upstream").
-DETAILS = """
-access_log:
-- name: envoy.access_loggers.stdout
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-    log_format:
-      text_format_source:
-        inline_string: "DETAILS %REQ(X-MARK)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%\\n"
-"""
+DETAILS = text_access_log("DETAILS %REQ(X-MARK)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%")
 
 
 def logged(service, path: str) -> tuple:

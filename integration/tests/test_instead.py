@@ -11,50 +11,32 @@ import http.server
 import json
 import ssl
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from harness.authority import Authority
-from harness.envoy import ConfigurationError, Envoy
-from harness.render import named, render
-from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+from harness.envoy import ConfigurationError
+from harness.recipes import Change, manager, rendering
+from harness.render import named
+from harness.service import Service, arrived
 
 TYPES = "type.googleapis.com/envoy"
-SECRETS = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
 
 
 @pytest.fixture
-def changed(provider, upstream):
+def changed(make_service, provider):
     """Starts the shipped configuration with a change in it: `changed(change, **options)`."""
-    running: list[Service] = []
 
-    def start(change: Callable[[dict], None], **options: Any) -> Service:
-        def render_changed(*arguments: Any, **named_arguments: Any) -> str:
-            config = json.loads(render(*arguments, **named_arguments))
-            change(config)
-            return json.dumps(config)
+    def start(change: Change, **options: Any) -> Service:
+        return make_service(provider, render=rendering({}, change), **options)
 
-        envoy = Envoy(
-            filter_config(provider, **options), upstream=upstream.address, environment=SECRETS, render=render_changed
-        )
-        running.append(Service(envoy, provider))
-        return running[-1]
-
-    yield start
-    for service in running:
-        service.check()
-        service.envoy.stop()
+    return start
 
 
 def listener(config: dict) -> dict:
     return named(config["static_resources"]["listeners"], "main")
-
-
-def manager(config: dict) -> dict:
-    return listener(config)["filter_chains"][0]["filters"][0]["typed_config"]
 
 
 def test_htpasswd_file_is_a_filter_of_envoy_s_on_routes_of_its_own(changed):

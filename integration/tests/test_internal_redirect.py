@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from typing import Any
 from urllib.parse import urlencode
@@ -11,32 +9,21 @@ from urllib.parse import urlencode
 import pytest
 
 from harness.browser import Browser
-from harness.envoy import Envoy
 from harness.known_secrets import SECRETS
-from harness.render import named, render
-from harness.service import CLIENT_SECRET, COOKIE_SECRET, arrived, filter_config
+from harness.recipes import manager, rendering
+from harness.render import text_access_log
+from harness.service import Service, arrived
 
 NAME = "_oauth2_proxy"
 # The token in the filter state, as an access log may show it.
-ACCESS_LOG = """
-access_log:
-- name: envoy.access_loggers.stdout
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-    log_format:
-      text_format_source: { inline_string: "state %FILTER_STATE(wasm.oauth2_session.state:PLAIN)%\\n" }
-"""
+ACCESS_LOG = text_access_log("state %FILTER_STATE(wasm.oauth2_session.state:PLAIN)%")
 
 
-def with_redirects(*arguments: Any, **options: Any) -> str:
-    """Envoy's configuration, with an `internal_redirect_policy`."""
-    config = json.loads(render(*arguments, **options))
-    main = named(config["static_resources"]["listeners"], "main")
-    manager = main["filter_chains"][0]["filters"][0]["typed_config"]
-    for host in manager["route_config"]["virtual_hosts"]:
+def with_redirects(config: dict) -> None:
+    """Gives every route of Envoy's configuration an `internal_redirect_policy`."""
+    for host in manager(config)["route_config"]["virtual_hosts"]:
         for route in host["routes"]:
             route["route"]["internal_redirect_policy"] = {"max_internal_redirects": 2}
-    return json.dumps(config)
 
 
 def to(browser: Browser, path: str) -> str:
@@ -45,25 +32,20 @@ def to(browser: Browser, path: str) -> str:
 
 
 @pytest.fixture
-def start(provider, upstream):
-    """Starts Envoys that follow redirects: `start(**options)` is a browser."""
-    with contextlib.ExitStack() as stack:
+def start(make_service, provider):
+    """Starts Envoys that follow redirects: `start(**options)`."""
 
-        def start(**options: Any) -> Browser:
-            envoy = Envoy(
-                filter_config(provider, strip_session_cookie=True, access_log_fields=["state"], **options),
-                upstream=upstream.address,
-                render=with_redirects,
-                access_log=ACCESS_LOG,
-                environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
-            )
-            stack.callback(envoy.stop)
-            provider.control("redirect_uri", uri=f"{envoy.url}/oauth2/callback")
-            browser = stack.enter_context(Browser(envoy.url))
-            browser.envoy = envoy
-            return browser
+    def start(**options: Any) -> Service:
+        return make_service(
+            provider,
+            render=rendering({}, with_redirects),
+            access_log=ACCESS_LOG,
+            strip_session_cookie=True,
+            access_log_fields=["state"],
+            **options,
+        )
 
-        yield start
+    return start
 
 
 @pytest.fixture(params=["cookie", "redis"])
@@ -72,7 +54,7 @@ def store(request, redis):
 
 
 def test_a_person_is_signed_in_where_the_redirect_leads(start, store, upstream):
-    browser = start(**store)
+    browser = start(**store).browser()
     browser.sign_in("alice")
     upstream.seen.clear()
     headers = arrived(browser.get(to(browser, "/echo"), headers={"cookie": f"theme=dark; {browser.cookie}"}))
@@ -85,7 +67,7 @@ def test_a_person_is_signed_in_where_the_redirect_leads(start, store, upstream):
 
 
 def test_a_large_session_too(start):
-    browser = start()
+    browser = start().browser()
     browser.sign_in("carol")
     assert len([name for name in browser.cookies if name.startswith(NAME)]) > 1
     headers = arrived(browser.get(to(browser, "/echo")))
@@ -94,7 +76,7 @@ def test_a_large_session_too(start):
 
 
 def test_a_cookie_that_was_renewed_on_the_way_reaches_the_browser(start, store):
-    browser = start(cookie_refresh="1s", **store)
+    browser = start(cookie_refresh="1s", **store).browser()
     browser.sign_in("alice")
     before = browser.cookies[NAME]
     time.sleep(2.1)
@@ -105,14 +87,14 @@ def test_a_cookie_that_was_renewed_on_the_way_reaches_the_browser(start, store):
 
 
 def test_a_request_that_needed_no_session_has_it_where_one_is_needed(start):
-    browser = start(skip_auth_routes=["^/respond"])
+    browser = start(skip_auth_routes=["^/respond"]).browser()
     browser.sign_in("alice")
     assert arrived(browser.get(to(browser, "/echo")))["x-forwarded-user"] == "alice"
 
 
 def test_nobody_else_is_signed_in_by_it(start):
     """Neither the next request of the same connection, nor one that says to be the same."""
-    browser = start(skip_auth_routes=["^/respond"])
+    browser = start(skip_auth_routes=["^/respond"]).browser()
     browser.sign_in("alice")
     arrived(browser.get(to(browser, "/echo")))
     forged = {
@@ -129,8 +111,9 @@ def test_nobody_else_is_signed_in_by_it(start):
 
 
 def test_the_filter_state_is_no_cookie(start):
-    browser = start()
+    service = start()
+    browser = service.browser()
     browser.sign_in("alice")
     browser.get(to(browser, "/echo"))
-    assert browser.envoy.says("state authenticated")
-    SECRETS.check("Envoy's log", browser.envoy.log())
+    assert service.envoy.says("state authenticated")
+    SECRETS.check("Envoy's log", service.envoy.log())

@@ -11,6 +11,7 @@ import pytest
 from harness.browser import Browser
 from harness.envoy import Envoy
 from harness.known_secrets import KnownSecrets
+from harness.render import text_access_log
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, arrived, filter_config
 
 RANDOM = "Zm9vYmFyLXNvLWxvbmctdGhhdC1pdC1pcy1jdXQ"
@@ -18,13 +19,6 @@ JWT = f"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.{RANDOM}"
 TICKET = base64.urlsafe_b64encode(b"_oauth2_proxy-00112233445566778899aabbccddeeff.c2VjcmV0LW9mLTE2LWJ5dGVz").decode()
 
 # An access log with all that it should not have.
-CARELESS = """
-access_log:
-- name: envoy.access_loggers.stdout
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-    log_format: { text_format_source: { inline_string: "ACCESS %s\\n" } }
-"""
 LEAKS = {
     "a cookie": "%REQ(COOKIE)%",
     "a code": "%REQ(:PATH)%",
@@ -92,7 +86,7 @@ def envoy_with(provider, upstream, access_log: str | None) -> Envoy:
 
 @pytest.mark.parametrize("leak", LEAKS)
 def test_an_envoy_that_logs_a_secret_fails_its_test(leak, provider, upstream):
-    envoy = envoy_with(provider, upstream, CARELESS % LEAKS[leak])
+    envoy = envoy_with(provider, upstream, text_access_log(f"ACCESS {LEAKS[leak]}"))
     with pytest.raises(AssertionError, match=f"Envoy's log has what is secret:.*{leak}"):
         envoy.stop()
 

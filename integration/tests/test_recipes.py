@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 
 from harness.authority import Authority
-from harness.envoy import Envoy
 from harness.ports import HOST
 from harness.recipes import Change, blocks, manager, piece, rendering
 from harness.redis import has_tls
 from harness.relay import Relay
 from harness.render import WASM, named
-from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
+from harness.service import Service, arrived
 
-SECRETS = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
 IN_ADMINS = {"groups": ["staff", "admins"]}
 
 
@@ -28,27 +26,13 @@ def authority(tmp_path):
 
 
 @pytest.fixture
-def run(upstream) -> Iterator:
+def run(make_service):
     """Starts an Envoy with a piece of the documentation: `run(piece, provider, change, **options of the filter)`."""
-    running: list[Service] = []
 
-    def start(
-        content: dict, provider, change: Change = lambda config: None, *, ca: str | None = None, **options
-    ) -> Service:
-        envoy = Envoy(
-            filter_config(provider, **options),
-            upstream=upstream.address,
-            environment=SECRETS,
-            ca=ca,
-            render=rendering(content, change),
-        )
-        running.append(Service(envoy, provider))
-        return running[-1]
+    def start(content: dict, provider, change: Change = lambda config: None, **options: Any) -> Service:
+        return make_service(provider, render=rendering(content, change), **options)
 
-    yield start
-    for service in running:
-        service.check()
-        service.envoy.stop()
+    return start
 
 
 # ---- groups, hosts and paths ----
