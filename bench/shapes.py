@@ -1,4 +1,4 @@
-"""What strangers may send: requests that were chosen to cost as much as they can, in what `bench/hostile.py` compares."""
+"""The requests of `bench/hostile.py`: what strangers may send, chosen to cost as much as possible."""
 
 from __future__ import annotations
 

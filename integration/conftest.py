@@ -3,10 +3,9 @@
     def test_something(service):
         browser = service(cookie_refresh="1s").browser()
 
-`service(**options)` is an Envoy with these filter options; Envoys with the same options are shared by
-all tests, so a test looks only at its own browser. After each test, no VM of an Envoy that it used may have
-died (harness/vm.py). No Envoy, however it was started, may have logged a secret, and no page of the filter may show one:
-what is secret is what came to be so during the run, see harness/known_secrets.py.
+`service(**options)` is an Envoy with these filter options. All tests share the Envoys with the same options, so a
+test looks only at its own browser. A test fails if the VM of an Envoy that it used died (harness/vm.py). No Envoy may
+log a secret, and no page of the filter may show one: harness/known_secrets.py collects the secrets of the run.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 What they do is what the sources of these projects do:
 
     Istio          pilot/pkg/model/extensions.go (buildWasmConfig), networking/core/extension/extensionfilter.go,
-                   networking/core/envoyfilter (ADD of clusters, listeners and extension configurations; MERGE into the HTTP
-                   connection managers of the gateway's own listeners, before listeners are added),
+                   networking/core/envoyfilter (ADD of clusters, listeners and extension configurations; MERGE into
+                   the HTTP connection managers of the gateway's own listeners, before listeners are added),
                    pkg/wasm/convert.go (the agent puts a file in the place of the image)
     Envoy Gateway  internal/xds/translator/wasm.go, internal/xds/translator/jsonpatch.go,
                    internal/xds/bootstrap/util.go (Merge), internal/gatewayapi/clienttrafficpolicy.go,

@@ -305,7 +305,8 @@ def version() -> str:
 
 
 def is_6() -> bool:
-    """Its MONITOR hides what administrates (`CLIENT`, `CLUSTER`), and it has no names of nodes and no `CLUSTER SHARDS`."""
+    """Whether this is Redis 6: its MONITOR hides administrative commands (`CLIENT`, `CLUSTER`), its nodes have no
+    names, and it has no `CLUSTER SHARDS`."""
     return version().startswith("6.")
 
 

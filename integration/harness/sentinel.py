@@ -14,9 +14,9 @@ from .redis import FOLDERS, Connection, RedisError, server
 from .waiting import answers, until
 
 MASTER_NAME = "sessions"
-# Milliseconds until a sentinel takes a server for dead. A sentinel that did not run for 2 seconds thinks so of nobody for
-# 30 seconds (TILT), and afterwards no replica is good whose link was down for longer than ten times this: so it is
-# more than 3 seconds, or a failover on a busy machine may never come.
+# Milliseconds until a sentinel takes a server for dead. A sentinel that did not run for 2 seconds takes no server for
+# dead during the next 30 seconds (TILT). Afterwards it refuses each replica whose link was down for longer than ten
+# times this value. So the value is above 3 seconds; otherwise a failover on a busy machine may never come.
 DOWN_AFTER = 3100
 
 

@@ -75,9 +75,10 @@ class Services:
         filters_before: str | None = None,
         **options: Any,
     ) -> Service:
-        """An Envoy with these options of the filter. `redis_password` and `client_secret` go by the environment, as secrets
-        do; without `is_shared` it is one that no other test gets. `access_log` and `filters_before` are YAML for its
-        configuration."""
+        """An Envoy with these options of the filter.
+
+        `redis_password` and `client_secret` reach it by the environment, as secrets do. If `is_shared` is false, no
+        other test gets this Envoy. `access_log` and `filters_before` are YAML for its configuration."""
         provider = provider or self._provider
         key = repr(
             (

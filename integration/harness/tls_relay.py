@@ -9,7 +9,9 @@ from .relay import Relay
 
 
 class TlsRelay(Relay):
-    """A client that does not like the certificate, or does not speak TLS (`version`: this one alone), is not passed on."""
+    """Speaks TLS to its clients, and plain TCP to `target`. `version` is the only version of TLS that it takes.
+
+    It closes a connection whose handshake fails: the client refused the certificate, or does not speak TLS."""
 
     def __init__(self, target: tuple[str, int], certificate: str, key: str, version: ssl.TLSVersion | None = None):
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

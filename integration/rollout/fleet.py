@@ -21,8 +21,8 @@ REFRESH, DUE_SECONDS = "2s", 2.2
 
 
 class Fleet:
-    """Two proxies, each at an address that stays when another version takes its place. They share the cookie secret and,
-    with `redis`, a Redis."""
+    """Two proxies that share the cookie secret and, with `redis`, a Redis. A proxy keeps its address when its version
+    changes."""
 
     def __init__(self, provider: Provider, upstream: str, redis: Redis | None, **options: Any):
         self._provider, self._upstream = provider, upstream

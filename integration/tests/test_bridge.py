@@ -72,9 +72,9 @@ def test_a_node_that_names_host_after_host_leaves_room_for_the_provider(provider
         node.close()
 
 
-def test_what_is_too_much_is_refused_where_it_goes_and_not_on_the_way():
-    """All that the filter asks goes through one cluster to the bridge. Its limits have to be above what waits behind it:
-    else calls to a provider that hangs would keep streams to Redis out, and the other way round."""
+def test_limits_of_the_bridge_are_above_the_limits_of_the_clusters_behind_it():
+    """All calls of the filter go through one cluster to the bridge. Its limits have to be above the sum of the limits
+    behind it: otherwise calls to a provider that hangs keep out the streams to Redis, and the other way round."""
     resources = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["static_resources"]
 
     def limits(cluster: str) -> dict[str, int]:
@@ -108,8 +108,8 @@ DOCUMENTS = 2
 @pytest.mark.parametrize(
     "shipped", ["envoy.yaml", "beside.yaml", "istio/envoyfilter.yaml", "envoy-gateway/envoypatchpolicy.yaml"]
 )
-def test_the_provider_s_limits_are_above_what_the_filter_asks_of_it_at_the_same_time(shipped):
-    """They are one for all kinds of calls: where they are reached, strangers take the places of those who are signed in."""
+def test_limits_of_the_provider_are_above_the_simultaneous_calls_of_the_filter(shipped):
+    """All kinds of calls share them: if they are reached, strangers take the places of signed-in users."""
     at_once = int(find(r"const AT_ONCE: usize = (\d+);", (ROOT / "src/flow/gate.rs").read_text(encoding="utf-8"))[1])
     limits = re.findall(
         r"circuit_breakers: &limits\n +thresholds: (\[.*\])",

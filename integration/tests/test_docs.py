@@ -262,9 +262,9 @@ COMMANDS: dict[str, By | Not | Here] = {
     "make push IMAGE=registry.example.com/oauth2-session-filter:0.1.0": By(
         "integration/registry/test_image.py", '"push.py"'
     ),
-    "kubectl -n istio-system create secret generic oauth2-session       --from-literal=OAUTH2_PROXY_CLIENT_SECRET=…       "
+    "kubectl -n istio-system create secret generic oauth2-session       --from-literal=OAUTH2_PROXY_CLIENT_SECRET=…       "  # noqa: E501
     "--from-literal=OAUTH2_PROXY_COOKIE_SECRET=\"$(openssl rand -base64 32 | tr -- '+/' '-_')\"": KUBERNETES,
-    "kubectl -n istio-system set env deployment/istio-ingressgateway -c istio-proxy --from=secret/oauth2-session": KUBERNETES,
+    "kubectl -n istio-system set env deployment/istio-ingressgateway -c istio-proxy --from=secret/oauth2-session": KUBERNETES,  # noqa: E501
     "make config FROM=oauth2-proxy.cfg > filter.json": By(
         "integration/tests/test_migration.py", "`make config` without make"
     ),

@@ -1,6 +1,6 @@
 """What a client says about who it is does not arrive, in no spelling, with each configuration that is shipped.
 
-A service behind may read every byte of a header's name that is no letter or digit as `-`: PHP and the CGI of lighttpd do.
+A service may read each byte of a header's name that is not a letter or a digit as `-`, as PHP and lighttpd's CGI do.
 """
 
 from __future__ import annotations

@@ -135,6 +135,7 @@ def test_the_address_of_the_client_and_the_log_of_requests_are_envoy_s(changed):
                 },
             }
         ]
+        line = "REQUEST %REQ(:PATH)% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(X-MY-ID)%\n"
         not_ping = {"name": ":path", "string_match": {"exact": "/ping"}, "invert_match": True}
         main["access_log"] = [
             {
@@ -142,11 +143,7 @@ def test_the_address_of_the_client_and_the_log_of_requests_are_envoy_s(changed):
                 "filter": {"header_filter": {"header": not_ping}},
                 "typed_config": {
                     "@type": f"{TYPES}.extensions.access_loggers.stream.v3.StdoutAccessLog",
-                    "log_format": {
-                        "text_format_source": {
-                            "inline_string": "REQUEST %REQ(:PATH)% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(X-MY-ID)%\n"
-                        }
-                    },
+                    "log_format": {"text_format_source": {"inline_string": line}},
                 },
             }
         ]
@@ -158,7 +155,7 @@ def test_the_address_of_the_client_and_the_log_of_requests_are_envoy_s(changed):
 
 
 def test_what_is_set_in_routes_and_clusters(changed, tmp_path):
-    """pass_host_header, disable_keep_alives, ssl_upstream_insecure_skip_verify; for signature_key, Envoy's certificate."""
+    """pass_host_header, disable_keep_alives, ssl_upstream_insecure_skip_verify; Envoy's certificate for signature_key."""
     authority = Authority.make(tmp_path / "authority")
     of_upstream, of_envoy = authority.issue("elsewhere.example"), authority.issue("envoy.example")
     seen: list[tuple] = []

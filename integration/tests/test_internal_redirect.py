@@ -1,4 +1,4 @@
-"""`strip_session_cookie` where Envoy follows a redirect of the upstream: the request goes through the filter once more."""
+"""`strip_session_cookie` with an upstream's redirect that Envoy follows: the request passes the filter a second time."""
 
 from __future__ import annotations
 

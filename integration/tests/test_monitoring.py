@@ -1,9 +1,9 @@
-"""envoy-config/monitoring: the dashboard and the alert rules name statistics that an Envoy really has, under the names that
-Istio and Envoy Gateway give them too.
+"""envoy-config/monitoring: the dashboard and the alert rules use statistics that a real Envoy has, also by the names
+that Istio and Envoy Gateway give them.
 
-The rules themselves are tested by promtool, with alerts-test.yaml; where that is missing, these tests say that
-they were not run. The dashboard is read with Grafana's own types; those know the names of all fields, but not
-every value that Grafana takes.
+promtool tests the rules themselves, with alerts-test.yaml; if promtool is missing, those tests are skipped with this
+reason. Grafana's own types read the dashboard. They know the names of all fields, but not every value that Grafana
+takes.
 """
 
 from __future__ import annotations

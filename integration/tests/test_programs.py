@@ -1,6 +1,7 @@
 """Programs that are not signed in, in their own protocols: what a real Envoy makes of the filter's answers.
 
-What is expected is in gRPC's PROTOCOL-HTTP2.md, PROTOCOL-WEB.md and statuscodes.md, and in Connect's Protocol Reference.
+The expectations come from gRPC's PROTOCOL-HTTP2.md, PROTOCOL-WEB.md and statuscodes.md, and from Connect's Protocol
+Reference.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def test_grpc_web_behind_envoy_s_own_filter(service):
         timeout=20,
         headers={"content-type": "application/grpc-web+proto", "x-grpc-web": "1"},
     )
-    # That it was gRPC, Envoy did not know when the request came: so 401, which clients take for UNAUTHENTICATED as well.
+    # When the request came, Envoy did not know that it was gRPC: so 401, which clients take for UNAUTHENTICATED too.
     assert (answer.status_code, answer.headers["grpc-status"]) == (401, str(UNAUTHENTICATED))
     assert "location" not in answer.headers
 
@@ -171,9 +172,9 @@ def test_a_form_goes_to_the_sign_in_and_a_script_does_not(service):
 
 
 @pytest.mark.parametrize("http2", [False, True])
-def test_who_asks_for_a_proxy_gets_the_status_of_http(http2, service):
-    """nginx' auth_request, Traefik and Caddy ask with the headers of a stranger. Envoy answers 200 to whatever says that
-    it is gRPC, and a proxy that asks would let it through."""
+def test_auth_endpoint_answers_grpc_headers_with_a_status_of_http(http2, service):
+    """nginx' auth_request, Traefik and Caddy ask with the headers of a stranger. Envoy would turn each answer to a
+    request with a gRPC content type into 200, and the asking proxy would let the stranger through."""
     at = service(ready_path="/ready")
     with httpx.Client(base_url=at.url, http1=not http2, http2=http2, trust_env=False) as client:
         for content_type in (

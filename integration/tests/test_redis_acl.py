@@ -1,4 +1,4 @@
-"""The users of docs/stores.md, with no more rights than it says: everything works, and each right is missed that is not there."""
+"""The Redis users of docs/stores.md have exactly the rights that they need: one right less, and something fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Who signs in, is refreshed or signs out while another master takes over: Redis loses such writes, the filter does not."""
+"""Sign-ins, refreshes and sign-outs while another master takes over: Redis loses such writes, and the filter repeats
+them."""
 
 from __future__ import annotations
 

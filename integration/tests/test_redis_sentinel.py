@@ -242,8 +242,8 @@ def test_a_sentinel_that_is_cut_off_and_names_the_old_master_is_passed_over(serv
     until_whole(sentinel)
     master = sentinel.master()
     for node in sentinel.nodes:
-        # Without the channel on which sentinels tell each other of a failover; and without the command by which it would
-        # make the new master a replica of the old one again, after 8 seconds.
+        # Without the channel on which sentinels tell each other of a failover, and without the command by which this
+        # sentinel would make the new master a replica of the old one again, after 8 seconds.
         node.command(
             "ACL", "SETUSER", "stray", "on", ">stray", "~*", "+@all", "-slaveof", "-replicaof", "resetchannels"
         )

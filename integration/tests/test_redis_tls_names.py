@@ -1,4 +1,4 @@
-"""Servers of Redis that are named by address while their certificate is for a name, as at Azure and Redis Enterprise."""
+"""Redis servers that are announced by address and have a certificate for a name, as at Azure and Redis Enterprise."""
 
 from __future__ import annotations
 

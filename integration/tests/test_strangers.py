@@ -89,9 +89,8 @@ def test_a_browser_that_reloads_its_callback_uses_its_code_once(service, make_pr
     provider.control("faults", **{"token:authorization_code": {"delay": 2000}})
     target = urlsplit(callback)
     gone = socket.create_connection((target.hostname, target.port))
-    gone.sendall(
-        f"GET {target.path}?{target.query} HTTP/1.1\r\nhost: {target.netloc}\r\ncookie: {browser.cookie}\r\n\r\n".encode()
-    )
+    head = f"GET {target.path}?{target.query} HTTP/1.1\r\nhost: {target.netloc}\r\ncookie: {browser.cookie}\r\n\r\n"
+    gone.sendall(head.encode())
     until(lambda: code_grants(provider) == 1, "the code is being redeemed", seconds=20)
     gone.close()
     assert browser.get(callback).status_code == 302
