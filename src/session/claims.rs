@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::msgpack::{self, Reader, Writer};
+use super::msgpack::{Reader, Writer};
 
 /// Claims by name, each value as checked MessagePack.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -48,12 +48,11 @@ impl Claims {
     }
 
     /// Adds a claim, or replaces the one of that name, as a Go map does.
-    pub(super) fn insert(&mut self, name: &[u8], packed: &[u8]) -> msgpack::Result<()> {
+    pub(super) fn insert(&mut self, name: &[u8], packed: &[u8]) {
         let packed = packed.to_vec();
         match self.0.iter_mut().find(|(other, _)| other == name) {
             Some((_, value)) => *value = packed,
             None => self.0.push((name.to_vec(), packed)),
         }
-        Ok(())
     }
 }

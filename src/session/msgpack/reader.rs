@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
             let start = self.rest;
             self.json()?;
             let size = start.len().saturating_sub(self.rest.len());
-            claims.insert(name, start.get(..size).unwrap_or_default())?;
+            claims.insert(name, start.get(..size).unwrap_or_default());
         }
         Ok(claims)
     }
