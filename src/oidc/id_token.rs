@@ -1,9 +1,9 @@
 //! The check of an ID token (OpenID Connect Core 3.1.3.7), and of userinfo that is signed (5.3.2).
 
-use std::hint::black_box;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use subtle::ConstantTimeEq;
 
 use super::id_token_error::IdTokenError;
 use super::jwks::Jwks;
@@ -116,7 +116,7 @@ impl Expected<'_> {
             return Ok(());
         };
         let found = claims.get("nonce").and_then(Value::as_str).unwrap_or_default();
-        if is_equal(found.as_bytes(), nonce.as_bytes()) { Ok(()) } else { Err(IdTokenError::Nonce) }
+        if found.as_bytes().ct_eq(nonce.as_bytes()).into() { Ok(()) } else { Err(IdTokenError::Nonce) }
     }
 
     /// What it says has to hold, and it need not say it (Core 5.3.2; RFC 7519 section 4.1).
@@ -197,10 +197,4 @@ fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Id
     let since_1970 = Duration::try_from_secs_f64(secs.max(0.0)).map_err(|_| IdTokenError::Malformed)?;
     let secs = i64::try_from(since_1970.as_secs()).map_err(|_| IdTokenError::Malformed)?;
     Ok(Some(Timestamp::new(secs, since_1970.subsec_nanos())))
-}
-
-/// Compares without telling by its time where the difference is.
-fn is_equal(left: &[u8], right: &[u8]) -> bool {
-    let difference = left.iter().zip(right).fold(0, |sum, (left, right)| black_box(sum | (left ^ right)));
-    left.len() == right.len() && difference == 0
 }
