@@ -11,6 +11,7 @@
 //! | [`oidc`] | OpenID Connect without I/O: discovery, grants, ID tokens, claims |
 //! | [`flow`] | where the others meet: load, save, refresh, login, sign-out, headers, pages |
 //! | [`pattern`] | regular expressions over bytes of strangers, in one pass |
+//! | `base64url` | base64 as oauth2-proxy writes and reads it |
 //! | `rate` | how often something may happen, log lines among them |
 //! | [`bridge`] | gRPC frames to bytes and back: what the module does in the bridge |
 //! | `tasks` | the runner of flows that wait |
@@ -28,6 +29,7 @@
 
 #[cfg(any(test, target_family = "wasm"))]
 mod alarm;
+mod base64url;
 pub mod bridge;
 pub mod config;
 pub mod cookie;

@@ -7,19 +7,10 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// base64url without padding, as lenient as Go's: unused bits at the end may be set.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-        .with_decode_allow_trailing_bits(true),
-);
+use crate::base64url::UNPADDED;
 
 /// The secret that signs and encrypts cookies. Never printed.
 #[derive(Clone)]
@@ -79,7 +70,7 @@ fn secret_bytes(secret: &[u8]) -> Vec<u8> {
     let unpadded = secret.get(..secret.len().saturating_sub(padding)).unwrap_or_default();
     // Go's decoder skips line breaks wherever they are.
     let text: Vec<u8> = unpadded.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    match LENIENT.decode(text) {
+    match UNPADDED.decode(text) {
         Ok(key) if is_key_length(key.len()) => key,
         _ => secret.to_vec(),
     }

@@ -9,16 +9,11 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use hmac::Mac;
 
 use super::CookieSecret;
+use crate::base64url::PADDED;
 use crate::time::Timestamp;
-
-/// base64url with padding, as lenient as Go's: unused bits at the end may be set.
-const PADDED: GeneralPurpose =
-    GeneralPurpose::new(&URL_SAFE, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// How far in the future a signature may be: clocks differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);

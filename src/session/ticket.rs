@@ -12,20 +12,10 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::{DecodeError, Session, cipher};
+use crate::base64url::UNPADDED;
 use crate::cookie::Verified;
-
-/// base64url without padding, as lenient as Go's.
-const UNPADDED: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// A session's key in Redis and the secret it is encrypted with. Never printed.
 #[derive(Clone, PartialEq, Eq)]
