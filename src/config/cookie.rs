@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::errors::ConfigErrors;
 use super::options::{MAKE_SECRET, Options};
-use crate::cookie::{Attributes, CookieSecret, SameSite};
+use crate::cookie::{Attributes, CookieSecret, SameSite, is_domain, without_dot};
 
 /// So long is the longest value of a session cookie, its chunks joined, that the filter reads.
 pub const MAX_SESSION: usize = 128 << 10;
@@ -119,7 +119,7 @@ fn check_attributes(options: &Options, errors: &mut ConfigErrors) {
     if !path.starts_with('/') || !path.bytes().all(is_path_value) {
         errors.add("cookie_path", "must be a path such as /, without a semicolon");
     }
-    if !options.cookie_domains.iter().all(|domain| is_domain(domain)) {
+    if !options.cookie_domains.iter().all(|domain| is_domain(without_dot(domain))) {
         errors.add("cookie_domains", "must be domains such as example.com, without a port");
     }
     for (name, same_site) in
@@ -129,19 +129,6 @@ fn check_attributes(options: &Options, errors: &mut ConfigErrors) {
             errors.add(name, "none needs cookie_secure");
         }
     }
-}
-
-/// A host name (RFC 1123 section 2.1), `_` allowed, with or without a leading dot.
-fn is_domain(domain: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        matches!(label.len(), 1..=63)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(is_inner)
-    };
-    let domain = domain.strip_prefix('.').unwrap_or(domain);
-    domain.len() <= 253 && domain.split('.').all(is_label)
 }
 
 fn check_session(options: &Options, errors: &mut ConfigErrors) {

@@ -7,6 +7,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+/// The longest host name, as text (RFC 1035 section 2.3.4 counts two bytes more on the wire).
+const MAX_DOMAIN: usize = 253;
+
 /// The attributes of our cookies, from the `cookie_*` options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
@@ -159,7 +162,7 @@ fn domains(host: &[u8]) -> impl Iterator<Item = &str> {
 }
 
 /// RFC 6265 section 5.2.3 ignores a dot at the beginning.
-fn without_dot(domain: &str) -> &str {
+pub(crate) fn without_dot(domain: &str) -> &str {
     domain.strip_prefix('.').unwrap_or(domain)
 }
 
@@ -182,16 +185,16 @@ fn matches_domain(host: &[u8], domain: &str) -> bool {
         && (before.is_empty() || (before.ends_with(b".") && !is_address))
 }
 
-/// Whether a browser would take it for a domain; Go leaves the attribute out otherwise.
-fn is_domain(domain: &str) -> bool {
+/// Whether a browser accepts this as a domain: a host name (RFC 1123 section 2.1), with `_` allowed in its labels. An IPv4
+/// address looks like one.
+pub(crate) fn is_domain(domain: &str) -> bool {
     let is_label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
+        matches!(label.len(), 1..=63)
             && !label.starts_with('-')
             && !label.ends_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    domain.parse::<Ipv4Addr>().is_ok() || (domain.len() <= 255 && domain.split('.').all(is_label))
+    domain.len() <= MAX_DOMAIN && domain.split('.').all(is_label)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod signed;
 mod split;
 
 pub use self::attributes::{Attributes, MaxAge, SameSite};
+pub(crate) use self::attributes::{is_domain, without_dot};
 pub use self::jar::Jar;
 pub use self::secret::{CookieSecret, InvalidSecret};
 pub use self::signed::{
