@@ -6,6 +6,7 @@
 //! ```
 
 mod attributes;
+mod csrf_name;
 mod jar;
 mod secret;
 mod signed;
@@ -13,6 +14,7 @@ mod split;
 
 pub use self::attributes::{Attributes, MaxAge, SameSite};
 pub(crate) use self::attributes::{is_domain, without_dot};
+pub use self::csrf_name::{csrf_cookie_name, is_csrf_name};
 pub use self::jar::Jar;
 pub use self::secret::{CookieSecret, InvalidSecret};
 pub use self::signed::{

@@ -5,6 +5,7 @@
 //! | `metadata` | the provider's discovery document (OpenID Connect Discovery 1.0) |
 //! | `location` | where a redirect of it, or of the keys, leads |
 //! | `authorization` | the URL that a login begins with (RFC 6749 section 4.1.1) |
+//! | `pkce` | the proof that a code is redeemed by the client that asked for it (RFC 7636) |
 //! | `client_auth` | how the client says who it is at the token endpoint (RFC 6749 section 2.3.1) |
 //! | `grant` | requests to the token endpoint (RFC 6749 sections 4.1.3 and 6) |
 //! | `token_response` | its answers (RFC 6749 sections 5.1 and 5.2) |
@@ -30,6 +31,7 @@ mod jws;
 mod keycloak;
 mod location;
 mod metadata;
+mod pkce;
 mod public_key;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -50,6 +52,7 @@ pub(crate) use jws::MAX_TRIED;
 pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
 pub use location::redirected;
 pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};
+pub use pkce::{code_challenge_s256, code_verifier};
 pub use token_response::{About, GrantError, TokenResponse, is_invalid_client, is_temporary};
 pub use userinfo::{Userinfo, UserinfoError, parse_userinfo, userinfo_request};
 

@@ -83,34 +83,6 @@ fn hash(secret: &[u8]) -> String {
     if secret.is_empty() { String::new() } else { URL_SAFE_NO_PAD.encode(Sha256::digest(secret)) }
 }
 
-/// The name of the CSRF cookie: one for all logins of a browser, or one for each.
-pub fn csrf_cookie_name(cookie_name: &str, state_hash: Option<&str>) -> String {
-    match state_hash {
-        None => format!("{cookie_name}_csrf"),
-        Some(hash) => format!("{cookie_name}_{}_csrf", hash.get(..8).unwrap_or(hash)),
-    }
-}
-
-/// Whether a cookie is a CSRF cookie of the session cookie of this name.
-pub fn is_csrf_name(cookie_name: &[u8], candidate: &[u8]) -> bool {
-    let middle = candidate.strip_prefix(cookie_name).and_then(|rest| rest.strip_suffix(b"_csrf"));
-    match middle {
-        Some([]) => true,
-        Some([b'_', hash @ ..]) => hash.len() == 8,
-        _ => false,
-    }
-}
-
-/// A PKCE code verifier of random bytes: 128 characters (RFC 7636 section 4.1).
-pub fn code_verifier(random: &[u8; 96]) -> String {
-    URL_SAFE_NO_PAD.encode(random)
-}
-
-/// The S256 code challenge (RFC 7636 section 4.2).
-pub fn code_challenge_s256(code_verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(code_verifier))
-}
-
 impl fmt::Debug for Csrf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Csrf(…)")

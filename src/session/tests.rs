@@ -5,10 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::csrf::{Csrf, code_challenge_s256, code_verifier, csrf_cookie_name, is_csrf_name};
+use super::csrf::Csrf;
 use super::ticket::{Form, Ticket};
 use super::*;
-use crate::cookie::{self, Allowance, CookieSecret};
+use crate::cookie::{self, Allowance, CookieSecret, csrf_cookie_name};
 use crate::time::Timestamp;
 use crate::vectors::{self, bytes, counted};
 
@@ -292,15 +292,6 @@ fn the_csrf_cookie_of_the_original_is_read_and_written() {
     let raw = if csrf.seal(secret.aes_key(), iv) == sealed { sealed } else { panic!("sealed otherwise") };
     assert_eq!(cookie::sign(&secret, name.as_bytes(), &raw, NOW), signed);
     assert_eq!(Csrf::open(&verify(&secret, name.as_bytes(), signed), secret.aes_key()), Ok(csrf.clone()));
-
-    let name = csrf_cookie_name("_oauth2_proxy", Some(&csrf.state_hash()));
-    assert_eq!(name, vectors["csrf_per_request_name"].as_str().unwrap());
-    for name in [name.as_str(), "_oauth2_proxy_csrf"] {
-        assert!(is_csrf_name(NAME, name.as_bytes()), "{name}");
-    }
-    for name in ["_oauth2_proxy", "_oauth2_proxy_x_csrf", "_oauth2_proxy2_csrf", "other_csrf"] {
-        assert!(!is_csrf_name(NAME, name.as_bytes()), "{name}");
-    }
 }
 
 #[test]
@@ -311,14 +302,6 @@ fn a_login_without_pkce_is_packed_as_the_original_does() {
     let sealed = csrf.seal(secret.aes_key(), counted(0));
     let packed = bytes(&vectors["csrf_noverifier_msgpack_hex"]);
     assert_eq!(super::cipher::decrypt_cfb(secret.aes_key(), &sealed), Ok(packed));
-}
-
-#[test]
-fn pkce_is_the_originals() {
-    let vectors = vectors::load();
-    let verifier = code_verifier(&counted(0));
-    assert_eq!(verifier, vectors["pkce"]["verifier"].as_str().unwrap());
-    assert_eq!(code_challenge_s256(&verifier), vectors["pkce"]["s256"].as_str().unwrap());
 }
 
 #[test]

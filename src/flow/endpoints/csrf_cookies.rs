@@ -10,7 +10,7 @@ use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
 use crate::flow::store::session_cookie::{MAX_CLEARED, set_cookie};
 use crate::flow::{App, Header, RequestHead};
-use crate::session::csrf::{self, Csrf};
+use crate::session::csrf::Csrf;
 
 /// So many logins a browser can have under way where `cookie_csrf_per_request_limit` does not say.
 const DEFAULT_LIMIT: usize = 8;
@@ -81,7 +81,7 @@ fn clear_oldest<I: Io>(app: &App<I>, head: &RequestHead) -> Vec<Header> {
     // One pass: whoever sends thousands of names must not have each of them looked for in all the others.
     let logins: Vec<(&[u8], &[u8])> = jar
         .pairs()
-        .filter(|(name, _)| *name != shared.as_bytes() && csrf::is_csrf_name(options.name.as_bytes(), name))
+        .filter(|(name, _)| *name != shared.as_bytes() && cookie::is_csrf_name(options.name.as_bytes(), name))
         .collect();
     let keep = options.csrf_per_request_limit.unwrap_or(DEFAULT_LIMIT).max(1);
     let too_many = logins.len().saturating_add(1).saturating_sub(keep).min(MAX_CLEARED);
@@ -104,9 +104,9 @@ fn clear<I: Io>(app: &App<I>, head: &RequestHead, name: &[u8]) -> Header {
 /// The names under which a login can be, the one of its own first.
 fn names<I: Io>(app: &App<I>, state_hash: &str) -> [String; 2] {
     let name = &app.config.cookie.name;
-    [csrf::csrf_cookie_name(name, Some(state_hash)), shared_name(app)]
+    [cookie::csrf_cookie_name(name, Some(state_hash)), shared_name(app)]
 }
 
 fn shared_name<I: Io>(app: &App<I>) -> String {
-    csrf::csrf_cookie_name(&app.config.cookie.name, None)
+    cookie::csrf_cookie_name(&app.config.cookie.name, None)
 }

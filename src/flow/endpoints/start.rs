@@ -13,8 +13,8 @@ use crate::flow::http::url::encode;
 use crate::flow::outcome::Unavailable;
 use crate::flow::pages::SignIn;
 use crate::flow::{App, Decision, Io, Reply, RequestHead, access_log, pages};
-use crate::oidc::{AuthorizationRequest, authorization_url};
-use crate::session::csrf::{Csrf, code_challenge_s256, code_verifier};
+use crate::oidc::{self, AuthorizationRequest, authorization_url};
+use crate::session::csrf::Csrf;
 
 /// What it means for a person that something does not answer.
 const NOT_NOW: &str = "You cannot sign in just now";
@@ -62,12 +62,12 @@ async fn begin<I: Io>(app: &App<I>, head: &RequestHead, target: &str) -> Result<
         state: app.io.random::<32>()?.to_vec(),
         nonce: app.io.random::<32>()?.to_vec(),
         code_verifier: match provider.code_challenge_method {
-            Some(_) => code_verifier(&app.io.random::<96>()?),
+            Some(_) => oidc::code_verifier(&app.io.random::<96>()?),
             None => String::new(),
         },
     };
     let challenge = provider.code_challenge_method.map(|method| match method {
-        CodeChallengeMethod::S256 => ("S256", code_challenge_s256(&csrf.code_verifier)),
+        CodeChallengeMethod::S256 => ("S256", oidc::code_challenge_s256(&csrf.code_verifier)),
         CodeChallengeMethod::Plain => ("plain", csrf.code_verifier.clone()),
     });
     let url = authorization_url(

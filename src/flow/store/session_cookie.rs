@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::config::{Config, MAX_SESSION};
 use crate::cookie::{self, Allowance, Invalid, MaxAge, Sent, SetCookie, Verified};
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
-use crate::session::csrf;
 use crate::time::Timestamp;
 
 /// So many cookies of a kind an answer clears at most; the next one clears more. Envoy drops all headers of an answer
@@ -198,7 +197,7 @@ impl SessionCookie {
         if self.is_stripped {
             let jar = head.jar();
             let is_session = Sent::find(&jar, self.name()).is_part();
-            let is_ours = |name: &[u8]| is_session(name) || csrf::is_csrf_name(self.name(), name);
+            let is_ours = |name: &[u8]| is_session(name) || cookie::is_csrf_name(self.name(), name);
             forward.cookie = Some(jar.without(is_ours));
             let stripped = jar.only(is_ours);
             forward.stripped = (!stripped.is_empty()).then(|| Stripped::new(stripped, io)).flatten();

@@ -79,7 +79,7 @@ fn the_code_is_exchanged_with_the_verifier_of_the_challenge() {
     let [grant] = &site.provider.grants("authorization_code")[..] else { panic!("not one grant") };
     let form: std::collections::BTreeMap<String, String> =
         form_urlencoded::parse(grant.as_bytes()).into_owned().collect();
-    assert_eq!(crate::session::csrf::code_challenge_s256(&form["code_verifier"]), login["code_challenge"]);
+    assert_eq!(crate::oidc::code_challenge_s256(&form["code_verifier"]), login["code_challenge"]);
     assert_eq!(form["redirect_uri"], login["redirect_uri"]);
 }
 
