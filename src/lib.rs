@@ -10,6 +10,7 @@
 //! | [`redis`] | Redis without I/O: protocol, connection, commands |
 //! | [`oidc`] | OpenID Connect without I/O: discovery, grants, ID tokens, claims |
 //! | [`flow`] | where the others meet: load, save, refresh, login, sign-out, headers, pages |
+//! | `path_match` | which paths need no session, however an upstream reads them |
 //! | [`pattern`] | regular expressions over bytes of strangers, in one pass |
 //! | `base64url` | base64 as oauth2-proxy writes and reads it |
 //! | `rate` | how often something may happen, log lines among them |
@@ -35,6 +36,7 @@ pub mod config;
 pub mod cookie;
 pub mod flow;
 pub mod oidc;
+mod path_match;
 pub mod pattern;
 mod rate;
 pub mod redis;

@@ -48,7 +48,7 @@ pub use self::provider::Provider;
 pub use self::provider_name::Kind;
 pub use self::redis::Redis;
 pub use self::reference::{Known, known};
-pub use self::routes::{HTTPS, MAX_PATH, Routes, SkipAuth};
+pub use self::routes::{HTTPS, Routes};
 pub use self::schema::options_schema;
 pub use self::secret::Secret;
 

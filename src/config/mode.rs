@@ -3,7 +3,7 @@
 use super::choices::ModeName;
 use super::errors::ConfigErrors;
 use super::options::Options;
-use super::routes::{SkipAuth, is_prefix};
+use crate::path_match::{SkipAuth, is_prefix};
 
 /// `mode`: whose work a sign-in is.
 #[derive(Clone, Debug)]

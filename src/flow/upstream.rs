@@ -9,12 +9,13 @@ use super::endpoints::{login_app, redirect};
 use super::http::asker::{Asker, Problem, Protocol};
 use super::http::forged::Names;
 use super::http::reply;
-use super::http::url::{encode, is_unambiguous};
+use super::http::url::encode;
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
 use super::pages::ErrorPage;
 use super::person::Person;
 use super::{App, Decision, Forward, Io, Reply, RequestHead, pages};
 use crate::config::Mode;
+use crate::path_match::is_unambiguous;
 
 /// Decides by the session that was loaded.
 pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {

@@ -21,11 +21,12 @@ use serde_json::{Map, Value};
 
 use crate::config::{LoginApp, Mode};
 use crate::flow::http::forged::is_same;
-use crate::flow::http::url::{encode, is_unambiguous};
+use crate::flow::http::url::encode;
 use crate::flow::http::{headers, reply};
 use crate::flow::io::Count;
 use crate::flow::person::Person;
 use crate::flow::{App, Header, Io, Reply, RequestHead, access_log, pages};
+use crate::path_match::is_unambiguous;
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
 

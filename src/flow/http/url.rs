@@ -1,9 +1,7 @@
-//! Parts of a URL: a value for a query, and a path that can be trusted to be just one.
+//! Parts of a URL: a value for a query, an origin, an authority.
 
 use http::uri::Authority;
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
-
-use crate::config::MAX_PATH;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A query value.
 pub(in crate::flow) fn encode(value: &[u8]) -> String {
@@ -86,25 +84,9 @@ pub(in crate::flow) fn authority(text: &str) -> Option<Authority> {
     (!host.is_empty() && is_plain && is_whole).then_some(authority)
 }
 
-/// Whether everybody reads the path alike. `/public/../admin`, also in percent-encoding, is under
-/// `/public` for a pattern and under `/admin` for many an upstream: such a path skips nothing. Nor does one that
-/// is too long to be read.
-pub(in crate::flow) fn is_unambiguous(path: &[u8]) -> bool {
-    if path.len() > MAX_PATH {
-        return false;
-    }
-    let decoded: Vec<u8> = percent_decode(path).collect();
-    // Whoever reads the decoded path once more cuts it off at a `?` or `#`, and a segment at a `;`.
-    let has_parent = decoded
-        .split(|byte| matches!(byte, b'/' | b'\\'))
-        .any(|segment| matches!(segment, [b'.', b'.'] | [b'.', b'.', b';' | b'?' | b'#', ..]));
-    // A percent sign that survives decoding hides another layer from us.
-    !has_parent && !decoded.contains(&b'%') && !decoded.contains(&0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{authority, is_same_authority, is_same_origin, is_unambiguous};
+    use super::{authority, is_same_authority, is_same_origin};
 
     #[test]
     fn an_authority_is_a_host_and_perhaps_a_port() {
@@ -167,27 +149,5 @@ mod tests {
         }
         assert!(is_same_origin("http://login.example.com", "http://login.example.com:80/x"));
         assert!(!is_same_origin("ftp://a/", "ftp://a/") && !is_same_origin("/", "/"));
-    }
-
-    #[test]
-    fn a_path_that_can_be_read_in_two_ways_skips_nothing() {
-        for path in [
-            "/public/../admin",
-            "/public/%2e%2e/admin",
-            "/public/.%2E/admin",
-            "/public/..%2fadmin",
-            "/public/..\\admin",
-            "/public/..;/admin",
-            "/public/..%3fx",
-            "/public/..%23",
-            "/public/%252e%252e/admin",
-            "/public/%00",
-        ] {
-            assert!(!is_unambiguous(path.as_bytes()), "{path}");
-        }
-        assert!(!is_unambiguous(&[b"/public/".as_slice(), &[b'a'; 2041]].concat()));
-        for path in ["/public/", "/public/a..b", "/public/%C3%A4", "/public/a%20b", "/..."] {
-            assert!(is_unambiguous(path.as_bytes()), "{path}");
-        }
     }
 }
