@@ -34,10 +34,6 @@
 //! - Errors of single commands are replies like others. Those that a topology knows to deal with are
 //!   handed back to it, with their commands.
 
-mod clock;
-mod end;
-mod view;
-
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,13 +43,16 @@ use super::output::{Event, Outbox, RequestId, StreamId};
 use super::reconnect::Reconnect;
 use super::reply::Reply;
 use super::request::Request;
-use super::requests::Requests;
+use super::requests::{Load, Requests};
 use super::settings::Settings;
 use super::stream::{Heard, Stream};
 use crate::time::Timestamp;
 
 /// How long a server that came back or took over may lack data. Sentinels that began a failover end it in less.
 const DOUBT: Duration = Duration::from_secs(5);
+
+/// So many times `command_timeout` one reply may take from its first byte to its last.
+const SLOWNESS: u32 = 5;
 
 /// The connection to one server.
 pub(super) struct Connection {
@@ -287,5 +286,198 @@ impl Connection {
         self.news.refused.extend(refused);
         self.news.has_answered |= is_run;
         Ok(())
+    }
+
+    /// Time passed.
+    pub(super) fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.now = now;
+        if let Some(Open { stream, .. }) = &self.open {
+            let is_over = self.stream_deadline().is_some_and(|deadline| deadline <= now);
+            if is_over && stream.is_ready() {
+                self.close_idle(out);
+            } else if is_over || self.hung_at().is_some_and(|hung_at| hung_at <= now) {
+                out.close(stream.id());
+                self.ended(Failure::Timeout, now, out);
+            }
+        }
+        self.expire(now, out);
+        self.connect(now, out);
+    }
+
+    /// When to [`wake`](Self::wake) next.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let stream = match (&self.open, &self.endpoint) {
+            (Some(_), _) => self.stream_deadline(),
+            (None, Some(_)) if !self.requests.is_empty() => self.reconnect.retry_at(),
+            (None, _) => None,
+        };
+        [stream, self.hung_at(), self.requests.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
+        let is_arriving = self.open.as_ref().is_some_and(|open| open.stream.is_within_reply());
+        self.requests.expire(is_arriving, now, out);
+    }
+
+    /// When the stream is presumed hung, if nothing comes until then.
+    fn hung_at(&self) -> Option<Timestamp> {
+        let Open { last_byte, last_reply, .. } = self.open.as_ref()?;
+        let (written, timeout) = (self.requests.first_written()?, self.settings.command_timeout);
+        let silent = written.max(*last_byte).after(timeout);
+        let endless = written.max(*last_reply).after(timeout.saturating_mul(SLOWNESS));
+        Some(silent.min(endless))
+    }
+
+    /// When the stream has to be ready, or was idle for too long.
+    fn stream_deadline(&self) -> Option<Timestamp> {
+        let Open { stream, last_reply, .. } = self.open.as_ref()?;
+        if stream.is_ready() {
+            let idle_timeout = self.settings.idle_timeout.filter(|_| self.requests.is_empty())?;
+            return Some(last_reply.after(idle_timeout));
+        }
+        Some(stream.since().after(self.settings.connect_timeout))
+    }
+
+    /// Whether the server may have hung up on our name, so that it is greeted once more at once, without it.
+    fn tries_without_name(&mut self, why: &Failure, now: Timestamp, out: &mut Outbox) -> bool {
+        let (Some(open), Some(endpoint)) = (&mut self.open, &self.endpoint) else {
+            return false;
+        };
+        let hung_up = *why == Failure::Lost && open.stream.is_greeting() && open.stream.is_named();
+        if hung_up {
+            let since = open.stream.since();
+            open.stream = Stream::open(endpoint, &self.settings.handshake, now, out).without_name();
+            // Both together have the time of one.
+            open.stream.began(since);
+        }
+        hung_up
+    }
+
+    /// Takes commands back that the server was not ready for, as it said itself: they wait for the next stream.
+    pub(super) fn take_back(&mut self, refused: Vec<Request>, now: Timestamp, out: &mut Outbox) {
+        let refusal = refused.first().and_then(|request| request.refusal.clone());
+        for request in refused {
+            self.push(request, now, out);
+        }
+        if let Some(error) = refusal {
+            self.leave(Failure::NotReady(error), now, out);
+        }
+    }
+
+    /// The server is the wrong one, as it says itself. Nothing more is written to it, and its stream ends
+    /// with the last reply: so it is known of every command whether it ran.
+    pub(super) fn leave(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        if let Some(open) = &mut self.open {
+            open.leaves = Some(failure);
+        }
+        self.end_leave(now, out);
+    }
+
+    /// Ends the stream, if there is one.
+    pub(super) fn hang_up(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        let Some((stream, endpoint)) = self.take_stream() else {
+            return;
+        };
+        out.close(stream.id());
+        if stream.is_ready() {
+            out.event(Event::Disconnected { endpoint, failure, in_flight: self.requests.in_flight() });
+        }
+        self.requests.broken(now, out);
+    }
+
+    /// Takes the stream away, and its endpoint with it where that was good for this stream only.
+    fn take_stream(&mut self) -> Option<(Stream, Endpoint)> {
+        let Open { stream, .. } = self.open.take()?;
+        let endpoint = self.endpoint.clone()?;
+        if self.settings.is_named {
+            self.endpoint = None;
+        }
+        Some((stream, endpoint))
+    }
+
+    /// The stream is no more: notes the outage, and lets commands wait for the next stream, or fail.
+    fn ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        let Some((stream, endpoint)) = self.take_stream() else {
+            return;
+        };
+        self.news.has_failed = true;
+        if stream.is_ready() {
+            let in_flight = self.requests.in_flight();
+            out.event(Event::Disconnected { endpoint, failure: failure.clone(), in_flight });
+            let is_well = in_flight == 0 && matches!(failure, Failure::Lost | Failure::NotMaster);
+            if !is_well {
+                self.reconnect.failed(failure, now, now);
+            }
+            self.requests.broken(now, out);
+            self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
+        } else {
+            let failure = failure.before_ready();
+            out.event(Event::ConnectFailed { endpoint, failure: failure.clone() });
+            self.reconnect.failed(failure, stream.since(), now);
+            self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
+        }
+        self.connect(now, out);
+    }
+
+    /// Ends the stream that nobody uses.
+    pub(super) fn close_idle(&mut self, out: &mut Outbox) {
+        if let Some((stream, endpoint)) = self.take_stream() {
+            out.close(stream.id());
+            out.event(Event::IdleClosed { endpoint });
+        }
+    }
+
+    /// Ends the stream of a server that is left, once nothing is in flight.
+    fn end_leave(&mut self, now: Timestamp, out: &mut Outbox) {
+        if let Some(open) = &self.open
+            && let Some(failure) = open.leaves.clone()
+            && self.requests.in_flight() == 0
+        {
+            out.close(open.stream.id());
+            self.ended(failure, now, out);
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// Whether the stream is this one.
+    pub(super) fn owns(&self, id: StreamId) -> bool {
+        self.open.as_ref().is_some_and(|open| open.stream.id() == id)
+    }
+
+    pub(super) const fn has_stream(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether there are commands that are not done.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// Since when nothing came, where a reply is due.
+    pub(super) fn silent_since(&self) -> Option<Timestamp> {
+        let last_byte = self.open.as_ref()?.last_byte;
+        self.requests.first_written().map(|at| at.max(last_byte))
+    }
+
+    /// When the next attempt to connect may begin; `None` is at once.
+    pub(super) fn retry_at(&self) -> Option<Timestamp> {
+        self.reconnect.retry_at()
+    }
+
+    /// Whether there is no outage, and no reply that is due for so long.
+    pub(super) fn is_well(&self, long: Duration, now: Timestamp) -> bool {
+        self.reconnect.retry_at().is_none() && self.silent_since().is_none_or(|since| since.after(long) > now)
+    }
+
+    /// Whether an attempt to connect may begin.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.reconnect.is_due(now)
+    }
+
+    pub(super) fn load(&self) -> Load {
+        self.requests.load()
     }
 }
