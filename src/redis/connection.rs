@@ -39,11 +39,12 @@ use std::time::Duration;
 
 use super::config::Endpoint;
 use super::failure::Failure;
+use super::load::Load;
 use super::output::{Event, Outbox, RequestId, StreamId};
 use super::reconnect::Reconnect;
 use super::reply::Reply;
 use super::request::Request;
-use super::requests::{Load, Requests};
+use super::requests::Requests;
 use super::settings::Settings;
 use super::stream::{Heard, Stream};
 use crate::time::Timestamp;

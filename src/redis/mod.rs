@@ -21,7 +21,7 @@
 //! [`Client::next_wake`]. So every race is a few lines in a test.
 //!
 //! What Redis sends is not trusted: it can neither panic nor grow memory past the limits of `resp`
-//! and `requests`. Nothing here prints a key, a value or a password.
+//! and `load`. Nothing here prints a key, a value or a password.
 
 mod client;
 mod cluster;
@@ -32,6 +32,7 @@ mod failure;
 mod handshake;
 mod host_pattern;
 mod in_flight;
+mod load;
 mod naming;
 mod output;
 mod reconnect;

@@ -15,17 +15,12 @@ use std::time::Duration;
 
 use super::failure::{Failure, ProtocolError};
 use super::in_flight::InFlight;
+use super::load::Load;
 use super::output::{Outbox, RequestId};
 use super::reply::{Reply, ServerError};
 use super::request::Request;
 use super::waiting::Waiting;
 use crate::time::Timestamp;
-
-/// The most commands that wait or are in flight, over all connections.
-pub(super) const MAX_REQUESTS: usize = 16_384;
-
-/// The most bytes of them.
-pub(super) const MAX_BYTES: usize = 32 << 20;
 
 /// Commands are joined to one write until it has so many bytes.
 const MAX_WRITE: usize = 256 << 10;
@@ -33,30 +28,10 @@ const MAX_WRITE: usize = 256 << 10;
 /// Goes before a command that another node named us for, or this one would name the other.
 const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
-/// How many commands there are, and how many bytes they have.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Load {
-    pub(super) requests: usize,
-    pub(super) bytes: usize,
-}
-
 pub(super) struct Requests {
     waiting: Waiting,
     in_flight: InFlight,
     timeout: Duration,
-}
-
-impl Load {
-    pub(super) const fn and(self, other: Self) -> Self {
-        Self {
-            requests: self.requests.saturating_add(other.requests),
-            bytes: self.bytes.saturating_add(other.bytes),
-        }
-    }
-
-    pub(super) const fn is_too_much(self) -> bool {
-        self.requests > MAX_REQUESTS || self.bytes > MAX_BYTES
-    }
 }
 
 impl Requests {

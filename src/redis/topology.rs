@@ -2,9 +2,9 @@
 //! a stream is.
 
 use super::failure::Failure;
+use super::load::Load;
 use super::output::{Outbox, RequestId, StreamId};
 use super::request::Request;
-use super::requests::Load;
 use crate::time::Timestamp;
 
 pub(super) trait Topology {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::script::{Script, config, failed};
-use crate::redis::requests::{MAX_BYTES, MAX_REQUESTS};
+use crate::redis::load::{MAX_BYTES, MAX_REQUESTS};
 use crate::redis::{Client, Command, Failure, Output};
 use crate::time::Timestamp;
 

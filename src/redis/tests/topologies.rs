@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::script::{config, reply_text};
 use super::world::{bulk, endpoint};
+use crate::redis::load::{MAX_BYTES, MAX_REQUESTS};
 use crate::redis::request::MAX_WRITES;
-use crate::redis::requests::{MAX_BYTES, MAX_REQUESTS};
 use crate::redis::resp::Decoder;
 use crate::redis::{Client, Command, Config, Failure, Output, RequestId, StreamId, Topology};
 use crate::time::Timestamp;
