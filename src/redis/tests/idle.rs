@@ -62,7 +62,7 @@ fn a_server_that_closes_an_idle_connection_is_not_away() {
     let mut redis = Script::connected();
     redis.pass(5000);
     redis.closed(1);
-    assert_eq!(redis.outputs(), ["disconnected with 0 in flight: the connection to Redis broke"]);
+    assert_eq!(redis.outputs(), ["disconnected with 0 in flight: lost"]);
     assert_eq!(redis.next_wake(), None);
     redis.get("a");
     assert_eq!(redis.outputs(), ["2 open redis:6379"]);

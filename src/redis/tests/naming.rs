@@ -5,7 +5,7 @@ use super::script::{config, credentials};
 use super::world::{World, bulk, endpoint};
 use crate::redis::{Config, Topology};
 
-const NOT_ALLOWED: &str = "which redis_allowed_hosts does not allow";
+const NOT_ALLOWED: &str = "not allowed (evil:7000)";
 
 /// The servers of these tests are `*.example:7000`, the liar's is `evil:7000`. It answers whatever it is asked.
 fn world(topology: Topology, allowed: &[&str]) -> World {
@@ -59,14 +59,12 @@ fn is_reached(log: &[String]) -> bool {
 }
 
 fn refusals(log: &[String]) -> usize {
-    log.iter()
-        .filter(|line| line.contains("names the server evil:7000") && line.ends_with(NOT_ALLOWED))
-        .count()
+    log.iter().filter(|line| line.ends_with(NOT_ALLOWED)).count()
 }
 
 /// Whether this command failed because of the liar.
 fn has_failed(log: &[String], request: u64) -> bool {
-    log.iter().any(|line| line.starts_with(&format!("#{request} failed: ")) && line.ends_with(NOT_ALLOWED))
+    log.contains(&format!("#{request} failed: {NOT_ALLOWED}"))
 }
 
 /// The nodes and what they tell.

@@ -1,10 +1,7 @@
 //! Redis is away for longer: who waits, who fails at once, who tries.
 
-use super::script::{Script, config};
-use crate::redis::Config;
-
-const AWAY: &str = "Redis does not answer";
-const LATE: &str = "Redis did not answer in time";
+use super::script::{Script, config, failed};
+use crate::redis::{Config, Failure};
 
 /// Time passes in which every stream fails at once. How many were asked for.
 fn refuse(redis: &mut Script, millis: u64) -> u64 {
@@ -42,7 +39,7 @@ fn a_command_waits_until_its_deadline() {
     redis.get("b");
     let mut done = redis.endure(3000, Script::closed);
     done.retain(|(_, output)| output.starts_with('#'));
-    assert_eq!(done, [(100, format!("#1 failed: {LATE}")), (2000, format!("#2 failed: {LATE}"))]);
+    assert_eq!(done, [(100, failed(1, &Failure::Timeout)), (2000, failed(2, &Failure::Timeout))]);
 }
 
 #[test]
@@ -54,18 +51,18 @@ fn a_stream_that_does_not_answer_is_given_up() {
     redis.pass(999);
     assert_eq!(redis.outputs(), [""; 0]);
     redis.pass(1);
-    assert_eq!(redis.outputs(), ["1 close".to_owned(), format!("not connected: {AWAY}")]);
+    assert_eq!(redis.outputs(), ["1 close", "not connected: unreachable"]);
     redis.pass(100);
     assert_eq!(redis.outputs(), ["2 open redis:6379"]);
     // Nor is one that never opens.
     redis.pass(900);
-    assert_eq!(redis.outputs(), [format!("#1 failed: {LATE}")]);
+    assert_eq!(redis.outputs(), ["#1 failed: timeout"]);
     redis.pass(100);
-    assert_eq!(redis.outputs(), ["2 close".to_owned(), format!("not connected: {AWAY}")]);
+    assert_eq!(redis.outputs(), ["2 close", "not connected: unreachable"]);
     assert_eq!(redis.next_wake(), None, "nobody wants a third");
     // The outage began with the first attempt, not when that was given up.
     redis.get("b");
-    assert_eq!(redis.outputs(), [format!("#2 failed: {AWAY}")]);
+    assert_eq!(redis.outputs(), ["#2 failed: unreachable"]);
 }
 
 #[test]
@@ -87,14 +84,14 @@ fn in_a_long_outage_commands_fail_at_once() {
     redis.get("a");
     assert_eq!(redis.outputs(), [format!("{stream} open redis:6379")]);
     redis.closed(stream);
-    let expected = [format!("not connected: {AWAY}"), format!("#2 failed: {AWAY}")];
+    let expected = ["not connected: unreachable", "#2 failed: unreachable"];
     assert_eq!(redis.outputs(), expected, "it waits for one attempt only");
     redis.get("b");
-    assert_eq!(redis.outputs(), [format!("#3 failed: {AWAY}")]);
+    assert_eq!(redis.outputs(), ["#3 failed: unreachable"]);
     assert_eq!(redis.next_wake(), None, "nobody tries without a command");
     redis.pass(499);
     redis.get("c");
-    assert_eq!(redis.outputs(), [format!("#4 failed: {AWAY}")], "half a second at least");
+    assert_eq!(redis.outputs(), ["#4 failed: unreachable"], "half a second at least");
     redis.pass(501);
     redis.get("d");
     assert_eq!(redis.outputs(), [format!("{} open redis:6379", stream + 1)], "a second at most");
@@ -132,7 +129,7 @@ fn the_last_failure_is_told() {
     redis.receives(stream, "-LOADING Redis is loading the dataset in memory\r\n");
     redis.outputs();
     redis.get("b");
-    assert_eq!(redis.outputs(), ["#3 failed: Redis is not ready (LOADING)"]);
+    assert_eq!(redis.outputs(), ["#3 failed: not ready (LOADING)"]);
 }
 
 /// There is nobody else who could have the data.

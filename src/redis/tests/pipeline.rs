@@ -82,7 +82,7 @@ fn a_cancelled_command_needs_no_connection() {
     redis.client.cancel(cancelled);
     redis.closed(1);
     redis.pass(10_000);
-    assert_eq!(redis.outputs(), ["not connected: Redis does not answer"]);
+    assert_eq!(redis.outputs(), ["not connected: unreachable"]);
     assert_eq!(redis.next_wake(), None);
 }
 
@@ -93,7 +93,7 @@ fn a_cancelled_command_without_a_reply_hangs_the_connection_all_the_same() {
     redis.outputs();
     redis.client.cancel(cancelled);
     redis.pass(2000);
-    let expected = ["1 close", "disconnected with 1 in flight: Redis did not answer in time"];
+    let expected = ["1 close", "disconnected with 1 in flight: timeout"];
     assert_eq!(redis.outputs(), expected);
 }
 

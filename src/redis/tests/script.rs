@@ -136,15 +136,15 @@ pub(super) fn text(output: Output) -> String {
         Output::Write { stream, bytes } => format!("{} write {}", stream.0, commands(&bytes)),
         Output::Close { stream } => format!("{} close", stream.0),
         Output::Done { request, outcome: Ok(reply) } => format!("#{} {}", request.0, reply_text(&reply)),
-        Output::Done { request, outcome: Err(failure) } => format!("#{} failed: {failure}", request.0),
+        Output::Done { request, outcome: Err(failure) } => failed(request.0, &failure),
         Output::Event(Event::Connected { .. }) => "connected".to_owned(),
-        Output::Event(Event::ConnectFailed { failure, .. }) => format!("not connected: {failure}"),
+        Output::Event(Event::ConnectFailed { failure, .. }) => format!("not connected: {}", code(&failure)),
         Output::Event(Event::Disconnected { failure, in_flight, .. }) => {
-            format!("disconnected with {in_flight} in flight: {failure}")
+            format!("disconnected with {in_flight} in flight: {}", code(&failure))
         }
         Output::Event(Event::IdleClosed { .. }) => "idle".to_owned(),
         Output::Event(Event::AskFailed { endpoint, failure }) => {
-            format!("{endpoint} does not tell: {failure}")
+            format!("{endpoint} does not tell: {}", code(&failure))
         }
         Output::Event(Event::MasterChanged { endpoint }) => format!("the master is {endpoint}"),
         Output::Event(Event::SlotsChanged { masters }) => format!("{masters} masters"),
@@ -174,7 +174,28 @@ pub(super) fn reply_text(reply: &Reply) -> String {
     }
 }
 
-/// The sentence of a failure, as the outputs have it.
+/// A command that failed, as the outputs have it.
 pub(super) fn failed(request: u64, failure: &Failure) -> String {
-    format!("#{request} failed: {failure}")
+    format!("#{request} failed: {}", code(failure))
+}
+
+/// A failure in a word or two, whatever an operator reads of it.
+fn code(failure: &Failure) -> String {
+    match failure {
+        Failure::Unreachable => "unreachable".to_owned(),
+        Failure::NotConnected(reason) => format!("unreachable ({reason})"),
+        Failure::NotReady(error) => format!("not ready ({})", error.code()),
+        Failure::Refused { command, error } => {
+            format!("refused ({}: {})", command.to_ascii_uppercase(), error.code())
+        }
+        Failure::NotMaster => "not master".to_owned(),
+        Failure::UnknownMaster => "unknown master".to_owned(),
+        Failure::BadMap => "bad map".to_owned(),
+        Failure::NotAllowed { named, .. } => format!("not allowed ({named})"),
+        Failure::Doubtful => "possibly stale".to_owned(),
+        Failure::Timeout => "timeout".to_owned(),
+        Failure::Lost => "lost".to_owned(),
+        Failure::Protocol(error) => format!("protocol ({error:?})"),
+        Failure::Overloaded => "overloaded".to_owned(),
+    }
 }

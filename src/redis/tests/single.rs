@@ -7,7 +7,6 @@ use crate::redis::Command;
 
 const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
 const READ_ONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
-const IS_LOADING: &str = "Redis is not ready (LOADING)";
 
 /// Time passes in which the server answers each `GET` with an error; outputs, but those of the streams.
 fn load(redis: &mut Script, millis: u64) -> Vec<(u64, String)> {
@@ -36,7 +35,7 @@ fn a_server_that_is_not_ready_is_waited_for_whatever_the_command_is() {
         redis.get("b");
         redis.receives(1, error);
         let code = error.split(['-', ' ']).nth(1).unwrap();
-        let left = format!("disconnected with 0 in flight: Redis is not ready ({code})");
+        let left = format!("disconnected with 0 in flight: not ready ({code})");
         assert_eq!(redis.outputs(), ["1 close", left.as_str()]);
         redis.pass(100);
         redis.connects(2);
@@ -50,7 +49,7 @@ fn a_server_that_is_not_ready_is_waited_for_whatever_the_command_is() {
 fn while_a_server_loads_for_long_commands_fail_at_once_but_for_an_attempt_a_second() {
     let mut redis = Script::new();
     redis.get("a");
-    let failed = |number: u64| format!("#{number} failed: {IS_LOADING}");
+    let failed = |number: u64| format!("#{number} failed: not ready (LOADING)");
     assert_eq!(load(&mut redis, 2500), [(2000, failed(1))]);
     redis.pass(1000);
     redis.get("b");
@@ -84,7 +83,7 @@ fn a_server_that_only_reads_may_be_another_one_over_the_next_stream() {
     let refused = |number: u64| format!("#{number} {}", READ_ONLY.trim_end());
     assert_eq!(redis.outputs(), [refused(2)], "the reply to the other one is awaited");
     redis.receives(1, "$1\r\nA\r\n");
-    let left = "disconnected with 0 in flight: the server is not the master";
+    let left = "disconnected with 0 in flight: not master";
     assert_eq!(redis.outputs(), ["#3 A", "1 close", left, "2 open redis:6379"], "at once");
     redis.connects(2);
     assert_eq!(redis.outputs().last().unwrap(), "2 write GET b");

@@ -10,11 +10,6 @@ use crate::redis::tests::script::config;
 use crate::redis::tests::world::{World, bulk, endpoint};
 use crate::redis::{Config, Topology};
 
-const LATE: &str = "Redis did not answer in time";
-const AWAY: &str = "Redis does not answer";
-const DOUBT: &str = "the server has just come back or taken over, and may lack data";
-const BROKE: &str = "the connection to Redis broke";
-
 const N: [&str; 3] = ["n1:7000", "n2:7000", "n3:7000"];
 
 /// Keys in the slots of the three masters: 3300, 7365, 15495.

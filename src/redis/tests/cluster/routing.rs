@@ -96,7 +96,7 @@ fn refused_credentials_are_told_at_once() {
     world.server(N[0]).is_hung = true;
     world.get("a");
     world.say(N[0], "-NOAUTH Authentication required.\r\n");
-    let refused = "#1 failed: Redis refused the credentials or the database (CLIENT SETNAME: NOAUTH)";
+    let refused = "#1 failed: refused (CLIENT SETNAME: NOAUTH)";
     assert_eq!(world.outcomes(), [refused]);
 }
 

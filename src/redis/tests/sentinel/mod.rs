@@ -9,10 +9,7 @@ use crate::redis::tests::script::{config, credentials};
 use crate::redis::tests::world::{World, bulk, endpoint};
 use crate::redis::{Config, Topology};
 
-const LATE: &str = "Redis did not answer in time";
-const AWAY: &str = "Redis does not answer";
 const ASK: &str = "SENTINEL get-master-addr-by-name main";
-const DOUBT: &str = "the server has just come back or taken over, and may lack data";
 const S: [&str; 3] = ["s1:26379", "s2:26379", "s3:26379"];
 
 fn topology(password: bool) -> Topology {

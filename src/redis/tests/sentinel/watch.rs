@@ -93,7 +93,7 @@ fn a_sentinel_that_is_silent_is_pinged_when_it_matters() {
     assert_eq!(world.log(), ["s1:26379 PING", "a:6379 GET k", "#2 nil"]);
     world.pass(500);
     let log = world.log();
-    assert_eq!((log[0].as_str(), asked(&log)), ("s1:26379 does not tell: Redis does not answer", vec![S[1]]));
+    assert_eq!((log[0].as_str(), asked(&log)), ("s1:26379 does not tell: unreachable", vec![S[1]]));
     // One that answers stays.
     world.server(S[1]).answer = format!("*2\r\n{}{}", bulk("pong"), bulk(""));
     world.pass(10_000);
