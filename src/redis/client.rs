@@ -4,6 +4,7 @@ use super::cluster::Cluster;
 use super::command::Command;
 use super::config::{Config, Topology as Servers};
 use super::failure::Failure;
+use super::health::{Health, HealthMonitor};
 use super::load::Load;
 use super::output::{Outbox, Output, RequestId, StreamId};
 use super::request::Request;
@@ -20,6 +21,9 @@ pub struct Client {
     topology: Box<dyn Topology>,
     out: Outbox,
     requests: u64,
+    health: HealthMonitor,
+    /// The time of the last call, which is when its events happened.
+    now: Timestamp,
 }
 
 impl Client {
@@ -33,11 +37,18 @@ impl Client {
             }
             Servers::Cluster { seeds } => Box::new(Cluster::new(seeds, config, seed)),
         };
-        Self { topology, out: Outbox::default(), requests: 0 }
+        Self {
+            topology,
+            out: Outbox::default(),
+            requests: 0,
+            health: HealthMonitor::default(),
+            now: Timestamp::from_secs(0),
+        }
     }
 
     /// Sends a command. [`Output::Done`] tells the outcome, at the latest after `command_timeout`.
     pub fn send(&mut self, command: Command, now: Timestamp) -> RequestId {
+        self.now = now;
         self.requests = self.requests.wrapping_add(1);
         let request = Request::new(RequestId(self.requests), command, now);
         let id = request.id;
@@ -67,21 +78,25 @@ impl Client {
 
     /// Bytes came from a stream, split anywhere.
     pub fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp) {
+        self.now = now;
         self.topology.received(stream, bytes, now, &mut self.out);
     }
 
     /// The other side ended a stream, or it could not be opened. Not needed after [`Output::Close`], and no harm then.
     pub fn closed(&mut self, stream: StreamId, now: Timestamp) {
+        self.now = now;
         self.topology.closed(stream, Failure::Lost, now, &mut self.out);
     }
 
     /// A stream ended that never reached the other side, for this reason: an operator reads it.
     pub fn not_connected(&mut self, stream: StreamId, reason: String, now: Timestamp) {
+        self.now = now;
         self.topology.closed(stream, Failure::NotConnected(reason), now, &mut self.out);
     }
 
     /// Time passed.
     pub fn wake(&mut self, now: Timestamp) {
+        self.now = now;
         self.topology.wake(now, &mut self.out);
     }
 
@@ -92,10 +107,18 @@ impl Client {
 
     /// What to do next. Commands that were sent since the last one are joined to one write.
     pub fn next_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.out.take() {
-            return Some(output);
+        let output = self.out.take().or_else(|| {
+            self.topology.flush(&mut self.out);
+            self.out.take()
+        });
+        if let Some(Output::Event(event)) = &output {
+            self.health.note(event, self.now);
         }
-        self.topology.flush(&mut self.out);
-        self.out.take()
+        output
+    }
+
+    /// How well Redis is, by the events that were taken.
+    pub fn health(&self, now: Timestamp) -> Health {
+        self.health.health(now)
     }
 }

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use super::config::Endpoint;
 use super::failure::Failure;
+use super::health::CATCH_UP;
 use super::load::Load;
 use super::output::{Event, Outbox, RequestId, StreamId};
 use super::reconnect::Reconnect;
@@ -48,9 +49,6 @@ use super::requests::Requests;
 use super::settings::Settings;
 use super::stream::{Heard, Stream};
 use crate::time::Timestamp;
-
-/// How long a server that came back or took over may lack data. Sentinels that began a failover end it in less.
-const DOUBT: Duration = Duration::from_secs(5);
 
 /// So many times `command_timeout` one reply may take from its first byte to its last.
 const SLOWNESS: u32 = 5;
@@ -216,7 +214,7 @@ impl Connection {
 
     /// From now on, and for a moment, the server may lack data.
     pub(super) fn doubt(&mut self, now: Timestamp) {
-        self.doubted_until = Some(now.after(DOUBT)).filter(|_| self.settings.has_replicas);
+        self.doubted_until = Some(now.after(CATCH_UP)).filter(|_| self.settings.has_replicas);
     }
 
     /// What came up since the last time.

@@ -30,6 +30,7 @@ mod config;
 mod connection;
 mod failure;
 mod handshake;
+mod health;
 mod host_pattern;
 mod in_flight;
 mod load;
@@ -54,6 +55,9 @@ pub use self::client::Client;
 pub use self::command::Command;
 pub use self::config::{Config, Credentials, Endpoint, Tls, Topology, is_host};
 pub use self::failure::{Failure, ProtocolError};
+#[cfg(test)]
+pub(crate) use self::health::CATCH_UP;
+pub use self::health::{FailoverEvent, Health, HealthMonitor};
 pub use self::host_pattern::HostPattern;
 pub use self::output::{Event, Output, RequestId, StreamId};
 pub use self::reply::{Reply, ServerError};

@@ -4,6 +4,7 @@ mod breaks;
 mod cluster;
 mod command;
 mod handshake;
+mod health;
 mod hostile;
 mod idle;
 mod lost_bytes;

@@ -10,7 +10,7 @@ use crate::redis::tests::script::config;
 use crate::redis::tests::world::{World, bulk, endpoint};
 use crate::redis::{Config, Topology};
 
-const N: [&str; 3] = ["n1:7000", "n2:7000", "n3:7000"];
+pub(super) const N: [&str; 3] = ["n1:7000", "n2:7000", "n3:7000"];
 
 /// Keys in the slots of the three masters: 3300, 7365, 15495.
 const KEYS: [&str; 3] = ["b", "c", "a"];
@@ -52,7 +52,7 @@ fn world_with(config: &Config) -> World {
 }
 
 /// A world where the map is known and all masters are connected; three commands were used up for it.
-fn connected() -> World {
+pub(super) fn connected() -> World {
     let mut world = world();
     for key in KEYS {
         world.get(key);
@@ -62,7 +62,7 @@ fn connected() -> World {
 }
 
 /// `n4` takes over from `n1`, with the data.
-fn fail_over(world: &mut World) {
+pub(super) fn fail_over(world: &mut World) {
     world.server("n4:7000").answer = "$1\r\nv\r\n".to_owned();
     tell(world, &thirds(["n4", "n2", "n3"]));
 }

@@ -10,7 +10,7 @@ use crate::redis::tests::world::{World, bulk, endpoint};
 use crate::redis::{Config, Topology};
 
 const ASK: &str = "SENTINEL get-master-addr-by-name main";
-const S: [&str; 3] = ["s1:26379", "s2:26379", "s3:26379"];
+pub(super) const S: [&str; 3] = ["s1:26379", "s2:26379", "s3:26379"];
 
 fn topology(password: bool) -> Topology {
     Topology::Sentinel {
@@ -40,7 +40,7 @@ fn world_with(config: &Config) -> World {
 }
 
 /// A world where the master is connected.
-fn connected() -> World {
+pub(super) fn connected() -> World {
     let mut world = world();
     world.get("first");
     assert_eq!(world.outcomes(), ["#1 nil"]);
@@ -48,7 +48,7 @@ fn connected() -> World {
 }
 
 /// `b` takes over, with the data, and these Sentinels know.
-fn fail_over(world: &mut World, sentinels: &[&str]) {
+pub(super) fn fail_over(world: &mut World, sentinels: &[&str]) {
     world.server("a:6379").role = "slave";
     let successor = world.server("b:6379");
     successor.role = "master";
@@ -58,7 +58,7 @@ fn fail_over(world: &mut World, sentinels: &[&str]) {
     }
 }
 
-fn switch(name: &str, host: &str, port: &str) -> String {
+pub(super) fn switch(name: &str, host: &str, port: &str) -> String {
     let text = format!("{name} a 6379 {host} {port}");
     format!("*3\r\n{}{}{}", bulk("message"), bulk("+switch-master"), bulk(&text))
 }
