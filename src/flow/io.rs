@@ -34,12 +34,11 @@ pub trait Io: Clone + 'static {
     fn redis(&self, command: Command)
     -> impl Future<Output = Result<redis::Reply, redis::Failure>> + 'static;
 
-    /// How long ago the way to Redis was last disturbed: a connection broke, was not made, or was made again after
-    /// that. None where all has been well.
-    fn redis_disturbed(&self) -> Option<Duration>;
+    /// How well Redis is, as this worker knows it.
+    fn redis_health(&self) -> redis::Health;
 
     /// From now on this is called with what may lose a write.
-    fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static);
+    fn watch_redis(&self, hook: impl Fn(redis::FailoverEvent) + 'static);
 
     /// Counts one more for the operator.
     fn count(&self, what: Count);
@@ -68,15 +67,6 @@ pub trait Io: Clone + 'static {
         self.fill_random(&mut bytes)?;
         Ok(bytes)
     }
-}
-
-/// What may lose a write that Redis confirmed, where there are replicas; the worst last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RedisNews {
-    /// A connection ended. Whether another server takes over is found out with the next command.
-    Disconnected,
-    /// Another server is a master now.
-    NewMaster,
 }
 
 /// What an operator wants to have counted.

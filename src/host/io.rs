@@ -23,9 +23,9 @@ use super::metrics::Metrics;
 use super::redis::{self, Redis};
 use crate::alarm::Alarm;
 use crate::config::Config;
-use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
+use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
 use crate::rate::LogLimit;
-use crate::redis::{Command, Failure, RequestId};
+use crate::redis::{Command, FailoverEvent, Failure, Health, RequestId};
 use crate::tasks::{PORTION, TaskId, Tasks};
 use crate::time::Timestamp;
 
@@ -295,12 +295,11 @@ impl Io for HostIo {
         }
     }
 
-    fn redis_disturbed(&self) -> Option<Duration> {
-        let at = self.0.redis.as_ref().and_then(Redis::disturbed_at)?;
-        Some(self.steady().since(at))
+    fn redis_health(&self) -> Health {
+        self.0.redis.as_ref().map(|redis| redis.health(self.steady())).unwrap_or_default()
     }
 
-    fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static) {
+    fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
         if let Some(redis) = &self.0.redis {
             redis.watch(Box::new(hook));
         }

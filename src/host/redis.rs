@@ -8,9 +8,8 @@
 //! A stream belongs to the context that opens it, and only a callback of the root context can open one
 //! that lasts. So an `Open` that comes up while a request is handled waits for the root's next tick.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures_channel::oneshot;
 use log::{info, warn};
@@ -19,11 +18,10 @@ use proxy_wasm::hostcalls;
 use super::abi;
 use super::metrics::Metrics;
 use crate::bridge::{self, SERVICE};
-use crate::flow::io::RedisNews;
 use crate::rate::LogLimit;
 use crate::redis::{
-    Client, Command, Config, Endpoint, Event, Failure, Output, Reply, RequestId, ServerName, StreamId, Tls,
-    Topology,
+    Client, Command, Config, Endpoint, Event, FailoverEvent, Failure, Health, Output, Reply, RequestId,
+    ServerName, StreamId, Tls, Topology,
 };
 use crate::time::Timestamp;
 
@@ -32,9 +30,6 @@ const SERVER_HEADER: &str = "x-oauth2-session-redis";
 
 /// Names to the bridge what the certificate of the server has to be for. A bridge that does not know it checks the host.
 const SERVER_NAME_HEADER: &str = "x-oauth2-session-redis-tls-name";
-
-/// How long a failover may take, until the last of its connections is made.
-const FAILOVER: Duration = Duration::from_secs(60);
 
 pub(super) type Outcome = Result<Reply, Failure>;
 
@@ -52,13 +47,11 @@ pub(super) struct Redis {
     metrics: Metrics,
     failures: LogLimit,
     refusals: LogLimit,
-    is_broken: Cell<bool>,
-    disturbed_at: Cell<Option<Timestamp>>,
     watcher: RefCell<Option<Watcher>>,
 }
 
 /// Who wants to know what may lose a write.
-type Watcher = Box<dyn Fn(RedisNews)>;
+type Watcher = Box<dyn Fn(FailoverEvent)>;
 
 struct Waiting {
     since: Timestamp,
@@ -87,8 +80,6 @@ impl Redis {
             metrics,
             failures: LogLimit::default(),
             refusals: LogLimit::default(),
-            is_broken: Cell::default(),
-            disturbed_at: Cell::default(),
             watcher: RefCell::default(),
         }
     }
@@ -172,9 +163,11 @@ impl Redis {
                 Some(Output::Close { stream }) => self.close(stream),
                 Some(Output::Done { request, outcome }) => self.done(request, outcome, now),
                 Some(Output::Event(event)) => {
-                    self.mark(&event, now);
                     self.tell(&event, now);
-                    self.pass_on(&event);
+                    if let (Some(event), Some(watcher)) = (FailoverEvent::of(&event), &*self.watcher.borrow())
+                    {
+                        watcher(event);
+                    }
                 }
             }
         }
@@ -233,32 +226,9 @@ impl Redis {
         self.watcher.replace(Some(watcher));
     }
 
-    /// When the way to Redis was last disturbed, by the clock of the other calls.
-    pub(super) fn disturbed_at(&self) -> Option<Timestamp> {
-        self.disturbed_at.get()
-    }
-
-    /// A connection that broke disturbs, and so does the one that takes its place; in a failover there are
-    /// several one after the other. One that we closed ourselves does not.
-    fn mark(&self, event: &Event, now: Timestamp) {
-        let is_recent = self.disturbed_at.get().is_some_and(|at| now.since(at) < FAILOVER);
-        match event {
-            Event::Disconnected { .. } | Event::ConnectFailed { .. } => self.is_broken.set(true),
-            Event::Connected { .. } if self.is_broken.take() || is_recent => {}
-            _ => return,
-        }
-        self.disturbed_at.set(Some(now));
-    }
-
-    fn pass_on(&self, event: &Event) {
-        let news = match event {
-            Event::Disconnected { .. } => RedisNews::Disconnected,
-            Event::MasterChanged { .. } => RedisNews::NewMaster,
-            _ => return,
-        };
-        if let Some(watcher) = &*self.watcher.borrow() {
-            watcher(news);
-        }
+    /// How well Redis is, by the clock of the other calls.
+    pub(super) fn health(&self, now: Timestamp) -> Health {
+        self.client.borrow().health(now)
     }
 
     fn tell(&self, event: &Event, now: Timestamp) {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::redis::{Command, Failure, Reply, ServerError};
+use crate::redis::{CATCH_UP, Command, Failure, Reply, ServerError};
 use crate::time::Timestamp;
 
 pub(super) type Values = HashMap<Vec<u8>, (Vec<u8>, Option<Timestamp>)>;
@@ -80,7 +80,7 @@ impl FakeRedis {
 
     /// It took over: for a moment the client does not believe that it has no such key.
     pub(super) fn doubt(&self, now: Timestamp) {
-        self.doubted_until.set(Some(now.after(Duration::from_secs(5))));
+        self.doubted_until.set(Some(now.after(CATCH_UP)));
     }
 
     /// From now on, and until the connection is closed, each command has the reply to the one before it; the first has

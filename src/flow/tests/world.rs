@@ -12,14 +12,14 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use super::fake_redis::{FakeRedis, Values};
-use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, RedisNews, Shared, Version};
-use crate::redis::{Command, Failure, Reply};
+use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
+use crate::redis::{Command, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Reply, Tls};
 use crate::tasks::Tasks;
 use crate::time::Timestamp;
 
 /// What a call is answered with, and how long that takes.
 pub(super) type Answer = (Duration, Result<Response<Vec<u8>>, CallFailed>);
-type Watcher = Box<dyn Fn(RedisNews)>;
+type Watcher = Box<dyn Fn(FailoverEvent)>;
 type Network = Rc<RefCell<dyn FnMut(&Request<Vec<u8>>) -> Answer>>;
 
 /// Workers with the same clock, tasks and shared data are one Envoy.
@@ -34,7 +34,7 @@ struct State {
     shared: RefCell<HashMap<String, (Vec<u8>, u32)>>,
     network: RefCell<Network>,
     redis: FakeRedis,
-    disturbed_at: Cell<Option<Timestamp>>,
+    health: RefCell<HealthMonitor>,
     watchers: RefCell<Vec<Watcher>>,
     counts: RefCell<Vec<Count>>,
     has_random: Cell<bool>,
@@ -51,7 +51,7 @@ impl World {
             shared: RefCell::default(),
             network: RefCell::new(nobody),
             redis: FakeRedis::default(),
-            disturbed_at: Cell::default(),
+            health: RefCell::default(),
             watchers: RefCell::default(),
             counts: RefCell::default(),
             has_random: Cell::new(true),
@@ -68,7 +68,8 @@ impl World {
 
     /// The connection to Redis broke, and perhaps was made again, just now.
     pub(super) fn reconnected(&self) {
-        self.0.disturbed_at.set(Some(self.now()));
+        let failure = Failure::Unreachable;
+        self.redis_event(&Event::ConnectFailed { endpoint: redis_server(), failure }, None);
     }
 
     /// Another server is the master, and every worker knows. It has this.
@@ -76,17 +77,28 @@ impl World {
         self.0.redis.restore(values);
         self.0.redis.doubt(self.now());
         self.reconnected();
-        self.news(RedisNews::NewMaster);
+        self.all_hear(FailoverEvent::NewMaster);
     }
 
     /// Every worker hears this.
-    pub(super) fn news(&self, news: RedisNews) {
-        self.0.watchers.borrow().iter().for_each(|watcher| watcher(news));
+    pub(super) fn all_hear(&self, what: FailoverEvent) {
+        self.redis_event(&event_of(what), None);
     }
 
     /// One worker hears this, by the order in which they began.
-    pub(super) fn news_to(&self, worker: usize, news: RedisNews) {
-        (self.0.watchers.borrow()[worker])(news);
+    pub(super) fn one_hears(&self, worker: usize, what: FailoverEvent) {
+        self.redis_event(&event_of(what), Some(worker));
+    }
+
+    /// What the client does with an event, and then the host. All workers have the same client here.
+    fn redis_event(&self, event: &Event, worker: Option<usize>) {
+        self.0.health.borrow_mut().note(event, self.now());
+        let Some(what) = FailoverEvent::of(event) else { return };
+        for (number, watcher) in self.0.watchers.borrow().iter().enumerate() {
+            if worker.is_none_or(|worker| worker == number) {
+                watcher(what);
+            }
+        }
     }
 
     /// How often this was counted.
@@ -171,11 +183,11 @@ impl Io for World {
         }
     }
 
-    fn redis_disturbed(&self) -> Option<Duration> {
-        self.0.disturbed_at.get().map(|at| self.now().since(at))
+    fn redis_health(&self) -> Health {
+        self.0.health.borrow().health(self.now())
     }
 
-    fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static) {
+    fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
         self.0.watchers.borrow_mut().push(Box::new(hook));
     }
 
@@ -210,6 +222,19 @@ impl Io for World {
         shared.insert(key.to_owned(), (value.to_vec(), now.unwrap_or(0) + 1));
         Ok(())
     }
+}
+
+/// The event of a client that is heard as this.
+fn event_of(what: FailoverEvent) -> Event {
+    let endpoint = redis_server();
+    match what {
+        FailoverEvent::Disconnected => Event::Disconnected { endpoint, failure: Failure::Lost, in_flight: 0 },
+        FailoverEvent::NewMaster => Event::MasterChanged { endpoint },
+    }
+}
+
+fn redis_server() -> Endpoint {
+    Endpoint { host: "redis".to_owned(), port: 6379, tls: Tls::Off }
 }
 
 struct Sleep {

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use oauth2_session_filter::flow::io::RedisNews;
 use oauth2_session_filter::redis::{
-    Client, Command, Config, Event, Failure, Output, Reply, RequestId, StreamId,
+    Client, Command, Config, FailoverEvent, Failure, Health, Output, Reply, RequestId, StreamId,
 };
 use oauth2_session_filter::time::Timestamp;
 
@@ -28,8 +27,7 @@ pub(crate) struct Redis {
     pub(crate) says: VecDeque<Vec<u8>>,
     /// Whether anything was said in the place of a reply.
     pub(crate) has_lied: bool,
-    pub(super) disturbed_at: Option<Timestamp>,
-    pub(super) news: Vec<RedisNews>,
+    pub(super) failover_events: Vec<FailoverEvent>,
 }
 
 impl Redis {
@@ -44,8 +42,7 @@ impl Redis {
             delay: Duration::ZERO,
             says: VecDeque::new(),
             has_lied: false,
-            disturbed_at: None,
-            news: Vec::new(),
+            failover_events: Vec::new(),
         }
     }
 
@@ -115,7 +112,7 @@ impl Redis {
                     // A request that is gone has no use for it.
                     let _ = self.waiting.remove(&request).map(|answer| answer.send(outcome));
                 }
-                Output::Event(event) => self.told(&event, now),
+                Output::Event(event) => self.failover_events.extend(FailoverEvent::of(&event)),
             }
         }
         is_busy
@@ -133,15 +130,9 @@ impl Redis {
         }
     }
 
-    /// As `host/redis.rs` has it.
-    fn told(&mut self, event: &Event, now: Timestamp) {
-        match event {
-            Event::Disconnected { .. } => self.news.push(RedisNews::Disconnected),
-            Event::MasterChanged { .. } => self.news.push(RedisNews::NewMaster),
-            Event::ConnectFailed { .. } => {}
-            _ => return,
-        }
-        self.disturbed_at = Some(now);
+    /// How well it is, as the client knows it.
+    pub(super) fn health(&self, now: Timestamp) -> Health {
+        self.client.health(now)
     }
 
     fn reply(&mut self, command: &commands::Command, now: Timestamp) -> Vec<u8> {

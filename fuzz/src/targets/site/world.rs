@@ -13,8 +13,8 @@ use std::time::Duration;
 use http::{Request, Response};
 use oauth2_session_filter::config::Config;
 use oauth2_session_filter::flow::Io;
-use oauth2_session_filter::flow::io::{CallFailed, Conflict, Count, NoRandom, RedisNews, Shared, Version};
-use oauth2_session_filter::redis::{Command, Failure, Reply};
+use oauth2_session_filter::flow::io::{CallFailed, Conflict, Count, NoRandom, Shared, Version};
+use oauth2_session_filter::redis::{Command, FailoverEvent, Failure, Health, Reply};
 use oauth2_session_filter::time::Timestamp;
 
 use super::provider::Provider;
@@ -24,7 +24,7 @@ use super::redis::Redis;
 const MAX_EVENTS: usize = 20_000;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
-type Watcher = Box<dyn Fn(RedisNews)>;
+type Watcher = Box<dyn Fn(FailoverEvent)>;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -192,12 +192,12 @@ impl World {
 
     fn run_redis(&self) {
         let now = self.now();
-        let news = self.with_redis(|redis| {
+        let events = self.with_redis(|redis| {
             redis.run(now);
-            std::mem::take(&mut redis.news)
+            std::mem::take(&mut redis.failover_events)
         });
-        for news in news.into_iter().flatten() {
-            self.0.watchers.borrow().iter().for_each(|watcher| watcher(news));
+        for event in events.into_iter().flatten() {
+            self.0.watchers.borrow().iter().for_each(|watcher| watcher(event));
         }
     }
 
@@ -250,12 +250,12 @@ impl Io for World {
         }
     }
 
-    fn redis_disturbed(&self) -> Option<Duration> {
-        let at = self.with_redis(|redis| redis.disturbed_at).flatten()?;
-        Some(self.now().since(at))
+    fn redis_health(&self) -> Health {
+        let now = self.now();
+        self.with_redis(|redis| redis.health(now)).unwrap_or_default()
     }
 
-    fn watch_redis(&self, hook: impl Fn(RedisNews) + 'static) {
+    fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
         self.0.watchers.borrow_mut().push(Box::new(hook));
     }
 

@@ -24,11 +24,11 @@ use log::{info, warn};
 
 use super::lock::Lock;
 use super::{TicketStore, done};
-use crate::flow::io::{Io, RedisNews};
+use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
 use crate::flow::person::Person;
 use crate::flow::util::lru::Recent;
-use crate::redis::{Command, Failure, Reply};
+use crate::redis::{Command, FailoverEvent, Failure, Health, Reply};
 use crate::session::ticket::Ticket;
 use crate::time::Timestamp;
 
@@ -45,14 +45,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// time, in Unix seconds, as an i64 in little endian.
 const FAILOVER: &str = "oauth2-session/failover";
 
-/// How long a session that is not there may be on another server, as in `redis::connection`.
-const DOUBT: Duration = Duration::from_secs(5);
-
 /// The last writes, one for each session.
 pub(super) struct Journal {
     last: Recent<Entry>,
     /// What was heard, and nobody looked after yet.
-    news: Cell<Option<RedisNews>>,
+    news: Cell<Option<FailoverEvent>>,
     /// Whether somebody is at it.
     is_looked_after: Cell<bool>,
 }
@@ -115,7 +112,7 @@ impl Journal {
     }
 
     /// What is heard of several things at the same time is the worst.
-    fn hear(&self, news: RedisNews) {
+    fn hear(&self, news: FailoverEvent) {
         self.news.set(self.news.get().max(Some(news)));
     }
 
@@ -136,8 +133,7 @@ impl<I: Io> TicketStore<I> {
         let store = Rc::downgrade(self);
         self.io.watch_redis(move |news| {
             if let Some(store) = store.upgrade().filter(|store| store.has_replicas) {
-                if news == RedisNews::NewMaster {
-                    store.failovers.set(store.failovers.get().wrapping_add(1));
+                if news == FailoverEvent::NewMaster {
                     let now = store.io.now().secs().to_le_bytes();
                     // Where another worker was faster, it says the same.
                     let _ = store.io.set_shared(FAILOVER, &now, None);
@@ -154,15 +150,17 @@ impl<I: Io> TicketStore<I> {
         });
     }
 
-    /// When a worker of this Envoy last heard of another master.
-    pub(super) fn failed_over_at(&self) -> Option<Timestamp> {
-        let shared = self.has_replicas.then(|| self.io.shared(FAILOVER))?;
-        Some(Timestamp::from_secs(i64::from_le_bytes(shared.value.try_into().ok()?)))
+    /// How well Redis is, as the workers of this Envoy know it together.
+    pub(super) fn health(&self) -> Health {
+        let now = self.io.now();
+        let failed_over_at = self.failed_over_at().filter(|at| *at <= now);
+        self.io.redis_health().with_failover(failed_over_at.map(|at| now.since(at)))
     }
 
-    /// Whether this worker may be the last that asks an old master.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.failed_over_at().is_some_and(|at| at.was_within(DOUBT, self.io.now()))
+    /// When a worker of this Envoy last heard of another master.
+    fn failed_over_at(&self) -> Option<Timestamp> {
+        let shared = self.has_replicas.then(|| self.io.shared(FAILOVER))?;
+        Some(Timestamp::from_secs(i64::from_le_bytes(shared.value.try_into().ok()?)))
     }
 
     /// Ends the lock under which somebody signed out: where another proxy wrote the session a moment ago, and may
@@ -192,7 +190,7 @@ impl<I: Io> TicketStore<I> {
     }
 
     /// Writes once more what was lost, as soon as Redis answers.
-    async fn was_lost(self: &Rc<Self>, entry: &Rc<Entry>, news: RedisNews) -> bool {
+    async fn was_lost(self: &Rc<Self>, entry: &Rc<Entry>, news: FailoverEvent) -> bool {
         loop {
             match self.write_again(entry, news).await {
                 Ok(was_lost) => return was_lost,
@@ -206,14 +204,18 @@ impl<I: Io> TicketStore<I> {
     }
 
     /// Whether it was lost.
-    async fn write_again(self: &Rc<Self>, entry: &Rc<Entry>, news: RedisNews) -> Result<bool, Unavailable> {
+    async fn write_again(
+        self: &Rc<Self>,
+        entry: &Rc<Entry>,
+        news: FailoverEvent,
+    ) -> Result<bool, Unavailable> {
         let ticket = &entry.ticket;
         if !self.journal.is_last(entry) {
             return Ok(false); // something newer is looked after
         }
         match (&entry.what, news) {
-            (What::Deleted, RedisNews::NewMaster) => self.delete_again(ticket).await,
-            (What::Deleted, RedisNews::Disconnected) => self.check().await.map(|()| false),
+            (What::Deleted, FailoverEvent::NewMaster) => self.delete_again(ticket).await,
+            (What::Deleted, FailoverEvent::Disconnected) => self.check().await.map(|()| false),
             (What::Saved(person), _) => self.save_again(ticket, person, news).await,
         }
     }
@@ -228,14 +230,14 @@ impl<I: Io> TicketStore<I> {
         self: &Rc<Self>,
         ticket: &Ticket,
         person: &Rc<Person>,
-        news: RedisNews,
+        news: FailoverEvent,
     ) -> Result<bool, Unavailable> {
         match self.io.redis(self.get(ticket)).await {
             Ok(Reply::Bulk(value)) => match self.decrypt(ticket, &value) {
                 Some(there) => self.replace_older(ticket, person, &there).await,
                 None => Ok(false),
             },
-            Ok(Reply::Nil) | Err(Failure::Doubtful) if news == RedisNews::NewMaster => {
+            Ok(Reply::Nil) | Err(Failure::Doubtful) if news == FailoverEvent::NewMaster => {
                 self.bring_back(ticket, person).await
             }
             Ok(_) | Err(Failure::Doubtful) => Ok(false),

@@ -95,8 +95,6 @@ pub(in crate::flow) struct TicketStore<I> {
     readiness: Readiness,
     /// Whether a server may take over that has not got the last writes.
     pub(in crate::flow) has_replicas: bool,
-    /// How many did.
-    failovers: Cell<u64>,
     loads: Together<Value>,
     pub(in crate::flow) refreshes: Together<Refreshed>,
     failures: Recent<(Timestamp, Hindrance)>,
@@ -118,7 +116,6 @@ impl<I: Io> TicketStore<I> {
             journal: Journal::new(),
             readiness: Readiness::default(),
             has_replicas: redis.is_some_and(|redis| redis.client.has_replicas()),
-            failovers: Cell::default(),
             loads: Together::default(),
             refreshes: Together::default(),
             failures: Recent::new(FAILURES),
@@ -216,7 +213,7 @@ impl<I: Io> TicketStore<I> {
         });
         let Some(value) = value.await? else {
             self.decrypted.remove(key);
-            return if self.is_in_doubt() { Err(Unavailable::Redis) } else { Ok(None) };
+            return if self.health().may_lack_data() { Err(Unavailable::Redis) } else { Ok(None) };
         };
         // A failover brought it back for a moment.
         if self.journal.is_deleted(ticket, self.io.now()) {
@@ -328,9 +325,9 @@ impl<I: Io> TicketStore<I> {
     /// Sends a command that may run twice; once more where there was a failover meanwhile: the answer may be of the
     /// server that is the master no more.
     async fn write(&self, command: Command) -> Result<Reply, Failure> {
-        let failovers = self.failovers.get();
+        let failovers = self.io.redis_health().failovers();
         let reply = self.io.redis(command.clone()).await;
-        if reply.is_ok() && self.failovers.get() != failovers {
+        if reply.is_ok() && self.io.redis_health().failovers() != failovers {
             return self.io.redis(command).await;
         }
         reply
@@ -368,14 +365,6 @@ impl<I: Io> TicketStore<I> {
         // A `GET` that was under way may have brought it back; from now on the journal keeps it away.
         self.decrypted.remove(ticket.redis_key());
         Ok(())
-    }
-
-    /// How long it is until the way to Redis was undisturbed for `period`; zero where it was.
-    pub(in crate::flow) fn until_calm(&self, period: Duration) -> Duration {
-        let now = self.io.now();
-        let failed_over = self.failed_over_at().filter(|at| *at <= now).map(|at| now.since(at));
-        let since = [self.io.redis_disturbed(), failed_over].into_iter().flatten().min();
-        since.map_or(Duration::ZERO, |since| period.saturating_sub(since))
     }
 
     /// Remembers why this session could not be refreshed.

@@ -31,11 +31,6 @@ use crate::session::Session;
 /// because the old one is used up.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// So long after an outage of Redis no refresh begins: one that was in the middle when it began has a new
-/// session to save first, on a worker that may reconnect later than this one, by a second at most. The lock
-/// does not help then, because it could not be renewed.
-const SETTLE: Duration = Duration::from_secs(3);
-
 /// Where a refresh token is refused, somebody else may have used it a moment ago and be about to save
 /// what came of it. So long that is waited for, by looks of this pause; longer where it may have been saved at a master
 /// that this worker does not know yet, but not as long as a request waits.
@@ -51,7 +46,7 @@ pub(in crate::flow) async fn refresh<I: Io>(
     old: Rc<Person>,
 ) -> Outcome {
     let now = app.io.now();
-    let is_early = !store.until_calm(SETTLE).is_zero() && !is_expired(app, &old.session, now);
+    let is_early = !store.health().settles_in().is_zero() && !is_expired(app, &old.session, now);
     let failed = store.failed_within(ticket, BACKOFF);
     if is_early || failed.is_some() {
         return without(app, old, now, failed.unwrap_or(Unavailable::Provider.into()));
@@ -85,7 +80,7 @@ async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCoo
         Err(reason) => return no_answer(reason),
     };
     let began = app.io.now();
-    app.io.sleep(store.until_calm(SETTLE)).await;
+    app.io.sleep(store.health().settles_in()).await;
     loop {
         match lock.take().await {
             Ok(true) => break,

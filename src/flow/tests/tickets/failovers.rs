@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::{only_key, proxy, replicated, site};
 use crate::flow::Io;
-use crate::flow::io::RedisNews;
 use crate::flow::tests::MINUTE;
 use crate::flow::tests::fake_redis::Values;
+use crate::redis::FailoverEvent;
 use crate::time::Timestamp;
 
 #[test]
@@ -165,7 +165,7 @@ fn a_new_master_that_does_not_answer_yet_is_asked_again() {
 fn a_single_server_that_comes_back_is_believed() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
-    site.world.news(RedisNews::Disconnected);
+    site.world.all_hear(FailoverEvent::Disconnected);
     site.world.fake_redis().restore(Values::default());
     assert_eq!(browser.who(), None);
     browser.sign_in(&site.provider, "/");
@@ -178,7 +178,7 @@ fn a_connection_that_ends_brings_nobody_back() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().restore(Values::default());
-    site.world.news(RedisNews::Disconnected);
+    site.world.all_hear(FailoverEvent::Disconnected);
     site.world.drain();
     assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
     assert_eq!(browser.who(), None);
@@ -196,7 +196,7 @@ fn a_write_that_was_under_way_is_made_again() {
     site.world.spawn(async move {
         while !world.fake_redis().keys().iter().any(|key| key.starts_with("_oauth2_proxy")) {
             world.sleep(Duration::from_millis(15)).await;
-            world.news(RedisNews::NewMaster);
+            world.all_hear(FailoverEvent::NewMaster);
         }
     });
     assert_eq!(browser.come_back(&site.provider, &login).status(), 302);
@@ -208,14 +208,18 @@ fn news_that_come_at_once_are_looked_after_once() {
     let site = replicated(json!({}));
     site.signed_in();
     site.world.fake_redis().seen();
-    for news in [RedisNews::Disconnected, RedisNews::NewMaster, RedisNews::Disconnected, RedisNews::NewMaster]
-    {
-        site.world.news(news);
+    for news in [
+        FailoverEvent::Disconnected,
+        FailoverEvent::NewMaster,
+        FailoverEvent::Disconnected,
+        FailoverEvent::NewMaster,
+    ] {
+        site.world.all_hear(news);
     }
     site.world.drain();
     assert_eq!(site.world.fake_redis().seen(), ["get"]);
     site.world.fail_over(Values::default());
-    site.world.news(RedisNews::Disconnected);
+    site.world.all_hear(FailoverEvent::Disconnected);
     site.world.drain();
     assert_eq!(
         site.world.fake_redis().seen(),
@@ -233,7 +237,7 @@ fn what_one_worker_heard_counts_for_all_of_an_envoy() {
     browser.sign_in(&site.provider, "/");
     let at_the_new = site.world.fake_redis().snapshot();
     browser.app = proxy(&site);
-    site.world.news_to(0, RedisNews::NewMaster);
+    site.world.one_hears(0, FailoverEvent::NewMaster);
     site.world.fake_redis().restore(Values::default());
     assert_eq!(browser.reply("/", &[]).status(), 503);
     assert!(browser.has_session());
@@ -241,7 +245,7 @@ fn what_one_worker_heard_counts_for_all_of_an_envoy() {
     assert!(browser.who().is_some());
     // What is read there may be older than what there is, so it is not renewed.
     site.world.pass(31 * MINUTE);
-    site.world.news_to(0, RedisNews::NewMaster);
+    site.world.one_hears(0, FailoverEvent::NewMaster);
     assert!(browser.who().is_some());
     assert!(site.provider.grants("refresh_token").is_empty());
     site.world.pass(Duration::from_secs(5));
