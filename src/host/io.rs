@@ -25,7 +25,7 @@ use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
 use crate::rate::LogLimit;
-use crate::redis::{Command, FailoverEvent, Failure, Health, RequestId};
+use crate::redis::{Command, CommandId, FailoverEvent, Failure, Health};
 use crate::tasks::{PORTION, TaskId, Tasks};
 use crate::time::Timestamp;
 
@@ -284,8 +284,8 @@ impl Io for HostIo {
 
     fn redis(&self, command: Command) -> impl Future<Output = redis::Outcome> + 'static {
         let asked = self.0.redis.as_ref().map(|redis| {
-            let (request, answer) = redis.send(command, self.steady());
-            (Asked { io: self.clone(), request }, answer)
+            let (command, answer) = redis.send(command, self.steady());
+            (Asked { io: self.clone(), command }, answer)
         });
         async move {
             match asked {
@@ -337,13 +337,13 @@ pub(super) fn now() -> Timestamp {
 /// A command that somebody waits for; dropped where nobody does any more, as when the browser is gone.
 struct Asked {
     io: HostIo,
-    request: RequestId,
+    command: CommandId,
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
         if let Some(redis) = &self.io.0.redis {
-            redis.forget(self.request);
+            redis.forget(self.command);
         }
     }
 }

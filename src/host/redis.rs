@@ -20,7 +20,7 @@ use super::metrics::Metrics;
 use crate::bridge::{self, SERVICE};
 use crate::rate::LogLimit;
 use crate::redis::{
-    Client, Command, Config, Endpoint, Event, FailoverEvent, Failure, Health, Output, Reply, RequestId,
+    Client, ClientConfig, Command, CommandId, Endpoint, Event, FailoverEvent, Failure, Health, Output, Reply,
     ServerName, StreamId, Tls, Topology,
 };
 use crate::time::Timestamp;
@@ -40,7 +40,7 @@ pub(super) struct Redis {
     server_name: ServerName,
     is_cluster: bool,
     client: RefCell<Client>,
-    waiting: RefCell<HashMap<RequestId, Waiting>>,
+    waiting: RefCell<HashMap<CommandId, Waiting>>,
     /// Streams that the root has to open, and those that it did, by Envoy's number.
     to_open: RefCell<Vec<(StreamId, Endpoint)>>,
     open: RefCell<Vec<(StreamId, u32)>>,
@@ -64,7 +64,7 @@ impl Redis {
     pub(super) fn new(
         root_id: u32,
         bridge_cluster: &str,
-        config: &Config,
+        config: &ClientConfig,
         seed: u64,
         metrics: Metrics,
     ) -> Self {
@@ -85,18 +85,18 @@ impl Redis {
     }
 
     /// Sends a command with the next [`flush`](Self::flush).
-    pub(super) fn send(&self, command: Command, now: Timestamp) -> (RequestId, oneshot::Receiver<Outcome>) {
+    pub(super) fn send(&self, command: Command, now: Timestamp) -> (CommandId, oneshot::Receiver<Outcome>) {
         let (answer, receiver) = oneshot::channel();
         let verb = command.verb().to_owned();
-        let request = self.client.borrow_mut().send(command, now);
-        self.waiting.borrow_mut().insert(request, Waiting { since: now, verb, answer });
-        (request, receiver)
+        let id = self.client.borrow_mut().send(command, now);
+        self.waiting.borrow_mut().insert(id, Waiting { since: now, verb, answer });
+        (id, receiver)
     }
 
     /// Nobody waits for a command any more, where somebody did.
-    pub(super) fn forget(&self, request: RequestId) {
-        if self.waiting.borrow_mut().remove(&request).is_some() {
-            self.client.borrow_mut().cancel(request);
+    pub(super) fn forget(&self, command: CommandId) {
+        if self.waiting.borrow_mut().remove(&command).is_some() {
+            self.client.borrow_mut().cancel(command);
         }
     }
 
@@ -161,7 +161,7 @@ impl Redis {
                 Some(Output::Open { stream, endpoint }) => self.to_open.borrow_mut().push((stream, endpoint)),
                 Some(Output::Write { stream, bytes }) => self.write(stream, &bytes, now),
                 Some(Output::Close { stream }) => self.close(stream),
-                Some(Output::Done { request, outcome }) => self.done(request, outcome, now),
+                Some(Output::Done { command, outcome }) => self.done(command, outcome, now),
                 Some(Output::Event(event)) => {
                     self.tell(&event, now);
                     if let (Some(event), Some(watcher)) = (FailoverEvent::of(&event), &*self.watcher.borrow())
@@ -195,9 +195,9 @@ impl Redis {
         }
     }
 
-    fn done(&self, request: RequestId, outcome: Outcome, now: Timestamp) {
+    fn done(&self, command: CommandId, outcome: Outcome, now: Timestamp) {
         let has_reply = !matches!(outcome, Err(_) | Ok(Reply::Error(_)));
-        let waiting = self.waiting.borrow_mut().remove(&request);
+        let waiting = self.waiting.borrow_mut().remove(&command);
         let verb = waiting.as_ref().map_or("", |waiting| waiting.verb.as_str());
         match &outcome {
             Ok(Reply::Error(error)) if error.code() == "MOVED" && !self.is_cluster => self.log(now, || {

@@ -9,7 +9,7 @@ use super::server_name::ServerName;
 
 /// Where Redis is, and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct ClientConfig {
     /// Which servers there are.
     pub topology: Topology,
     /// Who we are for the servers with the data; `None` where they ask nobody.
@@ -33,7 +33,7 @@ pub struct Config {
     pub server_name: ServerName,
 }
 
-impl Config {
+impl ClientConfig {
     /// Whether another server may take over.
     pub const fn has_replicas(&self) -> bool {
         !matches!(self.topology, Topology::Single(_))

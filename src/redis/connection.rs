@@ -41,11 +41,11 @@ use super::config::Endpoint;
 use super::failure::Failure;
 use super::health::CATCH_UP;
 use super::load::Load;
-use super::output::{Event, Outbox, RequestId, StreamId};
+use super::output::{CommandId, Event, Outbox, StreamId};
+use super::pending::PendingCommand;
+use super::pipeline::Pipeline;
 use super::reconnect::Reconnect;
 use super::reply::Reply;
-use super::request::Request;
-use super::requests::Requests;
 use super::settings::Settings;
 use super::stream::{Heard, Stream};
 use crate::time::Timestamp;
@@ -58,7 +58,7 @@ pub(super) struct Connection {
     settings: Rc<Settings>,
     /// `None` until somebody names one.
     endpoint: Option<Endpoint>,
-    requests: Requests,
+    pipeline: Pipeline,
     reconnect: Reconnect,
     /// `None` is Closed.
     open: Option<Open>,
@@ -83,7 +83,7 @@ struct Open {
 #[derive(Default)]
 pub(super) struct News {
     /// Commands that were not run, by errors that are handed back.
-    pub(super) refused: Vec<Request>,
+    pub(super) refused: Vec<PendingCommand>,
     /// Whether a command with a key was run.
     pub(super) has_answered: bool,
     /// Whether a stream ended, other than by idling.
@@ -96,7 +96,7 @@ impl Connection {
         Self {
             settings: Rc::clone(settings),
             endpoint,
-            requests: Requests::new(settings.command_timeout),
+            pipeline: Pipeline::new(settings.command_timeout),
             reconnect: Reconnect::new(seed, settings.command_timeout),
             open: None,
             news: News::default(),
@@ -107,25 +107,25 @@ impl Connection {
     }
 
     /// Takes a command. Its outcome comes out, now or later.
-    pub(super) fn send(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         // First what is overdue: a stream that was idle for too long is not written to.
         self.wake(now, out);
         match self.admit(now) {
-            Ok(()) => self.push(request, now, out),
-            Err(failure) => request.done(Err(failure), out),
+            Ok(()) => self.push(pending, now, out),
+            Err(failure) => pending.done(Err(failure), out),
         }
     }
 
     /// Takes a command that is on its way already.
-    pub(super) fn push(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn push(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         self.now = now;
-        self.requests.push(request);
+        self.pipeline.push(pending);
         self.connect(now, out);
     }
 
     /// Nobody waits for a command any more: its outcome does not come out.
-    pub(super) fn cancel(&mut self, id: RequestId) {
-        self.requests.cancel(id);
+    pub(super) fn cancel(&mut self, id: CommandId) {
+        self.pipeline.cancel(id);
     }
 
     /// The host opened a stream.
@@ -168,7 +168,7 @@ impl Connection {
     pub(super) fn flush(&mut self, out: &mut Outbox) {
         if let Some(open) = self.open.as_ref().filter(|open| open.stream.is_ready() && open.leaves.is_none())
         {
-            let bytes = self.requests.next_write(self.now);
+            let bytes = self.pipeline.next_write(self.now);
             if !bytes.is_empty() {
                 out.write(open.stream.id(), bytes);
             }
@@ -209,7 +209,7 @@ impl Connection {
         out: &mut Outbox,
     ) {
         self.reconnect.failed(failure, since, now);
-        self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
+        self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
     }
 
     /// From now on, and for a moment, the server may lack data.
@@ -223,15 +223,15 @@ impl Connection {
     }
 
     /// The commands that were not written yet, except those that only this server takes.
-    pub(super) fn take_waiting(&mut self) -> Vec<Request> {
-        self.requests.take_waiting()
+    pub(super) fn take_waiting(&mut self) -> Vec<PendingCommand> {
+        self.pipeline.take_waiting()
     }
 
     /// Asks for a stream, if a command needs one and the backoff is over.
     fn connect(&mut self, now: Timestamp, out: &mut Outbox) {
         if self.open.is_none()
             && let Some(endpoint) = &self.endpoint
-            && !self.requests.is_empty()
+            && !self.pipeline.is_empty()
             && self.reconnect.is_due(now)
         {
             let stream = Stream::open(endpoint, &self.settings.handshake, now, out);
@@ -276,9 +276,9 @@ impl Connection {
         let hands_back = self.settings.hands_back;
         // `PING` is answered by servers that have no say over any key.
         let is_run =
-            self.requests.answers_key() && !matches!(&reply, Reply::Error(error) if hands_back(error));
+            self.pipeline.answers_key() && !matches!(&reply, Reply::Error(error) if hands_back(error));
         let may_lack = self.doubted_until.is_some_and(|until| self.now < until);
-        let refused = self.requests.answered(reply, may_lack, hands_back, out).map_err(Failure::Protocol)?;
+        let refused = self.pipeline.answered(reply, may_lack, hands_back, out).map_err(Failure::Protocol)?;
         if is_run {
             self.reconnect.succeeded();
         }
@@ -307,21 +307,21 @@ impl Connection {
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let stream = match (&self.open, &self.endpoint) {
             (Some(_), _) => self.stream_deadline(),
-            (None, Some(_)) if !self.requests.is_empty() => self.reconnect.retry_at(),
+            (None, Some(_)) if !self.pipeline.is_empty() => self.reconnect.retry_at(),
             (None, _) => None,
         };
-        [stream, self.hung_at(), self.requests.next_deadline()].into_iter().flatten().min()
+        [stream, self.hung_at(), self.pipeline.next_deadline()].into_iter().flatten().min()
     }
 
     fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
         let is_arriving = self.open.as_ref().is_some_and(|open| open.stream.is_within_reply());
-        self.requests.expire(is_arriving, now, out);
+        self.pipeline.expire(is_arriving, now, out);
     }
 
     /// When the stream is presumed hung, if nothing comes until then.
     fn hung_at(&self) -> Option<Timestamp> {
         let Open { last_byte, last_reply, .. } = self.open.as_ref()?;
-        let (written, timeout) = (self.requests.first_written()?, self.settings.command_timeout);
+        let (written, timeout) = (self.pipeline.first_written()?, self.settings.command_timeout);
         let silent = written.max(*last_byte).after(timeout);
         let endless = written.max(*last_reply).after(timeout.saturating_mul(SLOWNESS));
         Some(silent.min(endless))
@@ -331,7 +331,7 @@ impl Connection {
     fn stream_deadline(&self) -> Option<Timestamp> {
         let Open { stream, last_reply, .. } = self.open.as_ref()?;
         if stream.is_ready() {
-            let idle_timeout = self.settings.idle_timeout.filter(|_| self.requests.is_empty())?;
+            let idle_timeout = self.settings.idle_timeout.filter(|_| self.pipeline.is_empty())?;
             return Some(last_reply.after(idle_timeout));
         }
         Some(stream.since().after(self.settings.connect_timeout))
@@ -353,10 +353,10 @@ impl Connection {
     }
 
     /// Takes commands back that the server was not ready for, as it said itself: they wait for the next stream.
-    pub(super) fn take_back(&mut self, refused: Vec<Request>, now: Timestamp, out: &mut Outbox) {
-        let refusal = refused.first().and_then(|request| request.refusal.clone());
-        for request in refused {
-            self.push(request, now, out);
+    pub(super) fn take_back(&mut self, refused: Vec<PendingCommand>, now: Timestamp, out: &mut Outbox) {
+        let refusal = refused.first().and_then(|pending| pending.refusal.clone());
+        for pending in refused {
+            self.push(pending, now, out);
         }
         if let Some(error) = refusal {
             self.leave(Failure::NotReady(error), now, out);
@@ -379,9 +379,9 @@ impl Connection {
         };
         out.close(stream.id());
         if stream.is_ready() {
-            out.event(Event::Disconnected { endpoint, failure, in_flight: self.requests.in_flight() });
+            out.event(Event::Disconnected { endpoint, failure, in_flight: self.pipeline.in_flight() });
         }
-        self.requests.broken(now, out);
+        self.pipeline.broken(now, out);
     }
 
     /// Takes the stream away, and its endpoint with it where that was good for this stream only.
@@ -401,19 +401,19 @@ impl Connection {
         };
         self.news.has_failed = true;
         if stream.is_ready() {
-            let in_flight = self.requests.in_flight();
+            let in_flight = self.pipeline.in_flight();
             out.event(Event::Disconnected { endpoint, failure: failure.clone(), in_flight });
             let is_well = in_flight == 0 && matches!(failure, Failure::Lost | Failure::NotMaster);
             if !is_well {
                 self.reconnect.failed(failure, now, now);
             }
-            self.requests.broken(now, out);
-            self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
+            self.pipeline.broken(now, out);
+            self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
         } else {
             let failure = failure.before_ready();
             out.event(Event::ConnectFailed { endpoint, failure: failure.clone() });
             self.reconnect.failed(failure, stream.since(), now);
-            self.requests.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
+            self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
         }
         self.connect(now, out);
     }
@@ -430,7 +430,7 @@ impl Connection {
     fn end_leave(&mut self, now: Timestamp, out: &mut Outbox) {
         if let Some(open) = &self.open
             && let Some(failure) = open.leaves.clone()
-            && self.requests.in_flight() == 0
+            && self.pipeline.in_flight() == 0
         {
             out.close(open.stream.id());
             self.ended(failure, now, out);
@@ -452,13 +452,13 @@ impl Connection {
 
     /// Whether there are commands that are not done.
     pub(super) fn is_busy(&self) -> bool {
-        !self.requests.is_empty()
+        !self.pipeline.is_empty()
     }
 
     /// Since when nothing came, where a reply is due.
     pub(super) fn silent_since(&self) -> Option<Timestamp> {
         let last_byte = self.open.as_ref()?.last_byte;
-        self.requests.first_written().map(|at| at.max(last_byte))
+        self.pipeline.first_written().map(|at| at.max(last_byte))
     }
 
     /// When the next attempt to connect may begin; `None` is at once.
@@ -477,6 +477,6 @@ impl Connection {
     }
 
     pub(super) fn load(&self) -> Load {
-        self.requests.load()
+        self.pipeline.load()
     }
 }

@@ -7,20 +7,20 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::output::{Outbox, RequestId};
+use super::output::{CommandId, Outbox};
+use super::pending::PendingCommand;
 use super::reply::Reply;
-use super::request::Request;
 use crate::time::Timestamp;
 
 #[derive(Default)]
 pub(super) struct InFlight {
-    requests: VecDeque<Written>,
+    commands: VecDeque<Written>,
     oldest: VecDeque<Timestamp>,
     bytes: usize,
 }
 
 struct Written {
-    request: Request,
+    pending: PendingCommand,
     at: Timestamp,
     /// Whether the reply to `ASKING` comes before that to the command.
     is_asked_first: bool,
@@ -28,11 +28,11 @@ struct Written {
 
 impl InFlight {
     /// A command was written.
-    pub(super) fn push(&mut self, request: Request, now: Timestamp) {
-        self.bytes = self.bytes.saturating_add(request.size());
-        note(&mut self.oldest, request.sent_at);
-        let is_asked_first = request.is_asking;
-        self.requests.push_back(Written { request, at: now, is_asked_first });
+    pub(super) fn push(&mut self, pending: PendingCommand, now: Timestamp) {
+        self.bytes = self.bytes.saturating_add(pending.size());
+        note(&mut self.oldest, pending.sent_at);
+        let is_asked_first = pending.is_asking;
+        self.commands.push_back(Written { pending, at: now, is_asked_first });
     }
 
     /// Fails the commands whose time is over. Their replies have to be swallowed, so they stay. The first one is
@@ -42,67 +42,67 @@ impl InFlight {
             return;
         }
         self.oldest.clear();
-        for (index, Written { request, .. }) in self.requests.iter_mut().enumerate() {
-            if request.deadline(timeout) <= now {
+        for (index, Written { pending, .. }) in self.commands.iter_mut().enumerate() {
+            if pending.deadline(timeout) <= now {
                 if index == 0 && arriving {
                     continue;
                 }
-                request.expired(out);
-                request.is_cancelled = true;
-            } else if !request.is_cancelled {
-                note(&mut self.oldest, request.sent_at);
+                pending.expired(out);
+                pending.is_cancelled = true;
+            } else if !pending.is_cancelled {
+                note(&mut self.oldest, pending.sent_at);
             }
         }
     }
 
     /// When the first command was written.
     pub(super) fn first_written(&self) -> Option<Timestamp> {
-        self.requests.front().map(|first| first.at)
+        self.commands.front().map(|first| first.at)
     }
 
     /// Whether this is the reply to `ASKING`. Only an error says something, beside what follows it.
     pub(super) fn answers_asking(&mut self, reply: &Reply) -> bool {
-        let Some(first) = self.requests.front_mut().filter(|first| first.is_asked_first) else {
+        let Some(first) = self.commands.front_mut().filter(|first| first.is_asked_first) else {
             return false;
         };
         first.is_asked_first = false;
         if let Reply::Error(error) = reply {
-            first.request.unasked = Some(error.clone());
+            first.pending.unasked = Some(error.clone());
         }
         true
     }
 
     /// Whether the next reply is to a command with a key.
     pub(super) fn answers_key(&self) -> bool {
-        self.requests
+        self.commands
             .front()
-            .is_some_and(|first| !first.is_asked_first && first.request.command.key().is_some())
+            .is_some_and(|first| !first.is_asked_first && first.pending.command.key().is_some())
     }
 
     /// Whether the next reply can be this one.
     pub(super) fn fits(&self, reply: &Reply) -> bool {
-        self.requests.front().is_none_or(|first| first.request.command.fits(reply))
+        self.commands.front().is_none_or(|first| first.pending.command.fits(reply))
     }
 
     /// The command that the next reply is for.
-    pub(super) fn pop(&mut self) -> Option<Request> {
-        let Written { request, .. } = self.requests.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(request.size());
-        if self.oldest.front() == Some(&request.sent_at) {
+    pub(super) fn pop(&mut self) -> Option<PendingCommand> {
+        let Written { pending, .. } = self.commands.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(pending.size());
+        if self.oldest.front() == Some(&pending.sent_at) {
             self.oldest.pop_front();
         }
-        Some(request)
+        Some(pending)
     }
 
     /// All commands.
-    pub(super) fn take(&mut self) -> impl DoubleEndedIterator<Item = Request> {
-        std::mem::take(self).requests.into_iter().map(|written| written.request)
+    pub(super) fn take(&mut self) -> impl DoubleEndedIterator<Item = PendingCommand> {
+        std::mem::take(self).commands.into_iter().map(|written| written.pending)
     }
 
     /// Nobody waits for a command any more. Its reply has to be swallowed, so it stays.
-    pub(super) fn cancel(&mut self, id: RequestId) {
-        if let Some(written) = self.requests.iter_mut().find(|written| written.request.id == id) {
-            written.request.is_cancelled = true;
+    pub(super) fn cancel(&mut self, id: CommandId) {
+        if let Some(written) = self.commands.iter_mut().find(|written| written.pending.id == id) {
+            written.pending.is_cancelled = true;
         }
     }
 
@@ -112,11 +112,11 @@ impl InFlight {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+        self.commands.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.requests.len()
+        self.commands.len()
     }
 
     /// How many bytes the commands have.

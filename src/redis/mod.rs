@@ -9,7 +9,7 @@
 //!                              ▼
 //!                          Connection ── Stream       ── Handshake  what comes before the first command
 //!                           │     │                   └─ Decoder    bytes to replies
-//!                           │     └───── Requests     ── Waiting, InFlight
+//!                           │     └───── Pipeline     ── Waiting, InFlight
 //!                           └─────────── Reconnect       backoff, and who waits for it
 //! ```
 //!
@@ -36,11 +36,12 @@ mod in_flight;
 mod load;
 mod naming;
 mod output;
+mod pending;
+mod pipeline;
 mod reconnect;
 mod reply;
-mod request;
-mod requests;
 mod resp;
+mod router;
 mod sentinel;
 mod server_name;
 mod settings;
@@ -48,18 +49,17 @@ mod single;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod topology;
 mod waiting;
 
 pub use self::client::Client;
 pub use self::command::Command;
-pub use self::config::{Config, Credentials, Endpoint, Tls, Topology, is_host};
+pub use self::config::{ClientConfig, Credentials, Endpoint, Tls, Topology, is_host};
 pub use self::failure::{Failure, ProtocolError};
 #[cfg(test)]
 pub(crate) use self::health::CATCH_UP;
 pub use self::health::{FailoverEvent, Health, HealthMonitor};
 pub use self::host_pattern::HostPattern;
-pub use self::output::{Event, Output, RequestId, StreamId};
+pub use self::output::{CommandId, Event, Output, StreamId};
 pub use self::reply::{Reply, ServerError};
 pub use self::resp::MAX_BULK;
 pub use self::server_name::ServerName;

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::config::{Config, Endpoint, Topology, is_host};
+use super::config::{ClientConfig, Endpoint, Topology, is_host};
 use super::failure::Failure;
 use super::host_pattern::HostPattern;
 
@@ -19,7 +19,7 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &ClientConfig) -> Self {
         let configured = match &config.topology {
             Topology::Single(server) => vec![server.clone()],
             Topology::Sentinel { sentinels: servers, .. } | Topology::Cluster { seeds: servers } => {

@@ -13,7 +13,7 @@ pub struct StreamId(pub(super) u64);
 
 /// Names a command that was sent. No number is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub(super) u64);
+pub struct CommandId(pub(super) u64);
 
 /// What the host has to do, in this order.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Output {
     /// A command is done. Every command has this once, unless it was cancelled.
     Done {
         /// The command.
-        request: RequestId,
+        command: CommandId,
         /// What Redis answered (an error, too), or why it did not.
         outcome: Result<Reply, Failure>,
     },
@@ -122,8 +122,8 @@ impl Outbox {
         self.outputs.push_back(Output::Close { stream });
     }
 
-    pub(super) fn done(&mut self, request: RequestId, outcome: Result<Reply, Failure>) {
-        self.outputs.push_back(Output::Done { request, outcome });
+    pub(super) fn done(&mut self, command: CommandId, outcome: Result<Reply, Failure>) {
+        self.outputs.push_back(Output::Done { command, outcome });
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -143,7 +143,7 @@ impl fmt::Debug for Output {
             Self::Open { stream, endpoint } => write!(f, "Open({stream:?}, {endpoint:?})"),
             Self::Write { stream, bytes } => write!(f, "Write({stream:?}, {} bytes)", bytes.len()),
             Self::Close { stream } => write!(f, "Close({stream:?})"),
-            Self::Done { request, outcome } => write!(f, "Done({request:?}, {outcome:?})"),
+            Self::Done { command, outcome } => write!(f, "Done({command:?}, {outcome:?})"),
             Self::Event(event) => write!(f, "Event({event:?})"),
         }
     }

@@ -25,7 +25,7 @@ const KNOWN: &[&str] = &[
     "ERR upstream failure",
     "ERR no upstream host",
     "ERR SELECT is not allowed in cluster mode",
-    "CROSSSLOT Keys in request don't hash to the same slot",
+    "CROSSSLOT Keys in pending don't hash to the same slot",
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk",
     "NOREPLICAS Not enough good replicas to write",
     "OOM command not allowed when used memory > 'maxmemory'",

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::config::Config;
+use super::config::ClientConfig;
 use super::handshake::Handshake;
 use super::reply::ServerError;
 
@@ -23,7 +23,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(config: &Config, handshake: Handshake, hands_back: fn(&ServerError) -> bool) -> Self {
+    pub(super) fn new(
+        config: &ClientConfig,
+        handshake: Handshake,
+        hands_back: fn(&ServerError) -> bool,
+    ) -> Self {
         Self {
             handshake: Rc::new(handshake),
             connect_timeout: config.connect_timeout,

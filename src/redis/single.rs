@@ -16,16 +16,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::config::{Config, Endpoint};
+use super::config::{ClientConfig, Endpoint};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;
-use super::output::{Outbox, RequestId, StreamId};
+use super::output::{CommandId, Outbox, StreamId};
+use super::pending::PendingCommand;
 use super::reply::{Reply, ServerError};
-use super::request::Request;
+use super::router::Router;
 use super::settings::Settings;
-use super::topology::Topology;
 use crate::time::Timestamp;
 
 /// From one stream that was ended because the server only reads to the next.
@@ -38,7 +38,7 @@ pub(super) struct Single {
 }
 
 impl Single {
-    pub(super) fn new(endpoint: &Endpoint, config: &Config, seed: u64) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, config: &ClientConfig, seed: u64) -> Self {
         let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
         let settings =
             Settings::new(config, handshake.with_database(config.database), ServerError::is_unready);
@@ -54,25 +54,25 @@ impl Single {
             self.left_at = Some(now);
             self.node.leave(Failure::NotMaster, now, out);
         }
-        for mut request in read_only {
-            if let Some(error) = request.refusal.take() {
-                request.done(Ok(Reply::Error(error)), out);
+        for mut pending in read_only {
+            if let Some(error) = pending.refusal.take() {
+                pending.done(Ok(Reply::Error(error)), out);
             }
         }
     }
 }
 
-fn is_read_only(request: &Request) -> bool {
-    request.refusal.as_ref().is_some_and(ServerError::is_read_only)
+fn is_read_only(pending: &PendingCommand) -> bool {
+    pending.refusal.as_ref().is_some_and(ServerError::is_read_only)
 }
 
-impl Topology for Single {
-    fn send(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
-        self.node.send(request, now, out);
+impl Router for Single {
+    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+        self.node.send(pending, now, out);
     }
 
-    fn cancel(&mut self, request: RequestId) {
-        self.node.cancel(request);
+    fn cancel(&mut self, command: CommandId) {
+        self.node.cancel(command);
     }
 
     fn opened(&mut self, stream: StreamId, out: &mut Outbox) {

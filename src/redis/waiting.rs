@@ -7,63 +7,63 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::output::{Outbox, RequestId};
-use super::request::Request;
+use super::output::{CommandId, Outbox};
+use super::pending::PendingCommand;
 use crate::time::Timestamp;
 
 pub(super) struct Waiting {
-    requests: VecDeque<Request>,
+    commands: VecDeque<PendingCommand>,
     bytes: usize,
     timeout: Duration,
 }
 
 impl Waiting {
     pub(super) const fn new(timeout: Duration) -> Self {
-        Self { requests: VecDeque::new(), bytes: 0, timeout }
+        Self { commands: VecDeque::new(), bytes: 0, timeout }
     }
 
     /// Adds a command, in its place.
-    pub(super) fn push(&mut self, request: Request) {
-        self.bytes = self.bytes.saturating_add(request.size());
+    pub(super) fn push(&mut self, pending: PendingCommand) {
+        self.bytes = self.bytes.saturating_add(pending.size());
         // Most of them are the youngest.
-        match self.requests.back() {
-            Some(youngest) if youngest.id > request.id => {
-                let place = self.requests.partition_point(|other| other.id < request.id);
-                self.requests.insert(place, request);
+        match self.commands.back() {
+            Some(youngest) if youngest.id > pending.id => {
+                let place = self.commands.partition_point(|other| other.id < pending.id);
+                self.commands.insert(place, pending);
             }
-            _ => self.requests.push_back(request),
+            _ => self.commands.push_back(pending),
         }
     }
 
     /// The oldest command.
-    pub(super) fn pop(&mut self) -> Option<Request> {
-        let request = self.requests.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(request.size());
-        Some(request)
+    pub(super) fn pop(&mut self) -> Option<PendingCommand> {
+        let pending = self.commands.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(pending.size());
+        Some(pending)
     }
 
     /// All commands.
-    pub(super) fn take(&mut self) -> VecDeque<Request> {
+    pub(super) fn take(&mut self) -> VecDeque<PendingCommand> {
         self.bytes = 0;
-        std::mem::take(&mut self.requests)
+        std::mem::take(&mut self.commands)
     }
 
     /// Nobody waits for a command any more. Whether it was here.
-    pub(super) fn cancel(&mut self, id: RequestId) -> bool {
-        let request = self.requests.binary_search_by_key(&id, |request| request.id).ok();
-        let request = request.and_then(|index| self.requests.remove(index));
-        if let Some(request) = &request {
-            self.bytes = self.bytes.saturating_sub(request.size());
+    pub(super) fn cancel(&mut self, id: CommandId) -> bool {
+        let pending = self.commands.binary_search_by_key(&id, |pending| pending.id).ok();
+        let pending = pending.and_then(|index| self.commands.remove(index));
+        if let Some(pending) = &pending {
+            self.bytes = self.bytes.saturating_sub(pending.size());
         }
-        request.is_some()
+        pending.is_some()
     }
 
     /// Fails the commands whose time is over.
     pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
         while self.next_deadline().is_some_and(|deadline| deadline <= now)
-            && let Some(mut request) = self.pop()
+            && let Some(mut pending) = self.pop()
         {
-            request.expired(out);
+            pending.expired(out);
         }
     }
 
@@ -73,25 +73,25 @@ impl Waiting {
         verdict: impl Fn(Timestamp) -> Option<&'a Failure>,
         out: &mut Outbox,
     ) {
-        for request in self.take() {
-            match verdict(request.sent_at) {
-                Some(failure) => request.done(Err(failure.clone()), out),
-                None => self.push(request),
+        for pending in self.take() {
+            match verdict(pending.sent_at) {
+                Some(failure) => pending.done(Err(failure.clone()), out),
+                None => self.push(pending),
             }
         }
     }
 
     /// When the next command's time is over.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.requests.front().map(|request| request.deadline(self.timeout))
+        self.commands.front().map(|pending| pending.deadline(self.timeout))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+        self.commands.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.requests.len()
+        self.commands.len()
     }
 
     /// How many bytes the commands have.

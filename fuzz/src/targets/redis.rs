@@ -15,7 +15,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use oauth2_session_filter::redis::{
-    Client, Command, Config, Credentials, Endpoint, Output, RequestId, ServerName, StreamId, Tls, Topology,
+    Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Output, ServerName, StreamId, Tls,
+    Topology,
 };
 use oauth2_session_filter::time::Timestamp;
 
@@ -45,11 +46,11 @@ struct Run {
     is_restricted: bool,
     now: Timestamp,
     /// When each command was sent, in their order.
-    sent: Vec<(RequestId, Timestamp)>,
-    cancelled: HashSet<RequestId>,
+    sent: Vec<(CommandId, Timestamp)>,
+    cancelled: HashSet<CommandId>,
     /// Whether a reply may have begun and not ended. Then its command has more time.
     is_cut: bool,
-    done: HashMap<RequestId, usize>,
+    done: HashMap<CommandId, usize>,
     /// Every stream, the youngest last.
     streams: Vec<StreamId>,
     /// The streams that did not end: what was written to them, and what is not answered.
@@ -71,7 +72,7 @@ impl Run {
             b'c' => Topology::Cluster { seeds: servers },
             _ => Topology::Single(server("s1")),
         };
-        let config = Config {
+        let config = ClientConfig {
             topology,
             credentials: credentials(),
             database: 0,
@@ -103,9 +104,9 @@ impl Run {
         match kind {
             b'g' | b'w' | b'l' | b'e' => self.send(kind, number),
             b'x' => {
-                if let Some((request, _)) = self.sent.get(number) {
-                    self.client.cancel(*request);
-                    self.cancelled.insert(*request);
+                if let Some((command, _)) = self.sent.get(number) {
+                    self.client.cancel(*command);
+                    self.cancelled.insert(*command);
                 }
             }
             b'o' => self.on_stream(number, |run, stream| run.client.opened(stream)),
@@ -197,12 +198,12 @@ impl Run {
                         commands.push_back(command);
                     }
                 }
-                Output::Done { request, .. } => {
+                Output::Done { command, .. } => {
                     let (_, sent_at) =
-                        self.sent.iter().find(|(other, _)| *other == request).expect("it was sent");
+                        self.sent.iter().find(|(other, _)| *other == command).expect("it was sent");
                     let most = if self.is_cut { 6 * TIMEOUT } else { TIMEOUT };
-                    assert!(self.now <= sent_at.after(most), "{request:?} is done too late");
-                    *self.done.entry(request).or_default() += 1;
+                    assert!(self.now <= sent_at.after(most), "{command:?} is done too late");
+                    *self.done.entry(command).or_default() += 1;
                 }
                 Output::Event(event) => {
                     assert!(!format!("{event:?}").contains("hunter2"), "the password is printed");
@@ -226,10 +227,10 @@ impl Run {
             self.client.wake(self.now);
         }
         self.take();
-        for (request, _) in &self.sent {
-            let count = self.done.get(request).copied().unwrap_or(0);
-            let is_right = count == 1 || (count == 0 && self.cancelled.contains(request));
-            assert!(is_right, "{request:?} is done {count} times");
+        for (command, _) in &self.sent {
+            let count = self.done.get(command).copied().unwrap_or(0);
+            let is_right = count == 1 || (count == 0 && self.cancelled.contains(command));
+            assert!(is_right, "{command:?} is done {count} times");
         }
     }
 }

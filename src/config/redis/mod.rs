@@ -21,7 +21,7 @@ const CLIENT_NAME: &str = "oauth2-session-filter";
 #[derive(Clone, Debug)]
 pub struct Redis {
     /// The servers and how to talk to them.
-    pub client: redis::Config,
+    pub client: redis::ClientConfig,
     /// `redis_session_cache`.
     pub session_cache: Duration,
     /// `redis_ticket_form`; none for the form that the most oauth2-proxies read.
@@ -82,7 +82,11 @@ fn ticket_form(options: &Options, errors: &mut ConfigErrors) -> Option<Form> {
     options.redis_ticket_form
 }
 
-fn client(options: &Options, Servers { topology, url }: Servers, errors: &mut ConfigErrors) -> redis::Config {
+fn client(
+    options: &Options,
+    Servers { topology, url }: Servers,
+    errors: &mut ConfigErrors,
+) -> redis::ClientConfig {
     let or = |option: &str, url: String| if option.is_empty() { url } else { option.to_owned() };
     let username = or(&options.redis_username, url.username);
     let password = or(options.redis_password.expose(), url.password);
@@ -91,7 +95,7 @@ fn client(options: &Options, Servers { topology, url }: Servers, errors: &mut Co
     }
     let idle = u64::try_from(options.redis_connection_idle_timeout).unwrap_or(u64::MAX);
     let server_name = servers::server_name(options, &url.host, url.is_tls, errors);
-    redis::Config {
+    redis::ClientConfig {
         topology,
         credentials: servers::credentials(&username, &password),
         database: url.database,

@@ -15,12 +15,12 @@ fn with(options: Value) -> Value {
     all
 }
 
-fn client(options: Value) -> crate::redis::Config {
+fn client(options: Value) -> crate::redis::ClientConfig {
     config(with(options)).redis.unwrap().client
 }
 
 /// The endpoint of a single server.
-fn endpoint(client: &crate::redis::Config) -> Endpoint {
+fn endpoint(client: &crate::redis::ClientConfig) -> Endpoint {
     let Topology::Single(endpoint) = &client.topology else { panic!() };
     endpoint.clone()
 }

@@ -30,7 +30,7 @@ fn cluster(more: Value) -> Value {
     and(options, more)
 }
 
-fn client(options: Value) -> crate::redis::Config {
+fn client(options: Value) -> crate::redis::ClientConfig {
     config(options).redis.unwrap().client
 }
 

@@ -45,18 +45,18 @@ use self::map::Map;
 use self::nodes::Nodes;
 use self::redirect::Redirect;
 use self::survey::{Asker, Survey};
-use super::config::{Config, Endpoint};
+use super::config::{ClientConfig, Endpoint};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;
 use super::naming::Naming;
-use super::output::{Event, Outbox, RequestId, StreamId};
+use super::output::{CommandId, Event, Outbox, StreamId};
+use super::pending::PendingCommand;
 use super::reconnect::{Jitter, Reconnect};
 use super::reply::Reply;
-use super::request::Request;
+use super::router::Router;
 use super::settings::Settings;
-use super::topology::Topology;
 use super::waiting::Waiting;
 use crate::time::Timestamp;
 
@@ -97,7 +97,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: &[Endpoint], config: &Config, seed: u64) -> Self {
+    pub(super) fn new(seeds: &[Endpoint], config: &ClientConfig, seed: u64) -> Self {
         let timeout = config.command_timeout;
         let handshake = || Handshake::new(config.credentials.as_ref(), &config.client_name);
         let settings = Settings::new(config, handshake(), |error| Redirect::is(error) || error.is_unready());
@@ -133,22 +133,22 @@ impl Cluster {
     }
 
     /// Sends a command to the master of its slot; one without a key, or whose slot nobody has, to any.
-    fn dispatch(&mut self, mut request: Request, slot: Option<u16>, now: Timestamp, out: &mut Outbox) {
-        request.is_asking = false;
+    fn dispatch(&mut self, mut pending: PendingCommand, slot: Option<u16>, now: Timestamp, out: &mut Outbox) {
+        pending.is_asking = false;
         let owner = slot.and_then(|slot| self.map.as_ref()?.owner(slot));
         match owner.and_then(|owner| self.nodes.get_mut(owner)) {
-            Some(node) if request.deadline(self.timeout) > now => node.push(request, now, out),
+            Some(node) if pending.deadline(self.timeout) > now => node.push(pending, now, out),
             _ => match owner.cloned().or_else(|| self.any(now)) {
-                Some(endpoint) => self.give(request, &endpoint, now, out),
-                None => self.parked.push(request),
+                Some(endpoint) => self.give(pending, &endpoint, now, out),
+                None => self.parked.push(pending),
             },
         }
     }
 
     /// Sends a command again, to wherever it belongs by now.
-    fn dispatch_again(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
-        let slot = request.command.key().map(slot::slot);
-        self.dispatch(request, slot, now, out);
+    fn dispatch_again(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+        let slot = pending.command.key().map(slot::slot);
+        self.dispatch(pending, slot, now, out);
     }
 
     /// Any of the masters, but one that is away only if all are.
@@ -164,41 +164,41 @@ impl Cluster {
         turn.clone().find(is_well).or_else(|| turn.next()).cloned()
     }
 
-    fn give(&mut self, mut request: Request, endpoint: &Endpoint, now: Timestamp, out: &mut Outbox) {
-        if request.deadline(self.timeout) <= now {
-            request.expired(out);
+    fn give(&mut self, mut pending: PendingCommand, endpoint: &Endpoint, now: Timestamp, out: &mut Outbox) {
+        if pending.deadline(self.timeout) <= now {
+            pending.expired(out);
             return;
         }
         let is_listed = self.map.as_ref().is_some_and(|map| map.masters().contains(endpoint));
         match self.nodes.get_or_add(endpoint, is_listed, self.random.next(), out) {
-            Some(node) => node.push(request, now, out),
-            None => request.done(Err(Failure::Overloaded), out),
+            Some(node) => node.push(pending, now, out),
+            None => pending.done(Err(Failure::Overloaded), out),
         }
     }
 
     /// A node did not run a command.
-    fn refused(&mut self, from: &Endpoint, mut request: Request, now: Timestamp, out: &mut Outbox) {
-        let Some(error) = request.refusal.take() else {
+    fn refused(&mut self, from: &Endpoint, mut pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+        let Some(error) = pending.refusal.take() else {
             return;
         };
-        if let Some(unasked) = request.unasked.take().filter(|_| Redirect::is(&error)) {
+        if let Some(unasked) = pending.unasked.take().filter(|_| Redirect::is(&error)) {
             // It names the node that named it, and so on: without `ASKING` there is no way to the key.
-            request.done(Ok(Reply::Error(unasked)), out);
+            pending.done(Ok(Reply::Error(unasked)), out);
             return;
         }
         let redirect = match Redirect::read(&error, from, &self.naming) {
-            Ok(redirect) => redirect.filter(|_| request.redirects < MAX_REDIRECTS),
+            Ok(redirect) => redirect.filter(|_| pending.redirects < MAX_REDIRECTS),
             Err(failure) => {
                 // Another node may know better.
                 self.is_stale = true;
-                request.done(Err(failure), out);
+                pending.done(Err(failure), out);
                 return;
             }
         };
-        request.redirects = request.redirects.saturating_add(1);
+        pending.redirects = pending.redirects.saturating_add(1);
         match redirect {
             Some(Redirect::Moved(endpoint)) => {
-                let slot = request.command.key().map(slot::slot);
+                let slot = pending.command.key().map(slot::slot);
                 let is_new = self.map.as_ref().is_some_and(|map| !map.masters().contains(&endpoint));
                 if let (Some(slot), Some(map)) = (slot, &mut self.map) {
                     map.moved(slot, &endpoint);
@@ -207,27 +207,27 @@ impl Cluster {
                     self.rose(&endpoint, now, out);
                 }
                 self.is_stale = true;
-                request.is_asking = false;
-                self.give(request, &endpoint, now, out);
+                pending.is_asking = false;
+                self.give(pending, &endpoint, now, out);
             }
             Some(Redirect::Ask(endpoint)) => {
-                request.is_asking = true;
-                self.give(request, &endpoint, now, out);
+                pending.is_asking = true;
+                self.give(pending, &endpoint, now, out);
             }
             None if error.is_unready() => {
                 self.is_stale = true;
                 if self.trouble.is_due(now) {
                     self.trouble.failed(Failure::NotReady(error.clone()), now, now);
                 }
-                if let Some(failure) = self.trouble.verdict(request.sent_at) {
-                    request.done(Err(failure.clone()), out);
+                if let Some(failure) = self.trouble.verdict(pending.sent_at) {
+                    pending.done(Err(failure.clone()), out);
                 } else {
                     self.retry_at = self.retry_at.or(self.trouble.retry_at());
-                    request.refusal = Some(error);
-                    self.parked.push(request);
+                    pending.refusal = Some(error);
+                    self.parked.push(pending);
                 }
             }
-            None => request.done(Ok(Reply::Error(error)), out),
+            None => pending.done(Ok(Reply::Error(error)), out),
         }
     }
 
@@ -239,16 +239,16 @@ impl Cluster {
             if news.has_answered {
                 self.trouble.succeeded();
             }
-            refused.extend(news.refused.into_iter().map(|request| (endpoint.clone(), request)));
+            refused.extend(news.refused.into_iter().map(|pending| (endpoint.clone(), pending)));
         }
-        for (endpoint, request) in refused {
-            self.refused(&endpoint, request, now, out);
+        for (endpoint, pending) in refused {
+            self.refused(&endpoint, pending, now, out);
         }
         self.parked.expire(now, out);
         if self.map.is_some() && self.retry_at.is_none_or(|retry_at| retry_at <= now) {
             self.retry_at = None;
-            for request in self.parked.take() {
-                self.dispatch_again(request, now, out);
+            for pending in self.parked.take() {
+                self.dispatch_again(pending, now, out);
             }
         }
         self.ask_if_due(now, out);
@@ -308,8 +308,8 @@ impl Cluster {
         for master in risen {
             self.rose(&master, now, out);
         }
-        for request in self.nodes.take_waiting() {
-            self.dispatch_again(request, now, out);
+        for pending in self.nodes.take_waiting() {
+            self.dispatch_again(pending, now, out);
         }
     }
 
@@ -379,16 +379,16 @@ impl Cluster {
     }
 }
 
-impl Topology for Cluster {
-    fn send(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
+impl Router for Cluster {
+    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         if self.next_wake().is_some_and(|wake| wake <= now) {
             self.pass(now, out);
         }
         self.is_stale |= now >= self.asked_at.after(MAX_AGE);
-        let slot = request.command.key().map(slot::slot);
+        let slot = pending.command.key().map(slot::slot);
         match self.admit(slot, now) {
-            Ok(()) => self.dispatch(request, slot, now, out),
-            Err(failure) => request.done(Err(failure), out),
+            Ok(()) => self.dispatch(pending, slot, now, out),
+            Err(failure) => pending.done(Err(failure), out),
         }
         // Also where the command failed at once, because its master is away: another one may be there by now. That a
         // node owes a reply for too long, the next wake finds out.
@@ -401,9 +401,9 @@ impl Topology for Cluster {
         }
     }
 
-    fn cancel(&mut self, request: RequestId) {
-        if !self.parked.cancel(request) {
-            self.nodes.iter_mut().for_each(|node| node.cancel(request));
+    fn cancel(&mut self, command: CommandId) {
+        if !self.parked.cancel(command) {
+            self.nodes.iter_mut().for_each(|node| node.cancel(command));
         }
     }
 
@@ -451,7 +451,7 @@ impl Topology for Cluster {
     }
 
     fn load(&self) -> Load {
-        let parked = Load { requests: self.parked.len(), bytes: self.parked.bytes() };
+        let parked = Load { commands: self.parked.len(), bytes: self.parked.bytes() };
         self.nodes.iter().map(Connection::load).fold(parked, Load::and)
     }
 }

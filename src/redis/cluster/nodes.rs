@@ -8,7 +8,7 @@ use crate::redis::config::Endpoint;
 use crate::redis::connection::{Connection, News};
 use crate::redis::failure::Failure;
 use crate::redis::output::{Outbox, StreamId};
-use crate::redis::request::Request;
+use crate::redis::pending::PendingCommand;
 use crate::redis::settings::Settings;
 use crate::time::Timestamp;
 
@@ -100,10 +100,10 @@ impl Nodes {
     }
 
     /// The commands that no node has got yet, the oldest first.
-    pub(super) fn take_waiting(&mut self) -> Vec<Request> {
-        let mut requests: Vec<_> = self.iter_mut().flat_map(Connection::take_waiting).collect();
-        requests.sort_unstable_by_key(|request| request.id);
-        requests
+    pub(super) fn take_waiting(&mut self) -> Vec<PendingCommand> {
+        let mut commands: Vec<_> = self.iter_mut().flat_map(Connection::take_waiting).collect();
+        commands.sort_unstable_by_key(|pending| pending.id);
+        commands
     }
 
     /// What came up at each node.

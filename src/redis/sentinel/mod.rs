@@ -35,18 +35,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::watch::Watch;
-use super::config::{Config, Credentials, Endpoint};
+use super::config::{ClientConfig, Credentials, Endpoint};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;
 use super::naming::Naming;
-use super::output::{Event, Outbox, RequestId, StreamId};
+use super::output::{CommandId, Event, Outbox, StreamId};
+use super::pending::PendingCommand;
 use super::reconnect::Reconnect;
 use super::reply::ServerError;
-use super::request::Request;
+use super::router::Router;
 use super::settings::Settings;
-use super::topology::Topology;
 use crate::time::Timestamp;
 
 /// A Sentinel has this part of a command's time for its answer, so that several can be asked in it.
@@ -77,7 +77,7 @@ impl Sentinel {
         master_name: &str,
         sentinels: &[Endpoint],
         credentials: Option<&Credentials>,
-        config: &Config,
+        config: &ClientConfig,
         seed: u64,
     ) -> Self {
         let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
@@ -190,17 +190,17 @@ impl Sentinel {
     }
 }
 
-impl Topology for Sentinel {
-    fn send(&mut self, request: Request, now: Timestamp, out: &mut Outbox) {
+impl Router for Sentinel {
+    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         if let Some(watch) = &mut self.watch {
             watch.ping(now, out);
         }
-        self.node.send(request, now, out);
+        self.node.send(pending, now, out);
         self.settle(now, out);
     }
 
-    fn cancel(&mut self, request: RequestId) {
-        self.node.cancel(request);
+    fn cancel(&mut self, command: CommandId) {
+        self.node.cancel(command);
     }
 
     fn opened(&mut self, stream: StreamId, out: &mut Outbox) {

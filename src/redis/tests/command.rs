@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::script::{config, credentials};
-use crate::redis::{Command, Config, Output, StreamId};
+use crate::redis::{ClientConfig, Command, Output, StreamId};
 
 const LEASE: Duration = Duration::from_millis(2500);
 
@@ -85,7 +85,7 @@ fn commands_know_their_key() {
 #[test]
 fn nothing_secret_is_printed() {
     assert_eq!(format!("{:?}", Command::get(b"hunter2")), "Command(get)");
-    let config = Config { credentials: credentials(Some("alice")), ..config() };
+    let config = ClientConfig { credentials: credentials(Some("alice")), ..config() };
     let written = Output::Write { stream: StreamId(1), bytes: b"hunter2".to_vec() };
     for printed in [format!("{config:?}"), format!("{written:?}")] {
         assert!(!printed.contains("hunter2"), "{printed}");

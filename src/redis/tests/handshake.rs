@@ -1,12 +1,12 @@
 //! What is said before the first command, and what the answers do.
 
 use super::script::{Script, config, credentials};
-use crate::redis::{Command, Config};
+use crate::redis::{ClientConfig, Command};
 
 const MAX_CLIENTS: &str = "-ERR max number of clients reached\r\n";
 
-fn private() -> Config {
-    Config { credentials: credentials(None), database: 3, ..config() }
+fn private() -> ClientConfig {
+    ClientConfig { credentials: credentials(None), database: 3, ..config() }
 }
 
 #[test]
@@ -20,10 +20,10 @@ fn nothing_happens_before_the_first_command() {
 fn says_only_what_is_configured() {
     for (config, said) in [
         (config(), "CLIENT SETNAME test"),
-        (Config { database: 3, ..config() }, "SELECT 3; CLIENT SETNAME test"),
-        (Config { credentials: credentials(None), ..config() }, "AUTH hunter2; CLIENT SETNAME test"),
+        (ClientConfig { database: 3, ..config() }, "SELECT 3; CLIENT SETNAME test"),
+        (ClientConfig { credentials: credentials(None), ..config() }, "AUTH hunter2; CLIENT SETNAME test"),
         (
-            Config { credentials: credentials(Some("alice")), database: 7, ..config() },
+            ClientConfig { credentials: credentials(Some("alice")), database: 7, ..config() },
             "AUTH alice hunter2; SELECT 7; CLIENT SETNAME test",
         ),
     ] {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::cluster;
 use super::script::{Script, config};
 use super::sentinel;
-use crate::redis::{Client, Config, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Tls};
+use crate::redis::{
+    Client, ClientConfig, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Tls,
+};
 use crate::time::Timestamp;
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -59,7 +61,8 @@ fn failed_connection_disturbs() {
 
 #[test]
 fn idle_connection_that_is_closed_and_made_again_disturbs_nothing() {
-    let mut redis = Script::connected_with(&Config { idle_timeout: Duration::from_secs(30), ..config() });
+    let mut redis =
+        Script::connected_with(&ClientConfig { idle_timeout: Duration::from_secs(30), ..config() });
     redis.pass(30_000);
     assert_eq!(redis.outputs(), ["1 close", "idle"]);
     assert_eq!(settles_in(&redis), 0);

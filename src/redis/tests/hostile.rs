@@ -134,7 +134,7 @@ proptest! {
                 Step::Send => sent = redis.get(&format!("key{}.", sent + 1)).0,
                 Step::Lock => sent = redis.lock().0,
                 Step::Cancel(id) if id <= sent => {
-                    redis.client.cancel(crate::redis::RequestId(id));
+                    redis.client.cancel(crate::redis::CommandId(id));
                     cancelled.insert(id);
                 }
                 Step::Cancel(_) => {}

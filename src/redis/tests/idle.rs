@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::script::{Script, config};
-use crate::redis::Config;
+use crate::redis::ClientConfig;
 
-fn idle_for_a_minute() -> Config {
-    Config { idle_timeout: Duration::from_secs(60), ..config() }
+fn idle_for_a_minute() -> ClientConfig {
+    ClientConfig { idle_timeout: Duration::from_secs(60), ..config() }
 }
 
 #[test]
@@ -30,7 +30,8 @@ fn an_idle_connection_is_closed() {
 
 #[test]
 fn a_connection_that_waits_for_a_reply_is_not_idle() {
-    let mut redis = Script::connected_with(&Config { idle_timeout: Duration::from_secs(1), ..config() });
+    let mut redis =
+        Script::connected_with(&ClientConfig { idle_timeout: Duration::from_secs(1), ..config() });
     redis.get("a");
     redis.outputs();
     redis.pass(1900);

@@ -3,7 +3,7 @@
 
 use super::script::{config, credentials};
 use super::world::{World, bulk, endpoint};
-use crate::redis::{Config, Topology};
+use crate::redis::{ClientConfig, Topology};
 
 const NOT_ALLOWED: &str = "not allowed (evil:7000)";
 
@@ -11,7 +11,7 @@ const NOT_ALLOWED: &str = "not allowed (evil:7000)";
 fn world(topology: Topology, allowed: &[&str]) -> World {
     let allowed_hosts = allowed.iter().map(|pattern| pattern.parse().unwrap()).collect();
     let mut world =
-        World::with(&Config { topology, credentials: credentials(None), allowed_hosts, ..config() });
+        World::with(&ClientConfig { topology, credentials: credentials(None), allowed_hosts, ..config() });
     world.server("evil:7000").answer = "$4\r\nevil\r\n".to_owned();
     world
 }
@@ -63,8 +63,8 @@ fn refusals(log: &[String]) -> usize {
 }
 
 /// Whether this command failed because of the liar.
-fn has_failed(log: &[String], request: u64) -> bool {
-    log.contains(&format!("#{request} failed: {NOT_ALLOWED}"))
+fn has_failed(log: &[String], command: u64) -> bool {
+    log.contains(&format!("#{command} failed: {NOT_ALLOWED}"))
 }
 
 /// The nodes and what they tell.

@@ -1,7 +1,7 @@
 //! Redis is away for longer: who waits, who fails at once, who tries.
 
 use super::script::{Script, config, failed};
-use crate::redis::{Config, Failure};
+use crate::redis::{ClientConfig, Failure};
 
 /// Time passes in which every stream fails at once. How many were asked for.
 fn refuse(redis: &mut Script, millis: u64) -> u64 {
@@ -67,7 +67,7 @@ fn a_stream_that_does_not_answer_is_given_up() {
 
 #[test]
 fn a_handshake_that_stops_halfway_is_given_up() {
-    let mut redis = Script::with(&Config { database: 1, ..config() });
+    let mut redis = Script::with(&ClientConfig { database: 1, ..config() });
     redis.get("a");
     redis.opened(1);
     redis.outputs();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::script::{Script, config, failed};
-use crate::redis::load::{MAX_BYTES, MAX_REQUESTS};
+use crate::redis::load::{MAX_BYTES, MAX_COMMANDS};
 use crate::redis::{Client, Command, Failure, Output};
 use crate::time::Timestamp;
 
@@ -100,14 +100,14 @@ fn a_cancelled_command_without_a_reply_hangs_the_connection_all_the_same() {
 #[test]
 fn too_many_commands_fail_at_once() {
     let mut redis = Script::new();
-    for _ in 0..MAX_REQUESTS {
+    for _ in 0..MAX_COMMANDS {
         redis.get("k");
     }
     assert_eq!(redis.outputs(), ["1 open redis:6379"]);
     let one_more = redis.get("k");
     assert_eq!(redis.outputs(), [failed(one_more.0, &Failure::Overloaded)]);
     // A place that is free again is used.
-    redis.client.cancel(crate::redis::RequestId(77));
+    redis.client.cancel(crate::redis::CommandId(77));
     redis.get("k");
     assert_eq!(redis.outputs(), [""; 0]);
     // The same commands in flight take the same places.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::redis::resp::Decoder;
 use crate::redis::{
-    Client, Command, Config, Credentials, Endpoint, Event, Failure, Output, Reply, RequestId, ServerName,
-    StreamId, Tls, Topology,
+    Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Event, Failure, Output, Reply,
+    ServerName, StreamId, Tls, Topology,
 };
 use crate::time::Timestamp;
 
@@ -16,8 +16,8 @@ pub(super) struct Script {
 }
 
 /// Connects in 1 s, waits 2 s for a reply, never closes an idle connection.
-pub(super) fn config() -> Config {
-    Config {
+pub(super) fn config() -> ClientConfig {
+    ClientConfig {
         topology: Topology::Single(Endpoint { host: "redis".to_owned(), port: 6379, tls: Tls::Off }),
         credentials: None,
         database: 0,
@@ -39,7 +39,7 @@ impl Script {
         Self::with(&config())
     }
 
-    pub(super) fn with(config: &Config) -> Self {
+    pub(super) fn with(config: &ClientConfig) -> Self {
         Self { client: Client::new(config, 1), now: Timestamp::from_secs(1_700_000_000) }
     }
 
@@ -48,7 +48,7 @@ impl Script {
         Self::connected_with(&config())
     }
 
-    pub(super) fn connected_with(config: &Config) -> Self {
+    pub(super) fn connected_with(config: &ClientConfig) -> Self {
         let mut script = Self::with(config);
         script.send(Command::ping());
         script.connects(1);
@@ -64,16 +64,16 @@ impl Script {
         self.receives(stream, "+OK\r\n");
     }
 
-    pub(super) fn send(&mut self, command: Command) -> RequestId {
+    pub(super) fn send(&mut self, command: Command) -> CommandId {
         self.client.send(command, self.now)
     }
 
     /// `GET`, and `#n` of it.
-    pub(super) fn get(&mut self, key: &str) -> RequestId {
+    pub(super) fn get(&mut self, key: &str) -> CommandId {
         self.send(Command::get(key.as_bytes()))
     }
 
-    pub(super) fn lock(&mut self) -> RequestId {
+    pub(super) fn lock(&mut self) -> CommandId {
         self.send(Command::lock(b"l", b"me", Duration::from_secs(5)))
     }
 
@@ -135,8 +135,8 @@ pub(super) fn text(output: Output) -> String {
         Output::Open { stream, endpoint } => format!("{} open {}:{}", stream.0, endpoint.host, endpoint.port),
         Output::Write { stream, bytes } => format!("{} write {}", stream.0, commands(&bytes)),
         Output::Close { stream } => format!("{} close", stream.0),
-        Output::Done { request, outcome: Ok(reply) } => format!("#{} {}", request.0, reply_text(&reply)),
-        Output::Done { request, outcome: Err(failure) } => failed(request.0, &failure),
+        Output::Done { command, outcome: Ok(reply) } => format!("#{} {}", command.0, reply_text(&reply)),
+        Output::Done { command, outcome: Err(failure) } => failed(command.0, &failure),
         Output::Event(Event::Connected { .. }) => "connected".to_owned(),
         Output::Event(Event::ConnectFailed { failure, .. }) => format!("not connected: {}", code(&failure)),
         Output::Event(Event::Disconnected { failure, in_flight, .. }) => {
@@ -175,8 +175,8 @@ pub(super) fn reply_text(reply: &Reply) -> String {
 }
 
 /// A command that failed, as the outputs have it.
-pub(super) fn failed(request: u64, failure: &Failure) -> String {
-    format!("#{request} failed: {}", code(failure))
+pub(super) fn failed(command: u64, failure: &Failure) -> String {
+    format!("#{command} failed: {}", code(failure))
 }
 
 /// A failure in a word or two, whatever an operator reads of it.

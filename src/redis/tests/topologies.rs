@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use super::script::{config, reply_text};
 use super::world::{bulk, endpoint};
-use crate::redis::load::{MAX_BYTES, MAX_REQUESTS};
-use crate::redis::request::MAX_WRITES;
+use crate::redis::load::{MAX_BYTES, MAX_COMMANDS};
+use crate::redis::pending::MAX_WRITES;
 use crate::redis::resp::Decoder;
-use crate::redis::{Client, Command, Config, Failure, Output, RequestId, StreamId, Topology};
+use crate::redis::{Client, ClientConfig, Command, CommandId, Failure, Output, StreamId, Topology};
 use crate::time::Timestamp;
 
 /// How long a command may take.
@@ -29,17 +29,17 @@ fn topologies() -> [Topology; 3] {
 
 fn client(topology: Topology, allowed: &[&str]) -> Client {
     let allowed_hosts = allowed.iter().map(|pattern| pattern.parse().unwrap()).collect();
-    Client::new(&Config { topology, allowed_hosts, ..config() }, 1)
+    Client::new(&ClientConfig { topology, allowed_hosts, ..config() }, 1)
 }
 
 /// A client, and everything that came out of it.
 struct Run {
     client: Client,
     now: Timestamp,
-    sent: HashMap<RequestId, (Vec<u8>, Timestamp, bool)>,
-    cancelled: HashSet<RequestId>,
-    done: HashMap<RequestId, usize>,
-    writes: HashMap<RequestId, usize>,
+    sent: HashMap<CommandId, (Vec<u8>, Timestamp, bool)>,
+    cancelled: HashSet<CommandId>,
+    done: HashMap<CommandId, usize>,
+    writes: HashMap<CommandId, usize>,
     streams: Vec<StreamId>,
     /// The streams that did not end, and the commands on them that were not answered.
     open: HashMap<StreamId, VecDeque<String>>,
@@ -97,7 +97,7 @@ impl Run {
                 self.sent.insert(id, (key.into_bytes(), self.now, is_lock));
             }
             Step::Cancel(number) => {
-                let id = RequestId(u64::try_from(number).unwrap());
+                let id = CommandId(u64::try_from(number).unwrap());
                 if self.sent.contains_key(&id) {
                     self.client.cancel(id);
                     self.cancelled.insert(id);
@@ -177,11 +177,11 @@ impl Run {
                         }
                     }
                 }
-                Output::Done { request, .. } => {
-                    let late = self.now.since(self.sent[&request].1.after(TIMEOUT));
+                Output::Done { command, .. } => {
+                    let late = self.now.since(self.sent[&command].1.after(TIMEOUT));
                     let most = if self.is_cut { 5 * TIMEOUT } else { Duration::ZERO };
-                    assert!(late <= most, "{request:?} is done too late");
-                    *self.done.entry(request).or_default() += 1;
+                    assert!(late <= most, "{command:?} is done too late");
+                    *self.done.entry(command).or_default() += 1;
                 }
                 Output::Event(_) => {}
             }
@@ -341,7 +341,7 @@ proptest! {
 fn the_limits_are_those_of_the_client_not_of_a_node() {
     for topology in topologies() {
         let mut client = client(topology.clone(), &[]);
-        for number in 0..MAX_REQUESTS {
+        for number in 0..MAX_COMMANDS {
             client.send(Command::get(number.to_string().as_bytes()), START);
         }
         let outcomes = |client: &mut Client| {
@@ -349,18 +349,18 @@ fn the_limits_are_those_of_the_client_not_of_a_node() {
             outputs.filter(|output| matches!(output, Output::Done { .. })).collect::<Vec<_>>()
         };
         assert_eq!(outcomes(&mut client), []);
-        let request = client.send(Command::get(b"k"), START);
+        let command = client.send(Command::get(b"k"), START);
         let outcome = Err(Failure::Overloaded);
-        assert_eq!(outcomes(&mut client), [Output::Done { request, outcome }], "{topology:?}");
+        assert_eq!(outcomes(&mut client), [Output::Done { command, outcome }], "{topology:?}");
         // What is overdue makes room.
         client.send(Command::get(b"k"), START.after(TIMEOUT));
         let outcomes = outcomes(&mut client);
         let is_overloaded =
             |output: &Output| matches!(output, Output::Done { outcome: Err(Failure::Overloaded), .. });
-        assert!(outcomes.len() >= MAX_REQUESTS && !outcomes.iter().any(is_overloaded), "{topology:?}");
+        assert!(outcomes.len() >= MAX_COMMANDS && !outcomes.iter().any(is_overloaded), "{topology:?}");
         let large = Command::setex(b"k", Duration::ZERO, &vec![b'x'; MAX_BYTES]);
-        let request = client.send(large, START.after(TIMEOUT));
+        let command = client.send(large, START.after(TIMEOUT));
         let outcome = Err(Failure::Overloaded);
-        assert_eq!(client.next_output(), Some(Output::Done { request, outcome }), "{topology:?}");
+        assert_eq!(client.next_output(), Some(Output::Done { command, outcome }), "{topology:?}");
     }
 }

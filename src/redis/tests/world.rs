@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::script::{reply_text, text};
 use crate::redis::resp::Decoder;
-use crate::redis::{Client, Command, Config, Endpoint, Output, Reply, RequestId, StreamId, Tls};
+use crate::redis::{Client, ClientConfig, Command, CommandId, Endpoint, Output, Reply, StreamId, Tls};
 use crate::time::Timestamp;
 
 pub(super) struct World {
@@ -78,7 +78,7 @@ pub(super) fn endpoint(host: &str, port: u16) -> Endpoint {
 }
 
 impl World {
-    pub(super) fn with(config: &Config) -> Self {
+    pub(super) fn with(config: &ClientConfig) -> Self {
         Self {
             client: Client::new(config, 1),
             now: Timestamp::from_secs(1_700_000_000),
@@ -93,17 +93,17 @@ impl World {
         self.servers.entry(name.to_owned()).or_default()
     }
 
-    pub(super) fn send(&mut self, command: Command) -> RequestId {
+    pub(super) fn send(&mut self, command: Command) -> CommandId {
         let id = self.client.send(command, self.now);
         self.run();
         id
     }
 
-    pub(super) fn get(&mut self, key: &str) -> RequestId {
+    pub(super) fn get(&mut self, key: &str) -> CommandId {
         self.send(Command::get(key.as_bytes()))
     }
 
-    pub(super) fn lock(&mut self, key: &str) -> RequestId {
+    pub(super) fn lock(&mut self, key: &str) -> CommandId {
         self.send(Command::lock(key.as_bytes(), b"me", Duration::from_secs(5)))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use oauth2_session_filter::redis::{
-    Client, Command, Config, FailoverEvent, Failure, Health, Output, Reply, RequestId, StreamId,
+    Client, ClientConfig, Command, CommandId, FailoverEvent, Failure, Health, Output, Reply, StreamId,
 };
 use oauth2_session_filter::time::Timestamp;
 
@@ -16,7 +16,7 @@ type Outcome = Result<Reply, Failure>;
 /// The client of one worker, and the server that answers it.
 pub(crate) struct Redis {
     client: Client,
-    waiting: HashMap<RequestId, oneshot::Sender<Outcome>>,
+    waiting: HashMap<CommandId, oneshot::Sender<Outcome>>,
     streams: BTreeMap<StreamId, Commands>,
     /// Bytes on their way to the client.
     on_the_way: VecDeque<(Timestamp, StreamId, Vec<u8>)>,
@@ -31,7 +31,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &ClientConfig) -> Self {
         Self {
             client: Client::new(config, 1),
             waiting: HashMap::new(),
@@ -64,8 +64,8 @@ impl Redis {
 
     pub(super) fn send(&mut self, command: Command, now: Timestamp) -> oneshot::Receiver<Outcome> {
         let (answer, receiver) = oneshot::channel();
-        let request = self.client.send(command, now);
-        self.waiting.insert(request, answer);
+        let id = self.client.send(command, now);
+        self.waiting.insert(id, answer);
         receiver
     }
 
@@ -108,9 +108,9 @@ impl Redis {
                     self.streams.remove(&stream);
                 }
                 Output::Write { stream, bytes } => self.written(stream, &bytes, now),
-                Output::Done { request, outcome } => {
+                Output::Done { command, outcome } => {
                     // A request that is gone has no use for it.
-                    let _ = self.waiting.remove(&request).map(|answer| answer.send(outcome));
+                    let _ = self.waiting.remove(&command).map(|answer| answer.send(outcome));
                 }
                 Output::Event(event) => self.failover_events.extend(FailoverEvent::of(&event)),
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{N, asked, connected, count, fail_over, slots, tell, topology, world, world_with};
 use crate::redis::tests::script::config;
-use crate::redis::{Command, Config};
+use crate::redis::{ClientConfig, Command};
 
 #[test]
 fn without_a_map_commands_wait_and_later_fail_at_once() {
@@ -303,7 +303,7 @@ fn a_node_that_takes_over_may_lack_the_last_writes() {
 #[test]
 fn idle_connections_are_closed() {
     let idle_timeout = Duration::from_secs(60);
-    let mut world = world_with(&Config { topology: topology(&["n1"]), idle_timeout, ..config() });
+    let mut world = world_with(&ClientConfig { topology: topology(&["n1"]), idle_timeout, ..config() });
     world.get("b");
     world.get("c");
     world.pass(30_000);

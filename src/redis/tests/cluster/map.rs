@@ -1,7 +1,7 @@
 //! Maps of slots: what is taken, and what makes no sense.
 
 use super::{slots, topology, world};
-use crate::redis::Config;
+use crate::redis::ClientConfig;
 use crate::redis::tests::script::config;
 use crate::redis::tests::world::{World, bulk};
 
@@ -16,7 +16,7 @@ fn whole(host: &str, port: &str) -> String {
 
 /// Where a `GET` goes when a node, `n1`, tells this; nowhere where it is not taken.
 fn goes_to(tells: &str) -> Option<String> {
-    let mut world = World::with(&Config { topology: topology(&["n1"]), ..config() });
+    let mut world = World::with(&ClientConfig { topology: topology(&["n1"]), ..config() });
     for node in ["n1:7000", "n1:7001", "n2:7000", "10.0.0.1:6379", "[fd00::1]:6379", "re_dis-0.x:1"] {
         world.server(node);
     }

@@ -8,7 +8,7 @@ mod shards;
 
 use crate::redis::tests::script::config;
 use crate::redis::tests::world::{World, bulk, endpoint};
-use crate::redis::{Config, Topology};
+use crate::redis::{ClientConfig, Topology};
 
 pub(super) const N: [&str; 3] = ["n1:7000", "n2:7000", "n3:7000"];
 
@@ -42,10 +42,10 @@ fn tell(world: &mut World, map: &str) {
 
 /// Three masters with a third of the slots each, and one more node.
 fn world() -> World {
-    world_with(&Config { topology: topology(&["n1", "n2", "n3"]), ..config() })
+    world_with(&ClientConfig { topology: topology(&["n1", "n2", "n3"]), ..config() })
 }
 
-fn world_with(config: &Config) -> World {
+fn world_with(config: &ClientConfig) -> World {
     let mut world = World::with(config);
     tell(&mut world, &thirds(["n1", "n2", "n3"]));
     world

@@ -2,7 +2,7 @@
 
 use super::{KEYS, N, asked, connected, count, topology, world, world_with};
 use crate::redis::tests::script::{config, credentials};
-use crate::redis::{Command, Config};
+use crate::redis::{ClientConfig, Command};
 
 #[test]
 fn the_first_command_asks_a_seed_and_goes_to_its_master() {
@@ -39,7 +39,7 @@ fn every_key_goes_to_the_master_of_its_slot() {
 
 #[test]
 fn all_nodes_have_the_credentials() {
-    let mut world = world_with(&Config {
+    let mut world = world_with(&ClientConfig {
         topology: topology(&["n1"]),
         credentials: credentials(Some("alice")),
         ..config()
@@ -92,7 +92,7 @@ fn a_seed_that_hangs_costs_little() {
 
 #[test]
 fn refused_credentials_are_told_at_once() {
-    let mut world = world_with(&Config { topology: topology(&["n1"]), ..config() });
+    let mut world = world_with(&ClientConfig { topology: topology(&["n1"]), ..config() });
     world.server(N[0]).is_hung = true;
     world.get("a");
     world.say(N[0], "-NOAUTH Authentication required.\r\n");

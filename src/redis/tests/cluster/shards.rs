@@ -3,7 +3,7 @@
 use super::{N, asked, count, thirds, topology, world};
 use crate::redis::tests::script::config;
 use crate::redis::tests::world::{World, bulk, endpoint};
-use crate::redis::{Config, Endpoint, Tls, Topology};
+use crate::redis::{ClientConfig, Endpoint, Tls, Topology};
 
 /// Names and values in turns, the values as they go over the wire.
 fn fields(fields: &[(&str, &str)]) -> String {
@@ -45,7 +45,7 @@ fn goes_to(shards: &str) -> String {
 
 fn goes_to_as(shards: &str, tls: Tls) -> String {
     let seeds = vec![Endpoint { tls, ..endpoint("n1", 7000) }];
-    let mut world = World::with(&Config { topology: Topology::Cluster { seeds }, ..config() });
+    let mut world = World::with(&ClientConfig { topology: Topology::Cluster { seeds }, ..config() });
     for node in ["n1:7000", "n2:7000", "n3:7000", "n9:7000", "10.0.0.1:7001", "10.0.0.1:7002", "n1:7001"] {
         world.server(node);
     }
@@ -166,7 +166,7 @@ fn a_node_without_shards_is_asked_for_slots_from_then_on() {
     let denied = "-NOPERM this user has no permissions to run the 'cluster|shards' command\r\n";
     let loading = "-LOADING Redis is loading the dataset in memory\r\n";
     for (error, expected) in [(unknown, 1), (denied, 1), (loading, 3), ("*0\r\n", 3)] {
-        let mut world = World::with(&Config { topology: topology(&["n1"]), ..config() });
+        let mut world = World::with(&ClientConfig { topology: topology(&["n1"]), ..config() });
         world.server(N[0]).tells = thirds(["n1"; 3]);
         world.server(N[0]).shards = error.to_owned();
         for _ in 0..3 {

@@ -1,7 +1,7 @@
 //! Who is asked for the master, and what is believed.
 
 use super::{S, address, asked, topology, world, world_with};
-use crate::redis::Config;
+use crate::redis::ClientConfig;
 use crate::redis::tests::script::{config, credentials};
 
 #[test]
@@ -28,7 +28,8 @@ fn the_master_is_asked_for_and_has_to_say_that_it_is_one() {
 
 #[test]
 fn each_has_its_own_credentials() {
-    let config = Config { topology: topology(true), credentials: credentials(None), database: 3, ..config() };
+    let config =
+        ClientConfig { topology: topology(true), credentials: credentials(None), database: 3, ..config() };
     let mut world = world_with(&config);
     world.get("k");
     let log = world.log();

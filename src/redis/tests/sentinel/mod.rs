@@ -7,7 +7,7 @@ mod watch;
 
 use crate::redis::tests::script::{config, credentials};
 use crate::redis::tests::world::{World, bulk, endpoint};
-use crate::redis::{Config, Topology};
+use crate::redis::{ClientConfig, Topology};
 
 const ASK: &str = "SENTINEL get-master-addr-by-name main";
 pub(super) const S: [&str; 3] = ["s1:26379", "s2:26379", "s3:26379"];
@@ -26,10 +26,10 @@ fn address(host: &str, port: &str) -> String {
 
 /// Three Sentinels, the master `a` and its replica `b`.
 fn world() -> World {
-    world_with(&Config { topology: topology(false), ..config() })
+    world_with(&ClientConfig { topology: topology(false), ..config() })
 }
 
-fn world_with(config: &Config) -> World {
+fn world_with(config: &ClientConfig) -> World {
     let mut world = World::with(config);
     for sentinel in S {
         world.server(sentinel).tells = address("a", "6379");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{S, asked, connected, fail_over, promoted, switch, topology, world_with};
-use crate::redis::Config;
+use crate::redis::ClientConfig;
 use crate::redis::tests::script::config;
 use crate::redis::tests::world::bulk;
 
@@ -107,7 +107,7 @@ fn a_sentinel_that_is_silent_is_pinged_when_it_matters() {
 #[test]
 fn without_commands_everything_is_closed() {
     let idle_timeout = Duration::from_secs(60);
-    let mut world = world_with(&Config { topology: topology(false), idle_timeout, ..config() });
+    let mut world = world_with(&ClientConfig { topology: topology(false), idle_timeout, ..config() });
     world.get("k");
     world.log();
     world.pass(60_000);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::command::Command;
 use super::failure::Failure;
-use super::output::{Outbox, RequestId};
+use super::output::{CommandId, Outbox};
 use super::reply::{Reply, ServerError};
 use crate::time::Timestamp;
 
@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 /// four times.
 pub(super) const MAX_WRITES: u8 = 4;
 
-pub(super) struct Request {
-    pub(super) id: RequestId,
+pub(super) struct PendingCommand {
+    pub(super) id: CommandId,
     pub(super) command: Command,
     pub(super) sent_at: Timestamp,
     /// How many times it was written and may have run.
@@ -29,8 +29,8 @@ pub(super) struct Request {
     pub(super) is_cancelled: bool,
 }
 
-impl Request {
-    pub(super) const fn new(id: RequestId, command: Command, now: Timestamp) -> Self {
+impl PendingCommand {
+    pub(super) const fn new(id: CommandId, command: Command, now: Timestamp) -> Self {
         Self {
             id,
             command,

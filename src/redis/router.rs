@@ -3,16 +3,16 @@
 
 use super::failure::Failure;
 use super::load::Load;
-use super::output::{Outbox, RequestId, StreamId};
-use super::request::Request;
+use super::output::{CommandId, Outbox, StreamId};
+use super::pending::PendingCommand;
 use crate::time::Timestamp;
 
-pub(super) trait Topology {
+pub(super) trait Router {
     /// Takes a command. Its outcome comes out, now or later. Its number is greater than all before.
-    fn send(&mut self, request: Request, now: Timestamp, out: &mut Outbox);
+    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox);
 
     /// Nobody waits for a command any more: its outcome does not come out.
-    fn cancel(&mut self, request: RequestId);
+    fn cancel(&mut self, command: CommandId);
 
     /// The host opened a stream.
     fn opened(&mut self, stream: StreamId, out: &mut Outbox);

@@ -16,9 +16,9 @@ use std::time::Duration;
 use super::failure::{Failure, ProtocolError};
 use super::in_flight::InFlight;
 use super::load::Load;
-use super::output::{Outbox, RequestId};
+use super::output::{CommandId, Outbox};
+use super::pending::PendingCommand;
 use super::reply::{Reply, ServerError};
-use super::request::Request;
 use super::waiting::Waiting;
 use crate::time::Timestamp;
 
@@ -28,34 +28,34 @@ const MAX_WRITE: usize = 256 << 10;
 /// Goes before a command that another node named us for, or this one would name the other.
 const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
-pub(super) struct Requests {
+pub(super) struct Pipeline {
     waiting: Waiting,
     in_flight: InFlight,
     timeout: Duration,
 }
 
-impl Requests {
+impl Pipeline {
     pub(super) fn new(timeout: Duration) -> Self {
         Self { waiting: Waiting::new(timeout), in_flight: InFlight::default(), timeout }
     }
 
     /// Adds a command.
-    pub(super) fn push(&mut self, request: Request) {
-        self.waiting.push(request);
+    pub(super) fn push(&mut self, pending: PendingCommand) {
+        self.waiting.push(pending);
     }
 
     /// The commands that wait, as one write, and from now on in flight; some of them where they are many.
     pub(super) fn next_write(&mut self, now: Timestamp) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < MAX_WRITE
-            && let Some(mut request) = self.waiting.pop()
+            && let Some(mut pending) = self.waiting.pop()
         {
-            if request.is_asking {
+            if pending.is_asking {
                 bytes.extend_from_slice(ASKING);
             }
-            bytes.extend_from_slice(request.command.bytes());
-            request.written();
-            self.in_flight.push(request, now);
+            bytes.extend_from_slice(pending.command.bytes());
+            pending.written();
+            self.in_flight.push(pending, now);
         }
         bytes
     }
@@ -72,23 +72,23 @@ impl Requests {
         may_lack: bool,
         hands_back: impl Fn(&ServerError) -> bool,
         out: &mut Outbox,
-    ) -> Result<Option<Request>, ProtocolError> {
+    ) -> Result<Option<PendingCommand>, ProtocolError> {
         if self.in_flight.answers_asking(&reply) {
             return Ok(None);
         }
         if !self.in_flight.fits(&reply) {
             return Err(ProtocolError::Misplaced);
         }
-        let mut request = self.in_flight.pop().ok_or(ProtocolError::Unasked)?;
+        let mut pending = self.in_flight.pop().ok_or(ProtocolError::Unasked)?;
         match reply {
             Reply::Error(error) if hands_back(&error) => {
-                request.refused(error);
-                return Ok(Some(request).filter(|request| !request.is_cancelled));
+                pending.refused(error);
+                return Ok(Some(pending).filter(|pending| !pending.is_cancelled));
             }
-            Reply::Nil if may_lack && request.command.is_lookup() => {
-                request.done(Err(Failure::Doubtful), out);
+            Reply::Nil if may_lack && pending.command.is_lookup() => {
+                pending.done(Err(Failure::Doubtful), out);
             }
-            reply => request.done(Ok(reply), out),
+            reply => pending.done(Ok(reply), out),
         }
         Ok(None)
     }
@@ -99,7 +99,7 @@ impl Requests {
     }
 
     /// Nobody waits for a command any more.
-    pub(super) fn cancel(&mut self, id: RequestId) {
+    pub(super) fn cancel(&mut self, id: CommandId) {
         if !self.waiting.cancel(id) {
             self.in_flight.cancel(id);
         }
@@ -114,18 +114,18 @@ impl Requests {
     /// The stream ended: what was in flight waits again, before the others, or fails.
     pub(super) fn broken(&mut self, now: Timestamp, out: &mut Outbox) {
         let mut again = Vec::new();
-        for mut request in self.in_flight.take() {
-            if request.deadline(self.timeout) <= now {
-                request.expired(out);
-            } else if request.may_be_written_again() {
-                again.push(request);
+        for mut pending in self.in_flight.take() {
+            if pending.deadline(self.timeout) <= now {
+                pending.expired(out);
+            } else if pending.may_be_written_again() {
+                again.push(pending);
             } else {
-                request.done(Err(Failure::Lost), out);
+                pending.done(Err(Failure::Lost), out);
             }
         }
         // Each of them becomes the first, most of the time.
-        for request in again.into_iter().rev() {
-            self.waiting.push(request);
+        for pending in again.into_iter().rev() {
+            self.waiting.push(pending);
         }
     }
 
@@ -139,10 +139,10 @@ impl Requests {
     }
 
     /// The commands that wait and may as well wait elsewhere.
-    pub(super) fn take_waiting(&mut self) -> Vec<Request> {
+    pub(super) fn take_waiting(&mut self) -> Vec<PendingCommand> {
         let (asking, others): (Vec<_>, _) = self.waiting.take().into_iter().partition(|r| r.is_asking);
-        for request in asking {
-            self.waiting.push(request);
+        for pending in asking {
+            self.waiting.push(pending);
         }
         others
     }
@@ -171,7 +171,7 @@ impl Requests {
     /// How many commands there are.
     pub(super) fn load(&self) -> Load {
         Load {
-            requests: self.waiting.len().saturating_add(self.in_flight.len()),
+            commands: self.waiting.len().saturating_add(self.in_flight.len()),
             bytes: self.waiting.bytes().saturating_add(self.in_flight.bytes()),
         }
     }
