@@ -16,14 +16,12 @@ use std::rc::Rc;
 use http::StatusCode;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use super::decision::{Action, Decision};
 use super::http::{headers, reply};
 use super::outcome::{Outcome, Reason, Unavailable};
-use super::{Decision, Reply, Step};
+use super::{Reply, Step};
 use crate::config::Config;
 use crate::session::Session;
-
-/// A field, by its name after the prefix of the filter, and its value.
-pub type Field = (&'static str, String);
 
 const AUTHENTICATED: &str = "authenticated";
 /// The session is not enough.
@@ -73,17 +71,17 @@ impl Note {
         if config.access_log.is_empty() {
             return answer.into();
         }
-        Self::of_endpoint(config, reason, session).beside(config, answer.into())
+        Self::of_endpoint(config, reason, session).beside(config, Action::Reply(answer))
     }
 
-    /// The decision with this beside it.
-    pub(super) fn beside(mut self, config: &Config, decision: Decision) -> Decision {
-        match &decision {
-            Decision::Forward(_) if self.state != AUTHENTICATED || self.reason == FORBIDDEN => {
+    /// The decision for an action, with this beside it.
+    pub(super) fn beside(mut self, config: &Config, action: Action) -> Decision {
+        match &action {
+            Action::Forward(_) if self.state != AUTHENTICATED || self.reason == FORBIDDEN => {
                 self.state = "skipped";
             }
             // The query of `/oauth2/auth` asks for more than the configuration.
-            Decision::Reply(reply)
+            Action::Reply(reply)
                 if self.state == AUTHENTICATED && reply.status() == StatusCode::FORBIDDEN =>
             {
                 self.reason = FORBIDDEN;
@@ -95,7 +93,7 @@ impl Note {
         let reason = fields.reason.then(|| ("reason", self.reason.to_owned()));
         let user = self.user.map(|user| ("user", user));
         let fields = [state, reason, user].into_iter().flatten().filter(|(_, value)| !value.is_empty());
-        Decision::Noted(fields.collect(), Box::new(decision))
+        Decision { action, log: fields.collect() }
     }
 }
 
@@ -105,9 +103,11 @@ pub(super) fn of_endpoint(config: &Rc<Config>, step: Step) -> Step {
         return step;
     }
     let config = Rc::clone(config);
-    let noted = move |decision| match decision {
-        Decision::Noted(..) => decision,
-        decision => Note::of_endpoint(&config, "", None).beside(&config, decision),
+    let noted = move |decision: Decision| {
+        if decision.log.is_empty() {
+            return Note::of_endpoint(&config, "", None).beside(&config, decision.action);
+        }
+        decision
     };
     match step {
         Step::Done(decision) => Step::Done(noted(decision)),

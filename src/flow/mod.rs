@@ -10,9 +10,10 @@
 //! a clock of their own. Loading a session ends in one of three outcomes ([`outcome::Outcome`]), and
 //! only one of them lets a request through.
 
-pub mod access_log;
+mod access_log;
 mod authorize;
 mod bearer;
+mod decision;
 mod endpoints;
 mod http;
 pub mod io;
@@ -37,9 +38,10 @@ use log::warn;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
+pub use self::decision::{Action, Decision, Forward, HandedOver, Header, LogField};
 use self::endpoints::Purpose;
 use self::endpoints::callback::Codes;
-pub use self::endpoints::login_app::{HandedOver, Keeping, is_session_header};
+pub use self::endpoints::login_app::{Keeping, is_session_header};
 use self::http::forged::Names;
 pub use self::http::reply::Reply;
 pub use self::http::request::RequestHead;
@@ -58,41 +60,6 @@ use self::store::session_cookie::SessionCookie;
 use self::told::Told;
 use self::util::gate::Gate;
 use crate::config::Config;
-
-/// A header to set or add.
-pub type Header = (&'static str, Vec<u8>);
-
-/// What happens with a request.
-#[derive(Debug)]
-pub enum Decision {
-    /// It goes on to the upstream.
-    Forward(Forward),
-    /// It is answered here.
-    Reply(Reply),
-    /// One of these, and what the access log says about it.
-    Noted(Vec<access_log::Field>, Box<Decision>),
-}
-
-/// How a request is changed on its way to the upstream, and its response on the way back.
-#[derive(Debug, Default)]
-pub struct Forward {
-    /// Headers of the client that must not arrive.
-    pub remove: Vec<Vec<u8>>,
-    /// Headers that the upstream gets, in the place of the client's.
-    pub set: Rc<[Header]>,
-    /// The `connection` header that the upstream gets, where it is not the client's.
-    pub connection: Option<Vec<u8>>,
-    /// The `cookie` header that the upstream gets, where it is not the client's.
-    pub cookie: Option<Vec<u8>>,
-    /// The cookies that are missing in it, for the request if it comes again.
-    pub stripped: Option<Stripped>,
-    /// Headers that are added to the response.
-    pub response: Vec<Header>,
-    /// The session cookie among them, where the session was renewed: see [`App::response_headers`].
-    pub renewed: Option<Vec<u8>>,
-    /// What becomes of a session that the upstream hands over.
-    pub handed_over: HandedOver,
-}
 
 /// A decision, or the way to it.
 pub enum Step {
@@ -178,18 +145,18 @@ impl<I: Io> App<I> {
         }
         let note = Note::of_session(&self.config, &loaded.outcome);
         let reason = access_log::reason(&loaded.outcome);
-        let decision = match loaded.outcome {
+        let action = match loaded.outcome {
             // A token without fallback that was none: no route and no endpoint lets that pass.
-            Outcome::Anonymous(Reason::BadToken) => purpose.refuse_token(self, head).into(),
+            Outcome::Anonymous(Reason::BadToken) => Action::Reply(purpose.refuse_token(self, head)),
             _ => purpose.decide(self, head, loaded),
         };
-        let decision = match decision {
-            Decision::Reply(answer) => purpose.explain(answer, reason).into(),
-            decision => decision,
+        let action = match action {
+            Action::Reply(answer) => Action::Reply(purpose.explain(answer, reason)),
+            action => action,
         };
         match note {
-            Some(note) => note.beside(&self.config, decision),
-            None => decision,
+            Some(note) => note.beside(&self.config, action),
+            None => action.into(),
         }
     }
 
@@ -206,11 +173,5 @@ impl<I: Io> App<I> {
                  group)"
             );
         }
-    }
-}
-
-impl From<Reply> for Decision {
-    fn from(reply: Reply) -> Self {
-        Self::Reply(reply)
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use http::StatusCode;
 use log::debug;
 
+use super::decision::{Action, Forward};
 use super::endpoints::{login_app, redirect};
 use super::http::asker::{Asker, Problem, Protocol};
 use super::http::forged::Names;
@@ -13,12 +14,12 @@ use super::http::url::encode;
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
 use super::pages::ErrorPage;
 use super::person::Person;
-use super::{App, Decision, Forward, Io, Reply, RequestHead, pages};
+use super::{App, Io, Reply, RequestHead, pages};
 use crate::config::Mode;
 use crate::path_match::is_unambiguous;
 
 /// Decides by the session that was loaded.
-pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
             let mut response = person.said.response.clone();
@@ -27,22 +28,22 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
                 response.extend(app.cookies_after(head, &loaded));
             }
             let forward = forward(app, head, Pass::Person(person));
-            Decision::Forward(Forward { response: reply::private(response), renewed, ..forward })
+            Action::Forward(Forward { response: reply::private(response), renewed, ..forward })
         }
-        _ if skips_auth(app, head) => Decision::Forward(forward(app, head, Pass::Nobody)),
+        _ if skips_auth(app, head) => Action::Forward(forward(app, head, Pass::Nobody)),
         // The session stays: it may be good for another path, or another host.
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(app, head);
             app.add_cookies(&mut answer, head, &loaded);
-            answer.into()
+            Action::Reply(answer)
         }
         Outcome::Anonymous(reason) => {
             debug!("request: not signed in, {}", reason.explain());
             let mut answer = sign_in(app, head, *reason);
             app.add_cookies(&mut answer, head, &loaded);
-            answer.into()
+            Action::Reply(answer)
         }
-        Outcome::Unavailable(reason) => unavailable(app, head, *reason).into(),
+        Outcome::Unavailable(reason) => Action::Reply(unavailable(app, head, *reason)),
     }
 }
 

@@ -15,7 +15,7 @@ use proxy_wasm::types::{Action, MapType};
 use super::abi;
 use super::io::{self, HostIo};
 use crate::flow::{
-    App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, Stripped, is_session_header,
+    self, App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, Stripped, is_session_header,
 };
 use crate::rate::LogLimit;
 use crate::tasks::TaskId;
@@ -246,14 +246,11 @@ impl Drop for Request {
 
 /// Carries a decision out for the effective context. `state` is the property that tells what it lacks.
 fn apply(decision: Decision, course: &Course, state: Option<&str>) -> Action {
-    match decision {
-        Decision::Noted(fields, decision) => {
-            for (name, value) in fields {
-                abi::set_property(&property(name), value.as_bytes());
-            }
-            apply(*decision, course, state)
-        }
-        Decision::Forward(forward) => match edit(&forward) {
+    for (name, value) in decision.log {
+        abi::set_property(&property(name), value.as_bytes());
+    }
+    match decision.action {
+        flow::Action::Forward(forward) => match edit(&forward) {
             Ok(()) => {
                 course.headers.replace(forward.response);
                 course.renewed.replace(forward.renewed);
@@ -268,7 +265,7 @@ fn apply(decision: Decision, course: &Course, state: Option<&str>) -> Action {
             // What the client sent under our names must not arrive: rather no request at all.
             Err(abi::Gone) => refuse(course),
         },
-        Decision::Reply(reply) => {
+        flow::Action::Reply(reply) => {
             answer(&reply, course);
             Action::Pause
         }

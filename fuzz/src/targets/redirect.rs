@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use oauth2_session_filter::config::Config;
-use oauth2_session_filter::flow::{App, Decision, Reply, RequestHead, Step};
+use oauth2_session_filter::flow::{Action, App, Reply, RequestHead, Step};
 use oauth2_session_filter::time::Timestamp;
 use serde_json::{Value, json};
 use url::Url;
@@ -62,7 +62,7 @@ fn ask((world, app): &Site, host: &[u8], more: &[Header<'_>]) -> Reply {
         Step::Done(decision) => decision,
         Step::Wait(flow) => world.finish(&world.start(flow)),
     };
-    let Decision::Reply(reply) = decision else { panic!("it is not for the upstream") };
+    let Action::Reply(reply) = decision.action else { panic!("it is not for the upstream") };
     reply
 }
 

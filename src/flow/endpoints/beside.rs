@@ -1,7 +1,8 @@
 //! Beside an oauth2-proxy: what is asked of it goes on to it, as the browser sent it.
 
+use crate::flow::decision::Forward;
 use crate::flow::http::forged::Names;
-use crate::flow::{Forward, RequestHead};
+use crate::flow::http::request::RequestHead;
 use crate::path_match::is_unambiguous;
 
 /// The endpoints under `proxy_prefix` that oauth2-proxy v7 answers itself. Anything else under the

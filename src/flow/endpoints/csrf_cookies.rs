@@ -5,11 +5,13 @@
 //! always write the one for each; without the option also the other, which an oauth2-proxy that gets
 //! the callback looks for.
 
-use crate::cookie::{self, Allowance, MaxAge, Verified};
+use crate::cookie;
+use crate::cookie::{Allowance, MaxAge, Verified};
+use crate::flow::decision::Header;
 use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
 use crate::flow::store::session_cookie::{MAX_CLEARED, set_cookie};
-use crate::flow::{App, Header, RequestHead};
+use crate::flow::{App, RequestHead};
 use crate::session::csrf::Csrf;
 
 /// So many logins a browser can have under way where `cookie_csrf_per_request_limit` does not say.

@@ -20,12 +20,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::{LoginApp, Mode};
+use crate::flow::decision::{HandedOver, Header};
 use crate::flow::http::forged::is_same;
 use crate::flow::http::url::encode;
 use crate::flow::http::{headers, reply};
 use crate::flow::io::Count;
 use crate::flow::person::Person;
-use crate::flow::{App, Header, Io, Reply, RequestHead, access_log, pages};
+use crate::flow::{App, Io, Reply, RequestHead, access_log, pages};
 use crate::path_match::is_unambiguous;
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
@@ -35,18 +36,6 @@ pub(in crate::flow) const SESSION_HEADER: &str = "x-oauth2-session";
 
 /// The longest value of it, in bytes. Envoy takes 60 KiB of response headers; a cookie holds less.
 const MAX_VALUE: usize = 32 << 10;
-
-/// What becomes of a session in the response to a request.
-#[derive(Debug, Default)]
-pub enum HandedOver {
-    /// Sessions are not handed over in this mode; nobody looks.
-    #[default]
-    Never,
-    /// It is dropped: this path is not the app's.
-    Dropped,
-    /// It is for the browser of this request, if the response comes from the app.
-    Kept(Box<RequestHead>),
-}
 
 /// The `set-cookie` headers of a session that is kept; a reply in the response's place where the store
 /// does not answer.

@@ -16,10 +16,11 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::decision::{Action, Decision};
 use super::http::{fetch_metadata, reply};
 use super::load::MaySetCookie;
 use super::outcome::{Loaded, Outcome};
-use super::{App, Decision, Io, Reply, RequestHead, Step, access_log, authorize, upstream};
+use super::{App, Io, Reply, RequestHead, Step, access_log, authorize, upstream};
 use crate::config::Mode;
 
 /// What a session is loaded for.
@@ -43,7 +44,7 @@ impl Purpose {
     }
 
     /// Decides by the session that was loaded.
-    pub(super) fn decide<I: Io>(self, app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+    pub(super) fn decide<I: Io>(self, app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
         match self {
             Self::Upstream => upstream::upstream(app, head, loaded),
             Self::UserInfo => userinfo(app, head, loaded),
@@ -93,7 +94,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
     let endpoint = path.strip_prefix(routes.proxy_prefix.as_bytes()).unwrap_or_default();
     match &app.config.mode {
         Mode::Beside if beside::is_of_oauth2_proxy(endpoint) => {
-            return Step::Done(Decision::Forward(beside::forward(&head)));
+            return Step::Done(beside::forward(&head).into());
         }
         Mode::App(login_app) if matches!(endpoint, b"/start" | b"/sign_in") => {
             return done(login_app::sign_in(login_app, &redirect::target(&app.config, &head)), "start");
@@ -135,7 +136,7 @@ fn is_at(path: &[u8], endpoint: &str) -> bool {
 }
 
 fn done(reply: Reply, word: &'static str) -> Step {
-    Step::Done(Decision::Reply(reply::because(reply, word)))
+    Step::Done(reply::because(reply, word).into())
 }
 
 fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Step {
@@ -169,7 +170,7 @@ struct UserInfo {
 }
 
 /// `/oauth2/userinfo`: who is signed in, as JSON; 401 where nobody is.
-fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
             let session = &person.session;
@@ -191,11 +192,11 @@ fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision
         Outcome::Unavailable(reason) => reply::unavailable_json(reason.explain()),
     };
     app.add_cookies(&mut answer, head, &loaded);
-    answer.into()
+    Action::Reply(answer)
 }
 
 /// `/oauth2/auth`, for `ext_authz` and nginx' `auth_request`: 202 with `X-Auth-Request-*`, 401 or 403.
-fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
+fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed && authorize::by_query(&person.session, head) => {
             let mut answer = reply::empty(StatusCode::ACCEPTED);
@@ -207,5 +208,5 @@ fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Decision {
         Outcome::Unavailable(reason) => reply::unavailable_json(reason.explain()),
     };
     app.add_cookies(&mut answer, head, &loaded);
-    answer.into()
+    Action::Reply(answer)
 }

@@ -8,12 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::{csrf_cookies, redirect};
 use crate::config::{CodeChallengeMethod, Kind};
 use crate::flow::access_log::Note;
+use crate::flow::decision::Decision;
 use crate::flow::http::reply;
 use crate::flow::http::url::encode;
 use crate::flow::outcome::Unavailable;
 use crate::flow::pages::SignIn;
-use crate::flow::{App, Decision, Io, Reply, RequestHead, access_log, pages};
-use crate::oidc::{self, AuthorizationRequest, authorization_url};
+use crate::flow::{App, Io, Reply, RequestHead, access_log, pages};
+use crate::oidc;
+use crate::oidc::{AuthorizationRequest, authorization_url};
 use crate::session::csrf::Csrf;
 
 /// What it means for a person that something does not answer.

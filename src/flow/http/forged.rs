@@ -3,9 +3,10 @@
 //! An upstream may read a name as another one: CGI, PHP, WSGI and lighttpd make `HTTP_X_FORWARDED_USER` of it, and any
 //! byte that is no ASCII letter or digit can become a `_` there. So each such byte counts as `-` here.
 
+use super::request::RequestHead;
 use crate::config::Headers;
+use crate::flow::decision::Forward;
 use crate::flow::endpoints::login_app::SESSION_HEADER;
-use crate::flow::{Forward, RequestHead};
 
 /// Names that only the filter may set, also those that it does not set: an upstream trusts them all. oauth2-proxy sets
 /// `GAP-Auth` to the email address, with `signature_key`.

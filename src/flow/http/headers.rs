@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::Headers;
-use crate::flow::Header;
+use crate::flow::decision::Header;
 use crate::session::Session;
 
 /// The headers about a person.

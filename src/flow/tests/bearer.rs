@@ -9,7 +9,7 @@ use super::log::lines_of;
 use super::{MINUTE, Site};
 use crate::flow::io::Count;
 use crate::flow::outcome::Unavailable;
-use crate::flow::{Decision, Step};
+use crate::flow::{Action, Decision, Step};
 use crate::oidc::tests::vectors::{ISSUED, claims, encode, jwks_document};
 
 fn site(options: Value) -> Site {
@@ -21,9 +21,8 @@ fn site(options: Value) -> Site {
 /// What becomes of a request with a token: who it is for the upstream, or the status of the answer.
 fn ask(browser: &mut Browser, token: &str) -> Result<String, u16> {
     match browser.ask("/", &[("authorization", &format!("Bearer {token}"))]) {
-        Decision::Forward(forward) => Ok(sent(&forward, "x-forwarded-email")),
-        Decision::Reply(reply) => Err(reply.status().as_u16()),
-        Decision::Noted(..) => panic!("nobody asked for notes"),
+        Action::Forward(forward) => Ok(sent(&forward, "x-forwarded-email")),
+        Action::Reply(reply) => Err(reply.status().as_u16()),
     }
 }
 
@@ -299,7 +298,7 @@ fn all_who_bring_a_key_that_nobody_has_wait_for_one_fetch() {
     });
     let decisions = site.world.run(asked.collect());
     let is_sent_to_sign_in =
-        |decision: &Decision| matches!(decision, Decision::Reply(reply) if reply.status() == 302);
+        |decision: &Decision| matches!(&decision.action, Action::Reply(reply) if reply.status() == 302);
     assert!(decisions.iter().all(is_sent_to_sign_in));
     assert_eq!(site.provider.calls("/jwks"), 2);
     // Meanwhile a token of a key that is known waits for nobody.
@@ -339,8 +338,8 @@ fn forged_tokens_that_waited_for_the_keys_together_are_limited_too() {
         let Step::Wait(flow) = site.app.handle(head) else { panic!("nothing to wait for") };
         flow
     });
-    let statuses = site.world.run(asked.collect()).into_iter().map(|decision| match decision {
-        Decision::Reply(reply) => reply.status().as_u16(),
+    let statuses = site.world.run(asked.collect()).into_iter().map(|decision| match decision.action {
+        Action::Reply(reply) => reply.status().as_u16(),
         other => panic!("let through: {other:?}"),
     });
     let (looked_at, others): (Vec<u16>, Vec<u16>) = statuses.partition(|status| *status == 302);

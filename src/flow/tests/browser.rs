@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::provider::Provider;
 use super::world::World;
-use crate::flow::{App, Decision, Forward, Reply, RequestHead, Step};
+use crate::flow::{Action, App, Decision, Forward, Reply, RequestHead, Step};
 
 #[derive(Clone)]
 pub(super) struct Browser {
@@ -46,13 +46,18 @@ impl Browser {
     }
 
     /// What becomes of a request.
-    pub(super) fn ask(&mut self, target: &str, headers: &[(&str, &str)]) -> Decision {
+    pub(super) fn ask(&mut self, target: &str, headers: &[(&str, &str)]) -> Action {
+        self.decision(target, headers).action
+    }
+
+    /// What becomes of a request, with what the access log says about it.
+    pub(super) fn decision(&mut self, target: &str, headers: &[(&str, &str)]) -> Decision {
         let decision = match self.app.handle(self.head(target, headers)) {
             Step::Done(decision) => decision,
             Step::Wait(future) => self.world.run(vec![future]).remove(0),
         };
-        self.keep_cookies(&decision);
-        if let Some(reply) = reply_in(&decision) {
+        self.keep_cookies(&decision.action);
+        if let Action::Reply(reply) = &decision.action {
             assert!(!reply.details().is_empty(), "{target}: the answer does not say why");
         }
         decision
@@ -60,17 +65,17 @@ impl Browser {
 
     /// The answer in the upstream's place.
     pub(super) fn reply(&mut self, target: &str, headers: &[(&str, &str)]) -> Reply {
-        match plain(self.ask(target, headers)) {
-            Decision::Reply(reply) => reply,
-            decision => panic!("{target} was not answered: {decision:?}"),
+        match self.ask(target, headers) {
+            Action::Reply(reply) => reply,
+            action => panic!("{target} was not answered: {action:?}"),
         }
     }
 
     /// What the upstream gets.
     pub(super) fn forward(&mut self, target: &str, headers: &[(&str, &str)]) -> Forward {
-        match plain(self.ask(target, headers)) {
-            Decision::Forward(forward) => forward,
-            decision => panic!("{target} did not go to the upstream: {decision:?}"),
+        match self.ask(target, headers) {
+            Action::Forward(forward) => forward,
+            action => panic!("{target} did not go to the upstream: {action:?}"),
         }
     }
 
@@ -98,8 +103,8 @@ impl Browser {
 
     /// The email address that the upstream gets to know; `None` where the request does not get there.
     pub(super) fn who(&mut self) -> Option<String> {
-        match plain(self.ask("/", &[])) {
-            Decision::Forward(forward) => Some(sent(&forward, "x-forwarded-email")),
+        match self.ask("/", &[]) {
+            Action::Forward(forward) => Some(sent(&forward, "x-forwarded-email")),
             _ => None,
         }
     }
@@ -109,16 +114,15 @@ impl Browser {
         self.cookies.contains_key("_oauth2_proxy")
     }
 
-    pub(super) fn keep_cookies(&mut self, decision: &Decision) {
-        let headers: Vec<String> = match decision {
-            Decision::Noted(_, decision) => return self.keep_cookies(decision),
-            Decision::Reply(reply) => reply
+    pub(super) fn keep_cookies(&mut self, action: &Action) {
+        let headers: Vec<String> = match action {
+            Action::Reply(reply) => reply
                 .headers()
                 .get_all("set-cookie")
                 .iter()
                 .map(|value| value.to_str().unwrap().to_owned())
                 .collect(),
-            Decision::Forward(forward) => forward
+            Action::Forward(forward) => forward
                 .response
                 .iter()
                 .filter(|(name, _)| *name == "set-cookie")
@@ -134,22 +138,6 @@ impl Browser {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
-    }
-}
-
-fn reply_in(decision: &Decision) -> Option<&Reply> {
-    match decision {
-        Decision::Noted(_, decision) => reply_in(decision),
-        Decision::Reply(reply) => Some(reply),
-        Decision::Forward(_) => None,
-    }
-}
-
-/// The decision, without what the access log says about it.
-fn plain(decision: Decision) -> Decision {
-    match decision {
-        Decision::Noted(_, decision) => *decision,
-        decision => decision,
     }
 }
 

@@ -14,12 +14,12 @@ use super::browser::Browser;
 use super::log::lines_of;
 use super::world::World;
 use crate::flow::io::Count;
-use crate::flow::{Decision, Io, Reply, Step};
+use crate::flow::{Action, Io, Reply, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a browser does with its callback, or does not wait for.
-type Asked = Pin<Box<dyn Future<Output = Option<Decision>>>>;
+type Asked = Pin<Box<dyn Future<Output = Option<Action>>>>;
 
 fn with_redis() -> Value {
     json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" })
@@ -40,7 +40,7 @@ fn ask(world: &World, browser: &Browser, target: &str, patience: Duration) -> As
     Box::pin(async move {
         let gone = pin!(world.sleep(patience));
         match select(flow, gone).await {
-            Either::Left((decision, _)) => Some(decision),
+            Either::Left((decision, _)) => Some(decision.action),
             Either::Right(_) => None,
         }
     })
@@ -55,14 +55,14 @@ fn ask_later(world: &World, browser: &Browser, target: &str, delay: Duration) ->
     })
 }
 
-fn reply(decision: Option<Decision>) -> Reply {
+fn reply(decision: Option<Action>) -> Reply {
     match decision {
-        Some(Decision::Reply(reply)) => reply,
+        Some(Action::Reply(reply)) => reply,
         other => panic!("no answer: {other:?}"),
     }
 }
 
-fn statuses(decisions: Vec<Option<Decision>>) -> BTreeMap<u16, usize> {
+fn statuses(decisions: Vec<Option<Action>>) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     for decision in decisions {
         *counts.entry(reply(decision).status().as_u16()).or_default() += 1;
@@ -218,7 +218,7 @@ fn strangers_who_come_back_keep_nobody_from_a_renewal() {
         let mut asked: Vec<Asked> = asked.collect();
         asked.push(ask_later(&site.world, &person, "/", SECOND));
         let person = site.world.run(asked).pop().unwrap();
-        assert!(matches!(person, Some(Decision::Forward(_))), "{person:?}");
+        assert!(matches!(person, Some(Action::Forward(_))), "{person:?}");
         assert_eq!(site.provider.grants("refresh_token").len(), 1);
         assert_eq!(site.world.counted(Count::Refresh), 1);
         // And the strangers are gone a moment later: a person signs in.
@@ -319,7 +319,7 @@ fn renewals_are_made_a_few_at_a_time() {
     let asked = people.iter().map(|browser| ask(&site.world, browser, "/", 60 * SECOND));
     for (decision, browser) in site.world.run(asked.collect()).into_iter().zip(&mut people) {
         let decision = decision.unwrap();
-        assert!(matches!(decision, Decision::Forward(_)), "{decision:?}");
+        assert!(matches!(decision, Action::Forward(_)), "{decision:?}");
         browser.keep_cookies(&decision);
     }
     assert_eq!(site.provider.most_at_once("refresh_token"), 8);

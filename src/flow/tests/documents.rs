@@ -238,11 +238,10 @@ fn a_code_that_is_not_used_is_offered_again() {
 
 #[test]
 fn the_access_log_says_why_a_sign_in_does_not_begin_or_end() {
-    let reason = |site: &Site, browser: &mut Browser, target: &str| match browser.ask(target, &[]) {
-        crate::flow::Decision::Noted(fields, _) => {
-            fields.into_iter().find(|(name, _)| *name == "reason").map(|(_, value)| value)
-        }
-        other => panic!("{other:?} {}", site.provider.urls().len()),
+    let reason = |site: &Site, browser: &mut Browser, target: &str| {
+        let decision = browser.decision(target, &[]);
+        assert!(!decision.log.is_empty(), "{decision:?} {}", site.provider.urls().len());
+        decision.log.into_iter().find(|(name, _)| *name == "reason").map(|(_, value)| value)
     };
     let options = json!({ "access_log_fields": ["reason"] });
     for (status, word) in [(404, "provider_misconfigured"), (503, "provider_unavailable")] {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::browser::sent;
 use super::{MINUTE, Site};
-use crate::flow::Decision;
+use crate::flow::Action;
 use crate::flow::person::Person;
 use crate::oidc::tests::vectors::ISSUED;
 use crate::session::Session;
@@ -297,7 +297,7 @@ fn what_has_no_path_is_no_endpoint_and_skips_nothing() {
     let connect = [(":method", "CONNECT"), (":path", "")];
     for headers in [connect.as_slice(), &[(":path", "")], &[(":method", "OPTIONS"), (":path", "*")]] {
         let target = headers.last().unwrap().1;
-        assert!(matches!(site.browser().ask(target, headers), Decision::Reply(_)), "{headers:?}");
+        assert!(matches!(site.browser().ask(target, headers), Action::Reply(_)), "{headers:?}");
     }
     // It cannot be led to a sign-in.
     assert_eq!(site.browser().reply("", &connect).status(), 401);

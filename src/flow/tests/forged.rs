@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Site;
 use super::browser::{Browser, sent};
-use crate::flow::{Decision, Forward, RequestHead, Step};
+use crate::flow::{Action, Decision, Forward, RequestHead, Step};
 
 const IDENTITY: [&str; 13] = [
     "x-forwarded-user",
@@ -138,7 +138,7 @@ fn a_session_that_says_nothing_is_a_session_all_the_same() {
     let handed_over = browser.forward("/login", &[]).handed_over;
     let keeping = site.app.take_session(handed_over, b"login-app", &[br#"{"user": "alice"}"#]).unwrap();
     let response = site.world.run(vec![keeping]).remove(0).unwrap();
-    browser.keep_cookies(&Decision::Forward(Forward { response, ..Forward::default() }));
+    browser.keep_cookies(&Action::Forward(Forward { response, ..Forward::default() }));
     let forward = ask(&mut browser, "GET", "/private");
     assert!(forward.set.is_empty());
     assert_eq!(removed(&forward), expected(true));
@@ -178,7 +178,9 @@ fn bytes_that_are_not_text_are_compared_too() {
         (b":method", b"GET"),
         (NAME, b""),
     ]);
-    let Step::Done(Decision::Forward(forward)) = site.app.handle(head) else { panic!("not let through") };
+    let Step::Done(Decision { action: Action::Forward(forward), .. }) = site.app.handle(head) else {
+        panic!("not let through")
+    };
     assert_eq!(forward.remove, [NAME]);
 }
 

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::Site;
-use crate::flow::{Decision, Reply};
+use crate::flow::{Action, Reply};
 
 const HTTP: (&str, &str) = (":scheme", "http");
 
@@ -88,7 +88,7 @@ fn probes_and_skipped_routes_are_answered_over_http() {
     let mut browser = site.browser();
     assert_eq!(browser.reply("/ping", &[HTTP]).status(), 200);
     assert_eq!(browser.reply("/ready", &[HTTP]).status(), 200);
-    assert!(matches!(browser.ask("/public/x", &[HTTP]), Decision::Forward(_)));
+    assert!(matches!(browser.ask("/public/x", &[HTTP]), Action::Forward(_)));
     for target in ["/other", "/public/../other", "/oauth2/start", "/oauth2/other"] {
         location(&browser.reply(target, &[HTTP]));
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::browser::{Browser, sent};
 use super::log::lines_of;
 use super::{MINUTE, Site};
-use crate::flow::Decision;
+use crate::flow::Action;
 
 /// Groups of 16 characters each that no compression makes shorter.
 fn groups(number: u64) -> Vec<String> {
@@ -23,8 +23,8 @@ fn with(more: Value) -> Value {
     options
 }
 
-fn access_token(decision: &Decision) -> String {
-    let Decision::Forward(forward) = decision else { panic!("not let through: {decision:?}") };
+fn access_token(action: &Action) -> String {
+    let Action::Forward(forward) = action else { panic!("not let through: {action:?}") };
     sent(forward, "x-forwarded-access-token")
 }
 

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::browser::{Browser, sent};
 use super::{MINUTE, Site};
-use crate::flow::{App, Decision, Step};
+use crate::flow::{Action, App, Decision, Step};
 
 const HOURLY: &str = "1h";
 
 /// A page fires `number` requests at once, spread over two workers; how each ended.
-fn burst(site: &Site, browser: &mut Browser, number: usize) -> Vec<Decision> {
+fn burst(site: &Site, browser: &mut Browser, number: usize) -> Vec<Action> {
     let workers = [site.worker(), site.worker()];
     let requests = (0..number).map(|request| {
         let head = browser.head("/", &[]);
@@ -20,15 +20,16 @@ fn burst(site: &Site, browser: &mut Browser, number: usize) -> Vec<Decision> {
             Step::Done(_) => panic!("no refresh was due"),
         }
     });
-    let decisions = site.world.run(requests.collect());
-    decisions.iter().for_each(|decision| browser.keep_cookies(decision));
-    decisions
+    let actions: Vec<_> =
+        site.world.run(requests.collect()).into_iter().map(|decision| decision.action).collect();
+    actions.iter().for_each(|action| browser.keep_cookies(action));
+    actions
 }
 
-fn access_token(decision: &Decision) -> String {
-    match decision {
-        Decision::Forward(forward) => sent(forward, "x-forwarded-access-token"),
-        decision => panic!("did not go to the upstream: {decision:?}"),
+fn access_token(action: &Action) -> String {
+    match action {
+        Action::Forward(forward) => sent(forward, "x-forwarded-access-token"),
+        action => panic!("did not go to the upstream: {action:?}"),
     }
 }
 
@@ -44,7 +45,10 @@ fn twenty_requests_at_once_make_one_grant_and_all_have_the_new_session() {
         assert_eq!(access_token(decision), "access-token-2");
     }
     // The browser has the new cookie now: nothing to wait for.
-    assert!(matches!(site.app.handle(browser.head("/", &[])), Step::Done(Decision::Forward(_))));
+    assert!(matches!(
+        site.app.handle(browser.head("/", &[])),
+        Step::Done(Decision { action: Action::Forward(_), .. })
+    ));
 }
 
 #[test]
@@ -222,7 +226,7 @@ fn however_a_cookie_is_spelt_it_is_renewed_once() {
         }
     });
     let decisions = site.world.run(requests.collect());
-    assert!(decisions.iter().all(|decision| access_token(decision) == "access-token-2"));
+    assert!(decisions.iter().all(|decision| access_token(&decision.action) == "access-token-2"));
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::browser::sent;
 use super::{MINUTE, Site};
-use crate::flow::{App, Decision, Forward, Io, RequestHead, Step};
+use crate::flow::{Action, App, Decision, Forward, Io, RequestHead, Step};
 
 #[test]
 fn a_program_gets_401_and_a_page_302() {
@@ -27,7 +27,7 @@ fn a_program_gets_401_and_a_page_302() {
 fn skip_auth_routes_let_through_and_nothing_else() {
     let site = Site::new(json!({ "skip_auth_routes": ["^/public/", "GET=^/read$", "PATCH!=^/closed"] }));
     let passes = |method: &str, target: &str| {
-        matches!(site.browser().ask(target, &[(":method", method)]), Decision::Forward(_))
+        matches!(site.browser().ask(target, &[(":method", method)]), Action::Forward(_))
     };
     assert!(passes("GET", "/public/x") && passes("POST", "/public/x"));
     assert!(passes("GET", "/read") && !passes("POST", "/read"));
@@ -37,7 +37,7 @@ fn skip_auth_routes_let_through_and_nothing_else() {
     assert!(!passes("GET", "/private?/public/"));
     assert!(!passes("OPTIONS", "/private"));
     let preflight = Site::new(json!({ "skip_auth_preflight": true }));
-    assert!(matches!(preflight.browser().ask("/x", &[(":method", "OPTIONS")]), Decision::Forward(_)));
+    assert!(matches!(preflight.browser().ask("/x", &[(":method", "OPTIONS")]), Action::Forward(_)));
 }
 
 /// Patterns are not for it, so that its length costs nothing.
@@ -45,12 +45,12 @@ fn skip_auth_routes_let_through_and_nothing_else() {
 fn a_path_that_is_too_long_is_a_pages_unless_it_says_otherwise() {
     let site = Site::new(json!({ "skip_auth_routes": ["^/api/"], "api_routes": ["^/api/"] }));
     let longest = format!("/api/{}", "a".repeat(2043));
-    assert!(matches!(site.browser().ask(&longest, &[]), Decision::Forward(_)));
+    assert!(matches!(site.browser().ask(&longest, &[]), Action::Forward(_)));
     let longer = format!("{longest}a");
     assert_eq!(site.browser().reply(&longer, &[]).status(), 302);
     assert_eq!(site.browser().reply(&longer, &[("accept", "application/json")]).status(), 401);
     // A query is no part of it.
-    assert!(matches!(site.browser().ask(&format!("/api/?{longer}"), &[]), Decision::Forward(_)));
+    assert!(matches!(site.browser().ask(&format!("/api/?{longer}"), &[]), Action::Forward(_)));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn bytes_that_are_not_text_are_ordinary() {
         ("x-odd", b"\x00\xff"),
         ("cookie", &cookie),
     ]);
-    assert!(matches!(site.app.handle(head), Step::Done(Decision::Forward(_))));
+    assert!(matches!(site.app.handle(head), Step::Done(Decision { action: Action::Forward(_), .. })));
 }
 
 #[test]

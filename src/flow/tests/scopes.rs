@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::browser::{Browser, sent};
 use super::world::World;
 use super::{MINUTE, Site, configuration, in_redis};
-use crate::flow::{App, Decision, RequestHead, Step};
+use crate::flow::{Action, App, RequestHead, Step};
 
 const NAME: &str = "_oauth2_proxy";
 const HOST: &str = "app.eu.example.com";
@@ -54,7 +54,7 @@ impl Scoped {
     }
 
     /// What it is answered at a target.
-    fn decide(&self, target: &str) -> Decision {
+    fn decide(&self, target: &str) -> Action {
         let mut cookies: Vec<&Cookie> = self
             .cookies
             .iter()
@@ -73,25 +73,25 @@ impl Scoped {
             ("cookie", &cookies),
         ];
         let head = RequestHead::from_pairs(pairs.iter().map(|(name, value)| (*name, value.as_bytes())));
-        match self.app.handle(head) {
+        let decision = match self.app.handle(head) {
             Step::Done(decision) => decision,
             Step::Wait(future) => self.world.run(vec![future]).remove(0),
-        }
+        };
+        decision.action
     }
 
     /// The status and the `set-cookie` headers of that; it takes these.
     fn ask(&mut self, target: &str) -> (u16, Vec<String>) {
         let (status, headers): (u16, Vec<Vec<u8>>) = match self.decide(target) {
-            Decision::Reply(reply) => {
+            Action::Reply(reply) => {
                 let cookies = reply.headers().get_all("set-cookie").iter();
                 (reply.status().as_u16(), cookies.map(|value| value.as_bytes().to_vec()).collect())
             }
-            Decision::Forward(forward) => {
+            Action::Forward(forward) => {
                 let headers = self.app.response_headers(forward.response, forward.renewed.as_deref());
                 let cookies = headers.into_iter().filter(|(name, _)| *name == "set-cookie");
                 (200, cookies.map(|(_, value)| value).collect())
             }
-            Decision::Noted(..) => panic!("no field was asked for"),
         };
         let headers: Vec<_> = headers.into_iter().map(|header| String::from_utf8(header).unwrap()).collect();
         headers.iter().for_each(|header| self.set(header));
@@ -101,7 +101,7 @@ impl Scoped {
     /// The email address that the upstream would get to know.
     fn who(&self) -> Option<String> {
         match self.decide("/app/") {
-            Decision::Forward(forward) => Some(sent(&forward, "x-forwarded-email")),
+            Action::Forward(forward) => Some(sent(&forward, "x-forwarded-email")),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use super::browser::Browser;
 use super::refresh::spellings;
 use super::world::World;
 use super::{MINUTE, Site};
-use crate::flow::{App, Decision, Forward, Io, Reply, Step};
+use crate::flow::{Action, App, Forward, Io, Reply, Step};
 
 const COOKIE: &str = "_oauth2_proxy";
 
@@ -24,7 +24,7 @@ fn due() -> (Site, Browser) {
 /// What the browser has after the response to a request that was let through.
 fn respond(app: &Rc<App<World>>, browser: &mut Browser, forward: Forward) {
     let response = app.response_headers(forward.response, forward.renewed.as_deref());
-    browser.keep_cookies(&Decision::Forward(Forward { response, ..Forward::default() }));
+    browser.keep_cookies(&Action::Forward(Forward { response, ..Forward::default() }));
 }
 
 /// Ends the session of these cookies, on another worker.
@@ -54,9 +54,9 @@ fn a_refresh_under_way_gives_nobody_a_cookie_after_the_sign_out() {
             sign_out.await
         });
         let decisions = site.world.run(vec![page, sign_out]);
-        let Decision::Reply(page) = &decisions[0] else { panic!("let through: {:?}", decisions[0]) };
+        let Action::Reply(page) = &decisions[0].action else { panic!("let through: {:?}", decisions[0]) };
         assert_eq!((page.status().as_u16(), set_cookies(page)), (302, 0));
-        assert!(matches!(&decisions[1], Decision::Reply(reply) if reply.status() == 200));
+        assert!(matches!(&decisions[1].action, Action::Reply(reply) if reply.status() == 200));
         assert_eq!(site.provider.grants("refresh_token").len(), 1);
 
         // The old cookie, of which the refresh token is used up, becomes no new one either.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::browser::{Browser, sent};
 use super::{MINUTE, Site, in_redis};
-use crate::flow::{Decision, Forward, RequestHead, Step};
+use crate::flow::{Action, Forward, RequestHead, Step};
 
 fn with(more: Value) -> Value {
     let mut options = json!({ "strip_session_cookie": true, "cookie_refresh": "30m" });
@@ -15,7 +15,7 @@ fn with(more: Value) -> Value {
 }
 
 /// What becomes of a request with these headers, and this in its filter state.
-fn ask(site: &Site, target: &str, cookie: &[u8], state: &[u8]) -> Decision {
+fn ask(site: &Site, target: &str, cookie: &[u8], state: &[u8]) -> Action {
     let pairs = [
         (":method", b"GET".as_slice()),
         (":scheme", b"https"),
@@ -28,10 +28,11 @@ fn ask(site: &Site, target: &str, cookie: &[u8], state: &[u8]) -> Decision {
         Some(cookies) => head.with_cookies(&cookies),
         None => head,
     };
-    match site.app.handle(head) {
+    let decision = match site.app.handle(head) {
         Step::Done(decision) => decision,
         Step::Wait(future) => site.world.run(vec![future]).remove(0),
-    }
+    };
+    decision.action
 }
 
 /// The upstream redirects, and Envoy follows: the cookies that are left, and what the filter state has.
@@ -42,13 +43,13 @@ fn redirect(site: &Site, forward: Forward) -> (Vec<u8>, Vec<u8>) {
     (forward.cookie.unwrap(), token)
 }
 
-fn is_let_in(decision: &Decision) -> bool {
-    matches!(decision, Decision::Forward(forward) if sent(forward, "x-forwarded-email") == "alice@example.com")
+fn is_let_in(action: &Action) -> bool {
+    matches!(action, Action::Forward(forward) if sent(forward, "x-forwarded-email") == "alice@example.com")
 }
 
 fn first(site: &Site, browser: &mut Browser, target: &str) -> (Vec<u8>, Vec<u8>) {
     browser.cookies.insert("theme".to_owned(), "dark".to_owned());
-    let Decision::Forward(forward) = browser.clone().ask(target, &[]) else { panic!("not let through") };
+    let Action::Forward(forward) = browser.clone().ask(target, &[]) else { panic!("not let through") };
     redirect(site, forward)
 }
 
@@ -63,7 +64,7 @@ fn a_request_that_comes_once_more_has_its_session() {
             assert_eq!(cookie, b"theme=dark");
             let decision = ask(&site, target, &cookie, &token);
             assert!(is_let_in(&decision), "{target}");
-            if let Decision::Forward(forward) = decision {
+            if let Action::Forward(forward) = decision {
                 (cookie, token) = redirect(&site, forward);
             }
         }
@@ -77,15 +78,12 @@ fn a_cookie_that_was_renewed_reaches_the_browser() {
         let mut browser = site.signed_in();
         site.world.pass(31 * MINUTE);
         let (cookie, token) = first(&site, &mut browser, "/a");
-        let Decision::Forward(forward) = ask(&site, "/b", &cookie, &token) else { panic!("not let through") };
+        let Action::Forward(forward) = ask(&site, "/b", &cookie, &token) else { panic!("not let through") };
         let headers = site.app.response_headers(forward.response, forward.renewed.as_deref());
-        browser.keep_cookies(&Decision::Forward(Forward { response: headers.clone(), ..Forward::default() }));
+        browser.keep_cookies(&Action::Forward(Forward { response: headers.clone(), ..Forward::default() }));
         assert!(headers.iter().any(|(name, _)| *name == "set-cookie"));
         assert_eq!(site.provider.grants("refresh_token").len(), 1);
-        assert!(matches!(
-            ask(&site, "/", browser.head("/", &[]).header("cookie"), b""),
-            Decision::Forward(_)
-        ));
+        assert!(matches!(ask(&site, "/", browser.head("/", &[]).header("cookie"), b""), Action::Forward(_)));
         assert_eq!(site.provider.grants("refresh_token").len(), 1);
     }
 }
@@ -102,16 +100,16 @@ fn nothing_else_has_it() {
     let site = Site::new(with(json!({})));
     let (cookie, token) = first(&site, &mut site.signed_in(), "/a");
     for state in [b"".as_slice(), b"AAAAAAAAAAAAAAAAAAAAAA", &token[1..]] {
-        assert!(matches!(ask(&site, "/b", &cookie, state), Decision::Reply(_)));
+        assert!(matches!(ask(&site, "/b", &cookie, state), Action::Reply(_)));
     }
     // Another worker, or the same one a second time or later.
     let other = Site::new(with(json!({})));
-    assert!(matches!(ask(&other, "/b", &cookie, &token), Decision::Reply(_)));
+    assert!(matches!(ask(&other, "/b", &cookie, &token), Action::Reply(_)));
     assert!(is_let_in(&ask(&site, "/b", &cookie, &token)));
-    assert!(matches!(ask(&site, "/b", &cookie, &token), Decision::Reply(_)));
+    assert!(matches!(ask(&site, "/b", &cookie, &token), Action::Reply(_)));
     let (cookie, token) = first(&site, &mut site.signed_in(), "/a");
     site.world.pass(MINUTE);
-    assert!(matches!(ask(&site, "/b", &cookie, &token), Decision::Reply(_)));
+    assert!(matches!(ask(&site, "/b", &cookie, &token), Action::Reply(_)));
 }
 
 #[test]
@@ -120,7 +118,7 @@ fn who_signed_out_meanwhile_stays_so() {
     let mut browser = site.signed_in();
     let (cookie, token) = first(&site, &mut browser, "/a");
     assert_eq!(browser.reply("/oauth2/sign_out", &[]).status(), 200);
-    assert!(matches!(ask(&site, "/b", &cookie, &token), Decision::Reply(_)));
+    assert!(matches!(ask(&site, "/b", &cookie, &token), Action::Reply(_)));
 }
 
 #[test]
@@ -129,7 +127,7 @@ fn requests_that_end_without_a_response_take_no_memory_without_bound() {
     let mut tokens = Vec::new();
     for _ in 0..300 {
         let cookie = [b"_oauth2_proxy=".as_slice(), &[b'x'; 90_000]].concat();
-        let Decision::Forward(forward) = ask(&site, "/public", &cookie, b"") else { panic!("it is public") };
+        let Action::Forward(forward) = ask(&site, "/public", &cookie, b"") else { panic!("it is public") };
         tokens.push(redirect(&site, forward).1);
     }
     let back = |token: &Vec<u8>| site.app.cookies_again(&RequestHead::default(), token);

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use oauth2_session_filter::cookie::{self, Jar, Sent};
-use oauth2_session_filter::flow::{Decision, Forward, HandedOver, Header, Io, Reply, RequestHead};
+use oauth2_session_filter::flow::{Action, Decision, Forward, HandedOver, Header, Io, Reply, RequestHead};
 use oauth2_session_filter::session;
 use oauth2_session_filter::session::ticket::Ticket;
 use url::Url;
@@ -56,17 +56,12 @@ impl Site {
     pub(super) fn decided(&mut self, asked: &Asked, decision: Decision) {
         let calls = self.world.calls();
         assert!(calls <= 10 * self.requests + 10, "{calls} calls for {} requests", self.requests);
-        match decision {
-            Decision::Noted(fields, decision) => {
-                for (_, value) in fields {
-                    assert!(
-                        value.bytes().all(|byte| byte.is_ascii_graphic()) && !has_secret(value.as_bytes())
-                    );
-                }
-                self.decided(asked, *decision);
-            }
-            Decision::Reply(reply) => self.replied(asked, &reply),
-            Decision::Forward(forward) => self.forwarded(asked, forward),
+        for (_, value) in decision.log {
+            assert!(value.bytes().all(|byte| byte.is_ascii_graphic()) && !has_secret(value.as_bytes()));
+        }
+        match decision.action {
+            Action::Reply(reply) => self.replied(asked, &reply),
+            Action::Forward(forward) => self.forwarded(asked, forward),
         }
     }
 

@@ -19,13 +19,14 @@ use self::codes::SignedIn;
 use self::failure::Failure;
 use super::{csrf_cookies, redirect, start};
 use crate::flow::access_log::Note;
+use crate::flow::decision::Decision;
 use crate::flow::http::reply;
 use crate::flow::io::Count;
 use crate::flow::load::Loading;
 use crate::flow::outcome::Outcome;
 use crate::flow::pages::ErrorPage;
 use crate::flow::person::Person;
-use crate::flow::{App, Decision, Io, Reply, RequestHead, load, pages};
+use crate::flow::{App, Io, Reply, RequestHead, load, pages};
 
 /// What it means for a person that something does not answer.
 const NOT_DONE: &str = "Your sign-in is not finished";

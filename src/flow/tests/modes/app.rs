@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::browser::{Browser, sent};
 use super::super::{MINUTE, Site};
 use crate::flow::io::Count;
-use crate::flow::{Decision, Forward, HandedOver, Reply, RequestHead};
+use crate::flow::{Action, Forward, HandedOver, Reply, RequestHead};
 
 const CLUSTER: &[u8] = b"login-app";
 
@@ -41,7 +41,7 @@ fn respond(
     let keeping = site.app.take_session(handed_over, cluster, values)?;
     Some(site.world.run(vec![keeping]).remove(0).map(|cookies| {
         assert!(cookies.contains(&("cache-control", b"private".to_vec())));
-        browser.keep_cookies(&Decision::Forward(Forward { response: cookies, ..Forward::default() }));
+        browser.keep_cookies(&Action::Forward(Forward { response: cookies, ..Forward::default() }));
     }))
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Site;
 use super::browser::sent;
 use super::world::World;
-use crate::flow::{App, Decision};
+use crate::flow::{Action, App};
 
 const COOKIE: &str = "_oauth2_proxy";
 
@@ -52,9 +52,9 @@ fn proxy(site: &Site) -> Rc<App<World>> {
     App::new(site.config.clone(), site.world.clone())
 }
 
-fn access_token(decision: &Decision) -> String {
-    match decision {
-        Decision::Forward(forward) => sent(forward, "x-forwarded-access-token"),
-        decision => panic!("did not go to the upstream: {decision:?}"),
+fn access_token(action: &Action) -> String {
+    match action {
+        Action::Forward(forward) => sent(forward, "x-forwarded-access-token"),
+        action => panic!("did not go to the upstream: {action:?}"),
     }
 }

@@ -25,8 +25,8 @@ fn over_two_proxies_one_expiry_is_one_grant_and_all_have_the_new_session() {
     let decisions = site.world.run(requests.collect());
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
     for decision in &decisions {
-        assert_eq!(access_token(decision), "access-token-2");
-        browser.keep_cookies(decision);
+        assert_eq!(access_token(&decision.action), "access-token-2");
+        browser.keep_cookies(&decision.action);
     }
     assert_eq!(only_key(&site), key, "the ticket stays, and the lock is given back");
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-2");
@@ -126,8 +126,8 @@ fn a_refusal_of_a_token_that_another_proxy_used_ends_nothing() {
         world.fake_redis().restore(after);
     });
     let decision = site.world.run(vec![request]).remove(0);
-    assert_eq!(access_token(&decision), "access-token-2");
-    browser.keep_cookies(&decision);
+    assert_eq!(access_token(&decision.action), "access-token-2");
+    browser.keep_cookies(&decision.action);
     assert!(browser.who().is_some());
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{COOKIE, only_key, proxy, site};
 use crate::flow::tests::MINUTE;
 use crate::flow::tests::browser::Browser;
-use crate::flow::{App, Decision, Io, Step};
+use crate::flow::{Action, App, Io, Step};
 
 #[test]
 fn the_browser_has_a_ticket_and_redis_the_session() {
@@ -99,7 +99,7 @@ fn requests_at_the_same_time_share_one_get() {
         Step::Done(_) => panic!("nobody asked Redis"),
     });
     let decisions = site.world.run(requests.collect());
-    assert!(decisions.iter().all(|decision| matches!(decision, Decision::Forward(_))));
+    assert!(decisions.iter().all(|decision| matches!(decision.action, Action::Forward(_))));
     assert_eq!(site.world.fake_redis().seen(), ["get"]);
 }
 
@@ -116,8 +116,8 @@ fn a_request_that_goes_away_leaves_the_others_their_answer() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(first.as_mut().poll(&mut context).is_pending());
     drop(first);
-    assert!(matches!(site.world.run(vec![second])[0], Decision::Forward(_)));
-    assert!(matches!(site.world.run(vec![ask()])[0], Decision::Forward(_)));
+    assert!(matches!(site.world.run(vec![second])[0].action, Action::Forward(_)));
+    assert!(matches!(site.world.run(vec![ask()])[0].action, Action::Forward(_)));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_request_under_way_during_a_second_sign_in_does_not_clear_the_new_cookie() {
         page.await
     });
     let decisions = site.world.run(vec![callback, page]);
-    decisions.iter().for_each(|decision| browser.keep_cookies(decision));
+    decisions.iter().for_each(|decision| browser.keep_cookies(&decision.action));
     assert!(browser.has_session() && browser.who().is_some());
 }
 
@@ -242,10 +242,10 @@ fn a_refresh_that_is_under_way_does_not_bring_a_deleted_session_back() {
         sign_out.await
     });
     let decisions = site.world.run(vec![refresh, sign_out]);
-    assert!(matches!(decisions[0], Decision::Forward(_)));
-    assert!(matches!(&decisions[1], Decision::Reply(reply) if reply.status() == 200));
+    assert!(matches!(decisions[0].action, Action::Forward(_)));
+    assert!(matches!(&decisions[1].action, Action::Reply(reply) if reply.status() == 200));
     assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
-    browser.keep_cookies(&decisions[0]);
+    browser.keep_cookies(&decisions[0].action);
     assert_eq!(browser.who(), None);
 }
 
@@ -263,7 +263,7 @@ fn nor_does_one_that_takes_longer_than_a_sign_out_waits() {
         sign_out.await
     });
     let decisions = site.world.run(vec![refresh, sign_out]);
-    assert!(matches!(&decisions[1], Decision::Reply(reply) if reply.status() == 200));
+    assert!(matches!(&decisions[1].action, Action::Reply(reply) if reply.status() == 200));
     // A copy of the cookie, at a proxy that knows nothing of it.
     let mut copy = browser.clone();
     copy.app = proxy(&site);

@@ -1,0 +1,84 @@
+//! What happens with a request: the values that a flow ends in, and that the host carries out.
+
+use std::rc::Rc;
+
+use super::http::reply::Reply;
+use super::http::request::RequestHead;
+use super::http::stripped::Stripped;
+
+/// A header to set or add.
+pub type Header = (&'static str, Vec<u8>);
+
+/// A field of the access log, by its name after the prefix of the filter, and its value.
+pub type LogField = (&'static str, String);
+
+/// What happens with a request, and what the access log says about it.
+#[derive(Debug)]
+pub struct Decision {
+    /// What the host does.
+    pub action: Action,
+    /// What the access log gets to know; empty without `access_log_fields`.
+    pub log: Vec<LogField>,
+}
+
+/// What the host does with a request.
+#[derive(Debug)]
+pub enum Action {
+    /// It goes on to the upstream.
+    Forward(Forward),
+    /// It is answered here.
+    Reply(Reply),
+}
+
+/// How a request is changed on its way to the upstream, and its response on the way back.
+#[derive(Debug, Default)]
+pub struct Forward {
+    /// Headers of the client that must not arrive.
+    pub remove: Vec<Vec<u8>>,
+    /// Headers that the upstream gets, in the place of the client's.
+    pub set: Rc<[Header]>,
+    /// The `connection` header that the upstream gets, where it is not the client's.
+    pub connection: Option<Vec<u8>>,
+    /// The `cookie` header that the upstream gets, where it is not the client's.
+    pub cookie: Option<Vec<u8>>,
+    /// The cookies that are missing in it, for the request if it comes again.
+    pub stripped: Option<Stripped>,
+    /// Headers that are added to the response.
+    pub response: Vec<Header>,
+    /// The session cookie among them, where the session was renewed: see [`App::response_headers`].
+    ///
+    /// [`App::response_headers`]: super::App::response_headers
+    pub renewed: Option<Vec<u8>>,
+    /// What becomes of a session that the upstream hands over.
+    pub handed_over: HandedOver,
+}
+
+/// What becomes of a session in the response to a request.
+#[derive(Debug, Default)]
+pub enum HandedOver {
+    /// Sessions are not handed over in this mode; nobody looks.
+    #[default]
+    Never,
+    /// It is dropped: this path is not the app's.
+    Dropped,
+    /// It is for the browser of this request, if the response comes from the app.
+    Kept(Box<RequestHead>),
+}
+
+impl From<Action> for Decision {
+    fn from(action: Action) -> Self {
+        Self { action, log: Vec::new() }
+    }
+}
+
+impl From<Forward> for Decision {
+    fn from(forward: Forward) -> Self {
+        Action::Forward(forward).into()
+    }
+}
+
+impl From<Reply> for Decision {
+    fn from(reply: Reply) -> Self {
+        Action::Reply(reply).into()
+    }
+}
