@@ -13,10 +13,8 @@
 //! | `path_match` | which paths need no session, however an upstream reads them |
 //! | [`pattern`] | regular expressions over bytes of strangers, in one pass |
 //! | `base64url` | base64 as oauth2-proxy writes and reads it |
-//! | `rate` | how often something may happen, log lines among them |
 //! | [`bridge`] | gRPC frames to bytes and back: what the module does in the bridge |
-//! | `tasks` | the runner of flows that wait |
-//! | `alarm` | when the runner has to be called next |
+//! | `runtime` | what runs the flows: tasks, the host's tick, how often something may happen |
 //! | `host` | the only user of the proxy-wasm SDK; moves bytes, decides nothing |
 //!
 //! # Invariants
@@ -28,8 +26,6 @@
 //! - No byte from outside can panic: the lints in `Cargo.toml` deny what could.
 //! - No error means "let through".
 
-#[cfg(any(test, target_family = "wasm"))]
-mod alarm;
 mod base64url;
 pub mod bridge;
 pub mod config;
@@ -38,12 +34,9 @@ pub mod flow;
 pub mod oidc;
 mod path_match;
 pub mod pattern;
-mod rate;
 pub mod redis;
+mod runtime;
 pub mod session;
-#[cfg(any(test, target_family = "wasm"))]
-#[cfg_attr(test, allow(dead_code, reason = "only the host cancels"))]
-mod tasks;
 pub mod time;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 """Thousands of requests that wait for the same thing, and go on in one moment.
 
 Envoy carries out the answers and resumes of one callback inside each other, so some hundred overflow the stack of the
-worker's VM (src/tasks.rs). Each request has to get its own answer, and the VM has to live: the harness looks for that
+worker's VM (src/runtime/tasks.rs). Each request has to get its own answer, and the VM has to live: the harness looks for that
 at the end of each test.
 """
 

@@ -27,7 +27,7 @@ use super::util::lru::CookieCache;
 use super::{App, Io, RequestHead};
 use crate::config::{self, Config};
 use crate::oidc::{self, IdTokenError};
-use crate::rate::Rate;
+use crate::runtime::rate::Rate;
 use crate::time::Timestamp;
 
 /// The longest token that is looked at. A cookie session has less in it.

@@ -1,6 +1,6 @@
 //! The limits of the log lines that a browser can cause again and again.
 
-use crate::rate::LogLimit;
+use crate::runtime::rate::LogLimit;
 
 /// One limit for each kind of line, so that one kind leaves none of another out.
 #[derive(Default)]

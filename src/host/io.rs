@@ -18,15 +18,15 @@ use log::error;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
 
-use super::abi;
 use super::metrics::Metrics;
-use super::redis::{self, Redis};
-use crate::alarm::Alarm;
+use super::redis::Redis;
+use super::{abi, redis};
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
-use crate::rate::LogLimit;
 use crate::redis::{Command, CommandId, FailoverEvent, Failure, Health};
-use crate::tasks::{PORTION, TaskId, Tasks};
+use crate::runtime::alarm::Alarm;
+use crate::runtime::rate::LogLimit;
+use crate::runtime::tasks::{PORTION, TaskId, Tasks};
 use crate::time::Timestamp;
 
 /// Tells the bridge whether to speak TLS; the bridge takes it off again.

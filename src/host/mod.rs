@@ -6,7 +6,7 @@
 //!   tick, answers of calls -> tasks     response headers <- what the decision adds
 //! ```
 //!
-//! A decision that has to wait is a task of the root's runner ([`crate::tasks`]); when it is made, the
+//! A decision that has to wait is a task of the root's runner ([`crate::runtime::tasks`]); when it is made, the
 //! request is resumed or answered from whichever callback that happens to be in.
 
 mod abi;

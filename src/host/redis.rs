@@ -17,12 +17,13 @@ use proxy_wasm::hostcalls;
 
 use super::abi;
 use super::metrics::Metrics;
-use crate::bridge::{self, SERVICE};
-use crate::rate::LogLimit;
+use crate::bridge;
+use crate::bridge::SERVICE;
 use crate::redis::{
     Client, ClientConfig, Command, CommandId, Endpoint, Event, FailoverEvent, Failure, Health, Output, Reply,
     ServerName, StreamId, Tls, Topology,
 };
+use crate::runtime::rate::LogLimit;
 use crate::time::Timestamp;
 
 /// Names the server to the bridge.

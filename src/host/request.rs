@@ -17,8 +17,8 @@ use super::io::{self, HostIo};
 use crate::flow::{
     self, App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, Stripped, is_session_header,
 };
-use crate::rate::LogLimit;
-use crate::tasks::TaskId;
+use crate::runtime::rate::LogLimit;
+use crate::runtime::tasks::TaskId;
 
 /// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
 /// `wasm.` by itself.

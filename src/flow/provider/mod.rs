@@ -27,7 +27,7 @@ use crate::oidc::{
     self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
     Jwks, JwksError, Metadata, TokenResponse, Userinfo,
 };
-use crate::rate::LogLimit;
+use crate::runtime::rate::LogLimit;
 use crate::session::{Claims, Session};
 
 /// One provider, as a worker knows it.

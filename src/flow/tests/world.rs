@@ -14,7 +14,7 @@ use http::{Request, Response};
 use super::fake_redis::{FakeRedis, Values};
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
 use crate::redis::{Command, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Reply, Tls};
-use crate::tasks::Tasks;
+use crate::runtime::tasks::Tasks;
 use crate::time::Timestamp;
 
 /// What a call is answered with, and how long that takes.
