@@ -13,6 +13,8 @@ RUN         := $(VENV)/bin/python
 FLAGS       := $$(printf '%s\037%s=crates\037%s=.' "-Ctarget-feature=+simd128" \
 	"--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src" "--remap-path-prefix=$(CURDIR)")
 
+SCRIPTS     := .ci/run $(wildcard integration/*/*.sh)
+
 # make run
 PORT  ?= 8080
 STORE ?= cookie
@@ -53,7 +55,7 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-monitoring \
-	interop integration integration-images lint fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image
+	interop integration integration-images lint fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -145,7 +147,7 @@ integration: build ## in containers, with faults: TOPOLOGY=single|sentinel|clust
 integration-images: environment ## stand-ins for the images of `make integration`, where none can be pulled
 	@$(RUN) integration/compose/images.py
 
-lint: environment ## rustfmt, and clippy for the host and for wasm, warnings denied
+lint: environment-lint ## rustfmt and clippy, ruff and mypy, shellcheck: of Rust, Python and shell scripts, warnings denied
 	@echo "lint: rustfmt"
 	@$(CARGO) fmt --check
 	@$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
@@ -153,6 +155,13 @@ lint: environment ## rustfmt, and clippy for the host and for wasm, warnings den
 	@$(CARGO) clippy --quiet --all-targets -- -D warnings
 	@echo "lint: clippy, $(WASM_TARGET)"
 	@$(CARGO) clippy --quiet --target $(WASM_TARGET) --lib -- -D warnings
+	@echo "lint: ruff, format and rules"
+	@$(VENV)/bin/ruff format --quiet --check
+	@$(VENV)/bin/ruff check --quiet
+	@echo "lint: mypy"
+	@$(VENV)/bin/mypy --no-error-summary
+	@echo "lint: shellcheck"
+	@$(VENV)/bin/shellcheck $(SCRIPTS)
 	@echo "make lint: all passed"
 
 fuzz: ## what reads bytes from outside, fuzzed: [TARGET=redis SECONDS=3600], one input again: TARGET=redis INPUT=file
@@ -185,3 +194,6 @@ environment-browser: environment
 
 environment-image: environment
 	@$(PYTHON) tools/environment.py --image
+
+environment-lint: environment
+	@$(PYTHON) tools/environment.py --lint

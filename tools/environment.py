@@ -4,6 +4,7 @@ and Redis where the system has none.
     python3 tools/environment.py            what `make run`, `make envoy` and `make test` need
     python3 tools/environment.py --browser  also what `make test-browser` needs
     python3 tools/environment.py --image    also what `make test-image` and `make check-manifests` need
+    python3 tools/environment.py --lint     also what `make lint` needs
 
 All of it lands in `.venv` and `integration/provider/node_modules`; no root, nothing of the system is
 changed. The second time it is done at once: stamps remember the requirements that are installed.
@@ -35,6 +36,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--browser", action="store_true", help="also the packages of the browser tests")
     arguments.add_argument("--image", action="store_true", help="also those of the tests of image and manifests")
+    arguments.add_argument("--lint", action="store_true", help="also the linters of Python and of shell scripts")
     wanted = arguments.parse_args()
 
     if sys.version_info < OLDEST_PYTHON:
@@ -51,6 +53,8 @@ def main() -> int:
             install_python_packages("requirements-browser.txt")
         if wanted.image:
             install_python_packages("requirements-image.txt")
+        if wanted.lint:
+            install_python_packages("requirements-lint.txt")
         install_provider()
         add_wasm_target()
     except StepFailed as error:

@@ -155,7 +155,7 @@ def test_the_address_of_the_client_and_the_log_of_requests_are_envoy_s(changed):
 
 
 def test_what_is_set_in_routes_and_clusters(changed, tmp_path):
-    """pass_host_header, disable_keep_alives, ssl_upstream_insecure_skip_verify; Envoy's certificate for signature_key."""
+    """pass_host_header, disable_keep_alives, ssl_upstream_insecure_skip_verify; signature_key: a client certificate."""
     authority = Authority.make(tmp_path / "authority")
     of_upstream, of_envoy = authority.issue("elsewhere.example"), authority.issue("envoy.example")
     seen: list[tuple] = []

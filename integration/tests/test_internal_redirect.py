@@ -1,4 +1,4 @@
-"""`strip_session_cookie` with an upstream's redirect that Envoy follows: the request passes the filter a second time."""
+"""`strip_session_cookie` with an upstream's redirect that Envoy follows: the request passes the filter twice."""
 
 from __future__ import annotations
 
