@@ -1,4 +1,4 @@
-"""A storm for as long as wanted: requests over two Envoys while Redis crashes, restarts and hangs.
+"""A load for as long as wanted: requests over two Envoys while Redis crashes, restarts and hangs.
 
     .venv/bin/python integration/soak.py --minutes 10
 
@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.envoy import Envoy
+from harness.load import ask
 from harness.process import stop_on_signals
 from harness.provider import Provider
 from harness.redis import Redis
 from harness.service import Service, Services, arrived, client
-from harness.storm import ask
 from harness.vm import VmDied
 from upstream import Upstream
 
@@ -222,7 +222,7 @@ soak: summary of {seconds:.0f} s
     if growth > GROWTH_MIB:
         mistakes.append(f"memory grew by {growth} MiB")
     if not count.answers["200"] or not count.answers["503"] or not statuses["200"]:
-        mistakes.append("there was no storm: it takes answers of both kinds and refreshes")
+        mistakes.append("there was too little load: it takes answers of both kinds and refreshes")
     for mistake in mistakes:
         print(f"soak: FAILED: {mistake}")
     print("soak: failed" if mistakes else "soak: passed", flush=True)

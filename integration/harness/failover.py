@@ -8,8 +8,8 @@ from typing import Any
 
 from ticket import redis_key
 
+from .load import Load
 from .service import Service, arrived
-from .storm import Storm
 from .topologies import Topology
 from .waiting import attempt, until
 
@@ -40,22 +40,22 @@ class Failover:
         until(topology.is_prepared, "the replicas have these sessions too")
 
     @contextlib.contextmanager
-    def storm(self, people: tuple[str, ...] = PEOPLE) -> Iterator[Storm]:
+    def load(self, people: tuple[str, ...] = PEOPLE) -> Iterator[Load]:
         """Requests without a pause; in the end nothing but 200 and 503, and everybody is who they were."""
-        with Storm(self.services, [self.browsers[person].cookie for person in people], threads=6) as storm:
-            storm.wait_for_answers(30)
-            yield storm
-            storm.wait_for_answers(30)
-        assert set(storm.statuses()) <= {200, 503}, f"{storm.statuses()}, {self.where_sessions_are()}"
-        if self._announced is not None and (late := storm.last(503) - self._announced) > 0:
+        with Load(self.services, [self.browsers[person].cookie for person in people], threads=6) as load:
+            load.wait_for_answers(30)
+            yield load
+            load.wait_for_answers(30)
+        assert set(load.statuses()) <= {200, 503}, f"{load.statuses()}, {self.where_sessions_are()}"
+        if self._announced is not None and (late := load.last(503) - self._announced) > 0:
             self.note("last 503 after the announcement, s", round(late, 2))
-        self.note("answers", dict(storm.statuses()))
+        self.note("answers", dict(load.statuses()))
         self.check_everybody()
 
-    def recovered(self, storm: Storm, announced: float) -> None:
+    def recovered(self, load: Load, announced: float) -> None:
         """Waits for the first success after a new master was announced, and notes how long that took."""
         self._announced = announced
-        self.note("first success after the announcement, s", round(storm.wait_for_success(announced) - announced, 2))
+        self.note("first success after the announcement, s", round(load.wait_for_success(announced) - announced, 2))
 
     def note(self, what: str, value: object) -> None:
         self._figures.append((what, value))

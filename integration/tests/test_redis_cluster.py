@@ -185,48 +185,48 @@ def test_a_node_as_the_only_server_is_not_ready_and_the_log_names_the_option(ser
 def test_a_master_that_is_killed_is_replaced(failover, cluster):
     key = key_of(failover, "alice")
     master = cluster.owner(key)
-    with failover.storm(("alice",)) as storm:
+    with failover.load(("alice",)) as load:
         master.kill()
-        failover.recovered(storm, cluster.wait_for_another_owner(key, master))
+        failover.recovered(load, cluster.wait_for_another_owner(key, master))
         time.sleep(1)
         master.start(wait=False)
         until(lambda: attempt(lambda: role(master)) == "slave", "the old master is a replica")
-        storm.wait_for_answers(100)
+        load.wait_for_answers(100)
     until(cluster.is_ok, "the cluster is ok")
 
 
 def test_a_master_that_hangs_is_replaced(failover, cluster):
     key = key_of(failover, "alice")
     master = cluster.owner(key)
-    with failover.storm(("alice",)) as storm:
+    with failover.load(("alice",)) as load:
         master.pause()
         try:
-            failover.recovered(storm, cluster.wait_for_another_owner(key, master))
-            storm.wait_for_answers(100)
+            failover.recovered(load, cluster.wait_for_another_owner(key, master))
+            load.wait_for_answers(100)
         finally:
             master.resume()
         until(lambda: attempt(lambda: role(master)) == "slave", "the old master is a replica")
-        storm.wait_for_answers(100)
+        load.wait_for_answers(100)
     until(cluster.is_ok, "the cluster is ok")
 
 
 def test_a_planned_failover_is_followed(failover, cluster):
     key = key_of(failover, "alice")
     master = cluster.owner(key)
-    with failover.storm(("alice",)) as storm:
+    with failover.load(("alice",)) as load:
         cluster.replica_of(master).command("CLUSTER", "FAILOVER")
-        failover.recovered(storm, cluster.wait_for_another_owner(key, master))
-        storm.wait_for_answers(100)
+        failover.recovered(load, cluster.wait_for_another_owner(key, master))
+        load.wait_for_answers(100)
 
 
 def test_a_slot_can_be_moved_while_it_is_in_use(failover, cluster):
     key = key_of(failover, "alice")
     source = cluster.owner(key)
     target = next(node for node in cluster.nodes if role(node) == "master" and node is not source)
-    with failover.storm(("alice",)) as storm:
+    with failover.load(("alice",)) as load:
         cluster.move_slot(key, target)
-        storm.wait_for_answers(100)
-        assert set(storm.statuses()) == {200}, "a slot that moves is there all the time"
+        load.wait_for_answers(100)
+        assert set(load.statuses()) == {200}, "a slot that moves is there all the time"
     assert cluster.owner(key) is target
     assert target.command("EXISTS", key) == 1
 
@@ -242,17 +242,17 @@ def test_a_node_can_be_added_and_taken_away_again(failover, cluster):
             lambda: all(len(one.command("CLUSTER", "NODES").splitlines()) == 7 for one in cluster.nodes), "it is known"
         )
         until(cluster.is_ok, "the cluster is ok")
-        with failover.storm(("alice",)) as storm:
+        with failover.load(("alice",)) as load:
             cluster.move_slot(key, node)
-            storm.wait_for_answers(100)
+            load.wait_for_answers(100)
             cluster.move_slot(key, source)
-            storm.wait_for_answers(100)
+            load.wait_for_answers(100)
             cluster.nodes.remove(node)
             for other in cluster.nodes:
                 other.command("CLUSTER", "FORGET", node_id(node))
             node.kill()
-            storm.wait_for_answers(100)
-            assert set(storm.statuses()) == {200}
+            load.wait_for_answers(100)
+            assert set(load.statuses()) == {200}
     finally:
         if node in cluster.nodes:
             cluster.nodes.remove(node)
@@ -261,7 +261,7 @@ def test_a_node_can_be_added_and_taken_away_again(failover, cluster):
 
 def test_a_cluster_without_quorum_is_503_and_comes_back(failover, cluster):
     masters = [node for node in cluster.nodes if role(node) == "master"]
-    with failover.storm() as storm:
+    with failover.load() as load:
         for node in cluster.nodes:
             if node is not masters[0]:
                 node.pause()
@@ -271,5 +271,5 @@ def test_a_cluster_without_quorum_is_503_and_comes_back(failover, cluster):
             for node in cluster.nodes:
                 node.resume()
         until(cluster.is_ok, "the cluster is ok")
-        failover.recovered(storm, time.monotonic())
-    assert storm.statuses()[503] > 0
+        failover.recovered(load, time.monotonic())
+    assert load.statuses()[503] > 0

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.crowd import Crowd
+from harness.load import ask
 from harness.service import arrived
-from harness.storm import ask
 from harness.topologies import ClusterTopology, SentinelTopology
+from harness.users import Users
 from harness.waiting import until
 from ticket import redis_key
 
@@ -38,21 +38,21 @@ def two(service, topology, **options: Any) -> list:
 
 
 def come_and_go(services, request, fail_over) -> None:
-    with Crowd(services) as crowd:
-        crowd.wait_for(10)
+    with Users(services) as users:
+        users.wait_for(10)
         fail_over()
-        crowd.wait_for(30)
+        users.wait_for(30)
         time.sleep(3)
     # So that every worker has heard of the failover before its doubt has to be over.
-    crowd.answers(crowd.present)
+    users.answers(users.present)
     time.sleep(DOUBT)
     record = request.node.user_properties.append
-    record(("signed in", len(crowd.present)))
-    record(("signed out", len(crowd.gone)))
-    record(("refused meanwhile", dict(+crowd.refused)))
-    assert crowd.refused[200] == 0
-    assert set(crowd.answers(crowd.present)) == {200}
-    assert set(crowd.answers(crowd.gone)) == {302}
+    record(("signed in", len(users.present)))
+    record(("signed out", len(users.gone)))
+    record(("refused meanwhile", dict(+users.refused)))
+    assert users.refused[200] == 0
+    assert set(users.answers(users.present)) == {200}
+    assert set(users.answers(users.gone)) == {302}
 
 
 def test_who_comes_and_goes_in_a_planned_failover_of_sentinels(service, sentinel, request):

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.load import ask
 from harness.ports import HOST
 from harness.relay import LossyRelay, SlowRelay
 from harness.service import arrived
-from harness.storm import ask
 
 USERS = ["alice", "carol", "dave"]
 SECONDS = 8

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from harness.load import Load
 from harness.ports import HOST, free_port
 from harness.redis import RedisError, is_6
 from harness.relay import Relay
 from harness.service import arrived
-from harness.storm import Storm
 from harness.topologies import is_synchronized
 from harness.waiting import until
 
@@ -144,28 +144,28 @@ def test_a_restart_that_is_short_costs_no_request(with_redis, make_redis):
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
     cookie = sign_in(running).cookie
-    with Storm([running], [cookie]) as storm:
+    with Load([running], [cookie]) as load:
         for _ in range(20):
-            storm.wait_for_answers(6)
+            load.wait_for_answers(6)
             redis.restart()
-        storm.wait_for_answers(30)
-    assert set(storm.statuses()) == {200}, running.envoy.log()[-5000:]
+        load.wait_for_answers(30)
+    assert set(load.statuses()) == {200}, running.envoy.log()[-5000:]
 
 
 def test_a_long_restart_is_503_and_then_200_again(with_redis, make_redis):
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="500ms")
     cookies = [sign_in(running).cookie for _ in range(3)]
-    with Storm([running], cookies, threads=6) as storm:
-        storm.wait_for_answers(50)
+    with Load([running], cookies, threads=6) as load:
+        load.wait_for_answers(50)
         redis.kill()
         time.sleep(3)
         redis.start()
         back = time.monotonic()
         time.sleep(5)
-    assert set(storm.statuses()) == {200, 503}
+    assert set(load.statuses()) == {200, 503}
     # The last attempt may have been just before; the next one is a second later at most.
-    assert set(storm.statuses(since=back + 3)) == {200}
+    assert set(load.statuses(since=back + 3)) == {200}
 
 
 def test_a_redis_that_ends_in_peace_is_no_different(with_redis, make_redis):
@@ -173,12 +173,12 @@ def test_a_redis_that_ends_in_peace_is_no_different(with_redis, make_redis):
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
     cookie = sign_in(running).cookie
-    with Storm([running], [cookie]) as storm:
-        storm.wait_for_answers(30)
+    with Load([running], [cookie]) as load:
+        load.wait_for_answers(30)
         redis.stop()
         redis.start()
-        storm.wait_for_answers(30)
-    assert set(storm.statuses()) == {200}
+        load.wait_for_answers(30)
+    assert set(load.statuses()) == {200}
 
 
 # ---- it hangs ----
@@ -202,29 +202,29 @@ def test_requests_that_wait_for_a_redis_that_hangs_are_all_answered(with_redis, 
     redis = make_redis()
     running = with_redis(redis, concurrency=2)
     cookie = sign_in(running).cookie
-    with Storm([running], [cookie], threads=20) as storm:
-        storm.wait_for_answers(40)
+    with Load([running], [cookie], threads=20) as load:
+        load.wait_for_answers(40)
         redis.pause()
         time.sleep(4)
         redis.resume()
         back = time.monotonic()
         time.sleep(5)
-    assert set(storm.statuses()) == {200, 503}
-    assert set(storm.statuses(since=back + 2)) == {200}
+    assert set(load.statuses()) == {200, 503}
+    assert set(load.statuses(since=back + 2)) == {200}
 
 
 def test_a_redis_that_hangs_for_a_moment_costs_no_request(with_redis, make_redis):
     redis = make_redis()
     running = with_redis(redis, concurrency=2)
     cookie = sign_in(running).cookie
-    with Storm([running], [cookie]) as storm:
+    with Load([running], [cookie]) as load:
         for _ in range(3):
-            storm.wait_for_answers(20)
+            load.wait_for_answers(20)
             redis.pause()
             time.sleep(1)
             redis.resume()
-        storm.wait_for_answers(20)
-    assert set(storm.statuses()) == {200}
+        load.wait_for_answers(20)
+    assert set(load.statuses()) == {200}
 
 
 # ---- it answers, and the answer is no ----

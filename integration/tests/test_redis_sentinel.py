@@ -136,66 +136,66 @@ def test_the_database_of_the_url_is_used(service, sentinel):
 
 def test_a_master_that_is_killed_is_replaced_and_comes_back_as_a_replica(failover, sentinel):
     master = sentinel.master()
-    with failover.storm() as storm:
+    with failover.load() as load:
         master.kill()
-        failover.recovered(storm, sentinel.wait_for_another_master(master))
+        failover.recovered(load, sentinel.wait_for_another_master(master))
         time.sleep(1)
         master.start(wait=False)
         until(lambda: attempt(lambda: role(master)) == "slave", "the old master is a replica")
-        storm.wait_for_answers(100)
+        load.wait_for_answers(100)
     until_whole(sentinel)
 
 
 def test_a_master_that_hangs_is_replaced(failover, sentinel):
     master = sentinel.master()
-    with failover.storm() as storm:
+    with failover.load() as load:
         master.pause()
         try:
-            failover.recovered(storm, sentinel.wait_for_another_master(master))
-            storm.wait_for_answers(100)
+            failover.recovered(load, sentinel.wait_for_another_master(master))
+            load.wait_for_answers(100)
         finally:
             master.resume()
         # It takes itself for the master until a sentinel has told it better.
-        storm.wait_for_answers(100)
+        load.wait_for_answers(100)
     until_whole(sentinel)
 
 
 def test_a_planned_failover_is_followed(failover, sentinel):
     until_whole(sentinel)
     master = sentinel.master()
-    with failover.storm() as storm:
+    with failover.load() as load:
         sentinel.fail_over()
-        failover.recovered(storm, sentinel.wait_for_another_master(master))
-        storm.wait_for_answers(100)
+        failover.recovered(load, sentinel.wait_for_another_master(master))
+        load.wait_for_answers(100)
     until_whole(sentinel)
 
 
 def test_sentinels_may_be_restarted_one_by_one_and_a_failover_is_followed_after_that(failover, sentinel):
     until_whole(sentinel)
     master = sentinel.master()
-    with failover.storm() as storm:
+    with failover.load() as load:
         for one in sentinel.sentinels:
             one.restart()
-            storm.wait_for_answers(50)
-        assert set(storm.statuses()) == {200}, "without a failover nobody has to notice"
+            load.wait_for_answers(50)
+        assert set(load.statuses()) == {200}, "without a failover nobody has to notice"
         until_whole(sentinel)
         sentinel.fail_over()
-        failover.recovered(storm, sentinel.wait_for_another_master(master))
+        failover.recovered(load, sentinel.wait_for_another_master(master))
     until_whole(sentinel)
 
 
 def test_sentinels_that_are_all_away_matter_only_in_a_failover(failover, sentinel):
     until_whole(sentinel)
-    with failover.storm() as storm:
-        storm.wait_for_answers(100)  # all workers have their connection
+    with failover.load() as load:
+        load.wait_for_answers(100)  # all workers have their connection
         for one in sentinel.sentinels:
             one.pause()
         try:
-            storm.wait_for_answers(300)
+            load.wait_for_answers(300)
         finally:
             for one in sentinel.sentinels:
                 one.resume()
-    assert set(storm.statuses()) == {200}
+    assert set(load.statuses()) == {200}
 
 
 def test_a_master_that_comes_back_empty_in_a_failover_signs_nobody_out(service):

@@ -8,8 +8,8 @@ import pytest
 
 from harness.browser import Browser
 from harness.envoy import Envoy
+from harness.load import ask
 from harness.service import Service, Services
-from harness.storm import ask
 from harness.trap import write_trap
 from harness.vm import VmDied
 

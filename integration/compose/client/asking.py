@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 from client.servers import COOKIE, ENVOYS, Envoy
 from harness.known_secrets import ticket_of
+from harness.load import Load
 from harness.service import arrived
-from harness.storm import Storm
 
 PEOPLE = ("alice", "carol", "mallory")
 THREADS = 4
@@ -36,7 +36,7 @@ class Asking:
             self.browsers[person] = self.envoys[number % len(self.envoys)].browser()
             assert arrived(self.browsers[person].sign_in(person, "/echo"))["x-forwarded-user"] == person
         time.sleep(0.5)  # by then the replicas have these sessions too
-        self.storm = Storm(
+        self.load = Load(
             self.envoys, [browser.cookie for browser in self.browsers.values()], threads=THREADS, pause=PAUSE_SECONDS
         )
 
@@ -48,8 +48,8 @@ class Asking:
     def success(self, seconds: float) -> dict:
         """How long it takes until there is a 200."""
         began = time.monotonic()
-        while not self.storm.statuses(began)[200]:
-            assert time.monotonic() - began < seconds, f"no 200 after {seconds:g} seconds: {self.storm.statuses(began)}"
+        while not self.load.statuses(began)[200]:
+            assert time.monotonic() - began < seconds, f"no 200 after {seconds:g} seconds: {self.load.statuses(began)}"
             time.sleep(0.01)
         return {"seconds": round(time.monotonic() - began, 2)}
 
@@ -58,7 +58,7 @@ class Asking:
         began = since = time.monotonic()
         while True:
             time.sleep(0.1)
-            statuses = self.storm.statuses(since)
+            statuses = self.load.statuses(since)
             if set(statuses) - {200}:
                 since = time.monotonic()
             elif statuses[200] >= STEADY_ANSWERS and time.monotonic() - since >= STEADY_SECONDS:
@@ -67,9 +67,9 @@ class Asking:
 
     def end(self) -> dict:
         """What was answered, and who is signed out."""
-        self.storm.__exit__()
+        self.load.__exit__()
         return {
-            "statuses": {str(status): count for status, count in self.storm.statuses().items()},
+            "statuses": {str(status): count for status, count in self.load.statuses().items()},
             "signed_out": self.signed_out(),
         }
 
@@ -93,15 +93,15 @@ def who(url: str, cookie: str) -> object:
 def main() -> None:
     asking = Asking()
     commands: dict[str, Callable[..., dict]] = {"success": asking.success, "steady": asking.steady, "end": asking.end}
-    with asking.storm as storm:
-        storm.wait_for_answers(30)
+    with asking.load as load:
+        load.wait_for_answers(30)
         say({"keys": asking.keys()})
         for line in sys.stdin:
             word, *arguments = json.loads(line)
             try:
                 say(commands[word](*arguments))
             except AssertionError as error:
-                say({"error": str(error), "statuses": {str(key): count for key, count in storm.statuses().items()}})
+                say({"error": str(error), "statuses": {str(key): count for key, count in load.statuses().items()}})
             if word == "end":
                 return
 

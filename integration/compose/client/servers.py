@@ -22,7 +22,7 @@ REFRESH_SECONDS = 8
 
 @dataclass
 class Envoy:
-    """One of the Envoys; the harness' storm asks for its `url`."""
+    """One of the Envoys; the harness' load asks for its `url`."""
 
     url: str
 

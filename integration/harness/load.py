@@ -30,12 +30,12 @@ def ask(url: str, cookie: str) -> int | str:
         connection.close()
 
 
-class Storm(Repeated):
+class Load(Repeated):
     """Threads that ask for a path with the cookies of signed-in browsers, in turns.
 
-        with Storm([running], [browser.cookie], threads=4) as storm:
+        with Load([running], [browser.cookie], threads=4) as load:
             redis.kill()
-        assert set(storm.statuses()) == {200, 503}
+        assert set(load.statuses()) == {200, 503}
 
     Each request has a connection of its own, so that every worker gets some. Set-Cookie is not followed: a
     ticket stays the same for the whole life of a session.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from .browser import OF_THE_UPSTREAM
+from .load import ask
 from .repeated import Repeated
 from .service import Service
-from .storm import ask
 from .waiting import until
 
 NAMES = ("alice", "carol")
@@ -15,12 +15,12 @@ NAMES = ("alice", "carol")
 LEAVES = 3
 
 
-class Crowd(Repeated):
+class Users(Repeated):
     """Threads that sign people in at one of the services, and some of them out at the next.
 
-        with Crowd(services) as crowd:
+        with Users(services) as users:
             topology.fail_over()
-        assert set(crowd.answers(crowd.present)) == {200}
+        assert set(users.answers(users.present)) == {200}
 
     Whom a service did not sign in (503), or not out, counts as neither.
     """
