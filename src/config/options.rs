@@ -1,8 +1,8 @@
 //! The table of all options.
 //!
-//! A row is the option's name, its type, its default, its line in `docs/options.md`, and how it differs from
-//! oauth2-proxy's option of that name, where it does. The names are oauth2-proxy's (its TOML, v7.15.3). A row
-//! that nobody uses is a compiler warning.
+//! A row has the option's name, its type, its default, its line in `docs/options.md`, and how it differs from
+//! oauth2-proxy's option of that name, if it does. The names are oauth2-proxy's (its TOML, v7.15.3). The compiler
+//! warns of a row that no code uses.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::session::ticket::Form;
 
 use Presence::{Differs, Needed, Ours, Required, Theirs};
 
-/// What an option is when it is not given.
+/// The value of an option that is not set.
 pub(super) enum Presence {
     /// oauth2-proxy's default.
     Theirs(&'static str),
@@ -29,14 +29,14 @@ pub(super) enum Presence {
     Differs(&'static str, &'static str),
     /// The default of an option that oauth2-proxy does not have.
     Ours(&'static str),
-    /// There is no default; the text says what to write.
+    /// There is no default. The text says what to write.
     Required(&'static str),
-    /// There is no default; it has to be given where the filter talks to the provider.
+    /// There is no default. It has to be set if the filter talks to the provider.
     Needed,
 }
 
 impl Presence {
-    /// The default as text; empty where there is none.
+    /// The default as text; empty if there is none.
     pub(super) fn default(&self) -> &'static str {
         match self {
             Theirs(text) | Differs(text, _) | Ours(text) => text,
@@ -45,7 +45,7 @@ impl Presence {
     }
 }
 
-/// An option, as its documentation and the JSON Schema see it.
+/// An option, for its documentation and for the JSON Schema.
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,
@@ -57,7 +57,7 @@ pub(super) struct Row {
     pub(super) presence: Presence,
     /// Markdown, without a full stop.
     pub(super) doc: &'static str,
-    /// How the option differs from oauth2-proxy's, besides its default; empty where it does not.
+    /// How the option differs from oauth2-proxy's, besides its default; empty if it does not.
     pub(super) difference: &'static str,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Group {
     pub(super) rows: &'static [Row],
 }
 
-/// base64 of the plain kind (`+`, `/`) is no key for oauth2-proxy, so the characters are replaced.
+/// oauth2-proxy does not accept standard base64 (`+`, `/`) as a key, so the characters are replaced.
 pub(super) const MAKE_SECRET: &str = "make one with: openssl rand -base64 32 | tr -- '+/' '-_'";
 
 /// Makes the table, a struct with a typed field for each option, and the function that reads it.
@@ -75,7 +75,7 @@ macro_rules! options {
     ($($title:literal {
         $($name:ident: $type:ty = $presence:expr, $doc:literal $(, differs: $difference:literal)?;)+
     })+) => {
-        /// The names of all options, for the parser: the wasm module has no use for the documentation.
+        /// The names of all options, for the parser: the wasm module does not need the documentation.
         pub(super) const NAMES: &[&str] = &[$($(stringify!($name),)+)+];
 
         /// All options, grouped as in their documentation.
@@ -100,7 +100,7 @@ macro_rules! options {
         }
 
         impl Options {
-            /// Reads every option; one that is wrong has its default.
+            /// Reads every option. An invalid one gets its default.
             pub(super) fn read(given: &Given, errors: &mut ConfigErrors) -> Self {
                 Self { $($($name: given.value(stringify!($name), &$presence, errors),)+)+ }
             }
@@ -111,106 +111,113 @@ macro_rules! options {
 options! {
     "Mode" {
         mode: ModeName = Ours("login"),
-            "Who signs people in: `login` this filter, `beside` an oauth2-proxy that has the paths under \
-             `proxy_prefix`, `app` an app of yours";
+            "Who signs users in: this filter (`login`), an oauth2-proxy that has the paths under `proxy_prefix` \
+             (`beside`), or an app of yours (`app`)";
         login_app_path: String = Ours(""),
-            "With `app`: the path of your sign-in page, such as `/login`. It and what is beneath it need no session";
+            "With `app`: the path of your sign-in page, such as `/login`. This path and all paths beneath it need no \
+             session";
         login_app_clusters: Vec<String> = Ours(""),
-            "With `app`: the clusters of Envoy from which a session is taken";
+            "With `app`: the clusters of Envoy whose responses may hand a session over";
     }
     "Provider" {
-        provider: ProviderName = Differs("oidc", "google"), "Which one it is: see [Providers](#providers)",
-            differs: "those that do not speak OpenID Connect are refused by name";
+        provider: ProviderName = Differs("oidc", "google"),
+            "The kind of provider: see [Providers](#providers)",
+            differs: "providers without OpenID Connect are refused by name";
         oidc_issuer_url: Option<Url> = Theirs(""),
-            "The provider, needed but for `google` and `gitlab`. Its endpoints and keys are found under this URL";
-        client_id: String = Needed,
-            "The name of this client at the provider";
+            "The issuer URL of the provider; required except for `google` and `gitlab`. The provider's metadata is \
+             found under this URL";
+        client_id: String = Needed, "The id of this client at the provider";
         client_secret: Secret = Theirs(""),
-            "Its secret; may be missing with PKCE, for a public client. Best given in the environment",
+            "The secret of this client; a public client with PKCE needs none. Set it in the environment",
             differs: "a public client needs none";
         token_endpoint_auth_method: Option<ClientAuthMethod> = Ours(""),
-            "How the token endpoint is told the secret: `client_secret_basic` in a header, `client_secret_post` in the form; \
-             empty for what the provider's metadata lists, and for the other one if that is answered by `invalid_client`";
+            "How the filter sends the secret to the token endpoint: `client_secret_basic` in a header, \
+             `client_secret_post` in the form. Empty for the way that the provider's metadata lists, and the other \
+             way if the provider answers `invalid_client`";
         scope: String = Theirs(""),
-            "What is asked of the provider; else the provider's own, `openid email profile` as a rule, and `groups` \
-             with `allowed_groups`";
+            "The scope that the filter asks for. Empty for the default of the provider, in most cases `openid email \
+             profile`, and `groups` with `allowed_groups`";
         code_challenge_method: Option<CodeChallengeMethod> = Differs("S256", ""),
             "PKCE: `S256`, `plain`, or empty for none";
         prompt: String = Theirs(""), "OpenID Connect's `prompt`, such as `login` or `select_account`",
-            differs: "without it nothing is sent; there `approval_prompt=force` is";
-        resource: String = Theirs(""), "What stands before the scope. Only with `adfs`",
+            differs: "if it is empty, the filter sends none; there `approval_prompt=force` is sent";
+        resource: String = Theirs(""), "A prefix of the scope. Only with `adfs`",
             differs: "with another provider it is refused";
         acr_values: String = Theirs(""), "OpenID Connect's `acr_values`";
-        insecure_oidc_skip_nonce: bool = Differs("false", "true"), "Takes an ID token without the nonce of its login";
+        insecure_oidc_skip_nonce: bool = Differs("false", "true"),
+            "Accepts an ID token without the nonce of its sign-in";
         insecure_oidc_skip_issuer_verification: bool = Theirs("false"),
-            "Takes metadata and ID tokens of another issuer";
+            "Accepts metadata and ID tokens of another issuer";
         insecure_oidc_allow_unverified_email: bool = Theirs("false"),
-            "Takes an email address that the provider says is not verified";
+            "Accepts an email address that the provider calls not verified";
         insecure_oidc_allow_http_endpoints: bool = Ours("false"),
-            "Takes endpoints that are `http`, from metadata or options, though the issuer is `https`";
+            "Accepts `http` endpoints, from metadata or options, even if the issuer is `https`";
         oidc_email_claim: String = Theirs("email"), "The claim that has the email address";
         oidc_groups_claim: String = Theirs("groups"), "The claim that has the groups";
         oidc_audience_claims: Vec<String> = Theirs("aud"), "The claims that have the audience";
-        oidc_extra_audiences: Vec<String> = Theirs(""), "Audiences that are taken, besides `client_id`";
+        oidc_extra_audiences: Vec<String> = Theirs(""), "Audiences that are accepted besides `client_id`";
         additional_claims: Vec<String> = Ours(""),
             "More claims for the session and `/oauth2/userinfo` (`additionalClaims` in oauth2-proxy's YAML)";
         skip_claims_from_profile_url: bool = Theirs("false"),
-            "Does not ask userinfo for what the ID token lacks";
+            "Does not request userinfo for claims that the ID token lacks";
         skip_oidc_discovery: bool = Theirs("false"),
-            "Does not ask for the provider's metadata; the URLs below are given instead";
+            "Does not request the provider's metadata; set the URLs below instead";
         login_url: Option<Url> = Theirs(""), "The authorization endpoint",
             differs: "with discovery it is refused; there it is ignored";
         redeem_url: Option<Url> = Theirs(""), "The token endpoint",
             differs: "with discovery it is refused; there it is ignored";
-        oidc_jwks_url: Option<Url> = Theirs(""), "The keys",
+        oidc_jwks_url: Option<Url> = Theirs(""), "The URL of the keys",
             differs: "with discovery it is refused; there it is ignored";
-        profile_url: Option<Url> = Theirs(""), "The userinfo endpoint, where there is one",
+        profile_url: Option<Url> = Theirs(""), "The userinfo endpoint, if there is one",
             differs: "with discovery it is refused; there it is ignored";
         oidc_end_session_url: Option<Url> = Ours(""),
-            "Where the provider ends its own session; else its metadata says that. Only to this scheme, host and port \
-             does a sign-out hand the ID token (`{id_token}` in `rd`)";
-        provider_request_timeout: Duration = Ours("5s"), "How long the provider may take for an answer";
+            "The URL that ends the provider's own session. Empty for the one in its metadata. A sign-out sends the \
+             ID token (`{id_token}` in `rd`) only to this scheme, host and port";
+        provider_request_timeout: Duration = Ours("5s"),
+            "How long the filter waits for an answer of the provider";
         bridge_cluster: String = Ours("oauth2_session_bridge"),
-            "The cluster of the bridge in Envoy's configuration; with sessions in cookies, any cluster that reaches the \
-             provider";
+            "The cluster of the bridge in Envoy's configuration; with sessions in cookies, any cluster that reaches \
+             the provider";
     }
     "Sign-in" {
         email_domains: Vec<String> =
-            Required("write the domains that may come in, or [\"*\"] for everybody"),
-            "Who may come in: `example.com`, `.example.com` for its subdomains, `*` for everybody";
+            Required("write the email domains that are allowed, or [\"*\"] for every user"),
+            "The email domains of users who are allowed: `example.com`, `.example.com` for its subdomains, `*` for \
+             every user";
         allowed_groups: Vec<String> = Theirs(""),
-            "Who may come in: members of one of these groups; empty for all";
+            "Allows only members of one of these groups; empty for all users";
         allowed_roles: Vec<String> = Theirs(""),
-            "Who may come in: members of one of these roles, or of `allowed_groups`. Only with `keycloak-oidc`",
+            "Allows only users with one of these roles, or members of `allowed_groups`. Only with `keycloak-oidc`",
             differs: "with another provider it is refused; there it is ignored";
         entra_id_allowed_tenants: Vec<String> = Theirs(""),
-            "Who may come in: accounts of these tenants. Only with `entra-id`",
+            "Allows only accounts of these tenants. Only with `entra-id`",
             differs: "with another provider it is refused; there it is ignored";
         whitelist_domains: Vec<String> = Theirs(""),
-            "Where a sign-in may lead besides this host, and lead back to from a callback on another host: `example.com`, \
-             `.example.com`, `example.com:8443`";
+            "Hosts that a sign-in may lead to besides the host of the request, and may lead back to from a callback \
+             on another host: `example.com`, `.example.com`, `example.com:8443`";
         redirect_url: Option<Url> = Theirs(""),
-            "The callback, as the provider knows it; its path may be missing. Else `/oauth2/callback` on the host of the \
-             request",
-            differs: "another path than the callback's is refused, or a warning if a proxy in front of Envoy may rewrite \
-                it; there it is taken as it stands";
+            "The URL of the callback that is registered at the provider; its path may be missing. Empty for \
+             `/oauth2/callback` on the host of the request",
+            differs: "another path than the callback's is refused, or a warning if a proxy in front of Envoy may \
+             rewrite it; there it is used as it is";
         backend_logout_url: Option<Url> = Theirs(""),
-            "Is called at a sign-out; `{id_token}` in it is replaced";
+            "The filter requests this URL at a sign-out; it replaces `{id_token}` in it";
         encode_state: bool = Theirs("false"), "Encodes the parameter `state` in base64url";
-        skip_provider_button: bool = Theirs("false"), "Goes to the provider without the sign-in page";
+        skip_provider_button: bool = Theirs("false"), "Redirects to the provider without the sign-in page";
         provider_display_name: String = Theirs(""),
-            "The provider's name on the sign-in page; else its own, or `OpenID Connect`";
+            "The name of the provider on the sign-in page. Empty for its own name, or `OpenID Connect`";
         banner: String = Theirs(""), "A text on the sign-in page; `-` for none",
-            differs: "plain text, and none by default; there HTML";
-        footer: String = Theirs(""), "A text below it; `-` for none",
-            differs: "plain text, and none by default; there HTML";
+            differs: "plain text, and empty by default; there HTML";
+        footer: String = Theirs(""), "A text at the bottom of the sign-in page; `-` for none",
+            differs: "plain text, and empty by default; there HTML";
     }
     "Bearer tokens" {
         skip_jwt_bearer_tokens: bool = Theirs("false"),
-            "Takes a JWT of the provider for `client_id` in the place of a session: as `Authorization: Bearer`, \
-             or as the user or the password of `Basic`";
+            "Accepts a JWT of the provider for `client_id` instead of a session: as `Authorization: Bearer`, or as \
+             the user or the password of `Basic`";
         bearer_token_login_fallback: bool = Theirs("true"),
-            "Somebody with a token that does not hold may have a cookie, or sign in; else it is a 403";
+            "`true`: if a bearer token is invalid, the filter ignores it and uses the cookie, or the user signs in. \
+             `false`: the filter answers 403";
         extra_jwt_issuers: Vec<String> = Theirs(""),
             "More issuers of such tokens: `https://login.example.com=audience`",
             differs: "an issuer has to have a discovery document";
@@ -218,128 +225,138 @@ options! {
     "Cookie" {
         cookie_secret: Secret =
             Required(MAKE_SECRET),
-            "Signs and encrypts: 16, 24 or 32 bytes, or base64url of them. Best given in the environment";
-        cookie_name: String = Theirs("_oauth2_proxy"), "The name; may begin with `__Host-` or `__Secure-`";
+            "Signs and encrypts cookies: 16, 24 or 32 bytes, or base64url of that many. Set it in the environment";
+        cookie_name: String = Theirs("_oauth2_proxy"),
+            "The name of the session cookie; may begin with `__Host-` or `__Secure-`";
         cookie_domains: Vec<String> = Theirs(""),
-            "The longest that fits the host is the cookie's; empty for the host itself",
-            differs: "if a browser would drop the cookie of the one that fits, another one is taken, or the host alone";
-        cookie_path: String = Theirs("/"), "The path",
-            differs: "one that does not cover the callback is refused";
-        cookie_expire: Duration = Theirs("168h"), "How long a session lasts; `0` until the browser is closed";
+            "Domains of the cookie: the filter uses the longest that matches the host. Empty for the host itself",
+            differs: "if a browser would drop the cookie with the domain that matches, the filter uses another \
+             domain, or the host itself";
+        cookie_path: String = Theirs("/"), "The path of the cookie",
+            differs: "a path that does not cover the callback is refused";
+        cookie_expire: Duration = Theirs("168h"),
+            "How long a session lasts; `0`: until the browser is closed";
         cookie_refresh: Duration = Theirs("0s"),
-            "The age at which a session is renewed by its refresh token; `0` when it has expired",
-            differs: "`0` renews a session whose tokens have expired; there it never does";
-        cookie_secure: bool = Theirs("true"), "Only over https";
-        cookie_httponly: bool = Theirs("true"), "Not for scripts";
+            "The age at which the filter renews a session with its refresh token; `0`: when it has expired",
+            differs: "with `0`, the filter renews a session whose tokens have expired; there it never does";
+        cookie_secure: bool = Theirs("true"), "The browser sends the cookie only over https";
+        cookie_httponly: bool = Theirs("true"), "Scripts cannot read the cookie";
         cookie_samesite: Option<SameSite> = Theirs(""),
-            "`lax`, `strict`, `none`, or empty for the browser's own";
+            "`lax`, `strict`, `none`, or empty for the default of the browser";
         cookie_csrf_expire: Duration = Theirs("15m"), "How long a sign-in may take";
         cookie_csrf_samesite: Option<SameSite> = Theirs(""),
-            "The same for the cookies of a sign-in; empty for `cookie_samesite`";
+            "`cookie_samesite` for the cookies of a sign-in; empty for the value of `cookie_samesite`";
         cookie_csrf_per_request: bool = Theirs("false"),
-            "Only a cookie for each sign-in, not also the one that an oauth2-proxy looks for",
-            differs: "each sign-in has a cookie of its own in any case";
+            "Sets only a cookie for each sign-in, and not also the one that oauth2-proxy looks for",
+            differs: "each sign-in has a cookie of its own even with `false`";
         cookie_csrf_per_request_limit: usize = Theirs("0"),
-            "Sign-ins that a browser can have under way; `0` for 8",
-            differs: "there `0` is no limit";
-        session_store_type: String = Theirs("cookie"), "Where sessions are: `cookie`, or `redis`";
-        session_cookie_minimal: bool = Theirs("false"), "Keeps no tokens in the cookie";
+            "How many sign-ins of a browser can be under way; `0` for 8",
+            differs: "there `0` means no limit";
+        session_store_type: String = Theirs("cookie"), "Where sessions are kept: `cookie` or `redis`";
+        session_cookie_minimal: bool = Theirs("false"), "Leaves the tokens out of the cookie";
         cookie_max_bytes: usize = Ours("49152"),
-            "The most bytes that the cookies of a session may have together; a larger session is not handed out, \
-             because a server may refuse each request with it. Set it below `max_request_headers_kb` of Envoy (60 KiB by \
-             default, for all headers of a request) and below the limits of proxies in front";
+            "How many bytes the cookies of a session may have together. The filter does not hand out a larger \
+             session, because a server may refuse every request with it. Set it below `max_request_headers_kb` of \
+             Envoy (60 KiB by default, for all headers of a request) and below the limits of proxies in front";
         session_cache_size: usize = Ours("1000"),
-            "Verified cookies, and sessions that were decrypted, that a worker remembers; `0` for none";
+            "How many verified cookies, and how many decrypted sessions, a worker keeps in memory; `0` for none";
         enforce_expires_on: bool = Ours("true"),
-            "A session ends with its tokens, where they cannot be renewed";
+            "Ends a session when its tokens have expired and cannot be renewed";
     }
     "Redis" {
         redis_connection_url: Secret = Theirs(""),
             "`redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS";
         redis_use_sentinel: bool = Theirs("false"), "Redis is the master that Sentinels name";
-        redis_sentinel_master_name: String = Theirs(""), "The name that the master has there";
+        redis_sentinel_master_name: String = Theirs(""), "The name of the master that Sentinels know";
         redis_sentinel_connection_urls: Vec<String> = Theirs(""),
-            "The Sentinels: `redis://host[:port]`, or `rediss://` for TLS, to the servers as well. \
-             The last one may have the servers' user, password and database",
-            differs: "the port is 26379 where a URL has none; there 6379";
+            "The Sentinels: `redis://host[:port]`, or `rediss://` for TLS to the Sentinels and the servers. The last \
+             URL may have the user, password and database of the servers",
+            differs: "the default port is 26379; there 6379";
         redis_sentinel_username: String = Ours(""), "The ACL user of the Sentinels";
         redis_sentinel_password: Secret = Theirs(""),
-            "The password of the Sentinels. Best given in the environment";
+            "The password of the Sentinels. Set it in the environment";
         redis_use_cluster: bool = Theirs("false"), "Redis is a Cluster";
         redis_cluster_connection_urls: Vec<String> = Theirs(""),
-            "Some of its nodes: `redis://host[:port]`, or `rediss://` for TLS, to all nodes. \
-             The last one may have the user and the password";
+            "Some nodes of the Cluster: `redis://host[:port]`, or `rediss://` for TLS to all nodes. The last URL may \
+             have the user and the password";
         redis_allowed_hosts: Vec<String> = Ours(""),
-            "Which hosts Sentinels and nodes of a Cluster may name, besides those of the URLs: `redis-0.example.com`, \
-             `*.example.com`, `10.0.0.7`, `10.0.0.0/8`, `fd00::/8`, each with `:port` or for any port; empty for any host. \
-             The filter does not connect to another one";
+            "Hosts that Sentinels and nodes of a Cluster may name, besides those of the URLs: `redis-0.example.com`, \
+             `*.example.com`, `10.0.0.7`, `10.0.0.0/8`, `fd00::/8`, each with `:port` or for any port; empty for any \
+             host. The filter does not connect to other hosts";
         redis_username: String = Theirs(""),
-            "The ACL user; wins over the URL's. Needs a password, unless it is `default`",
-            differs: "any other user without a password is refused at the start; there it is left out";
-        redis_password: Secret = Theirs(""), "Its password; wins over the URL's. Best given in the environment";
+            "The ACL user; wins over the user in the URL. Needs a password, except for `default`",
+            differs: "another user without a password is refused; there the user is ignored";
+        redis_password: Secret = Theirs(""),
+            "The password of the user; wins over the password in the URL. Set it in the environment";
         redis_insecure_skip_tls_verify: bool = Theirs("false"),
-            "TLS, also with `redis://`, to a server whose certificate is not checked";
+            "Uses TLS, with `redis://` too, and does not verify the server's certificate";
         redis_tls_server_name: String = Ours(""),
-            "With `rediss://`: the host name that the certificate of every server has to be for, and that is sent as SNI. \
-             Empty for the host of the server, and for that of the last URL if the server is named by an IP address";
+            "With `rediss://`: the host name that the certificate of every server has to be for; it is also sent as \
+             SNI. Empty for the host of the server, or for the host of the last URL if the server is named by an IP \
+             address";
         redis_connection_idle_timeout: usize = Theirs("0"),
-            "Seconds after which an idle connection is closed, less than the server's `timeout`; `0` for 1800";
+            "Seconds after which the filter closes an idle connection; set it below the server's `timeout`. `0` for \
+             1800";
         redis_connect_timeout: Duration = Ours("1s"), "How long it may take to connect and authenticate";
         redis_command_timeout: Duration = Ours("2s"),
-            "How long a command may take; an outage that is shorter is waited for";
+            "How long a command may take; requests wait for a shorter outage";
         redis_session_cache: Duration = Ours("0s"),
-            "How long a worker takes a session from memory without asking Redis, `1m` at most; for so long it does not \
-             notice a sign-out elsewhere";
+            "How long a worker uses a session from memory without asking Redis, `1m` at most. During that time it \
+             does not notice a sign-out at another worker or proxy";
         redis_ticket_form: Option<Form> = Ours(""),
-            "How tickets are written: `documented`, `v2`, or empty for `v2` only where `cookie_name` has a dot";
+            "The format in which tickets are written: `documented`, `v2`, or empty for `v2` only if `cookie_name` \
+             has a dot";
     }
     "Routes" {
         proxy_prefix: String = Theirs("/oauth2"), "The path of the filter's own endpoints";
         reverse_proxy: bool = Theirs("false"),
-            "The proxy before Envoy sets `X-Forwarded-Host` and `X-Forwarded-Uri`, and removes those of a client: the \
-             filter takes the host and the address that the browser asked for from them",
-            differs: "`X-Forwarded-Uri` only says where a sign-in and the redirect of `force_https` lead to, and nothing about \
-                `skip_auth_routes` and `api_routes`; `X-Forwarded-Proto` is Envoy's in any case";
+            "Set it if the proxy in front of Envoy sets `X-Forwarded-Host` and `X-Forwarded-Uri`, and removes those \
+             of a client. The filter then uses them as the host and the address that the browser asked for",
+            differs: "`X-Forwarded-Uri` is only the address that a sign-in and the redirect of `force_https` lead \
+             to, and does not affect `skip_auth_routes` and `api_routes`; `X-Forwarded-Proto` is always Envoy's";
         ping_path: String = Theirs("/ping"), "Answers 200; empty for none";
-        ready_path: String = Theirs("/ready"), "Answers 200 when sessions can be loaded; empty for none";
-        force_https: bool = Theirs("false"), "Redirects what comes over http to https, by a 308",
-            differs: "`ping_path`, `ready_path` and `skip_auth_routes` are answered over http as well, and the port is that of \
-                `redirect_url`, or none; there everything is redirected, to the port of `https_address`";
+        ready_path: String = Theirs("/ready"), "Answers 200 if sessions can be loaded; empty for none";
+        force_https: bool = Theirs("false"), "Redirects requests over http to https, with a 308",
+            differs: "`ping_path`, `ready_path` and `skip_auth_routes` are answered over http as well, and the port \
+             is that of `redirect_url`, or the default port; there all requests are redirected, to the port of \
+             `https_address`";
         skip_auth_routes: Vec<String> = Theirs(""),
             "Patterns of paths that need no session: `^/public/`, `GET=^/public/`, `GET!=^/private/`",
-            differs: "every way in which an upstream may read a path has to be covered; a path of more than 2,048 bytes is \
-                never; RE2's `\\p` and `\\Q`, and in brackets a bare `[`, `&&`, `--` and `~~`, are refused";
-        skip_auth_preflight: bool = Theirs("false"), "Needs no session for `OPTIONS`";
-        api_routes: Vec<String> = Theirs(""), "Patterns of paths that get a 401 and no redirect",
-            differs: "a path of more than 2,048 bytes has none; RE2's `\\p` and `\\Q`, and in brackets a bare `[`, `&&`, `--` and `~~`, are refused";
-        force_json_errors: bool = Theirs("false"), "Every path gets a 401 and no redirect";
+            differs: "a pattern has to match every way in which an upstream may read the path; a path of more than \
+             2,048 bytes never matches; RE2's `\\p` and `\\Q`, and in brackets a bare `[`, `&&`, `--` and `~~`, are \
+             refused";
+        skip_auth_preflight: bool = Theirs("false"), "`OPTIONS` requests need no session";
+        api_routes: Vec<String> = Theirs(""), "Patterns of paths that get a 401 instead of a redirect",
+            differs: "a path of more than 2,048 bytes never matches; RE2's `\\p` and `\\Q`, and in brackets a bare \
+             `[`, `&&`, `--` and `~~`, are refused";
+        force_json_errors: bool = Theirs("false"), "Every path gets a 401 instead of a redirect";
     }
     "Headers" {
         pass_user_headers: bool = Theirs("true"),
-            "`X-Forwarded-User`, `-Email`, `-Groups` and `-Preferred-Username` for the upstream";
+            "Sends `X-Forwarded-User`, `-Email`, `-Groups` and `-Preferred-Username` to the upstream";
         groups_header_separator: String = Ours(","),
-            "What stands between groups in `X-Forwarded-Groups` and `X-Auth-Request-Groups`: one character, such as `|` \
-             or `;`. A group that has it in its name is left out there";
+            "The separator of groups in `X-Forwarded-Groups` and `X-Auth-Request-Groups`: one character, such as `|` \
+             or `;`. A group with this character in its name is left out of these headers";
         pass_basic_auth: bool = Theirs("true"),
-            "The same, and with `basic_auth_password` also `Authorization: Basic`";
-        basic_auth_password: Secret = Theirs(""), "The password in it";
-        pass_access_token: bool = Theirs("false"), "`X-Forwarded-Access-Token` for the upstream";
+            "Sends the same headers, and with `basic_auth_password` also `Authorization: Basic`";
+        basic_auth_password: Secret = Theirs(""), "The password of `Authorization: Basic`";
+        pass_access_token: bool = Theirs("false"), "Sends `X-Forwarded-Access-Token` to the upstream";
         pass_authorization_header: bool = Theirs("false"),
-            "`Authorization: Bearer` with the ID token for the upstream";
+            "Sends `Authorization: Bearer` with the ID token to the upstream";
         prefer_email_to_user: bool = Theirs("false"),
-            "The email address in the place of the user; without one the upstream gets no user";
-        set_xauthrequest: bool = Theirs("false"), "`X-Auth-Request-*` in the response";
+            "Sends the email address as the user; without an email address, the upstream gets no user";
+        set_xauthrequest: bool = Theirs("false"), "Sets `X-Auth-Request-*` in the response";
         set_authorization_header: bool = Theirs("false"),
-            "`Authorization: Bearer` with the ID token in the response";
+            "Sets `Authorization: Bearer` with the ID token in the response";
         skip_auth_strip_headers: bool = Theirs("true"),
-            "Also removes forged headers where `skip_auth_routes` lets a request through",
-            differs: "every identity header is removed, in every spelling; off, the client's headers stay only on \
-             `skip_auth_routes` and without a session, there on every request";
+            "Removes forged headers also from requests that `skip_auth_routes` lets through",
+            differs: "every identity header is removed, in every spelling. If it is off, the client's headers stay \
+             only on `skip_auth_routes` and without a session; there they stay on every request";
         strip_session_cookie: bool = Ours("false"), "Keeps the filter's cookies from the upstream";
     }
     "Access log" {
         access_log_fields: Vec<String> = Ours(""),
-            "What Envoy's access log can show of a request: some of `user`, `state`, `reason`";
+            "What Envoy's access log can show of a request: any of `user`, `state`, `reason`";
     }
 }
 
