@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROXY = json.loads((ROOT / "tests/vectors/oauth2-proxy.json").read_text())
-OIDC = json.loads((ROOT / "src/oidc/tests/vectors.json").read_text())
+OIDC = json.loads((ROOT / "tests/vectors/oidc.json").read_text())
 ISSUER = "https://login.example.com"
 
 

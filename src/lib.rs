@@ -40,6 +40,7 @@ pub mod session;
 pub mod time;
 
 #[cfg(test)]
+#[path = "../tests/vectors/mod.rs"]
 mod vectors;
 
 #[cfg(target_family = "wasm")]

@@ -9,5 +9,5 @@ pub(super) fn oauth2_proxy() -> Value {
 
 /// Keys, and the tokens that Python's `cryptography` signed.
 pub(super) fn oidc() -> Value {
-    serde_json::from_str(include_str!("../../../src/oidc/tests/vectors.json")).unwrap()
+    serde_json::from_str(include_str!("../../../tests/vectors/oidc.json")).unwrap()
 }

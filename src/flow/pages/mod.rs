@@ -14,8 +14,6 @@
 //!               └─ unavailable.html   503 with Retry-After
 //! ```
 
-#[cfg(test)]
-mod contrast;
 mod html;
 #[cfg(test)]
 mod tests;

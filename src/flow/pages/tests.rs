@@ -1,5 +1,7 @@
 //! What every page promises, checked on the pages as they are sent.
 
+mod contrast;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;

@@ -12,12 +12,12 @@ use crate::time::Timestamp;
 pub(crate) const ISSUER: &str = "https://login.example.com";
 pub(crate) const CLIENT: &str = "s6BhdRkqt3";
 pub(crate) const NONCE: &str = "n-0S6_WzA2Mj";
-/// When the tokens of `vectors.json` were made; they live for an hour.
+/// When the tokens of `oidc.json` were made; they live for an hour.
 pub(crate) const ISSUED: i64 = 1_700_000_000;
 
-/// `vectors.json`, made by `make_vectors.py`.
+/// `tests/vectors/oidc.json`, which `make_oidc.py` made.
 pub(crate) fn vectors() -> Value {
-    serde_json::from_str(include_str!("vectors.json")).unwrap()
+    serde_json::from_str(include_str!("../../../tests/vectors/oidc.json")).unwrap()
 }
 
 /// What the provider's `jwks_uri` answers.

@@ -1,9 +1,9 @@
-//! The test vectors: data made by oauth2-proxy's own code (v7.15.3), see `tests/vectors/README.md`.
+//! The test vectors: data made by oauth2-proxy's own code (v7.15.3), see `README.md`.
 
 use serde_json::Value;
 
 pub(crate) fn load() -> Value {
-    serde_json::from_str(include_str!("../tests/vectors/oauth2-proxy.json")).unwrap()
+    serde_json::from_str(include_str!("oauth2-proxy.json")).unwrap()
 }
 
 /// The bytes of a string of hexadecimal digits.

@@ -1,6 +1,6 @@
 //! The colours of the style against the contrast that WCAG 2.2 asks for.
 
-use super::html::STYLE;
+use super::super::html::STYLE;
 
 /// WCAG 2.2, success criterion 1.4.3 (text) and 1.4.11 (focus, marks).
 #[test]

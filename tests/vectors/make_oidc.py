@@ -1,8 +1,8 @@
-"""Makes vectors.json: keys that are for tests alone, and a token of each algorithm.
+"""Makes oidc.json: keys that are for tests alone, and a token of each algorithm.
 
 Python's `cryptography` (OpenSSL) signs, so the expectations are another implementation's:
 
-    python3 make_vectors.py > vectors.json
+    python3 make_oidc.py > oidc.json
 """
 
 import base64
@@ -104,7 +104,7 @@ def token(algorithm, sign, kid):
 
 
 vectors = {
-    "about": "Keys for tests alone, and tokens that Python's cryptography signed; see make_vectors.py",
+    "about": "Keys for tests alone, and tokens that Python's cryptography signed; see make_oidc.py",
     "keys": [{"kid": kid, "use": "sig", **jwk} for kid, jwk in keys.items()],
     "small_rsa": {
         "key": {"kid": "small", **rsa_jwk(small_rsa_key)},
