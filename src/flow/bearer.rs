@@ -22,8 +22,7 @@ use super::outcome::Unavailable;
 use super::person::Person;
 use super::provider::Provider;
 use super::provider::sign_in_error::SignInError;
-use super::store::cookie::SignedIn;
-use super::util::lru::CookieCache;
+use super::verified_cache::{VerifiedCache, VerifiedPerson};
 use super::{App, Io, RequestHead};
 use crate::config::{self, Config};
 use crate::oidc::{self, IdTokenError};
@@ -53,7 +52,7 @@ const FORGED_PERIOD: Duration = Duration::from_micros(2500);
 pub(super) struct Bearer<I> {
     login_fallback: bool,
     issuers: Vec<Provider<I>>,
-    verified: CookieCache<SignedIn>,
+    verified: VerifiedCache<VerifiedPerson>,
     refused: Refused,
     forged: Rate,
 }
@@ -99,7 +98,7 @@ impl<I: Io> Bearer<I> {
         Self {
             login_fallback: options.login_fallback,
             issuers: options.issuers.iter().map(|issuer| Provider::new(issuer.clone(), io.clone())).collect(),
-            verified: CookieCache::new(config.cookie.session_cache_size),
+            verified: VerifiedCache::new(config.cookie.session_cache_size),
             refused: Refused::default(),
             forged: Rate::new(FORGED_AT_ONCE, FORGED_PERIOD),
         }
@@ -143,8 +142,8 @@ impl<I: Io> Bearer<I> {
             match provider.bearer(token).await {
                 Ok(session) => {
                     let person = Person::new(&app.config, session);
-                    self.verified.insert(&Rc::new(SignedIn {
-                        cookie: token.as_bytes().to_vec(),
+                    self.verified.insert(&Rc::new(VerifiedPerson {
+                        raw: token.as_bytes().to_vec(),
                         signed_at: app.io.now().secs(),
                         person: Rc::clone(&person),
                     }));
@@ -169,7 +168,7 @@ impl<I: Io> Bearer<I> {
 }
 
 /// Whether the token has neither expired nor been believed for too long.
-fn is_current(verified: &SignedIn, now: Timestamp) -> bool {
+fn is_current(verified: &VerifiedPerson, now: Timestamp) -> bool {
     let checked = Timestamp::from_secs(verified.signed_at);
     now < checked.after(REMEMBERED) && verified.person.session.expires_on.is_some_and(|expires| now < expires)
 }

@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use super::bearer::{Bearer, Brought};
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
-use super::store::cookie::{CookieStore, SignedIn};
+use super::store::cookie::CookieStore;
 use super::store::redis::{TicketCookie, TicketStore};
 use super::store::session_cookie::Found;
 use super::store::{cookie, redis, refresh};
+use super::verified_cache::VerifiedPerson;
 use super::{App, Io, RequestHead, Store};
 
 /// A loaded session, or one that has to be waited for.
@@ -24,7 +25,7 @@ pub(super) enum Pending<I> {
     /// The check of a bearer token.
     Token(String),
     /// The refresh of a session that was in the cookie.
-    Refresh(Rc<CookieStore>, Rc<SignedIn>),
+    Refresh(Rc<CookieStore>, Rc<VerifiedPerson>),
     /// The session in Redis.
     Ticket(Rc<TicketStore<I>>, Found<Rc<TicketCookie>>),
 }
@@ -69,7 +70,7 @@ fn by_cookie<I: Io>(app: &App<I>, head: &RequestHead, may_set_cookie: MaySetCook
             Ok(Found { it: signed_in, is_alone }) => {
                 let person = Rc::clone(&signed_in.person);
                 let loaded = refresh::without(app, person, now, Unavailable::Provider).into();
-                Loading::Done(in_one_scope(app, head, is_alone, &signed_in.cookie, loaded))
+                Loading::Done(in_one_scope(app, head, is_alone, &signed_in.raw, loaded))
             }
         },
         Store::Tickets(store) => match store.ticket(head) {
@@ -151,7 +152,7 @@ fn with_cookie<I: Io>(
         Outcome::Authenticated(person) => store.cookie_of(&found.it, &person.session),
         _ => None,
     };
-    in_one_scope(app, head, found.is_alone, &found.it.cookie, Loaded { outcome, renewed })
+    in_one_scope(app, head, found.is_alone, &found.it.raw, Loaded { outcome, renewed })
 }
 
 /// If the browser has session cookies in several scopes, the one that counts goes out once more, to the scope that is in

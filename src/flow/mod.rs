@@ -29,6 +29,7 @@ mod tests;
 mod told;
 mod upstream;
 mod util;
+mod verified_cache;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -73,7 +73,7 @@ impl<I: Io> Store<I> {
             Self::Cookies(store) => {
                 let cookie = store.seal(&person.session, None, io)?;
                 for old in store.all(head, io.now()) {
-                    in_cookies::end(store, &old.cookie, io);
+                    in_cookies::end(store, &old.raw, io);
                 }
                 Ok(cookie)
             }
@@ -107,7 +107,7 @@ impl<I: Io> Store<I> {
             Self::Cookies(store) => {
                 for signed_in in store.all(head, io.now()) {
                     // A refresh under way would give the browser a new cookie after this one was cleared.
-                    in_cookies::end(store, &signed_in.cookie, io);
+                    in_cookies::end(store, &signed_in.raw, io);
                     ended = ended.or_else(|| Some(signed_in.person.session.clone()));
                 }
             }

@@ -16,25 +16,9 @@ use crate::flow::io::Io;
 use crate::flow::outcome::{Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::told::Told;
-use crate::flow::util::lru::{CookieCache, FromCookie};
+use crate::flow::verified_cache::{VerifiedCache, VerifiedPerson};
 use crate::session::{self, Session};
 use crate::time::Timestamp;
-
-/// A person by a cookie that was verified, or by a bearer token: one type, so that the module has the code
-/// of their caches once.
-pub(in crate::flow) struct SignedIn {
-    /// The cookie's value, chunks joined; or the token.
-    pub(in crate::flow) cookie: Vec<u8>,
-    /// The time in the cookie's signature, in Unix seconds; of a token, the time of its check.
-    pub(in crate::flow) signed_at: i64,
-    pub(in crate::flow) person: Rc<Person>,
-}
-
-impl FromCookie for SignedIn {
-    fn cookie(&self) -> &[u8] {
-        &self.cookie
-    }
-}
 
 /// What keeps sessions out of the browser's requests, or makes them smaller.
 const REMEDY: &str = "The operator can keep sessions in Redis (session_store_type), or leave the tokens out of them \
@@ -45,7 +29,7 @@ pub(in crate::flow) struct CookieStore {
     told: Told,
     config: Rc<Config>,
     cookie: Rc<SessionCookie>,
-    cache: CookieCache<SignedIn>,
+    cache: VerifiedCache<VerifiedPerson>,
     /// What stands for those whose refreshes are one: they read the same cookies, and are the same client.
     pub(in crate::flow) fingerprint: [u8; 32],
 }
@@ -60,7 +44,7 @@ impl CookieStore {
         let client = provider.map_or(["", ""], |provider| [&provider.issuer_url, &provider.client_id]);
         Self {
             fingerprint: cookie.fingerprint(&client),
-            cache: CookieCache::new(config.cookie.session_cache_size),
+            cache: VerifiedCache::new(config.cookie.session_cache_size),
             told: Told::default(),
             config: Rc::clone(config),
             cookie: Rc::clone(cookie),
@@ -72,13 +56,13 @@ impl CookieStore {
         &self,
         head: &RequestHead,
         now: Timestamp,
-    ) -> Result<Found<Rc<SignedIn>>, Reason> {
+    ) -> Result<Found<Rc<VerifiedPerson>>, Reason> {
         let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
         found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
     }
 
     /// All whose sessions they hold, the newest first: a browser has several if their scopes differ.
-    pub(in crate::flow) fn all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<SignedIn>> {
+    pub(in crate::flow) fn all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<VerifiedPerson>> {
         self.cookie.all(head, |value, allowance| self.recall(value, now, allowance))
     }
 
@@ -87,7 +71,7 @@ impl CookieStore {
         value: Cow<'_, [u8]>,
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Rc<SignedIn>, Reason> {
+    ) -> Result<Rc<VerifiedPerson>, Reason> {
         match self.cache.get(&value) {
             Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
             Some(_) => Err(Reason::BadCookie),
@@ -96,7 +80,11 @@ impl CookieStore {
     }
 
     /// The person of a cookie's value that another worker made.
-    pub(in crate::flow) fn open(&self, cookie: Vec<u8>, now: Timestamp) -> Result<Rc<SignedIn>, Reason> {
+    pub(in crate::flow) fn open(
+        &self,
+        cookie: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Rc<VerifiedPerson>, Reason> {
         self.read(cookie.into(), now, &mut self.cookie.allowance())
     }
 
@@ -105,13 +93,13 @@ impl CookieStore {
         cookie: Cow<'_, [u8]>,
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Rc<SignedIn>, Reason> {
+    ) -> Result<Rc<VerifiedPerson>, Reason> {
         let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| Reason::BadCookie)?;
         let session =
             session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| Reason::NoSession)?;
         let person = Person::new(&self.config, session);
-        let cookie = cookie.into_owned();
-        let signed_in = Rc::new(SignedIn { cookie, signed_at: verified.timestamp(), person });
+        let (raw, signed_at) = (cookie.into_owned(), verified.timestamp());
+        let signed_in = Rc::new(VerifiedPerson { raw, signed_at, person });
         self.cache.insert(&signed_in);
         Ok(signed_in)
     }
@@ -122,7 +110,7 @@ impl CookieStore {
     pub(in crate::flow) fn seal<I: Io>(
         &self,
         session: &Session,
-        replaced: Option<&SignedIn>,
+        replaced: Option<&VerifiedPerson>,
         io: &I,
     ) -> Result<Vec<u8>, Unavailable> {
         let most = self.config.cookie.max_bytes;
@@ -134,7 +122,7 @@ impl CookieStore {
     pub(in crate::flow) fn seal_with_new_token<I: Io>(
         &self,
         session: &Session,
-        old: &SignedIn,
+        old: &VerifiedPerson,
         io: &I,
     ) -> Result<Vec<u8>, Unavailable> {
         let most = self.size(old).max(self.config.cookie.max_bytes);
@@ -142,8 +130,8 @@ impl CookieStore {
     }
 
     /// The bytes of a session's cookie.
-    fn size(&self, signed_in: &SignedIn) -> usize {
-        self.cookie.size(&signed_in.cookie)
+    fn size(&self, signed_in: &VerifiedPerson) -> usize {
+        self.cookie.size(&signed_in.raw)
     }
 
     fn seal_within<I: Io>(&self, limit: usize, session: &Session, io: &I) -> Result<Vec<u8>, Unavailable> {

@@ -18,13 +18,14 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use log::warn;
 
+use super::CookieStore;
 use super::slots::{Meeting, Refresh};
-use super::{CookieStore, SignedIn};
 use crate::cookie;
 use crate::flow::outcome::{Loaded, Outcome, Reason, Unavailable};
 use crate::flow::store::refresh::{
     BACKOFF, Hindrance, LEASE, NotRenewed, is_due, old_one_stays, patience, renew, tell_ended, without,
 };
+use crate::flow::verified_cache::VerifiedPerson;
 use crate::flow::{App, Io};
 use crate::session::Session;
 
@@ -42,7 +43,7 @@ const MAX_HOPS: u32 = 16;
 pub(in crate::flow) async fn refresh<I: Io>(
     app: &Rc<App<I>>,
     store: &Rc<CookieStore>,
-    old: Rc<SignedIn>,
+    old: Rc<VerifiedPerson>,
 ) -> Loaded {
     let mut signed_in = Rc::clone(&old);
     let mut hindrance = Unavailable::Provider.into();
@@ -61,7 +62,7 @@ pub(in crate::flow) async fn refresh<I: Io>(
     }
     Loaded {
         outcome: without(app, Rc::clone(&signed_in.person), app.io.now(), hindrance),
-        renewed: (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.cookie.clone()),
+        renewed: (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.raw.clone()),
     }
 }
 
@@ -103,10 +104,10 @@ fn meeting_of(store: &CookieStore, cookie: &[u8]) -> Meeting {
 async fn follow<I: Io>(
     app: &Rc<App<I>>,
     store: &Rc<CookieStore>,
-    old: &Rc<SignedIn>,
-) -> Result<Rc<SignedIn>, Stop> {
+    old: &Rc<VerifiedPerson>,
+) -> Result<Rc<VerifiedPerson>, Stop> {
     let no_answer = || Stop::Hindered(Unavailable::Provider.into());
-    let meeting = meeting_of(store, &old.cookie);
+    let meeting = meeting_of(store, &old.raw);
     let began = app.io.now();
     loop {
         match meeting.look(&app.io) {
@@ -136,7 +137,7 @@ async fn follow<I: Io>(
 }
 
 /// The refresh itself, under a lease that is renewed.
-async fn run<I: Io>(app: Rc<App<I>>, store: Rc<CookieStore>, old: Rc<SignedIn>, meeting: Meeting) {
+async fn run<I: Io>(app: Rc<App<I>>, store: Rc<CookieStore>, old: Rc<VerifiedPerson>, meeting: Meeting) {
     let mut grant = pin!(grant(&app, &store, &old));
     let refresh = loop {
         let renewal = pin!(app.io.sleep(LEASE / 3));
@@ -153,7 +154,7 @@ async fn run<I: Io>(app: Rc<App<I>>, store: Rc<CookieStore>, old: Rc<SignedIn>, 
     meeting.tell(&app.io, &refresh, period);
 }
 
-async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refresh {
+async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &VerifiedPerson) -> Refresh {
     let session = match renew(app, &old.person.session).await {
         Ok(session) => session,
         Err(NotRenewed::Ended(error)) => {
@@ -180,7 +181,12 @@ async fn grant<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn) -> Refr
 /// The renewed session is too large. The old one stays until it ends, with the new refresh token, because its own is
 /// used up; and as old as the new one, so that the provider is not asked again at once. One that has expired, or never
 /// will, is over: its person is led to the sign-in, which says what is too large.
-fn unchanged<I: Io>(app: &App<I>, store: &CookieStore, old: &SignedIn, refresh_token: Vec<u8>) -> Refresh {
+fn unchanged<I: Io>(
+    app: &App<I>,
+    store: &CookieStore,
+    old: &VerifiedPerson,
+    refresh_token: Vec<u8>,
+) -> Refresh {
     let created_at = Some(app.io.now());
     let session = Session { refresh_token, created_at, ..old.person.session.clone() };
     match store.seal_with_new_token(&session, old, &app.io) {

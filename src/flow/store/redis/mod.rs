@@ -32,8 +32,9 @@ use crate::flow::RequestHead;
 use crate::flow::io::Io;
 use crate::flow::outcome::{Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
-use crate::flow::util::lru::{CookieCache, FromCookie, Recent};
+use crate::flow::util::lru::Recent;
 use crate::flow::util::single_flight::Together;
+use crate::flow::verified_cache::{Raw, VerifiedCache};
 use crate::redis::{Command, Failure, MAX_BULK, Reply};
 use crate::session::Session;
 use crate::session::ticket::{Form, Ticket};
@@ -53,15 +54,15 @@ const BLAMED: usize = 1000;
 
 /// A ticket by a cookie that was verified.
 pub(in crate::flow) struct TicketCookie {
-    pub(in crate::flow) cookie: Vec<u8>,
+    pub(in crate::flow) raw: Vec<u8>,
     /// The time in its signature, in Unix seconds.
     signed_at: i64,
     pub(in crate::flow) ticket: Ticket,
 }
 
-impl FromCookie for TicketCookie {
-    fn cookie(&self) -> &[u8] {
-        &self.cookie
+impl Raw for TicketCookie {
+    fn raw(&self) -> &[u8] {
+        &self.raw
     }
 }
 
@@ -89,7 +90,7 @@ pub(in crate::flow) struct TicketStore<I> {
     cookie: Rc<SessionCookie>,
     form: Form,
     session_cache: Duration,
-    cookies: CookieCache<TicketCookie>,
+    cookies: VerifiedCache<TicketCookie>,
     decrypted: Recent<Decrypted>,
     journal: Journal,
     readiness: Readiness,
@@ -111,7 +112,7 @@ impl<I: Io> TicketStore<I> {
             io,
             form: form.unwrap_or_else(|| Form::for_cookie(cookie.name())),
             session_cache: redis.map(|redis| redis.session_cache).unwrap_or_default(),
-            cookies: CookieCache::new(entries),
+            cookies: VerifiedCache::new(entries),
             decrypted: Recent::new(entries),
             journal: Journal::new(),
             readiness: Readiness::default(),
@@ -163,8 +164,8 @@ impl<I: Io> TicketStore<I> {
     ) -> Result<Rc<TicketCookie>, Reason> {
         let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| Reason::BadCookie)?;
         let ticket = Ticket::decode(&verified).map_err(|_| Reason::NoSession)?;
-        let (cookie, signed_at) = (cookie.into_owned(), verified.timestamp());
-        let ticket = Rc::new(TicketCookie { cookie, signed_at, ticket });
+        let (raw, signed_at) = (cookie.into_owned(), verified.timestamp());
+        let ticket = Rc::new(TicketCookie { raw, signed_at, ticket });
         self.cookies.insert(&ticket);
         Ok(ticket)
     }

@@ -1,0 +1,87 @@
+//! What a worker verified: a signed cookie or a bearer token is not verified again while it comes unchanged.
+
+use std::rc::Rc;
+
+use super::person::Person;
+use super::util::lru::Recent;
+
+/// The end of a value that is its key. It has most of the signature: HMAC-SHA-256 in base64 has 44 characters.
+const KEY: usize = 44;
+
+/// What was read from a verified value.
+pub(super) trait Raw {
+    /// The value, byte for byte.
+    fn raw(&self) -> &[u8];
+}
+
+/// A person by a cookie or a bearer token that was verified: one type, so that the module has the code of their caches
+/// once.
+pub(super) struct VerifiedPerson {
+    /// The cookie's value, chunks joined; or the token.
+    pub(super) raw: Vec<u8>,
+    /// The time in the cookie's signature, in Unix seconds; of a token, the time of its check.
+    pub(super) signed_at: i64,
+    pub(super) person: Rc<Person>,
+}
+
+impl Raw for VerifiedPerson {
+    fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+}
+
+/// Values that a worker verified. An unchanged one costs a look-up and a comparison.
+///
+/// The key is the end of the value, which is its signature: every verified value has its own. A client can send this end
+/// with another beginning. Then the comparison of all bytes fails, and the signature is verified as usual.
+pub(super) struct VerifiedCache<V>(Recent<V>);
+
+impl<V: Raw> VerifiedCache<V> {
+    /// At most that many values; zero turns it off.
+    pub(super) fn new(entries: usize) -> Self {
+        Self(Recent::new(entries))
+    }
+
+    /// What was read from a value that was verified before, byte for byte.
+    pub(super) fn get(&self, raw: &[u8]) -> Option<Rc<V>> {
+        self.0.get(key(raw)?).filter(|value| is_same(value.raw(), raw))
+    }
+
+    /// Remembers what was read from a value.
+    pub(super) fn insert(&self, value: &Rc<V>) {
+        if let Some(key) = key(value.raw()) {
+            self.0.insert(key, value, value.raw().len());
+        }
+    }
+}
+
+/// Equality by words: the `memcmp` of wasm goes byte by byte, and a cookie has thousands.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let (a_words, a_rest) = a.as_chunks::<8>();
+    let (b_words, b_rest) = b.as_chunks::<8>();
+    let is_word_same = |(a, b): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b);
+    a.len() == b.len() && a_words.iter().zip(b_words).all(is_word_same) && a_rest == b_rest
+}
+
+fn key(raw: &[u8]) -> Option<&[u8]> {
+    raw.get(raw.len().checked_sub(KEY)?..)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::is_same;
+
+    proptest! {
+        #[test]
+        fn equality_by_words_is_equality_of_bytes(a: Vec<u8>, at: prop::sample::Index, flip: u8, cut in 0_usize..3) {
+            let mut b = a.clone();
+            if let Some(byte) = (!b.is_empty()).then(|| at.index(b.len())) {
+                b[byte] ^= flip;
+            }
+            b.truncate(b.len().saturating_sub(cut));
+            prop_assert_eq!(is_same(&a, &b), a == b);
+        }
+    }
+}
