@@ -1,21 +1,21 @@
 //! `provider`: oauth2-proxy's names, and what each of them means.
 //!
-//! One that is plain OpenID Connect is taken, with what oauth2-proxy does for it besides: another scope, a
-//! claim of another name, roles among the groups. The others are refused with what to use instead.
+//! A provider with OpenID Connect is accepted, with what oauth2-proxy adds for it: another scope, a claim of
+//! another name, roles among the groups. Other providers are refused, with what to use instead.
 
 use serde_json::{Value as Json, json};
 
 use super::value::{Malformed, Value};
 
-/// What a provider does that others do not.
+/// How a provider differs from the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// OpenID Connect and no more.
+    /// Only OpenID Connect.
     #[default]
     Plain,
     /// The access token has roles.
     Keycloak,
-    /// A refresh token is given on demand.
+    /// Gives a refresh token only if the request asks for one.
     Google,
     /// One provider with many tenants.
     EntraId,
@@ -23,17 +23,17 @@ pub enum Kind {
     Adfs,
 }
 
-/// What a provider has where the options do not say.
+/// The values of a provider, for what the options do not set.
 pub(super) struct Own {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) display_name: &'static str,
-    /// Empty where there is one for each customer.
+    /// Empty if each customer has an issuer of its own.
     pub(super) issuer: &'static str,
     pub(super) scope: &'static str,
-    /// Whether `groups` is asked for with `allowed_groups`.
+    /// Whether `allowed_groups` adds `groups` to the scope.
     pub(super) has_groups_scope: bool,
-    /// The claim of the user. `sub` is nowhere an option in oauth2-proxy either.
+    /// The claim of the user. It is no option in oauth2-proxy either.
     pub(super) user_claim: &'static str,
     /// Whether a claim can have groups at all.
     pub(super) has_groups: bool,
@@ -75,9 +75,9 @@ pub(super) const OWN: &[Own] = &[
     },
 ];
 
-/// What is particular about each of them, in Markdown. The parser has no use for it.
+/// What is particular about each of them, in Markdown. The parser does not need it.
 pub(super) const DOCS: &[(&str, &str)] = &[
-    ("oidc", "Every provider with a discovery document, or with its URLs in the options"),
+    ("oidc", "Any provider with a discovery document, or with its URLs in the options"),
     (
         "keycloak-oidc",
         "`https://<host>/realms/<realm>`. The roles of the access token are groups: `role:<realm role>` and \
@@ -85,49 +85,51 @@ pub(super) const DOCS: &[(&str, &str)] = &[
     ),
     (
         "google",
-        "Asks for a refresh token (`access_type=offline`), which Google gives at the first consent; \
-         `\"prompt\": \"consent\"` makes each sign-in one. No groups: Google has them in its Admin API alone",
+        "Asks for a refresh token (`access_type=offline`). Google gives one only when the user consents for the \
+         first time; `\"prompt\": \"consent\"` asks for consent at each sign-in. There are no groups, because Google \
+         has them only in its Admin API",
     ),
     (
         "entra-id",
-        "`https://login.microsoftonline.com/<tenant>/v2.0`. With `common` or `organizations` in the place of the \
-         tenant also `insecure_oidc_skip_issuer_verification` and `entra_id_allowed_tenants`: without the latter \
-         every tenant of the world may sign in, under any email address. Groups are ids. Of somebody with more \
-         than 200 groups the token has none, and other than oauth2-proxy the filter does not ask Microsoft Graph: \
-         let the application emit the groups that are assigned to it, or use its roles with \
-         `\"oidc_groups_claim\": \"roles\"`. The national clouds are `oidc`",
+        "`https://login.microsoftonline.com/<tenant>/v2.0`. If the tenant is `common` or `organizations`, also set \
+         `insecure_oidc_skip_issuer_verification` and `entra_id_allowed_tenants`: without the latter, users of every \
+         tenant in the world can sign in, with any email address. Groups are ids. If a user has more than 200 \
+         groups, the token has none. Unlike oauth2-proxy, the filter does not ask Microsoft Graph: let the \
+         application emit only the groups that are assigned to it, or use its roles with `\"oidc_groups_claim\": \
+         \"roles\"`. For the national clouds use `oidc`",
     ),
     (
         "adfs",
-        "`https://<host>/adfs`. Where there is no email claim, `upn` is the email address. `resource` is put \
-         before the scope. `encode_state` is always on, because AD FS decodes the state twice",
+        "`https://<host>/adfs`. Without an email claim, `upn` is the email address. `resource` is a prefix of the \
+         scope. `encode_state` is always on, because AD FS decodes the state twice",
     ),
     (
         "gitlab",
-        "The user is the nickname, the groups are the paths of groups; `allowed_groups` restricts them",
+        "The user is the nickname, and the groups are the paths of groups; `allowed_groups` allows only their \
+         members",
     ),
 ];
 
-const NO_OPENID_CONNECT: &str = "it does not speak OpenID Connect; let a provider in between do it, such as Dex or \
-                                 Keycloak, and use oidc or keycloak-oidc";
+const NO_OPENID_CONNECT: &str = "it does not support OpenID Connect; put a provider such as Dex or Keycloak in \
+                                 between, and use oidc or keycloak-oidc";
 
-/// Names that are not taken, and what to use instead.
+/// Names that the filter refuses, and what to use instead.
 pub(super) const REFUSED: &[(&str, &str)] = &[
     ("azure", "it is the old protocol of Entra ID; use entra-id, with the tenant in oidc_issuer_url"),
     ("bitbucket", NO_OPENID_CONNECT),
-    ("cidaas", "its groups are objects, which allowed_groups cannot name; use oidc without that"),
+    ("cidaas", "its groups are objects, which allowed_groups cannot name; use oidc, without allowed_groups"),
     ("digitalocean", NO_OPENID_CONNECT),
     ("facebook", NO_OPENID_CONNECT),
     (
         "github",
-        "it does not speak OpenID Connect; let a provider in between do it, such as Dex or Keycloak. Gitea and \
-         Forgejo do: use oidc",
+        "it does not support OpenID Connect; put a provider such as Dex or Keycloak in between. For Gitea and \
+         Forgejo use oidc",
     ),
     ("keycloak", "it is Keycloak's old protocol; use keycloak-oidc"),
     ("linkedin", "it is LinkedIn's old protocol; use oidc with LinkedIn's \"Sign In using OpenID Connect\""),
     (
         "login.gov",
-        "it wants requests signed with a private key (private_key_jwt), which the filter cannot make",
+        "it needs requests that are signed with a private key (private_key_jwt), and the filter cannot sign them",
     ),
     (
         "nextcloud",
@@ -143,7 +145,7 @@ pub(super) enum ProviderName {
 }
 
 impl ProviderName {
-    /// What the provider has of its own; the plain one's where it is refused.
+    /// The provider's own values; those of plain OpenID Connect if the provider is refused.
     pub(super) fn own(&self) -> &'static Own {
         match self {
             Self::Taken(own) => own,

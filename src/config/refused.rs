@@ -1,4 +1,4 @@
-//! Options of oauth2-proxy v7.15.3 that the filter does not take, and what to do instead.
+//! Options of oauth2-proxy v7.15.3 that the filter refuses, and what to do instead.
 
 /// A sentence, and the names of the options that it is about.
 type Refused = (&'static str, &'static str);
@@ -13,7 +13,8 @@ const REFUSED: &[Refused] = &[
         "authenticated_emails_file",
     ),
     (
-        "the filter cannot read files; it takes the keys from the provider, or with skip_oidc_discovery from oidc_jwks_url",
+        "the filter cannot read files; it gets the keys from the provider, or with skip_oidc_discovery from \
+         oidc_jwks_url",
         "oidc_public_key_files",
     ),
     // What Envoy does
@@ -27,23 +28,23 @@ const REFUSED: &[Refused] = &[
         "upstreams upstream_timeout pass_host_header proxy_websockets \
          disable_keep_alives ssl_upstream_insecure_skip_verify",
     ),
-    ("leave it out; Envoy passes on each part of a response when it comes", "flush_interval"),
+    ("leave it out; Envoy forwards each part of a response when it arrives", "flush_interval"),
     (
-        "Envoy finds the client's address; if another header than X-Forwarded-For has it, set \
-         original_ip_detection_extensions in the place of use_remote_address",
+        "Envoy finds the client's address; if it is in another header than X-Forwarded-For, set \
+         original_ip_detection_extensions instead of use_remote_address",
         "real_client_ip_header",
     ),
     (
-        "the filter sees no address of a peer: with reverse_proxy it takes the headers of each, so let nothing but these \
-         proxies connect to Envoy",
+        "the filter cannot see the address of a peer, so with reverse_proxy it believes the headers of every peer; \
+         let only these proxies connect to Envoy",
         "trusted_proxy_ips",
     ),
     (
-        "Envoy knows the addresses; give them a filter chain without this filter (source_prefix_ranges) that removes \
-         the identity headers",
+        "Envoy knows the addresses; add a filter chain for them (source_prefix_ranges), without this filter, that \
+         removes the identity headers",
         "trusted_ips",
     ),
-    ("leave it out; Envoy passes a query on as it is", "allow_query_semicolons"),
+    ("leave it out; Envoy forwards a query as it is", "allow_query_semicolons"),
     (
         "Envoy has the metrics; see /stats/prometheus of its admin interface",
         "metrics_address metrics_secure_address metrics_tls_cert_file metrics_tls_key_file",
@@ -67,39 +68,36 @@ const REFUSED: &[Refused] = &[
         "Envoy verifies the provider's certificate; set the trusted CA in the cluster oauth2_session_https",
         "ssl_insecure_skip_verify provider_ca_files use_system_trust_store",
     ),
-    // Other names for what is there
+    // Older names of options
+    ("it was replaced; use skip_auth_routes, with a = before a pattern that contains =", "skip_auth_regex"),
+    ("it was replaced; use code_challenge_method", "force_code_challenge_method"),
+    ("it was replaced; use oidc_email_claim", "user_id_claim"),
+    ("it was replaced; use prompt, with consent instead of force", "approval_prompt"),
     (
-        "it has been replaced; use skip_auth_routes, with a = before a pattern that contains one",
-        "skip_auth_regex",
-    ),
-    ("it has been replaced; use code_challenge_method", "force_code_challenge_method"),
-    ("it has been replaced; use oidc_email_claim", "user_id_claim"),
-    ("it has been replaced; use prompt, with consent in the place of force", "approval_prompt"),
-    (
-        "use allowed_groups, and oidc_groups_claim where the claim has another name",
+        "use allowed_groups, and oidc_groups_claim if the claim has another name",
         "keycloak_groups gitlab_groups",
     ),
     ("use ping_path and ready_path", "gcp_healthchecks ping_user_agent"),
     ("leave it out; without redirect_url, the host of the request is used", "relative_redirect_url"),
-    // Without a use here
+    // Options that the filter does not need
     (
-        "leave it out; a session is checked by its signature and its expiry, without the provider",
+        "leave it out; the filter checks a session by its signature and expiry, without asking the provider",
         "validate_url",
     ),
-    ("leave it out; the answer of the provider comes in the query", "auth_request_response_mode"),
+    ("leave it out; the provider sends its answer in the query", "auth_request_response_mode"),
     ("leave it out; the provider's keys say which algorithms they are for", "oidc_enabled_signing_algs"),
     (
         "the pages are built in; use banner and footer, or skip_provider_button for none",
         "custom_templates_dir custom_sign_in_logo",
     ),
-    ("requests are not signed; let the upstream trust Envoy's client certificate", "signature_key"),
+    ("the filter does not sign requests; let the upstream trust Envoy's client certificate", "signature_key"),
     ("use pass_basic_auth and basic_auth_password, which send it to the upstream", "set_basic_auth"),
     (
-        "the filter knows no passwords; let Envoy's basic_auth filter check them, by {SHA} entries, on routes of their own \
-         that skip_auth_routes lets through",
+        "the filter has no passwords; let Envoy's basic_auth filter check them, with {SHA} entries, on separate \
+         routes that skip_auth_routes lets through",
         "htpasswd_file htpasswd_user_groups display_htpasswd_form",
     ),
-    // Providers, and ways to ask them
+    // Providers, and how to talk to them
     (
         "it is for the provider azure, which is refused; use entra-id, with the tenant in oidc_issuer_url",
         "azure_tenant azure_graph_group_field",
@@ -109,14 +107,13 @@ const REFUSED: &[Refused] = &[
         "entra_id_federated_token_auth",
     ),
     (
-        "it is for a provider without OpenID Connect; let one in between speak it, such as Dex or Keycloak, and \
-         use allowed_groups",
+        "it is for a provider without OpenID Connect; put a provider such as Dex or Keycloak in between, and use \
+         allowed_groups",
         "bitbucket_team bitbucket_repository github_org github_team github_repo github_token github_users",
     ),
     ("the filter does not ask GitLab about projects; use allowed_groups", "gitlab_projects"),
     (
-        "the filter does not ask Google's Admin API; let a provider in between do it, such as Dex, and use \
-         allowed_groups",
+        "the filter does not use Google's Admin API; put a provider such as Dex in between, and use allowed_groups",
         "google_group google_groups google_admin_email google_service_account_json \
          google_use_application_default_credentials google_target_principal google_use_organization_id \
          google_admin_api_user_scope",
@@ -127,7 +124,7 @@ const REFUSED: &[Refused] = &[
     ),
 ];
 
-/// What to do instead of using this option, where it is one that is refused.
+/// What to do instead of using this option; `None` if it is not refused.
 pub(super) fn instead(option: &str) -> Option<&'static str> {
     REFUSED
         .iter()
