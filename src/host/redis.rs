@@ -41,7 +41,7 @@ pub(super) struct Redis {
     server_name: ServerName,
     is_cluster: bool,
     client: RefCell<Client>,
-    waiting: RefCell<HashMap<CommandId, Waiting>>,
+    waiting: RefCell<HashMap<CommandId, Caller>>,
     /// Streams that the root has to open, and those that it did, by Envoy's number.
     to_open: RefCell<Vec<(StreamId, Endpoint)>>,
     open: RefCell<Vec<(StreamId, u32)>>,
@@ -54,7 +54,7 @@ pub(super) struct Redis {
 /// Who wants to know what may lose a write.
 type Watcher = Box<dyn Fn(FailoverEvent)>;
 
-struct Waiting {
+struct Caller {
     since: Timestamp,
     /// What the server knows the command by.
     verb: String,
@@ -90,7 +90,7 @@ impl Redis {
         let (answer, receiver) = oneshot::channel();
         let verb = command.verb().to_owned();
         let id = self.client.borrow_mut().send(command, now);
-        self.waiting.borrow_mut().insert(id, Waiting { since: now, verb, answer });
+        self.waiting.borrow_mut().insert(id, Caller { since: now, verb, answer });
         (id, receiver)
     }
 
@@ -164,7 +164,7 @@ impl Redis {
                 Some(Output::Close { stream }) => self.close(stream),
                 Some(Output::Done { command, outcome }) => self.done(command, outcome, now),
                 Some(Output::Event(event)) => {
-                    self.tell(&event, now);
+                    self.log_event(&event, now);
                     if let (Some(event), Some(watcher)) = (FailoverEvent::of(&event), &*self.watcher.borrow())
                     {
                         watcher(event);
@@ -232,7 +232,7 @@ impl Redis {
         self.client.borrow().health(now)
     }
 
-    fn tell(&self, event: &Event, now: Timestamp) {
+    fn log_event(&self, event: &Event, now: Timestamp) {
         match event {
             Event::Connected { endpoint } => {
                 self.metrics.connected();
@@ -250,12 +250,12 @@ impl Redis {
                 info!("Redis: closed the connection to {endpoint}, which nobody used");
             }
             // A server that lies may do so as often as it is asked.
-            Event::AskFailed { failure: failure @ Failure::NotAllowed { .. }, .. } => {
+            Event::LookupFailed { failure: failure @ Failure::NotAllowed { .. }, .. } => {
                 if let Some(left_out) = self.refusals.next(now) {
                     warn!("Redis: {failure}{left_out}");
                 }
             }
-            Event::AskFailed { endpoint, failure } => {
+            Event::LookupFailed { endpoint, failure } => {
                 warn!("Redis: {endpoint} does not tell where the data is: {failure}");
             }
             Event::MasterChanged { endpoint } => info!("Redis: {endpoint} is a master now"),

@@ -47,11 +47,11 @@ use super::pipeline::Pipeline;
 use super::reconnect::Reconnect;
 use super::reply::Reply;
 use super::settings::Settings;
-use super::stream::{Heard, Stream};
+use super::stream::{Stream, StreamEvent};
 use crate::time::Timestamp;
 
 /// So many times `command_timeout` one reply may take from its first byte to its last.
-const SLOWNESS: u32 = 5;
+const REPLY_TIMEOUTS: u32 = 5;
 
 /// The connection to one server.
 pub(super) struct Connection {
@@ -62,11 +62,11 @@ pub(super) struct Connection {
     reconnect: Reconnect,
     /// `None` is Closed.
     open: Option<Open>,
-    news: News,
+    report: ConnectionReport,
     /// The server of the last stream that was ready.
-    before: Option<Endpoint>,
+    last_server: Option<Endpoint>,
     /// When the server will have its data, where it came back or took over.
-    doubted_until: Option<Timestamp>,
+    possibly_stale_until: Option<Timestamp>,
     /// The time of the last call, which is when commands are written.
     now: Timestamp,
 }
@@ -76,12 +76,12 @@ struct Open {
     last_byte: Timestamp,
     last_reply: Timestamp,
     /// Why it ends with the last reply.
-    leaves: Option<Failure>,
+    draining: Option<Failure>,
 }
 
 /// What a topology does not see in the outputs.
 #[derive(Default)]
-pub(super) struct News {
+pub(super) struct ConnectionReport {
     /// Commands that were not run, by errors that are handed back.
     pub(super) refused: Vec<PendingCommand>,
     /// Whether a command with a key was run.
@@ -99,9 +99,9 @@ impl Connection {
             pipeline: Pipeline::new(settings.command_timeout),
             reconnect: Reconnect::new(seed, settings.command_timeout),
             open: None,
-            news: News::default(),
-            before: None,
-            doubted_until: None,
+            report: ConnectionReport::default(),
+            last_server: None,
+            possibly_stale_until: None,
             now: Timestamp::from_secs(0),
         }
     }
@@ -144,29 +144,30 @@ impl Connection {
         // Looked up for every reply, because one may have ended the stream.
         while let Some(open) = self.open.as_mut().filter(|open| open.stream.id() == id) {
             let read = match open.stream.next(&mut bytes) {
-                Ok(Some(heard)) => self.heard(heard, now, out),
+                Ok(Some(event)) => self.on_stream_event(event, now, out),
                 Ok(None) => break,
                 Err(failure) => Err(failure),
             };
             if let Err(failure) = read {
                 out.close(id);
-                self.ended(failure, now, out);
+                self.on_ended(failure, now, out);
             }
         }
         self.expire(now, out);
-        self.end_leave(now, out);
+        self.end_drained(now, out);
     }
 
     /// The host closed a stream, or could not open it.
     pub(super) fn closed(&mut self, id: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
-        if self.owns(id) && !self.tries_without_name(&why, now, out) {
-            self.ended(why, now, out);
+        if self.owns(id) && !self.retry_without_name(&why, now, out) {
+            self.on_ended(why, now, out);
         }
     }
 
     /// Writes what waits, if this is the time for it.
     pub(super) fn flush(&mut self, out: &mut Outbox) {
-        if let Some(open) = self.open.as_ref().filter(|open| open.stream.is_ready() && open.leaves.is_none())
+        if let Some(open) =
+            self.open.as_ref().filter(|open| open.stream.is_ready() && open.draining.is_none())
         {
             let bytes = self.pipeline.next_write(self.now);
             if !bytes.is_empty() {
@@ -185,13 +186,13 @@ impl Connection {
     }
 
     /// From now on the server is this one.
-    pub(super) fn go_to(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn switch_to(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
         if self.endpoint.as_ref() == Some(&endpoint) {
             return;
         }
         self.hang_up(Failure::NotMaster, now, out);
         self.endpoint = Some(endpoint);
-        self.reconnect.hurry(now);
+        self.reconnect.retry_now(now);
         self.connect(now, out);
     }
 
@@ -201,7 +202,7 @@ impl Connection {
     }
 
     /// Nobody could name a server, from `since` until now.
-    pub(super) fn unresolved(
+    pub(super) fn on_unresolved(
         &mut self,
         failure: Failure,
         since: Timestamp,
@@ -213,13 +214,13 @@ impl Connection {
     }
 
     /// From now on, and for a moment, the server may lack data.
-    pub(super) fn doubt(&mut self, now: Timestamp) {
-        self.doubted_until = Some(now.after(CATCH_UP)).filter(|_| self.settings.has_replicas);
+    pub(super) fn mark_possibly_stale(&mut self, now: Timestamp) {
+        self.possibly_stale_until = Some(now.after(CATCH_UP)).filter(|_| self.settings.has_replicas);
     }
 
     /// What came up since the last time.
-    pub(super) fn take_news(&mut self) -> News {
-        std::mem::take(&mut self.news)
+    pub(super) fn take_report(&mut self) -> ConnectionReport {
+        std::mem::take(&mut self.report)
     }
 
     /// The commands that were not written yet, except those that only this server takes.
@@ -235,7 +236,7 @@ impl Connection {
             && self.reconnect.is_due(now)
         {
             let stream = Stream::open(endpoint, &self.settings.handshake, now, out);
-            self.open = Some(Open { stream, last_byte: now, last_reply: now, leaves: None });
+            self.open = Some(Open { stream, last_byte: now, last_reply: now, draining: None });
         }
     }
 
@@ -243,21 +244,26 @@ impl Connection {
     ///
     /// # Errors
     /// The failure where the stream has to end.
-    fn heard(&mut self, heard: Heard, now: Timestamp, out: &mut Outbox) -> Result<(), Failure> {
+    fn on_stream_event(
+        &mut self,
+        event: StreamEvent,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<(), Failure> {
         if let Some(open) = &mut self.open {
             open.last_reply = now;
         }
-        match heard {
-            Heard::Ready => {
+        match event {
+            StreamEvent::Ready => {
                 if let (Some(open), Some(endpoint)) = (&self.open, &self.endpoint)
                     && !open.stream.is_named()
                 {
-                    self.settings.handshake.never_name(endpoint);
+                    self.settings.handshake.omit_name_for(endpoint);
                 }
-                let before = std::mem::replace(&mut self.before, self.endpoint.clone());
-                let is_another = before.is_some() && before != self.endpoint;
-                if is_another || (before.is_some() && self.reconnect.is_outage()) {
-                    self.doubt(now);
+                let last_server = std::mem::replace(&mut self.last_server, self.endpoint.clone());
+                let is_another = last_server.is_some() && last_server != self.endpoint;
+                if is_another || (last_server.is_some() && self.reconnect.is_outage()) {
+                    self.mark_possibly_stale(now);
                 }
                 self.reconnect.connected();
                 if let Some(endpoint) = self.endpoint.clone() {
@@ -267,23 +273,24 @@ impl Connection {
                     }
                 }
             }
-            Heard::Reply(reply) => self.answered(reply, out)?,
+            StreamEvent::Reply(reply) => self.on_reply(reply, out)?,
         }
         Ok(())
     }
 
-    fn answered(&mut self, reply: Reply, out: &mut Outbox) -> Result<(), Failure> {
+    fn on_reply(&mut self, reply: Reply, out: &mut Outbox) -> Result<(), Failure> {
         let hands_back = self.settings.hands_back;
         // `PING` is answered by servers that have no say over any key.
         let is_run =
             self.pipeline.answers_key() && !matches!(&reply, Reply::Error(error) if hands_back(error));
-        let may_lack = self.doubted_until.is_some_and(|until| self.now < until);
-        let refused = self.pipeline.answered(reply, may_lack, hands_back, out).map_err(Failure::Protocol)?;
+        let is_possibly_stale = self.possibly_stale_until.is_some_and(|until| self.now < until);
+        let refused =
+            self.pipeline.on_reply(reply, is_possibly_stale, hands_back, out).map_err(Failure::Protocol)?;
         if is_run {
             self.reconnect.succeeded();
         }
-        self.news.refused.extend(refused);
-        self.news.has_answered |= is_run;
+        self.report.refused.extend(refused);
+        self.report.has_answered |= is_run;
         Ok(())
     }
 
@@ -296,7 +303,7 @@ impl Connection {
                 self.close_idle(out);
             } else if is_over || self.hung_at().is_some_and(|hung_at| hung_at <= now) {
                 out.close(stream.id());
-                self.ended(Failure::Timeout, now, out);
+                self.on_ended(Failure::Timeout, now, out);
             }
         }
         self.expire(now, out);
@@ -323,7 +330,7 @@ impl Connection {
         let Open { last_byte, last_reply, .. } = self.open.as_ref()?;
         let (written, timeout) = (self.pipeline.first_written()?, self.settings.command_timeout);
         let silent = written.max(*last_byte).after(timeout);
-        let endless = written.max(*last_reply).after(timeout.saturating_mul(SLOWNESS));
+        let endless = written.max(*last_reply).after(timeout.saturating_mul(REPLY_TIMEOUTS));
         Some(silent.min(endless))
     }
 
@@ -338,7 +345,7 @@ impl Connection {
     }
 
     /// Whether the server may have hung up on our name, so that it is greeted once more at once, without it.
-    fn tries_without_name(&mut self, why: &Failure, now: Timestamp, out: &mut Outbox) -> bool {
+    fn retry_without_name(&mut self, why: &Failure, now: Timestamp, out: &mut Outbox) -> bool {
         let (Some(open), Some(endpoint)) = (&mut self.open, &self.endpoint) else {
             return false;
         };
@@ -347,29 +354,29 @@ impl Connection {
             let since = open.stream.since();
             open.stream = Stream::open(endpoint, &self.settings.handshake, now, out).without_name();
             // Both together have the time of one.
-            open.stream.began(since);
+            open.stream.backdate(since);
         }
         hung_up
     }
 
     /// Takes commands back that the server was not ready for, as it said itself: they wait for the next stream.
-    pub(super) fn take_back(&mut self, refused: Vec<PendingCommand>, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn requeue(&mut self, refused: Vec<PendingCommand>, now: Timestamp, out: &mut Outbox) {
         let refusal = refused.first().and_then(|pending| pending.refusal.clone());
         for pending in refused {
             self.push(pending, now, out);
         }
         if let Some(error) = refusal {
-            self.leave(Failure::NotReady(error), now, out);
+            self.drain(Failure::NotReady(error), now, out);
         }
     }
 
     /// The server is the wrong one, as it says itself. Nothing more is written to it, and its stream ends
     /// with the last reply: so it is known of every command whether it ran.
-    pub(super) fn leave(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn drain(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
         if let Some(open) = &mut self.open {
-            open.leaves = Some(failure);
+            open.draining = Some(failure);
         }
-        self.end_leave(now, out);
+        self.end_drained(now, out);
     }
 
     /// Ends the stream, if there is one.
@@ -381,25 +388,25 @@ impl Connection {
         if stream.is_ready() {
             out.event(Event::Disconnected { endpoint, failure, in_flight: self.pipeline.in_flight() });
         }
-        self.pipeline.broken(now, out);
+        self.pipeline.on_broken(now, out);
     }
 
     /// Takes the stream away, and its endpoint with it where that was good for this stream only.
     fn take_stream(&mut self) -> Option<(Stream, Endpoint)> {
         let Open { stream, .. } = self.open.take()?;
         let endpoint = self.endpoint.clone()?;
-        if self.settings.is_named {
+        if self.settings.is_resolved_per_stream {
             self.endpoint = None;
         }
         Some((stream, endpoint))
     }
 
     /// The stream is no more: notes the outage, and lets commands wait for the next stream, or fail.
-    fn ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+    fn on_ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
         let Some((stream, endpoint)) = self.take_stream() else {
             return;
         };
-        self.news.has_failed = true;
+        self.report.has_failed = true;
         if stream.is_ready() {
             let in_flight = self.pipeline.in_flight();
             out.event(Event::Disconnected { endpoint, failure: failure.clone(), in_flight });
@@ -407,7 +414,7 @@ impl Connection {
             if !is_well {
                 self.reconnect.failed(failure, now, now);
             }
-            self.pipeline.broken(now, out);
+            self.pipeline.on_broken(now, out);
             self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
         } else {
             let failure = failure.before_ready();
@@ -427,13 +434,13 @@ impl Connection {
     }
 
     /// Ends the stream of a server that is left, once nothing is in flight.
-    fn end_leave(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn end_drained(&mut self, now: Timestamp, out: &mut Outbox) {
         if let Some(open) = &self.open
-            && let Some(failure) = open.leaves.clone()
+            && let Some(failure) = open.draining.clone()
             && self.pipeline.in_flight() == 0
         {
             out.close(open.stream.id());
-            self.ended(failure, now, out);
+            self.on_ended(failure, now, out);
         }
     }
 

@@ -15,7 +15,7 @@ pub enum Failure {
     /// The server is there, but not ready: it loads its data, or has too many clients.
     NotReady(ServerError),
     /// The server wants other credentials, or has no such database, or the user may not run a command of the handshake.
-    Refused {
+    HandshakeRefused {
         /// What the command is called.
         command: &'static str,
         /// The server's answer.
@@ -36,7 +36,7 @@ pub enum Failure {
     },
     /// The server has just come back or taken over, and does not have the value: it may have been lost on the way,
     /// and be written again.
-    Doubtful,
+    PossiblyStale,
     /// No reply before the command's deadline.
     Timeout,
     /// The connection broke after the command was written. It may or may not have run.
@@ -84,7 +84,7 @@ impl fmt::Display for Failure {
             Self::Unreachable => f.write_str("Redis does not answer"),
             Self::NotConnected(reason) => write!(f, "Redis does not answer ({reason})"),
             Self::NotReady(error) => write!(f, "Redis is not ready ({error})"),
-            Self::Refused { command, error } => {
+            Self::HandshakeRefused { command, error } => {
                 let command = command.to_ascii_uppercase();
                 write!(f, "Redis refused the credentials or the database ({command}: {error})")
             }
@@ -94,7 +94,9 @@ impl fmt::Display for Failure {
             Self::NotAllowed { by, named } => {
                 write!(f, "{by} names the server {named}, which redis_allowed_hosts does not allow")
             }
-            Self::Doubtful => f.write_str("the server has just come back or taken over, and may lack data"),
+            Self::PossiblyStale => {
+                f.write_str("the server has just come back or taken over, and may lack data")
+            }
             Self::Timeout => f.write_str("Redis did not answer in time"),
             Self::Lost => f.write_str("the connection to Redis broke"),
             Self::Protocol(error) => write!(f, "what answers does not speak Redis' protocol ({error})"),

@@ -57,12 +57,12 @@ impl Handshake {
     }
 
     /// Whether this server may be told our name.
-    pub(super) fn names(&self, endpoint: &Endpoint) -> bool {
+    pub(super) fn sends_name_to(&self, endpoint: &Endpoint) -> bool {
         !self.nameless.borrow().contains(endpoint)
     }
 
     /// This server hangs up on a name.
-    pub(super) fn never_name(&self, endpoint: &Endpoint) {
+    pub(super) fn omit_name_for(&self, endpoint: &Endpoint) {
         let mut nameless = self.nameless.borrow_mut();
         if nameless.len() < MAX_NAMELESS && !nameless.contains(endpoint) {
             nameless.push(endpoint.clone());
@@ -108,7 +108,10 @@ impl Handshake {
             let is_optional = name == Some(SET_NAME);
             // Without credentials, this is where a server asks for them, or refuses our address.
             if !is_optional || matches!(error.code(), "NOAUTH" | "DENIED") {
-                return Err(Failure::Refused { command: name.unwrap_or_default(), error: error.clone() });
+                return Err(Failure::HandshakeRefused {
+                    command: name.unwrap_or_default(),
+                    error: error.clone(),
+                });
             }
         }
         if name == Some(ROLE) && !is_master(reply) {

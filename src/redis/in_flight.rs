@@ -30,7 +30,7 @@ impl InFlight {
     /// A command was written.
     pub(super) fn push(&mut self, pending: PendingCommand, now: Timestamp) {
         self.bytes = self.bytes.saturating_add(pending.size());
-        note(&mut self.oldest, pending.sent_at);
+        push_send_time(&mut self.oldest, pending.sent_at);
         let is_asked_first = pending.is_asking;
         self.commands.push_back(Written { pending, at: now, is_asked_first });
     }
@@ -50,7 +50,7 @@ impl InFlight {
                 pending.expired(out);
                 pending.is_cancelled = true;
             } else if !pending.is_cancelled {
-                note(&mut self.oldest, pending.sent_at);
+                push_send_time(&mut self.oldest, pending.sent_at);
             }
         }
     }
@@ -125,7 +125,7 @@ impl InFlight {
     }
 }
 
-fn note(oldest: &mut VecDeque<Timestamp>, sent_at: Timestamp) {
+fn push_send_time(oldest: &mut VecDeque<Timestamp>, sent_at: Timestamp) {
     while oldest.back().is_some_and(|other| *other > sent_at) {
         oldest.pop_back();
     }

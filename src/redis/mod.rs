@@ -23,6 +23,7 @@
 //! What Redis sends is not trusted: it can neither panic nor grow memory past the limits of `resp`
 //! and `load`. Nothing here prints a key, a value or a password.
 
+mod announce_policy;
 mod client;
 mod cluster;
 mod command;
@@ -34,7 +35,6 @@ mod health;
 mod host_pattern;
 mod in_flight;
 mod load;
-mod naming;
 mod output;
 mod pending;
 mod pipeline;

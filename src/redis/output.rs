@@ -79,7 +79,7 @@ pub enum Event {
         endpoint: Endpoint,
     },
     /// A Sentinel did not name the master, or its subscription ended; or a node did not tell the slots.
-    AskFailed {
+    LookupFailed {
         /// Who was asked.
         endpoint: Endpoint,
         /// Why.

@@ -66,10 +66,10 @@ impl Pipeline {
     /// # Errors
     /// [`ProtocolError::Unasked`] where no command is in flight, [`ProtocolError::Misplaced`] where it is that to
     /// another one; then the command is in flight still.
-    pub(super) fn answered(
+    pub(super) fn on_reply(
         &mut self,
         reply: Reply,
-        may_lack: bool,
+        is_possibly_stale: bool,
         hands_back: impl Fn(&ServerError) -> bool,
         out: &mut Outbox,
     ) -> Result<Option<PendingCommand>, ProtocolError> {
@@ -85,8 +85,8 @@ impl Pipeline {
                 pending.refused(error);
                 return Ok(Some(pending).filter(|pending| !pending.is_cancelled));
             }
-            Reply::Nil if may_lack && pending.command.is_lookup() => {
-                pending.done(Err(Failure::Doubtful), out);
+            Reply::Nil if is_possibly_stale && pending.command.is_lookup() => {
+                pending.done(Err(Failure::PossiblyStale), out);
             }
             reply => pending.done(Ok(reply), out),
         }
@@ -112,7 +112,7 @@ impl Pipeline {
     }
 
     /// The stream ended: what was in flight waits again, before the others, or fails.
-    pub(super) fn broken(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn on_broken(&mut self, now: Timestamp, out: &mut Outbox) {
         let mut again = Vec::new();
         for mut pending in self.in_flight.take() {
             if pending.deadline(self.timeout) <= now {

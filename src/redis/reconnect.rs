@@ -51,7 +51,7 @@ impl Reconnect {
     }
 
     /// There is news of the server, so that there is no point in waiting for the next attempt.
-    pub(super) fn hurry(&mut self, now: Timestamp) {
+    pub(super) fn retry_now(&mut self, now: Timestamp) {
         if let Some(outage) = &mut self.outage {
             outage.retry_at = outage.retry_at.min(now);
         }
@@ -87,8 +87,8 @@ impl Reconnect {
     /// Nobody waits for a server that refuses us: somebody has to change the configuration.
     pub(super) fn verdict(&self, sent_at: Timestamp) -> Option<&Failure> {
         let outage = self.outage.as_ref()?;
-        let rides_out =
-            sent_at < outage.since.after(self.patience) && !matches!(outage.last, Failure::Refused { .. });
+        let rides_out = sent_at < outage.since.after(self.patience)
+            && !matches!(outage.last, Failure::HandshakeRefused { .. });
         (!rides_out).then_some(&outage.last)
     }
 }

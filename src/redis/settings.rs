@@ -17,7 +17,7 @@ pub(super) struct Settings {
     /// Which errors are handed back.
     pub(super) hands_back: fn(&ServerError) -> bool,
     /// Whether somebody has to name the server anew for every stream.
-    pub(super) is_named: bool,
+    pub(super) is_resolved_per_stream: bool,
     /// Whether another server may have the data of one that comes back without them.
     pub(super) has_replicas: bool,
 }
@@ -34,7 +34,7 @@ impl Settings {
             command_timeout: config.command_timeout,
             idle_timeout: Some(config.idle_timeout).filter(|timeout| !timeout.is_zero()),
             hands_back,
-            is_named: false,
+            is_resolved_per_stream: false,
             has_replicas: false,
         }
     }
@@ -46,8 +46,8 @@ impl Settings {
     }
 
     /// Somebody has to name the server anew for every stream.
-    pub(super) const fn named(mut self) -> Self {
-        self.is_named = true;
+    pub(super) const fn resolved_per_stream(mut self) -> Self {
+        self.is_resolved_per_stream = true;
         self
     }
 }

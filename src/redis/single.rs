@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Single {
     node: Connection,
     /// When a stream was ended because the server only reads.
-    left_at: Option<Timestamp>,
+    drained_at: Option<Timestamp>,
 }
 
 impl Single {
@@ -42,17 +42,17 @@ impl Single {
         let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
         let settings =
             Settings::new(config, handshake.with_database(config.database), ServerError::is_unready);
-        Self { node: Connection::new(Some(endpoint.clone()), &Rc::new(settings), seed), left_at: None }
+        Self { node: Connection::new(Some(endpoint.clone()), &Rc::new(settings), seed), drained_at: None }
     }
 
     /// Sends again what the server was not ready for.
-    fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
-        let refused = self.node.take_news().refused;
+    fn process(&mut self, now: Timestamp, out: &mut Outbox) {
+        let refused = self.node.take_report().refused;
         let (read_only, unready): (Vec<_>, _) = refused.into_iter().partition(is_read_only);
-        self.node.take_back(unready, now, out);
-        if !read_only.is_empty() && self.left_at.is_none_or(|left_at| left_at.after(PAUSE) <= now) {
-            self.left_at = Some(now);
-            self.node.leave(Failure::NotMaster, now, out);
+        self.node.requeue(unready, now, out);
+        if !read_only.is_empty() && self.drained_at.is_none_or(|drained_at| drained_at.after(PAUSE) <= now) {
+            self.drained_at = Some(now);
+            self.node.drain(Failure::NotMaster, now, out);
         }
         for mut pending in read_only {
             if let Some(error) = pending.refusal.take() {
@@ -81,7 +81,7 @@ impl Router for Single {
 
     fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
         self.node.received(stream, bytes, now, out);
-        self.settle(now, out);
+        self.process(now, out);
     }
 
     fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {

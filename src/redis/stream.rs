@@ -36,7 +36,7 @@ enum Phase {
 }
 
 /// What came from the server.
-pub(super) enum Heard {
+pub(super) enum StreamEvent {
     /// The handshake is done.
     Ready,
     /// A reply to what was written after it.
@@ -55,7 +55,7 @@ impl Stream {
             id: out.open(endpoint),
             since: now,
             handshake: Rc::clone(handshake),
-            is_named: handshake.names(endpoint),
+            is_named: handshake.sends_name_to(endpoint),
             phase: Phase::Opening,
             decoder: Decoder::default(),
         }
@@ -81,7 +81,7 @@ impl Stream {
     }
 
     /// It stands for another one that was asked for then.
-    pub(super) const fn began(&mut self, since: Timestamp) {
+    pub(super) const fn backdate(&mut self, since: Timestamp) {
         self.since = since;
     }
 
@@ -112,7 +112,7 @@ impl Stream {
     ///
     /// # Errors
     /// The failure where the stream has to end.
-    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Heard>, Failure> {
+    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<StreamEvent>, Failure> {
         while let Some(reply) = self.decoder.decode(bytes).map_err(Failure::Protocol)? {
             match &mut self.phase {
                 Phase::Opening => return Err(Failure::Protocol(ProtocolError::Unasked)),
@@ -120,10 +120,10 @@ impl Stream {
                     Progress::Answered(count) => *answered = count,
                     Progress::Complete => {
                         self.phase = Phase::Ready;
-                        return Ok(Some(Heard::Ready));
+                        return Ok(Some(StreamEvent::Ready));
                     }
                 },
-                Phase::Ready => return Ok(Some(Heard::Reply(reply))),
+                Phase::Ready => return Ok(Some(StreamEvent::Reply(reply))),
             }
         }
         Ok(None)

@@ -130,7 +130,7 @@ impl FakeRedis {
                     if command.name() == "get"
                         && self.doubted_until.get().is_some_and(|until| now < until) =>
                 {
-                    Err(Failure::Doubtful)
+                    Err(Failure::PossiblyStale)
                 }
                 reply => Ok(reply),
             },

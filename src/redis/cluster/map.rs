@@ -1,9 +1,9 @@
 //! Which master has which slot.
 
 use super::slot::SLOTS;
+use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::config::Endpoint;
 use crate::redis::failure::Failure;
-use crate::redis::naming::Naming;
 use crate::redis::reply::Reply;
 
 /// The most masters of a cluster. Each may have a connection.
@@ -89,7 +89,7 @@ pub(super) fn node(
     host: &Reply,
     port: &Reply,
     asked: &Endpoint,
-    naming: &Naming,
+    policy: &AnnouncePolicy,
 ) -> Result<Endpoint, Failure> {
     let Reply::Integer(port) = port else {
         return Err(Failure::BadMap);
@@ -100,5 +100,5 @@ pub(super) fn node(
         _ => return Err(Failure::BadMap),
     };
     let host = if matches!(host, b"" | b"?") { asked.host.as_bytes() } else { host };
-    naming.server(asked, host, port.to_string().as_bytes())?.ok_or(Failure::BadMap)
+    policy.server(asked, host, port.to_string().as_bytes())?.ok_or(Failure::BadMap)
 }

@@ -31,26 +31,26 @@
 //! - Without commands there are no attempts and no timers.
 
 mod map;
+mod map_refresh;
 mod nodes;
 mod redirect;
 mod shards;
 mod slot;
 mod slots;
-mod survey;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use self::map::Map;
+use self::map_refresh::{MapRefresh, MapSource};
 use self::nodes::Nodes;
 use self::redirect::Redirect;
-use self::survey::{Asker, Survey};
+use super::announce_policy::AnnouncePolicy;
 use super::config::{ClientConfig, Endpoint};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;
-use super::naming::Naming;
 use super::output::{CommandId, Event, Outbox, StreamId};
 use super::pending::PendingCommand;
 use super::reconnect::{Jitter, Reconnect};
@@ -67,32 +67,32 @@ const MAX_REDIRECTS: u8 = 5;
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// From a map to the question for the next.
-const PAUSE: Duration = Duration::from_millis(250);
+const REFRESH_PAUSE: Duration = Duration::from_millis(250);
 
 /// So many of the masters are asked for a map before the seeds.
-const ASKED: usize = 3;
+const MASTERS_ASKED: usize = 3;
 
 /// A node has this part of a command's time for the map, so that several can be asked in it.
 const PART: u32 = 4;
 
 pub(super) struct Cluster {
     seeds: Vec<Endpoint>,
-    naming: Rc<Naming>,
-    asker: Asker,
+    policy: Rc<AnnouncePolicy>,
+    source: MapSource,
     timeout: Duration,
     map: Option<Map>,
     /// When the map was told, or nobody could tell it.
-    asked_at: Timestamp,
+    refreshed_at: Timestamp,
     is_stale: bool,
-    survey: Option<Survey>,
+    refresh: Option<MapRefresh>,
     nodes: Nodes,
     /// Commands that wait for the map, or until `retry_at`.
     parked: Waiting,
     retry_at: Option<Timestamp>,
     /// The outage where nobody tells the map.
-    seeking: Reconnect,
+    map_outage: Reconnect,
     /// The outage where nodes are there, but do not run commands.
-    trouble: Reconnect,
+    unready_outage: Reconnect,
     random: Jitter,
 }
 
@@ -103,29 +103,29 @@ impl Cluster {
         let settings = Settings::new(config, handshake(), |error| Redirect::is(error) || error.is_unready());
         let patience = config.connect_timeout.min(config.command_timeout / PART);
         let mut random = Jitter::new(seed);
-        let naming = Rc::new(Naming::new(config));
+        let policy = Rc::new(AnnouncePolicy::new(config));
         Self {
             seeds: seeds.to_vec(),
-            naming: Rc::clone(&naming),
-            asker: Asker::new(Rc::new(handshake()), naming, patience),
+            policy: Rc::clone(&policy),
+            source: MapSource::new(Rc::new(handshake()), policy, patience),
             timeout,
             map: None,
-            asked_at: Timestamp::from_secs(0),
+            refreshed_at: Timestamp::from_secs(0),
             is_stale: false,
-            survey: None,
+            refresh: None,
             nodes: Nodes::new(Rc::new(settings.replicated())),
             parked: Waiting::new(timeout),
             retry_at: None,
-            seeking: Reconnect::new(random.next(), timeout),
-            trouble: Reconnect::new(random.next(), timeout),
+            map_outage: Reconnect::new(random.next(), timeout),
+            unready_outage: Reconnect::new(random.next(), timeout),
             random,
         }
     }
 
     /// Whether a command may wait: not in a long outage, unless for an attempt that is due or under way.
     fn admit(&self, slot: Option<u16>, now: Timestamp) -> Result<(), Failure> {
-        let seeks = self.map.is_some() || self.survey.is_some() || self.seeking.is_due(now);
-        if let Some(failure) = self.seeking.verdict(now).filter(|_| !seeks) {
+        let is_attempt = self.map.is_some() || self.refresh.is_some() || self.map_outage.is_due(now);
+        if let Some(failure) = self.map_outage.verdict(now).filter(|_| !is_attempt) {
             return Err(failure.clone());
         }
         let owner = slot.and_then(|slot| self.map.as_ref()?.owner(slot));
@@ -138,33 +138,39 @@ impl Cluster {
         let owner = slot.and_then(|slot| self.map.as_ref()?.owner(slot));
         match owner.and_then(|owner| self.nodes.get_mut(owner)) {
             Some(node) if pending.deadline(self.timeout) > now => node.push(pending, now, out),
-            _ => match owner.cloned().or_else(|| self.any(now)) {
-                Some(endpoint) => self.give(pending, &endpoint, now, out),
+            _ => match owner.cloned().or_else(|| self.any_master(now)) {
+                Some(endpoint) => self.send_to(pending, &endpoint, now, out),
                 None => self.parked.push(pending),
             },
         }
     }
 
     /// Sends a command again, to wherever it belongs by now.
-    fn dispatch_again(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    fn redispatch(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         let slot = pending.command.key().map(slot::slot);
         self.dispatch(pending, slot, now, out);
     }
 
     /// Any of the masters, but one that is away only if all are.
-    fn any(&mut self, now: Timestamp) -> Option<Endpoint> {
+    fn any_master(&mut self, now: Timestamp) -> Option<Endpoint> {
         let masters = self.map.as_ref()?.masters();
         let random = usize::try_from(self.random.next() >> 33).unwrap_or(0);
         let start = random.checked_rem(masters.len())?;
         let (before, after) = masters.split_at_checked(start)?;
         let is_well = |master: &&Endpoint| {
-            self.nodes.get(master).is_none_or(|node| node.is_well(self.asker.timeout, now))
+            self.nodes.get(master).is_none_or(|node| node.is_well(self.source.timeout, now))
         };
         let mut turn = after.iter().chain(before);
         turn.clone().find(is_well).or_else(|| turn.next()).cloned()
     }
 
-    fn give(&mut self, mut pending: PendingCommand, endpoint: &Endpoint, now: Timestamp, out: &mut Outbox) {
+    fn send_to(
+        &mut self,
+        mut pending: PendingCommand,
+        endpoint: &Endpoint,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
         if pending.deadline(self.timeout) <= now {
             pending.expired(out);
             return;
@@ -177,7 +183,7 @@ impl Cluster {
     }
 
     /// A node did not run a command.
-    fn refused(&mut self, from: &Endpoint, mut pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    fn on_refused(&mut self, from: &Endpoint, mut pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         let Some(error) = pending.refusal.take() else {
             return;
         };
@@ -186,7 +192,7 @@ impl Cluster {
             pending.done(Ok(Reply::Error(unasked)), out);
             return;
         }
-        let redirect = match Redirect::read(&error, from, &self.naming) {
+        let redirect = match Redirect::read(&error, from, &self.policy) {
             Ok(redirect) => redirect.filter(|_| pending.redirects < MAX_REDIRECTS),
             Err(failure) => {
                 // Another node may know better.
@@ -204,25 +210,25 @@ impl Cluster {
                     map.moved(slot, &endpoint);
                 }
                 if is_new {
-                    self.rose(&endpoint, now, out);
+                    self.on_promoted(&endpoint, now, out);
                 }
                 self.is_stale = true;
                 pending.is_asking = false;
-                self.give(pending, &endpoint, now, out);
+                self.send_to(pending, &endpoint, now, out);
             }
             Some(Redirect::Ask(endpoint)) => {
                 pending.is_asking = true;
-                self.give(pending, &endpoint, now, out);
+                self.send_to(pending, &endpoint, now, out);
             }
             None if error.is_unready() => {
                 self.is_stale = true;
-                if self.trouble.is_due(now) {
-                    self.trouble.failed(Failure::NotReady(error.clone()), now, now);
+                if self.unready_outage.is_due(now) {
+                    self.unready_outage.failed(Failure::NotReady(error.clone()), now, now);
                 }
-                if let Some(failure) = self.trouble.verdict(pending.sent_at) {
+                if let Some(failure) = self.unready_outage.verdict(pending.sent_at) {
                     pending.done(Err(failure.clone()), out);
                 } else {
-                    self.retry_at = self.retry_at.or(self.trouble.retry_at());
+                    self.retry_at = self.retry_at.or(self.unready_outage.retry_at());
                     pending.refusal = Some(error);
                     self.parked.push(pending);
                 }
@@ -232,159 +238,159 @@ impl Cluster {
     }
 
     /// Does what has become necessary.
-    fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn process(&mut self, now: Timestamp, out: &mut Outbox) {
         let mut refused = Vec::new();
-        for (endpoint, news) in self.nodes.take_news() {
-            self.is_stale |= news.has_failed;
-            if news.has_answered {
-                self.trouble.succeeded();
+        for (endpoint, report) in self.nodes.take_report() {
+            self.is_stale |= report.has_failed;
+            if report.has_answered {
+                self.unready_outage.succeeded();
             }
-            refused.extend(news.refused.into_iter().map(|pending| (endpoint.clone(), pending)));
+            refused.extend(report.refused.into_iter().map(|pending| (endpoint.clone(), pending)));
         }
         for (endpoint, pending) in refused {
-            self.refused(&endpoint, pending, now, out);
+            self.on_refused(&endpoint, pending, now, out);
         }
         self.parked.expire(now, out);
         if self.map.is_some() && self.retry_at.is_none_or(|retry_at| retry_at <= now) {
             self.retry_at = None;
             for pending in self.parked.take() {
-                self.dispatch_again(pending, now, out);
+                self.redispatch(pending, now, out);
             }
         }
-        self.ask_if_due(now, out);
-        self.nodes.retire(out);
+        self.refresh_map_if_due(now, out);
+        self.nodes.remove_unlisted(out);
     }
 
-    fn ask_if_due(&mut self, now: Timestamp, out: &mut Outbox) {
-        if self.survey.is_none() && self.question_at().is_some_and(|at| at <= now) {
-            self.ask(now, out);
+    fn refresh_map_if_due(&mut self, now: Timestamp, out: &mut Outbox) {
+        if self.refresh.is_none() && self.refresh_at().is_some_and(|at| at <= now) {
+            self.refresh_map(now, out);
         }
     }
 
     /// When nodes are to be asked for the map, where somebody needs it.
-    fn question_at(&self) -> Option<Timestamp> {
+    fn refresh_at(&self) -> Option<Timestamp> {
         if self.parked.is_empty() && !self.nodes.is_busy() {
             return None;
         }
-        let next = self.asked_at.after(PAUSE);
+        let next = self.refreshed_at.after(REFRESH_PAUSE);
         match self.map {
-            None => Some(self.seeking.retry_at().unwrap_or(Timestamp::from_secs(0))),
+            None => Some(self.map_outage.retry_at().unwrap_or(Timestamp::from_secs(0))),
             Some(_) if self.is_stale => Some(next),
             // A node that owes a reply may be a master no more.
-            Some(_) => self.nodes.silent_since().map(|since| since.after(self.asker.timeout).max(next)),
+            Some(_) => self.nodes.silent_since().map(|since| since.after(self.source.timeout).max(next)),
         }
     }
 
-    fn ask(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn refresh_map(&mut self, now: Timestamp, out: &mut Outbox) {
         let mut nodes: Vec<Endpoint> = Vec::new();
-        let masters: Vec<_> = (0..ASKED).filter_map(|_| self.any(now)).collect();
+        let masters: Vec<_> = (0..MASTERS_ASKED).filter_map(|_| self.any_master(now)).collect();
         for endpoint in masters.iter().chain(&self.seeds) {
             if !nodes.contains(endpoint) {
                 nodes.push(endpoint.clone());
             }
         }
-        self.survey = Survey::open(&self.asker, nodes.into(), now, out);
-        if self.survey.is_none() {
-            self.seeking.failed(Failure::Unreachable, now, now);
+        self.refresh = MapRefresh::open(&self.source, nodes.into(), now, out);
+        if self.refresh.is_none() {
+            self.map_outage.failed(Failure::Unreachable, now, now);
         }
     }
 
     /// A node told the map.
-    fn told(&mut self, map: Map, now: Timestamp, out: &mut Outbox) {
-        self.seeking.succeeded();
-        self.asked_at = now;
+    fn on_map(&mut self, map: Map, now: Timestamp, out: &mut Outbox) {
+        self.map_outage.succeeded();
+        self.refreshed_at = now;
         self.is_stale = false;
         if self.map.as_ref() == Some(&map) {
             return;
         }
         out.event(Event::SlotsChanged { masters: map.masters().len() });
-        self.nodes.list(&map);
-        self.nodes.abandon(self.asker.timeout, now, out);
+        self.nodes.mark_listed(&map);
+        self.nodes.close_stale(self.source.timeout, now, out);
         let is_new =
             |master: &&Endpoint| self.map.as_ref().is_some_and(|map| !map.masters().contains(master));
-        let risen: Vec<_> = map.masters().iter().filter(is_new).cloned().collect();
+        let promoted: Vec<_> = map.masters().iter().filter(is_new).cloned().collect();
         self.map = Some(map);
         self.retry_at = None;
-        for master in risen {
-            self.rose(&master, now, out);
+        for master in promoted {
+            self.on_promoted(&master, now, out);
         }
         for pending in self.nodes.take_waiting() {
-            self.dispatch_again(pending, now, out);
+            self.redispatch(pending, now, out);
         }
     }
 
     /// A node is a master now that was none: most of the time a replica that took over.
-    fn rose(&mut self, master: &Endpoint, now: Timestamp, out: &mut Outbox) {
+    fn on_promoted(&mut self, master: &Endpoint, now: Timestamp, out: &mut Outbox) {
         out.event(Event::MasterChanged { endpoint: master.clone() });
         if let Some(node) = self.nodes.get_or_add(master, true, self.random.next(), out) {
-            node.doubt(now);
+            node.mark_possibly_stale(now);
         }
     }
 
     /// The node that was asked does not tell the map.
-    fn untold(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
-        let Some(survey) = self.survey.take() else {
+    fn on_map_failed(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        let Some(refresh) = self.refresh.take() else {
             return;
         };
-        self.asker.learn(&survey);
-        out.event(Event::AskFailed { endpoint: survey.endpoint.clone(), failure: failure.clone() });
-        let since = survey.since;
-        self.survey = survey.next(now, out);
-        if self.survey.is_none() {
-            self.asked_at = now;
+        self.source.learn(&refresh);
+        out.event(Event::LookupFailed { endpoint: refresh.endpoint.clone(), failure: failure.clone() });
+        let since = refresh.since;
+        self.refresh = refresh.next(now, out);
+        if self.refresh.is_none() {
+            self.refreshed_at = now;
             if self.map.is_none() {
-                self.seeking.failed(failure, since, now);
-                self.parked.give_up(|sent_at| self.seeking.verdict(sent_at), out);
+                self.map_outage.failed(failure, since, now);
+                self.parked.give_up(|sent_at| self.map_outage.verdict(sent_at), out);
             }
         }
     }
 
-    fn surveys(&self, stream: StreamId) -> bool {
-        self.survey.as_ref().is_some_and(|survey| survey.id() == stream)
+    fn refreshes_map_on(&self, stream: StreamId) -> bool {
+        self.refresh.as_ref().is_some_and(|refresh| refresh.id() == stream)
     }
 
-    fn survey_received(&mut self, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
-        let Some(survey) = &mut self.survey else {
+    fn on_map_bytes(&mut self, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+        let Some(refresh) = &mut self.refresh else {
             return;
         };
-        let id = survey.id();
-        match survey.received(bytes, out) {
+        let id = refresh.id();
+        match refresh.received(bytes, out) {
             Ok(None) => {}
             Ok(Some(map)) => {
                 out.close(id);
-                self.asker.learn(survey);
-                self.survey = None;
-                self.told(map, now, out);
+                self.source.learn(refresh);
+                self.refresh = None;
+                self.on_map(map, now, out);
             }
             Err(failure) => {
                 out.close(id);
-                self.untold(failure, now, out);
+                self.on_map_failed(failure, now, out);
             }
         }
     }
 
     /// What is overdue.
-    fn pass(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
         for node in self.nodes.iter_mut() {
             node.wake(now, out);
         }
         self.parked.expire(now, out);
-        if let Some(survey) = &self.survey
-            && survey.deadline() <= now
+        if let Some(refresh) = &self.refresh
+            && refresh.deadline() <= now
         {
-            out.close(survey.id());
-            self.untold(Failure::Unreachable, now, out);
+            out.close(refresh.id());
+            self.on_map_failed(Failure::Unreachable, now, out);
         }
-        self.settle(now, out);
+        self.process(now, out);
     }
 }
 
 impl Router for Cluster {
     fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         if self.next_wake().is_some_and(|wake| wake <= now) {
-            self.pass(now, out);
+            self.handle_timeout(now, out);
         }
-        self.is_stale |= now >= self.asked_at.after(MAX_AGE);
+        self.is_stale |= now >= self.refreshed_at.after(MAX_AGE);
         let slot = pending.command.key().map(slot::slot);
         match self.admit(slot, now) {
             Ok(()) => self.dispatch(pending, slot, now, out),
@@ -392,12 +398,12 @@ impl Router for Cluster {
         }
         // Also where the command failed at once, because its master is away: another one may be there by now. That a
         // node owes a reply for too long, the next wake finds out.
-        let is_question = match self.map {
-            None => self.question_at().is_some_and(|at| at <= now),
-            Some(_) => self.is_stale && self.asked_at.after(PAUSE) <= now,
+        let is_due = match self.map {
+            None => self.refresh_at().is_some_and(|at| at <= now),
+            Some(_) => self.is_stale && self.refreshed_at.after(REFRESH_PAUSE) <= now,
         };
-        if is_question && self.survey.is_none() {
-            self.ask(now, out);
+        if is_due && self.refresh.is_none() {
+            self.refresh_map(now, out);
         }
     }
 
@@ -408,8 +414,8 @@ impl Router for Cluster {
     }
 
     fn opened(&mut self, stream: StreamId, out: &mut Outbox) {
-        if let Some(survey) = &mut self.survey {
-            survey.opened(stream, out);
+        if let Some(refresh) = &mut self.refresh {
+            refresh.opened(stream, out);
         }
         if let Some(node) = self.nodes.owner(stream) {
             node.opened(stream, out);
@@ -417,32 +423,32 @@ impl Router for Cluster {
     }
 
     fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
-        if self.surveys(stream) {
-            self.survey_received(bytes, now, out);
+        if self.refreshes_map_on(stream) {
+            self.on_map_bytes(bytes, now, out);
         } else if let Some(node) = self.nodes.owner(stream) {
             node.received(stream, bytes, now, out);
         }
-        self.settle(now, out);
+        self.process(now, out);
     }
 
     fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
-        if self.surveys(stream) {
-            self.untold(why.before_ready(), now, out);
+        if self.refreshes_map_on(stream) {
+            self.on_map_failed(why.before_ready(), now, out);
         } else if let Some(node) = self.nodes.owner(stream) {
             node.closed(stream, why, now, out);
         }
-        self.settle(now, out);
+        self.process(now, out);
     }
 
     fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
-        self.pass(now, out);
+        self.handle_timeout(now, out);
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
-        let question = self.question_at().filter(|_| self.survey.is_none());
+        let question = self.refresh_at().filter(|_| self.refresh.is_none());
         let retry = self.retry_at.filter(|_| !self.parked.is_empty() && self.map.is_some());
-        let survey = self.survey.as_ref().map(Survey::deadline);
-        let times = [self.nodes.next_wake(), self.parked.next_deadline(), question, retry, survey];
+        let refresh = self.refresh.as_ref().map(MapRefresh::deadline);
+        let times = [self.nodes.next_wake(), self.parked.next_deadline(), question, retry, refresh];
         times.into_iter().flatten().min()
     }
 

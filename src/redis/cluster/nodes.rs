@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::map::{MAX_MASTERS, Map};
 use crate::redis::config::Endpoint;
-use crate::redis::connection::{Connection, News};
+use crate::redis::connection::{Connection, ConnectionReport};
 use crate::redis::failure::Failure;
 use crate::redis::output::{Outbox, StreamId};
 use crate::redis::pending::PendingCommand;
@@ -72,7 +72,7 @@ impl Nodes {
     }
 
     /// There is a new map.
-    pub(super) fn list(&mut self, map: &Map) {
+    pub(super) fn mark_listed(&mut self, map: &Map) {
         for node in &mut self.nodes {
             node.is_listed = map.masters().contains(&node.endpoint);
         }
@@ -80,7 +80,7 @@ impl Nodes {
 
     /// Ends the streams to nodes that are not in the map and owe a reply for so long: nobody waits for a
     /// master that died when there is another one.
-    pub(super) fn abandon(&mut self, long: Duration, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn close_stale(&mut self, long: Duration, now: Timestamp, out: &mut Outbox) {
         for Node { connection, .. } in self.nodes.iter_mut().filter(|node| !node.is_listed) {
             if connection.silent_since().is_some_and(|silent| silent.after(long) <= now) {
                 connection.hang_up(Failure::Timeout, now, out);
@@ -89,7 +89,7 @@ impl Nodes {
     }
 
     /// Removes the nodes that are not in the map, once nothing is in flight there.
-    pub(super) fn retire(&mut self, out: &mut Outbox) {
+    pub(super) fn remove_unlisted(&mut self, out: &mut Outbox) {
         self.nodes.retain_mut(|node| {
             let stays = node.is_listed || node.connection.is_busy();
             if !stays {
@@ -107,8 +107,8 @@ impl Nodes {
     }
 
     /// What came up at each node.
-    pub(super) fn take_news(&mut self) -> impl Iterator<Item = (&Endpoint, News)> {
-        self.nodes.iter_mut().map(|node| (&node.endpoint, node.connection.take_news()))
+    pub(super) fn take_report(&mut self) -> impl Iterator<Item = (&Endpoint, ConnectionReport)> {
+        self.nodes.iter_mut().map(|node| (&node.endpoint, node.connection.take_report()))
     }
 
     /// The connection that a stream belongs to.

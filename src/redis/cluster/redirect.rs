@@ -6,9 +6,9 @@
 //! ```
 
 use super::slot::SLOTS;
+use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::config::Endpoint;
 use crate::redis::failure::Failure;
-use crate::redis::naming::Naming;
 use crate::redis::reply::ServerError;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -30,14 +30,14 @@ impl Redirect {
     pub(super) fn read(
         error: &ServerError,
         from: &Endpoint,
-        naming: &Naming,
+        policy: &AnnouncePolicy,
     ) -> Result<Option<Self>, Failure> {
         let Some((kind, host, port)) = parts(error) else {
             return Ok(None);
         };
         // As in the map: a node that does not know its host is under the same as the one that names it.
         let host = if matches!(host, b"" | b"?") { from.host.as_bytes() } else { host };
-        let endpoint = naming.server(from, host, port)?;
+        let endpoint = policy.server(from, host, port)?;
         Ok(endpoint.and_then(|endpoint| match kind {
             b"MOVED" => Some(Self::Moved(endpoint)),
             b"ASK" => Some(Self::Ask(endpoint)),
@@ -66,7 +66,8 @@ mod tests {
     }
 
     fn read(text: &str) -> Option<Redirect> {
-        Redirect::read(&ServerError::new(text.as_bytes()), &at("asked", 7000), &Naming::default()).unwrap()
+        Redirect::read(&ServerError::new(text.as_bytes()), &at("asked", 7000), &AnnouncePolicy::default())
+            .unwrap()
     }
 
     #[test]

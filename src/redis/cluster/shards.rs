@@ -10,12 +10,12 @@
 //! as strings. In each of these cases `CLUSTER SLOTS` decides, which is right in all of them.
 
 use super::map::{self, Map};
+use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::config::{Endpoint, Tls};
-use crate::redis::naming::Naming;
 use crate::redis::reply::Reply;
 
 /// The map by the reply of the node that was asked; nothing where there is a doubt.
-pub(super) fn read(reply: &Reply, asked: &Endpoint, naming: &Naming) -> Option<Map> {
+pub(super) fn read(reply: &Reply, asked: &Endpoint, policy: &AnnouncePolicy) -> Option<Map> {
     let mut map = Map::empty();
     for shard in array(reply)? {
         let shard = array(shard)?;
@@ -23,7 +23,7 @@ pub(super) fn read(reply: &Reply, asked: &Endpoint, naming: &Naming) -> Option<M
         if slots.is_empty() {
             continue;
         }
-        let master = endpoint(master(nodes)?, asked, naming)?;
+        let master = endpoint(master(nodes)?, asked, policy)?;
         let ranges = slots.chunks_exact(2);
         if !ranges.remainder().is_empty() {
             return None;
@@ -47,11 +47,11 @@ fn master(nodes: &[Reply]) -> Option<&[Reply]> {
 }
 
 /// Where a node is to be reached in the way in which the one was that was asked.
-fn endpoint(node: &[Reply], asked: &Endpoint, naming: &Naming) -> Option<Endpoint> {
+fn endpoint(node: &[Reply], asked: &Endpoint, policy: &AnnouncePolicy) -> Option<Endpoint> {
     let host = field(node, b"endpoint").or_else(|| field(node, b"ip"))?;
     let tls_port = field(node, b"tls-port").filter(|_| asked.tls != Tls::Off);
     // A Redis that has TLS for its clients alone names one port, as `CLUSTER SLOTS` does.
-    map::node(host, tls_port.or_else(|| field(node, b"port"))?, asked, naming).ok()
+    map::node(host, tls_port.or_else(|| field(node, b"port"))?, asked, policy).ok()
 }
 
 fn array(reply: &Reply) -> Option<&[Reply]> {

@@ -1,8 +1,8 @@
 //! What a Sentinel says: replies and messages to endpoints.
 
+use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::config::Endpoint;
 use crate::redis::failure::Failure;
-use crate::redis::naming::Naming;
 use crate::redis::reply::Reply;
 
 /// Where every Sentinel tells that another server is the master, once it knows.
@@ -18,14 +18,18 @@ pub(super) const PROMOTED: &[u8] = b"+promoted-slave";
 ///
 /// # Errors
 /// The failure where no master is named, or one that is not allowed.
-pub(super) fn master(reply: &Reply, sentinel: &Endpoint, naming: &Naming) -> Result<Endpoint, Failure> {
+pub(super) fn master(
+    reply: &Reply,
+    sentinel: &Endpoint,
+    policy: &AnnouncePolicy,
+) -> Result<Endpoint, Failure> {
     let items = match reply {
         Reply::Array(items) => items.as_slice(),
         Reply::Error(error) => return Err(Failure::NotReady(error.clone())),
         _ => return Err(Failure::UnknownMaster),
     };
     match items {
-        [Reply::Bulk(host), Reply::Bulk(port)] => naming.server(sentinel, host, port)?,
+        [Reply::Bulk(host), Reply::Bulk(port)] => policy.server(sentinel, host, port)?,
         _ => None,
     }
     .ok_or(Failure::UnknownMaster)
@@ -59,7 +63,7 @@ pub(super) fn switch(
     reply: &Reply,
     name: &[u8],
     sentinel: &Endpoint,
-    naming: &Naming,
+    policy: &AnnouncePolicy,
 ) -> Result<Option<Endpoint>, Failure> {
     let Reply::Array(items) = reply else {
         return Ok(None);
@@ -76,5 +80,5 @@ pub(super) fn switch(
         (PROMOTED, [_, _, host, port, b"@", about, ..]) => (about, host, port),
         _ => return Ok(None),
     };
-    if *about == name { naming.server(sentinel, host, port) } else { Ok(None) }
+    if *about == name { policy.server(sentinel, host, port) } else { Ok(None) }
 }

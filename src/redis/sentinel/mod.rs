@@ -35,12 +35,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::watch::Watch;
+use super::announce_policy::AnnouncePolicy;
 use super::config::{ClientConfig, Credentials, Endpoint};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;
-use super::naming::Naming;
 use super::output::{CommandId, Event, Outbox, StreamId};
 use super::pending::PendingCommand;
 use super::reconnect::Reconnect;
@@ -58,7 +58,7 @@ const LASTED: Duration = Duration::from_secs(10);
 pub(super) struct Sentinel {
     master_name: String,
     sentinels: Vec<Endpoint>,
-    naming: Naming,
+    policy: AnnouncePolicy,
     handshake: Rc<Handshake>,
     timeout: Duration,
     node: Connection,
@@ -66,10 +66,10 @@ pub(super) struct Sentinel {
     /// The number of the Sentinel that is asked, or will be. It only grows.
     turn: usize,
     /// How many Sentinels in a row named no master, since when.
-    silent: usize,
-    silent_since: Option<Timestamp>,
+    unanswered: usize,
+    unanswered_since: Option<Timestamp>,
     /// The pauses between subscriptions, where there is a master.
-    rewatch: Reconnect,
+    resubscribe: Reconnect,
 }
 
 impl Sentinel {
@@ -82,33 +82,34 @@ impl Sentinel {
     ) -> Self {
         let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
         let handshake = handshake.with_database(config.database).with_role();
-        let settings = Settings::new(config, handshake, ServerError::is_unready).named().replicated();
+        let settings =
+            Settings::new(config, handshake, ServerError::is_unready).resolved_per_stream().replicated();
         Self {
             master_name: master_name.to_owned(),
             sentinels: sentinels.to_vec(),
-            naming: Naming::new(config),
+            policy: AnnouncePolicy::new(config),
             handshake: Rc::new(Handshake::new(credentials, &config.client_name)),
             timeout: config.connect_timeout.min(config.command_timeout / PART),
             node: Connection::new(None, &Rc::new(settings), seed),
             watch: None,
             turn: 0,
-            silent: 0,
-            silent_since: None,
-            rewatch: Reconnect::new(seed.wrapping_add(1), config.command_timeout),
+            unanswered: 0,
+            unanswered_since: None,
+            resubscribe: Reconnect::new(seed.wrapping_add(1), config.command_timeout),
         }
     }
 
     /// Does what has become necessary.
-    fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
-        let news = self.node.take_news();
-        self.node.take_back(news.refused, now, out);
-        if news.has_failed || self.node.take_news().has_failed {
+    fn process(&mut self, now: Timestamp, out: &mut Outbox) {
+        let report = self.node.take_report();
+        self.node.requeue(report.refused, now, out);
+        if report.has_failed || self.node.take_report().has_failed {
             self.turn = self.turn.wrapping_add(1);
         }
         if !self.node.is_busy() && !self.node.has_stream() {
             self.sleep(out);
-        } else if self.is_question(now) {
-            self.ask(now, out);
+        } else if self.is_query_due(now) {
+            self.query(now, out);
         }
     }
 
@@ -118,68 +119,68 @@ impl Sentinel {
             out.close(watch.id());
         }
         self.node.forget_endpoint();
-        self.silent = 0;
-        self.silent_since = None;
+        self.unanswered = 0;
+        self.unanswered_since = None;
     }
 
     /// Whether a Sentinel is to be asked now.
-    fn is_question(&self, now: Timestamp) -> bool {
+    fn is_query_due(&self, now: Timestamp) -> bool {
         match (&self.watch, self.node.endpoint()) {
             (Some(watch), None) => !watch.is_asking() && self.node.is_due(now),
             (None, None) => self.node.is_due(now),
-            (None, Some(_)) => self.rewatch.is_due(now),
+            (None, Some(_)) => self.resubscribe.is_due(now),
             (Some(_), Some(_)) => false,
         }
     }
 
     /// Asks the Sentinel whose turn it is.
-    fn ask(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn query(&mut self, now: Timestamp, out: &mut Outbox) {
         if let Some(watch) = self.watch.take() {
             out.close(watch.id());
         }
         let index = self.turn.checked_rem(self.sentinels.len());
         if let Some(endpoint) = index.and_then(|index| self.sentinels.get(index)) {
             self.watch = Some(Watch::open(endpoint, &self.handshake, self.timeout, now, out));
-            self.silent_since.get_or_insert(now);
+            self.unanswered_since.get_or_insert(now);
         }
     }
 
     /// A Sentinel names the master.
-    fn named(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
-        self.silent = 0;
-        self.silent_since = None;
-        self.node.go_to(endpoint, now, out);
+    fn on_master(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
+        self.unanswered = 0;
+        self.unanswered_since = None;
+        self.node.switch_to(endpoint, now, out);
     }
 
     /// The stream to the Sentinel is no more.
-    fn unwatched(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+    fn on_watch_ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
         let Some(watch) = self.watch.take() else {
             return;
         };
         self.turn = self.turn.wrapping_add(1);
         if watch.lasted(LASTED, now) {
-            self.rewatch.succeeded();
+            self.resubscribe.succeeded();
         } else if self.node.endpoint().is_some() {
-            self.rewatch.failed(failure.clone(), now, now);
+            self.resubscribe.failed(failure.clone(), now, now);
         } else if watch.is_asking() {
-            self.silent = self.silent.saturating_add(1);
-            if self.silent >= self.sentinels.len() {
-                let since = self.silent_since.take().unwrap_or(now);
-                self.silent = 0;
-                self.node.unresolved(failure.clone(), since, now, out);
+            self.unanswered = self.unanswered.saturating_add(1);
+            if self.unanswered >= self.sentinels.len() {
+                let since = self.unanswered_since.take().unwrap_or(now);
+                self.unanswered = 0;
+                self.node.on_unresolved(failure.clone(), since, now, out);
             }
         }
-        out.event(Event::AskFailed { endpoint: watch.into_endpoint(), failure });
+        out.event(Event::LookupFailed { endpoint: watch.into_endpoint(), failure });
     }
 
-    fn watch_received(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+    fn on_watch_bytes(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
         while let Some(watch) = &mut self.watch {
-            match watch.next(self.master_name.as_bytes(), &self.naming, &mut bytes, now, out) {
-                Ok(Some(endpoint)) => self.named(endpoint, now, out),
+            match watch.next(self.master_name.as_bytes(), &self.policy, &mut bytes, now, out) {
+                Ok(Some(endpoint)) => self.on_master(endpoint, now, out),
                 Ok(None) => return,
                 Err(failure) => {
                     out.close(watch.id());
-                    self.unwatched(failure, now, out);
+                    self.on_watch_ended(failure, now, out);
                 }
             }
         }
@@ -196,7 +197,7 @@ impl Router for Sentinel {
             watch.ping(now, out);
         }
         self.node.send(pending, now, out);
-        self.settle(now, out);
+        self.process(now, out);
     }
 
     fn cancel(&mut self, command: CommandId) {
@@ -212,20 +213,20 @@ impl Router for Sentinel {
 
     fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
         if self.watches(stream) {
-            self.watch_received(bytes, now, out);
+            self.on_watch_bytes(bytes, now, out);
         } else {
             self.node.received(stream, bytes, now, out);
         }
-        self.settle(now, out);
+        self.process(now, out);
     }
 
     fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
         if self.watches(stream) {
-            self.unwatched(why.before_ready(), now, out);
+            self.on_watch_ended(why.before_ready(), now, out);
         } else {
             self.node.closed(stream, why, now, out);
         }
-        self.settle(now, out);
+        self.process(now, out);
     }
 
     fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
@@ -233,22 +234,22 @@ impl Router for Sentinel {
             && watch.deadline().is_some_and(|deadline| deadline <= now)
         {
             out.close(watch.id());
-            self.unwatched(Failure::Unreachable, now, out);
+            self.on_watch_ended(Failure::Unreachable, now, out);
         }
         self.node.wake(now, out);
-        self.settle(now, out);
+        self.process(now, out);
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
         let watch = self.watch.as_ref();
-        let question = match self.node.endpoint() {
+        let query_at = match self.node.endpoint() {
             _ if !self.node.is_busy() || watch.is_some_and(Watch::is_asking) => None,
             None => self.node.retry_at(),
-            Some(_) if watch.is_none() => self.rewatch.retry_at(),
+            Some(_) if watch.is_none() => self.resubscribe.retry_at(),
             Some(_) => None,
         };
         let deadline = watch.and_then(Watch::deadline);
-        [self.node.next_wake(), deadline, question].into_iter().flatten().min()
+        [self.node.next_wake(), deadline, query_at].into_iter().flatten().min()
     }
 
     fn flush(&mut self, out: &mut Outbox) {

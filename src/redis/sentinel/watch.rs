@@ -19,14 +19,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::answer;
+use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::command::Command;
 use crate::redis::config::Endpoint;
 use crate::redis::failure::{Failure, ProtocolError};
 use crate::redis::handshake::Handshake;
-use crate::redis::naming::Naming;
 use crate::redis::output::{Outbox, StreamId};
 use crate::redis::reply::Reply;
-use crate::redis::stream::{Heard, Stream};
+use crate::redis::stream::{Stream, StreamEvent};
 use crate::time::Timestamp;
 
 /// A Sentinel that said nothing for this long is pinged.
@@ -45,7 +45,7 @@ pub(super) struct Watch {
 enum Phase {
     Asking,
     Subscribing,
-    Watching { since: Timestamp, heard: Timestamp },
+    Watching { since: Timestamp, event: Timestamp },
 }
 
 impl Watch {
@@ -77,18 +77,18 @@ impl Watch {
     pub(super) fn next(
         &mut self,
         name: &[u8],
-        naming: &Naming,
+        policy: &AnnouncePolicy,
         bytes: &mut &[u8],
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<Option<Endpoint>, Failure> {
-        while let Some(heard) = self.stream.next(bytes)? {
-            let named = match heard {
-                Heard::Ready => {
+        while let Some(event) = self.stream.next(bytes)? {
+            let named = match event {
+                StreamEvent::Ready => {
                     out.write(self.stream.id(), questions(name));
                     None
                 }
-                Heard::Reply(reply) => self.answered(&reply, name, naming, now)?,
+                StreamEvent::Reply(reply) => self.answered(&reply, name, policy, now)?,
             };
             if named.is_some() {
                 return Ok(named);
@@ -101,17 +101,17 @@ impl Watch {
         &mut self,
         reply: &Reply,
         name: &[u8],
-        naming: &Naming,
+        policy: &AnnouncePolicy,
         now: Timestamp,
     ) -> Result<Option<Endpoint>, Failure> {
         match &mut self.phase {
             Phase::Asking => {
-                let master = answer::master(reply, &self.endpoint, naming)?;
+                let master = answer::master(reply, &self.endpoint, policy)?;
                 self.phase = Phase::Subscribing;
                 Ok(Some(master))
             }
             Phase::Subscribing if answer::is_subscribed(reply) => {
-                self.phase = Phase::Watching { since: now, heard: now };
+                self.phase = Phase::Watching { since: now, event: now };
                 self.deadline = None;
                 Ok(None)
             }
@@ -119,19 +119,19 @@ impl Watch {
                 Reply::Error(error) => Failure::NotReady(error.clone()),
                 _ => Failure::Protocol(ProtocolError::Unasked),
             }),
-            Phase::Watching { heard, .. } => {
-                *heard = now;
+            Phase::Watching { event, .. } => {
+                *event = now;
                 self.deadline = None;
-                answer::switch(reply, name, &self.endpoint, naming)
+                answer::switch(reply, name, &self.endpoint, policy)
             }
         }
     }
 
     /// Makes sure that the Sentinel is still there, if it said nothing for long.
     pub(super) fn ping(&mut self, now: Timestamp, out: &mut Outbox) {
-        if let Phase::Watching { heard, .. } = self.phase
+        if let Phase::Watching { event, .. } = self.phase
             && self.deadline.is_none()
-            && now >= heard.after(SILENCE)
+            && now >= event.after(SILENCE)
         {
             self.deadline = Some(now.after(self.timeout));
             out.write(self.stream.id(), Command::ping().bytes().to_vec());

@@ -1,5 +1,6 @@
 //! The client against scripts: every byte and every moment is the test's.
 
+mod announce_policy;
 mod breaks;
 mod cluster;
 mod command;
@@ -8,7 +9,6 @@ mod health;
 mod hostile;
 mod idle;
 mod lost_bytes;
-mod naming;
 mod outage;
 mod pipeline;
 mod resp;

@@ -143,7 +143,7 @@ pub(super) fn text(output: Output) -> String {
             format!("disconnected with {in_flight} in flight: {}", code(&failure))
         }
         Output::Event(Event::IdleClosed { .. }) => "idle".to_owned(),
-        Output::Event(Event::AskFailed { endpoint, failure }) => {
+        Output::Event(Event::LookupFailed { endpoint, failure }) => {
             format!("{endpoint} does not tell: {}", code(&failure))
         }
         Output::Event(Event::MasterChanged { endpoint }) => format!("the master is {endpoint}"),
@@ -185,14 +185,14 @@ fn code(failure: &Failure) -> String {
         Failure::Unreachable => "unreachable".to_owned(),
         Failure::NotConnected(reason) => format!("unreachable ({reason})"),
         Failure::NotReady(error) => format!("not ready ({})", error.code()),
-        Failure::Refused { command, error } => {
+        Failure::HandshakeRefused { command, error } => {
             format!("refused ({}: {})", command.to_ascii_uppercase(), error.code())
         }
         Failure::NotMaster => "not master".to_owned(),
         Failure::UnknownMaster => "unknown master".to_owned(),
         Failure::BadMap => "bad map".to_owned(),
         Failure::NotAllowed { named, .. } => format!("not allowed ({named})"),
-        Failure::Doubtful => "possibly stale".to_owned(),
+        Failure::PossiblyStale => "possibly stale".to_owned(),
         Failure::Timeout => "timeout".to_owned(),
         Failure::Lost => "lost".to_owned(),
         Failure::Protocol(error) => format!("protocol ({error:?})"),

@@ -237,10 +237,10 @@ impl<I: Io> TicketStore<I> {
                 Some(there) => self.replace_older(ticket, person, &there).await,
                 None => Ok(false),
             },
-            Ok(Reply::Nil) | Err(Failure::Doubtful) if news == FailoverEvent::NewMaster => {
+            Ok(Reply::Nil) | Err(Failure::PossiblyStale) if news == FailoverEvent::NewMaster => {
                 self.bring_back(ticket, person).await
             }
-            Ok(_) | Err(Failure::Doubtful) => Ok(false),
+            Ok(_) | Err(Failure::PossiblyStale) => Ok(false),
             Err(_) => Err(Unavailable::Redis),
         }
     }

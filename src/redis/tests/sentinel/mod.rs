@@ -1,8 +1,8 @@
 //! The master by Sentinels: who is asked, what is believed, and what a failover does to commands.
 
 mod asking;
-mod doubt;
 mod failover;
+mod possibly_stale;
 mod watch;
 
 use crate::redis::tests::script::{config, credentials};

@@ -11,14 +11,14 @@ use super::failure::Failure;
 use super::host_pattern::HostPattern;
 
 #[derive(Default)]
-pub(super) struct Naming {
+pub(super) struct AnnouncePolicy {
     /// None of them is all hosts.
     allowed: Vec<HostPattern>,
     /// The servers of the configuration.
     configured: Vec<Endpoint>,
 }
 
-impl Naming {
+impl AnnouncePolicy {
     pub(super) fn new(config: &ClientConfig) -> Self {
         let configured = match &config.topology {
             Topology::Single(server) => vec![server.clone()],
@@ -85,13 +85,13 @@ mod tests {
         Endpoint { host: host.to_owned(), port, tls: Tls::Off }
     }
 
-    fn naming(allowed: &[&str]) -> Naming {
+    fn policy(allowed: &[&str]) -> AnnouncePolicy {
         let allowed = allowed.iter().map(|pattern| pattern.parse().unwrap()).collect();
-        Naming { allowed, configured: vec![endpoint("Seed", 7000), endpoint("fd00::5", 7000)] }
+        AnnouncePolicy { allowed, configured: vec![endpoint("Seed", 7000), endpoint("fd00::5", 7000)] }
     }
 
     fn named(host: &str, port: &str) -> Option<Endpoint> {
-        naming(&[]).server(&endpoint("seed", 7000), host.as_bytes(), port.as_bytes()).unwrap()
+        policy(&[]).server(&endpoint("seed", 7000), host.as_bytes(), port.as_bytes()).unwrap()
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn it_is_reached_as_the_one_that_names_it() {
         let by = Endpoint { tls: Tls::Verified, ..endpoint("seed", 7000) };
-        assert_eq!(naming(&[]).server(&by, b"a", b"1").unwrap().unwrap().tls, Tls::Verified);
+        assert_eq!(policy(&[]).server(&by, b"a", b"1").unwrap().unwrap().tls, Tls::Verified);
     }
 
     /// As go-redis does it (`replaceLoopbackHost`), and so oauth2-proxy; there for the slots of a Cluster alone.
@@ -117,7 +117,7 @@ mod tests {
     fn a_loopback_address_is_the_host_of_the_one_that_names_it() {
         let host = |by: &str, named: &str| {
             let by = endpoint(by, 7000);
-            naming(&[]).server(&by, named.as_bytes(), b"7001").unwrap().unwrap().to_string()
+            policy(&[]).server(&by, named.as_bytes(), b"7001").unwrap().unwrap().to_string()
         };
         for by in ["redis.example.com", "10.0.0.1"] {
             for named in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn whether_a_loopback_address_is_allowed_is_asked_of_the_host_that_it_stands_for() {
-        let named = |allowed| naming(&[allowed]).server(&endpoint("seed", 7000), b"127.0.0.1", b"7001");
+        let named = |allowed| policy(&[allowed]).server(&endpoint("seed", 7000), b"127.0.0.1", b"7001");
         assert_eq!(
             named("127.0.0.0/8"),
             Err(Failure::NotAllowed { by: endpoint("seed", 7000), named: endpoint("seed", 7001) })
@@ -166,12 +166,12 @@ mod tests {
         ] {
             assert_eq!(named(host, port), None, "{host:?} {port:?}");
         }
-        assert_eq!(naming(&[]).server(&endpoint("seed", 7000), b"\xff", b"1"), Ok(None));
+        assert_eq!(policy(&[]).server(&endpoint("seed", 7000), b"\xff", b"1"), Ok(None));
     }
 
     #[test]
     fn with_a_list_only_those_in_it_and_the_configured_ones_are_named() {
-        let naming = naming(&["*.example.com:6379", "10.0.0.0/8"]);
+        let policy = policy(&["*.example.com:6379", "10.0.0.0/8"]);
         let by = endpoint("seed", 7000);
         for (host, port, is_allowed) in [
             ("a.example.com", "6379", true),
@@ -188,7 +188,7 @@ mod tests {
             let named = endpoint(host, port.parse().unwrap());
             let expected =
                 if is_allowed { Ok(Some(named)) } else { Err(Failure::NotAllowed { by: by.clone(), named }) };
-            assert_eq!(naming.server(&by, host.as_bytes(), port.as_bytes()), expected, "{host} {port}");
+            assert_eq!(policy.server(&by, host.as_bytes(), port.as_bytes()), expected, "{host} {port}");
         }
     }
 }

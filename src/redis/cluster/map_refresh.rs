@@ -17,17 +17,17 @@ use std::time::Duration;
 
 use super::map::{MAX_MASTERS, Map};
 use super::{shards, slots};
+use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::command::Command;
 use crate::redis::config::Endpoint;
 use crate::redis::failure::{Failure, ProtocolError};
 use crate::redis::handshake::Handshake;
-use crate::redis::naming::Naming;
 use crate::redis::output::{Outbox, StreamId};
 use crate::redis::reply::Reply;
-use crate::redis::stream::{Heard, Stream};
+use crate::redis::stream::{Stream, StreamEvent};
 use crate::time::Timestamp;
 
-pub(super) struct Survey {
+pub(super) struct MapRefresh {
     /// When the first was asked.
     pub(super) since: Timestamp,
     /// Who is asked.
@@ -38,14 +38,14 @@ pub(super) struct Survey {
     question: Question,
     /// Whether it is of no use to ask this node for `SHARDS`.
     lacks_shards: bool,
-    asker: Asker,
+    source: MapSource,
 }
 
 /// How nodes are asked.
 #[derive(Clone)]
-pub(super) struct Asker {
+pub(super) struct MapSource {
     pub(super) handshake: Rc<Handshake>,
-    naming: Rc<Naming>,
+    policy: Rc<AnnouncePolicy>,
     /// How long a node may take for its answer.
     pub(super) timeout: Duration,
     /// The nodes that it is of no use to ask for `SHARDS`.
@@ -58,46 +58,46 @@ enum Question {
     Slots,
 }
 
-impl Asker {
-    pub(super) const fn new(handshake: Rc<Handshake>, naming: Rc<Naming>, timeout: Duration) -> Self {
-        Self { handshake, naming, timeout, without_shards: Vec::new() }
+impl MapSource {
+    pub(super) const fn new(handshake: Rc<Handshake>, policy: Rc<AnnouncePolicy>, timeout: Duration) -> Self {
+        Self { handshake, policy, timeout, without_shards: Vec::new() }
     }
 
     /// A node was asked.
-    pub(super) fn learn(&mut self, survey: &Survey) {
-        if survey.lacks_shards && !self.without_shards.contains(&survey.endpoint) {
+    pub(super) fn learn(&mut self, refresh: &MapRefresh) {
+        if refresh.lacks_shards && !self.without_shards.contains(&refresh.endpoint) {
             if self.without_shards.len() >= MAX_MASTERS {
                 self.without_shards.clear();
             }
-            self.without_shards.push(survey.endpoint.clone());
+            self.without_shards.push(refresh.endpoint.clone());
         }
     }
 }
 
-impl Survey {
+impl MapRefresh {
     /// Asks the first node; nothing where there is none.
     pub(super) fn open(
-        asker: &Asker,
+        source: &MapSource,
         mut nodes: VecDeque<Endpoint>,
         now: Timestamp,
         out: &mut Outbox,
     ) -> Option<Self> {
         let endpoint = nodes.pop_front()?;
-        let lacks_shards = asker.without_shards.contains(&endpoint);
+        let lacks_shards = source.without_shards.contains(&endpoint);
         Some(Self {
             since: now,
-            stream: Stream::open(&endpoint, &asker.handshake, now, out),
+            stream: Stream::open(&endpoint, &source.handshake, now, out),
             endpoint,
             others: nodes,
             question: if lacks_shards { Question::Slots } else { Question::Shards },
             lacks_shards,
-            asker: asker.clone(),
+            source: source.clone(),
         })
     }
 
     /// Asks the next node; nothing where there is none.
     pub(super) fn next(self, now: Timestamp, out: &mut Outbox) -> Option<Self> {
-        let next = Self::open(&self.asker, self.others, now, out)?;
+        let next = Self::open(&self.source, self.others, now, out)?;
         Some(Self { since: self.since, ..next })
     }
 
@@ -110,18 +110,18 @@ impl Survey {
     /// # Errors
     /// The failure where this node does not tell it.
     pub(super) fn received(&mut self, mut bytes: &[u8], out: &mut Outbox) -> Result<Option<Map>, Failure> {
-        let Some(heard) = self.stream.next(&mut bytes)? else {
+        let Some(event) = self.stream.next(&mut bytes)? else {
             return Ok(None);
         };
-        let map = match (heard, self.question) {
-            (Heard::Ready, _) => None,
-            (Heard::Reply(reply), Question::Slots) => {
-                Some(slots::read(&reply, &self.endpoint, &self.asker.naming)?)
+        let map = match (event, self.question) {
+            (StreamEvent::Ready, _) => None,
+            (StreamEvent::Reply(reply), Question::Slots) => {
+                Some(slots::read(&reply, &self.endpoint, &self.source.policy)?)
             }
-            (Heard::Reply(reply), Question::Shards) => {
+            (StreamEvent::Reply(reply), Question::Shards) => {
                 self.question = Question::Slots;
                 self.lacks_shards = matches!(&reply, Reply::Error(error) if !error.is_temporary());
-                shards::read(&reply, &self.endpoint, &self.asker.naming)
+                shards::read(&reply, &self.endpoint, &self.source.policy)
             }
         };
         if map.is_none() {
@@ -147,6 +147,6 @@ impl Survey {
 
     /// When the node has to have answered.
     pub(super) fn deadline(&self) -> Timestamp {
-        self.stream.since().after(self.asker.timeout)
+        self.stream.since().after(self.source.timeout)
     }
 }
