@@ -71,7 +71,7 @@ image: build ## an OCI image of it, without Docker: dist/image, and its bill of 
 	@$(RUN) tools/image.py $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
 
 push: image ## the image to a registry, with skopeo, oras or crane: IMAGE=registry/name:tag [PLAIN_HTTP=1]
-	@test -n "$(IMAGE)" || { echo "push: say where to: make push IMAGE=registry/name:tag" >&2; exit 2; }
+	@test -n "$(IMAGE)" || { echo "push: no image named: make push IMAGE=registry/name:tag" >&2; exit 2; }
 	@$(RUN) tools/push.py $(if $(PLAIN_HTTP),--plain-http) "$(IMAGE)"
 
 run: build ## the demo: Envoy, an OpenID provider and an upstream [PORT=8080 STORE=cookie|redis|sentinel|cluster]

@@ -149,9 +149,9 @@ def start(options: dict, wasm: Path) -> Envoy:
         ]
         return json.dumps(config)
 
-    everybody = {"provider": "oidc", "client_id": "bench", "email_domains": ["*"], "cookie_secure": False}
+    common = {"provider": "oidc", "client_id": "bench", "email_domains": ["*"], "cookie_secure": False}
     return Envoy(
-        {**everybody, **options},
+        {**common, **options},
         upstream="127.0.0.1:9",
         wasm=wasm,
         render=rendered,

@@ -21,7 +21,7 @@ class Issuer(FakeProvider):
         """A token that this issuer did not sign; each number makes another one."""
         header = {"alg": "RS256", **({"kid": kid} if kid else {})}
         claims = {"iss": self.issuer, "aud": "bench", "sub": f"mallory-{number}", "exp": 4_000_000_000}
-        # Less than the modulus, or nobody would compute anything.
+        # Less than the modulus; otherwise the filter refuses it without computing anything.
         signature = b"\x01" + number.to_bytes(8, "big") * (self.bits // 64)
         return ".".join(
             [

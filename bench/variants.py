@@ -20,8 +20,8 @@ BODY = "ok\n"
 
 @dataclass(frozen=True)
 class Variant:
-    """`wasm` None is no filter. `cookies` is the file that the requests take theirs from. `options` are the
-    filter's, besides those of all."""
+    """`wasm` is None without a filter. `cookies` is the file with the cookies of the requests. `options` are the
+    filter's, in addition to those of all variants."""
 
     key: str
     title: str
@@ -32,7 +32,7 @@ class Variant:
 
 
 def variants(empty: Path, trimmed: Path, none: Path, one: Path, many: Path, count: int) -> list[Variant]:
-    """In the order of the report; the ratios are to `empty`. Everybody but `anonymous` sends a cookie."""
+    """In the order of the report; the ratios are to `empty`. Every variant but `anonymous` sends a cookie."""
     return [
         Variant("none", "no filter", None, one),
         Variant("empty", "an empty filter, as the SDK builds it", empty, one),
@@ -118,7 +118,7 @@ def configuration(variant: Variant, admin: Path) -> str:
     """The shipped envoy.yaml, with a direct response in the upstream's place."""
     options = {
         "provider": "oidc",
-        "oidc_issuer_url": "https://login.example.com",  # nobody asks for it here
+        "oidc_issuer_url": "https://login.example.com",  # never called here
         "client_id": "bench",
         "email_domains": ["example.com"],
         **variant.options,

@@ -1,6 +1,6 @@
-"""Requests as bytes, and who sends them: HTTP/1.1 by hand, and HTTP/2 with what HPACK makes small.
+"""Requests as bytes, and their clients: HTTP/1.1 written by hand, and HTTP/2 with HPACK.
 
-The client is slow; that is no matter, as Envoy's CPU time is what is measured.
+The client is slow. That does not matter: Envoy's CPU time is measured.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import h2.events
 from hpack import NeverIndexedHeaderTuple
 
 HOST = "app.example.com"
-# As many at a time are on their way: connections of HTTP/1.1, streams of HTTP/2. So a worker always has the next one
-# already, and wakes up for many.
+# Requests under way at the same time: connections of HTTP/1.1, streams of HTTP/2. So the next one always waits for the
+# worker, which wakes up once for many.
 AT_A_TIME = 64
 SECONDS = 60
 
@@ -99,7 +99,7 @@ def message(request: Request) -> bytes:
 
 
 class Connection:
-    """One of HTTP/1.1; opened anew where an answer closes it."""
+    """One connection of HTTP/1.1; opened again after an answer that closes it."""
 
     def __init__(self, port: int):
         self._port = port

@@ -25,7 +25,10 @@ OF_ALL_OBJECTS = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, 
 
 def main() -> int:
     if len(sys.argv) != 2 or not sys.argv[1] or not Path(sys.argv[1]).is_dir():
-        print("check-manifests: say where the definitions are: make check-manifests CRDS=folder", file=sys.stderr)
+        print(
+            "check-manifests: no folder of custom resource definitions named: make check-manifests CRDS=folder",
+            file=sys.stderr,
+        )
         return 2
     schemas = dict(definitions(Path(sys.argv[1])))
     mistakes = unknown = 0
@@ -68,7 +71,7 @@ def definitions(folder: Path) -> Iterator[tuple[str, dict]]:
 
 
 def strict(schema: Any) -> Any:
-    """A schema that takes no unknown field where the API server would drop it."""
+    """A schema that refuses the unknown fields that the API server would drop."""
     if isinstance(schema, list):
         return [strict(each) for each in schema]
     if not isinstance(schema, dict):

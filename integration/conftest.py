@@ -37,7 +37,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter):
-    """What tests measured on the way; nothing depends on it."""
+    """Prints what tests measured; nothing depends on it."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     measured = [report for report in reports if getattr(report, "when", "") == "call" and report.user_properties]
     if measured:
@@ -70,7 +70,7 @@ def services(shared_provider, upstream):
 
 @pytest.fixture
 def provider(shared_provider):
-    """The provider, in order and with nothing seen."""
+    """The provider, reset: without faults, and with no request seen."""
     shared_provider.reset()
     yield shared_provider
     shared_provider.reset()
@@ -140,7 +140,7 @@ def make_provider():
 
 @pytest.fixture
 def make_fake_provider():
-    """Starts a provider that can be odd: `make_fake_provider(**options)`, see harness/fake_provider.py."""
+    """Starts a provider that can answer wrongly: `make_fake_provider(**options)`, see harness/fake_provider.py."""
     providers = []
 
     def make(**options: Any) -> FakeProvider:
@@ -154,7 +154,7 @@ def make_fake_provider():
 
 @pytest.fixture
 def fake(make_fake_provider):
-    """One of them, in order."""
+    """A fake provider without faults."""
     return make_fake_provider()
 
 
@@ -167,7 +167,7 @@ def shared_redis():
 
 @pytest.fixture
 def redis(shared_redis):
-    """A Redis without a password, empty. It is everybody's: a test that stops it makes one of its own."""
+    """An empty Redis without a password. All tests share it: a test that stops it makes one of its own."""
     shared_redis.command("FLUSHALL")
     return shared_redis
 
@@ -188,7 +188,7 @@ def make_redis():
 
 @pytest.fixture
 def with_redis(service):
-    """Starts Envoys that keep sessions there: `with_redis(redis, **options)`."""
+    """Starts Envoys that keep their sessions in this Redis: `with_redis(redis, **options)`."""
 
     def start(redis, **options: Any):
         return service(**{"session_store_type": "redis", "redis_connection_url": redis.url, **options})

@@ -1,4 +1,4 @@
-"""`make run`: the filter, a provider, an upstream, and Redis where STORE says so, on this machine until Ctrl-C."""
+"""`make run`: the filter, a provider, an upstream, and Redis if STORE says so, on this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STORES = ["cookie", "redis", "sentinel", "cluster"]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", default=8080, type=int, help="the port for browsers, on loopback")
-    parser.add_argument("--store", default="cookie", choices=STORES, help="where sessions are kept")
+    parser.add_argument("--store", default="cookie", choices=STORES, help="the store of the sessions")
     wanted = parser.parse_args()
 
     stop_on_signals()
@@ -90,7 +90,7 @@ def run(port: int, store: str, stack: contextlib.ExitStack) -> None:
 
 
 def start_store(store: str, stack: contextlib.ExitStack) -> tuple[dict, Callable[[str], Redis] | None]:
-    """The filter's options for a store, and where a key is; all of it on loopback."""
+    """Starts a store on loopback: the filter's options for it, and a function that finds the server of a key."""
     if store == "cookie":
         return {}, None
     if store == "redis":

@@ -1,4 +1,4 @@
-"""Any bytes for a real Envoy, in HTTP/1 and HTTP/2, from a stranger and from somebody who is signed in.
+"""Any bytes for a real Envoy, in HTTP/1 and HTTP/2, from a stranger and from a signed-in user.
 
     .venv/bin/python integration/fuzz_envoy.py --seconds 60 [--seed 7]
 
@@ -32,7 +32,7 @@ from harness.redis import Redis
 from harness.render import named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, client, filter_config
 
-# An answer takes less; and who sends half a request waits no longer.
+# An answer takes less, and a client that sent half a request waits no longer.
 PATIENCE = 0.25
 # Most of the time is waiting, for Envoy keeps a connection.
 THREADS = 32
@@ -115,7 +115,7 @@ class Site:
                 raise Failed(f"a stranger gets through: {arrival}")
             said = [(name.lower(), value) for name, value in arrival.headers if folded(name) in IDENTITY]
             is_person = is_signed_in and sorted(said) == ALICE
-            # A stranger may ask for what is public; so may a person who has signed out meanwhile.
+            # A stranger may ask for what is public, and so may a user who signed out meanwhile.
             if not is_person and (said or not is_public(arrival.path)):
                 raise Failed(f"the upstream is told {said}: {arrival}")
 

@@ -20,7 +20,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 # How long a page may take; a machine that also compiles is slow.
 SECONDS = 30
 
-# Chromium writes a line for each answer that is no success, also where that is the right answer.
+# Chromium writes a line for each answer that is not a success, even if it is the expected answer.
 STATUS_LINE = "Failed to load resource: the server responded with a status of "
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 
 class EngineError(Exception):
-    """A command that did not work, with what it said."""
+    """A command failed. The text has its output."""
 
 
 def run(
@@ -22,7 +22,7 @@ def run(
     environment: dict[str, str] | None = None,
     stdin: str | None = None,
 ) -> str:
-    """What the command printed."""
+    """Runs a command and returns its output."""
     words = [str(word) for word in command]
     try:
         done = subprocess.run(
@@ -41,7 +41,7 @@ def run(
     except FileNotFoundError as error:
         raise EngineError(f"{words[0]} is not installed") from error
     if done.returncode != 0:
-        raise EngineError(f"this did not work: {' '.join(words)}\n{(done.stderr + done.stdout).strip()}")
+        raise EngineError(f"command failed: {' '.join(words)}\n{(done.stderr + done.stdout).strip()}")
     return done.stdout
 
 
@@ -50,7 +50,7 @@ def docker(*words: object, seconds: float = 60) -> str:
 
 
 def check() -> None:
-    """Whether there is an engine that answers."""
+    """Fails if no container engine answers."""
     if not shutil.which("docker"):
         raise EngineError("docker is not installed; on Debian: apt install docker.io docker-compose")
     try:
@@ -61,7 +61,7 @@ def check() -> None:
 
 
 def check_that_containers_run(image: str) -> None:
-    """An engine that answers may still lack the rights (cgroups, namespaces) to run anything."""
+    """Fails if the engine answers but lacks the rights (cgroups, namespaces) to run a container."""
     try:
         docker("run", "--rm", image, "true", seconds=60)
     except EngineError as error:
@@ -91,7 +91,7 @@ class Project:
         self._compose("up", "--detach", seconds=180)
 
     def down(self) -> None:
-        """Nothing stays, neither networks nor volumes. What was paused can be stopped only when it runs."""
+        """Removes containers, networks and volumes. A paused container has to run before it can be stopped."""
         for service in self.services("--filter", "status=paused"):
             docker("unpause", self.container(service))
         self._compose("down", "--volumes", "--remove-orphans", "--timeout", 3, seconds=180)
@@ -100,7 +100,7 @@ class Project:
         return run([*self._command, *words], seconds=seconds, environment=self._environment)
 
     def services(self, *filters: str) -> list[str]:
-        """Those whose containers are there, or are as the filters want it."""
+        """The services that have a container, or those that the filters choose."""
         label = '{{.Label "com.docker.compose.service"}}'
         return sorted(docker("ps", "--all", *self._mine(), *filters, "--format", label).split())
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A container engine for a machine that runs none, such as a CI machine.
 #
-#   engine.sh start <folder>    starts dockerd where no engine answers; its log and process id are in the folder
+#   engine.sh start <folder>    starts dockerd if no engine answers; its log and process id are in the folder
 #   engine.sh stop <folder>     stops the one that was started
 set -euo pipefail
 

@@ -16,9 +16,9 @@ import time
 from engine import Project, docker
 from topologies import Single, until
 
-# An outage that is longer than redis_command_timeout (2 s), so that requests get to know of it.
+# Longer than redis_command_timeout (2 s), so that requests fail during the outage.
 OUTAGE_SECONDS = 6
-# Until there must be answers again: a failover takes about 6 s here, and Envoy asks for a name again after 10 s.
+# Requests must succeed again within this time: a failover takes about 6 s here, and Envoy resolves a name every 10 s.
 RECOVERY_SECONDS = 60
 
 
@@ -64,11 +64,11 @@ FAULTS = (Stop, Pause, Disconnect)
 
 
 class Failure(Exception):
-    """Something that must not be."""
+    """A request was answered in a way that is not allowed."""
 
 
 class Client:
-    """The people who ask, in the container `client`: see client/asking.py."""
+    """The users in the container `client`, see client/asking.py."""
 
     def __init__(self, project: Project):
         self._popen = subprocess.Popen(
@@ -156,7 +156,7 @@ def inject(topology: Single, fault_class: type[Stop]) -> str:
     finally:
         client.close()
     check(verdict, expects_outage=not topology.has_replacement)
-    return "; ".join([*seen, describe(verdict), "nobody signed out"])
+    return "; ".join([*seen, describe(verdict), "no user signed out"])
 
 
 def replaced(topology: Single, client: Client, node: str) -> float:
@@ -171,7 +171,7 @@ def check(verdict: dict, *, expects_outage: bool) -> None:
     if verdict["signed_out"]:
         raise Failure(f"signed out: {', '.join(verdict['signed_out'])}; {describe(verdict)}")
     if expects_outage and "503" not in verdict["statuses"]:
-        raise Failure(f"nobody noticed that Redis was away, so it was not: {describe(verdict)}")
+        raise Failure(f"no request failed, so Redis was not away: {describe(verdict)}")
 
 
 def describe(verdict: dict) -> str:

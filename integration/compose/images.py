@@ -7,7 +7,7 @@ the Envoy and Node.js that .venv has from PyPI. Variables in the environment nam
 
     ENVOY_IMAGE, REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE      what runs
     BASE_IMAGE                                              what the stand-ins are built on
-    DEBIAN_SUITE, DEBIAN_MIRROR                             where there is none, what debootstrap takes
+    DEBIAN_SUITE, DEBIAN_MIRROR                             otherwise, what debootstrap takes
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OFFICIAL = {
 STAND_INS = {variable: f"oauth2-session-filter-{variable.split('_')[0].lower()}:stand-in" for variable in OFFICIAL}
 BASE = "debian:bookworm-slim"
 BASE_STAND_IN = "oauth2-session-filter-debian:stand-in"
-# What a build may need to reach Debian from where it runs.
+# What a build may need to reach Debian from this machine.
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 PULL_SECONDS = 300
 BUILD_SECONDS = 600

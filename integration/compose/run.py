@@ -3,7 +3,7 @@
     make integration [TOPOLOGY=single|sentinel|cluster|all] [KEEP=1] [IMAGES=official|stand-in]
 
 For each topology: brings it up, runs the end-to-end tests in the container `client`, then injects faults
-into the master's container while that client asks. Where something fails, the logs of all containers are
+into the master's container while that client asks. If something fails, the logs of all containers are
 shown. In the end nothing is left: no container, network or volume. With KEEP=1 it stays, to be looked at.
 
 Secrets are new each time, and go through the environment alone.
@@ -78,7 +78,7 @@ class Suite:
         )
 
     def _fill_folder(self) -> None:
-        """What the containers mount, as it is now: who goes on working in the tree does not change this run."""
+        """Copies what the containers mount, so that later changes in the tree do not change this run."""
         without = shutil.ignore_patterns("__pycache__", ".pytest_cache")
         shutil.copytree(FOLDER.parent, self._folder / "integration", ignore=without)
         shutil.copy(WASM, self._folder / "filter.wasm")

@@ -1,4 +1,4 @@
-"""Redis in its three forms, as run.py sees it: how it is set up, which server matters, and what is whole."""
+"""Redis in its three forms for run.py: how it is set up, which server has a key, and when it is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NODES_OF_A_CLUSTER = 6
 
 
 class Single:
-    """One server. When it is away, nobody takes its place."""
+    """One server. Nothing replaces it while it is away."""
 
     name = "single"
     nodes: ClassVar[list[str]] = ["redis-1"]
@@ -36,14 +36,14 @@ class Single:
         return next(node for node in self.nodes if self.address(node) == address)
 
     def set_up(self) -> None:
-        """What is left to do when the containers run."""
+        """What has to be done once the containers run."""
 
     def is_whole(self) -> bool:
-        """Every server is there and has what it should have."""
+        """Whether every server runs and has its data."""
         return self.role("redis-1") == "master"
 
     def master(self, _key: str) -> str:
-        """The server that has a key, by the word of the servers that answer."""
+        """The server that has a key, as the answering servers say."""
         return "redis-1"
 
     def redis(self, service: str, *words: object, seconds: int = 10) -> str:
@@ -62,11 +62,11 @@ class Single:
         return "role:slave" in answer and "master_link_status:up" in answer
 
     def ask_one(self, services: list[str], *words: object) -> str:
-        """The first answer that comes. One that is paused, or in the dark, gives none."""
+        """The first answer. A server that is paused or cut off gives none."""
         for service in services:
             if answer := attempt(lambda: self.redis(service, *words)):
                 return answer
-        raise EngineError(f"nobody of {', '.join(services)} answers")
+        raise EngineError(f"none of {', '.join(services)} answers")
 
 
 class Sentinel(Single):
@@ -144,7 +144,7 @@ class Cluster(Single):
         )
 
     def master(self, key: str) -> str:
-        """By the word of most nodes that answer: one in the dark takes itself for the master."""
+        """As most of the answering nodes say: one that is cut off takes itself for the master."""
         slot = int(self.ask_one(self.nodes, "CLUSTER", "KEYSLOT", key))
 
         def find() -> str | None:
@@ -170,7 +170,7 @@ TOPOLOGIES = {topology.name: topology for topology in (Single, Sentinel, Cluster
 
 
 def attempt(ask: Callable[[], object]):
-    """The answer; None where the container is gone or paused, or gives an error."""
+    """The answer; None if the container is gone, is paused or answers with an error."""
     try:
         return ask()
     except EngineError:

@@ -37,7 +37,7 @@ def message(chance: random.Random, session: bytes) -> bytes:
     body = b""
     kind = chance.random()
     if kind < 0.1:
-        # Trailers may say who somebody is, too.
+        # Trailers may claim an identity, too.
         lines.append(
             b"transfer-encoding: " + chance.choice((b"chunked", b"chunked", b"Chunked", b"gzip, chunked", b"\tchunked"))
         )

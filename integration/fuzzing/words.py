@@ -149,7 +149,7 @@ def path(chance: random.Random) -> bytes:
 
 
 def cookie(chance: random.Random, session: bytes) -> bytes:
-    """The value of a `cookie` header; sometimes with the session of somebody who signed in."""
+    """The value of a `cookie` header; sometimes with the session of a signed-in user."""
     parts = []
     for _ in range(chance.choice((1, 1, 2, 5, 60))):
         parts.append(

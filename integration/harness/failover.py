@@ -1,4 +1,4 @@
-"""Failovers under load: what the requests of people who are signed in got while masters came and went."""
+"""Failovers under load: the answers to signed-in users while one master replaces another."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .service import Service, arrived
 from .topologies import Topology
 from .waiting import attempt, until
 
-# Sessions are due in the middle of it, again and again.
+# So sessions are due for a refresh again and again, also during the failover.
 REFRESH = "8s"
 PEOPLE = ("alice", "carol", "mallory")
 
 
 class Failover:
-    """Two Envoys with two workers each, and people who are signed in at them.
+    """Two Envoys with two workers each, and users who are signed in at them.
 
     `figures` takes what was measured; it is shown at the end of the run, and nothing depends on it.
     """
@@ -36,12 +36,12 @@ class Failover:
         for number, person in enumerate(PEOPLE):
             self.browsers[person] = self.services[number % 2].browser()
             assert arrived(self.browsers[person].sign_in(person, "/echo"))["x-forwarded-user"] == person
-        # Replication is asynchronous: what only the master has, Redis itself loses.
+        # Replication is asynchronous: Redis itself loses what only the master has.
         until(topology.is_prepared, "the replicas have these sessions too")
 
     @contextlib.contextmanager
     def load(self, people: tuple[str, ...] = PEOPLE) -> Iterator[Load]:
-        """Requests without a pause; in the end nothing but 200 and 503, and everybody is who they were."""
+        """Requests without a pause. All answers have to be 200 or 503, and every user stays signed in."""
         with Load(self.services, [self.browsers[person].cookie for person in people], threads=6) as load:
             load.wait_for_answers(30)
             yield load
@@ -50,7 +50,7 @@ class Failover:
         if self._announced is not None and (late := load.last(503) - self._announced) > 0:
             self.note("last 503 after the announcement, s", round(late, 2))
         self.note("answers", dict(load.statuses()))
-        self.check_everybody()
+        self.check_users()
 
     def recovered(self, load: Load, announced: float) -> None:
         """Waits for the first success after a new master was announced, and notes how long that took."""
@@ -61,16 +61,16 @@ class Failover:
         self._figures.append((what, value))
 
     def where_sessions_are(self) -> dict[str, list[int]]:
-        """The ports of the servers that have each one's session; none where Redis lost it, and not the filter."""
+        """The ports of the servers with each user's session. An empty list: Redis lost it, and not the filter."""
         keys = {person: redis_key(browser.cookie) for person, browser in self.browsers.items()}
         return {
             person: [node.port for node in self.topology.nodes if key in (attempt(node.keys) or [])]
             for person, key in keys.items()
         }
 
-    def check_everybody(self) -> None:
-        """Everybody is who they were. Where Redis stumbles once more, as when a server that came back copies its
-        data, a 503 is in order; it is noted, and its reason is in the log that a failure shows."""
+    def check_users(self) -> None:
+        """Every user is still signed in. A 503 is allowed for a while, for example while a server that came back copies
+        its data; it is noted with the last lines of the log."""
         for person, browser in self.browsers.items():
             for service in self.services:
                 asked = f"{person} at {service.url}"

@@ -5,7 +5,7 @@
     fake.answers["token:refresh_token"] = [Answer(members={"id_token": None}), Answer(400, {"error": "invalid_grant"})]
 
 The certified one (provider.py) says whether the filter is right; this one is for what others really answer. It runs
-in this process, and each attribute of a `FakeProvider` can be set at any time. Whoever comes is asked for a user name,
+in this process, and each attribute of a `FakeProvider` can be set at any time. It asks each browser for a user name,
 by the form that `Browser.sign_in` knows.
 """
 
@@ -144,7 +144,7 @@ class FakeProvider:
         self.token_header: dict = {}  # changes of every ID token's header
         self.userinfo_key: Key | None = None  # with one, userinfo is a JWT
         self.lifetime = 3600  # seconds, of tokens
-        # How the client may say who it is; none is needed of a client without a secret.
+        # How the client may authenticate; a client without a secret need not.
         self.auth_methods = ["client_secret_basic", "client_secret_post"]
         self.decodes_basic = True  # as RFC 6749 section 2.3.1 has it
         self.refusal = Answer(401, {"error": "invalid_client"})  # otherwise

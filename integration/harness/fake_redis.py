@@ -45,7 +45,7 @@ class FakeRedis:
 
 
 def read_command(stream) -> list[bytes]:
-    """The next command; nothing where the client is gone."""
+    """The next command; an empty list if the client is gone."""
     line = stream.readline()
     if not line:
         return []
@@ -114,5 +114,5 @@ def subscribed(channel: bytes) -> bytes:
 
 
 def message(channel: bytes, text: str) -> bytes:
-    """What a server pushes to those who subscribed."""
+    """What a server pushes to its subscribers."""
     return array(bulk(b"message"), bulk(channel), bulk(text.encode()))

@@ -1,4 +1,4 @@
-"""Every secret of a test run, from where it comes to be, and whether a text has one of them.
+"""Every secret of a test run, and a search for them in texts.
 
 Envoys add what they are configured with, browsers the cookies that they got, providers the codes and tokens
 that they gave out. A text is searched for the beginning and the end of each, so that a log which cuts long
@@ -62,9 +62,9 @@ class KnownSecrets:
         return found
 
     def check(self, where: str, text: str) -> None:
-        """Fails where a text has a secret; says which kind, and not the secret."""
+        """Fails if a text has a secret; names the kind of the secret, and not the secret."""
         found = self.found_in(text)
-        assert not found, f"{where} has what is secret: {', '.join(sorted(found))}"
+        assert not found, f"{where} has a secret: {', '.join(sorted(found))}"
 
 
 def password_of(url: str) -> str | None:

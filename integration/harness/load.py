@@ -10,19 +10,19 @@ from urllib.parse import urlsplit
 from .repeated import Repeated
 from .vm import is_answer_of_dead_vm
 
-# A request that takes longer is one that hangs.
+# A request that takes longer hangs.
 SECONDS = 30
 
 
 def ask(url: str, cookie: str) -> int | str:
-    """The status of an answer, on a connection of its own; the name of the error where there is none."""
+    """The status of an answer, on a connection of its own; the name of the error if there was none."""
     target = urlsplit(url)
     connection = http.client.HTTPConnection(target.netloc, timeout=SECONDS)
     try:
         connection.request("GET", target.path, headers={"cookie": cookie})
         answer = connection.getresponse()
         body = answer.read()
-        # No status that a test expects: the filter is not there any more.
+        # Not a status that a test expects: the VM of the filter died.
         return "VmDied" if is_answer_of_dead_vm(answer.status, answer.headers, body) else answer.status
     except (OSError, http.client.HTTPException) as error:
         return type(error).__name__
@@ -61,7 +61,7 @@ class Load(Repeated):
         return Counter(status for began, _, status in self._answers if began >= since)
 
     def last(self, status: int) -> float:
-        """When the last answer of that status came; 0 where there was none."""
+        """When the last answer of that status came; 0 if there was none."""
         return max((end for _, end, other in self._answers if other == status), default=0)
 
     def wait_for_success(self, since: float, seconds: float = 15) -> float:
@@ -75,7 +75,7 @@ class Load(Repeated):
             time.sleep(0.005)
 
     def wait_for_answers(self, count: int) -> None:
-        """Until there are so many more."""
+        """Waits for so many more answers."""
         wanted = len(self._answers) + count
         while len(self._answers) < wanted:
             time.sleep(0.01)

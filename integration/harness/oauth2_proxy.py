@@ -81,7 +81,7 @@ class OAuth2Proxy:
 
     def requests(self) -> list[str]:
         """Methods and targets that it was asked for since its start, oldest first."""
-        # One of our own ends the list, so that none is missed whose line is on its way.
+        # A request of our own marks the end, so that no line is missed that is still to come.
         own = f"{self._prefix}/static/{time.monotonic()}"
         with contextlib.suppress(urllib.error.HTTPError):
             urllib.request.urlopen(f"{self.url}{own}", timeout=10).close()

@@ -30,7 +30,7 @@ def address_of(url: str) -> tuple[str, int]:
 
 
 def free_port() -> int:
-    """A port that nobody has, and that nobody is given again."""
+    """A port that is free, and that is never given out again."""
     part = COUNT // PARTS
     number = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or PARTS - 1) % PARTS
     first = FIRST + number * part

@@ -1,4 +1,4 @@
-"""A child process whose output is kept, and that is gone when we are done with it."""
+"""A child process; its output is kept, and it never outlives this process."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# So much of the output is kept; a demo can run for days.
+# Lines of output that are kept; a demo can run for days.
 MAX_LINES = 20_000
 MAX_KEPT = 100
 STOP_SECONDS = 10
 
 
 class StartFailed(Exception):
-    """The process ended, or did not say that it is ready."""
+    """The process ended, or was not ready in time."""
 
     def __init__(self, name: str, reason: str, process: Process):
         self.lines = process.lines()
@@ -31,8 +31,8 @@ class StartFailed(Exception):
 
 
 class Process:
-    """Starts at once. `echo` also prints each line of its output. Lines that `keep` finds something in are in `kept`,
-    also when there were so many lines since that the process forgot them."""
+    """Starts at once. `echo` also prints each line of its output. Lines that match `keep` stay in `kept`, even after
+    MAX_LINES newer lines."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Process:
         self._keep = keep
         self._lines: collections.deque[str] = collections.deque(maxlen=MAX_LINES)
         self._echo = echo
-        # Where we are killed and cannot stop it, the kernel does (Linux).
+        # If this process is killed and cannot stop the child, the kernel does (Linux).
         if setpriv := shutil.which("setpriv"):
             command = [setpriv, "--pdeathsig", "TERM", *command]
         # In a session of its own: Ctrl-C reaches us alone, and we stop our children in our order.
@@ -101,14 +101,14 @@ class Process:
             time.sleep(0.02)
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """The exit code; None where it still runs after so many seconds."""
+        """The exit code; None if it still runs after so many seconds."""
         try:
             return self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def stop(self) -> int:
-        """Ends the process, by force where it does not obey. Harmless when it has ended already."""
+        """Ends the process, by force if necessary. Does nothing if it has ended already."""
         if self.exit_code is None:
             self._popen.send_signal(signal.SIGTERM)
             if self.wait(STOP_SECONDS) is None:
@@ -119,8 +119,8 @@ class Process:
 
 
 def stop_on_signals() -> None:
-    """SIGTERM and SIGINT end us by a KeyboardInterrupt, so that what we started is stopped too. SIGINT also where
-    a shell that started us in the background has it ignored."""
+    """SIGTERM and SIGINT raise KeyboardInterrupt, so that our children are stopped too. This includes a SIGINT that a
+    shell has set to be ignored, as it does for background jobs."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

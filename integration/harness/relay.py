@@ -1,4 +1,4 @@
-"""A port that stands for another one, as where addresses are translated."""
+"""A port that stands for another one, as with address translation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 class LossyRelay(Relay):
-    """One that swallows replies of Redis when it is told so: all later ones are taken for the reply before."""
+    """Swallows a reply of Redis when it is told to: the client takes each later reply for the one before it."""
 
     def __init__(self, target: tuple[str, int] | None = None):
         super().__init__(target)
@@ -61,13 +61,13 @@ class LossyRelay(Relay):
         self._wanted = threading.Event()
 
     def swallow(self) -> None:
-        """The next reply does not arrive."""
+        """Swallows the next reply."""
         self._wanted.set()
 
     def pass_back(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError), server.makefile("rb") as stream:
             while reply := _read_reply(stream):
-                # Not what belongs to a handshake, which would fail of it.
+                # Not a reply of the handshake, which would fail.
                 if reply[:1] in b"$:" and self._wanted.is_set():
                     self._wanted.clear()
                     self.swallowed += 1
@@ -79,7 +79,7 @@ class LossyRelay(Relay):
 
 
 class SlowRelay(Relay):
-    """One that passes back so many bytes a second, in ten portions."""
+    """Passes back `rate` bytes a second, in ten portions."""
 
     def __init__(self, target: tuple[str, int], rate: int):
         super().__init__(target)
@@ -96,7 +96,7 @@ class SlowRelay(Relay):
 
 
 def _read_reply(stream) -> bytes:
-    """The bytes of the next reply, of those without items; nothing where there is none any more."""
+    """The bytes of the next reply, of the kinds without items; empty at the end of the stream."""
     line = stream.readline()
     if line[:1] == b"$" and line[:2] != b"$-":
         return line + stream.read(int(line[1:]) + 2)

@@ -62,7 +62,7 @@ def render(
         manager["http_filters"] = yaml.safe_load(filters_before)["http_filters"] + manager["http_filters"]
 
     if admin_socket is not None:
-        # A socket in a folder of our own: no port is taken, and nobody else can reach it.
+        # A socket in a folder of our own: no port is taken, and no other user can reach it.
         config["admin"] = {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}}
     return json.dumps(config, indent=1)
 

@@ -33,8 +33,8 @@ class Sentinel:
         user: str | None = None,
         tls: list[str] | None = None,
     ):
-        """`user` is whom it is for the servers, where they know it, with its own name as password; `tls` are
-        the lines that make it speak TLS too, and to the servers nothing else."""
+        """`user` is its user at the servers, with the same text as password. `tls` are the lines that make it speak
+        TLS to its clients too, and only TLS to the servers."""
         self.port = free_port()
         self.tls_port = free_port() if tls else None
         self.password = password
@@ -89,7 +89,7 @@ class Sentinel:
         return int(self.command("SENTINEL", "get-master-addr-by-name", MASTER_NAME)[1])
 
     def fail_over(self) -> bool:
-        """Replaces the master, and returns when its successor was told so; false where the sentinel gave that up."""
+        """Replaces the master; returns when a replica was promoted. False if the sentinel gave up."""
         began = len(self._process.lines())
         try:
             self.command("SENTINEL", "failover", MASTER_NAME)

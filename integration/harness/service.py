@@ -53,7 +53,7 @@ class Service:
 
 
 class Services:
-    """The Envoys of a run, by what they were started with; the least recently used make room."""
+    """The Envoys of a run, by their options; the least recently used one is stopped to make room."""
 
     def __init__(self, provider: Provider, upstream: Upstream):
         self._provider = provider
@@ -101,7 +101,7 @@ class Services:
                 filter_config(provider, **options),
                 upstream=self._upstream.address,
                 environment={
-                    # Where others sign people in, it would be a mistake.
+                    # Without a client, a secret would be a mistake in the configuration.
                     **(
                         {"OAUTH2_PROXY_CLIENT_SECRET": client_secret}
                         if options.get("client_id", "") is not None
@@ -122,7 +122,7 @@ class Services:
         return self._running[key]
 
     def check(self, services: list[Service]) -> None:
-        """Fails for the first that is not as it should be. Such a one is no other test's."""
+        """Fails for the first that is not as it should be, and stops it: no other test gets it."""
         failures = []
         for service in services:
             try:
@@ -139,7 +139,7 @@ class Services:
 
     def _make_room(self) -> None:
         while len(self._running) >= MAX_ENVOYS:
-            # Those of the test that runs stay.
+            # The Envoys of the running test stay.
             key = next((key for key, service in self._running.items() if service not in self.used), None)
             if key is None:
                 return

@@ -1,6 +1,6 @@
 """The steps from an oauth2-proxy in front of every request to the filter alone, as docs/migration.md has them.
 
-A file of envoy-config/ is started as it is shipped; only what belongs to the place where it runs (addresses, names, the
+A file of envoy-config/ is started as it is shipped; only what belongs to its environment (addresses, names, the
 store) is replaced.
 """
 

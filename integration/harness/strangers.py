@@ -1,4 +1,4 @@
-"""Strangers who come back from a provider that they never were at, each on a connection that stays open."""
+"""Strangers with made-up callbacks, each on a connection that stays open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from .known_secrets import SECRETS
 from .ports import address_of
 
-# Who has no answer by then has none.
+# A connection without an answer by then gets none.
 SECONDS = 30
 
 
@@ -47,7 +47,7 @@ class Strangers:
             connection.close()
 
     def statuses(self) -> Counter:
-        """How many answers of each status there are, once all are there; None for no answer."""
+        """How many answers have each status, once all came; None for no answer."""
         return Counter(_status(connection) for connection in self._sockets)
 
     def _begin(self) -> tuple[str, str]:

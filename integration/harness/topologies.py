@@ -1,4 +1,4 @@
-"""Redis with Sentinel and as a Cluster, on loopback: real servers, and the faults that they exist for."""
+"""Redis with Sentinel and as a Cluster, on loopback: real servers and real failovers."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ class SentinelTopology(Topology):
         return state[b"num-slaves"] == b"2" and state[b"num-other-sentinels"] == b"2"
 
     def is_prepared(self) -> bool:
-        """Also, no sentinel is in its TILT mode: where all are and the master dies, they find no replica that is
-        good enough, and that for good."""
+        """Also, no sentinel is in its TILT mode: if the master dies while all are, they never find a replica that is
+        good enough."""
         return super().is_prepared() and not any(one.is_tilted() for one in self.sentinels)
 
     def master(self) -> Redis:

@@ -1,4 +1,4 @@
-"""People who sign in without a pause, and some of them out again, while something goes wrong elsewhere."""
+"""Users who sign in without a pause, some of whom sign out again, while something goes wrong elsewhere."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from .service import Service
 from .waiting import until
 
 NAMES = ("alice", "carol")
-# Every so many sign out at once.
+# One in so many signs out at once.
 LEAVES = 3
 
 
 class Users(Repeated):
-    """Threads that sign people in at one of the services, and some of them out at the next.
+    """Threads that sign users in at one of the services, and some of them out at the next.
 
         with Users(services) as users:
             topology.fail_over()
         assert set(users.answers(users.present)) == {200}
 
-    Whom a service did not sign in (503), or not out, counts as neither.
+    A user whose sign-in or sign-out fails (503) counts as `refused`.
     """
 
     def __init__(self, services: list[Service], threads: int = 4):
         super().__init__(threads)
         self._services = services
         self.present: list[str] = []  # cookies of sessions
-        self.gone: list[str] = []  # cookies of those who signed out
+        self.gone: list[str] = []  # cookies of users who signed out
         self.refused: Counter = Counter()
 
     def turn(self, number: int) -> None:
@@ -49,10 +49,10 @@ class Users(Repeated):
                 self.gone.append(cookie)
 
     def wait_for(self, people: int) -> None:
-        """Until so many more signed in, and some of them out."""
+        """Waits until so many more signed in, and a third as many signed out."""
         present, gone = len(self.present) + people, len(self.gone) + people // LEAVES
-        until(lambda: len(self.present) >= present and len(self.gone) >= gone, "people come and go", seconds=60)
+        until(lambda: len(self.present) >= present and len(self.gone) >= gone, "users sign in and out", seconds=60)
 
     def answers(self, cookies: list[str], path: str = "/echo") -> Counter:
-        """What all services say to these."""
+        """The statuses with which all services answer these cookies."""
         return Counter(ask(service.url + path, cookie) for cookie in cookies for service in self._services)

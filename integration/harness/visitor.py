@@ -15,7 +15,7 @@ SITE = "http://app.example.com"
 
 
 class Visitor(Browser):
-    """Asks `SITE`; `where` is the URL of the proxy that answers, `routes` say otherwise for paths by their beginning.
+    """Asks `SITE`; `where` is the URL of the proxy that answers; `routes` name others for prefixes of paths.
 
     Its cookies are kept by name, domain and path, so what a proxy does not clear stays, and is sent beside what
     another proxy set. They go to the site over http also with `Secure`.

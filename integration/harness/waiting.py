@@ -1,4 +1,4 @@
-"""Waiting for what others do in their own time."""
+"""Waiting until something has happened elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATIENCE = 120
 
 
 def attempt(ask: Callable[[], object]):
-    """The answer; None where the server is gone, or gives an error."""
+    """The answer; None if the server is gone or answers with an error."""
     try:
         return ask()
     except (OSError, RedisError):
@@ -32,7 +32,7 @@ def until(
     pause: float = 0.05,
     report: Callable[[], str] = str,
 ):
-    """Waits until something is true, and gives it back. `report` says more where that does not come."""
+    """Waits until something is true, and gives it back. `report` says more if it never is."""
     deadline = time.monotonic() + seconds
     while not (result := holds()):
         assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}\n{report()}"

@@ -32,7 +32,7 @@ ARRIVED = "x-arrived"
 
 
 class Recorder:
-    """Answers each request with what arrived: 200, or 101 where it asks for an upgrade.
+    """Answers each request with what arrived: 200, or 101 if it asks for an upgrade.
 
     Each `header` and each `trailer` in the query is one of the response: `?trailer=x-late:1`.
     """
@@ -56,7 +56,7 @@ class Answer:
 
     @property
     def arrived(self) -> dict[str, Fields] | None:
-        """The `headers` and `trailers` that arrived at the Recorder; None where somebody else answered."""
+        """The `headers` and `trailers` that arrived at the Recorder; None if something else answered."""
         told = dict(self.headers).get(ARRIVED)
         return (
             {part: [(name, value) for name, value in pairs] for part, pairs in json.loads(told).items()}
@@ -74,7 +74,7 @@ def ask(
     trailers: Sequence[tuple[str, str]] = (),
     http2: bool = False,
 ) -> Answer:
-    """One request on a connection of its own, with a body of four bytes where it has trailers."""
+    """One request on a connection of its own, with a body of four bytes if it has trailers."""
     parts = urlsplit(url)
     with socket.create_connection(address_of(url), timeout=SECONDS) as connection:
         exchange = exchange_in_http2 if http2 else exchange_in_http1

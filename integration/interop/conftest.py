@@ -22,7 +22,7 @@ from harness.visitor import SITE, Visitor
 # oauth2-proxy counts whole seconds.
 REFRESH, DUE_SECONDS = "3s", 4.2
 
-# What both get, for each store. A Redis is started where its name stands here.
+# What both get, for each store. A Redis is started if its name stands here.
 STORES = {
     "cookie": {},
     "redis": {"server": "redis"},
@@ -37,7 +37,7 @@ ONE_OF_EACH = ["cookie", "redis"]
 
 def pytest_configure():
     if not os.environ.get("OAUTH2_PROXY"):
-        pytest.exit("say where the program is: make interop OAUTH2_PROXY=/path/to/oauth2-proxy", returncode=2)
+        pytest.exit("no program named: make interop OAUTH2_PROXY=/path/to/oauth2-proxy", returncode=2)
 
 
 def pytest_report_header() -> str:

@@ -41,7 +41,7 @@ def test_oauth2_proxy_signs_in_and_is_asked_for_nothing_else(beside, store, user
     visitor = Visitor(steps.url)
     answer = visitor.sign_in(user, "/echo?page=1")
     assert arrived(answer)["x-forwarded-user"] == user
-    assert answer.json()["path"] == "/echo?page=1", "the browser is where it wanted to go"
+    assert answer.json()["path"] == "/echo?page=1", "the browser is at the page that it asked for"
     asked = steps.oauth2_proxy.requests()
     assert [request.split("?")[0] for request in asked] == ["GET /oauth2/start", "GET /oauth2/callback"]
     for _ in range(20):

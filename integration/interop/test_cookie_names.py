@@ -46,7 +46,7 @@ def test_both_set_and_clear_the_same_cookies(start_pair, store, cookies):
             assert len(seen["callback"][-1]) == 1, f"{pair.name(where)} sets one session cookie"
             assert arrived(visitor.follow(done))["x-forwarded-user"] == "alice"
             assert arrived(visitor.get_at(elsewhere))["x-forwarded-user"] == "alice"
-            # Whoever signs out, the browser loses the cookie, because it is taken for the same.
+            # Each proxy takes the cookie for its own, so a sign-out at either one removes it.
             seen["sign_out"].append(attributes(visitor.get_at(elsewhere, "/oauth2/sign_out"), f"{pair.cookie_name}="))
             assert not pair.session(visitor)
         # The filter clears the scopes of other configurations too.

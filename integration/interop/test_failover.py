@@ -35,7 +35,7 @@ def is_whole(server) -> bool:
 def bring_back(server, node) -> None:
     node.start(wait=False)
     until(lambda: attempt(lambda: role(node)) == "slave", "the old master is a replica")
-    until(lambda: is_whole(server), "everybody has the data")
+    until(lambda: is_whole(server), "all servers have the data")
 
 
 @contextlib.contextmanager
@@ -72,8 +72,8 @@ def ask_both(pair, visitor) -> tuple[int, int]:
 @pytest.mark.parametrize("store", ["sentinel", "cluster"])
 @pytest.mark.parametrize("patience", ["2s", "15s"])
 def test_the_filter_loses_no_session_when_the_master_dies(start_pair, store, patience, request):
-    """With more patience than the failover takes nobody at the filter sees it; with less it is a 503 that keeps the
-    cookie, and never a sign-in."""
+    """If the patience is longer than the failover, users of the filter do not see it. If it is shorter, the answer is a
+    503 that keeps the cookie, and never a sign-in."""
     note = request.node.user_properties
     with start_pair(store, ours={"redis_command_timeout": patience}, cookie_refresh=NO_REFRESH) as pair:
         visitor, key = sign_in_at_the_same_master(pair, pair.theirs, "alice", None)

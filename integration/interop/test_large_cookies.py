@@ -49,7 +49,7 @@ SMALLER = [("carol", "dave"), ("dave", "alice"), ("carol", "alice")]
 @in_cookies
 @pytest.mark.parametrize(("before", "after"), SMALLER)
 def test_a_smaller_session_takes_the_place_of_a_larger_one(pair, before, after):
-    """Somebody else signs in with the same browser: what the smaller session does not need is stale."""
+    """Another user signs in with the same browser: the chunks that the smaller session does not need are stale."""
     visitor = pair.sign_in(pair.theirs, before)
     many = chunks(pair, visitor)
     visitor.where = pair.ours

@@ -1,4 +1,4 @@
-"""A login that begins at one proxy and is finished at the other, as where Envoy has routes to both."""
+"""A login that begins at one proxy and is finished at the other, as if Envoy had routes to both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAME = {"insecure_oidc_skip_nonce": False}
 
 
 def callback(pair, begin: str, user: str = "alice", visitor=None, path: str = "/echo?from=start"):
-    """A visitor who comes back from the provider, and where to."""
+    """A visitor who comes back from the provider, and the address of the callback."""
     visitor = visitor or pair.visitor(begin)
     visitor.where = begin
     visitor.elsewhere.cookies.clear()  # the provider asks anew who it is

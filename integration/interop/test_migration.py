@@ -1,4 +1,4 @@
-"""docs/migration.md, step by step and back, with the configurations that it names: nobody signs in again."""
+"""docs/migration.md, step by step and back, with the configurations that it names: no user has to sign in again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_browser_that_is_signed_in_stays_so_at_every_step_and_back(start_steps
     for step in others:
         steps.go_to(step)
         assert identity(visitor.get("/echo", headers=FORGED)) == was, step
-        # Renewed by whoever does that at this step, and still good at the next.
+        # Refreshed by the proxy that does so at this step, and still valid at the next.
         time.sleep(DUE_SECONDS)
         assert identity(visitor.get("/echo")) == was, step
 
@@ -78,7 +78,7 @@ def test_each_step_on_its_own(start_steps, store, step, servers):
     steps.go_to(step)
     stranger = Visitor(steps.url)
     answer = stranger.get("/echo", headers=FORGED)
-    assert answer.status_code == 302, "nobody is let through"
+    assert answer.status_code == 302, "a signed-out user is let through"
     for path in ("/ping/x", "/oauth2/unknown", "/robots.txt/x"):
         assert stranger.get(path).status_code in (302, 401, 403, 404), path
     visitor = sign_in(steps, "alice")

@@ -23,7 +23,7 @@ every_ticket_store = pytest.mark.parametrize("pair", TICKETS, indirect=True, sco
 
 
 def refreshers(provider) -> list[str]:
-    """Who made the refresh grants that gave new tokens, oldest first."""
+    """The clients of the refresh grants that gave new tokens, oldest first."""
     grants = [entry for entry in provider.seen("token", "refresh_token") if entry["status"] == 200]
     agents = [entry["headers"].get("user-agent", "") for entry in grants]
     return ["oauth2-proxy" if "oauth2-proxy" in agent else "the filter" for agent in agents]
@@ -79,7 +79,7 @@ def test_a_sign_out_by_one_is_seen_by_the_other(pair, user):
         assert not pair.session(visitor), "the browser has none of its cookies any more"
         assert visitor.get_at(elsewhere).status_code == 302
         if pair.server:
-            # A ticket is good for nothing without its session, whoever has a copy of it.
+            # Without its session, a copy of the ticket is worth nothing.
             assert copy.get_at(elsewhere).status_code == 302
 
 

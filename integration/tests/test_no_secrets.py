@@ -87,7 +87,7 @@ def envoy_with(provider, upstream, access_log: str | None) -> Envoy:
 @pytest.mark.parametrize("leak", LEAKS)
 def test_an_envoy_that_logs_a_secret_fails_its_test(leak, provider, upstream):
     envoy = envoy_with(provider, upstream, text_access_log(f"ACCESS {LEAKS[leak]}"))
-    with pytest.raises(AssertionError, match=f"Envoy's log has what is secret:.*{leak}"):
+    with pytest.raises(AssertionError, match=f"Envoy's log has a secret:.*{leak}"):
         envoy.stop()
 
 

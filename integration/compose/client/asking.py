@@ -1,8 +1,8 @@
-"""People who are signed in and ask without a pause, while faults come from outside.
+"""Signed-in users who send requests without a pause, while faults come from outside.
 
     python3 -m client.asking
 
-It talks in lines of JSON on both ends. First it says who asks: {"keys": {person: key in Redis}}. Then it
+It reads and writes lines of JSON. First it names its users: {"keys": {person: key in Redis}}. Then it
 obeys: ["success", seconds] waits for a 200 from now on, ["steady", seconds] until nothing but 200 comes
 any more, ["end"] stops and gives the verdict. Every command has one line as its answer.
 """
@@ -66,7 +66,7 @@ class Asking:
             assert time.monotonic() - began < seconds, f"not only 200 after {seconds:g} seconds: {statuses}"
 
     def end(self) -> dict:
-        """What was answered, and who is signed out."""
+        """The answers, and the users that are signed out."""
         self.load.__exit__()
         return {
             "statuses": {str(status): count for status, count in self.load.statuses().items()},
@@ -74,17 +74,17 @@ class Asking:
         }
 
     def signed_out(self) -> list[str]:
-        """Those who are not who they were, at one Envoy or the other."""
+        """The users that an Envoy no longer knows, or takes for another user."""
         return [
             f"{person} at {envoy.url}: {status}"
             for person, browser in self.browsers.items()
             for envoy in self.envoys
-            if (status := who(envoy.url, browser.cookie)) != person
+            if (status := user_at(envoy.url, browser.cookie)) != person
         ]
 
 
-def who(url: str, cookie: str) -> object:
-    """The person to whom an Envoy says the cookie belongs; else what it answered."""
+def user_at(url: str, cookie: str) -> object:
+    """The user whose cookie this is, as an Envoy says it; otherwise the status of its answer."""
     with Envoy(url).browser() as browser:
         answer = browser.get("/echo", headers={"cookie": cookie})
         return arrived(answer)["x-forwarded-user"] if answer.status_code == 200 else answer.status_code

@@ -16,7 +16,7 @@ WEEK = 7 * 24 * 3600
 
 
 def sign_in(browser, person: str = "alice") -> str:
-    """Signs somebody in; the key of the session in Redis."""
+    """Signs a user in; returns the key of the session in Redis."""
     assert arrived(browser.sign_in(person, "/echo"))["x-forwarded-user"] == person
     digits, _secret = ticket_of(browser.cookies[COOKIE])
     return f"{COOKIE}-{digits}"
@@ -98,7 +98,7 @@ def test_a_key_that_is_deleted_in_redis_is_a_sign_out_at_once(browser, redis):
 
 
 def test_the_password_is_one_that_redis_asks_for(redis):
-    """So that what the other tests show, they show for a Redis that lets nobody in without it."""
+    """So the other tests run with a Redis that refuses clients without a password."""
     with Connection(redis.nodes[0]) as connection:
         requirement = connection.command("CONFIG", "GET", "requirepass")
     assert requirement[1]
@@ -121,6 +121,6 @@ def test_sessions_are_spread_over_the_masters(browsers, redis):
     owners = set()
     for browser in browsers * 8:
         owners.add(redis.owner(sign_in(browser)))
-        # Else the next sign-in would find the browser signed in, and its session where it is.
+        # Otherwise the next sign-in finds the browser signed in.
         browser.get("/oauth2/sign_out")
     assert len(owners) > 1 and None not in owners
