@@ -22,7 +22,9 @@ def main() -> int:
     parser.add_argument("--listen", default="127.0.0.1:8080", help="host:port for browsers")
     parser.add_argument("--upstream", default="127.0.0.1:9000", help="host:port of your service")
     parser.add_argument("--concurrency", default=1, type=int, help="worker threads of Envoy")
-    parser.add_argument("--ca", help="PEM file with who may vouch for the provider; the system's without it")
+    parser.add_argument(
+        "--ca", help="PEM file with the certificate authorities for the provider; default: the system's"
+    )
     parser.add_argument("--wasm", default=WASM, type=Path, help="the filter, as `make build` makes it")
     wanted = parser.parse_args()
 

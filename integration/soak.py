@@ -4,9 +4,9 @@
 
 Browsers that are signed in ask for a page without a pause, on a connection of its own each time; their
 sessions are due every few seconds, so there is always a refresh under way when Redis goes. Redis keeps its
-data (`appendfsync always`), so nobody may be signed out, whatever happens to it.
+data (`appendfsync always`), so no user may be signed out, whatever happens to it.
 
-Exit code 1 where an answer was neither 200 nor 503, a browser was signed out, something crashed, or Envoy's
+Exit code 1 if an answer was neither 200 nor 503, a browser was signed out, something crashed, or Envoy's
 memory kept growing.
 """
 
@@ -39,7 +39,7 @@ REFRESH = "5s"
 GRANT_MS = 500
 COMMAND_TIMEOUT = "1s"
 SAMPLE_SECONDS = 5
-# Memory may grow by so much after its first minute, or its first third where the run is shorter.
+# Memory may grow by so much after its first minute, or its first third if the run is shorter.
 GROWTH_MIB = 40
 
 
@@ -121,7 +121,7 @@ def run(envoys: list[Service], redis: Redis, provider: Provider, seconds: float,
         end_of_faults = time.monotonic()
         for thread in threads:
             thread.join()
-    # In peace again, everybody has to be there still.
+    # Without faults, every user has to be signed in still.
     time.sleep(2)
     lost = [number for number, cookie in enumerate(cookies) if not is_signed_in(envoys, cookie, end_of_faults)]
     return report(envoys, provider, count, lost, seconds)
@@ -140,7 +140,7 @@ def ask_all(envoys: list[Service], cookies: list[str], number: int, end: float, 
 
 
 def is_signed_in(envoys: list[Service], cookie: str, since: float) -> bool:
-    """Whether all Envoys say so, after some time where Redis has just come back."""
+    """Whether all Envoys are ready; waits for a while if Redis has just come back."""
     for service in envoys:
         while (status := ask(f"{service.url}/echo", cookie)) == 503 and time.monotonic() < since + 20:
             time.sleep(0.2)
@@ -180,7 +180,7 @@ def watch(envoys: list[Service], end: float, count: Count) -> None:
 
 
 def resident(envoy: Envoy) -> int:
-    """Resident memory in MiB; 0 where the system does not tell."""
+    """Resident memory in MiB; 0 if the system does not say."""
     try:
         lines = Path(f"/proc/{envoy.process.pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:

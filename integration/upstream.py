@@ -2,7 +2,7 @@
 
     python3 integration/upstream.py [host:port]     127.0.0.1:9000 without an argument
 
-    /         a page that says who is signed in
+    /         a page that shows the signed-in user
     /echo     the request as JSON: method, path, every header, length and SHA-256 of the body
     /stream   five chunks, one at a time; with ?gate, all but the first wait for `Upstream.gate`
     /ws       a WebSocket that sends back what it gets
@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("sec-websocket-accept", accept)
         self.end_headers()
         self.close_connection = True
-        # The first message says who it is for, so that a test can tell.
+        # The first message has the user, so that a test can see it.
         self.write_frame(TEXT, self.headers.get("x-forwarded-user", "").encode())
         while (frame := self.read_frame()) is not None:
             opcode, payload = frame
@@ -211,7 +211,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def page(headers, more_rows: dict[str, str]) -> bytes:
-    """Who is signed in, by what the filter says."""
+    """The page with the signed-in user, as the filter's headers name it."""
     said = {
         "User": "x-forwarded-user",
         "Email": "x-forwarded-email",

@@ -1,5 +1,5 @@
 """Makes the environment of the demo and of the tests: Envoy, Node.js, Python packages, the provider,
-and Redis where the system has none.
+and Redis if the system has none.
 
     python3 tools/environment.py            what `make run`, `make envoy` and `make test` need
     python3 tools/environment.py --browser  also what `make test-browser` needs
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 class StepFailed(Exception):
-    """A step that could not be done; its output is on the terminal already."""
+    """A step failed; its output is on the terminal already."""
 
 
 def make_venv() -> None:
@@ -115,7 +115,7 @@ def install_provider() -> None:
 
 
 def add_wasm_target() -> None:
-    """rustup may be missing where Rust came from a distribution; then cargo will say what it lacks."""
+    """rustup may be missing if Rust came from a distribution; then cargo will say what it lacks."""
     if shutil.which("rustup") is None:
         return
     # In the project's folder, because a rust-toolchain file there may choose another toolchain.
@@ -130,7 +130,7 @@ def add_wasm_target() -> None:
 class Stamp:
     """Remembers in `.venv` that a step was done for the content of a file.
 
-    Written only where the step did not fail, so an interrupted installation is done again.
+    Written only if the step did not fail, so an interrupted installation is done again.
     """
 
     def __init__(self, name: str, source: Path, result: Path = VENV):
@@ -168,7 +168,7 @@ def node_of_venv() -> tuple[Path, Path]:
 def run(command: list[object], **options: Any) -> None:
     words = [str(word) for word in command]
     if subprocess.run(words, check=False, **options).returncode != 0:
-        raise StepFailed(f"this did not work: {' '.join(words)}")
+        raise StepFailed(f"command failed: {' '.join(words)}")
 
 
 def say(line: str) -> None:

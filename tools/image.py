@@ -47,8 +47,8 @@ MODULE_DIGEST = "module.wasm.digest"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--source", help="where the sources are; `repository` in Cargo.toml without it")
-    parser.add_argument("--revision", help="the commit; nothing is said of it without this")
+    parser.add_argument("--source", help="URL of the sources; default: `repository` in Cargo.toml")
+    parser.add_argument("--revision", help="the commit; default: not named")
     wanted = parser.parse_args()
     try:
         about = package()
@@ -79,7 +79,7 @@ def labels(about: Package, module: bytes, source: str | None, revision: str | No
 
 def write(folder: Path, module: bytes, about: Package, said: dict[str, str]) -> tuple[str, int]:
     """The digest of the manifest, and how much there is to pull."""
-    # Beside it until it is whole, so that nobody pushes a half.
+    # Under another name until it is complete, so that no incomplete image is pushed.
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     blobs = new / "blobs" / "sha256"
@@ -137,7 +137,7 @@ def tar(module: bytes) -> bytes:
 
 
 def created() -> str | None:
-    """Only where somebody says so: https://reproducible-builds.org/specs/source-date-epoch/"""
+    """Only if the environment says so: https://reproducible-builds.org/specs/source-date-epoch/"""
     seconds = os.environ.get("SOURCE_DATE_EPOCH")
     return f"{datetime.fromtimestamp(int(seconds), timezone.utc):%Y-%m-%dT%H:%M:%SZ}" if seconds else None
 

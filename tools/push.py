@@ -2,7 +2,7 @@
 
     python3 tools/push.py registry/name:tag [--plain-http]
 
-skopeo, oras or crane, the first that is found; `PUSH_WITH` names one of them. Who may push is theirs to know:
+skopeo, oras or crane, the first that is found; `PUSH_WITH` names one of them. They have their own sign-in:
 `skopeo login`, `oras login`, `crane auth login`. Standard library only.
 """
 

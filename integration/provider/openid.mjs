@@ -73,7 +73,7 @@ export function makeProvider(issuer, options, store, keys) {
   return provider;
 }
 
-/** Everybody agrees to everything: a consent page would say nothing about the filter. */
+/** Every user agrees to everything: a consent page would say nothing about the filter. */
 async function loadExistingGrant(ctx) {
   const { client, session, provider, params } = ctx.oidc;
   const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
@@ -105,7 +105,7 @@ function interactions(provider) {
     const login = new URLSearchParams(await readBody(ctx.req)).get("login")?.trim().toLowerCase() ?? "";
     if (!findAccount(ctx, login)) {
       ctx.status = 422;
-      ctx.body = loginPage(ctx.path, "Nobody here has that name.");
+      ctx.body = loginPage(ctx.path, "There is no user with this name.");
       return undefined;
     }
     ctx.respond = false;

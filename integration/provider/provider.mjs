@@ -48,7 +48,7 @@ const issuer = `${secure ? "https" : "http"}://${options.host}:${port}`;
 
 let keys = makeKeys();
 let answer = serveWith(keys);
-let issued = []; // pairs of a name and a value: what nobody else may see
+let issued = []; // pairs of a name and a value: secrets that must not leak
 let seen = []; // the requests to the endpoints, oldest first
 let faults = {}; // endpoint, or "token:" and a grant type -> { status, delay, times }
 
@@ -75,7 +75,7 @@ function issue(what, value) {
 
 async function serve(request, response) {
   const url = new URL(request.url, issuer);
-  // The redirect with the code comes from the authorization endpoint, or from where the form leads.
+  // The redirect with the code comes from the authorization endpoint, or from the target of the form.
   response.on("finish", () => {
     const location = response.getHeader("location");
     if (location) issue("a code", new URL(location, issuer).searchParams.get("code"));

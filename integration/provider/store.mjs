@@ -1,4 +1,4 @@
-// Where the provider keeps its sessions, codes and tokens: in memory, with the adapter interface of
+// The store of the provider's sessions, codes and tokens: in memory, with the adapter interface of
 // oidc-provider. One store outlives several Provider instances, so keys can be rotated at run time.
 
 export class Store {

@@ -2,7 +2,7 @@
 
 Istio, pkg/wasm/imagefetcher.go: the manifest is Docker's or OCI's; the last layer has the media type that belongs to
 it; in its tar, compressed with gzip, lies a file whose base name is plugin.wasm. Envoy Gateway's internal/wasm has the
-same rules. (A third form, an artifact of two layers, is none that we make.)
+same rules. (A third form, an artifact of two layers, is not one that we make.)
 """
 
 from __future__ import annotations

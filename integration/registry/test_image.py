@@ -1,4 +1,4 @@
-"""The image, pushed to a real registry with every tool that is there, and pulled by the rules of those who read it."""
+"""The image, pushed to a real registry with every tool that is there, and pulled by the rules of its readers."""
 
 from __future__ import annotations
 

@@ -45,5 +45,5 @@ def mixed(request, start_fleet) -> Fleet:
 
 @pytest.fixture(params=[(BEFORE, NOW), (NOW, BEFORE)], ids=["before to now", "now to before"])
 def way(request, mixed) -> tuple[str, str]:
-    """The URLs of the proxy where something begins, and of the other one."""
+    """The URLs of the proxy at which something begins, and of the other one."""
     return tuple(mixed.url(version) for version in request.param)

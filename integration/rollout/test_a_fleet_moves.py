@@ -1,4 +1,4 @@
-"""A fleet moves from the version before to this one, one proxy at a time, and back: nobody is signed out on the way."""
+"""A fleet moves from the version before to this one, proxy by proxy, and back: no user is signed out on the way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAGES = [(BEFORE, BEFORE), (NOW, BEFORE), (NOW, NOW), (NOW, BEFORE), (BEFORE, B
 
 
 def look(fleet: Fleet, people: list[tuple[str, Visitor]]) -> None:
-    """Everybody asks every proxy."""
+    """Every user asks every proxy."""
     for user, visitor in people:
         for url in fleet.urls:
             assert arrived(visitor.get_at(url))["x-forwarded-user"] == user
@@ -29,7 +29,7 @@ def test_nobody_is_signed_out_on_the_way(start_fleet, store, provider):
     pending: list[tuple[str, Visitor, str]] = []
     for stage, versions in enumerate(STAGES):
         fleet.runs(*versions)
-        # Those who were signed in before; first as they are, then when their sessions are due for a refresh.
+        # The users that were signed in before; first as they are, then when their sessions are due for a refresh.
         look(fleet, people)
         time.sleep(DUE_SECONDS)
         provider.control("forget")
@@ -47,7 +47,7 @@ def test_nobody_is_signed_out_on_the_way(start_fleet, store, provider):
             visitor = Visitor(url)
             pending.append((user, visitor, visitor.callback_url(user, "/echo")))
         look(fleet, people)
-        # One of them leaves; of a session in Redis nothing is left for whoever has the cookie.
+        # One of them signs out; a copy of the cookie of a session in Redis is worth nothing afterwards.
         _, leaving = people.pop(0)
         gone.append(leaving.copy() if store == "redis" else leaving)
         assert leaving.get_at(fleet.urls[stage % 2], "/oauth2/sign_out").status_code == 200

@@ -64,7 +64,7 @@ def test_a_sign_out_at_one_is_one_at_the_other(mixed, way, user):
     assert not visitor.session(COOKIE), "the browser has none of its cookies any more"
     assert visitor.get_at(where).status_code == 302
     if mixed.redis:
-        # A ticket is good for nothing without its session, whoever has a copy of it.
+        # Without its session, a copy of the ticket is worth nothing.
         assert [copy.get_at(url).status_code for url in way] == [302, 302]
 
 

@@ -110,9 +110,9 @@ def test_the_details_of_an_answer_say_why_it_was_given(make_redis, service):
 
     numbers = itertools.count(1)
 
-    def details(who, path: str, **headers: str) -> str:
+    def details(browser, path: str, **headers: str) -> str:
         mark = f"m{next(numbers)}"
-        who.get(
+        browser.get(
             path,
             headers={
                 "x-mark": mark,

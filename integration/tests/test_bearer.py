@@ -1,4 +1,4 @@
-"""Bearer tokens in the place of a session: ID tokens of a real provider, and what is none."""
+"""Bearer tokens in the place of a session: ID tokens of a real provider, and invalid ones."""
 
 import base64
 import json

@@ -44,7 +44,7 @@ def measured(record_property):
 
 @pytest.fixture
 def running(with_redis, make_redis):
-    """An Envoy of one worker and its Redis, which nobody else has."""
+    """An Envoy of one worker, and a Redis of its own."""
     redis = make_redis()
     service = with_redis(redis, set_xauthrequest=True, redis_command_timeout="60s", is_shared=False)
     return service, redis

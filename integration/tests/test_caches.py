@@ -72,16 +72,16 @@ def test_where_no_session_is_needed_no_cookie_is_set_or_cleared(method, service)
 
 def test_what_the_filter_answers_is_kept_by_no_cache(service):
     running = service(allowed_groups=["admins"])
-    nobody, alice = running.browser(), running.browser()
+    stranger, alice = running.browser(), running.browser()
     alice.sign_in("alice")
     answers = [
-        nobody.get("/"),
-        nobody.get("/", headers={"accept": "application/json"}),
-        nobody.get("/", headers={"cookie": f"{NAME}=junk"}),
-        nobody.request("POST", "/oauth2/start"),
-        nobody.get("/oauth2/sign_out", headers={"purpose": "prefetch"}),
+        stranger.get("/"),
+        stranger.get("/", headers={"accept": "application/json"}),
+        stranger.get("/", headers={"cookie": f"{NAME}=junk"}),
+        stranger.request("POST", "/oauth2/start"),
+        stranger.get("/oauth2/sign_out", headers={"purpose": "prefetch"}),
         *(
-            nobody.get(path)
+            stranger.get(path)
             for path in (
                 "/ping",
                 "/ready",

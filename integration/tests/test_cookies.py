@@ -76,7 +76,7 @@ def test_a_missing_part_of_a_large_session_is_no_session(browser):
 def test_a_small_session_leaves_no_parts_of_a_large_one(browser):
     browser.sign_in("carol")
     assert len(session_cookies(browser)) > 1
-    # Signed in again as somebody else: the provider has to ask, so its session goes.
+    # Signed in again as another user: the provider has to ask, so its session goes.
     for cookie in list(browser._jar):
         if not cookie.name.startswith(NAME):
             browser._jar.clear(cookie.domain, cookie.path, cookie.name)

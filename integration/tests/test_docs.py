@@ -1,14 +1,14 @@
 """Every command and every configuration in the documentation is run, or is what a suite runs.
 
-A block says by its language what it is:
+The language of a block says what it is:
 
     json           a filter JSON: a real Envoy starts with it
-    yaml           Envoy's configuration: a whole one, or the piece that YAML_PLACES knows; `envoy --mode validate`
-    sh             commands, one a line: each is in COMMANDS, with what runs it
+    yaml           Envoy's configuration: a whole one, or a piece that YAML_PLACES knows; `envoy --mode validate`
+    sh             commands, one a line: each is in COMMANDS, with the suite that runs it
     text, mermaid  output and pictures: nothing to run (the mistakes that are shown are compared with Envoy's)
 
-What is in none of the tables fails: a page that gets a new kind of block or a new command says here who runs
-it. A block for something else than Envoy (`apiVersion:`) gets a function in YAML_KINDS.
+A block that is in none of the tables fails: add the suite that runs it to COMMANDS. A block for something other than
+Envoy (`apiVersion:`) gets a function in YAML_KINDS.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def plugin(config: dict) -> dict:
     return named(manager(config)["http_filters"], "oauth2_session")["typed_config"]["config"]
 
 
-# Where a piece of Envoy's configuration goes, by its keys.
+# The place of a piece of Envoy's configuration, by its keys.
 YAML_PLACES: dict[str, Callable[[dict], dict]] = {
     "access_log": manager,
     "route_config": manager,
@@ -125,7 +125,7 @@ def validate_envoy(content: dict, tmp_path: Path) -> None:
             if name in recipes.PLACES:
                 recipes.apply(config, {name: value})
                 continue
-            assert name in YAML_PLACES, f"YAML_PLACES does not say where {name} goes"
+            assert name in YAML_PLACES, f"YAML_PLACES has no place for {name}"
             merge(YAML_PLACES[name](config), {name: value})
     file = tmp_path / "envoy.json"
     file.write_text(json.dumps(config), encoding="utf-8")
@@ -194,7 +194,7 @@ SYSTEM_PROGRAMS = {"curl", "openssl", "redis-cli"}
 
 @dataclass
 class Here:
-    """The command is run here, changed by a function where it names what is only an example."""
+    """The command is run here, changed by a function if it has placeholders."""
 
     change: Callable[[str, pytest.FixtureRequest], str] = lambda command, _request: command
     expected: str = ""
@@ -290,7 +290,7 @@ WRITTEN = [(block, command) for block in of("sh") for command in commands_of(blo
 
 @pytest.mark.parametrize(("block", "command"), WRITTEN, ids=[f"{block}: {command[:40]}" for block, command in WRITTEN])
 def test_a_command_is_one_that_is_run(block, command, request):
-    assert command in COMMANDS, f"COMMANDS does not say who runs: {command}"
+    assert command in COMMANDS, f"COMMANDS has no suite that runs: {command}"
     COMMANDS[command].check(command, request)
     if command.startswith("make ") and "&&" not in command:
         # What make would do: the target and its variables are there.

@@ -1,4 +1,4 @@
-"""What a provider publishes: where its redirects lead, and what the operator has to set."""
+"""The documents that a provider publishes: their redirects, and what the operator has to set."""
 
 from __future__ import annotations
 

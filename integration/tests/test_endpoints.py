@@ -34,8 +34,8 @@ def test_the_prefix_can_be_another(service, provider):
 
 
 def test_userinfo_says_who_is_signed_in(browser):
-    nobody = browser.get("/oauth2/userinfo")
-    assert nobody.status_code == 401
+    stranger = browser.get("/oauth2/userinfo")
+    assert stranger.status_code == 401
     browser.sign_in("alice")
     answer = browser.get("/oauth2/userinfo")
     assert answer.status_code == 200

@@ -43,7 +43,7 @@ def test_behind_a_load_balancer_that_ends_tls_its_word_counts(service):
 
 
 def test_without_it_the_filter_answers_before_envoy_redirects(service):
-    """Why an operator cannot leave this to Envoy where the filter is."""
+    """Why Envoy's own redirect to https cannot replace the option if the route has the filter."""
     routes = yaml.safe_dump({"route_config": {"virtual_hosts": [REQUIRE_TLS]}})
     at = service(access_log=routes, skip_auth_routes=["^/public"])
     browser = at.browser()

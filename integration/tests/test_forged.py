@@ -1,4 +1,4 @@
-"""What a client says about who it is never arrives: in no spelling, as no header and no trailer, on no path.
+"""An identity that a client claims never arrives: in no spelling, as no header and no trailer, on no path.
 
 Envoy speaks to a Recorder, which tells what arrived byte for byte. What is a name of ours is said here once more:
 oauth2-proxy's documentation has the names, and CGI (RFC 3875 section 4.1.18) and its heirs the spellings; lighttpd's
@@ -137,7 +137,7 @@ def rendered(upstream_http2: bool = False, *, stop_iteration: bool = False, lack
 
 
 class Site:
-    """An Envoy with a Recorder behind it, and the cookies of somebody who is signed in."""
+    """An Envoy with a Recorder behind it, and the cookies of a signed-in user."""
 
     def __init__(self, envoy: Envoy, options: dict, provider, session: dict):
         self.envoy, self.options = envoy, options
@@ -204,14 +204,14 @@ def http2(request):
     return request.param
 
 
-# Each way through the filter, and whether somebody who is signed in is asked.
+# Each way through the filter, and whether the client is signed in.
 WAYS = {
     "protected": ("GET /private", True),
     "protected, with a body": ("POST /private", True),
-    "skipped, of somebody": ("GET /public", True),
+    "skipped, signed in": ("GET /public", True),
     "skipped": ("GET /public", False),
     "preflight": ("OPTIONS /private", False),
-    "preflight, of somebody": ("OPTIONS /private", True),
+    "preflight, signed in": ("OPTIONS /private", True),
     "login": ("GET /login", False),
 }
 
@@ -342,7 +342,7 @@ def test_a_session_in_another_spelling_is_the_same_header(shared_provider):
         assert dict(answer.arrived["headers"])["x-forwarded-user"] == "bob"
 
 
-# ---- who cannot be said ----
+# ---- identities that cannot be written into a header ----
 
 
 def test_what_no_header_can_say_is_left_out_and_told_once(shared_provider):

@@ -1,4 +1,4 @@
-"""What a client says about who it is does not arrive, in no spelling, with each configuration that is shipped.
+"""An identity that a client claims does not arrive, in any spelling, with any configuration that is shipped.
 
 A service may read each byte of a header's name that is not a letter or a digit as `-`, as PHP and lighttpd's CGI do.
 """
@@ -24,7 +24,7 @@ EXT_AUTHZ, BESIDE, ALONE = "ext-authz.yaml", "beside.yaml", "envoy.yaml"
 MANIFESTS = (WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY)
 SECRETS = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
 
-# The headers by which oauth2-proxy and the filter tell a service who somebody is.
+# The headers by which oauth2-proxy and the filter tell a service the user.
 NAMES = [
     *(f"x-forwarded-{of}" for of in ("user", "email", "groups", "preferred-username", "access-token")),
     *(f"x-auth-request-{of}" for of in ("user", "email", "groups", "preferred-username", "access-token", "id-token")),
@@ -45,7 +45,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 
 
 class OAuth2Proxy(ThreadingHTTPServer):
-    """Says yes to every question of ext_authz, and that it is mallory, who is in no group."""
+    """Answers yes to every question of ext_authz, for mallory, who is in no group."""
 
     daemon_threads = True
 
@@ -78,7 +78,7 @@ def oauth2_proxy():
 
 @pytest.fixture(scope="module")
 def cookie(shared_provider, upstream) -> str:
-    """A session of mallory, who is in no group: so there is no header of ours that would replace a forged one."""
+    """A session of mallory, who is in no group: so the filter has no groups header that would replace a forged one."""
     envoy = Envoy(filter_config(shared_provider), upstream=upstream.address, environment=SECRETS)
     try:
         shared_provider.control("redirect_uri", uri=f"{envoy.url}/oauth2/callback")

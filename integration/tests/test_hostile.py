@@ -1,4 +1,4 @@
-"""Bytes that no browser sends. The filter answers, and works for everybody else afterwards.
+"""Bytes that no browser sends. The filter answers, and works for all others afterwards.
 
 That nothing crashed is checked after every test, see harness/service.py.
 """
@@ -26,7 +26,7 @@ class Raw:
         self._socket = socket.create_connection(address_of(url), timeout=10)
 
     def get(self, path: bytes, *headers: bytes, method: bytes = b"GET") -> int | None:
-        """The status; None where Envoy closed the connection without a word."""
+        """The status; None if Envoy closed the connection without an answer."""
         lines = [method + b" " + path + b" HTTP/1.1", b"host: " + self._host, *headers]
         answer = b""
         try:

@@ -1,4 +1,4 @@
-"""TLS to the provider and to Redis: certificates are checked, by whom and for which name; which versions are spoken."""
+"""TLS to the provider and to Redis: the authority and the name of certificates are checked, and the version of TLS."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ CONTEXT = "UpstreamTlsContext"
 
 
 def shipped() -> Iterator[tuple[Path, str]]:
-    """All that somebody may copy: the configurations and the blocks of the documentation."""
+    """All that an operator may copy: the configurations and the blocks of the documentation."""
     for path in sorted((ROOT / "envoy-config").rglob("*.yaml")):
         yield path, path.read_text(encoding="utf-8")
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
@@ -97,7 +97,7 @@ def test_each_cluster_with_tls_speaks_1_3():
     seen = 0
     for path, text in shipped():
         found = [context for document in yaml.safe_load_all(text) for context in contexts(document)]
-        assert len(found) >= text.count(CONTEXT), f"{path}: a TLS context stands where this does not look"
+        assert len(found) >= text.count(CONTEXT), f"{path}: a TLS context is in a place that this test does not read"
         for context in found:
             versions = context["common_tls_context"].get("tls_params", {})
             assert versions.get("tls_maximum_protocol_version") == "TLSv1_3", f"{path}: {context}"

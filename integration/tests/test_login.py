@@ -205,7 +205,7 @@ def test_what_a_stranger_sends_as_an_error_is_not_in_the_log(service):
     assert [line for line in lines if "wasm log" in line] == []
 
 
-# ---- who may come in ----
+# ---- which users are allowed ----
 
 
 def test_an_email_address_that_is_not_verified_is_refused(browser):
@@ -232,7 +232,7 @@ def test_only_the_allowed_groups_come_in(service):
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-# ---- where a sign-in leads ----
+# ---- the page after a sign-in ----
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A sign-in app of one's own hands sessions over in a response header, and nobody else can."""
+"""A sign-in app of one's own hands sessions over in a response header; no other response and no client can."""
 
 from __future__ import annotations
 

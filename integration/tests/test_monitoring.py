@@ -48,7 +48,7 @@ NOT_THERE = {(way, "variable listener") for way in (WASM_PLUGIN, TRAFFIC_EXTENSI
 
 
 def queries() -> dict[str, str]:
-    """Everything that asks Prometheus, by where it stands."""
+    """All queries to Prometheus, by their place."""
     found = {f"alert {rule['alert']}": rule["expr"] for rule in RULES}
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", []):
@@ -61,7 +61,7 @@ def queries() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def scrapes(services, shared_provider, shared_redis, upstream, tmp_path_factory) -> Iterator[Callable[[str], str]]:
-    """What Prometheus gets of an Envoy that was in use, by whose configuration it has: `scrapes(way)`."""
+    """What Prometheus scrapes from an Envoy that was in use, for each kind of configuration: `scrapes(way)`."""
     shared_provider.reset()
     options = {"session_store_type": "redis", "redis_connection_url": shared_redis.url}
     started: list[Envoy] = []

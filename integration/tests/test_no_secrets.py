@@ -68,7 +68,7 @@ def test_what_an_envoy_is_configured_with_is_known():
 
 
 def envoy_with(provider, upstream, access_log: str | None) -> Envoy:
-    """An Envoy that somebody was signed in at, in every way that gives a secret out."""
+    """An Envoy at which a user was signed in, with every option that gives out a secret."""
     options = filter_config(provider, pass_access_token=True, pass_authorization_header=True)
     envoy = Envoy(
         options,

@@ -70,7 +70,7 @@ def cases(services, shared_provider, shared_redis):
     away = Redis()
     options = {"session_store_type": "redis", "is_shared": False, "redis_command_timeout": "500ms"}
     at = services.start(redis_connection_url=shared_redis.url, **options)
-    strict = services.start(redis_connection_url=shared_redis.url, allowed_groups=["nobody"], **options)
+    strict = services.start(redis_connection_url=shared_redis.url, allowed_groups=["no-such-group"], **options)
     outage = services.start(redis_connection_url=away.url, **options)
     cookies = []
     for running in (at, outage):

@@ -1,4 +1,4 @@
-"""The provider is down: who is signed in works on, a sign-in can be repeated, nobody is let through."""
+"""The provider is down: signed-in users go on working, a sign-in can be repeated, no stranger gets through."""
 
 import time
 
@@ -43,7 +43,7 @@ def test_who_is_signed_in_works_on(service, make_provider):
     provider.control("down")
     assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
     assert browser.get("/oauth2/auth").status_code == 202
-    # A worker that never saw this cookie does as well, for it needs nobody to check it.
+    # So does a worker that never saw this cookie: it checks the cookie by itself.
     other = service(provider=provider, session_cache_size=0).browser()
     cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     assert arrived(other.get("/echo", headers={"cookie": cookie}))["x-forwarded-user"] == "alice"

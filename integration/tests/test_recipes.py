@@ -56,10 +56,10 @@ def test_groups_by_path(run, fake):
     fake.claims = {"groups": ["administrators", "no-admins"]}
     other = service.browser()
     assert other.sign_in("carol", "/admin/x").status_code == 403
-    nobody = service.browser()
-    assert nobody.get("/admin/public", headers=forged).status_code == 403
-    assert nobody.get("/public").status_code == 200
-    assert nobody.get("/admin/x", headers=forged).status_code == 302
+    stranger = service.browser()
+    assert stranger.get("/admin/public", headers=forged).status_code == 403
+    assert stranger.get("/public").status_code == 200
+    assert stranger.get("/admin/x", headers=forged).status_code == 302
 
 
 def test_a_filter_for_each_host(run, fake):

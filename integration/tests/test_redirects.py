@@ -1,4 +1,4 @@
-"""Where a sign-in and a sign-out lead, with the heads that a real Envoy makes of what a browser and a proxy send."""
+"""The targets of redirects after a sign-in and a sign-out, with the request heads of a real Envoy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def at(host: str, **headers: str) -> dict[str, str]:
 
 
 def rd(answer) -> str:
-    """Where a redirect to the sign-in leads back to."""
+    """The page to which a sign-in that starts with this redirect leads back."""
     assert answer.status_code == 302, answer.text
     return parse_qs(urlsplit(answer.headers["location"]).query)["rd"][0]
 
@@ -55,7 +55,7 @@ def test_a_proxy_in_front_says_what_the_browser_asked_for(service, provider):
     assert rd(browser.get("/echo?x=1", headers=forwarded)) == "http://app1.example.com/tools/echo?x=1"
     evil = at("envoy.internal", x_forwarded_host="evil.example", x_forwarded_uri="//evil.example/")
     assert rd(browser.get("/echo", headers=evil)) == "/echo"
-    # Nobody says that there is one.
+    # No header says that there is one.
     browser = many_hosts(service, provider).browser()
     assert rd(browser.get("/echo?x=1", headers=forwarded)) == "/echo?x=1"
 
@@ -93,7 +93,7 @@ def test_a_callback_that_is_over_leads_on_a_browser_that_is_signed_in(service):
     assert answer.status_code == 200
     (link,) = re.findall(r'href="([^"]*)"', answer.text)
     assert html.unescape(link) == "/echo?x=1"
-    # Anybody can write a state.
+    # A stranger can write a state, too.
     for target in ("https://evil.example/", "//evil.example/", "javascript:alert(1)"):
         answer = browser.get(f"/oauth2/callback?code=x&state={'a' * 43}:{quote(target)}")
         assert re.findall(r'href="([^"]*)"', answer.text) == ["/"], target

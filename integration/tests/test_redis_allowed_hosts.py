@@ -1,4 +1,4 @@
-"""`redis_allowed_hosts`: a Sentinel or a node that lies gets nobody the password, and an outage signs nobody out."""
+"""`redis_allowed_hosts`: a lying Sentinel or node cannot redirect the password, and an outage signs no user out."""
 
 from __future__ import annotations
 

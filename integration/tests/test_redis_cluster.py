@@ -116,7 +116,7 @@ def test_a_node_that_refuses_to_tell_its_shards_tells_its_slots(service):
 
 
 def test_nodes_are_taken_as_they_announce_themselves(service):
-    """Under a name and other ports, as where addresses are translated, in the map and in redirects."""
+    """Under a name and other ports, as with address translation, in the map and in redirects."""
     names: dict[str, Any] = {"cluster_announce_hostname": "localhost", "cluster_preferred_endpoint_type": "hostname"}
     host = "localhost" if HAS_SHARDS else HOST  # 6.2 has no names yet
     topology = ClusterTopology(has_replicas=False, are_relayed=True, **(names if HAS_SHARDS else {}))

@@ -1,4 +1,4 @@
-"""The way to Redis: who we are there, which database, TLS, connections that close, and servers that lie."""
+"""Connections to Redis: user, database and TLS, connections that close, and servers that lie."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def assert_unavailable(answer) -> None:
 
 
 def assert_no_sign_in(running) -> None:
-    """Redis does not take us: nobody gets in, and the login is not used up for nothing."""
+    """Redis refuses the filter: no user gets in, and the code of a sign-in is not used up in vain."""
     browser = running.browser()
     assert_unavailable(browser.get("/ready"))
     assert_unavailable(browser.get(browser.callback_url()))
     assert browser.get("/echo").status_code == 302
 
 
-# ---- who we are ----
+# ---- the user of the filter ----
 
 
 def test_the_password_of_redis_may_come_by_the_environment(with_redis, make_redis):
@@ -118,7 +118,7 @@ def test_a_user_who_may_not_write_gets_no_sign_in_and_keeps_the_session(with_red
 
 @pytest.mark.parametrize("command", ["set", "eval"])
 def test_a_user_who_may_not_lock_loses_no_session(command, with_redis, make_redis, provider):
-    """Without EVAL, a lock ends with its lease; without SET, nobody refreshes and the session goes on."""
+    """Without EVAL, a lock ends with its lease; without SET, no session is refreshed and all go on."""
     redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
     running = with_acl_user(with_redis, redis, cookie_refresh="1s")
     browser = sign_in(running)
@@ -375,7 +375,7 @@ LIES = {
 
 @pytest.fixture
 def lied_to(with_redis, fake):
-    """An Envoy whose Redis is the script, and that has got over what the script said to others."""
+    """An Envoy whose Redis is the script, and that is ready again after earlier lies of the script."""
     running = with_redis(fake, redis_command_timeout="1500ms", redis_connect_timeout="1500ms")
     eventually_200(running.browser(), "/ready")
     return running
@@ -428,7 +428,7 @@ def test_a_reply_that_nobody_asked_for_is_nobody_elses_session(lied_to, fake):
     good = fake.answer
     fake.answer = lambda words: good(words) + bulk(b"x" * 100)
     statuses = {browser.get("/echo").status_code for _ in range(10)}
-    assert statuses <= {200, 503}, "somebody was signed out by what Redis said without being asked"
+    assert statuses <= {200, 503}, "an unasked reply of Redis signed a user out"
     fake.answer = good
     assert eventually_200(browser, "/echo")
 

@@ -67,7 +67,7 @@ def test_who_comes_and_goes_in_a_planned_failover_of_sentinels(service, sentinel
 
 
 def test_who_comes_and_goes_when_a_replica_of_a_cluster_takes_over_by_force(service, cluster, request):
-    """Without the agreement of anybody: what the old master is told until it hears of it is lost."""
+    """Without the agreement of the others: Redis loses what the old master is told until it knows of the new one."""
     replica = cluster.replica_of(cluster.nodes[0])
 
     def fail_over() -> None:

@@ -1,4 +1,4 @@
-"""The way to Redis loses bytes, or is slow: nobody gets the session of another, and nobody is signed out."""
+"""The network to Redis loses bytes, or is slow: no user gets another's session, and none is signed out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sign_in(running, user: str):
 
 
 class Visitors:
-    """A thread for each browser, which asks without a pause who it is."""
+    """A thread for each browser, which asks for its identity without a pause."""
 
     def __init__(self, browsers: list[tuple]):
         self._over = threading.Event()

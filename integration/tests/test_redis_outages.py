@@ -1,4 +1,4 @@
-"""Redis is down, hangs, is full, may not be written, or loads its data: 503, and nobody is signed out."""
+"""Redis is down, hangs, is full, may not be written, or loads its data: 503, and no user is signed out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def until_200(browser, path: str = "/ready", seconds: float = 10) -> None:
         time.sleep(0.05)
 
 
-# ---- nobody there ----
+# ---- no server ----
 
 
 def test_envoy_starts_without_redis_and_works_once_it_is_there(with_redis, make_redis):
@@ -51,7 +51,7 @@ def test_envoy_starts_without_redis_and_works_once_it_is_there(with_redis, make_
     browser = running.browser()
     assert browser.get("/ping").status_code == 200
     assert_unavailable(browser.get("/ready"))
-    assert browser.get("/echo").status_code == 302, "who has no ticket needs no Redis to be told so"
+    assert browser.get("/echo").status_code == 302, "without a ticket, no Redis is needed for the answer"
     redis.start()
     until_200(browser)
     sign_in(running)
@@ -189,7 +189,7 @@ def test_a_redis_that_hangs_is_a_503(with_redis, make_redis):
     browser = sign_in(with_redis(redis))
     redis.pause()
     assert_unavailable(browser.get("/echo"))
-    # It might be back in a moment, so those who come now wait as long. Once it was away for that long, a
+    # It might be back in a moment, so requests that come now wait as long. Once it was away for that long, a
     # request waits for an attempt to connect, and for no more.
     assert_unavailable(browser.get("/echo"))
     for _ in range(5):
@@ -247,7 +247,7 @@ def test_a_redis_that_is_full_takes_no_sign_in_and_keeps_those_who_are_in(with_r
     with pytest.raises(RedisError, match="OOM"):
         redis.command("SET", "a", "b")
     assert_no_new_session(running)
-    # This one is due by now, and cannot be renewed: nobody could take the lock.
+    # This one is due by now, and cannot be refreshed: no proxy can take the lock.
     time.sleep(DUE_SECONDS)
     assert browser.get("/echo").status_code == 200
     assert provider.seen("token", "refresh_token") == []
@@ -275,7 +275,7 @@ def test_a_replica_takes_no_sign_in_and_keeps_those_who_are_in(with_redis, make_
         assert browser.get("/echo").status_code == 200
         return bool(provider.seen("token", "refresh_token"))
 
-    # A new stream to Redis is a disturbance, and after one nobody refreshes for a moment.
+    # A new stream to Redis is a disturbance, and after one the filter refreshes nothing for a moment.
     until(is_refreshed, "the session is refreshed", seconds=30)
     assert len(provider.seen("token", "refresh_token")) == 1
     sign_in(running)
@@ -348,7 +348,7 @@ def test_a_redis_that_loads_its_data_signs_nobody_out(with_redis, make_redis):
 
 
 def refusal(redis) -> str:
-    """The code of the error with which it refuses a GET; empty where it does not, or is away."""
+    """The code of the error with which it refuses a GET; empty if it answers, or is away."""
     try:
         redis.command("GET", "a")
     except RedisError as error:
@@ -359,7 +359,7 @@ def refusal(redis) -> str:
 
 
 def test_a_script_that_blocks_redis_signs_nobody_out(with_redis, make_redis):
-    """BUSY: a script of somebody else runs for longer than lua-time-limit."""
+    """BUSY: a script of another client runs for longer than lua-time-limit."""
     redis = make_redis(lua_time_limit=100)
     browser = sign_in(with_redis(redis))
 

@@ -68,8 +68,8 @@ def test_sessions_are_kept_behind_twemproxy(service, redis, tmp_path):
             cookie_refresh="1s",
             is_shared=False,
         )
-        anybody = running.browser()
-        until(lambda: anybody.get("/ready").status_code == 200, "the filter is ready")
+        browser = running.browser()
+        until(lambda: browser.get("/ready").status_code == 200, "the filter is ready")
         browser = sign_in(running)
         until(
             lambda: browser.get("/echo").status_code == 200 and running.envoy.counters()["refreshes"] > 0,

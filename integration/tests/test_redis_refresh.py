@@ -1,4 +1,4 @@
-"""Refresh in Redis: one grant over all workers and Envoys, and no outage of anybody loses a session.
+"""Refresh in Redis: one grant over all workers and Envoys, and no outage of any part loses a session.
 
 A refresh token works once: the provider takes the second use of one for a theft, and ends the session.
 So every test here looks, in the end, whether the session can be renewed once more.
@@ -145,7 +145,7 @@ def test_a_burst_does_not_wait_for_a_grant_that_is_very_slow(pair, provider):
 
 
 def test_the_cookie_lasts_as_long_as_the_session(pair):
-    """The ticket stays the same; its cookie is set anew with each refresh, by whoever sees it first."""
+    """The ticket stays the same; the first proxy that sees a refresh sets its cookie again."""
     browser, _ = sign_in(pair[0])
     before = browser.cookies[NAME]
     until_due()
@@ -200,7 +200,7 @@ def test_a_provider_that_is_down_ends_no_session(pair, provider):
 
 
 def test_an_expired_session_is_a_503_while_the_provider_is_down(with_redis, own_redis, make_provider):
-    """Nobody knows whether the provider would renew it: not through, and not signed out."""
+    """The provider may or may not refresh it: the request does not get through, and the user is not signed out."""
     provider = make_provider(access_token_ttl=3)
     pair = two_envoys(with_redis, own_redis, provider=provider)
     browser, _ = sign_in(pair[0])
@@ -253,7 +253,7 @@ def lock_of(redis) -> str:
 def test_a_lock_of_another_delays_no_longer_than_it_lasts(pair, own_redis, provider):
     browser, old = sign_in(pair[0])
     until_due()
-    own_redis.command("SET", lock_of(own_redis), "somebody else", "PX", 1200)
+    own_redis.command("SET", lock_of(own_redis), "another proxy", "PX", 1200)
     assert {token_of(answer) for answer in burst(pair, browser, 10)} != {old}
     assert grants(provider) == 1
 
@@ -261,7 +261,7 @@ def test_a_lock_of_another_delays_no_longer_than_it_lasts(pair, own_redis, provi
 def test_a_lock_that_lasts_holds_up_a_valid_session_for_two_seconds(pair, own_redis, provider):
     browser, old = sign_in(pair[0])
     until_due()
-    own_redis.command("SET", lock_of(own_redis), "somebody else", "PX", 3000)
+    own_redis.command("SET", lock_of(own_redis), "another proxy", "PX", 3000)
     assert token_of(get(pair[0], browser)) == old
     time.sleep(1.5)
     assert token_of(get(pair[0], browser)) != old
@@ -272,9 +272,9 @@ def test_a_lock_of_another_is_not_released_by_us(pair, own_redis):
     browser, _ = sign_in(pair[0])
     until_due()
     lock = lock_of(own_redis)
-    own_redis.command("SET", lock, "somebody else", "PX", 20_000)
+    own_redis.command("SET", lock, "another proxy", "PX", 20_000)
     get(pair[0], browser)
-    assert own_redis.command("GET", lock) == b"somebody else"
+    assert own_redis.command("GET", lock) == b"another proxy"
 
 
 def test_a_lock_is_held_for_as_long_as_the_grant_takes(with_redis, own_redis, provider):
@@ -291,7 +291,7 @@ def test_a_lock_is_held_for_as_long_as_the_grant_takes(with_redis, own_redis, pr
     while time.monotonic() < until:
         seen.add(token_of(get(pair[1], browser)))
         if len(seen) == 1 and time.monotonic() < until - 3:
-            assert own_redis.command("PTTL", f"{key}.lock") > 0, "nobody holds the lock"
+            assert own_redis.command("PTTL", f"{key}.lock") > 0, "the lock is not held"
     assert len(seen - {old}) == 1
     assert grants(provider) == 1
     assert_renewable(pair, browser, provider)
@@ -319,7 +319,7 @@ def test_a_redis_that_hangs_when_the_session_is_to_be_saved_loses_nothing(away, 
         pool.submit(get, pair[0], browser)
         time.sleep(0.5)
         own_redis.pause()
-        # Meanwhile there are others who want the session, here and there.
+        # Meanwhile, other requests need the session, at both proxies.
         end = time.monotonic() + away
         while time.monotonic() < end:
             assert {get(running, browser).status_code for running in pair} <= {200, 503}
@@ -364,7 +364,7 @@ def test_a_redis_that_crashes_when_the_session_is_to_be_saved_loses_nothing(is_b
     statuses = set()
     while time.monotonic() < end:
         statuses |= {get(running, browser).status_code for running in pair}
-    assert statuses <= {200, 503}, "somebody was signed out"
+    assert statuses <= {200, 503}, "a user was signed out"
     assert the_token(pair, browser) != old
     assert_renewable(pair, browser, provider)
     assert {entry["status"] for entry in provider.seen("token", "refresh_token")} == {200}

@@ -1,4 +1,4 @@
-"""Redis with Sentinel: the filter follows the master, and nobody is signed out on the way."""
+"""Redis with Sentinel: the filter follows the master, and no user is signed out on the way."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_sentinels_may_be_restarted_one_by_one_and_a_failover_is_followed_after_
         for one in sentinel.sentinels:
             one.restart()
             load.wait_for_answers(50)
-        assert set(load.statuses()) == {200}, "without a failover nobody has to notice"
+        assert set(load.statuses()) == {200}, "without a failover no request fails"
         until_whole(sentinel)
         sentinel.fail_over()
         failover.recovered(load, sentinel.wait_for_another_master(master))
@@ -263,7 +263,7 @@ def test_a_sentinel_that_is_cut_off_and_names_the_old_master_is_passed_over(serv
 
 
 def test_servers_are_taken_as_they_announce_themselves(service):
-    """Under a name and other ports, as where addresses are translated, before and after a failover."""
+    """Under a name and other ports, as with address translation, before and after a failover."""
     topology = SentinelTopology(host="localhost", are_relayed=True)
     try:
         running = service(**topology.options, is_shared=False)
@@ -292,7 +292,9 @@ def test_sentinels_that_are_not_there_are_passed_over(service, sentinel):
 
 
 def test_a_master_name_that_no_sentinel_knows_is_503(service, sentinel):
-    running = service(**{**sentinel.options, "redis_sentinel_master_name": "nobody"}, redis_command_timeout="500ms")
+    running = service(
+        **{**sentinel.options, "redis_sentinel_master_name": "no-such-master"}, redis_command_timeout="500ms"
+    )
     assert running.browser().get("/ready").status_code == 503
 
 

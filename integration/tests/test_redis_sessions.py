@@ -52,7 +52,7 @@ def shape(command: list[str], key: str) -> str:
     return " ".join(words)
 
 
-# ---- what is where ----
+# ---- keys and values ----
 
 
 def test_a_session_is_one_key_with_the_time_of_the_cookie(browser, redis):
@@ -91,7 +91,7 @@ def test_redis_alone_can_read_nothing_of_a_session(browser, redis):
 
 
 def test_every_command_of_a_session_is_one_that_is_expected(with_redis, redis):
-    """So nobody adds a round trip, or a command that an ACL does not have, without noticing."""
+    """So a new round trip, or a command that is not in the documented ACL, does not stay unnoticed."""
     running = with_redis(redis, cookie_refresh="2s", is_shared=False)
     browser = running.browser()
     with redis.monitor() as monitor:
@@ -158,7 +158,7 @@ def test_sign_out_deletes_the_session(browser, redis):
     assert browser.get("/oauth2/sign_out").status_code == 200
     assert redis.keys() == []
     assert NAME not in browser.cookies
-    # Who kept the cookie has nothing in the hand.
+    # A copy of the cookie is worth nothing.
     assert httpx.get(f"{browser.base_url}/echo", headers=old, trust_env=False).status_code == 302
 
 
@@ -229,7 +229,7 @@ def test_what_is_no_session_signs_one_browser_out_and_no_other(garbage, running,
 
 
 def test_the_session_of_another_is_no_session_under_this_key(running, redis):
-    """The key is public to whoever reads Redis; the secret in the ticket is not."""
+    """A reader of Redis sees the key, and not the secret in the ticket."""
     browser, other = running.browser(), running.browser()
     sign_in(browser)
     (key,) = redis.keys()
@@ -278,7 +278,7 @@ def test_a_ticket_cannot_be_made_without_the_cookie_secret(browser, redis):
     value, time_stamp, _ = browser.cookies[NAME].split("|")
     forged = {"cookie": f"{NAME}={value}|{time_stamp}|{'A' * 43}="}
     assert httpx.get(f"{browser.base_url}/echo", headers=forged, trust_env=False).status_code == 302
-    assert len(redis.keys()) == 1, "and who tries it ends nobody's session"
+    assert len(redis.keys()) == 1, "the attempt ends no session"
 
 
 # ---- the cookie's name, and the form of a ticket ----

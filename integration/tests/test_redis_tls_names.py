@@ -52,7 +52,7 @@ def by_sentinel(topology: SentinelTopology, host: str) -> dict:
 
 @pytest.fixture(params=["single", "sentinel", "cluster"])
 def options(request):
-    """The options to reach the servers, whose URLs have this host."""
+    """The options to reach the servers by URLs with this host."""
     topology = request.getfixturevalue("cluster" if request.param == "cluster" else "sentinel")
     if request.param == "single":
         return lambda host: {

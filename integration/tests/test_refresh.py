@@ -1,4 +1,4 @@
-"""Refresh: one grant for all, and no outage logs anybody out."""
+"""Refresh: one grant for all, and no outage signs a user out."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_burst_after_the_end_is_one_grant(refreshing, provider):
     assert grants(provider) == 1
 
 
-# ---- somebody signs out meanwhile ----
+# ---- a sign-out meanwhile ----
 
 
 def headers_of(browser) -> dict[str, str]:
@@ -196,7 +196,7 @@ def test_a_refresh_under_way_brings_no_session_back(refreshing, provider):
         until(lambda: grants(provider), "the refresh has begun", seconds=10)
         sign_out(refreshing, old)
         answers = waiting.result()
-    # Who did not wait for it went on with the old session.
+    # A request that did not wait for it went on with the old session.
     assert {answer.status_code for answer in answers} <= {200, 302}
     assert not [answer for answer in answers if answer.headers.get_list("set-cookie")]
     # Nor does the old cookie become a new one.

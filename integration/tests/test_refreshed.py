@@ -42,7 +42,7 @@ def running(request, service, fake, redis):
     return service(provider=fake, pass_access_token=True, **store)
 
 
-def who(answer) -> dict[str, str]:
+def identity(answer) -> dict[str, str]:
     headers = arrived(answer)
     return {
         name: value
@@ -70,11 +70,11 @@ def test_what_is_not_said_stays_and_no_refresh_token_is_lost(running, fake, refr
     fake.keys = refreshed.get("keys", fake.keys)
     time.sleep(EXPIRED_SECONDS)
     second = browser.get("/echo")
-    assert who(second) == who(first)
+    assert identity(second) == identity(first)
     assert arrived(second)["x-forwarded-access-token"] != arrived(first)["x-forwarded-access-token"]
     # The provider takes each refresh token once.
     time.sleep(EXPIRED_SECONDS)
-    assert who(browser.get("/echo")) == who(first)
+    assert identity(browser.get("/echo")) == identity(first)
     assert len(fake.seen("token", "refresh_token")) == before + 2
 
 
@@ -96,7 +96,7 @@ def test_an_answer_about_the_token_ends_an_expired_session(running, fake):
     assert NAME not in browser.cookies
     assert running.envoy.says("refresh: the provider ended a session: token endpoint: ")
     del fake.answers["token:refresh_token"]
-    assert who(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    assert identity(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
 def test_a_wrong_client_secret_leads_to_the_sign_in_and_the_session_goes_on_with_the_right_one(running, fake):

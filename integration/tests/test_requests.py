@@ -1,4 +1,4 @@
-"""What happens to requests on their way to the upstream: who they are from, and that they arrive whole."""
+"""Requests on their way to the upstream: the identity that they carry, and that they arrive whole."""
 
 import hashlib
 import http.client
@@ -22,7 +22,7 @@ def signed_in(browser):
     return browser
 
 
-# ---- who it is from ----
+# ---- the identity ----
 
 FORGED = [
     "X-Forwarded-User",
@@ -173,7 +173,7 @@ def test_json_errors_can_be_forced(service):
     assert browser.get("/things").status_code == 401
 
 
-# ---- where nobody has to sign in ----
+# ---- without a sign-in ----
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Nobody who is not signed in takes the provider away from those who are, or from those who want to be."""
+"""Strangers cannot take the provider away from signed-in users, nor from users who want to sign in."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_code_grants_that_hang_keep_nobody_from_a_renewal_or_a_sign_in(store, se
         assert len(provider.seen("token", "refresh_token")) == 1
         assert running.envoy.counters()["refreshes"] == 1
         assert running.envoy.counters()["refreshes_failed"] == 0
-        # And she who wants to sign in now is told to come back, unless she gets in.
+        # A user who wants to sign in now gets in, or is told to come back.
         answer = carol.get(callback)
         assert (answer.status_code, answer.headers.get("retry-after")) == (503, "5")
         assert strangers.statuses() == {503: STRANGERS}

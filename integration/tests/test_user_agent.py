@@ -1,4 +1,4 @@
-"""What the filter asks of a provider says who asks: firewalls refuse requests without a user agent."""
+"""The filter's calls to a provider have a user agent: firewalls refuse requests without one."""
 
 from __future__ import annotations
 
