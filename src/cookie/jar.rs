@@ -15,11 +15,6 @@ impl<'a> Jar<'a> {
         Self(headers.into_iter().collect())
     }
 
-    /// The value of the first cookie of that name.
-    pub fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.all(name).next()
-    }
-
     /// The values of all cookies of that name: a browser sends several where paths or domains differ.
     pub fn all(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
         let values = self.unchecked().filter(move |(other, _)| *other == name).map(|(_, value)| value);
@@ -96,28 +91,28 @@ mod tests {
     fn reads_cookies_of_all_headers_in_their_order() {
         let jar = jar(&[b"a=1; b=2", b"c=3;a=4", b""]);
         assert_eq!(jar.pairs().map(|(name, _)| name).collect::<Vec<_>>(), [b"a", b"b", b"c", b"a"]);
-        assert_eq!(jar.get(b"a"), Some(b"1".as_slice()));
+        assert_eq!(jar.all(b"a").next(), Some(b"1".as_slice()));
         assert_eq!(jar.all(b"a").collect::<Vec<_>>(), [b"1", b"4"]);
-        assert_eq!(jar.get(b"d"), None);
+        assert_eq!(jar.all(b"d").next(), None);
     }
 
     #[test]
     fn keeps_equals_signs_and_bars_in_a_value() {
-        assert_eq!(jar(&[b"s=YQ==|17|bQ=="]).get(b"s"), Some(b"YQ==|17|bQ==".as_slice()));
+        assert_eq!(jar(&[b"s=YQ==|17|bQ=="]).all(b"s").next(), Some(b"YQ==|17|bQ==".as_slice()));
     }
 
     #[test]
     fn takes_double_quotes_off() {
         let jar = jar(&[b"a=\"1 2\"; b=\"; c=\"x"]);
-        assert_eq!(jar.get(b"a"), Some(b"1 2".as_slice()));
-        assert_eq!(jar.get(b"b"), None);
-        assert_eq!(jar.get(b"c"), None);
+        assert_eq!(jar.all(b"a").next(), Some(b"1 2".as_slice()));
+        assert_eq!(jar.all(b"b").next(), None);
+        assert_eq!(jar.all(b"c").next(), None);
     }
 
     #[test]
     fn a_broken_cookie_hides_no_other() {
         let jar = jar(&[b"a=\xff\xfe; a; =; a=\x01; a=1"]);
-        assert_eq!(jar.get(b"a"), Some(b"1".as_slice()));
+        assert_eq!(jar.all(b"a").next(), Some(b"1".as_slice()));
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub use self::attributes::{Attributes, MaxAge, SameSite};
 pub(crate) use self::attributes::{is_domain, without_dot};
 pub use self::csrf_name::{csrf_cookie_name, is_csrf_name};
 pub use self::jar::Jar;
-pub use self::secret::{CookieSecret, InvalidSecret};
+pub use self::secret::CookieSecret;
 pub use self::signed::{
     Allowance, Invalid, Verified, is_current, is_signed, newest_first, sign, signed_part, verify,
 };
-pub use self::split::{Sent, SetCookie, is_part_of, sent_bytes, split};
+pub use self::split::{Sent, SetCookie, sent_bytes, split};

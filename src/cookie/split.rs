@@ -274,11 +274,6 @@ impl Order {
     }
 }
 
-/// Whether a cookie is the session cookie of this name or a chunk of it.
-pub fn is_part_of(name: &[u8], candidate: &[u8]) -> bool {
-    candidate == name || chunk_number(name, candidate).is_some()
-}
-
 /// `name_number`; a long name is cut so that the whole fits.
 fn chunk_name(name: &[u8], number: u32) -> Vec<u8> {
     let suffix = format!("_{number}");

@@ -10,7 +10,7 @@ use super::http::stripped::Stripped;
 pub type Header = (&'static str, Vec<u8>);
 
 /// A field of the access log, by its name after the prefix of the filter, and its value.
-pub type LogField = (&'static str, String);
+pub(crate) type LogField = (&'static str, String);
 
 /// What happens with a request, and what the access log says about it.
 #[derive(Debug)]

@@ -39,10 +39,10 @@ use log::warn;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
-pub use self::decision::{Action, Decision, Forward, HandedOver, Header, LogField};
+pub use self::decision::{Action, Decision, Forward, HandedOver, Header};
 use self::endpoints::Purpose;
 use self::endpoints::callback::Codes;
-pub use self::endpoints::login_app::{Keeping, is_session_header};
+pub use self::endpoints::login_app::is_session_header;
 use self::http::forged::Names;
 pub use self::http::reply::Reply;
 pub use self::http::request::RequestHead;

@@ -46,15 +46,15 @@ pub use id_token::{
     Expected, expiry, subject, unverified_issuer, unverified_subject, verify, verify_userinfo,
 };
 pub use id_token_error::IdTokenError;
-pub use identity::{ClaimNames, Identity, Said, claim_text};
+pub use identity::{ClaimNames, Identity, claim_text};
 pub use jwks::{Jwks, JwksError, PassedOver};
 pub(crate) use jws::MAX_TRIED;
 pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
 pub use location::redirected;
-pub use metadata::{Metadata, MetadataError, is_unencrypted, metadata_url};
+pub use metadata::{Metadata, is_unencrypted, metadata_url};
 pub use pkce::{code_challenge_s256, code_verifier};
 pub use token_response::{About, GrantError, TokenResponse, is_invalid_client, is_temporary};
-pub use userinfo::{Userinfo, UserinfoError, parse_userinfo, userinfo_request};
+pub use userinfo::{Userinfo, parse_userinfo, userinfo_request};
 
 /// The largest body of the provider that is read. A discovery document has about 5 kB, a hundred keys
 /// with their certificates less than 400 kB.

@@ -57,7 +57,7 @@ impl FailoverEvent {
 
 /// Turns the events of one client into its [`Health`].
 #[derive(Debug, Default)]
-pub struct HealthMonitor {
+pub(crate) struct HealthMonitor {
     /// Whether a connection broke or failed, and none was made since.
     is_broken: bool,
     disturbed_at: Option<Timestamp>,
@@ -66,7 +66,7 @@ pub struct HealthMonitor {
 
 impl HealthMonitor {
     /// Something happened. A connection that we closed ourselves, because it was idle, disturbs nothing.
-    pub fn note(&mut self, event: &Event, now: Timestamp) {
+    pub(crate) fn note(&mut self, event: &Event, now: Timestamp) {
         let is_failing_over = self.disturbed_at.is_some_and(|at| now.since(at) < FAILOVER);
         match event {
             Event::Disconnected { .. } | Event::ConnectFailed { .. } => self.is_broken = true,
@@ -81,7 +81,7 @@ impl HealthMonitor {
     }
 
     /// The health at this time, by the clock of [`note`](Self::note).
-    pub fn health(&self, now: Timestamp) -> Health {
+    pub(crate) fn health(&self, now: Timestamp) -> Health {
         Health {
             disturbed: self.disturbed_at.map(|at| now.since(at)),
             failed_over: None,

@@ -54,12 +54,16 @@ mod waiting;
 pub use self::client::Client;
 pub use self::command::Command;
 pub use self::config::{ClientConfig, Credentials, Endpoint, Tls, Topology, is_host};
-pub use self::failure::{Failure, ProtocolError};
+pub use self::failure::Failure;
 #[cfg(test)]
 pub(crate) use self::health::CATCH_UP;
-pub use self::health::{FailoverEvent, Health, HealthMonitor};
+#[cfg(test)]
+pub(crate) use self::health::HealthMonitor;
+pub use self::health::{FailoverEvent, Health};
 pub use self::host_pattern::HostPattern;
 pub use self::output::{CommandId, Event, Output, StreamId};
-pub use self::reply::{Reply, ServerError};
+pub use self::reply::Reply;
+#[cfg(test)]
+pub(crate) use self::reply::ServerError;
 pub use self::resp::MAX_BULK;
 pub use self::server_name::ServerName;

@@ -26,6 +26,15 @@ pub(super) fn unlimited() -> Allowance {
     Allowance::new(usize::MAX, usize::MAX)
 }
 
+/// Whether a cookie of this name is the session cookie, or a chunk of it: `_0`, `_1` and so on.
+pub(super) fn is_part(name: &[u8]) -> bool {
+    let is_number = |suffix: &[u8]| match suffix {
+        [b'_', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        _ => suffix.is_empty(),
+    };
+    name.strip_prefix(NAME).is_some_and(is_number)
+}
+
 pub(super) fn secret() -> CookieSecret {
     CookieSecret::new(SECRET.as_bytes()).unwrap()
 }

@@ -201,6 +201,10 @@ fn sets_that_never_end_cost_no_more_than_their_cookies() {
     }
 }
 
+fn is_part_of(name: &[u8], candidate: &[u8]) -> bool {
+    candidate == name || chunk_number(name, candidate).is_some()
+}
+
 #[test]
 fn knows_its_parts_by_name() {
     for part in ["n", "n_0", "n_7", "n_12"] {

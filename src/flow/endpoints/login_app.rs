@@ -39,7 +39,7 @@ const MAX_VALUE: usize = 32 << 10;
 
 /// The `set-cookie` headers of a session that is kept; a reply in the response's place where the store
 /// does not answer.
-pub type Keeping = Pin<Box<dyn Future<Output = Result<Vec<Header>, Reply>>>>;
+pub(crate) type Keeping = Pin<Box<dyn Future<Output = Result<Vec<Header>, Reply>>>>;
 
 /// The members of the JSON.
 #[derive(Deserialize)]

@@ -44,7 +44,8 @@ impl RequestHead {
         Self { is_forwarded: true, ..self }
     }
 
-    /// A head from names and values, pseudo-headers (`:path`) among them.
+    /// A head from names and values, pseudo-headers (`:path`) among them. The host has a map instead.
+    #[cfg(not(target_family = "wasm"))]
     pub fn from_pairs<'a, N: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (N, &'a [u8])>) -> Self {
         let mut head = Self::default();
         for (name, value) in pairs {

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::resp::decode;
 use super::script::Script;
+use crate::redis::Reply;
+use crate::redis::failure::ProtocolError;
 use crate::redis::resp::{Decoder, MAX_REPLY, VALUE};
-use crate::redis::{ProtocolError, Reply};
 
 #[test]
 fn what_is_not_resp2_is_refused() {

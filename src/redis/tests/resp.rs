@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
+use crate::redis::Reply;
+use crate::redis::failure::ProtocolError;
 use crate::redis::reply::ServerError;
 use crate::redis::resp::Decoder;
-use crate::redis::{ProtocolError, Reply};
 
 /// All replies of the chunks.
 pub(super) fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Reply>, ProtocolError> {

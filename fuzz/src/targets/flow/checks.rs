@@ -13,7 +13,7 @@ use url::Url;
 
 use super::known::{Known, Person, secret};
 use super::{Asked, HOST, HOUR, NAME, START, Site, WEEK, contains, has_secret, map};
-use crate::targets::sealed::unlimited;
+use crate::targets::sealed::{is_part, unlimited};
 use crate::targets::site::ISSUER;
 
 /// What an upstream takes for the word of the filter.
@@ -99,7 +99,8 @@ impl Site {
             let sent = Sent::find(&jar, NAME);
             let is_signed = |value: &[u8]| cookie::is_signed(&secret(), NAME, value, &mut unlimited());
             // A chunk without those before it, or with bytes that no cookie has, is another application's.
-            let is_left = jar.get(NAME).is_some() || sent.values().iter().any(|value| is_signed(value));
+            let is_left =
+                jar.all(NAME).next().is_some() || sent.values().iter().any(|value| is_signed(value));
             assert!(!is_left, "a session goes to the upstream");
         }
         forward.set.iter().for_each(is_good);
@@ -264,7 +265,7 @@ impl Site {
                 continue;
             }
             self.jar.push((name.to_vec(), value.to_vec()));
-            if cookie::is_part_of(NAME, name) {
+            if is_part(name) {
                 parts.push(value.to_vec());
             } else {
                 self.logins.push(value.to_vec());
