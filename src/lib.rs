@@ -26,18 +26,50 @@
 //! - No byte from outside can panic: the lints in `Cargo.toml` deny what could.
 //! - No error means "let through".
 
+#![cfg_attr(
+    target_family = "wasm",
+    allow(unreachable_pub, reason = "what is public natively is not in the wasm module")
+)]
+
 mod base64url;
-pub mod bridge;
 pub mod config;
-pub mod cookie;
-pub mod flow;
-pub mod oidc;
 mod path_match;
-pub mod pattern;
-pub mod redis;
 mod runtime;
+
+// Public for the fuzz targets, the tests and the examples of this repository. In the wasm module they are private, so that
+// the compiler says there what is not used.
+#[cfg(not(target_family = "wasm"))]
+pub mod bridge;
+#[cfg(target_family = "wasm")]
+mod bridge;
+#[cfg(not(target_family = "wasm"))]
+pub mod cookie;
+#[cfg(target_family = "wasm")]
+mod cookie;
+#[cfg(not(target_family = "wasm"))]
+pub mod flow;
+#[cfg(target_family = "wasm")]
+mod flow;
+#[cfg(not(target_family = "wasm"))]
+pub mod oidc;
+#[cfg(target_family = "wasm")]
+mod oidc;
+#[cfg(not(target_family = "wasm"))]
+pub mod pattern;
+#[cfg(target_family = "wasm")]
+mod pattern;
+#[cfg(not(target_family = "wasm"))]
+pub mod redis;
+#[cfg(target_family = "wasm")]
+mod redis;
+#[cfg(not(target_family = "wasm"))]
 pub mod session;
+#[cfg(target_family = "wasm")]
+mod session;
+#[cfg(not(target_family = "wasm"))]
 pub mod time;
+#[cfg(target_family = "wasm")]
+mod time;
 
 #[cfg(test)]
 #[path = "../tests/vectors/mod.rs"]
