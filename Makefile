@@ -155,6 +155,8 @@ lint: environment-lint ## rustfmt and clippy, ruff and mypy, shellcheck: of Rust
 	@$(CARGO) clippy --quiet --all-targets -- -D warnings
 	@echo "lint: clippy, $(WASM_TARGET)"
 	@$(CARGO) clippy --quiet --target $(WASM_TARGET) --lib -- -D warnings
+	@echo "lint: cargo doc"
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --document-private-items --target $(WASM_TARGET) --lib
 	@echo "lint: ruff, format and rules"
 	@$(VENV)/bin/ruff format --quiet --check
 	@$(VENV)/bin/ruff check --quiet
