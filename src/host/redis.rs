@@ -29,7 +29,8 @@ use crate::time::Timestamp;
 /// Names the server to the bridge.
 const SERVER_HEADER: &str = "x-oauth2-session-redis";
 
-/// Names to the bridge what the certificate of the server has to be for. A bridge that does not know it checks the host.
+/// Names to the bridge what the certificate of the server has to be for. A bridge that does not know it checks the
+/// host.
 const SERVER_NAME_HEADER: &str = "x-oauth2-session-redis-tls-name";
 
 pub(super) type Outcome = Result<Reply, Failure>;

@@ -1,8 +1,8 @@
-//! Which servers the others may name. Sentinels and nodes of a Cluster say where to connect, and whoever answers there
-//! gets the password.
+//! Which servers a Sentinel or a node of a Cluster may announce. The client connects to an announced server, and
+//! sends it the password.
 //!
-//! All that a server says about another one comes through here, so there is no [`Endpoint`] of a host that is not allowed.
-//! A loopback address stands for the host under which the server was reached that names it.
+//! Each announcement is checked here, so there is no [`Endpoint`] with a host that is not allowed. A loopback address
+//! means the host under which the announcing server was reached.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use super::host_pattern::HostPattern;
 
 #[derive(Default)]
 pub(super) struct AnnouncePolicy {
-    /// None of them is all hosts.
+    /// If there is none, all hosts are allowed.
     allowed: Vec<HostPattern>,
     /// The servers of the configuration.
     configured: Vec<Endpoint>,
@@ -29,11 +29,11 @@ impl AnnouncePolicy {
         Self { allowed: config.allowed_hosts.clone(), configured }
     }
 
-    /// The server that another one names, reached in the way in which that one is; nothing where the name could be
-    /// anything but a host and a port.
+    /// The server that `by` announces, to be reached with the same TLS as `by`; `None` if this is not a valid host
+    /// and port.
     ///
     /// # Errors
-    /// The failure where it is not allowed.
+    /// The failure, if the server is not allowed.
     pub(super) fn server(
         &self,
         by: &Endpoint,
@@ -59,18 +59,18 @@ fn read(by: &Endpoint, host: &[u8], port: &[u8]) -> Option<Endpoint> {
     let host = std::str::from_utf8(host).ok().filter(|host| is_host(host))?;
     let is_its_own = is_loopback_address(host) && !is_loopback(&by.host);
     let host = if is_its_own { &by.host } else { host };
-    // Not `+6379`, which a number's parser takes.
+    // Not `+6379`, which `parse` accepts.
     let is_number = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
     let port = std::str::from_utf8(port).ok().filter(|_| is_number)?.parse().ok()?;
     (port != 0).then(|| Endpoint { host: host.to_owned(), port, tls: by.tls })
 }
 
-/// What a server says of itself that announces nothing: it means its own machine, not ours.
+/// A server without a configured address may announce this one. It means its own machine, not ours.
 fn is_loopback_address(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Whether this machine's loopback is the server's too. The names are go-redis' (and so oauth2-proxy's).
+/// Whether the server shares the loopback of this machine. The names are those of go-redis, and so of oauth2-proxy.
 fn is_loopback(host: &str) -> bool {
     let name = host.to_ascii_lowercase();
     is_loopback_address(host) || name == "localhost" || name.ends_with(".docker.internal")
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(policy(&[]).server(&by, b"a", b"1").unwrap().unwrap().tls, Tls::Verified);
     }
 
-    /// As go-redis does it (`replaceLoopbackHost`), and so oauth2-proxy; there for the slots of a Cluster alone.
+    /// As in go-redis (`replaceLoopbackHost`), and so in oauth2-proxy, but not only for the slots of a Cluster.
     #[test]
     fn a_loopback_address_is_the_host_of_the_one_that_names_it() {
         let host = |by: &str, named: &str| {
@@ -179,7 +179,7 @@ mod tests {
             ("10.1.2.3", "22", true),
             ("11.0.0.1", "6379", false),
             ("evil.example", "6379", false),
-            // Configured, but only with its own port.
+            // A configured server is allowed only with its own port.
             ("seed", "7000", true),
             ("seed", "7001", false),
             ("fd00::5", "7000", true),

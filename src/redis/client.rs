@@ -13,10 +13,10 @@ use super::sentinel::Sentinel;
 use super::single::Single;
 use crate::time::Timestamp;
 
-/// A client of one Redis: a server, what Sentinels watch, or a Cluster.
+/// A client of one Redis: a single server, a master that Sentinels watch, or a Cluster.
 ///
-/// After each call, take [`next_output`](Self::next_output) until there is none. `now` should be of a
-/// clock that is not set: deadlines move with it.
+/// After each call, take [`next_output`](Self::next_output) until it is `None`. `now` should come from a monotonic
+/// clock: deadlines move with it.
 pub struct Client {
     router: Box<dyn Router>,
     out: Outbox,
@@ -27,8 +27,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client without a connection: it opens one for the first command. `seed` is for the delays of
-    /// reconnects and should be another one in every client.
+    /// A client without a connection: it opens one for the first command. `seed` varies the delays of reconnects and
+    /// should differ between clients.
     pub fn new(config: &ClientConfig, seed: u64) -> Self {
         let router: Box<dyn Router> = match &config.topology {
             Topology::Single(endpoint) => Box::new(Single::new(endpoint, config, seed)),
@@ -46,7 +46,7 @@ impl Client {
         }
     }
 
-    /// Sends a command. [`Output::Done`] tells the outcome, at the latest after `command_timeout`.
+    /// Sends a command. [`Output::Done`] has its outcome, at the latest after `command_timeout`.
     pub fn send(&mut self, command: Command, now: Timestamp) -> CommandId {
         self.now = now;
         self.commands = self.commands.wrapping_add(1);
@@ -54,7 +54,7 @@ impl Client {
         let id = pending.id;
         let size = Load { commands: 1, bytes: pending.size() };
         if self.router.load().and(size).is_too_much() {
-            // What is overdue makes room.
+            // Commands whose time is over make room.
             self.router.wake(now, &mut self.out);
         }
         if self.router.load().and(size).is_too_much() {
@@ -65,8 +65,8 @@ impl Client {
         id
     }
 
-    /// Nobody waits for a command any more. It may run all the same; its outcome is not told, unless it
-    /// is an output already.
+    /// The caller no longer waits for a command. Redis may still run it. Its outcome is dropped, unless it is an
+    /// output already.
     pub fn cancel(&mut self, command: CommandId) {
         self.router.cancel(command);
     }
@@ -82,13 +82,14 @@ impl Client {
         self.router.received(stream, bytes, now, &mut self.out);
     }
 
-    /// The other side ended a stream, or it could not be opened. Not needed after [`Output::Close`], and no harm then.
+    /// The other side closed a stream, or it could not be opened. After [`Output::Close`] this call is not needed,
+    /// and has no effect.
     pub fn closed(&mut self, stream: StreamId, now: Timestamp) {
         self.now = now;
         self.router.closed(stream, Failure::Lost, now, &mut self.out);
     }
 
-    /// A stream ended that never reached the other side, for this reason: an operator reads it.
+    /// A stream ended that never reached the other side. An operator reads the reason.
     pub fn not_connected(&mut self, stream: StreamId, reason: String, now: Timestamp) {
         self.now = now;
         self.router.closed(stream, Failure::NotConnected(reason), now, &mut self.out);
@@ -105,7 +106,7 @@ impl Client {
         self.router.next_wake()
     }
 
-    /// What to do next. Commands that were sent since the last one are joined to one write.
+    /// What the host has to do next. Commands that were sent meanwhile are joined to one write.
     pub fn next_output(&mut self) -> Option<Output> {
         let output = self.out.take().or_else(|| {
             self.router.flush(&mut self.out);
@@ -117,7 +118,7 @@ impl Client {
         output
     }
 
-    /// How well Redis is, by the events that were taken.
+    /// How well Redis is, by the events that [`next_output`](Self::next_output) gave.
     pub fn health(&self, now: Timestamp) -> Health {
         self.health.health(now)
     }

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::reply::Reply;
 
-/// Gives the lock one more lease, if it is still ours.
+/// Renews the lease of the lock, if we still hold it.
 const RENEW: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
     return redis.call('PEXPIRE', KEYS[1], ARGV[2]) else return 0 end";
 
-/// Removes the lock, if it is still ours.
+/// Releases the lock, if we still hold it.
 const RELEASE: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
     return redis.call('DEL', KEYS[1]) else return 0 end";
 
-/// Replies the key.
+/// Replies with the key.
 const NAME: &[u8] = b"return KEYS[1]";
 
 const GET: &str = "get";
@@ -38,13 +38,13 @@ pub struct Command {
     check: Option<Check>,
 }
 
-/// Whether a value can be that of the command's key.
+/// Whether a value can belong to the command's key.
 #[derive(Clone)]
 struct Check(Rc<IsValue>);
 
 type IsValue = dyn Fn(&[u8]) -> bool;
 
-/// A check says nothing about what the server is told.
+/// The check is no part of what the server receives.
 impl PartialEq for Check {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -59,9 +59,9 @@ impl Command {
         Self::keyed(GET, 1, &[b"GET", key])
     }
 
-    /// Puts a value under a key for so long; for ever where `ttl` is zero. Replies `OK`.
+    /// Stores a value under a key for `ttl`; forever if `ttl` is zero. Replies `OK`.
     ///
-    /// `SETEX` counts seconds; a `ttl` that has a fraction of one is given in milliseconds.
+    /// `SETEX` counts seconds. A `ttl` with a fraction of a second is sent in milliseconds.
     pub fn setex(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
         if ttl.is_zero() {
             return Self::keyed(SETEX, 1, &[b"SET", key, value]);
@@ -73,12 +73,12 @@ impl Command {
         Self::keyed(SETEX, 1, &[b"PSETEX", key, &millis(ttl), value])
     }
 
-    /// The same where there is such a key already: `OK`, or nil.
+    /// As [`setex`](Self::setex), if the key exists: `OK`, otherwise nil.
     pub fn replace(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
         Self::set_if(b"XX", key, ttl, value)
     }
 
-    /// The same where there is no such key: `OK`, or nil.
+    /// As [`setex`](Self::setex), if the key does not exist: `OK`, otherwise nil.
     pub fn restore(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
         Self::set_if(b"NX", key, ttl, value)
     }
@@ -90,38 +90,38 @@ impl Command {
         Self::keyed(SET, 1, &[b"SET", key, value, condition, b"PX", &millis(ttl)])
     }
 
-    /// Removes a key. Replies how many there were; 0 also where a first `DEL` lost its reply.
+    /// Deletes a key. Replies how many keys existed; also 0 if the reply to a first `DEL` was lost.
     pub fn del(key: &[u8]) -> Self {
         Self::keyed(DEL, 1, &[b"DEL", key])
     }
 
-    /// Takes a lock for so long: `OK`, or nil where somebody holds it. `token` is who takes it.
+    /// Takes a lock for `lease`: `OK`, or nil if it is held already. `token` identifies the new holder.
     ///
-    /// Never sent twice: the second reply would be nil although the first command took the lock. After
-    /// [`Failure::Lost`](super::Failure::Lost) or [`Failure::Timeout`](super::Failure::Timeout) the
-    /// lock may be ours: [`Command::release_lock`] tells, or it is left to end with its lease.
+    /// It is never sent twice: the second reply would be nil although the first command took the lock. After
+    /// [`Failure::Lost`](super::Failure::Lost) or [`Failure::Timeout`](super::Failure::Timeout) we may hold the lock.
+    /// [`Command::release_lock`] finds that out; otherwise the lock ends with its lease.
     pub fn lock(key: &[u8], token: &[u8], lease: Duration) -> Self {
         let lock = Self::keyed(LOCK, 1, &[b"SET", key, token, b"NX", b"PX", &millis(lease)]);
         Self { is_idempotent: false, ..lock }
     }
 
-    /// Holds a lock for so long from now: 1, or 0 where it is not `token`'s.
+    /// Holds a lock for `lease` from now: 1, or 0 if `token` does not hold it.
     pub fn renew_lock(key: &[u8], token: &[u8], lease: Duration) -> Self {
         Self::keyed(RENEW_LOCK, 3, &[b"EVAL", RENEW, b"1", key, token, &millis(lease)])
     }
 
-    /// Gives a lock back: 1, or 0 where it is not `token`'s (any more).
+    /// Releases a lock: 1, or 0 if `token` does not hold it (any longer).
     pub fn release_lock(key: &[u8], token: &[u8]) -> Self {
         Self::keyed(RELEASE_LOCK, 3, &[b"EVAL", RELEASE, b"1", key, token])
     }
 
-    /// Asks the server of a key for the key itself. A reply that nothing else can have, so what is written after it
-    /// has its own reply too. By a script, because proxies of Redis know no `ECHO`.
+    /// Asks the server of a key for the key itself. No other command has this reply. So if it arrives, the command
+    /// that is written next gets its own reply too. It is a script, because proxies for Redis do not know `ECHO`.
     pub fn echo(key: &[u8]) -> Self {
         Self::keyed(ECHO, 3, &[b"EVAL", NAME, b"1", key])
     }
 
-    /// Asks whether the server is there: `PONG`.
+    /// Checks that the server is there: `PONG`.
     pub fn ping() -> Self {
         Self::new(PING, &[b"PING"])
     }
@@ -131,13 +131,13 @@ impl Command {
         Self::encode(name, None, arguments)
     }
 
-    /// A command that may be sent twice, and which of its arguments is the key.
+    /// A command that may be sent twice, with the position of its key among the arguments.
     fn keyed(name: &'static str, position: usize, arguments: &[&[u8]]) -> Self {
         Self::encode(name, Some(position), arguments)
     }
 
     fn encode(name: &'static str, position: Option<usize>, arguments: &[&[u8]]) -> Self {
-        // A length, its type and two line ends have at most 25 bytes, most of the time 6.
+        // A length, its type and two line ends have at most 25 bytes, and usually 6.
         let capacity = arguments.iter().map(|argument| argument.len().saturating_add(8)).sum();
         let mut bytes = Vec::with_capacity(capacity);
         let mut key = None;
@@ -154,21 +154,21 @@ impl Command {
         Self { name, bytes, key, is_idempotent: true, check: None }
     }
 
-    /// The same, where a value for which `check` is false is taken for the reply to another command.
+    /// The same command. A value for which `check` is false counts as the reply to another command.
     #[must_use]
     pub fn checked(self, check: impl Fn(&[u8]) -> bool + 'static) -> Self {
         Self { check: Some(Check(Rc::new(check))), ..self }
     }
 
-    /// Whether this can be the reply to this command, and not that to another one: replies have no numbers, so where
-    /// bytes got lost on the way, every later reply would be taken for that to a command before its own.
+    /// Whether this can be the reply to this command. Replies have no numbers. So after lost bytes, each reply would
+    /// be taken for that to an earlier command.
     pub(crate) fn fits(&self, reply: &Reply) -> bool {
         match (self.name, reply) {
             (_, Reply::Error(_)) => true,
             (GET, Reply::Bulk(value)) => self.check.as_ref().is_none_or(|check| check.0(value)),
             (GET, reply) => matches!(reply, Reply::Nil | Reply::TooLarge),
             (ECHO, Reply::Bulk(value)) => self.key() == Some(value),
-            // A server may have no scripts, and say that in its own way.
+            // A server without scripts says so in its own way.
             (ECHO, reply) => !matches!(reply, Reply::Nil),
             (PING | SETEX, reply) => matches!(reply, Reply::Status(_)),
             (SET | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
@@ -177,35 +177,35 @@ impl Command {
         }
     }
 
-    /// What it is for, as a label of logs and metrics: `get`, `setex`, `lock`.
+    /// Its purpose, as a label of logs and metrics: `get`, `setex`, `lock`.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The word that the server knows it by: `GET`, `SETEX`, `SET`.
+    /// Its name in Redis: `GET`, `SETEX`, `SET`.
     pub fn verb(&self) -> &str {
         // *count CRLF $length CRLF verb CRLF
         let verb = self.bytes.split(|byte| *byte == b'\r').nth(2).and_then(|verb| verb.strip_prefix(b"\n"));
         verb.and_then(|verb| std::str::from_utf8(verb).ok()).unwrap_or_default()
     }
 
-    /// The key that it is about. A Cluster decides by it where the command goes.
+    /// Its key. In a Cluster, the key decides which node gets the command.
     pub fn key(&self) -> Option<&[u8]> {
         self.key.clone().and_then(|key| self.bytes.get(key))
     }
 
-    /// Whether it may be sent again where the connection broke after it was written: Redis holds the
-    /// same then as after once.
+    /// Whether it may be sent again if the connection broke after it was written: two runs leave the same data in
+    /// Redis as one.
     pub const fn is_idempotent(&self) -> bool {
         self.is_idempotent
     }
 
-    /// Whether a nil says that there is no such key.
+    /// Whether a nil means that the key does not exist.
     pub(super) fn is_lookup(&self) -> bool {
         self.name == GET
     }
 
-    /// Name and arguments, for servers that are a few lines of a test.
+    /// Name and arguments, for the fake servers of tests.
     #[cfg(test)]
     pub(crate) fn arguments(&self) -> Vec<Vec<u8>> {
         let mut rest = self.bytes.as_slice();
@@ -225,14 +225,14 @@ impl Command {
         (0..count).map(|_| next(b'$').1).collect()
     }
 
-    /// The command as it goes over the wire.
+    /// The bytes of the command on the wire.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 fn millis(duration: Duration) -> Vec<u8> {
-    // Redis refuses zero.
+    // Redis rejects zero.
     duration.as_millis().max(1).to_string().into_bytes()
 }
 

@@ -10,26 +10,27 @@ use super::server_name::ServerName;
 /// Where Redis is, and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
-    /// Which servers there are.
+    /// The servers.
     pub topology: Topology,
-    /// Who we are for the servers with the data; `None` where they ask nobody.
+    /// The credentials for the servers with the data; `None` if they need none.
     pub credentials: Option<Credentials>,
-    /// The number of the database; a Cluster has only 0.
+    /// The number of the database. A Cluster has only 0.
     pub database: u32,
-    /// What `CLIENT LIST` shows for our connections. It must have no spaces.
+    /// The name of our connections in `CLIENT LIST`. It must have no spaces.
     pub client_name: String,
-    /// How long it may take from asking for a stream to the end of the handshake.
+    /// The longest time from the request for a stream to the end of the handshake.
     pub connect_timeout: Duration,
-    /// How long a command may take, waiting for a connection included. It must not be zero.
+    /// The longest time that a command may take, with its wait for a connection. It must not be zero.
     ///
-    /// An outage is ridden out for as long: until then commands wait for a reconnect.
+    /// For the same time from the start of an outage, commands wait for a reconnect.
     pub command_timeout: Duration,
-    /// A connection that has nothing to do for this long is closed; zero is never. It should be less
-    /// than the server's `timeout`, which would close it just when a command is on its way.
+    /// A connection without commands for this long is closed; zero means never. It should be less than the server's
+    /// `timeout`. Otherwise the server may close the connection just when a command is on its way.
     pub idle_timeout: Duration,
-    /// Which hosts Sentinels and nodes of a Cluster may name, besides those of the topology; none of them is any.
+    /// The hosts that Sentinels and nodes of a Cluster may announce, besides those of the topology. An empty list
+    /// allows all.
     pub allowed_hosts: Vec<HostPattern>,
-    /// What their certificates have to be for, with [`Tls::Verified`]. The host checks it.
+    /// The name that their certificates must have, with [`Tls::Verified`]. The host checks it.
     pub server_name: ServerName,
 }
 
@@ -40,23 +41,23 @@ impl ClientConfig {
     }
 }
 
-/// Which servers there are.
+/// The servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
-    /// One, always the same.
+    /// One server, always the same.
     Single(Endpoint),
-    /// The master that Sentinels name. It is reached with the TLS of the Sentinel that named it.
+    /// The master that Sentinels name. The connection to it has the same TLS as that to the Sentinel.
     Sentinel {
         /// Its name in the Sentinels' configuration.
         master_name: String,
         /// The Sentinels, in the order in which they are asked. There must be one.
         sentinels: Vec<Endpoint>,
-        /// Who we are for the Sentinels.
+        /// The credentials for the Sentinels.
         credentials: Option<Credentials>,
     },
-    /// The masters that the nodes of a Cluster name, each for some of the keys.
+    /// The masters of a Cluster, each with some of the keys.
     Cluster {
-        /// Nodes that are asked for the others. There must be one.
+        /// The nodes that are asked for the others. There must be one.
         seeds: Vec<Endpoint>,
     },
 }
@@ -77,9 +78,9 @@ pub struct Endpoint {
 pub enum Tls {
     /// Not at all.
     Off,
-    /// With TLS, to a server whose certificate is for its [`ServerName`].
+    /// With TLS, and the certificate must have the server's [`ServerName`].
     Verified,
-    /// With TLS, to whoever it is.
+    /// With TLS, and the certificate is not checked.
     Insecure,
 }
 
@@ -94,14 +95,14 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Whether this is a host: a name, or an address as it stands without brackets. It becomes part of a header.
+/// Whether this is a host: a name, or an address without brackets. It becomes part of a header.
 pub fn is_host(text: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let is_short = (1..=MAX_HOST).contains(&text.len());
     is_short && (text.bytes().all(is_name) || text.parse::<Ipv6Addr>().is_ok())
 }
 
-/// What `AUTH` sends. The password is never printed.
+/// The arguments of `AUTH`. The password is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The ACL user; `None` for the user `default`, and for servers older than Redis 6.

@@ -1,4 +1,4 @@
-//! The connection to one server: a stream that is opened when a command needs it, and again when it broke.
+//! The connection to one server: a stream that is opened if a command needs it, and opened again after it broke.
 //!
 //! ```text
 //!                    a command waits, the backoff is over, and there is an endpoint
@@ -11,28 +11,29 @@
 //!      │                                                            │ all its replies came
 //!      │           closed, protocol error,                          ▼
 //!      ├────────── command_timeout in flight, idle_timeout ────── Ready ──► Write ... replies
-//!      │                                                            │ leave
-//!      └────────── as Ready, or nothing is in flight ──────────── Leaving ◄── replies
+//!      │                                                            │ drain
+//!      └────────── as Ready, or nothing is in flight ──────────── Draining ◄── replies
 //! ```
 //!
-//! - A command fails at its deadline, in flight or not; a reply that comes later is swallowed. But one whose reply
-//!   is arriving has as long as the stream: a slow way is no silent one.
-//! - The stream is presumed hung, and ends, once a command was in flight and not a byte came for the whole
-//!   `command_timeout`; or no whole reply for several of them, for where bytes got lost, the end of a reply may
-//!   never come. So a command that was written late, after a reconnect, does not take the new stream away from the
-//!   others.
-//! - A reply that is not that to the command whose turn it is ends the stream: bytes got lost on the way, and every
-//!   reply after them is taken for another one's. Nobody gets it, and all that is in flight is asked again.
-//! - Commands in flight when a stream breaks go over the next one, if they may run twice and were
-//!   not written too often; otherwise they are lost.
+//! - A command fails at its deadline, in flight or not. A reply that arrives later is dropped. A command whose reply
+//!   is arriving has more time, as long as the stream lives: a slow connection is not a silent one.
+//! - The stream is presumed hung, and ends, if a command is in flight and no byte arrives for the whole
+//!   `command_timeout`. It also ends if no whole reply arrives for several of these timeouts: after lost bytes, the
+//!   end of a reply may never come. The time counts from the write. So a command that was written late, after a
+//!   reconnect, does not end the new stream for the others.
+//! - A reply that cannot belong to the first command in flight ends the stream: bytes were lost on the way, and each
+//!   later reply would be taken for that to another command. The reply is dropped, and the commands in flight are
+//!   written again.
+//! - If a stream breaks, the commands in flight are written to the next one, unless they must not run twice or were
+//!   written too often. Then they are lost.
 //! - A server that hangs up on the handshake is greeted once more, without our name: twemproxy knows no `CLIENT`.
-//! - A stream that ends with nothing in flight is no outage. Servers close idle clients.
-//! - A server that comes back after an outage may have lost its data, and be about to be replaced by a
-//!   replica that has them; one that took over may not have got the last writes. So for a moment, where there are
-//!   replicas, it is not believed that there is no such key: nobody is signed out by a master that was restarted
-//!   without its data, and whoever wrote last has time to write again.
-//! - Errors of single commands are replies like others. Those that a topology knows to deal with are
-//!   handed back to it, with their commands.
+//! - A stream that ends with nothing in flight is not an outage. Servers close idle clients.
+//! - A server that comes back after an outage may have lost its data, and a replica that has them may be about to
+//!   replace it. A server that took over may lack the last writes. So if there are replicas, a missing key is not
+//!   believed for a while (`health`): a master that was restarted without its data signs no user out, and the proxy
+//!   that wrote last has time to write again.
+//! - Errors of single commands are replies like others. The errors that a topology deals with are handed back to it,
+//!   with their commands.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -50,13 +51,13 @@ use super::settings::Settings;
 use super::stream::{Stream, StreamEvent};
 use crate::time::Timestamp;
 
-/// So many times `command_timeout` one reply may take from its first byte to its last.
+/// One reply may take this many times `command_timeout`, from its first byte to its last.
 const REPLY_TIMEOUTS: u32 = 5;
 
 /// The connection to one server.
 pub(super) struct Connection {
     settings: Rc<Settings>,
-    /// `None` until somebody names one.
+    /// `None` until the topology knows it.
     endpoint: Option<Endpoint>,
     pipeline: Pipeline,
     reconnect: Reconnect,
@@ -65,9 +66,9 @@ pub(super) struct Connection {
     report: ConnectionReport,
     /// The server of the last stream that was ready.
     last_server: Option<Endpoint>,
-    /// When the server will have its data, where it came back or took over.
+    /// Until when the server may lack data, after it came back or took over.
     possibly_stale_until: Option<Timestamp>,
-    /// The time of the last call, which is when commands are written.
+    /// The time of the last call. Commands are written with the next flush, at the same time.
     now: Timestamp,
 }
 
@@ -75,23 +76,23 @@ struct Open {
     stream: Stream,
     last_byte: Timestamp,
     last_reply: Timestamp,
-    /// Why it ends with the last reply.
+    /// Why the stream ends with the last reply, if it is draining.
     draining: Option<Failure>,
 }
 
-/// What a topology does not see in the outputs.
+/// What happened to a connection that its topology does not see in the outputs.
 #[derive(Default)]
 pub(super) struct ConnectionReport {
-    /// Commands that were not run, by errors that are handed back.
+    /// The commands that the server did not run, by errors that are handed back.
     pub(super) refused: Vec<PendingCommand>,
-    /// Whether a command with a key was run.
+    /// Whether the server ran a command with a key.
     pub(super) has_answered: bool,
-    /// Whether a stream ended, other than by idling.
+    /// Whether a stream ended for another reason than being idle.
     pub(super) has_failed: bool,
 }
 
 impl Connection {
-    /// A connection that is closed until there is a command.
+    /// A connection that stays closed until there is a command.
     pub(super) fn new(endpoint: Option<Endpoint>, settings: &Rc<Settings>, seed: u64) -> Self {
         Self {
             settings: Rc::clone(settings),
@@ -106,9 +107,9 @@ impl Connection {
         }
     }
 
-    /// Takes a command. Its outcome comes out, now or later.
+    /// Takes a command. Its outcome becomes an output, now or later.
     pub(super) fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
-        // First what is overdue: a stream that was idle for too long is not written to.
+        // Timeouts first: a stream that was idle for too long is not written to.
         self.wake(now, out);
         match self.admit(now) {
             Ok(()) => self.push(pending, now, out),
@@ -116,14 +117,14 @@ impl Connection {
         }
     }
 
-    /// Takes a command that is on its way already.
+    /// Takes a command that was admitted already.
     pub(super) fn push(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         self.now = now;
         self.pipeline.push(pending);
         self.connect(now, out);
     }
 
-    /// Nobody waits for a command any more: its outcome does not come out.
+    /// The caller no longer waits for a command: its outcome does not become an output.
     pub(super) fn cancel(&mut self, id: CommandId) {
         self.pipeline.cancel(id);
     }
@@ -135,13 +136,13 @@ impl Connection {
         }
     }
 
-    /// Bytes came.
+    /// Bytes arrived.
     pub(super) fn received(&mut self, id: StreamId, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
         self.now = now;
         if let Some(open) = self.open.as_mut().filter(|open| open.stream.id() == id && !bytes.is_empty()) {
             open.last_byte = now;
         }
-        // Looked up for every reply, because one may have ended the stream.
+        // Looked up again for each reply, because the one before may have ended the stream.
         while let Some(open) = self.open.as_mut().filter(|open| open.stream.id() == id) {
             let read = match open.stream.next(&mut bytes) {
                 Ok(Some(event)) => self.on_stream_event(event, now, out),
@@ -164,7 +165,7 @@ impl Connection {
         }
     }
 
-    /// Writes what waits, if this is the time for it.
+    /// Writes the commands that wait, if the stream is ready.
     pub(super) fn flush(&mut self, out: &mut Outbox) {
         if let Some(open) =
             self.open.as_ref().filter(|open| open.stream.is_ready() && open.draining.is_none())
@@ -176,16 +177,16 @@ impl Connection {
         }
     }
 
-    /// Whether a command may wait: not in a long outage, unless for an attempt that is due or under way.
+    /// Whether a command may wait. In a long outage it may wait only for an attempt that is due or under way.
     ///
     /// # Errors
-    /// The last failure where it may not.
+    /// The last failure, if it may not wait.
     pub(super) fn admit(&self, now: Timestamp) -> Result<(), Failure> {
         let is_attempt = self.open.is_some() || self.reconnect.is_due(now);
         self.reconnect.verdict(now).filter(|_| !is_attempt).map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
-    /// From now on the server is this one.
+    /// From now on this is the server.
     pub(super) fn switch_to(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
         if self.endpoint.as_ref() == Some(&endpoint) {
             return;
@@ -196,12 +197,12 @@ impl Connection {
         self.connect(now, out);
     }
 
-    /// From now on nobody knows which server it is. It has no stream then.
+    /// The server is no longer known. Call this only without a stream.
     pub(super) fn forget_endpoint(&mut self) {
         self.endpoint = None;
     }
 
-    /// Nobody could name a server, from `since` until now.
+    /// The topology could not find a server, from `since` until now.
     pub(super) fn on_unresolved(
         &mut self,
         failure: Failure,
@@ -213,22 +214,22 @@ impl Connection {
         self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
     }
 
-    /// From now on, and for a moment, the server may lack data.
+    /// From now on, and for a while, the server may lack data.
     pub(super) fn mark_possibly_stale(&mut self, now: Timestamp) {
         self.possibly_stale_until = Some(now.after(CATCH_UP)).filter(|_| self.settings.has_replicas);
     }
 
-    /// What came up since the last time.
+    /// What happened since the last call.
     pub(super) fn take_report(&mut self) -> ConnectionReport {
         std::mem::take(&mut self.report)
     }
 
-    /// The commands that were not written yet, except those that only this server takes.
+    /// The commands that were not written yet, except those that only this server accepts.
     pub(super) fn take_waiting(&mut self) -> Vec<PendingCommand> {
         self.pipeline.take_waiting()
     }
 
-    /// Asks for a stream, if a command needs one and the backoff is over.
+    /// Asks for a stream, if a command needs it and the backoff is over.
     fn connect(&mut self, now: Timestamp, out: &mut Outbox) {
         if self.open.is_none()
             && let Some(endpoint) = &self.endpoint
@@ -240,10 +241,10 @@ impl Connection {
         }
     }
 
-    /// Passes what came to what it is for.
+    /// Handles the end of the handshake, or a reply.
     ///
     /// # Errors
-    /// The failure where the stream has to end.
+    /// The failure, if the stream has to end.
     fn on_stream_event(
         &mut self,
         event: StreamEvent,
@@ -280,7 +281,7 @@ impl Connection {
 
     fn on_reply(&mut self, reply: Reply, out: &mut Outbox) -> Result<(), Failure> {
         let hands_back = self.settings.hands_back;
-        // `PING` is answered by servers that have no say over any key.
+        // A server that answers `PING` may still run no command with a key.
         let is_run =
             self.pipeline.answers_key() && !matches!(&reply, Reply::Error(error) if hands_back(error));
         let is_possibly_stale = self.possibly_stale_until.is_some_and(|until| self.now < until);
@@ -325,7 +326,7 @@ impl Connection {
         self.pipeline.expire(is_arriving, now, out);
     }
 
-    /// When the stream is presumed hung, if nothing comes until then.
+    /// When the stream is presumed hung, unless something arrives before.
     fn hung_at(&self) -> Option<Timestamp> {
         let Open { last_byte, last_reply, .. } = self.open.as_ref()?;
         let (written, timeout) = (self.pipeline.first_written()?, self.settings.command_timeout);
@@ -334,7 +335,7 @@ impl Connection {
         Some(silent.min(endless))
     }
 
-    /// When the stream has to be ready, or was idle for too long.
+    /// When the stream has to be ready, or has been idle for too long.
     fn stream_deadline(&self) -> Option<Timestamp> {
         let Open { stream, last_reply, .. } = self.open.as_ref()?;
         if stream.is_ready() {
@@ -344,7 +345,7 @@ impl Connection {
         Some(stream.since().after(self.settings.connect_timeout))
     }
 
-    /// Whether the server may have hung up on our name, so that it is greeted once more at once, without it.
+    /// Greets the server once more, without our name, if it may have hung up on that.
     fn retry_without_name(&mut self, why: &Failure, now: Timestamp, out: &mut Outbox) -> bool {
         let (Some(open), Some(endpoint)) = (&mut self.open, &self.endpoint) else {
             return false;
@@ -353,13 +354,13 @@ impl Connection {
         if hung_up {
             let since = open.stream.since();
             open.stream = Stream::open(endpoint, &self.settings.handshake, now, out).without_name();
-            // Both together have the time of one.
+            // Both attempts together have the time of one.
             open.stream.backdate(since);
         }
         hung_up
     }
 
-    /// Takes commands back that the server was not ready for, as it said itself: they wait for the next stream.
+    /// Lets commands wait for the next stream if the server said that it was not ready for them.
     pub(super) fn requeue(&mut self, refused: Vec<PendingCommand>, now: Timestamp, out: &mut Outbox) {
         let refusal = refused.first().and_then(|pending| pending.refusal.clone());
         for pending in refused {
@@ -370,8 +371,8 @@ impl Connection {
         }
     }
 
-    /// The server is the wrong one, as it says itself. Nothing more is written to it, and its stream ends
-    /// with the last reply: so it is known of every command whether it ran.
+    /// The server says itself that it is the wrong one. Nothing more is written to it, and the stream ends with the
+    /// last reply. So it is known for each command whether it ran.
     pub(super) fn drain(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
         if let Some(open) = &mut self.open {
             open.draining = Some(failure);
@@ -391,7 +392,7 @@ impl Connection {
         self.pipeline.on_broken(now, out);
     }
 
-    /// Takes the stream away, and its endpoint with it where that was good for this stream only.
+    /// Takes the stream away, and with it the endpoint, if that has to be looked up again for each stream.
     fn take_stream(&mut self) -> Option<(Stream, Endpoint)> {
         let Open { stream, .. } = self.open.take()?;
         let endpoint = self.endpoint.clone()?;
@@ -401,7 +402,7 @@ impl Connection {
         Some((stream, endpoint))
     }
 
-    /// The stream is no more: notes the outage, and lets commands wait for the next stream, or fail.
+    /// The stream has ended: notes the outage, and lets the commands wait for the next stream or fail.
     fn on_ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
         let Some((stream, endpoint)) = self.take_stream() else {
             return;
@@ -425,7 +426,7 @@ impl Connection {
         self.connect(now, out);
     }
 
-    /// Ends the stream that nobody uses.
+    /// Ends an idle stream.
     pub(super) fn close_idle(&mut self, out: &mut Outbox) {
         if let Some((stream, endpoint)) = self.take_stream() {
             out.close(stream.id());
@@ -433,7 +434,7 @@ impl Connection {
         }
     }
 
-    /// Ends the stream of a server that is left, once nothing is in flight.
+    /// Ends a draining stream if nothing is in flight.
     fn end_drained(&mut self, now: Timestamp, out: &mut Outbox) {
         if let Some(open) = &self.open
             && let Some(failure) = open.draining.clone()
@@ -457,23 +458,23 @@ impl Connection {
         self.open.is_some()
     }
 
-    /// Whether there are commands that are not done.
+    /// Whether there are commands without an outcome.
     pub(super) fn is_busy(&self) -> bool {
         !self.pipeline.is_empty()
     }
 
-    /// Since when nothing came, where a reply is due.
+    /// Since when nothing arrived, if a reply is due.
     pub(super) fn silent_since(&self) -> Option<Timestamp> {
         let last_byte = self.open.as_ref()?.last_byte;
         self.pipeline.first_written().map(|at| at.max(last_byte))
     }
 
-    /// When the next attempt to connect may begin; `None` is at once.
+    /// When the next attempt to connect may begin; `None` means at once.
     pub(super) fn retry_at(&self) -> Option<Timestamp> {
         self.reconnect.retry_at()
     }
 
-    /// Whether there is no outage, and no reply that is due for so long.
+    /// Whether there is no outage, and no reply has been due for `long`.
     pub(super) fn is_well(&self, long: Duration, now: Timestamp) -> bool {
         self.reconnect.retry_at().is_none() && self.silent_since().is_none_or(|since| since.after(long) > now)
     }

@@ -1,4 +1,4 @@
-//! Why a command has no reply, in sentences for an operator's log. No key, value or password is in them.
+//! Why a command has no reply, in sentences for an operator's log. They contain no key, value or password.
 
 use std::fmt;
 
@@ -8,68 +8,68 @@ use super::reply::ServerError;
 /// Why a command has no reply. The text is for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection: refused, unknown host, TLS failure, or no answer to the handshake in time.
+    /// No connection: refused, unknown host, TLS failure, or no reply to the handshake in time.
     Unreachable,
-    /// No connection, and the host says why.
+    /// No connection, and the reason that the host gives.
     NotConnected(String),
     /// The server is there, but not ready: it loads its data, or has too many clients.
     NotReady(ServerError),
-    /// The server wants other credentials, or has no such database, or the user may not run a command of the handshake.
+    /// The server rejects the credentials or the database, or the user may not run a command of the handshake.
     HandshakeRefused {
-        /// What the command is called.
+        /// The command of the handshake.
         command: &'static str,
-        /// The server's answer.
+        /// The reply of the server.
         error: ServerError,
     },
-    /// The server is there, and no master (any more).
+    /// The server is there, but it is not a master, or no longer.
     NotMaster,
     /// The Sentinel knows no master of this name.
     UnknownMaster,
-    /// What the node says of the Cluster's slots makes no sense.
+    /// The map of the slots that a node gave is invalid.
     BadMap,
-    /// A Sentinel or a node names a host that it may not name.
+    /// A Sentinel or a node announces a host that it may not announce.
     NotAllowed {
-        /// Who says it.
+        /// The Sentinel or node.
         by: Endpoint,
-        /// The server that it names.
+        /// The server that it announces.
         named: Endpoint,
     },
-    /// The server has just come back or taken over, and does not have the value: it may have been lost on the way,
-    /// and be written again.
+    /// The server does not have the key, but it has just come back or taken over. So it may lack the value, which
+    /// another proxy may write again.
     PossiblyStale,
     /// No reply before the command's deadline.
     Timeout,
     /// The connection broke after the command was written. It may or may not have run.
     Lost,
-    /// The server sent what is not its protocol.
+    /// The server sent something that is not Redis' protocol.
     Protocol(ProtocolError),
     /// Too many commands wait already.
     Overloaded,
 }
 
-/// What a server sent that is not RESP2. After it, nothing on the stream can be told apart.
+/// What a server sent that is not RESP2. The rest of the stream cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
     /// A value of no known type.
     Type,
-    /// A length or an integer that is none.
+    /// A length or an integer that is invalid.
     Number,
-    /// A line or a value that does not end where it has to.
+    /// A line or a value without its line end.
     LineEnd,
-    /// A line that is longer than any of Redis.
+    /// A line that is longer than Redis allows.
     LineTooLong,
-    /// Arrays that lie too deep in each other.
+    /// Arrays that are nested too deep.
     TooDeep,
-    /// An array that is larger than any reply to our commands.
+    /// An array that is too large for a reply to our commands.
     TooLarge,
-    /// A reply, and no command that it could be for.
+    /// A reply without a command in flight.
     Unasked,
-    /// A reply that is not that to the command whose turn it is.
+    /// A reply that cannot belong to the first command in flight.
     Misplaced,
 }
 
 impl Failure {
-    /// The same for a connection that was not ready: nothing was lost with it.
+    /// The failure of a stream that was not ready: no command was lost with it.
     pub(super) fn before_ready(self) -> Self {
         match self {
             Self::Lost | Self::Timeout => Self::Unreachable,

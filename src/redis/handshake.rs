@@ -1,15 +1,15 @@
-//! What is said before the first command: who we are, which database, what we are called.
+//! What is written before the first command: the credentials, the database, the name of the connection.
 //!
 //! ```text
-//! AUTH [username] password      where there are credentials
-//! SELECT database               where it is not 0
+//! AUTH [username] password      if there are credentials
+//! SELECT database               if it is not 0
 //! CLIENT SETNAME name           always: its reply, even an error, proves that the server answers
-//! PING                          in its place, where the server hangs up on it, as twemproxy does
-//! ROLE                          where a Sentinel says that it is the master, which may be out of date
+//! PING                          instead, if the server hangs up on that, as twemproxy does
+//! ROLE                          if a Sentinel named the master: that may be out of date
 //! ```
 //!
-//! They are written at once. Ordinary commands wait for all replies, because after a `SELECT` that
-//! failed they would go to another database.
+//! They are one write. Ordinary commands wait for all of their replies: after a failed `SELECT` they would run in
+//! another database.
 
 use std::cell::RefCell;
 
@@ -18,19 +18,19 @@ use super::config::{Credentials, Endpoint};
 use super::failure::Failure;
 use super::reply::Reply;
 
-/// The handshake of every connection to a server.
+/// The handshake of all connections of a topology.
 pub(super) struct Handshake {
     commands: Vec<Command>,
-    /// Servers that hang up on a name.
+    /// The servers that hang up on `CLIENT SETNAME`.
     nameless: RefCell<Vec<Endpoint>>,
 }
 
 /// What a reply means for the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// So many replies have come, and more have to.
+    /// This many replies have arrived, and more have to.
     Answered(usize),
-    /// All have come.
+    /// All replies have arrived.
     Complete,
 }
 
@@ -38,11 +38,11 @@ const SET_NAME: &str = "client setname";
 
 const ROLE: &str = "role";
 
-/// So many servers that hang up on a name are remembered.
+/// This many servers that hang up on `CLIENT SETNAME` are remembered.
 const MAX_NAMELESS: usize = 256;
 
 impl Handshake {
-    /// Says who we are, and what we are called.
+    /// A handshake with the credentials and the name of the connection.
     pub(super) fn new(credentials: Option<&Credentials>, client_name: &str) -> Self {
         let mut commands = Vec::new();
         if let Some(credentials) = credentials {
@@ -56,12 +56,12 @@ impl Handshake {
         Self { commands, nameless: RefCell::default() }
     }
 
-    /// Whether this server may be told our name.
+    /// Whether the name is sent to this server.
     pub(super) fn sends_name_to(&self, endpoint: &Endpoint) -> bool {
         !self.nameless.borrow().contains(endpoint)
     }
 
-    /// This server hangs up on a name.
+    /// This server hangs up on `CLIENT SETNAME`.
     pub(super) fn omit_name_for(&self, endpoint: &Endpoint) {
         let mut nameless = self.nameless.borrow_mut();
         if nameless.len() < MAX_NAMELESS && !nameless.contains(endpoint) {
@@ -69,24 +69,24 @@ impl Handshake {
         }
     }
 
-    /// Also chooses the database.
+    /// Also selects the database.
     pub(super) fn with_database(mut self, database: u32) -> Self {
         if database != 0 {
             let number = database.to_string();
-            // Before the name, which may fail.
+            // Before the name, whose command may fail.
             let position = self.commands.len().saturating_sub(1);
             self.commands.insert(position, Command::new("select", &[b"SELECT", number.as_bytes()]));
         }
         self
     }
 
-    /// Also makes sure that it is a master.
+    /// Also checks that the server is a master.
     pub(super) fn with_role(mut self) -> Self {
         self.commands.push(Command::new(ROLE, &[b"ROLE"]));
         self
     }
 
-    /// All commands, as they go over the wire, with our name or without it.
+    /// The bytes of all commands, with our name or without it.
     pub(super) fn bytes(&self, is_named: bool) -> Vec<u8> {
         let ping = Command::ping();
         let is_replaced = |command: &Command| command.name() == SET_NAME && !is_named;
@@ -94,19 +94,19 @@ impl Handshake {
         commands.flat_map(Command::bytes).copied().collect()
     }
 
-    /// What the reply means that comes after `answered` others.
+    /// What a reply means that arrives after `answered` others.
     ///
     /// # Errors
-    /// The failure where this connection is of no use.
+    /// The failure, if the connection cannot be used.
     pub(super) fn reply(&self, answered: usize, reply: &Reply) -> Result<Progress, Failure> {
         let name = self.commands.get(answered).map(Command::name);
         if let Reply::Error(error) = reply {
-            // A server that is full says so to whatever comes first.
+            // A server with too many clients says so in reply to the first command.
             if error.is_temporary() {
                 return Err(Failure::NotReady(error.clone()));
             }
             let is_optional = name == Some(SET_NAME);
-            // Without credentials, this is where a server asks for them, or refuses our address.
+            // If we have no credentials, a server asks for them here, or refuses our address.
             if !is_optional || matches!(error.code(), "NOAUTH" | "DENIED") {
                 return Err(Failure::HandshakeRefused {
                     command: name.unwrap_or_default(),

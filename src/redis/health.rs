@@ -1,5 +1,5 @@
-//! How well Redis is, as one worker knows it from the events of its client. What follows from a disturbance, and for how
-//! long, is decided here and nowhere else.
+//! How well Redis is, as one worker knows it from the events of its client. What follows from a disturbance, and for
+//! how long, is decided here and nowhere else.
 //!
 //! ```text
 //! Disconnected, ConnectFailed ──────────────────────────► broken ──┐
@@ -11,22 +11,24 @@
 //!
 //! Each period answers one question:
 //!
-//! | period | question | asked for |
-//! |---|---|---|
-//! | [`SETTLE`] 3 s | May a refresh begin? A worker that was in the middle of one may still have to save its result | all of Redis, since the last disturbance or failover |
-//! | [`CATCH_UP`] 5 s | Is it believed that there is no such key? A server that came back or took over may lack it | one server, by its `Connection`; all of Redis, if another worker knows of a failover that this one has not seen |
-//! | [`FAILOVER`] 60 s | Does a new connection belong to the disturbance before it? In a failover there are several, one after the other | all of Redis |
+//! - [`SETTLE`], 3 s: may a refresh begin? A worker that was in the middle of one may still have to save its result.
+//!   It is asked of all of Redis, and counts from the last disturbance or failover.
+//! - [`CATCH_UP`], 5 s: is it believed that a key does not exist? A server that came back or took over may lack it.
+//!   It is asked of one server, by its `Connection`; and of all of Redis, if another worker knows of a failover that
+//!   this one has not noticed.
+//! - [`FAILOVER`], 60 s: does a new connection belong to the disturbance before it? In a failover there are several
+//!   connections, one after the other.
 //!
-//! A disturbance and a failover are two facts and not two values of one: after a failover a connection may break again,
-//! and then a refresh waits for the one while a missing key is doubted because of the other.
+//! A disturbance and a failover are two facts and not two values of one: after a failover a connection may break
+//! again, and then a refresh waits for the one while a missing key is doubted because of the other.
 
 use std::time::Duration;
 
 use super::output::Event;
 use crate::time::Timestamp;
 
-/// How long after a disturbance no refresh begins. Another worker may reconnect later than this one, by a second at
-/// most, and then saves the session that it got just before. The lock does not help: it could not be renewed.
+/// How long after a disturbance no refresh begins. Another worker may reconnect later than this one, by at most a
+/// second, and then save the session that it got just before. The lock does not help: it could not be renewed.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// How long a server that came back or took over may lack data. Sentinels that began a failover end it in less.
@@ -101,14 +103,15 @@ pub struct Health {
 }
 
 impl Health {
-    /// The same, if a worker of this proxy last heard of another master so long `ago`. This worker may not know of it.
+    /// The same, if a worker of this proxy last heard of another master so long `ago`. This worker may not know of
+    /// it.
     #[must_use]
     pub const fn with_failover(self, ago: Option<Duration>) -> Self {
         Self { failed_over: ago, ..self }
     }
 
-    /// How many times this worker heard of another master. If the number grew while a command was under way, its reply
-    /// may be of the old one.
+    /// How many times this worker heard of another master. If the number grew while a command was in flight, its
+    /// reply may come from the old master.
     pub const fn failovers(self) -> u64 {
         self.failovers
     }

@@ -1,26 +1,26 @@
-//! One entry of the list of hosts that servers may name.
+//! One entry of the list of hosts that servers may announce.
 //!
 //! ```text
 //! redis-0.example.com            this name
-//! *.example.com                  every name below that one
+//! *.example.com                  every name below example.com
 //! 10.0.0.7, fd00::7              this address
 //! 10.0.0.0/8, fd00::/8           every address of this network
 //! ...:6379, [fd00::/8]:6379      only with this port
 //! ```
 //!
-//! A name is compared as a name and an address as an address: what a name resolves to is not looked at, because whoever
-//! names it may change that.
+//! A name is compared as a name, and an address as an address. A name is not resolved: the server that announces it
+//! may also change what it resolves to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::config::{Endpoint, is_host};
 
-/// One entry of the list of hosts that servers may name.
+/// One entry of the list of hosts that servers may announce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern {
     hosts: Hosts,
-    /// `None` is any.
+    /// `None` means any port.
     port: Option<u16>,
 }
 
@@ -32,7 +32,7 @@ enum Hosts {
     Network { first: IpAddr, prefix: u8 },
 }
 
-/// What an entry must be.
+/// The error for other entries.
 const EXPECTED: &str = "must be a name, *.example.com, an address or a network such as 10.0.0.0/8, each with :port or \
                         without; an IPv6 address with a port is in brackets";
 
@@ -49,7 +49,7 @@ impl FromStr for HostPattern {
     /// Reads an entry.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the entry.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (hosts, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -57,7 +57,7 @@ impl FromStr for HostPattern {
                 let port = if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(EXPECTED)?) };
                 (hosts, port)
             }
-            // Of an IPv6 address without brackets, the colons are its own.
+            // The colons of an IPv6 address without brackets belong to the address.
             None => match text.split_once(':') {
                 Some((hosts, port)) if !port.contains(':') => (hosts, Some(port)),
                 _ => (text, None),
@@ -72,7 +72,7 @@ impl FromStr for HostPattern {
 }
 
 fn read_port(text: &str) -> Result<u16, &'static str> {
-    // Not `+6379`, which a number's parser takes.
+    // Not `+6379`, which `parse` accepts.
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()
         .ok()
@@ -110,7 +110,7 @@ impl FromStr for Hosts {
         }
         let below = text.strip_prefix("*.");
         let name = plain(below.unwrap_or(text));
-        // What ends in a number is an address that is misspelt, and no name of DNS.
+        // A name that ends in a number is a misspelt address, and never a DNS name.
         let last = name.rsplit('.').next().unwrap_or_default();
         if !is_host(&name) || name.starts_with('.') || last.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(EXPECTED);

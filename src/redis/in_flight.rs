@@ -1,8 +1,7 @@
 //! Commands that were written and have no reply yet, in the order in which they were written.
 //!
-//! A command that comes back from another stream or server is written after younger ones, so the first is
-//! not always the oldest. `oldest` has the times of those that no later one is older than: its first is
-//! the oldest.
+//! A command that comes back from another stream or server is written after younger ones, so the first is not always
+//! the oldest. `oldest` is a monotonic queue of send times: its front is the minimum of all commands in flight.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,7 +21,7 @@ pub(super) struct InFlight {
 struct Written {
     pending: PendingCommand,
     at: Timestamp,
-    /// Whether the reply to `ASKING` comes before that to the command.
+    /// Whether the reply to `ASKING` arrives before that to the command.
     is_asked_first: bool,
 }
 
@@ -35,8 +34,8 @@ impl InFlight {
         self.commands.push_back(Written { pending, at: now, is_asked_first });
     }
 
-    /// Fails the commands whose time is over. Their replies have to be swallowed, so they stay. The first one is
-    /// spared where its reply is `arriving`: it has as long as the stream then.
+    /// Fails the commands whose time is over. They stay, so that their replies are recognised and dropped. The first
+    /// one does not fail if its reply is `arriving`: it has as much time as the stream then.
     pub(super) fn expire(&mut self, timeout: Duration, arriving: bool, now: Timestamp, out: &mut Outbox) {
         if self.oldest().is_none_or(|sent_at| sent_at.after(timeout) > now) {
             return;
@@ -60,7 +59,7 @@ impl InFlight {
         self.commands.front().map(|first| first.at)
     }
 
-    /// Whether this is the reply to `ASKING`. Only an error says something, beside what follows it.
+    /// Whether this is the reply to `ASKING`. An error is kept: it explains the reply that follows.
     pub(super) fn answers_asking(&mut self, reply: &Reply) -> bool {
         let Some(first) = self.commands.front_mut().filter(|first| first.is_asked_first) else {
             return false;
@@ -79,12 +78,12 @@ impl InFlight {
             .is_some_and(|first| !first.is_asked_first && first.pending.command.key().is_some())
     }
 
-    /// Whether the next reply can be this one.
+    /// Whether this can be the reply to the first command.
     pub(super) fn fits(&self, reply: &Reply) -> bool {
         self.commands.front().is_none_or(|first| first.pending.command.fits(reply))
     }
 
-    /// The command that the next reply is for.
+    /// Takes the command to which the next reply belongs.
     pub(super) fn pop(&mut self) -> Option<PendingCommand> {
         let Written { pending, .. } = self.commands.pop_front()?;
         self.bytes = self.bytes.saturating_sub(pending.size());
@@ -94,19 +93,19 @@ impl InFlight {
         Some(pending)
     }
 
-    /// All commands.
+    /// Takes all commands.
     pub(super) fn take(&mut self) -> impl DoubleEndedIterator<Item = PendingCommand> {
         std::mem::take(self).commands.into_iter().map(|written| written.pending)
     }
 
-    /// Nobody waits for a command any more. Its reply has to be swallowed, so it stays.
+    /// The caller no longer waits for a command. It stays, so that its reply is recognised and dropped.
     pub(super) fn cancel(&mut self, id: CommandId) {
         if let Some(written) = self.commands.iter_mut().find(|written| written.pending.id == id) {
             written.pending.is_cancelled = true;
         }
     }
 
-    /// When the oldest command was sent, of those that somebody waits for.
+    /// When the oldest command was sent that was not cancelled.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.oldest.front().copied()
     }
@@ -119,7 +118,7 @@ impl InFlight {
         self.commands.len()
     }
 
-    /// How many bytes the commands have.
+    /// How many bytes the commands have together.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

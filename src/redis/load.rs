@@ -1,12 +1,12 @@
-//! How much one client may hold at a time: the commands of all its connections that are not done.
+//! How much one client may hold at a time: the commands of all its connections that have no outcome yet.
 
 /// The most commands that wait or are in flight, over all connections.
 pub(super) const MAX_COMMANDS: usize = 16_384;
 
-/// The most bytes of them.
+/// The most bytes that they may have.
 pub(super) const MAX_BYTES: usize = 32 << 20;
 
-/// How many commands there are, and how many bytes they have.
+/// How many commands there are, and how many bytes they have together.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Load {
     pub(super) commands: usize,

@@ -5,23 +5,23 @@
 //! caller ──────────────────► Client ◄─────────────────────────────────────────── host
 //!        ◄──────────────────   │    ────────────────────────────────────────────►
 //!            Done, Event       │             Open, Write, Close
-//!                              │ which connection? Topology: Single, Sentinel, Cluster
+//!                              │ which connection? Router: Single, Sentinel, Cluster
 //!                              ▼
 //!                          Connection ── Stream       ── Handshake  what comes before the first command
 //!                           │     │                   └─ Decoder    bytes to replies
 //!                           │     └───── Pipeline     ── Waiting, InFlight
-//!                           └─────────── Reconnect       backoff, and who waits for it
+//!                           └─────────── Reconnect       the backoff, and which commands wait for it
 //! ```
 //!
-//! Each topology has its state machine in one file: `single`, `sentinel`, `cluster`. What they share is
-//! above; none of it knows which topology it works for.
+//! Each topology has its state machine in one file: `single`, `sentinel`, `cluster`. They share the parts in the
+//! picture, which do not know for which topology they work.
 //!
-//! Nothing here opens a socket, reads a clock or draws a random number. The host calls a method when
-//! something happened, then takes [`Client::next_output`] until there is none, then sleeps until
-//! [`Client::next_wake`]. So every race is a few lines in a test.
+//! This module opens no socket, reads no clock and draws no random number. The host calls a method if something
+//! happened. It takes [`Client::next_output`] until that is `None`, and then sleeps until [`Client::next_wake`]. So
+//! every race is a few lines in a test.
 //!
-//! What Redis sends is not trusted: it can neither panic nor grow memory past the limits of `resp`
-//! and `load`. Nothing here prints a key, a value or a password.
+//! What Redis sends is not trusted: it can neither cause a panic nor grow memory past the limits of `resp` and
+//! `load`. No key, value or password is ever printed.
 
 mod announce_policy;
 mod client;

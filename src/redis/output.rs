@@ -1,4 +1,4 @@
-//! What the client wants done, and what it tells.
+//! What the client wants the host to do, and what it reports.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,11 +7,11 @@ use super::config::Endpoint;
 use super::failure::Failure;
 use super::reply::Reply;
 
-/// Names a stream, from [`Output::Open`] on. No number is used twice.
+/// The number of a stream, from [`Output::Open`] on. No number is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(super) u64);
 
-/// Names a command that was sent. No number is used twice.
+/// The number of a command that was sent. No number is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub(super) u64);
 
@@ -20,28 +20,28 @@ pub struct CommandId(pub(super) u64);
 pub enum Output {
     /// Open a stream of bytes to a server.
     Open {
-        /// Its name from now on.
+        /// Its number from now on.
         stream: StreamId,
         /// The server.
         endpoint: Endpoint,
     },
-    /// Write to a stream that was opened.
+    /// Write to a stream that is open.
     Write {
         /// The stream.
         stream: StreamId,
-        /// All of them, in order. The password may be among them.
+        /// The bytes, all of them and in order. The password may be among them.
         bytes: Vec<u8>,
     },
-    /// Close a stream, opened or not. Whatever the host says about it later is no matter.
+    /// Close a stream, open or not. The client ignores what the host says about it later.
     Close {
         /// The stream.
         stream: StreamId,
     },
-    /// A command is done. Every command has this once, unless it was cancelled.
+    /// A command is done. Each command has this once, unless it was cancelled.
     Done {
         /// The command.
         command: CommandId,
-        /// What Redis answered (an error, too), or why it did not.
+        /// The reply of Redis, which may be an error, or why there is none.
         outcome: Result<Reply, Failure>,
     },
     /// Something for logs and metrics.
@@ -53,52 +53,52 @@ pub enum Output {
 pub enum Event {
     /// The handshake is done.
     Connected {
-        /// With whom.
+        /// The server.
         endpoint: Endpoint,
     },
-    /// There was no connection: the stream or the handshake failed.
+    /// A connection could not be made: the stream or the handshake failed.
     ConnectFailed {
-        /// To whom.
+        /// The server.
         endpoint: Endpoint,
         /// Why.
         failure: Failure,
     },
     /// A connection ended.
     Disconnected {
-        /// To whom.
+        /// The server.
         endpoint: Endpoint,
-        /// Why. [`Failure::Lost`] is "closed by the other side", which is normal where nothing was in
-        /// flight; [`Failure::Timeout`] is "presumed hung".
+        /// Why. [`Failure::Lost`] means that the other side closed it, which is normal if nothing was in flight;
+        /// [`Failure::Timeout`] means that it is presumed hung.
         failure: Failure,
         /// How many commands were in flight.
         in_flight: usize,
     },
-    /// We closed a connection that nobody used.
+    /// The client closed a connection that was idle.
     IdleClosed {
-        /// To whom.
+        /// The server.
         endpoint: Endpoint,
     },
-    /// A Sentinel did not name the master, or its subscription ended; or a node did not tell the slots.
+    /// A Sentinel did not name the master, its subscription ended, or a node did not give the map of the slots.
     LookupFailed {
-        /// Who was asked.
+        /// The Sentinel or node that was asked.
         endpoint: Endpoint,
         /// Why.
         failure: Failure,
     },
-    /// Another server is the master than before, as it says itself, or a Cluster has one that it had not. It may
-    /// lack what the one before it was told last.
+    /// Another server is the master now, as it says itself, or a Cluster has a new master. It may lack the last
+    /// writes to the one before it.
     MasterChanged {
         /// The new one.
         endpoint: Endpoint,
     },
-    /// The slots of the Cluster are with other masters than before.
+    /// The slots of the Cluster have moved to other masters.
     SlotsChanged {
         /// How many masters there are.
         masters: usize,
     },
 }
 
-/// Outputs that the host did not take yet.
+/// Outputs that the host has not taken yet.
 #[derive(Default)]
 pub(super) struct Outbox {
     outputs: VecDeque<Output>,
@@ -136,7 +136,7 @@ impl Outbox {
     }
 }
 
-/// What is written may be a password or a session, so only its length is printed.
+/// The bytes of a write may be a password or a session, so only their number is printed.
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

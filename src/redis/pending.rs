@@ -1,4 +1,4 @@
-//! A command on its way: what has become of it so far.
+//! A command that has no outcome yet, and what happened to it so far.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::output::{CommandId, Outbox};
 use super::reply::{Reply, ServerError};
 use crate::time::Timestamp;
 
-/// How many times one command is written: it outlives three crashes in a row, and a server that dies of it does so
-/// four times.
+/// How many times one command is written. So it survives three crashes in a row, and a command that crashes a server
+/// does so at most four times.
 pub(super) const MAX_WRITES: u8 = 4;
 
 pub(super) struct PendingCommand {
@@ -18,11 +18,11 @@ pub(super) struct PendingCommand {
     pub(super) sent_at: Timestamp,
     /// How many times it was written and may have run.
     writes: u8,
-    /// How many times a node named another one for it.
+    /// How many times a node redirected it.
     pub(super) redirects: u8,
-    /// Whether the node has to be told that it was named by `ASK`.
+    /// Whether it was redirected by `ASK`, so that `ASKING` has to precede it.
     pub(super) is_asking: bool,
-    /// Why the node did not take `ASKING` before it.
+    /// Why the node did not accept `ASKING`.
     pub(super) unasked: Option<ServerError>,
     /// Why the last server did not run it.
     pub(super) refusal: Option<ServerError>,
@@ -52,7 +52,7 @@ impl PendingCommand {
         self.command.bytes().len()
     }
 
-    /// It goes over the wire.
+    /// It was written.
     pub(super) fn written(&mut self) {
         self.writes = self.writes.saturating_add(1);
         self.refusal = None;
@@ -65,7 +65,7 @@ impl PendingCommand {
         self.refusal = Some(error);
     }
 
-    /// Whether it may be written again although it may have run.
+    /// Whether it may be written again, although it may have run.
     pub(super) fn may_be_written_again(&self) -> bool {
         self.command.is_idempotent() && self.writes < MAX_WRITES && !self.is_cancelled
     }
@@ -76,7 +76,7 @@ impl PendingCommand {
         self.done(Err(failure), out);
     }
 
-    /// Tells the outcome, where somebody waits for it.
+    /// Puts out the outcome, unless the command was cancelled.
     pub(super) fn done(&self, outcome: Result<Reply, Failure>, out: &mut Outbox) {
         if !self.is_cancelled {
             out.done(self.id, outcome);

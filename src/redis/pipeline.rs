@@ -1,15 +1,15 @@
-//! The commands of one connection that are not done.
+//! The commands of one connection that have no outcome yet.
 //!
 //! ```text
 //!           ┌───────── waiting ─────────┐   next_write    ┌──────── in flight ────────┐   answered
 //! push ───► │ youngest     ...   oldest │ ──────────────► │ youngest     ...   oldest │ ───────────► Done
 //!           └───────────────────────────┘                 └───────────────────────────┘
 //!                                       ▲      broken       │
-//!                                       └───────────────────┘ what may be written again
+//!                                       └───────────────────┘ commands that may be written again
 //! ```
 //!
-//! Replies come in the order of the commands, so a reply belongs to the first command in flight. One
-//! that was cancelled stays there for that: its reply has to be swallowed.
+//! Replies arrive in the order of the commands, so a reply belongs to the first command in flight. A command that was
+//! cancelled stays there, so that its reply is recognised and dropped.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use super::reply::{Reply, ServerError};
 use super::waiting::Waiting;
 use crate::time::Timestamp;
 
-/// Commands are joined to one write until it has so many bytes.
+/// Commands are joined to one write until it has this many bytes.
 const MAX_WRITE: usize = 256 << 10;
 
-/// Goes before a command that another node named us for, or this one would name the other.
+/// Precedes a command after an `ASK` redirect. Without it, the node would redirect the command back.
 const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 pub(super) struct Pipeline {
@@ -44,7 +44,7 @@ impl Pipeline {
         self.waiting.push(pending);
     }
 
-    /// The commands that wait, as one write, and from now on in flight; some of them where they are many.
+    /// The commands that wait, as one write; not all of them if they are too many. From now on they are in flight.
     pub(super) fn next_write(&mut self, now: Timestamp) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < MAX_WRITE
@@ -60,12 +60,12 @@ impl Pipeline {
         bytes
     }
 
-    /// A reply came. What comes back is a command that was not run, by an error that is handed back. Where
-    /// the server `may_lack` data, it is not believed that there is none.
+    /// A reply arrived. Returns the command if the reply is an error that is handed back: the server did not run it.
+    /// If the server `is_possibly_stale`, a missing key is not believed.
     ///
     /// # Errors
-    /// [`ProtocolError::Unasked`] where no command is in flight, [`ProtocolError::Misplaced`] where it is that to
-    /// another one; then the command is in flight still.
+    /// [`ProtocolError::Unasked`] if no command is in flight. [`ProtocolError::Misplaced`] if the reply belongs to
+    /// another command; then the command stays in flight.
     pub(super) fn on_reply(
         &mut self,
         reply: Reply,
@@ -98,20 +98,20 @@ impl Pipeline {
         self.in_flight.answers_key()
     }
 
-    /// Nobody waits for a command any more.
+    /// The caller no longer waits for a command.
     pub(super) fn cancel(&mut self, id: CommandId) {
         if !self.waiting.cancel(id) {
             self.in_flight.cancel(id);
         }
     }
 
-    /// Fails the commands whose time is over, but not the one whose reply is `arriving`.
+    /// Fails the commands whose time is over, except the one whose reply is `arriving`.
     pub(super) fn expire(&mut self, arriving: bool, now: Timestamp, out: &mut Outbox) {
         self.in_flight.expire(self.timeout, arriving, now, out);
         self.waiting.expire(now, out);
     }
 
-    /// The stream ended: what was in flight waits again, before the others, or fails.
+    /// The stream ended: the commands in flight wait again, before the others, or fail.
     pub(super) fn on_broken(&mut self, now: Timestamp, out: &mut Outbox) {
         let mut again = Vec::new();
         for mut pending in self.in_flight.take() {
@@ -123,13 +123,13 @@ impl Pipeline {
                 pending.done(Err(Failure::Lost), out);
             }
         }
-        // Each of them becomes the first, most of the time.
+        // Most of the time, each of them becomes the first.
         for pending in again.into_iter().rev() {
             self.waiting.push(pending);
         }
     }
 
-    /// Fails the commands that wait and were sent at a time for which `verdict` has a failure.
+    /// Fails the waiting commands for whose send time `verdict` has a failure.
     pub(super) fn give_up<'a>(
         &mut self,
         verdict: impl Fn(Timestamp) -> Option<&'a Failure>,
@@ -138,7 +138,7 @@ impl Pipeline {
         self.waiting.give_up(verdict, out);
     }
 
-    /// The commands that wait and may as well wait elsewhere.
+    /// Takes the waiting commands that may wait elsewhere.
     pub(super) fn take_waiting(&mut self) -> Vec<PendingCommand> {
         let (asking, others): (Vec<_>, _) = self.waiting.take().into_iter().partition(|r| r.is_asking);
         for pending in asking {
@@ -147,13 +147,13 @@ impl Pipeline {
         others
     }
 
-    /// When the next command's time is over.
+    /// When the time of the next command is over.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let in_flight = self.in_flight.oldest().map(|time| time.after(self.timeout));
         [in_flight, self.waiting.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Whether every command is done.
+    /// Whether every command has its outcome.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.in_flight.is_empty()
     }

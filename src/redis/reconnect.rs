@@ -1,15 +1,15 @@
-//! When to try again, and who waits for it.
+//! When to connect again, and which commands wait for it.
 //!
 //! ```text
 //!  failure ──────────── patience ────────────►│
 //!     │  commands wait for the reconnects     │  commands fail at once with the last failure,
-//!     │  up to their own deadlines            │  except where an attempt is due or under way:
-//!     │                                       │  they wait for this one
+//!     │  up to their own deadlines            │  unless an attempt is due or under way:
+//!     │                                       │  then they wait for that one
 //!     ├── 50..100 ms ── attempt ── 100..200 ms ── attempt ── ... ── 0.5..1 s ── attempt
 //! ```
 //!
-//! An outage lasts from a failure to the next handshake that succeeds; where the server was there and not ready for
-//! commands, which a handshake does not show, to the next command that it runs. The delay is drawn from the
+//! An outage lasts from a failure to the next handshake that succeeds. If the server was not ready for commands,
+//! which a handshake does not show, it lasts to the next command that the server runs. The delay is drawn from the
 //! upper half of a range that doubles, so that not all clients come back at the same moment.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ const MIN_DELAY: Duration = Duration::from_millis(50);
 /// The longest.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// The outage of one server, where there is one.
+/// The outage of one server, if there is one.
 pub(super) struct Reconnect {
     outage: Option<Outage>,
     jitter: Jitter,
@@ -42,7 +42,7 @@ impl Reconnect {
         Self { outage: None, jitter: Jitter::new(seed), patience }
     }
 
-    /// Something failed now, and it began at `since`.
+    /// Something failed now that began at `since`.
     pub(super) fn failed(&mut self, failure: Failure, since: Timestamp, now: Timestamp) {
         let (since, failures) =
             self.outage.as_ref().map_or((since, 0), |outage| (outage.since, outage.failures));
@@ -50,7 +50,7 @@ impl Reconnect {
         self.outage = Some(Outage { since, failures: failures.saturating_add(1), last: failure, retry_at });
     }
 
-    /// There is news of the server, so that there is no point in waiting for the next attempt.
+    /// The server has changed, so the next attempt need not wait.
     pub(super) fn retry_now(&mut self, now: Timestamp) {
         if let Some(outage) = &mut self.outage {
             outage.retry_at = outage.retry_at.min(now);
@@ -62,7 +62,7 @@ impl Reconnect {
         self.outage = self.outage.take().filter(|outage| matches!(outage.last, Failure::NotReady(_)));
     }
 
-    /// A command was run.
+    /// The server ran a command.
     pub(super) fn succeeded(&mut self) {
         self.outage = None;
     }
@@ -77,14 +77,14 @@ impl Reconnect {
         self.retry_at().is_none_or(|retry_at| now >= retry_at)
     }
 
-    /// When the next attempt may begin; `None` without an outage: at once.
+    /// When the next attempt may begin; `None` means at once, without an outage.
     pub(super) fn retry_at(&self) -> Option<Timestamp> {
         self.outage.as_ref().map(|outage| outage.retry_at)
     }
 
-    /// Why a command that was sent then does not ride the outage out; `None` where it does.
+    /// Why a command that was sent at this time fails at once; `None` if it waits for the end of the outage.
     ///
-    /// Nobody waits for a server that refuses us: somebody has to change the configuration.
+    /// A command never waits for a server that refuses the handshake: an operator has to change the configuration.
     pub(super) fn verdict(&self, sent_at: Timestamp) -> Option<&Failure> {
         let outage = self.outage.as_ref()?;
         let rides_out = sent_at < outage.since.after(self.patience)
@@ -93,7 +93,7 @@ impl Reconnect {
     }
 }
 
-/// Random delays (splitmix64). Nobody gains anything by guessing them.
+/// Random delays (splitmix64). To guess them is of no use to an attacker.
 pub(super) struct Jitter(u64);
 
 impl Jitter {
@@ -101,7 +101,7 @@ impl Jitter {
         Self(seed)
     }
 
-    /// The delay after so many failures before this one.
+    /// The delay after this many earlier failures.
     fn delay(&mut self, failures: u32) -> Duration {
         let doubled = 1_u32.checked_shl(failures.saturating_add(1)).unwrap_or(u32::MAX);
         let longest = MIN_DELAY.saturating_mul(doubled).min(MAX_DELAY);

@@ -1,4 +1,4 @@
-//! What Redis answers.
+//! Replies of Redis.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ const MAX_ERROR: usize = 512;
 /// The longest code that is printed. Those of Redis have up to 11 letters.
 const MAX_CODE: usize = 20;
 
-/// Beginnings of errors that say more than their code, and nothing that is secret: no name, argument or key.
+/// The starts of errors that say more than their code, and nothing secret: no user name, argument or key.
 const KNOWN: &[&str] = &[
     MAX_CLIENTS,
     "ERR unknown command",
@@ -37,7 +37,7 @@ const KNOWN: &[&str] = &[
     "ERR AUTH <password> called without any password configured",
 ];
 
-/// What an ACL refuses, by words that stand behind the name of the user.
+/// What an ACL denies, by words that follow the name of the user.
 const DENIED: &[(&str, &str)] = &[
     ("permissions to run the 'asking' command", "NOPERM no permissions to run ASKING"),
     ("permissions to run the", "NOPERM no permissions to run the command"),
@@ -45,15 +45,15 @@ const DENIED: &[(&str, &str)] = &[
     ("access one of the keys", "NOPERM no permissions to access the key"),
 ];
 
-/// How a server greets that has no place for one more client.
+/// The start of the greeting of a server that has too many clients.
 const MAX_CLIENTS: &str = "ERR max number of clients";
 
 const READ_ONLY: &[u8] = b" -READONLY ";
 
-/// The answer to one command.
+/// The reply to one command.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// There is no such value.
+    /// No such key, or a condition that was not met.
     Nil,
     /// A simple string, such as `OK`.
     Status(Vec<u8>),
@@ -61,40 +61,40 @@ pub enum Reply {
     Bulk(Vec<u8>),
     /// A number.
     Integer(i64),
-    /// Several answers; each may be an error.
+    /// Several replies. Each may be an error.
     Array(Vec<Reply>),
     /// The command failed.
     Error(ServerError),
-    /// A value that is larger than any of ours. It was thrown away while it arrived.
+    /// A value that is too large to be ours. It was dropped while it arrived.
     TooLarge,
 }
 
-/// An error that Redis answered: a code, then a message for people.
+/// An error reply of Redis: a code, then a message for people.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerError {
     text: Vec<u8>,
 }
 
 impl ServerError {
-    /// The error with this text; of a very long one, its beginning.
+    /// The error with this text; a very long text is cut.
     pub(crate) fn new(text: &[u8]) -> Self {
         Self { text: text.get(..MAX_ERROR).unwrap_or(text).to_vec() }
     }
 
-    /// The first word: `NOAUTH`, `LOADING`, `MOVED`; `ERR` where that is not a code.
+    /// The first word: `NOAUTH`, `LOADING`, `MOVED`; `ERR` if that is not a code.
     pub fn code(&self) -> &str {
         let word = self.text.split(|byte| *byte == b' ').next().unwrap_or_default();
         let is_code = (1..=MAX_CODE).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
         std::str::from_utf8(word).ok().filter(|_| is_code).unwrap_or("ERR")
     }
 
-    /// The whole text, code and message. Not for logs: Redis puts names and arguments into it.
+    /// The whole text, code and message. Do not log it: Redis puts names and arguments into it.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// Whether the server did not run the command because it has no say over the data, at least for now:
-    /// it is a replica, loads its data, runs a slow script, or has lost its cluster. So any command may be sent again.
+    /// Whether the server did not run the command because it cannot serve the data, at least for now: it is a
+    /// replica, loads its data, runs a slow script, or has lost its cluster. So any command may be sent again.
     pub(super) fn is_unready(&self) -> bool {
         matches!(self.code(), "MASTERDOWN" | "LOADING" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN")
             || self.is_read_only()
@@ -102,20 +102,20 @@ impl ServerError {
 
     /// Whether the server did not run the command because it is a replica.
     pub(super) fn is_read_only(&self) -> bool {
-        // In a script, a Redis before 7 has the error in the middle of one of its own.
+        // Redis before 7 puts the error of a script in the middle of another one.
         let is_script = |text: &[u8]| text.windows(READ_ONLY.len()).any(|part| part == READ_ONLY);
         self.code() == "READONLY"
             || (self.text.starts_with(b"ERR Error running script") && is_script(&self.text))
     }
 
-    /// Whether the same may work a moment later: the server starts, is busy, or is full.
+    /// Whether the same command may succeed soon: the server starts, is busy, or has too many clients.
     pub(super) fn is_temporary(&self) -> bool {
         matches!(self.code(), "LOADING" | "MASTERDOWN" | "BUSY")
             || self.text.starts_with(MAX_CLIENTS.as_bytes())
     }
 }
 
-/// The code alone, or a text that is known to hold no secret.
+/// The code alone, or a text that is known to contain nothing secret.
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |part: &str| self.text.windows(part.len()).any(|text| text == part.as_bytes());
@@ -125,7 +125,7 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// As [`Display`](fmt::Display): nothing that is secret.
+/// As [`Display`](fmt::Display): nothing secret.
 impl fmt::Debug for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ServerError({self})")

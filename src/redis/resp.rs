@@ -1,13 +1,13 @@
-//! RESP2: bytes of the server to replies, bytes that may be split anywhere.
+//! RESP2: from the bytes of the server to replies. The bytes may be split anywhere.
 //!
 //! ```text
-//! +text CRLF               status          $length CRLF bytes[length] CRLF    bulk; nil where -1
-//! -CODE text CRLF          error           *length CRLF value[length]         array; nil where -1
+//! +text CRLF               status          $length CRLF bytes[length] CRLF    bulk; nil if -1
+//! -CODE text CRLF          error           *length CRLF value[length]         array; nil if -1
 //! :number CRLF             integer
 //! ```
 //!
-//! The decoder looks at every byte once. It keeps what belongs to an incomplete reply and nothing
-//! else: the start of a line, a bulk so far, the arrays that are open.
+//! The decoder looks at each byte once. It keeps only what belongs to an incomplete reply: the start of a line, the
+//! bulk so far, the open arrays.
 //!
 //! ```text
 //!          ┌───────────── a value is complete ◄──────────────┐
@@ -22,11 +22,11 @@ use std::borrow::Cow;
 use super::failure::ProtocolError;
 use super::reply::{Reply, ServerError};
 
-/// The longest line, its end included. Redis' own limit for the lines that it reads.
+/// The longest line, with its end. Redis has the same limit for the lines that it reads.
 const MAX_LINE: usize = 64 << 10;
 
-/// The largest value that is kept: a session of 1 MiB, its encryption, and some room. Larger ones are
-/// somebody else's; they are skipped, so that the replies behind them still arrive.
+/// The largest value that is kept: a session of 1 MiB, its encryption, and some room. A larger value is not ours. It
+/// is skipped, so that the replies after it still arrive.
 pub const MAX_BULK: usize = (1 << 20) + (64 << 10);
 
 /// The most that one reply may occupy, in bytes. Only arrays come near it.
@@ -44,9 +44,9 @@ const CRLF: &[u8] = b"\r\n";
 #[derive(Default)]
 pub(super) struct Decoder {
     part: Part,
-    /// The start of a line whose end has not come.
+    /// The start of a line whose end has not arrived.
     line: Vec<u8>,
-    /// The arrays whose items have not all come, the outermost first.
+    /// The arrays with missing items, the outermost first.
     arrays: Vec<Array>,
     /// What the reply is charged so far.
     charged: usize,
@@ -71,11 +71,11 @@ struct Array {
 }
 
 impl Decoder {
-    /// The next reply, cut off from the front of `input`; `None` where all of it was read and the reply
-    /// has not come to its end.
+    /// The next reply, cut off from the front of `input`; `None` if all of the input was read before the end of the
+    /// reply.
     ///
     /// # Errors
-    /// [`ProtocolError`]: there is no way to go on, so the decoder must not be used again.
+    /// [`ProtocolError`]. The decoder must not be used again.
     pub(super) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, ProtocolError> {
         while let Some(value) = self.value(input)? {
             if let Some(reply) = self.place(value) {
@@ -86,7 +86,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Whether the beginning of a reply has come, and not its end.
+    /// Whether the start of a reply has arrived, but not its end.
     pub(super) const fn is_within_reply(&self) -> bool {
         !(matches!(self.part, Part::Line) && self.line.is_empty() && self.arrays.is_empty())
     }
@@ -97,7 +97,7 @@ impl Decoder {
         self.charged
     }
 
-    /// Puts a value into the innermost array. What comes back is a whole reply.
+    /// Puts a value into the innermost array. Returns the reply, if that is complete.
     fn place(&mut self, mut value: Reply) -> Option<Reply> {
         while let Some(mut array) = self.arrays.pop() {
             array.items.push(value);
@@ -147,7 +147,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The next line with its CR, but without its LF. It is copied only where it came in several chunks.
+    /// The next line with its CR, but without its LF. It is copied only if it arrived in several chunks.
     fn line<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, ProtocolError> {
         let end = input.iter().position(|byte| *byte == b'\n');
         let part = take(input, end.unwrap_or(input.len()));
@@ -166,7 +166,7 @@ impl Decoder {
         Ok(Some(Cow::Owned(std::mem::take(&mut self.line))))
     }
 
-    /// What a line says: a value, or else what follows it.
+    /// The value in a line; `None` if the line only begins a value.
     fn head(&mut self, line: &[u8]) -> Result<Option<Reply>, ProtocolError> {
         let line = line.strip_suffix(b"\r").ok_or(ProtocolError::LineEnd)?;
         let (kind, text) = line.split_first().ok_or(ProtocolError::Type)?;
@@ -195,7 +195,7 @@ impl Decoder {
         Ok(Some(value))
     }
 
-    /// Begins a value of so many bytes.
+    /// Begins a value of `length` bytes.
     fn bulk(&mut self, length: u64) -> Result<Part, ProtocolError> {
         self.charge(0)?;
         let room = MAX_BULK.min(MAX_REPLY.saturating_sub(self.charged));
@@ -209,7 +209,7 @@ impl Decoder {
         })
     }
 
-    /// Begins an array of so many items. It grows as they come: the number is only what the server says.
+    /// Begins an array of `length` items. It grows as they arrive: the number is only what the server says.
     fn open(&mut self, length: u64) -> Result<(), ProtocolError> {
         if self.arrays.len() == MAX_DEPTH {
             return Err(ProtocolError::TooDeep);
@@ -223,21 +223,21 @@ impl Decoder {
         Ok(())
     }
 
-    /// Counts one more value with so many bytes.
+    /// Counts one more value, with this many bytes.
     fn charge(&mut self, bytes: usize) -> Result<(), ProtocolError> {
         self.charged = self.charged.saturating_add(VALUE).saturating_add(bytes);
         if self.charged > MAX_REPLY { Err(ProtocolError::TooLarge) } else { Ok(()) }
     }
 }
 
-/// Cuts so many bytes off the front of `input`, or all where it has fewer.
+/// Cuts `count` bytes off the front of `input`, or all if it has fewer.
 fn take<'a>(input: &mut &'a [u8], count: usize) -> &'a [u8] {
     let (taken, rest) = input.split_at_checked(count).unwrap_or((*input, &[]));
     *input = rest;
     taken
 }
 
-/// The length of what follows; `None` is nil's -1.
+/// The length of the value that follows; `None` for the -1 of nil.
 fn length(text: &[u8]) -> Result<Option<u64>, ProtocolError> {
     match number(text)? {
         -1 => Ok(None),

@@ -1,5 +1,4 @@
-//! What a [`Client`](super::Client) needs of the servers that there are: who gets a command, and whose
-//! a stream is.
+//! What a [`Client`](super::Client) needs of a topology: which server gets a command, and to which a stream belongs.
 
 use super::failure::Failure;
 use super::load::Load;
@@ -8,16 +7,16 @@ use super::pending::PendingCommand;
 use crate::time::Timestamp;
 
 pub(super) trait Router {
-    /// Takes a command. Its outcome comes out, now or later. Its number is greater than all before.
+    /// Takes a command. Its outcome becomes an output, now or later. Its number is greater than all before.
     fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox);
 
-    /// Nobody waits for a command any more: its outcome does not come out.
+    /// The caller no longer waits for a command: its outcome does not become an output.
     fn cancel(&mut self, command: CommandId);
 
     /// The host opened a stream.
     fn opened(&mut self, stream: StreamId, out: &mut Outbox);
 
-    /// Bytes came.
+    /// Bytes arrived.
     fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox);
 
     /// The host closed a stream, or could not open it.
@@ -29,9 +28,9 @@ pub(super) trait Router {
     /// When to [`wake`](Self::wake) next.
     fn next_wake(&self) -> Option<Timestamp>;
 
-    /// Writes what waits, if this is the time for it.
+    /// Writes the commands that wait, as far as their connections are ready.
     fn flush(&mut self, out: &mut Outbox);
 
-    /// The commands that are not done.
+    /// The commands that have no outcome yet.
     fn load(&self) -> Load;
 }

@@ -1,19 +1,19 @@
-//! What the certificate of a server has to be for.
+//! The name that the certificate of a server must have.
 //!
 //! ```text
-//! redis_tls_server_name        that, for every server
+//! redis_tls_server_name        the option, for every server
 //! a server with a name         its name
-//! a server with an address     the host of the last URL, if that is a name; else the address
+//! a server with an address     the host of the last URL, if that is a name; otherwise the address
 //! ```
 //!
-//! Azure and Redis Enterprise name their nodes by address, and the certificate of all of them is for the name in the URL.
-//! oauth2-proxy checks the host of the last URL for every server.
+//! Azure and Redis Enterprise announce their nodes by address, and the certificates of all nodes have the name in the
+//! URL. oauth2-proxy checks the host of the last URL for every server.
 
 use std::net::IpAddr;
 
 use super::config::Endpoint;
 
-/// What the certificate of a server has to be for.
+/// The name that the certificate of a server must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerName {
     always: Option<String>,
@@ -21,7 +21,7 @@ pub struct ServerName {
 }
 
 impl ServerName {
-    /// By the option, which may be empty, and the host of the last URL.
+    /// From the option, which may be empty, and the host of the last URL.
     pub fn new(option: &str, url: &str) -> Self {
         Self {
             always: (!option.is_empty()).then(|| option.to_owned()),

@@ -1,4 +1,4 @@
-//! How a topology has its connections.
+//! What the connections of one topology have in common.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use super::config::ClientConfig;
 use super::handshake::Handshake;
 use super::reply::ServerError;
 
-/// How a topology has its connections.
+/// What the connections of one topology have in common.
 pub(super) struct Settings {
     pub(super) handshake: Rc<Handshake>,
     pub(super) connect_timeout: Duration,
     pub(super) command_timeout: Duration,
-    /// `None` is never.
+    /// `None` means that an idle stream stays.
     pub(super) idle_timeout: Option<Duration>,
-    /// Which errors are handed back.
+    /// The errors that the topology deals with itself. They are handed back to it with their commands.
     pub(super) hands_back: fn(&ServerError) -> bool,
-    /// Whether somebody has to name the server anew for every stream.
+    /// Whether the topology has to look up the server again for each stream.
     pub(super) is_resolved_per_stream: bool,
-    /// Whether another server may have the data of one that comes back without them.
+    /// Whether a replica may have the data of a server that comes back without them.
     pub(super) has_replicas: bool,
 }
 
@@ -39,13 +39,13 @@ impl Settings {
         }
     }
 
-    /// Another server may have the data of one that comes back without them.
+    /// A replica may have the data of a server that comes back without them.
     pub(super) const fn replicated(mut self) -> Self {
         self.has_replicas = true;
         self
     }
 
-    /// Somebody has to name the server anew for every stream.
+    /// The topology looks up the server again for each stream.
     pub(super) const fn resolved_per_stream(mut self) -> Self {
         self.is_resolved_per_stream = true;
         self

@@ -3,15 +3,16 @@
 //! ```text
 //! commands ──► Connection ──► endpoint ── other replies, READONLY ──► Done
 //!                  ▲                          │          │
-//!                  │                          │          └── over the next stream it may be another server
+//!                  │                          │          └── the next stream may lead to another server
 //!                  └── LOADING, MASTERDOWN ───┘
 //! ```
 //!
-//! - A server that is not ready for any command did not run this one: it waits for the next stream whatever it is,
-//!   up to its deadline, as in an outage.
-//! - `READONLY` is a reply like others: those who only read need no other server. But where a name stands for the
-//!   master, as at a managed Redis, it may be another one's by now. So a new stream is opened, once a second at most.
-//! - All else is the state machine of [`Connection`].
+//! - A server that is ready for no command did not run this one. So the command waits for the next stream, even if it
+//!   must not run twice, up to its deadline, as in an outage.
+//! - `READONLY` is a reply like others: a command that only reads needs no other server. But if a DNS name stands for
+//!   the master, as in a managed Redis, the name may have moved to another server. So a new stream is opened, at most
+//!   once a second.
+//! - The rest is the state machine of [`Connection`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,12 +29,12 @@ use super::router::Router;
 use super::settings::Settings;
 use crate::time::Timestamp;
 
-/// From one stream that was ended because the server only reads to the next.
+/// The shortest time between two streams that are drained because the server is read-only.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Single {
     node: Connection,
-    /// When a stream was ended because the server only reads.
+    /// When a stream was last drained because the server is read-only.
     drained_at: Option<Timestamp>,
 }
 
@@ -45,7 +46,7 @@ impl Single {
         Self { node: Connection::new(Some(endpoint.clone()), &Rc::new(settings), seed), drained_at: None }
     }
 
-    /// Sends again what the server was not ready for.
+    /// Handles the commands that the server did not run.
     fn process(&mut self, now: Timestamp, out: &mut Outbox) {
         let refused = self.node.take_report().refused;
         let (read_only, unready): (Vec<_>, _) = refused.into_iter().partition(is_read_only);

@@ -4,7 +4,7 @@
 //! open ──► Opening ── opened: write the handshake ──► Greeting ── all its replies came ──► Ready ──► replies
 //! ```
 //!
-//! An open stream proves nothing: the host opens it before TCP is connected. A reply proves something.
+//! An open stream does not prove that the server is there: the host opens it before TCP is connected. A reply does.
 
 use std::rc::Rc;
 
@@ -29,13 +29,13 @@ pub(super) struct Stream {
 enum Phase {
     /// The stream was asked for.
     Opening,
-    /// The handshake was written, and so many of its replies came.
+    /// The handshake was written, and `answered` of its replies arrived.
     Greeting { answered: usize },
     /// Commands may be written.
     Ready,
 }
 
-/// What came from the server.
+/// What arrived from the server.
 pub(super) enum StreamEvent {
     /// The handshake is done.
     Ready,
@@ -71,7 +71,7 @@ impl Stream {
         self.is_named
     }
 
-    /// Whether the handshake was written, and is not done.
+    /// Whether the handshake was written and is not done yet.
     pub(super) const fn is_greeting(&self) -> bool {
         matches!(self.phase, Phase::Greeting { .. })
     }
@@ -80,7 +80,7 @@ impl Stream {
         self.id
     }
 
-    /// It stands for another one that was asked for then.
+    /// It replaces a stream that was asked for at this time.
     pub(super) const fn backdate(&mut self, since: Timestamp) {
         self.since = since;
     }
@@ -95,12 +95,12 @@ impl Stream {
         matches!(self.phase, Phase::Ready)
     }
 
-    /// Whether the beginning of a reply has come, and not its end.
+    /// Whether the start of a reply has arrived, but not its end.
     pub(super) const fn is_within_reply(&self) -> bool {
         self.decoder.is_within_reply()
     }
 
-    /// The host opened a stream, maybe this one.
+    /// The host opened a stream. It may be this one.
     pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
         if id == self.id && matches!(self.phase, Phase::Opening) {
             self.phase = Phase::Greeting { answered: 0 };
@@ -108,10 +108,10 @@ impl Stream {
         }
     }
 
-    /// What came next, cut off from the front of `bytes`; `None` where that is not complete.
+    /// The next event, cut off from the front of `bytes`; `None` if it is not complete.
     ///
     /// # Errors
-    /// The failure where the stream has to end.
+    /// The failure, if the stream has to end.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<StreamEvent>, Failure> {
         while let Some(reply) = self.decoder.decode(bytes).map_err(Failure::Protocol)? {
             match &mut self.phase {

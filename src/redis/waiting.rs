@@ -1,6 +1,6 @@
 //! Commands that wait, the oldest first.
 //!
-//! A number of a command is greater than all before, and all have the same time. So the order of the
+//! The number of a command is greater than all before, and all commands have the same time. So the order of the
 //! numbers is the order of the deadlines, also for a command that comes back from a server.
 
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ impl Waiting {
     /// Adds a command, in its place.
     pub(super) fn push(&mut self, pending: PendingCommand) {
         self.bytes = self.bytes.saturating_add(pending.size());
-        // Most of them are the youngest.
+        // Most of the time, it is the youngest.
         match self.commands.back() {
             Some(youngest) if youngest.id > pending.id => {
                 let place = self.commands.partition_point(|other| other.id < pending.id);
@@ -35,20 +35,20 @@ impl Waiting {
         }
     }
 
-    /// The oldest command.
+    /// Takes the oldest command.
     pub(super) fn pop(&mut self) -> Option<PendingCommand> {
         let pending = self.commands.pop_front()?;
         self.bytes = self.bytes.saturating_sub(pending.size());
         Some(pending)
     }
 
-    /// All commands.
+    /// Takes all commands.
     pub(super) fn take(&mut self) -> VecDeque<PendingCommand> {
         self.bytes = 0;
         std::mem::take(&mut self.commands)
     }
 
-    /// Nobody waits for a command any more. Whether it was here.
+    /// The caller no longer waits for a command. Returns whether the command was here.
     pub(super) fn cancel(&mut self, id: CommandId) -> bool {
         let pending = self.commands.binary_search_by_key(&id, |pending| pending.id).ok();
         let pending = pending.and_then(|index| self.commands.remove(index));
@@ -67,7 +67,7 @@ impl Waiting {
         }
     }
 
-    /// Fails the commands that were sent at a time for which `verdict` has a failure.
+    /// Fails the commands for whose send time `verdict` has a failure.
     pub(super) fn give_up<'a>(
         &mut self,
         verdict: impl Fn(Timestamp) -> Option<&'a Failure>,
@@ -81,7 +81,7 @@ impl Waiting {
         }
     }
 
-    /// When the next command's time is over.
+    /// When the time of the next command is over.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.commands.front().map(|pending| pending.deadline(self.timeout))
     }
@@ -94,7 +94,7 @@ impl Waiting {
         self.commands.len()
     }
 
-    /// How many bytes the commands have.
+    /// How many bytes the commands have together.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

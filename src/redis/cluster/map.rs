@@ -1,4 +1,4 @@
-//! Which master has which slot.
+//! The map of a Cluster: which master has which slot.
 
 use super::slot::SLOTS;
 use crate::redis::announce_policy::AnnouncePolicy;
@@ -6,23 +6,23 @@ use crate::redis::config::Endpoint;
 use crate::redis::failure::Failure;
 use crate::redis::reply::Reply;
 
-/// The most masters of a cluster. Each may have a connection.
+/// The most masters of a Cluster. Each may have a connection.
 pub(super) const MAX_MASTERS: usize = 256;
 
 #[derive(PartialEq, Eq)]
 pub(super) struct Map {
     masters: Vec<Endpoint>,
-    /// The place of its master, for every slot.
+    /// For each slot, the position of its master in the list.
     owners: Vec<Option<u16>>,
 }
 
 impl Map {
-    /// A map that names nobody.
+    /// A map without masters.
     pub(super) fn empty() -> Self {
         Self { masters: Vec::new(), owners: vec![None; usize::from(SLOTS)] }
     }
 
-    /// These slots are with this master. Nothing where that makes no sense.
+    /// Gives these slots to this master; `None` if the range is invalid or overlaps another one.
     pub(super) fn assign(&mut self, first: &Reply, last: &Reply, master: &Endpoint) -> Option<()> {
         let (Reply::Integer(first), Reply::Integer(last)) = (first, last) else {
             return None;
@@ -32,7 +32,7 @@ impl Map {
             return None;
         }
         let place = self.place(master)?;
-        // Every slot has one master, so ranges do not overlap, and all of them are no more than the slots.
+        // Each slot has one master. So ranges do not overlap, and the work is limited by the number of slots.
         for owner in self.owners.get_mut(first..=last)? {
             if owner.replace(place).is_some() {
                 return None;
@@ -41,18 +41,18 @@ impl Map {
         Some(())
     }
 
-    /// Whether every slot has a master.
+    /// Whether all slots have a master.
     pub(super) fn is_whole(&self) -> bool {
         self.owners.iter().all(Option::is_some)
     }
 
-    /// The master of a slot, where it has one.
+    /// The master of a slot, if it has one.
     pub(super) fn owner(&self, slot: u16) -> Option<&Endpoint> {
         let place = self.owners.get(usize::from(slot)).copied().flatten()?;
         self.masters.get(usize::from(place))
     }
 
-    /// A node said that a slot is with this master.
+    /// A node said that a slot has moved to this master.
     pub(super) fn moved(&mut self, slot: u16, master: &Endpoint) {
         if let Some(place) = self.place(master)
             && let Some(owner) = self.owners.get_mut(usize::from(slot))
@@ -65,7 +65,7 @@ impl Map {
         &self.masters
     }
 
-    /// The place of a master, a new one where it has none; nothing where there are too many.
+    /// The position of a master, which is added if it is new; `None` if there are too many.
     fn place(&mut self, master: &Endpoint) -> Option<u16> {
         let place = self.masters.iter().position(|other| other == master);
         let place = place.unwrap_or_else(|| {
@@ -80,11 +80,11 @@ impl Map {
     }
 }
 
-/// A node by its host and port. One that does not know its own host says nil, nothing or `?`: it is the one
-/// under which it was asked.
+/// A node, by its host and port. A node that does not know its own host gives nil, an empty string or `?`: then it
+/// has the host under which it was asked.
 ///
 /// # Errors
-/// The failure where that makes no sense, or is not allowed.
+/// The failure, if the host or port is invalid or not allowed.
 pub(super) fn node(
     host: &Reply,
     port: &Reply,

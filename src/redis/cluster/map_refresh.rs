@@ -1,15 +1,14 @@
-//! Asks nodes for the map of the slots, one after the other, each over a stream of its own, until one
-//! tells it.
+//! Asks nodes for the map of the slots, one after the other, until one gives it.
 //!
 //! ```text
-//! Stream ── ready: CLUSTER SHARDS ──┬─ a map without a doubt ──────────────────────────► told
-//!                                   └─ an error, a doubt ── CLUSTER SLOTS ──┬─ a map ──► told
-//!                                                                           └─ none ───► untold
+//! Stream ── ready: CLUSTER SHARDS ──┬─ an unambiguous map ─────────────────────────────────► on_map
+//!                                   └─ an error, ambiguous ── CLUSTER SLOTS ──┬─ a map ────► on_map
+//!                                                                             └─ no map ───► on_map_failed
 //! ```
 //!
-//! - A stream of its own, because the node with a connection may be the one that hangs.
-//! - A node that does not know `SHARDS` (Redis before 7.0), or has an ACL against it, is remembered, and asked
-//!   for `SLOTS` at once from then on.
+//! - Each node is asked over a new stream, because the stream for commands may hang.
+//! - A node that does not know `SHARDS` (Redis before 7.0), or denies it by an ACL, is remembered. From then on it is
+//!   asked for `SLOTS` at once.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -28,27 +27,27 @@ use crate::redis::stream::{Stream, StreamEvent};
 use crate::time::Timestamp;
 
 pub(super) struct MapRefresh {
-    /// When the first was asked.
+    /// When the first node was asked.
     pub(super) since: Timestamp,
-    /// Who is asked.
+    /// The node that is asked.
     pub(super) endpoint: Endpoint,
-    /// Who is asked next.
+    /// The nodes that are asked next.
     others: VecDeque<Endpoint>,
     stream: Stream,
     question: Question,
-    /// Whether it is of no use to ask this node for `SHARDS`.
+    /// Whether this node cannot answer `SHARDS`.
     lacks_shards: bool,
     source: MapSource,
 }
 
-/// How nodes are asked.
+/// How nodes are asked for the map.
 #[derive(Clone)]
 pub(super) struct MapSource {
     pub(super) handshake: Rc<Handshake>,
     policy: Rc<AnnouncePolicy>,
-    /// How long a node may take for its answer.
+    /// How long a node may take to answer.
     pub(super) timeout: Duration,
-    /// The nodes that it is of no use to ask for `SHARDS`.
+    /// The nodes that cannot answer `SHARDS`.
     without_shards: Vec<Endpoint>,
 }
 
@@ -63,7 +62,7 @@ impl MapSource {
         Self { handshake, policy, timeout, without_shards: Vec::new() }
     }
 
-    /// A node was asked.
+    /// Remembers what a refresh found out about its node.
     pub(super) fn learn(&mut self, refresh: &MapRefresh) {
         if refresh.lacks_shards && !self.without_shards.contains(&refresh.endpoint) {
             if self.without_shards.len() >= MAX_MASTERS {
@@ -75,7 +74,7 @@ impl MapSource {
 }
 
 impl MapRefresh {
-    /// Asks the first node; nothing where there is none.
+    /// Asks the first of these nodes; `None` if there is none.
     pub(super) fn open(
         source: &MapSource,
         mut nodes: VecDeque<Endpoint>,
@@ -95,7 +94,7 @@ impl MapRefresh {
         })
     }
 
-    /// Asks the next node; nothing where there is none.
+    /// Asks the next node; `None` if there is none.
     pub(super) fn next(self, now: Timestamp, out: &mut Outbox) -> Option<Self> {
         let next = Self::open(&self.source, self.others, now, out)?;
         Some(Self { since: self.since, ..next })
@@ -105,10 +104,10 @@ impl MapRefresh {
         self.stream.opened(id, out);
     }
 
-    /// Bytes came; the map, once it is complete.
+    /// Bytes arrived. Returns the map if it is complete.
     ///
     /// # Errors
-    /// The failure where this node does not tell it.
+    /// The failure, if this node does not give the map.
     pub(super) fn received(&mut self, mut bytes: &[u8], out: &mut Outbox) -> Result<Option<Map>, Failure> {
         let Some(event) = self.stream.next(&mut bytes)? else {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! The masters of a Cluster, each with some of the 16,384 slots.
 //!
 //! ```text
-//! a command ── no map yet ──► parked ◄──── CLUSTERDOWN, LOADING, ...: for a moment ─────┐
+//! a command ── no map yet ──► parked ◄──── CLUSTERDOWN, LOADING, ...: for a short time ─┐
 //!           │                  │                                                        │
 //!           └── slot ── map ───┴──► Connection of the slot's master ── other replies ──►│ Done
 //!                                     ▲   ▲                                             │
@@ -10,24 +10,24 @@
 //!
 //! the map:   Unknown ── a command waits ──► Asking ── the map ──► Known ── stale, a command waits ──► Asking
 //!              ▲                           │  ▲ │                   ▲                                   │
-//!              │                 no map: the  │ │                   └──── the map, or nobody told it ───┘
+//!              │                 no map: the  │ │                   └──── the map, or no node gave it ──┘
 //!              │                 next node └──┘ │
-//!              └──────── backoff ◄── nobody told it
+//!              └──────── backoff ◄── no node gave it
 //! ```
 //!
-//! - A map is stale when a node said `MOVED`, broke, was not ready, or owes a reply for a quarter of a
-//!   command's time, and after a minute. Then some of the masters are asked for a new one, then the seeds;
-//!   four times a second at most. By `CLUSTER SHARDS`, or by `CLUSTER SLOTS` where that tells nothing.
-//! - With a new map, commands that were not written yet go where they belong by it. So they leave a master
-//!   that died for the replica that took over; what was in flight is among them, if it may run twice.
-//! - A node that may not be named is not connected to. A map that names one is not taken at all, for another node may
-//!   know better; a command that is sent there fails.
-//! - An error of these kinds says that the command did not run. So it is sent again whatever it is, up to
-//!   its deadline; but it is not redirected without end.
-//! - A node that breaks is reconnected to as a single server is, with its own backoff.
-//! - A cluster whose nodes run no command for long answers each with the first error. The command is sent
-//!   all the same: another part of the cluster may be well.
-//! - A node that becomes a master may lack the last writes of the one before it, see `connection`.
+//! - A map is stale if a node answered `MOVED`, broke, was not ready, or has owed a reply for a quarter of a
+//!   command's time; and after a minute. Then some of the masters are asked for a new map, and then the seeds, at
+//!   most four times a second. The question is `CLUSTER SHARDS`, and `CLUSTER SLOTS` if that gives no map.
+//! - With a new map, commands that were not written yet go to their master in it. So they move from a dead master to
+//!   the replica that took over. The commands that were in flight are among them, if they may run twice.
+//! - The client does not connect to a node that may not be announced. A map with such a node is not used, because
+//!   another node may give a better one. A command that is redirected to such a node fails.
+//! - The errors in the picture say that the command did not run. So it is sent again, even if it must not run twice,
+//!   up to its deadline. The number of its redirects is limited.
+//! - If the connection to a node breaks, the client reconnects as to a single server, with a backoff of its own.
+//! - If the nodes run no command for a long time, each command fails with its first error. It is still sent, because
+//!   another part of the Cluster may work.
+//! - A node that becomes a master may lack the last writes to the one before it, see `connection`.
 //! - Without commands there are no attempts and no timers.
 
 mod map;
@@ -60,19 +60,19 @@ use super::settings::Settings;
 use super::waiting::Waiting;
 use crate::time::Timestamp;
 
-/// How many times nodes may name others for one command.
+/// How many times one command may be redirected.
 const MAX_REDIRECTS: u8 = 5;
 
-/// How old a map becomes, where there are commands.
+/// The greatest age of a map, if there are commands.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// From a map to the question for the next.
+/// The pause between a refresh of the map and the next.
 const REFRESH_PAUSE: Duration = Duration::from_millis(250);
 
-/// So many of the masters are asked for a map before the seeds.
+/// This many masters are asked for a map before the seeds.
 const MASTERS_ASKED: usize = 3;
 
-/// A node has this part of a command's time for the map, so that several can be asked in it.
+/// A node has this part of a command's time for the map, so that several nodes can be asked in that time.
 const PART: u32 = 4;
 
 pub(super) struct Cluster {
@@ -81,7 +81,7 @@ pub(super) struct Cluster {
     source: MapSource,
     timeout: Duration,
     map: Option<Map>,
-    /// When the map was told, or nobody could tell it.
+    /// When a refresh of the map ended, with a map or without.
     refreshed_at: Timestamp,
     is_stale: bool,
     refresh: Option<MapRefresh>,
@@ -89,9 +89,9 @@ pub(super) struct Cluster {
     /// Commands that wait for the map, or until `retry_at`.
     parked: Waiting,
     retry_at: Option<Timestamp>,
-    /// The outage where nobody tells the map.
+    /// The outage in which no node gives the map.
     map_outage: Reconnect,
-    /// The outage where nodes are there, but do not run commands.
+    /// The outage in which nodes are there, but run no commands.
     unready_outage: Reconnect,
     random: Jitter,
 }
@@ -122,7 +122,7 @@ impl Cluster {
         }
     }
 
-    /// Whether a command may wait: not in a long outage, unless for an attempt that is due or under way.
+    /// Whether a command may wait. In a long outage it may wait only for an attempt that is due or under way.
     fn admit(&self, slot: Option<u16>, now: Timestamp) -> Result<(), Failure> {
         let is_attempt = self.map.is_some() || self.refresh.is_some() || self.map_outage.is_due(now);
         if let Some(failure) = self.map_outage.verdict(now).filter(|_| !is_attempt) {
@@ -132,7 +132,7 @@ impl Cluster {
         owner.and_then(|owner| self.nodes.get(owner)).map_or(Ok(()), |node| node.admit(now))
     }
 
-    /// Sends a command to the master of its slot; one without a key, or whose slot nobody has, to any.
+    /// Sends a command to the master of its slot. Without a key, or if the slot has no master, any master gets it.
     fn dispatch(&mut self, mut pending: PendingCommand, slot: Option<u16>, now: Timestamp, out: &mut Outbox) {
         pending.is_asking = false;
         let owner = slot.and_then(|slot| self.map.as_ref()?.owner(slot));
@@ -145,13 +145,13 @@ impl Cluster {
         }
     }
 
-    /// Sends a command again, to wherever it belongs by now.
+    /// Sends a command to the node to which it belongs by now.
     fn redispatch(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         let slot = pending.command.key().map(slot::slot);
         self.dispatch(pending, slot, now, out);
     }
 
-    /// Any of the masters, but one that is away only if all are.
+    /// A random master that works, or a random one if none does.
     fn any_master(&mut self, now: Timestamp) -> Option<Endpoint> {
         let masters = self.map.as_ref()?.masters();
         let random = usize::try_from(self.random.next() >> 33).unwrap_or(0);
@@ -188,14 +188,14 @@ impl Cluster {
             return;
         };
         if let Some(unasked) = pending.unasked.take().filter(|_| Redirect::is(&error)) {
-            // It names the node that named it, and so on: without `ASKING` there is no way to the key.
+            // Without `ASKING` the two nodes would redirect the command to each other without end.
             pending.done(Ok(Reply::Error(unasked)), out);
             return;
         }
         let redirect = match Redirect::read(&error, from, &self.policy) {
             Ok(redirect) => redirect.filter(|_| pending.redirects < MAX_REDIRECTS),
             Err(failure) => {
-                // Another node may know better.
+                // Another node may give a better map.
                 self.is_stale = true;
                 pending.done(Err(failure), out);
                 return;
@@ -237,7 +237,7 @@ impl Cluster {
         }
     }
 
-    /// Does what has become necessary.
+    /// Handles what happened at the nodes, and sends the parked commands if it is time.
     fn process(&mut self, now: Timestamp, out: &mut Outbox) {
         let mut refused = Vec::new();
         for (endpoint, report) in self.nodes.take_report() {
@@ -267,7 +267,7 @@ impl Cluster {
         }
     }
 
-    /// When nodes are to be asked for the map, where somebody needs it.
+    /// When to refresh the map, if a command needs it.
     fn refresh_at(&self) -> Option<Timestamp> {
         if self.parked.is_empty() && !self.nodes.is_busy() {
             return None;
@@ -276,7 +276,7 @@ impl Cluster {
         match self.map {
             None => Some(self.map_outage.retry_at().unwrap_or(Timestamp::from_secs(0))),
             Some(_) if self.is_stale => Some(next),
-            // A node that owes a reply may be a master no more.
+            // A node that owes a reply may no longer be a master.
             Some(_) => self.nodes.silent_since().map(|since| since.after(self.source.timeout).max(next)),
         }
     }
@@ -295,7 +295,7 @@ impl Cluster {
         }
     }
 
-    /// A node told the map.
+    /// A node gave the map.
     fn on_map(&mut self, map: Map, now: Timestamp, out: &mut Outbox) {
         self.map_outage.succeeded();
         self.refreshed_at = now;
@@ -319,7 +319,7 @@ impl Cluster {
         }
     }
 
-    /// A node is a master now that was none: most of the time a replica that took over.
+    /// A node has become a master. Most of the time it is a replica that took over.
     fn on_promoted(&mut self, master: &Endpoint, now: Timestamp, out: &mut Outbox) {
         out.event(Event::MasterChanged { endpoint: master.clone() });
         if let Some(node) = self.nodes.get_or_add(master, true, self.random.next(), out) {
@@ -327,7 +327,7 @@ impl Cluster {
         }
     }
 
-    /// The node that was asked does not tell the map.
+    /// The node that was asked does not give the map.
     fn on_map_failed(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
         let Some(refresh) = self.refresh.take() else {
             return;
@@ -369,7 +369,7 @@ impl Cluster {
         }
     }
 
-    /// What is overdue.
+    /// Handles timeouts.
     fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
         for node in self.nodes.iter_mut() {
             node.wake(now, out);
@@ -396,8 +396,8 @@ impl Router for Cluster {
             Ok(()) => self.dispatch(pending, slot, now, out),
             Err(failure) => pending.done(Err(failure), out),
         }
-        // Also where the command failed at once, because its master is away: another one may be there by now. That a
-        // node owes a reply for too long, the next wake finds out.
+        // Also if the command failed at once because its master is away: there may be another one by now. `wake`
+        // finds out if a node has owed a reply for too long.
         let is_due = match self.map {
             None => self.refresh_at().is_some_and(|at| at <= now),
             Some(_) => self.is_stale && self.refreshed_at.after(REFRESH_PAUSE) <= now,

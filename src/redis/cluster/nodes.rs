@@ -1,4 +1,4 @@
-//! The connections to nodes, one for each that was ever needed.
+//! The connections to the nodes, one for each node that was needed so far.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::time::Timestamp;
 
 pub(super) struct Nodes {
     settings: Rc<Settings>,
-    /// By their endpoints. A list, because all of them are looked at far more often than one is added.
+    /// Sorted by endpoint. A list, because all nodes are visited far more often than one is added.
     nodes: Vec<Node>,
 }
 
 struct Node {
     endpoint: Endpoint,
     connection: Connection,
-    /// Whether it is a master of the map.
+    /// Whether it is a master in the map.
     is_listed: bool,
 }
 
@@ -39,12 +39,12 @@ impl Nodes {
         self.nodes.get_mut(place).map(|node| &mut node.connection)
     }
 
-    /// Where a node is in the list, or else would be.
+    /// The position of a node in the list, or the position where it belongs.
     fn place(&self, endpoint: &Endpoint) -> Result<usize, usize> {
         self.nodes.binary_search_by(|node| node.endpoint.cmp(endpoint))
     }
 
-    /// The connection to a node, a new one where there is none; nothing where there are too many.
+    /// The connection to a node, which is added if it is new; `None` if there are too many.
     pub(super) fn get_or_add(
         &mut self,
         endpoint: &Endpoint,
@@ -63,7 +63,7 @@ impl Nodes {
         self.get_mut(endpoint)
     }
 
-    /// Makes room: a node without commands goes.
+    /// Makes room by removing a node without commands.
     fn remove_one(&mut self, out: &mut Outbox) -> Option<()> {
         let idle = self.nodes.iter().enumerate().filter(|(_, node)| !node.connection.is_busy());
         let place = idle.min_by_key(|(_, node)| node.is_listed)?.0;
@@ -71,15 +71,15 @@ impl Nodes {
         Some(())
     }
 
-    /// There is a new map.
+    /// Notes which nodes are masters in a new map.
     pub(super) fn mark_listed(&mut self, map: &Map) {
         for node in &mut self.nodes {
             node.is_listed = map.masters().contains(&node.endpoint);
         }
     }
 
-    /// Ends the streams to nodes that are not in the map and owe a reply for so long: nobody waits for a
-    /// master that died when there is another one.
+    /// Ends the streams to nodes that are not in the map and have owed a reply for `long`: no command waits for a
+    /// dead master if there is a new one.
     pub(super) fn close_stale(&mut self, long: Duration, now: Timestamp, out: &mut Outbox) {
         for Node { connection, .. } in self.nodes.iter_mut().filter(|node| !node.is_listed) {
             if connection.silent_since().is_some_and(|silent| silent.after(long) <= now) {
@@ -88,7 +88,7 @@ impl Nodes {
         }
     }
 
-    /// Removes the nodes that are not in the map, once nothing is in flight there.
+    /// Removes the nodes that are not in the map and have no commands.
     pub(super) fn remove_unlisted(&mut self, out: &mut Outbox) {
         self.nodes.retain_mut(|node| {
             let stays = node.is_listed || node.connection.is_busy();
@@ -99,19 +99,19 @@ impl Nodes {
         });
     }
 
-    /// The commands that no node has got yet, the oldest first.
+    /// Takes the commands that were not written to any node yet, the oldest first.
     pub(super) fn take_waiting(&mut self) -> Vec<PendingCommand> {
         let mut commands: Vec<_> = self.iter_mut().flat_map(Connection::take_waiting).collect();
         commands.sort_unstable_by_key(|pending| pending.id);
         commands
     }
 
-    /// What came up at each node.
+    /// What happened at each node.
     pub(super) fn take_report(&mut self) -> impl Iterator<Item = (&Endpoint, ConnectionReport)> {
         self.nodes.iter_mut().map(|node| (&node.endpoint, node.connection.take_report()))
     }
 
-    /// The connection that a stream belongs to.
+    /// The connection with this stream.
     pub(super) fn owner(&mut self, stream: StreamId) -> Option<&mut Connection> {
         self.iter_mut().find(|node| node.owns(stream))
     }
@@ -120,7 +120,7 @@ impl Nodes {
         self.iter().any(Connection::is_busy)
     }
 
-    /// Since when there was no reply from a node that owes one.
+    /// Since when nothing arrived from a node that owes a reply.
     pub(super) fn silent_since(&self) -> Option<Timestamp> {
         self.iter().filter_map(Connection::silent_since).min()
     }

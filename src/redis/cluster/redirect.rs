@@ -1,8 +1,8 @@
-//! Errors that name another node.
+//! Errors that redirect a command to another node.
 //!
 //! ```text
-//! MOVED <slot> <host>:<port>      it has this slot from now on
-//! ASK <slot> <host>:<port>        it has this key already; the slot is on its way there
+//! MOVED <slot> <host>:<port>      that node has this slot from now on
+//! ASK <slot> <host>:<port>        that node may have this key already: the slot is being moved to it
 //! ```
 
 use super::slot::SLOTS;
@@ -18,15 +18,15 @@ pub(super) enum Redirect {
 }
 
 impl Redirect {
-    /// Whether an error should be one.
+    /// Whether an error is a redirect, by its code.
     pub(super) fn is(error: &ServerError) -> bool {
         matches!(error.code(), "MOVED" | "ASK")
     }
 
-    /// The redirect of the node `from`; nothing where it makes no sense.
+    /// Reads a redirect by the node `from`; `None` if it is invalid.
     ///
     /// # Errors
-    /// The failure where it leads to a node that is not allowed.
+    /// The failure, if it leads to a node that is not allowed.
     pub(super) fn read(
         error: &ServerError,
         from: &Endpoint,
@@ -35,7 +35,7 @@ impl Redirect {
         let Some((kind, host, port)) = parts(error) else {
             return Ok(None);
         };
-        // As in the map: a node that does not know its host is under the same as the one that names it.
+        // As in the map: a node with an unknown host has the host of the node that redirects to it.
         let host = if matches!(host, b"" | b"?") { from.host.as_bytes() } else { host };
         let endpoint = policy.server(from, host, port)?;
         Ok(endpoint.and_then(|endpoint| match kind {
@@ -76,7 +76,7 @@ mod tests {
             ("MOVED 3999 10.0.0.1:6381", Redirect::Moved(at("10.0.0.1", 6381))),
             ("ASK 16383 redis-1.example.com:1", Redirect::Ask(at("redis-1.example.com", 1))),
             ("MOVED 0 fd00::1:6381", Redirect::Moved(at("fd00::1", 6381))),
-            // Of the node's own machine.
+            // A loopback address means the node's own machine.
             ("MOVED 0 127.0.0.1:6381", Redirect::Moved(at("asked", 6381))),
             ("MOVED 0 :6381", Redirect::Moved(at("asked", 6381))),
             ("MOVED 0 ?:6381", Redirect::Moved(at("asked", 6381))),

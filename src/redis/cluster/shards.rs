@@ -5,16 +5,16 @@
 //!   nodes, [[id, ..., port, 6379, tls-port, 6380, endpoint, host, role, master, health, online, ...], ...]], ...]
 //! ```
 //!
-//! Nothing but an answer without a doubt is taken: all slots, each with one master. After a failover, Redis 7.2
-//! shows the old master beside the new one, up to 7.2.5 sometimes without their slots; 7.2.0 shows slots
-//! as strings. In each of these cases `CLUSTER SLOTS` decides, which is right in all of them.
+//! Only an unambiguous reply is used: all slots, each with one master. After a failover, Redis 7.2 lists the old
+//! master beside the new one, and before 7.2.6 sometimes without their slots. Redis 7.2.0 gives slots as strings. In
+//! all of these cases `CLUSTER SLOTS` is asked instead, which is right.
 
 use super::map::{self, Map};
 use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::config::{Endpoint, Tls};
 use crate::redis::reply::Reply;
 
-/// The map by the reply of the node that was asked; nothing where there is a doubt.
+/// The map in the reply of the node that was asked; `None` if it is ambiguous.
 pub(super) fn read(reply: &Reply, asked: &Endpoint, policy: &AnnouncePolicy) -> Option<Map> {
     let mut map = Map::empty();
     for shard in array(reply)? {
@@ -38,7 +38,7 @@ pub(super) fn read(reply: &Reply, asked: &Endpoint, policy: &AnnouncePolicy) -> 
     map.is_whole().then_some(map)
 }
 
-/// The master among the nodes of a shard: the only one, or the only one that has not failed.
+/// The master of a shard: the only one, or the only one that has not failed.
 fn master(nodes: &[Reply]) -> Option<&[Reply]> {
     let masters = || nodes.iter().filter_map(array).filter(|node| is(node, b"role", b"master"));
     let has_failed = |node: &&[Reply]| is(node, b"health", b"fail") || is(node, b"health", b"failed");
@@ -46,11 +46,11 @@ fn master(nodes: &[Reply]) -> Option<&[Reply]> {
     only(&mut masters().filter(|node| !has_failed(node))).or_else(|| only(&mut masters()))
 }
 
-/// Where a node is to be reached in the way in which the one was that was asked.
+/// The address of a node, for a connection with the same TLS as to the node that was asked.
 fn endpoint(node: &[Reply], asked: &Endpoint, policy: &AnnouncePolicy) -> Option<Endpoint> {
     let host = field(node, b"endpoint").or_else(|| field(node, b"ip"))?;
     let tls_port = field(node, b"tls-port").filter(|_| asked.tls != Tls::Off);
-    // A Redis that has TLS for its clients alone names one port, as `CLUSTER SLOTS` does.
+    // A Redis with TLS for clients only gives one port, as in `CLUSTER SLOTS`.
     map::node(host, tls_port.or_else(|| field(node, b"port"))?, asked, policy).ok()
 }
 
@@ -61,7 +61,7 @@ fn array(reply: &Reply) -> Option<&[Reply]> {
     }
 }
 
-/// The value of a field, of names and values in turns.
+/// The value of a field, in a list of alternating names and values.
 fn field<'a>(fields: &'a [Reply], name: &[u8]) -> Option<&'a Reply> {
     fields.chunks_exact(2).find_map(|field| match field {
         [Reply::Bulk(other), value] if other == name => Some(value),

@@ -1,6 +1,6 @@
-//! Which of the slots a key is in: CRC16 (XMODEM) of the key, or of its part in braces.
+//! The slot of a key: CRC16 (XMODEM) of the key, or of its part in braces.
 
-/// How many slots a Cluster has.
+/// The number of slots in a Cluster.
 pub(super) const SLOTS: u16 = 16_384;
 
 const POLYNOMIAL: u16 = 0x1021;
@@ -14,7 +14,8 @@ pub(super) fn slot(key: &[u8]) -> u16 {
     crc16(tag(key)) % SLOTS
 }
 
-/// What counts: the part between the first `{` and the next `}`, where there is one and it is not empty.
+/// The part of a key that decides: between the first `{` and the next `}`, if there is such a part and it is not
+/// empty.
 fn tag(key: &[u8]) -> &[u8] {
     let mut parts = key.splitn(2, |byte| *byte == b'{');
     let (Some(_), Some(rest)) = (parts.next(), parts.next()) else {

@@ -1,10 +1,10 @@
-//! The map by `CLUSTER SLOTS`, which every Redis from 3.0 to 8 has.
+//! The map by `CLUSTER SLOTS`, which all versions of Redis from 3.0 to 8 have.
 //!
 //! ```text
 //! [[first slot, last slot, [host, port, id, ...] of the master, [...] of a replica, ...], ...]
 //! ```
 //!
-//! An answer with anything that makes no sense is not taken at all: another node may know better.
+//! A reply with any invalid part is not used at all: another node may give a valid one.
 
 use super::map::{self, Map};
 use crate::redis::announce_policy::AnnouncePolicy;
@@ -12,10 +12,10 @@ use crate::redis::config::Endpoint;
 use crate::redis::failure::Failure;
 use crate::redis::reply::Reply;
 
-/// The map by the reply of the node that was asked.
+/// The map in the reply of the node that was asked.
 ///
 /// # Errors
-/// The failure where the reply is of no use.
+/// The failure, if the reply contains no valid map.
 pub(super) fn read(reply: &Reply, asked: &Endpoint, policy: &AnnouncePolicy) -> Result<Map, Failure> {
     match reply {
         Reply::Array(ranges) => from_ranges(ranges, asked, policy),

@@ -1,23 +1,23 @@
-//! What a Sentinel says: replies and messages to endpoints.
+//! Reads the master from the replies and messages of a Sentinel.
 
 use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::config::Endpoint;
 use crate::redis::failure::Failure;
 use crate::redis::reply::Reply;
 
-/// Where every Sentinel tells that another server is the master, once it knows.
+/// The channel on which each Sentinel announces a new master, as soon as it knows that.
 pub(super) const SWITCH: &[u8] = b"+switch-master";
 
-/// Where the Sentinel that leads a failover tells that it has a new master, while the other replicas are still to
-/// follow it. Only when they do comes its `+switch-master`: up to `failover-timeout` later, during which the old
-/// master of a planned failover takes writes that are lost.
+/// The channel on which the Sentinel that leads a failover announces the new master, before the other replicas follow
+/// it. Its `+switch-master` comes only after that, up to `failover-timeout` later. Until then the old master of a
+/// planned failover accepts writes that are lost.
 pub(super) const PROMOTED: &[u8] = b"+promoted-slave";
 
-/// The master by a reply to `SENTINEL get-master-addr-by-name`. An address, or a name where the Sentinel
-/// has `announce-hostnames`.
+/// The master in a reply to `SENTINEL get-master-addr-by-name`: an address, or a name if the Sentinel has
+/// `announce-hostnames`.
 ///
 /// # Errors
-/// The failure where no master is named, or one that is not allowed.
+/// The failure, if the reply has no master, or one that is not allowed.
 pub(super) fn master(
     reply: &Reply,
     sentinel: &Endpoint,
@@ -50,7 +50,7 @@ pub(super) fn is_subscribed(reply: &Reply) -> bool {
     kind == b"subscribe" && channel == SWITCH
 }
 
-/// The new master by a message, where the message is about the master of this name.
+/// The new master in a message, if the message is about the master of this name.
 ///
 /// ```text
 /// message, +switch-master,  <name> <old host> <old port> <new host> <new port>
@@ -58,7 +58,7 @@ pub(super) fn is_subscribed(reply: &Reply) -> bool {
 /// ```
 ///
 /// # Errors
-/// The failure where the new master is not allowed.
+/// The failure, if the new master is not allowed.
 pub(super) fn switch(
     reply: &Reply,
     name: &[u8],

@@ -14,18 +14,18 @@
 //!     └── no commands for idle_timeout, or none that waits ◄────────────────────────────────────┘
 //! ```
 //!
-//! Two streams at most: `node` to the master, as with a single server, and `watch` to a Sentinel. Whoever
-//! is asked for the master is subscribed to as well, until that stream ends or another Sentinel is asked.
+//! There are at most two streams: `node` to the master, as with a single server, and `watch` to a Sentinel. The
+//! client also subscribes to the Sentinel that it asks, until that stream ends or another Sentinel is asked.
 //!
-//! - An address is good for one stream. When that ends, a Sentinel is asked again: the next one, because
-//!   one that is cut off from the others goes on naming the master that it knows. `ROLE` finds that out.
-//! - A server that says `READONLY` did not run the command, so it waits for the next master whatever it
-//!   is. The replies to those behind it are awaited; then the stream ends.
-//! - A switch that a Sentinel tells is followed at once. What was in flight on the stream before runs
-//!   again, where it may.
-//! - A subscription that ends is made anew at the next Sentinel, at once if it had lasted. It begins with
-//!   the question for the master: a switch may have been missed.
-//! - A master that may not be named is not connected to: the next Sentinel is asked.
+//! - An address is valid for one stream. If the stream ends, the next Sentinel is asked: a Sentinel that is cut off
+//!   from the others goes on naming the master that it knows. `ROLE` finds that out.
+//! - A server that answers `READONLY` did not run the command. So the command waits for the next master, even if it
+//!   must not run twice. The stream ends after the replies to the commands behind it.
+//! - A switch that a Sentinel announces is followed at once. Commands in flight on the old stream run again, if they
+//!   may run twice.
+//! - A subscription that ends is made again at the next Sentinel, without a pause if it had lasted. It begins with
+//!   the question for the master, because a switch may have been missed.
+//! - The client does not connect to a master that may not be announced. It asks the next Sentinel.
 //! - Without commands there are no attempts and no timers.
 
 mod answer;
@@ -49,10 +49,10 @@ use super::router::Router;
 use super::settings::Settings;
 use crate::time::Timestamp;
 
-/// A Sentinel has this part of a command's time for its answer, so that several can be asked in it.
+/// A Sentinel has this part of a command's time to answer, so that several Sentinels can be asked in that time.
 const PART: u32 = 4;
 
-/// A subscription that lasted this long is made anew without a pause.
+/// A subscription that lasted this long is made again without a pause.
 const LASTED: Duration = Duration::from_secs(10);
 
 pub(super) struct Sentinel {
@@ -63,12 +63,12 @@ pub(super) struct Sentinel {
     timeout: Duration,
     node: Connection,
     watch: Option<Watch>,
-    /// The number of the Sentinel that is asked, or will be. It only grows.
+    /// The number of the Sentinel that is asked now or next. It only grows.
     turn: usize,
-    /// How many Sentinels in a row named no master, since when.
+    /// How many Sentinels in a row named no master, and since when.
     unanswered: usize,
     unanswered_since: Option<Timestamp>,
-    /// The pauses between subscriptions, where there is a master.
+    /// The pauses between subscriptions, if the master is known.
     resubscribe: Reconnect,
 }
 
@@ -99,7 +99,7 @@ impl Sentinel {
         }
     }
 
-    /// Does what has become necessary.
+    /// Handles what happened to the connection, and asks a Sentinel if it is time.
     fn process(&mut self, now: Timestamp, out: &mut Outbox) {
         let report = self.node.take_report();
         self.node.requeue(report.refused, now, out);
@@ -113,7 +113,7 @@ impl Sentinel {
         }
     }
 
-    /// Nobody needs the master.
+    /// No command needs the master.
     fn sleep(&mut self, out: &mut Outbox) {
         if let Some(watch) = self.watch.take() {
             out.close(watch.id());
@@ -123,7 +123,7 @@ impl Sentinel {
         self.unanswered_since = None;
     }
 
-    /// Whether a Sentinel is to be asked now.
+    /// Whether to ask a Sentinel now.
     fn is_query_due(&self, now: Timestamp) -> bool {
         match (&self.watch, self.node.endpoint()) {
             (Some(watch), None) => !watch.is_asking() && self.node.is_due(now),
@@ -145,14 +145,14 @@ impl Sentinel {
         }
     }
 
-    /// A Sentinel names the master.
+    /// A Sentinel named the master.
     fn on_master(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
         self.unanswered = 0;
         self.unanswered_since = None;
         self.node.switch_to(endpoint, now, out);
     }
 
-    /// The stream to the Sentinel is no more.
+    /// The stream to the Sentinel has ended.
     fn on_watch_ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
         let Some(watch) = self.watch.take() else {
             return;

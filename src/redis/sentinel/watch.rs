@@ -1,19 +1,18 @@
-//! One stream to one Sentinel: who is the master, and who becomes it later.
+//! One stream to one Sentinel: it asks for the master, and then subscribes to changes.
 //!
 //! ```text
 //! Stream ── ready: write both questions ──► Asking ── an address ──► Subscribing ── yes ──► Watching ◄─┐
 //!                                                                                             │        │ PONG
-//!                                                              ping, for somebody needs it  ──┴────────┘
+//!                                                              ping, if a command was sent  ──┴────────┘
 //! ```
 //!
-//! - The questions are one write, and a Sentinel does the commands of one read one after the other. So
-//!   no switch comes between the address and the subscription. (The other order is not possible: after
-//!   `SUBSCRIBE`, a stream of RESP2 takes no other commands.)
-//! - There are two channels, subscribed to one by one: a Sentinel may have an ACL that allows only the first,
-//!   which is enough.
-//! - Whatever goes wrong ends the stream: the next Sentinel is asked, and the address with it.
-//! - A Sentinel that is cut off says nothing, as one that has nothing to say. So it is pinged, but only
-//!   when commands are sent: a proxy without traffic has no timers.
+//! - The question and the subscription are one write, and a Sentinel runs the commands of one read together. So no
+//!   switch is missed between the address and the subscription. (The other order is not possible: after `SUBSCRIBE`,
+//!   a RESP2 stream accepts no other commands.)
+//! - The two channels are subscribed to one by one: an ACL of the Sentinel may allow only the first, which is enough.
+//! - Any failure ends the stream. Then the next Sentinel is asked, again for the address first.
+//! - A Sentinel that is cut off is as silent as one without news. So it is pinged, but only if commands are sent: a
+//!   proxy without traffic has no timers.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,16 +28,16 @@ use crate::redis::reply::Reply;
 use crate::redis::stream::{Stream, StreamEvent};
 use crate::time::Timestamp;
 
-/// A Sentinel that said nothing for this long is pinged.
+/// A Sentinel that was silent for this long is pinged.
 const SILENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Watch {
     endpoint: Endpoint,
     stream: Stream,
     phase: Phase,
-    /// The end of the phase, where it has one.
+    /// The end of the phase, if it has one.
     deadline: Option<Timestamp>,
-    /// How long the Sentinel may take for an answer.
+    /// How long the Sentinel may take to answer.
     timeout: Duration,
 }
 
@@ -69,11 +68,10 @@ impl Watch {
         self.stream.opened(id, out);
     }
 
-    /// The next master that is named, by what was cut off from the front of `bytes`; `None` where
-    /// nothing complete is left.
+    /// The next master that is announced, cut off from the front of `bytes`; `None` if nothing complete is left.
     ///
     /// # Errors
-    /// The failure where the stream has to end.
+    /// The failure, if the stream has to end.
     pub(super) fn next(
         &mut self,
         name: &[u8],
@@ -127,7 +125,7 @@ impl Watch {
         }
     }
 
-    /// Makes sure that the Sentinel is still there, if it said nothing for long.
+    /// Checks that the Sentinel is still there, if it was silent for long.
     pub(super) fn ping(&mut self, now: Timestamp, out: &mut Outbox) {
         if let Phase::Watching { event, .. } = self.phase
             && self.deadline.is_none()
@@ -138,12 +136,12 @@ impl Watch {
         }
     }
 
-    /// Whether the Sentinel has not named a master yet.
+    /// Whether the Sentinel has not named the master yet.
     pub(super) const fn is_asking(&self) -> bool {
         matches!(self.phase, Phase::Asking)
     }
 
-    /// Whether it was subscribed to for so long.
+    /// Whether the subscription has lasted for `long`.
     pub(super) fn lasted(&self, long: Duration, now: Timestamp) -> bool {
         matches!(self.phase, Phase::Watching { since, .. } if now >= since.after(long))
     }
