@@ -176,7 +176,7 @@ def test_a_node_as_the_only_server_is_not_ready_and_the_log_names_the_option(ser
     browser = running.browser()
     # By chance, all keys that it tries may be this node's.
     until(lambda: browser.get("/ready").status_code == 503, "it is not ready")
-    assert running.envoy.says("with MOVED: it is one node of a Cluster, see redis_use_cluster")
+    assert running.envoy.says("with MOVED: the server is a node of a Cluster, set redis_use_cluster")
 
 
 # ---- faults ----

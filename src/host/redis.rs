@@ -5,8 +5,8 @@
 //!      ◄── outcome ──        ◄── bytes, end ───────
 //! ```
 //!
-//! A stream belongs to the context that opens it, and only a callback of the root context can open one
-//! that lasts. So an `Open` that comes up while a request is handled waits for the root's next tick.
+//! A stream belongs to the context that opens it, and only a callback of the root context can open a stream that
+//! lasts. So an `Open` that comes up while a request is handled waits for the next tick of the root context.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,10 +26,10 @@ use crate::redis::{
 use crate::runtime::rate::LogLimit;
 use crate::time::Timestamp;
 
-/// Names the server to the bridge.
+/// The server, for the bridge.
 const SERVER_HEADER: &str = "x-oauth2-session-redis";
 
-/// Names to the bridge what the certificate of the server has to be for. A bridge that does not know it checks the
+/// The name that the certificate of the server must have, for the bridge. An older bridge ignores it and checks the
 /// host.
 const SERVER_NAME_HEADER: &str = "x-oauth2-session-redis-tls-name";
 
@@ -43,7 +43,7 @@ pub(super) struct Redis {
     is_cluster: bool,
     client: RefCell<Client>,
     waiting: RefCell<HashMap<CommandId, Caller>>,
-    /// Streams that the root has to open, and those that it did, by Envoy's number.
+    /// Streams that the root context has to open, and the open ones with Envoy's numbers.
     to_open: RefCell<Vec<(StreamId, Endpoint)>>,
     open: RefCell<Vec<(StreamId, u32)>>,
     metrics: Metrics,
@@ -52,12 +52,12 @@ pub(super) struct Redis {
     watcher: RefCell<Option<Watcher>>,
 }
 
-/// Who wants to know what may lose a write.
+/// Is called if something may lose a write.
 type Watcher = Box<dyn Fn(FailoverEvent)>;
 
 struct Caller {
     since: Timestamp,
-    /// What the server knows the command by.
+    /// The name of the command in Redis.
     verb: String,
     answer: oneshot::Sender<Outcome>,
 }
@@ -95,21 +95,21 @@ impl Redis {
         (id, receiver)
     }
 
-    /// Nobody waits for a command any more, where somebody did.
+    /// The caller no longer waits for a command, if it still did.
     pub(super) fn forget(&self, command: CommandId) {
         if self.waiting.borrow_mut().remove(&command).is_some() {
             self.client.borrow_mut().cancel(command);
         }
     }
 
-    /// Bytes came on a stream of this number.
+    /// Bytes arrived on the stream with this number.
     pub(super) fn received(&self, token: u32, bytes: &[u8], now: Timestamp) {
         if let Some(stream) = self.stream(token) {
             self.client.borrow_mut().received(stream, bytes, now);
         }
     }
 
-    /// The stream of this number ended, with this message.
+    /// The stream with this number ended, with this message.
     pub(super) fn closed(&self, token: u32, message: &[u8], now: Timestamp) {
         let Some(stream) = self.stream(token) else { return };
         self.open.borrow_mut().retain(|(other, _)| *other != stream);
@@ -124,12 +124,12 @@ impl Redis {
         self.client.borrow_mut().wake(now);
     }
 
-    /// When to be woken: at once where a stream is to be opened.
+    /// When to be woken: at once if a stream has to be opened.
     pub(super) fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         if self.to_open.borrow().is_empty() { self.client.borrow().next_wake() } else { Some(now) }
     }
 
-    /// Opens the streams that are asked for. Only for callbacks of the root context.
+    /// Opens the streams that the client asked for. Call this only in callbacks of the root context.
     pub(super) fn open_streams(&self, now: Timestamp) {
         for (stream, endpoint) in self.to_open.take() {
             let method = match endpoint.tls {
@@ -154,7 +154,7 @@ impl Redis {
         }
     }
 
-    /// Carries out what the client wants, in any context.
+    /// Carries out the outputs of the client, in any context.
     pub(super) fn flush(&self, now: Timestamp) {
         loop {
             let output = self.client.borrow_mut().next_output();
@@ -177,7 +177,7 @@ impl Redis {
 
     fn write(&self, stream: StreamId, bytes: &[u8], now: Timestamp) {
         let token = self.token(stream);
-        // The stream is the root's, whoever's callback this is.
+        // The stream belongs to the root context, whichever context this callback is for.
         let is_ours = hostcalls::set_effective_context(self.root_id).is_ok();
         let sent = token.is_some_and(|token| {
             is_ours && hostcalls::send_grpc_stream_message(token, Some(bytes), false).is_ok()
@@ -199,31 +199,33 @@ impl Redis {
 
     fn done(&self, command: CommandId, outcome: Outcome, now: Timestamp) {
         let has_reply = !matches!(outcome, Err(_) | Ok(Reply::Error(_)));
-        let waiting = self.waiting.borrow_mut().remove(&command);
-        let verb = waiting.as_ref().map_or("", |waiting| waiting.verb.as_str());
+        let caller = self.waiting.borrow_mut().remove(&command);
+        let verb = caller.as_ref().map_or("", |caller| caller.verb.as_str());
         match &outcome {
             Ok(Reply::Error(error)) if error.code() == "MOVED" && !self.is_cluster => self.log(now, || {
-                format!("it answered {verb} with MOVED: it is one node of a Cluster, see redis_use_cluster")
+                format!(
+                    "it answered {verb} with MOVED: the server is a node of a Cluster, set redis_use_cluster"
+                )
             }),
             Ok(Reply::Error(error)) => self.log(now, || format!("it answered {verb} with {error}")),
             Err(failure) => self.log(now, || format!("{verb}: {failure}")),
             Ok(_) => {}
         }
-        if let Some(waiting) = waiting {
-            self.metrics.command(has_reply, now.since(waiting.since));
-            // The one who asked may be gone; then the answer is nobody's.
-            let _ = waiting.answer.send(outcome);
+        if let Some(caller) = caller {
+            self.metrics.command(has_reply, now.since(caller.since));
+            // The task that sent the command may be gone; then the outcome is dropped.
+            let _ = caller.answer.send(outcome);
         }
     }
 
-    /// A line about a command that failed; in an outage they all do, and one says as much as a thousand.
+    /// Logs a command that failed. In an outage all of them fail, so most lines are left out.
     fn log(&self, now: Timestamp, line: impl FnOnce() -> String) {
         if let Some(left_out) = self.failures.next(now) {
             warn!("Redis: {}{left_out}", line());
         }
     }
 
-    /// From now on this is called with what may lose a write.
+    /// From now on this is called if something may lose a write.
     pub(super) fn watch(&self, watcher: Watcher) {
         self.watcher.replace(Some(watcher));
     }
@@ -248,16 +250,16 @@ impl Redis {
                 warn!("Redis: disconnected from {endpoint} with {in_flight} commands in flight: {failure}");
             }
             Event::IdleClosed { endpoint } => {
-                info!("Redis: closed the connection to {endpoint}, which nobody used");
+                info!("Redis: closed the idle connection to {endpoint}");
             }
-            // A server that lies may do so as often as it is asked.
+            // A server may announce such a host each time that it is asked.
             Event::LookupFailed { failure: failure @ Failure::NotAllowed { .. }, .. } => {
                 if let Some(left_out) = self.refusals.next(now) {
                     warn!("Redis: {failure}{left_out}");
                 }
             }
             Event::LookupFailed { endpoint, failure } => {
-                warn!("Redis: {endpoint} does not tell where the data is: {failure}");
+                warn!("Redis: could not learn the master from {endpoint}: {failure}");
             }
             Event::MasterChanged { endpoint } => info!("Redis: {endpoint} is a master now"),
             Event::SlotsChanged { masters } => info!("Redis: the cluster has {masters} masters"),

@@ -90,16 +90,16 @@ impl fmt::Display for Failure {
             }
             Self::NotMaster => f.write_str("the server is not the master"),
             Self::UnknownMaster => f.write_str("the Sentinel knows no master of this name"),
-            Self::BadMap => f.write_str("what the node says of the cluster's slots makes no sense"),
+            Self::BadMap => f.write_str("the node gave an invalid map of the cluster's slots"),
             Self::NotAllowed { by, named } => {
-                write!(f, "{by} names the server {named}, which redis_allowed_hosts does not allow")
+                write!(f, "{by} announces the server {named}, which redis_allowed_hosts does not allow")
             }
             Self::PossiblyStale => {
                 f.write_str("the server has just come back or taken over, and may lack data")
             }
             Self::Timeout => f.write_str("Redis did not answer in time"),
             Self::Lost => f.write_str("the connection to Redis broke"),
-            Self::Protocol(error) => write!(f, "what answers does not speak Redis' protocol ({error})"),
+            Self::Protocol(error) => write!(f, "the server does not speak Redis' protocol ({error})"),
             Self::Overloaded => f.write_str("too many commands wait for Redis"),
         }
     }
@@ -108,14 +108,14 @@ impl fmt::Display for Failure {
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Type => "a value of no known type",
-            Self::Number => "a number that is none",
-            Self::LineEnd => "no line end where one has to be",
-            Self::LineTooLong => "a line without an end",
-            Self::TooDeep => "arrays too deep in each other",
-            Self::TooLarge => "an array that is too large",
-            Self::Unasked => "a reply that nobody asked for",
-            Self::Misplaced => "a reply that belongs to another command; something on the way loses bytes",
+            Self::Type => "a value of an unknown type",
+            Self::Number => "an invalid number",
+            Self::LineEnd => "a line end is missing",
+            Self::LineTooLong => "a line is too long",
+            Self::TooDeep => "arrays are nested too deep",
+            Self::TooLarge => "an array is too large",
+            Self::Unasked => "a reply without a command",
+            Self::Misplaced => "a reply that belongs to another command; bytes were lost on the way",
         })
     }
 }
