@@ -14,7 +14,7 @@
 //! | [`pattern`] | regular expressions over bytes of strangers, in one pass |
 //! | `base64url` | base64 as oauth2-proxy writes and reads it |
 //! | [`bridge`] | gRPC frames to bytes and back: what the module does in the bridge |
-//! | `runtime` | what runs the flows: tasks, the host's tick, how often something may happen |
+//! | `runtime` | what runs the flows: tasks, timers, calls, the host's tick |
 //! | `host` | the only user of the proxy-wasm SDK; moves bytes, decides nothing |
 //!
 //! # Invariants
@@ -34,6 +34,7 @@
 mod base64url;
 pub mod config;
 mod path_match;
+#[cfg_attr(not(any(test, target_family = "wasm")), allow(dead_code, reason = "only a host runs flows"))]
 mod runtime;
 
 // Public for the fuzz targets, the tests and the examples of this repository. In the wasm module they are private, so that

@@ -92,8 +92,8 @@ impl Request {
             Step::Done(decision) => {
                 let action = apply(decision, &course, state.as_deref());
                 // On the hot path there is none.
-                if worker.io.has_work() {
-                    worker.io.end_of_request_callback();
+                if worker.io.runtime().has_work() {
+                    worker.io.runtime().end_of_request_callback();
                 }
                 action
             }
@@ -154,7 +154,7 @@ impl Request {
         carry_out: impl FnOnce(T) -> Action + 'static,
         resume: impl FnOnce() -> Result<(), proxy_wasm::types::Status> + 'static,
     ) -> Action {
-        let tasks = worker.io.tasks();
+        let tasks = worker.io.runtime().tasks();
         let (task, waker) = tasks.prepare();
         let action = match flow.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
             Poll::Ready(result) => carry_out(result),
@@ -175,7 +175,7 @@ impl Request {
                 Action::Pause
             }
         };
-        worker.io.end_of_request_callback();
+        worker.io.runtime().end_of_request_callback();
         action
     }
 }
@@ -236,7 +236,7 @@ impl Drop for Request {
     fn drop(&mut self) {
         let Some(worker) = &self.worker else { return };
         if let Some(task) = self.task.get() {
-            worker.io.cancel(task);
+            worker.io.runtime().cancel(task);
         }
         if let Some(stripped) = self.course.stripped.take() {
             worker.app.ended(stripped);

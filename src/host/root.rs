@@ -87,26 +87,26 @@ fn lacks(functions: &[&str]) -> bool {
 impl Context for Root {
     /// A listener was updated or removed, and its last request is over.
     fn on_done(&mut self) -> bool {
-        self.worker().is_none_or(|worker| worker.io.may_leave())
+        self.worker().is_none_or(|worker| worker.io.runtime().may_leave())
     }
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
         let Some(worker) = self.worker() else { return };
-        worker.io.answered(token, io::call_response(headers, body));
-        worker.io.end_of_root_callback();
+        worker.io.runtime().answered(token, io::call_response(headers, body));
+        worker.io.runtime().end_of_root_callback();
     }
 
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         let Some(worker) = self.worker() else { return };
         let bytes = hostcalls::get_buffer(BufferType::GrpcReceiveBuffer, 0, size).ok().flatten();
         worker.io.stream_received(token, &bytes.unwrap_or_default());
-        worker.io.end_of_root_callback();
+        worker.io.runtime().end_of_root_callback();
     }
 
     fn on_grpc_stream_close(&mut self, token: u32, _status: u32) {
         let Some(worker) = self.worker() else { return };
         worker.io.stream_closed(token, &abi::grpc_message());
-        worker.io.end_of_root_callback();
+        worker.io.runtime().end_of_root_callback();
     }
 }
 
@@ -123,8 +123,8 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(worker) = self.worker() else { return };
-        worker.io.ring();
-        worker.io.end_of_root_callback();
+        worker.io.runtime().ticked();
+        worker.io.runtime().end_of_root_callback();
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -2,11 +2,10 @@
 //! several workers can have in common.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -15,6 +14,7 @@ use super::fake_redis::{FakeRedis, Values};
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
 use crate::redis::{Command, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Reply, Tls};
 use crate::runtime::tasks::Tasks;
+use crate::runtime::timers::Timers;
 use crate::time::Timestamp;
 
 /// What a call is answered with, and how long that takes.
@@ -29,8 +29,7 @@ pub(super) struct World(Rc<State>);
 struct State {
     now: Cell<Timestamp>,
     tasks: Tasks,
-    timers: RefCell<BTreeMap<(Timestamp, u64), Waker>>,
-    number: Cell<u64>,
+    timers: Timers,
     shared: RefCell<HashMap<String, (Vec<u8>, u32)>>,
     network: RefCell<Network>,
     redis: FakeRedis,
@@ -46,8 +45,7 @@ impl World {
         Self(Rc::new(State {
             now: Cell::new(now),
             tasks: Tasks::default(),
-            timers: RefCell::default(),
-            number: Cell::default(),
+            timers: Timers::default(),
             shared: RefCell::default(),
             network: RefCell::new(nobody),
             redis: FakeRedis::default(),
@@ -138,9 +136,9 @@ impl World {
     pub(super) fn drain(&self) {
         loop {
             self.0.tasks.run(usize::MAX);
-            let Some(((at, _), waker)) = self.0.timers.borrow_mut().pop_first() else { return };
-            self.0.now.set(self.now().max(at));
-            waker.wake();
+            let Some(next) = self.0.timers.next() else { return };
+            self.0.now.set(self.now().max(next));
+            self.0.timers.fire(self.now());
         }
     }
 }
@@ -196,9 +194,8 @@ impl Io for World {
     }
 
     fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + 'static {
-        let number = self.0.number.get();
-        self.0.number.set(number + 1);
-        Sleep { world: self.clone(), timer: (self.now().after(delay), number) }
+        let world = self.clone();
+        self.0.timers.sleep(delay, move || world.now())
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -235,27 +232,4 @@ fn event_of(what: FailoverEvent) -> Event {
 
 fn redis_server() -> Endpoint {
     Endpoint { host: "redis".to_owned(), port: 6379, tls: Tls::Off }
-}
-
-struct Sleep {
-    world: World,
-    timer: (Timestamp, u64),
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.world.now() >= self.timer.0 {
-            return Poll::Ready(());
-        }
-        self.world.0.timers.borrow_mut().insert(self.timer, context.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.world.0.timers.borrow_mut().remove(&self.timer);
-    }
 }
