@@ -44,6 +44,7 @@ use self::endpoints::Purpose;
 use self::endpoints::callback::Codes;
 pub use self::endpoints::login_app::is_session_header;
 use self::http::forged::Names;
+pub use self::http::header_block::HeaderBlock;
 pub use self::http::reply::Reply;
 pub use self::http::request::RequestHead;
 use self::http::stripped::Ended;
@@ -118,7 +119,7 @@ impl<I: Io> App<I> {
     }
 
     /// The trailers of a request that must not arrive, by their names.
-    pub fn forged_trailers(&self, trailers: &RequestHead) -> Vec<Vec<u8>> {
+    pub fn forged_trailers(&self, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
         Names::of(&self.config.headers).found(trailers)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proxy_wasm::types::{BufferType, MapType, Status};
 
-use crate::flow::RequestHead;
+use crate::flow::HeaderBlock;
 
 /// The status of a host call that worked.
 const OK: u32 = 0;
@@ -159,13 +159,13 @@ pub(super) fn not_begun(status: Status, cluster: &str) -> String {
 }
 
 /// All pairs of a header map.
-pub(super) fn headers(map: MapType) -> Result<RequestHead, Gone> {
+pub(super) fn headers(map: MapType) -> Result<HeaderBlock, Gone> {
     let mut data = ptr::null_mut();
     let mut size = 0;
     // SAFETY: both pointers are valid for writes; the host fills them in or returns an error.
     done(unsafe { proxy_get_header_map_pairs(number(map), &raw mut data, &raw mut size) })?;
     // SAFETY: the host returned both.
-    Ok(RequestHead::from_map(unsafe { returned(data, size) }))
+    Ok(HeaderBlock::parse(unsafe { returned(data, size) }))
 }
 
 /// One header; empty where there is none.
@@ -390,7 +390,7 @@ pub(super) fn send_response(
     headers: &[(&[u8], &[u8])],
     body: &[u8],
 ) -> Result<(), Gone> {
-    let headers = serialize(headers);
+    let headers = HeaderBlock::serialize(headers);
     const NO_GRPC_STATUS: i32 = -1;
     // SAFETY: as `add_header`.
     done(unsafe {
@@ -405,22 +405,4 @@ pub(super) fn send_response(
             NO_GRPC_STATUS,
         )
     })
-}
-
-/// The form that [`RequestHead::from_map`] reads.
-fn serialize(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
-    let number = |length: usize| u32::try_from(length).unwrap_or(0).to_le_bytes();
-    let mut bytes = Vec::new();
-    bytes.extend_from_slice(&number(pairs.len()));
-    for (name, value) in pairs {
-        bytes.extend_from_slice(&number(name.len()));
-        bytes.extend_from_slice(&number(value.len()));
-    }
-    for (name, value) in pairs {
-        for part in [name, value] {
-            bytes.extend_from_slice(part);
-            bytes.push(0);
-        }
-    }
-    bytes
 }

@@ -20,8 +20,8 @@ impl Context for Bridge {}
 
 impl HttpContext for Bridge {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
-        let is_stream =
-            abi::headers(MapType::HttpRequestHeaders).is_ok_and(|head| bridge::is_stream(head.target()));
+        let is_stream = abi::headers(MapType::HttpRequestHeaders)
+            .is_ok_and(|head| bridge::is_stream(head.header(":path")));
         self.stream = is_stream.then(RefCell::default);
         Action::Continue
     }

@@ -15,7 +15,8 @@ use proxy_wasm::types::{Action, MapType};
 use super::abi;
 use super::io::{self, HostIo};
 use crate::flow::{
-    self, App, Decision, Forward, HandedOver, Header, Reply, RequestHead, Step, Stripped, is_session_header,
+    self, App, Decision, Forward, HandedOver, Header, HeaderBlock, Reply, RequestHead, Step, Stripped,
+    is_session_header,
 };
 use crate::runtime::rate::LogLimit;
 use crate::runtime::tasks::TaskId;
@@ -70,9 +71,10 @@ impl Request {
     }
 
     fn decide(&self, worker: &Worker) -> Action {
-        let Ok(head) = abi::headers(MapType::HttpRequestHeaders) else {
+        let Ok(block) = abi::headers(MapType::HttpRequestHeaders) else {
             return refuse(&self.course);
         };
+        let head = RequestHead::from(block);
         let course = Rc::clone(&self.course);
         let state = worker.app.stripped_state().map(property);
         let head = match &state {
@@ -139,7 +141,7 @@ impl Request {
     fn strip(
         &self,
         map: MapType,
-        names: impl FnOnce(&Worker, &RequestHead) -> Vec<Vec<u8>>,
+        names: impl FnOnce(&Worker, &HeaderBlock) -> Vec<Vec<u8>>,
     ) -> Result<(), abi::Gone> {
         let Some(worker) = &self.worker else { return Ok(()) };
         let trailers = abi::headers(map)?;

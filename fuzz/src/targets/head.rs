@@ -1,10 +1,10 @@
-//! The header map that the host hands over, and what a flow asks of it.
+//! The header block that the host hands over, and what a flow asks of it.
 
-use oauth2_session_filter::flow::RequestHead;
+use oauth2_session_filter::flow::{HeaderBlock, RequestHead};
 
-/// The bytes are the serialized map.
+/// The bytes are the serialized block.
 pub(super) fn run(bytes: &[u8]) {
-    let head = RequestHead::from_map(bytes.to_vec());
+    let head = RequestHead::from(HeaderBlock::parse(bytes.to_vec()));
     let size: usize = head.headers().map(|(name, value)| name.len() + value.len()).sum();
     assert!(size <= bytes.len(), "bytes are in two headers");
     assert!(head.headers().count() <= bytes.len() / 8, "a header has its two lengths");

@@ -26,7 +26,7 @@ use crate::flow::http::url::encode;
 use crate::flow::http::{headers, reply};
 use crate::flow::io::Count;
 use crate::flow::person::Person;
-use crate::flow::{App, Io, Reply, RequestHead, access_log, pages};
+use crate::flow::{App, HeaderBlock, Io, Reply, RequestHead, access_log, pages};
 use crate::path_match::is_unambiguous;
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
@@ -104,7 +104,7 @@ impl<I: Io> App<I> {
 
     /// The trailers of a response that hold a session, by their names. The filter takes no session from a trailer, and
     /// the browser must not get it.
-    pub fn handed_over_trailers(&self, trailers: &RequestHead) -> Vec<Vec<u8>> {
+    pub fn handed_over_trailers(&self, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
         let names = trailers.headers().map(|(name, _)| name).filter(|name| is_session_header(name));
         let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
         if !names.is_empty() {

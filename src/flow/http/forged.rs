@@ -3,6 +3,7 @@
 //! An upstream may read a name as another one: CGI, PHP, WSGI and lighttpd make `HTTP_X_FORWARDED_USER` of it, and any
 //! byte that is no ASCII letter or digit can become a `_` there. So each such byte counts as `-` here.
 
+use super::header_block::HeaderBlock;
 use super::request::RequestHead;
 use crate::config::Headers;
 use crate::flow::decision::Forward;
@@ -45,11 +46,15 @@ impl Names {
 
     /// A request that goes on without what its client sends under these names.
     pub(in crate::flow) fn kept_from(self, head: &RequestHead) -> Forward {
-        Forward { remove: self.found(head), connection: self.not_nominated(head), ..Forward::default() }
+        Forward {
+            remove: self.found(head.block()),
+            connection: self.not_nominated(head),
+            ..Forward::default()
+        }
     }
 
     /// These names in a head or in trailers, in the client's spelling.
-    pub(in crate::flow) fn found(self, fields: &RequestHead) -> Vec<Vec<u8>> {
+    pub(in crate::flow) fn found(self, fields: &HeaderBlock) -> Vec<Vec<u8>> {
         fields.headers().map(|(name, _)| name).filter(|name| self.has(name)).map(<[u8]>::to_vec).collect()
     }
 

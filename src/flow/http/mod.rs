@@ -3,6 +3,7 @@
 pub(super) mod asker;
 pub(super) mod fetch_metadata;
 pub(super) mod forged;
+pub(super) mod header_block;
 pub(super) mod headers;
 pub(super) mod reply;
 pub(super) mod request;

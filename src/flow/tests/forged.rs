@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Site;
 use super::browser::{Browser, sent};
-use crate::flow::{Action, Decision, Forward, RequestHead, Step};
+use crate::flow::{Action, Decision, Forward, HeaderBlock, RequestHead, Step};
 
 const IDENTITY: [&str; 13] = [
     "x-forwarded-user",
@@ -161,7 +161,7 @@ fn as_a_trailer_nothing_of_it_goes_on_either() {
     for options in all_options() {
         let site = Site::new(options.clone());
         let names = forged();
-        let trailers = RequestHead::from_pairs(names.iter().map(|name| (name.as_str(), b"root".as_slice())));
+        let trailers = HeaderBlock::from_pairs(names.iter().map(|name| (name.as_str(), b"root".as_slice())));
         let removed: Vec<_> =
             site.app.forged_trailers(&trailers).into_iter().map(String::from_utf8).collect();
         let expected: Vec<_> = expected(sets_authorization(&options)).into_iter().map(Ok).collect();

@@ -5,14 +5,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use oauth2_session_filter::cookie::{self, Jar, Sent};
-use oauth2_session_filter::flow::{Action, Decision, Forward, HandedOver, Header, Io, Reply, RequestHead};
-use oauth2_session_filter::session;
+use oauth2_session_filter::cookie::{Jar, Sent};
+use oauth2_session_filter::flow::{Action, Decision, Forward, HandedOver, Header, HeaderBlock, Io, Reply};
 use oauth2_session_filter::session::ticket::Ticket;
+use oauth2_session_filter::{cookie, session};
 use url::Url;
 
 use super::known::{Known, Person, secret};
-use super::{Asked, HOST, HOUR, NAME, START, Site, WEEK, contains, has_secret, map};
+use super::{Asked, HOST, HOUR, NAME, START, Site, WEEK, contains, has_secret};
 use crate::targets::sealed::{is_part, unlimited};
 use crate::targets::site::ISSUER;
 
@@ -37,6 +37,11 @@ const IDENTITY: [&str; 13] = [
 const MAX_COOKIES: usize = 140;
 
 impl Asked {
+    /// Its head as Envoy hands it over.
+    pub(super) fn block(&self) -> HeaderBlock {
+        HeaderBlock::parse(HeaderBlock::serialize(&self.head))
+    }
+
     /// Every header of that name.
     pub(super) fn all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         self.head.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_slice())
@@ -82,7 +87,7 @@ impl Site {
             let is_of_the_house = person.email.to_ascii_lowercase().ends_with(b"@example.com");
             assert!(is_of_the_house || person.email.is_empty(), "email_domains lets everybody in");
         }
-        let trailers = self.app.forged_trailers(&RequestHead::from_map(map(&asked.head)));
+        let trailers = self.app.forged_trailers(&asked.block());
         for (name, _) in asked.head.iter().filter(|(name, _)| is_identity(name)) {
             assert!(forward.remove.contains(name), "what a client says about itself arrives");
             assert!(trailers.contains(name), "what a client says about itself arrives in trailers");

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use oauth2_session_filter::config::Config;
 use oauth2_session_filter::cookie;
-use oauth2_session_filter::flow::{App, Decision, Io, RequestHead, Step};
+use oauth2_session_filter::flow::{App, Decision, Io, Step};
 use oauth2_session_filter::session::ticket::{Form, Ticket};
 use oauth2_session_filter::session::{self, Session};
 use oauth2_session_filter::time::Timestamp;
@@ -199,7 +199,7 @@ impl Site {
         }
         self.requests += 1;
         let asked = Asked { head, began: self.world.now(), number: self.requests };
-        match self.app.handle(RequestHead::from_map(map(&asked.head))) {
+        match self.app.handle(asked.block().into()) {
             Step::Done(decision) => self.decided(&asked, decision),
             Step::Wait(flow) => {
                 let pending = self.world.start(flow);
@@ -300,13 +300,4 @@ impl Site {
         self.known.retain(|other| other.value != known.value);
         self.known.push(known);
     }
-}
-
-/// The header map of a request, as the host serializes it.
-fn map(head: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    let number = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
-    let mut bytes = number(head.len()).to_vec();
-    head.iter().for_each(|(name, value)| bytes.extend([number(name.len()), number(value.len())].concat()));
-    head.iter().for_each(|(name, value)| bytes.extend([name.as_slice(), b"\0", value, b"\0"].concat()));
-    bytes
 }

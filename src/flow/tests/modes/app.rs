@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::browser::{Browser, sent};
 use super::super::{MINUTE, Site};
 use crate::flow::io::Count;
-use crate::flow::{Action, Forward, HandedOver, Reply, RequestHead};
+use crate::flow::{Action, Forward, HandedOver, HeaderBlock, Reply};
 
 const CLUSTER: &[u8] = b"login-app";
 
@@ -174,7 +174,7 @@ fn a_session_is_a_session_in_whatever_spelling_and_never_a_trailer() {
     }
     assert!(!crate::flow::is_session_header(b"x-oauth2-sessions"));
     let site = app(json!({}));
-    let trailers = RequestHead::from_pairs([
+    let trailers = HeaderBlock::from_pairs([
         ("grpc-status", b"0".as_slice()),
         ("x-oauth2-session", b"{}"),
         ("x_oauth2_session", b"{}"),
@@ -183,7 +183,7 @@ fn a_session_is_a_session_in_whatever_spelling_and_never_a_trailer() {
     let dropped = site.app.handed_over_trailers(&trailers);
     assert_eq!(dropped, [b"x-oauth2-session", b"x_oauth2_session"]);
     assert_eq!(site.world.counted(Count::HandedOverDropped), 1);
-    let others = RequestHead::from_pairs([("grpc-status", b"0".as_slice())]);
+    let others = HeaderBlock::from_pairs([("grpc-status", b"0".as_slice())]);
     assert!(site.app.handed_over_trailers(&others).is_empty());
     assert_eq!(site.world.counted(Count::HandedOverDropped), 1);
     assert!(!Site::new(json!({})).app.takes_sessions());
