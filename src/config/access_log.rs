@@ -1,4 +1,4 @@
-//! What Envoy's access log gets to know.
+//! The fields for Envoy's access log.
 
 use super::errors::ConfigErrors;
 use super::options::Options;
@@ -6,16 +6,16 @@ use super::options::Options;
 /// `access_log_fields`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccessLog {
-    /// Who is signed in. Personal data.
+    /// The user who is signed in. Personal data.
     pub user: bool,
-    /// What loading the session ended in.
+    /// The outcome of loading the session.
     pub state: bool,
-    /// Why.
+    /// The reason for that outcome.
     pub reason: bool,
 }
 
 impl AccessLog {
-    /// Whether there is nothing to tell.
+    /// Whether no field is set.
     pub fn is_empty(self) -> bool {
         self == Self::default()
     }

@@ -1,4 +1,4 @@
-//! Bearer tokens in the place of a session: whose they may be.
+//! Bearer tokens instead of a session: which issuers are accepted.
 
 use super::errors::{ConfigErrors, shown};
 use super::options::Options;
@@ -11,11 +11,11 @@ use super::url::Url;
 pub struct Bearer {
     /// `bearer_token_login_fallback`.
     pub login_fallback: bool,
-    /// `extra_jwt_issuers`, each as a provider that nobody signs in at.
+    /// `extra_jwt_issuers`, each as a provider that is only used for tokens, not for sign-ins.
     pub issuers: Vec<Provider>,
 }
 
-/// The options; nothing where no token is taken.
+/// The options; `None` if no tokens are accepted.
 pub(super) fn build(
     options: &Options,
     provider: Option<&Provider>,
@@ -43,7 +43,8 @@ pub(super) fn build(
     Some(Bearer { login_fallback: options.bearer_token_login_fallback, issuers })
 }
 
-/// The standard claims, whatever the options say about the provider's; oauth2-proxy takes those too.
+/// The claims are the standard ones, even if the options set others for the provider; oauth2-proxy does the
+/// same.
 fn issuer(entry: &str, provider: &Provider) -> Option<Provider> {
     let (issuer, audience) = entry.rsplit_once('=')?;
     let issuer = Url::parse(issuer).filter(|url| !url.as_str().contains('?'))?;

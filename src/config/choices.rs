@@ -7,7 +7,7 @@ use crate::cookie::SameSite;
 use crate::oidc::ClientAuthMethod;
 use crate::session::ticket::Form;
 
-/// How PKCE's challenge is made of its verifier (RFC 7636 section 4.2).
+/// How PKCE's challenge is made from its verifier (RFC 7636 section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeChallengeMethod {
     /// Its SHA-256.

@@ -6,13 +6,13 @@ use super::errors::ConfigErrors;
 use super::options::{MAKE_SECRET, Options};
 use crate::cookie::{Attributes, CookieSecret, SameSite, is_domain, without_dot};
 
-/// So long is the longest value of a session cookie, its chunks joined, that the filter reads.
+/// The longest value of a session cookie, with its chunks joined, that the filter reads.
 pub const MAX_SESSION: usize = 128 << 10;
 
-/// The least that `cookie_max_bytes` can be: a cookie that a browser takes.
+/// The minimum of `cookie_max_bytes`: the largest cookie that every browser accepts.
 const MIN_BYTES: usize = 4096;
 
-/// oauth2-proxy's limit; with the value it has to fit into a browser's 4096 bytes.
+/// oauth2-proxy's limit. A browser allows 4096 bytes for the name and the value together.
 const MAX_NAME: usize = 256;
 
 /// The options of the cookies.
@@ -26,9 +26,9 @@ pub struct Cookie {
     pub attributes: Attributes,
     /// The attributes of the cookies of a sign-in.
     pub csrf_attributes: Attributes,
-    /// `cookie_expire`; zero is until the browser is closed.
+    /// `cookie_expire`; zero means until the browser is closed.
     pub expire: Duration,
-    /// `cookie_refresh`; zero is when the session has expired.
+    /// `cookie_refresh`; zero means when the session has expired.
     pub refresh: Duration,
     /// `session_cookie_minimal`.
     pub minimal: bool,
@@ -40,13 +40,13 @@ pub struct Cookie {
     pub enforce_expires_on: bool,
     /// `cookie_csrf_per_request`.
     pub csrf_per_request: bool,
-    /// `cookie_csrf_per_request_limit`, where it is not zero.
+    /// `cookie_csrf_per_request_limit`, if it is not zero.
     pub csrf_per_request_limit: Option<usize>,
     /// `cookie_csrf_expire`.
     pub csrf_expire: Duration,
 }
 
-/// The cookies; nothing where there is no secret to make them with.
+/// The options of the cookies; `None` without a valid secret.
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cookie> {
     check_name(options, errors);
     check_attributes(options, errors);
@@ -87,8 +87,8 @@ fn secret(options: &Options, errors: &mut ConfigErrors) -> Option<CookieSecret> 
         .ok()
 }
 
-/// The name is a token (RFC 6265 section 4.1.1) and keeps what its prefix promises (RFC 6265bis
-/// section 4.1.3): browsers drop a cookie that does not, and nobody could sign in.
+/// The name is a token (RFC 6265 section 4.1.1), and the cookie follows the rule of its prefix (RFC 6265bis
+/// section 4.1.3). Otherwise browsers drop the cookie, and no user can sign in.
 fn check_name(options: &Options, errors: &mut ConfigErrors) {
     let name = options.cookie_name.as_str();
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_token) {
@@ -138,7 +138,7 @@ fn check_session(options: &Options, errors: &mut ConfigErrors) {
     if !(MIN_BYTES..=MAX_SESSION).contains(&options.cookie_max_bytes) {
         errors.add(
             "cookie_max_bytes",
-            format!("must be {MIN_BYTES} to {MAX_SESSION}; larger sessions are not read"),
+            format!("must be {MIN_BYTES} to {MAX_SESSION}; the filter does not read larger sessions"),
         );
     }
     if options.session_cookie_minimal {
@@ -149,7 +149,7 @@ fn check_session(options: &Options, errors: &mut ConfigErrors) {
             ("set_authorization_header", options.set_authorization_header),
         ] {
             if needs_tokens {
-                errors.add(name, "needs the tokens, and session_cookie_minimal does not keep them");
+                errors.add(name, "needs the tokens, but session_cookie_minimal does not keep them");
             }
         }
     }

@@ -8,10 +8,11 @@ const MAX_NANOS: u128 = 0x7fff_ffff_ffff_ffff;
 /// Digits after the point that can still matter: an hour has less than 10^13 nanoseconds.
 const FRACTION_DIGITS: usize = 18;
 
-/// What it looks like, as a regular expression (ECMA-262) for the JSON Schema. Longer ones than Go has fit too.
+/// The syntax as a regular expression (ECMA-262) for the JSON Schema. It also matches durations that are too
+/// long for Go.
 pub(super) const PATTERN: &str = "^[+]?(0|(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|\u{b5}s|\u{3bc}s|ms|s|m|h))+)$";
 
-/// The duration, where the text is one and neither negative nor too long for Go.
+/// The duration, if the text is one and is neither negative nor too long for Go.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let text = text.strip_prefix('+').unwrap_or(text);
     if text == "0" {
@@ -53,7 +54,7 @@ fn leading_part(text: &str) -> Option<(u128, &str)> {
     Some((nanos, rest))
 }
 
-/// The characters at the beginning that are of a kind, and the rest.
+/// The characters at the beginning for which `is_of_kind` is true, and the rest.
 fn leading(text: &str, is_of_kind: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !is_of_kind(c)).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))

@@ -1,13 +1,13 @@
-//! What is wrong with a configuration: one line for each mistake, with the name of its option.
+//! The mistakes of a configuration: one line for each, with the name of its option.
 
 use std::collections::HashSet;
 use std::fmt;
 
-/// So many characters of a name or a pattern are shown.
+/// How many characters of a name or a pattern are shown.
 const SHOWN: usize = 100;
 
-/// All mistakes of a configuration. A value is never shown, for it may be a secret; the exceptions
-/// are the patterns of routes, issuers of bearer tokens, and the path of the callback.
+/// All mistakes of a configuration. A value is never shown, because it may be a secret. The exceptions are
+/// patterns of routes, issuers of bearer tokens, and the path of the callback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors {
     lines: Vec<String>,
@@ -22,19 +22,19 @@ impl ConfigErrors {
         self.options.insert(option.to_owned());
     }
 
-    /// A mistake in an option, unless something holds.
+    /// A mistake in an option, unless `holds` is true.
     pub(super) fn check(&mut self, holds: bool, option: &str, mistake: impl fmt::Display) {
         if !holds {
             self.add(option, mistake);
         }
     }
 
-    /// What is a mistake unless something outside of the configuration makes it right.
+    /// A value that is a mistake unless something outside the configuration makes it right.
     pub(super) fn warn(&mut self, option: &str, doubt: impl fmt::Display) {
         self.warnings.push(format!("{option}: {doubt}"));
     }
 
-    /// What was warned of.
+    /// All warnings.
     pub(super) fn into_warnings(self) -> Vec<String> {
         self.warnings
     }
@@ -44,12 +44,12 @@ impl ConfigErrors {
         self.lines.push(format!("the filter JSON {mistake}"));
     }
 
-    /// Whether there is a mistake in this option; then its value is a default and says nothing.
+    /// Whether there is a mistake in this option. Then its value is the default and means nothing.
     pub(super) fn has(&self, option: &str) -> bool {
         self.options.contains(option)
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no mistakes.
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -63,7 +63,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A piece of the configuration as it can stand in a line of the log.
+/// A part of the configuration, made safe for a line of the log.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! What was given: the JSON's members and the environment's variables, by option name.
+//! The raw options: the members of the JSON and the variables of the environment, by option name.
 
 use std::collections::HashMap;
 
@@ -9,24 +9,24 @@ use super::options::{self, Presence};
 use super::refused;
 use super::value::{Malformed, Value};
 
-/// The variable of an option is this and the option's name in capitals.
+/// The prefix of the variable of an option; the option's name in capitals follows.
 const PREFIX: &str = "OAUTH2_PROXY_";
 
-/// Where editors look for the JSON Schema; it is no option.
+/// The member in which editors find the JSON Schema. It is not an option.
 const SCHEMA: &str = "$schema";
 
-/// A configuration is some kilobytes; Envoy's own limits are far above this.
+/// The limit of a configuration, which usually has some kilobytes. Envoy's own limits are far higher.
 const MAX_JSON: usize = 1 << 20;
 
-/// Values by option, not read yet.
+/// The values of options, not parsed yet.
 pub(super) struct Given {
     json: Map<String, Json>,
     env: HashMap<&'static str, String>,
 }
 
 impl Given {
-    /// What both sources say. Names that are none, and options that are refused, are mistakes; where
-    /// the JSON cannot be read at all, there is nothing to go on with.
+    /// The values of both sources. Unknown names and refused options are mistakes. The result is `None` if
+    /// the JSON cannot be parsed.
     pub(super) fn new(json: &[u8], env: &[(String, String)], errors: &mut ConfigErrors) -> Option<Self> {
         let env = read_env(env, errors);
         let json = match read_object(json) {
@@ -43,7 +43,7 @@ impl Given {
         Some(Self { json, env })
     }
 
-    /// The value of an option; its default where it is not given, or not of the option's type.
+    /// The value of an option; its default if it is not set, or not of the option's type.
     pub(super) fn value<T: Value>(
         &self,
         name: &'static str,
@@ -74,19 +74,19 @@ fn read_object(json: &[u8]) -> Result<Map<String, Json>, String> {
     if json.len() > MAX_JSON {
         return Err(format!("is larger than {MAX_JSON} bytes"));
     }
-    // A filter without configuration can have everything in its environment.
+    // Without a filter JSON, all options can be in the environment.
     if json.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
     match serde_json::from_slice(json) {
         Ok(Json::Object(members)) => Ok(members),
         Ok(other) => Err(format!("must be an object{}", found(&other))),
-        // serde_json's message quotes what it read in some cases; the place is enough to find it.
-        Err(error) => Err(format!("is no valid JSON: see line {}, column {}", error.line(), error.column())),
+        // The message of serde_json may quote a value, so only the position is shown.
+        Err(error) => Err(format!("is not valid JSON: see line {}, column {}", error.line(), error.column())),
     }
 }
 
-/// The variables of options. One that is set to nothing is not set, as in oauth2-proxy (viper).
+/// The variables of options. An empty variable counts as not set, as in oauth2-proxy (viper).
 fn read_env(env: &[(String, String)], errors: &mut ConfigErrors) -> HashMap<&'static str, String> {
     let mut given = HashMap::new();
     for (name, value) in env.iter().filter(|(_, value)| !value.is_empty()) {
@@ -107,7 +107,8 @@ fn variable(option: &str) -> String {
     format!("{PREFIX}{}", option.to_ascii_uppercase())
 }
 
-/// Why a name is not taken: it is refused, or none; then with the nearest name, written by `write`.
+/// Why a name is not accepted: it is refused, or unknown. For an unknown name, suggests the nearest one,
+/// formatted by `write`.
 fn objection(name: &str, write: impl Fn(&str) -> String) -> String {
     if let Some(instead) = refused::instead(name) {
         return instead.to_owned();
@@ -118,8 +119,8 @@ fn objection(name: &str, write: impl Fn(&str) -> String) -> String {
     }
 }
 
-/// The option that the name was meant for, where one is near: not more than a third of it is wrong.
-/// The flags of the command line (`--cookie-domain`) are near to the names of their options.
+/// The option that the name probably means: at most a third of its characters differ. The flags of the
+/// command line (`--cookie-domain`) are close to the names of their options.
 fn nearest(name: &str) -> Option<&'static str> {
     let name = name.trim_start_matches('-').replace('-', "_").to_ascii_lowercase();
     let longest = options::NAMES.iter().map(|name| name.len()).max()?;
@@ -134,7 +135,7 @@ fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, option)| option)
 }
 
-/// What stands in the JSON, by its type alone; a string says nothing new.
+/// The type of a JSON value, for an error; a string needs no remark.
 fn found(json: &Json) -> &'static str {
     match json {
         Json::Null => ", but is null",

@@ -1,4 +1,4 @@
-//! What the upstream and the response get to know.
+//! The identity headers for the upstream and for the response.
 
 use super::errors::ConfigErrors;
 use super::options::Options;
@@ -31,13 +31,14 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// The password of the `Authorization: Basic` that the upstream gets, where it gets one.
+    /// The password of the `Authorization: Basic` for the upstream; `None` if the upstream gets no such
+    /// header.
     pub fn basic_auth(&self) -> Option<&[u8]> {
         let password = self.basic_auth_password.expose();
         (self.pass_basic_auth && !password.is_empty()).then_some(password.as_bytes())
     }
 
-    /// Whether the upstream gets an `Authorization` of ours.
+    /// Whether the filter sets `Authorization` for the upstream.
     pub fn sets_authorization(&self) -> bool {
         self.pass_authorization_header || self.basic_auth().is_some()
     }

@@ -1,4 +1,4 @@
-//! Who may come in, by which pages, and where they may go then.
+//! Which users are allowed, the options of the pages, and where a sign-in may lead to.
 
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ pub struct Login {
     pub skip_provider_button: bool,
     /// `provider_display_name`.
     pub provider_display_name: String,
-    /// `banner`, where there is one.
+    /// `banner`, if it is not empty.
     pub banner: Option<String>,
-    /// `footer`, where there is one.
+    /// `footer`, if it is not empty.
     pub footer: Option<String>,
     /// `email_domains`, never empty.
     pub email_domains: Vec<String>,
-    /// `allowed_groups`, and `allowed_roles` as Keycloak's roles are among the groups; empty for everybody.
+    /// `allowed_groups`, and `allowed_roles` in the format of Keycloak's roles among the groups; empty for
+    /// all users.
     pub allowed_groups: Vec<String>,
     /// `whitelist_domains`.
     pub whitelist_domains: Vec<String>,
@@ -38,7 +39,7 @@ pub struct Login {
 }
 
 pub(super) fn build(options: &Options, mode: &Mode, errors: &mut ConfigErrors) -> Login {
-    // What could never match is a mistake: nobody could come in, or everybody is sent home.
+    // A value that can never match is a mistake: no user would be allowed, or no sign-in would lead back.
     if options.email_domains.iter().any(|domain| domain.contains('@')) {
         errors.add("email_domains", "must be domains such as example.com, without an @");
     }
@@ -60,12 +61,12 @@ pub(super) fn build(options: &Options, mode: &Mode, errors: &mut ConfigErrors) -
         backend_logout_url: options.backend_logout_url.as_ref().map(|url| url.as_str().to_owned()),
         end_session_url: options.oidc_end_session_url.as_ref().map(|url| url.as_str().to_owned()),
         backend_logout_timeout: options.provider_request_timeout,
-        // AD FS decodes the state once too often; only what base64url has survives that.
+        // AD FS decodes the state twice; only base64url survives that.
         encode_state: options.encode_state || provider.kind == Kind::Adfs,
     }
 }
 
-/// A text of the sign-in page, where there is one; `-` is oauth2-proxy's sign for none.
+/// A text of the sign-in page, if there is one; `-` means none, as in oauth2-proxy.
 fn text(text: &str) -> Option<String> {
     Some(text).filter(|text| !matches!(*text, "" | "-")).map(str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! The tables of `docs/options.md`, from what the parser reads by.
+//! The tables of `docs/options.md`, from the same rows that the parser uses.
 
 use super::options::{GROUPS, Presence, Row};
 use super::provider_name::{DOCS, OWN, REFUSED};

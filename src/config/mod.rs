@@ -1,4 +1,4 @@
-//! The filter JSON, checked: oauth2-proxy option names in, a `Config` out, every error with its key.
+//! Reads and checks the filter JSON: oauth2-proxy's options in, a `Config` out, each error with its option.
 //!
 //! ```text
 //! JSON ──┐
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `options.rs` has one row for each option. The reader, the known names, the environment, `docs/options.md`
-//! and the JSON Schema come from it. What depends on several options is checked by the five sections.
+//! and the JSON Schema come from it. The modules of the sections check what depends on several options.
 
 mod access_log;
 mod bearer;
@@ -55,30 +55,31 @@ pub use self::secret::Secret;
 use self::given::Given;
 use self::options::Options;
 
-/// A configuration that was checked as a whole.
+/// A configuration without mistakes.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `bridge_cluster`.
     pub bridge_cluster: String,
-    /// Who signs people in.
+    /// Who signs users in.
     pub mode: Mode,
-    /// The provider; none where the filter has nothing to ask of it.
+    /// The provider; none if the filter does not need it.
     pub provider: Option<Provider>,
-    /// Whose bearer tokens stand for a session, where they do.
+    /// The bearer tokens that are accepted instead of a session; none if the filter accepts none.
     pub bearer: Option<Bearer>,
-    /// Where their sessions are kept.
+    /// The cookies.
     pub cookie: Cookie,
-    /// Where sessions are kept; in the cookie where there is no Redis.
+    /// The store in Redis; none if sessions are in the cookie.
     pub redis: Option<Redis>,
-    /// What the paths mean.
+    /// The options of paths.
     pub routes: Routes,
-    /// Who may come in, and by which pages.
+    /// Which users are allowed, and the options of the pages.
     pub login: Login,
-    /// What the upstream and the response get to know.
+    /// The identity headers for the upstream and the response.
     pub headers: Headers,
-    /// What the access log gets to know.
+    /// The fields for the access log.
     pub access_log: AccessLog,
-    /// What is a mistake unless something in front of Envoy makes it right: a line for each, with its option.
+    /// Values that are mistakes unless a proxy in front of Envoy makes them right: a line for each, with its
+    /// option.
     pub warnings: Vec<String>,
 }
 
@@ -86,7 +87,7 @@ impl Config {
     /// Reads the filter JSON and the variables `OAUTH2_PROXY_*`, which win over it.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All mistakes.
     pub fn parse(json: &[u8], env: &[(String, String)]) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::default();
         let Some(given) = Given::new(json, env, &mut errors) else {
@@ -129,12 +130,12 @@ impl Config {
 }
 
 impl Config {
-    /// Whether sessions are written or ended, and not only read.
+    /// Whether the filter writes or ends sessions, and does not only read them.
     pub fn writes(&self) -> bool {
         self.mode.owns_sessions() || self.renews()
     }
 
-    /// Whether sessions are renewed: those of our own sign-ins, and others where `cookie_refresh` says so.
+    /// Whether the filter renews sessions: those of its own sign-ins, and others if `cookie_refresh` is set.
     pub fn renews(&self) -> bool {
         matches!(self.mode, Mode::Login) || !self.cookie.refresh.is_zero()
     }
@@ -142,7 +143,7 @@ impl Config {
 
 #[cfg(test)]
 impl Config {
-    /// A configuration for tests of other modules: what `json` says, and what it has to say otherwise.
+    /// A configuration for tests of other modules: the options of `json`, and defaults for the required ones.
     pub(crate) fn for_tests(json: impl std::fmt::Display) -> Self {
         let mut options = serde_json::json!({
             "oidc_issuer_url": "https://login.example.com",

@@ -1,34 +1,34 @@
-//! Who signs people in: `mode`, and the sign-in app of one's own.
+//! Who signs users in: `mode`, and the options of a sign-in app.
 
 use super::choices::ModeName;
 use super::errors::ConfigErrors;
 use super::options::Options;
 use crate::path_match::{SkipAuth, is_prefix};
 
-/// `mode`: whose work a sign-in is.
+/// `mode`: who signs users in.
 #[derive(Clone, Debug)]
 pub enum Mode {
-    /// This filter's.
+    /// This filter.
     Login,
-    /// An oauth2-proxy's, which has the paths under `proxy_prefix`.
+    /// An oauth2-proxy, which has the paths under `proxy_prefix`.
     Beside,
-    /// An app's behind this Envoy.
+    /// An app behind this Envoy.
     App(LoginApp),
 }
 
 impl Mode {
-    /// Whether this filter makes sessions and ends them; else it may only read and renew them.
+    /// Whether this filter creates and ends sessions. Otherwise it may only read and renew them.
     pub fn owns_sessions(&self) -> bool {
         !matches!(self, Self::Beside)
     }
 }
 
-/// The app that signs people in and hands their sessions over.
+/// The app that signs users in and hands their sessions over.
 #[derive(Clone, Debug)]
 pub struct LoginApp {
     /// `login_app_path`.
     pub path: String,
-    /// The same path and those beneath it, however they are written.
+    /// The same path and all paths beneath it, in every spelling.
     pub routes: SkipAuth,
     clusters: Vec<String>,
 }
@@ -54,7 +54,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Mode {
         }
         mode => {
             for (name, _) in app_options.iter().filter(|(_, is_empty)| !*is_empty) {
-                errors.add(name, "is for mode app alone; set mode, or leave it out");
+                errors.add(name, "is only for mode app; set mode, or leave it out");
             }
             if mode == ModeName::Beside { Mode::Beside } else { Mode::Login }
         }
@@ -71,7 +71,7 @@ fn login_app(options: &Options, errors: &mut ConfigErrors) -> LoginApp {
     }
     let beneath_ours = path.strip_prefix(options.proxy_prefix.as_str());
     if beneath_ours.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-        errors.add("login_app_path", "must not be under proxy_prefix, where the filter's own endpoints are");
+        errors.add("login_app_path", "must not be under proxy_prefix, which has the filter's own endpoints");
     }
     LoginApp {
         path: path.to_owned(),
@@ -80,13 +80,14 @@ fn login_app(options: &Options, errors: &mut ConfigErrors) -> LoginApp {
     }
 }
 
-/// Whether the filter talks to the provider: where it signs people in, renews what others signed in, or
-/// takes the provider's tokens.
+/// Whether the filter talks to the provider: it does if it signs users in, renews the sessions of others, or
+/// accepts the provider's tokens.
 pub(super) fn needs_provider(options: &Options) -> bool {
     options.mode == ModeName::Login || !options.cookie_refresh.is_zero() || options.skip_jwt_bearer_tokens
 }
 
-/// Without a use for the provider, its options are a mistake: whoever gave them expects a sign-in.
+/// If the filter does not talk to the provider, the provider's options are a mistake: the operator expects a
+/// sign-in.
 pub(super) fn refuse_provider(options: &Options, errors: &mut ConfigErrors) {
     for (name, is_given) in [
         ("oidc_issuer_url", options.oidc_issuer_url.is_some()),
@@ -96,7 +97,8 @@ pub(super) fn refuse_provider(options: &Options, errors: &mut ConfigErrors) {
         if is_given {
             errors.add(
                 name,
-                "has no use in this mode, where others sign people in; leave it out, or set cookie_refresh to renew sessions with it",
+                "is not used in this mode, because the filter does not sign users in; leave it out, or set \
+                 cookie_refresh to renew sessions with it",
             );
         }
     }

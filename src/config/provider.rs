@@ -1,4 +1,4 @@
-//! The OpenID provider: which one it is, how we are known to it, and what its answers must hold.
+//! The OpenID provider: where it is, how the filter identifies itself there, and what its answers must have.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::oidc::{ClientAuthMethod, Metadata, is_unencrypted};
 /// The options of the provider.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    /// What `provider` does that others do not.
+    /// How `provider` differs from the others.
     pub kind: Kind,
     /// `oidc_issuer_url`.
     pub issuer_url: String,
@@ -21,7 +21,7 @@ pub struct Provider {
     pub client_id: String,
     /// `client_secret`; empty for a public client.
     pub client_secret: Secret,
-    /// `token_endpoint_auth_method`; none for what the provider takes.
+    /// `token_endpoint_auth_method`; none for the way that the provider accepts.
     pub token_endpoint_auth_method: Option<ClientAuthMethod>,
     /// `scope`.
     pub scope: String,
@@ -31,7 +31,7 @@ pub struct Provider {
     pub prompt: String,
     /// `acr_values`; empty for none.
     pub acr_values: String,
-    /// The endpoints, where `skip_oidc_discovery` has them configured.
+    /// The endpoints from the options, with `skip_oidc_discovery`.
     pub metadata: Option<Metadata>,
     /// `insecure_oidc_skip_issuer_verification`.
     pub insecure_skip_issuer_verification: bool,
@@ -94,7 +94,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {
 
 fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
     if options.client_id.is_empty() && !errors.has("client_id") {
-        errors.add("client_id", "is missing; write the name that the provider has given to this client");
+        errors.add("client_id", "is missing; write the client id that the provider has given to this client");
     }
     if let ProviderName::Refused(instead) = options.provider {
         errors.add("provider", instead);
@@ -117,13 +117,18 @@ fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
         errors.check(is_unused || own.kind == kind, name, mistake);
     }
     let can_have_groups = own.has_groups || options.allowed_groups.is_empty();
-    errors.check(can_have_groups, "allowed_groups", "does not fit the provider, whose tokens have no groups");
-    // A public client proves by PKCE alone that a code is its own.
+    errors.check(
+        can_have_groups,
+        "allowed_groups",
+        "cannot be used with this provider, because its tokens have no \
+         groups",
+    );
+    // A public client has only PKCE to prove that a code is its own.
     let has_proof = !options.client_secret.is_empty() || options.code_challenge_method.is_some();
     if !has_proof && !errors.has("client_secret") {
         errors.add(
             "client_secret",
-            "is missing; only a public client has none, and it needs code_challenge_method",
+            "is missing; only a public client has no secret, and it needs code_challenge_method",
         );
     }
     // OpenID Connect Discovery 3: an issuer has neither query nor fragment.
@@ -132,13 +137,13 @@ fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
     }
     errors.check(!options.oidc_email_claim.is_empty(), "oidc_email_claim", "must not be empty");
     errors.check(!options.oidc_audience_claims.is_empty(), "oidc_audience_claims", "must not be empty");
-    // Envoy counts in milliseconds, and 0 is no limit to it.
+    // Envoy counts in milliseconds, and 0 means no limit there.
     if options.provider_request_timeout.as_millis() == 0 {
         errors.add("provider_request_timeout", "must be at least 1ms");
     }
 }
 
-/// What the metadata of the provider may not say, the options may not either.
+/// The options may not name an http endpoint if the metadata may not.
 fn check_encryption(options: &Options, own: &Own, errors: &mut ConfigErrors) {
     let issuer = options.oidc_issuer_url.as_ref().map_or(own.issuer, Url::as_str);
     if options.insecure_oidc_allow_http_endpoints || is_unencrypted(issuer) {
@@ -155,12 +160,12 @@ fn check_encryption(options: &Options, own: &Own, errors: &mut ConfigErrors) {
         errors.check(
             is_encrypted,
             name,
-            "is http, and the issuer is https; write https, or set insecure_oidc_allow_http_endpoints",
+            "is http, but the issuer is https; write https, or set insecure_oidc_allow_http_endpoints",
         );
     }
 }
 
-/// Where the provider is: by the option, else its own.
+/// The issuer URL: from the option, otherwise the provider's own.
 fn issuer(options: &Options, own: &Own, errors: &mut ConfigErrors) -> String {
     if options.oidc_issuer_url.is_none() && own.issuer.is_empty() && !errors.has("oidc_issuer_url") {
         errors.add(
@@ -171,7 +176,7 @@ fn issuer(options: &Options, own: &Own, errors: &mut ConfigErrors) -> String {
     options.oidc_issuer_url.as_ref().map_or(own.issuer, Url::as_str).to_owned()
 }
 
-/// What is asked of the provider: as oauth2-proxy puts it together.
+/// The scope, built as in oauth2-proxy.
 fn scope(options: &Options, own: &Own) -> String {
     let scope = match (options.scope.as_str(), options.allowed_groups.as_slice()) {
         ("", [_, ..]) if own.has_groups_scope => format!("{} groups", own.scope),
@@ -185,7 +190,7 @@ fn scope(options: &Options, own: &Own) -> String {
     format!("{resource}/{scope}")
 }
 
-/// The endpoints that stand in for the provider's own metadata.
+/// The endpoints of the options, instead of the provider's own metadata.
 fn metadata(options: &Options, own: &Own, errors: &mut ConfigErrors) -> Option<Metadata> {
     let endpoints = [
         ("login_url", &options.login_url),
@@ -214,7 +219,7 @@ fn metadata(options: &Options, own: &Own, errors: &mut ConfigErrors) -> Option<M
     })
 }
 
-/// The text of a URL; empty where there is none, which is a mistake by then.
+/// The text of a URL. It is empty without a URL; the caller has reported that mistake.
 fn text(url: Option<&Url>) -> String {
     url.map(Url::as_str).unwrap_or_default().to_owned()
 }

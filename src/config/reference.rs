@@ -1,4 +1,4 @@
-//! What becomes of an option of oauth2-proxy, for programs that carry a configuration over.
+//! How the filter treats an option of oauth2-proxy, for programs that convert a configuration.
 
 use super::{options, refused};
 

@@ -1,4 +1,4 @@
-//! What the paths mean: our own endpoints, those that need no session, those of programs.
+//! The options of paths: the filter's own endpoints, paths that need no session, paths of programs.
 
 use http::Uri;
 use http::uri::Scheme;
@@ -8,7 +8,7 @@ use super::options::Options;
 use crate::path_match::{MAX_PATH, Route, SkipAuth, is_prefix};
 use crate::pattern::{Pattern, Set, TooComplex};
 
-/// The port of https that no URL has to name.
+/// The default port of https.
 pub const HTTPS: u16 = 443;
 
 /// The options of paths.
@@ -64,7 +64,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Routes {
     }
 }
 
-/// The port where https is, as far as `redirect_url` says it.
+/// The port of https: that of `redirect_url`, if it is an https URL.
 fn https_port(options: &Options) -> u16 {
     let url = options.redirect_url.as_ref().and_then(|url| url.as_str().parse::<Uri>().ok());
     let url = url.filter(|url| url.scheme() == Some(&Scheme::HTTPS));
@@ -86,7 +86,7 @@ fn check_paths(options: &Options, errors: &mut ConfigErrors) {
     }
 }
 
-/// Compiles the entries of an option; each that cannot be is a mistake of its own.
+/// Compiles the entries of an option. Each invalid entry is a mistake of its own.
 fn compile<T, S: Default>(
     option: &str,
     entries: &[String],
@@ -116,5 +116,5 @@ fn compile<T, S: Default>(
     })
 }
 
-/// What makes a pattern smaller: with `^` it can begin in one place alone.
-const HELP: &str = "begin with ^, and write * in the place of {1,100}, and [^/]* in the place of .*";
+/// How to make a pattern smaller: with `^` it can begin in one place only.
+const HELP: &str = "begin with ^, write * instead of {1,100}, and [^/]* instead of .*";

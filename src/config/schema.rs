@@ -5,10 +5,10 @@ use serde_json::{Map, Value as Json, json};
 use super::options::{Presence, Row, rows};
 use super::refused;
 
-/// The schema, by draft 2020-12. What it refuses, the parser refuses too; the parser also knows what options
-/// demand of each other.
+/// The schema, by draft 2020-12. The parser refuses all that the schema refuses, and also checks options
+/// against each other.
 ///
-/// An option of oauth2-proxy that is refused is there with its sentence, for that is what an editor shows.
+/// Refused options of oauth2-proxy are in it with their sentences, because editors show these.
 pub fn options_schema() -> Json {
     let mut properties = Map::new();
     properties.insert("$schema".to_owned(), json!({ "type": "string", "description": "This schema" }));
@@ -28,13 +28,14 @@ pub fn options_schema() -> Json {
     })
 }
 
-/// What the JSON must have. A secret should come from the environment; all else can, but rarely does.
+/// The options that the JSON must have. A secret should come from the environment. Other options can too, but
+/// rarely do.
 fn required() -> impl Iterator<Item = &'static str> {
     let is_required = |row: &&Row| matches!(row.presence, Presence::Required(_)) && !row.is_secret;
     rows().filter(is_required).map(|row| row.name)
 }
 
-/// What it must have too where the filter signs people in.
+/// The options that it must also have if the filter signs users in.
 fn needed() -> impl Iterator<Item = &'static str> {
     rows().filter(|row| matches!(row.presence, Presence::Needed)).map(|row| row.name)
 }
@@ -44,7 +45,7 @@ fn property(row: &Row) -> Json {
     if let Some(members) = property.as_object_mut() {
         let difference = match row.difference {
             "" => String::new(),
-            difference => format!(" Other than oauth2-proxy's: {difference}."),
+            difference => format!(" Differs from oauth2-proxy: {difference}."),
         };
         let text = format!("{}.{difference}", row.doc);
         members.insert("description".to_owned(), plain(&text).into());
@@ -58,7 +59,7 @@ fn property(row: &Row) -> Json {
     property
 }
 
-/// The default in the type that JSON has for it.
+/// The default, as a value of its JSON type.
 fn default(row: &Row) -> Json {
     let text = row.presence.default();
     match row.kind {
@@ -69,7 +70,7 @@ fn default(row: &Row) -> Json {
     }
 }
 
-/// `errorMessage` and `doNotSuggest` are those of VS Code and of what uses its language service.
+/// `errorMessage` and `doNotSuggest` are for VS Code and other editors with its language service.
 fn refusal(sentence: &str) -> Json {
     let sentence = format!("Refused: {sentence}.");
     json!({
@@ -77,7 +78,7 @@ fn refusal(sentence: &str) -> Json {
     })
 }
 
-/// Markdown without links, which editors show as they stand.
+/// Markdown without links, which editors do not render.
 fn plain(markdown: &str) -> String {
     markdown.replace("[Providers](#providers)", "docs/options.md")
 }

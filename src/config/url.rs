@@ -7,10 +7,10 @@ use http::Uri;
 pub(super) struct Url(String);
 
 impl Url {
-    /// The URL, where the text is one. No user name (what stands before an `@` is a password, or hides
-    /// the host) and no fragment (it is never sent).
+    /// The URL, if the text is one. A user name is not allowed, because the part before an `@` has a password
+    /// or hides the host. A fragment is not allowed, because it is never sent.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        // The URL of a sign-out may hold a place for the ID token, and braces are no characters of a URL.
+        // The URL of a sign-out may have a placeholder for the ID token, but a URL has no braces.
         let plain = text.replace("{id_token}", "token");
         if plain.contains(['#', '{', '}', '\\', '"', '<', '>']) || !plain.is_ascii() {
             return None;
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_none() {
+    fn refuses_an_invalid_url() {
         for text in [
             "",
             "login.example.com",

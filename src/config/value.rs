@@ -19,7 +19,7 @@ pub(super) trait Value: Default {
     /// The type, in the documentation.
     const KIND: &'static str;
 
-    /// Whether nobody should see the value.
+    /// Whether the value must not be shown.
     const IS_SECRET: bool = false;
 
     /// What the value must be, in an error.
@@ -28,17 +28,17 @@ pub(super) trait Value: Default {
     /// The value of an environment variable, a default, or a JSON string.
     fn from_text(text: &str) -> Read<Self>;
 
-    /// The value in the JSON. A string goes for every type: that is how the environment has them.
+    /// The value in the JSON. A string is accepted for every type, because the environment has only strings.
     fn from_json(json: &Json) -> Read<Self> {
         json.as_str().map_or(Err(Malformed), Self::from_text)
     }
 
-    /// What [`Self::from_json`] takes, as JSON Schema.
+    /// What [`Self::from_json`] accepts, as JSON Schema.
     fn schema() -> Json {
         json!({ "type": "string" })
     }
 
-    /// Whether an option with this value is as good as not given.
+    /// Whether this value is the same as an option that is not set.
     fn is_empty(&self) -> bool {
         false
     }
@@ -63,7 +63,7 @@ impl Value for Secret {
     const EXPECTED: &'static str =
         "a string without control characters, such as the line break that echo adds";
 
-    /// A secret of a file often ends with a line break, and then is another one.
+    /// A secret that was read from a file often ends with a line break, and then it is another secret.
     fn from_text(text: &str) -> Read<Self> {
         if text.chars().any(char::is_control) { Err(Malformed) } else { Ok(Self::new(text)) }
     }
@@ -104,7 +104,7 @@ impl Value for usize {
     const EXPECTED: &'static str = "a whole number, 0 or more";
 
     fn from_text(text: &str) -> Read<Self> {
-        // A sign is part of a number for Rust.
+        // Rust's parser accepts a sign.
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|_| is_number).ok_or(Malformed)
     }
@@ -120,7 +120,7 @@ impl Value for usize {
     }
 
     fn schema() -> Json {
-        // So many digits fit into every machine's word.
+        // Nine digits fit into a word of every machine.
         json!({ "type": ["integer", "string"], "minimum": 0, "maximum": 999_999_999, "pattern": "^[0-9]{1,9}$" })
     }
 }
@@ -166,7 +166,7 @@ impl Value for Vec<String> {
     }
 }
 
-/// The entries of a list. One that is empty is a comma too many, and never a value.
+/// The entries of a list. An empty entry comes from an extra comma and is never a value.
 fn without_blanks<'a>(entries: impl Iterator<Item = &'a str>) -> Vec<String> {
     entries.map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }

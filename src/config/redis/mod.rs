@@ -1,4 +1,4 @@
-//! Redis: where sessions are, with `session_store_type` redis.
+//! Redis, which keeps the sessions with `session_store_type` redis.
 
 mod servers;
 mod url;
@@ -11,7 +11,7 @@ use super::options::Options;
 use crate::redis;
 use crate::session::ticket::Form;
 
-/// oauth2-proxy's (go-redis') where `redis_connection_idle_timeout` does not say.
+/// The default of oauth2-proxy (go-redis), if `redis_connection_idle_timeout` is not set.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// What `CLIENT LIST` shows.
@@ -24,14 +24,14 @@ pub struct Redis {
     pub client: redis::ClientConfig,
     /// `redis_session_cache`.
     pub session_cache: Duration,
-    /// `redis_ticket_form`; none for the form that the most oauth2-proxies read.
+    /// `redis_ticket_form`; none for the format that most versions of oauth2-proxy read.
     pub ticket_form: Option<Form>,
 }
 
 /// The longest `redis_session_cache`.
 const MAX_SESSION_CACHE: Duration = Duration::from_secs(60);
 
-/// The store in Redis; nothing where sessions are in cookies, or where there is a mistake.
+/// The store in Redis; `None` if sessions are in cookies, or if there is a mistake.
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redis> {
     match options.session_store_type.as_str() {
         "redis" => {}
@@ -64,7 +64,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
     errors.check(
         is_short,
         "redis_session_cache",
-        "must be at most 1m; a session that was ended goes on for so long",
+        "must be at most 1m; a session that was ended is still valid for that time",
     );
     let servers = servers::build(options, errors)?;
     Some(Redis {
@@ -74,7 +74,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
     })
 }
 
-/// Only the second form has an unambiguous end where the cookie's name has dots.
+/// If the name of the cookie has dots, only the format `v2` is unambiguous.
 fn ticket_form(options: &Options, errors: &mut ConfigErrors) -> Option<Form> {
     let is_ambiguous =
         options.redis_ticket_form == Some(Form::Documented) && options.cookie_name.contains('.');

@@ -5,9 +5,8 @@
 //! redis_use_sentinel,  redis_sentinel_connection_urls, … ──► the master that Sentinels name
 //! redis_use_cluster,   redis_cluster_connection_urls     ──► a Cluster
 //! ```
-//!
-//! Of several URLs, the last says more than where a server is: the user, the password and the database of
-//! the servers with the data, as in oauth2-proxy.
+//! If there are several URLs, the last one also has the user, the password and the database of the servers
+//! with the data, as in oauth2-proxy.
 
 use super::url::Url;
 use crate::config::errors::ConfigErrors;
@@ -16,20 +15,20 @@ use crate::redis::{Credentials, Endpoint, HostPattern, ServerName, Tls, Topology
 
 const DEFAULT_PORT: u16 = 6379;
 
-/// A Sentinel's own. go-redis takes 6379 here too, where no Sentinel is.
+/// The default port of a Sentinel. go-redis takes 6379 here too, but no Sentinel listens there.
 const SENTINEL_PORT: u16 = 26_379;
 
-/// Without TLS there is no certificate.
-const UNCHECKED: &str = "is for certificates that are checked; write rediss:// in the URL, and leave \
+/// The option needs a certificate, and without TLS there is none.
+const UNCHECKED: &str = "needs a certificate that is verified; write rediss:// in the URL, and leave \
                          redis_insecure_skip_tls_verify out";
 
-/// Where the servers are, and what their URL says besides.
+/// The servers, and the other parts of their URL.
 pub(super) struct Servers {
     pub(super) topology: Topology,
     pub(super) url: Url,
 }
 
-/// The servers of the way that is configured; nothing where that is a mistake.
+/// The configured servers; `None` if there is a mistake.
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
     let is_single = !options.redis_use_sentinel && !options.redis_use_cluster;
     if options.redis_use_sentinel && options.redis_use_cluster {
@@ -46,7 +45,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Serv
     if options.redis_use_sentinel { sentinel(options, errors) } else { cluster(options, errors) }
 }
 
-/// Options of a way that is not switched on do nothing, which nobody who writes them expects.
+/// Refuses options of Sentinels or of a Cluster that is not switched on, because they would do nothing.
 pub(super) fn check_unused(options: &Options, errors: &mut ConfigErrors) {
     const SENTINEL: &str = "is for Sentinels; set redis_use_sentinel, or leave this out";
     const CLUSTER: &str = "is for a Cluster; set redis_use_cluster, or leave this out";
@@ -123,7 +122,8 @@ fn many(
         }
     }
     errors.check(!urls.is_empty(), name, "is missing; write a list of redis://host:port");
-    // What a server names is reached as that server is; so they have to be the same.
+    // The filter reaches a named server in the same way as the server that named it, so all entries have to
+    // agree.
     let is_tls = parsed.last().is_some_and(|url| url.is_tls);
     let is_mixed = parsed.iter().any(|url| url.is_tls != is_tls);
     errors.check(!is_mixed, name, "must have redis:// in all entries, or rediss:// in all");
@@ -132,7 +132,7 @@ fn many(
     Some((parsed.iter().map(endpoint).collect(), parsed.pop()?))
 }
 
-/// Which hosts servers may name.
+/// The hosts that servers may name.
 pub(super) fn allowed_hosts(options: &Options, errors: &mut ConfigErrors) -> Vec<HostPattern> {
     let mut patterns = Vec::new();
     for (index, pattern) in options.redis_allowed_hosts.iter().enumerate() {
@@ -146,7 +146,7 @@ pub(super) fn allowed_hosts(options: &Options, errors: &mut ConfigErrors) -> Vec
     patterns
 }
 
-/// What the certificates of the servers have to be for.
+/// The name that the certificates of the servers have to be for.
 pub(super) fn server_name(
     options: &Options,
     url_host: &str,
@@ -162,7 +162,8 @@ pub(super) fn server_name(
     ServerName::new(name, url_host)
 }
 
-/// Whether a user can only be told by a password. Who sends none is `default`, as some URLs say explicitly.
+/// Whether a user needs a password. A connection without one is the user `default`, which some URLs name
+/// explicitly.
 pub(super) fn needs_password(username: &str) -> bool {
     !matches!(username, "" | "default")
 }
@@ -174,7 +175,7 @@ pub(super) fn credentials(username: &str, password: &str) -> Option<Credentials>
 
 const fn tls(options: &Options, is_tls: bool) -> Tls {
     match (options.redis_insecure_skip_tls_verify, is_tls) {
-        // As in oauth2-proxy, which turns TLS on by this option alone.
+        // As in oauth2-proxy, where this option alone turns TLS on.
         (true, _) => Tls::Insecure,
         (false, true) => Tls::Verified,
         (false, false) => Tls::Off,

@@ -1,4 +1,4 @@
-//! Connection URLs, by parts.
+//! Connection URLs, parsed into their parts.
 //!
 //! ```text
 //! rediss://user:password@host:6379/0
@@ -8,10 +8,10 @@ use percent_encoding::percent_decode_str;
 
 use crate::redis::is_host;
 
-/// What a URL must be.
+/// The format of a URL.
 const EXPECTED: &str = "must be redis://[user:password@]host[:port][/database], or rediss:// for TLS";
 
-/// A connection URL, taken apart.
+/// The parts of a connection URL.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Url {
     pub(super) is_tls: bool,
@@ -23,10 +23,10 @@ pub(super) struct Url {
 }
 
 impl Url {
-    /// Takes a URL apart. It may hold a password, so no part of it stands in an error.
+    /// Parses a URL. It may have a password, so an error has no part of it.
     pub(super) fn parse(url: &str, default_port: u16) -> Result<Self, &'static str> {
         if url.is_empty() {
-            return Err("is missing; write where Redis is, such as redis://redis.example.com:6379");
+            return Err("is missing; write the URL of Redis, such as redis://redis.example.com:6379");
         }
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(EXPECTED);
@@ -38,8 +38,8 @@ impl Url {
             _ => return Err(EXPECTED),
         };
         if rest.contains(['?', '#']) {
-            return Err("must not have parameters; the options for them are redis_connect_timeout, \
-                 redis_command_timeout, redis_connection_idle_timeout and redis_insecure_skip_tls_verify");
+            return Err("must not have parameters; use redis_connect_timeout, redis_command_timeout, \
+                 redis_connection_idle_timeout and redis_insecure_skip_tls_verify instead");
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, server) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -72,16 +72,16 @@ fn host_and_port(server: &str, default_port: u16) -> Result<(String, u16), &'sta
     }
     let port = match port {
         "" => default_port,
-        // Not `+6379`, which a number's parser takes.
+        // Not `+6379`, which the parser of numbers accepts.
         port if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().map_err(|_| EXPECTED)?,
         _ => return Err(EXPECTED),
     };
     if port == 0 { Err(EXPECTED) } else { Ok((host.to_owned(), port)) }
 }
 
-/// The database of a URL's path. What Redis has is by its own `databases`, 16 where it does not say.
+/// The database in the path of a URL. Redis itself limits it by `databases`, 16 by default.
 fn database(path: &str) -> Result<u32, &'static str> {
-    const MISTAKE: &str = "has a database that is no number from 0 to 2147483647";
+    const MISTAKE: &str = "must have a number from 0 to 2147483647 as the database";
     let is_number = path.len() <= 10 && path.bytes().all(|byte| byte.is_ascii_digit());
     match path {
         "" => Ok(0),
