@@ -157,6 +157,10 @@ fn is_in_domain(host: &str, domain: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use url::Url;
+
     use super::*;
 
     /// oauth2-proxy's own table (v7.15.3, `pkg/app/redirect/validator_test.go`) has this whitelist.
@@ -356,5 +360,89 @@ mod tests {
     #[test]
     fn a_url_in_the_query_of_a_path_is_no_matter() {
         assert!(allowed("/page?next=https://evil.corp//x"));
+    }
+
+    /// Whether a browser at `https://here.example` stays on its host, or goes to a host and port of [`WHITELIST`].
+    fn stays_or_is_listed(url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        let is_in = |domain: &str| {
+            host == domain || host.strip_suffix(domain).is_some_and(|above| above.ends_with('.'))
+        };
+        let is_listed = match url.port() {
+            None => {
+                ["foo.bar", "www.whitelisteddomain.tld"].contains(&host)
+                    || is_in("bar.foo")
+                    || is_in("wildcard.bar")
+            }
+            Some(8080) => host == "port.bar" || is_in("sub.port.bar") || is_in("wildcard.sub.port.bar"),
+            Some(_) => false,
+        };
+        let has_any_port =
+            host == "anyport.bar" || is_in("sub.anyport.bar") || is_in("wildcard.sub.anyport.bar");
+        let is_here = url.scheme() == "https" && host == "here.example" && url.port().is_none();
+        is_here || (matches!(url.scheme(), "http" | "https") && (is_listed || has_any_port))
+    }
+
+    /// A target that is allowed by its beginning, if what follows does not change its meaning.
+    fn targets() -> impl Strategy<Value = String> {
+        const BEGINNINGS: [&str; 8] = [
+            "",
+            "/",
+            "/page",
+            "https://foo.bar",
+            "HTTP://a.bar.foo",
+            "https://port.bar:8080",
+            "http://anyport.bar:1",
+            "https://wildcard.bar",
+        ];
+        const PIECES: [&str; 30] = [
+            "/",
+            "//",
+            "\\",
+            ".",
+            "..",
+            "%2e",
+            "%2f",
+            "%5c",
+            "@",
+            ":",
+            "?",
+            "#",
+            ";",
+            " ",
+            "\t",
+            "\u{85}",
+            "\u{a0}",
+            "a",
+            "80",
+            "evil.corp",
+            ".evil.corp",
+            "foo.bar",
+            "http:",
+            "https://",
+            "javascript:",
+            "[::1]",
+            "\u{ff0e}",
+            "\u{3002}",
+            "\u{ad}",
+            "\u{fc}",
+        ];
+        let piece = prop_oneof![4 => select(&PIECES).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
+        (select(&BEGINNINGS), prop::collection::vec(piece, 0..8))
+            .prop_map(|(beginning, pieces)| beginning.to_owned() + &pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// `url` reads a URL as a browser does (WHATWG). A browser stays where it is if it cannot read a URL.
+        #[test]
+        fn allowed_target_leads_to_this_host_or_a_listed_one(target in targets()) {
+            let here = Url::parse("https://here.example/oauth2/callback").unwrap();
+            if let Some(url) = allowed(&target).then(|| here.join(&target).ok()).flatten() {
+                prop_assert!(stays_or_is_listed(&url), "{target:?} leads to {url}");
+                prop_assert!(url.username().is_empty() && url.password().is_none(), "{target:?} hides its host");
+            }
+        }
     }
 }
