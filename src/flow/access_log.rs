@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::decision::{Action, Decision};
 use super::http::{headers, reply};
 use super::outcome::{Outcome, Reason, Unavailable};
-use super::{Reply, Step};
+use super::{Ready, Reply};
 use crate::config::Config;
 use crate::session::Session;
 
@@ -97,22 +97,18 @@ impl Note {
     }
 }
 
-/// The step, with a note also where no session was loaded.
-pub(super) fn of_endpoint(config: &Rc<Config>, step: Step) -> Step {
+/// The decision, with a note also where no session was loaded.
+pub(super) fn of_endpoint(config: &Rc<Config>, decision: Ready<Decision>) -> Ready<Decision> {
     if config.access_log.is_empty() {
-        return step;
+        return decision;
     }
     let config = Rc::clone(config);
-    let noted = move |decision: Decision| {
+    decision.map(move |decision| {
         if decision.log.is_empty() {
             return Note::of_endpoint(&config, "", None).beside(&config, decision.action);
         }
         decision
-    };
-    match step {
-        Step::Done(decision) => Step::Done(noted(decision)),
-        Step::Wait(future) => Step::Wait(Box::pin(async move { noted(future.await) })),
-    }
+    })
 }
 
 /// Who it is, as `X-Forwarded-User` says it, where the option asks for it.

@@ -23,10 +23,10 @@ use super::person::Person;
 use super::provider::Provider;
 use super::provider::sign_in_error::SignInError;
 use super::verified_cache::{VerifiedCache, VerifiedPerson};
-use super::{App, Io, RequestHead};
-use crate::config::{self, Config};
+use super::{Io, Ready, RequestHead};
+use crate::config::Config;
 use crate::oidc::{self, IdTokenError};
-use crate::runtime::rate::Rate;
+use crate::runtime::rate::{LogLimit, Rate};
 use crate::time::Timestamp;
 
 /// The longest token that is looked at. A cookie session has less in it.
@@ -50,11 +50,15 @@ const FORGED_PERIOD: Duration = Duration::from_micros(2500);
 
 /// Tokens and who may have made them.
 pub(super) struct Bearer<I> {
-    login_fallback: bool,
-    issuers: Vec<Provider<I>>,
+    config: Rc<Config>,
+    io: I,
+    /// All who may have made a token.
+    issuers: Vec<Rc<Provider<I>>>,
     verified: VerifiedCache<VerifiedPerson>,
     refused: Refused,
     forged: Rate,
+    /// Of tokens that do not hold.
+    lines: LogLimit,
 }
 
 /// Tokens that did not hold, by fingerprints that nobody can choose: the hash has a key of this worker's own.
@@ -81,70 +85,64 @@ impl Refused {
     }
 }
 
-/// What a request brings.
-pub(super) enum Brought {
-    /// No token.
-    Nothing,
-    /// An `Authorization` that has no token, or one that was refused a moment ago.
-    NoToken,
-    /// The token of this person.
-    Person(Rc<Person>),
-    /// A token to be verified.
-    Token(String),
-}
+/// Whose token it is; nobody's if it does not hold.
+pub(super) type Checked = Result<Option<Rc<Person>>, Unavailable>;
 
 impl<I: Io> Bearer<I> {
-    pub(super) fn new(config: &Config, options: &config::Bearer, io: &I) -> Self {
-        Self {
-            login_fallback: options.login_fallback,
-            issuers: options.issuers.iter().map(|issuer| Provider::new(issuer.clone(), io.clone())).collect(),
+    /// None without `skip_jwt_bearer_tokens`. `provider` is the one of the sign-in.
+    pub(super) fn new(config: &Rc<Config>, provider: Option<&Rc<Provider<I>>>, io: &I) -> Option<Rc<Self>> {
+        let options = config.bearer.as_ref()?;
+        let others = options.issuers.iter().map(|issuer| Rc::new(Provider::new(issuer.clone(), io.clone())));
+        Some(Rc::new(Self {
+            config: Rc::clone(config),
+            io: io.clone(),
+            issuers: provider.map(Rc::clone).into_iter().chain(others).collect(),
             verified: VerifiedCache::new(config.cookie.session_cache_size),
             refused: Refused::default(),
             forged: Rate::new(FORGED_AT_ONCE, FORGED_PERIOD),
-        }
+            lines: LogLimit::default(),
+        }))
     }
 
-    /// `bearer_token_login_fallback`: whether somebody with a token that does not hold may sign in.
-    pub(super) fn has_login_fallback(&self) -> bool {
-        self.login_fallback
-    }
-
-    /// What stands in the request's `Authorization`.
-    pub(super) fn brought(&self, head: &RequestHead, now: Timestamp) -> Brought {
+    /// Checks the token in the request's `Authorization`; none if it has no such header. That it was checked a moment ago
+    /// is enough.
+    pub(super) fn check(self: &Rc<Self>, head: &RequestHead) -> Option<Ready<Checked>> {
         let authorization = head.header("authorization");
         if authorization.is_empty() {
-            return Brought::Nothing;
+            return None;
         }
-        let Some(token) = token_of(authorization) else { return Brought::NoToken };
-        match self.verified.get(token.as_bytes()) {
-            Some(verified) if is_current(&verified, now) => Brought::Person(Rc::clone(&verified.person)),
-            _ if self.refused.has(&token, now) => Brought::NoToken,
-            _ => Brought::Token(token),
-        }
+        let Some(token) = token_of(authorization) else { return Some(Ready::Now(Ok(None))) };
+        let now = self.io.now();
+        Some(match self.verified.get(token.as_bytes()) {
+            Some(verified) if is_current(&verified, now) => Ready::Now(Ok(Some(Rc::clone(&verified.person)))),
+            _ if self.refused.has(&token, now) => Ready::Now(Ok(None)),
+            _ => {
+                let bearer = Rc::clone(self);
+                Ready::later(async move { bearer.verify(&token).await })
+            }
+        })
     }
 
-    /// The person of a token; nobody where it does not hold.
-    pub(super) async fn verify(&self, app: &App<I>, token: &str) -> Result<Option<Rc<Person>>, Unavailable> {
+    async fn verify(&self, token: &str) -> Checked {
         let Some(issuer) = oidc::unverified_issuer(token.as_bytes()) else { return Ok(None) };
         let held_before = self.verified.get(token.as_bytes()).is_some();
-        let all = app.provider.iter().chain(&self.issuers);
         let mut unavailable = None;
         let mut is_refused = false;
-        for provider in all.filter(|provider| provider.may_have_issued(&issuer)) {
+        for provider in self.issuers.iter().filter(|provider| provider.may_have_issued(&issuer)) {
             // Thousands may have waited for the keys together.
             if let Err(reason) = provider.has_keys().await {
                 unavailable = Some(reason);
                 continue;
             }
-            if !held_before && !self.forged.allows(app.io.now()) {
+            if !held_before && !self.forged.allows(self.io.now()) {
                 return Err(Unavailable::Busy);
             }
             match provider.bearer(token).await {
                 Ok(session) => {
-                    let person = Person::new(&app.config, session);
+                    let person = Person::new(&self.config, session);
                     self.verified.insert(&Rc::new(VerifiedPerson {
                         raw: token.as_bytes().to_vec(),
-                        signed_at: app.io.now().secs(),
+                        signed_at: self.io.now().secs(),
                         person: Rc::clone(&person),
                     }));
                     return Ok(Some(person));
@@ -153,15 +151,15 @@ impl<I: Io> Bearer<I> {
                 Err(error) => {
                     // A key that is not known may come, and to look for it costs little.
                     is_refused |= error != SignInError::IdToken(IdTokenError::UnknownKey);
-                    self.forged.take(error.forged_signatures(), app.io.now());
-                    if let Some(left_out) = app.logs.tokens.next(app.io.now()) {
+                    self.forged.take(error.forged_signatures(), self.io.now());
+                    if let Some(left_out) = self.lines.next(self.io.now()) {
                         info!("bearer token: {error}{left_out}");
                     }
                 }
             }
         }
         if is_refused && unavailable.is_none() {
-            self.refused.insert(token, app.io.now());
+            self.refused.insert(token, self.io.now());
         }
         unavailable.map_or(Ok(None), Err)
     }

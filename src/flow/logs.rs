@@ -19,8 +19,6 @@ pub(super) struct Logs {
     pub(super) logouts: LogLimit,
     /// ID tokens that a sign-out did not hand out.
     pub(super) id_tokens: LogLimit,
-    /// Bearer tokens that do not hold.
-    pub(super) tokens: LogLimit,
     /// Sessions that were handed over and not kept.
     pub(super) handed_over: LogLimit,
 }

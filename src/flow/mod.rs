@@ -1,8 +1,8 @@
 //! Where cookies, sessions and the provider meet: what a request is answered with.
 //!
 //! ```text
-//! request head ── App::handle ──┬─ Step::Done(decision)     nothing to wait for: the hot path
-//!                               └─ Step::Wait(future)       a login, a refresh, a fetch
+//! request head ── App::handle ──┬─ Ready::Now(decision)     nothing to wait for: the hot path
+//!                               └─ Ready::Later(future)     a login, a refresh, a fetch
 //! decision: Forward (edited headers) to the upstream, or Reply in its place
 //! ```
 //!
@@ -31,8 +31,6 @@ mod upstream;
 mod util;
 mod verified_cache;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 
 use log::warn;
@@ -51,7 +49,6 @@ use self::http::stripped::Ended;
 pub use self::http::stripped::Stripped;
 use self::io::Count;
 pub use self::io::Io;
-use self::load::Loading;
 use self::logs::Logs;
 pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
@@ -61,27 +58,20 @@ use self::store::Store;
 use self::store::session_cookie::SessionCookie;
 use self::told::Told;
 use self::util::gate::Gate;
+pub use self::util::ready::Ready;
 use crate::config::Config;
-
-/// A decision, or the way to it.
-pub enum Step {
-    /// Decided at once.
-    Done(Decision),
-    /// Something has to be waited for.
-    Wait(Pin<Box<dyn Future<Output = Decision>>>),
-}
 
 /// One filter configuration at work, in one worker.
 pub struct App<I> {
     config: Rc<Config>,
     io: I,
     /// None where others sign people in, and nothing is renewed.
-    provider: Option<Provider<I>>,
+    provider: Option<Rc<Provider<I>>>,
     /// None where there is no provider.
     codes: Option<Rc<Codes<I>>>,
     /// In front of `backend_logout_url`.
     logouts: Gate<I>,
-    bearer: Option<Bearer<I>>,
+    bearer: Option<Rc<Bearer<I>>>,
     cookie: Rc<SessionCookie>,
     store: Store<I>,
     told: Told,
@@ -96,11 +86,12 @@ impl<I: Io> App<I> {
     pub fn new(config: Config, io: I) -> Rc<Self> {
         let config = Rc::new(config);
         let cookie = Rc::new(SessionCookie::new(&config));
+        let provider = config.provider.clone().map(|provider| Rc::new(Provider::new(provider, io.clone())));
         Rc::new(Self {
-            provider: config.provider.clone().map(|provider| Provider::new(provider, io.clone())),
             codes: config.provider.as_ref().map(|provider| Rc::new(Codes::new(provider, &io))),
             logouts: Gate::new(&io, config.login.backend_logout_timeout, Count::LogoutsBusy),
-            bearer: config.bearer.as_ref().map(|options| Bearer::new(&config, options, &io)),
+            bearer: Bearer::new(&config, provider.as_ref(), &io),
+            provider,
             store: Store::new(&config, &cookie, &io),
             logs: Logs::default(),
             stripped_state: cookie.stripped_state(),
@@ -113,7 +104,7 @@ impl<I: Io> App<I> {
     }
 
     /// Decides about a request by its head.
-    pub fn handle(self: &Rc<Self>, head: RequestHead) -> Step {
+    pub fn handle(self: &Rc<Self>, head: RequestHead) -> Ready<Decision> {
         let head = if self.config.routes.reverse_proxy { head.forwarded() } else { head };
         access_log::of_endpoint(&self.config, endpoints::handle(self, head))
     }
@@ -124,17 +115,10 @@ impl<I: Io> App<I> {
     }
 
     /// Loads the session of a request and decides with it: at once where nothing has to be waited for.
-    fn with_session(self: &Rc<Self>, head: RequestHead, purpose: Purpose) -> Step {
-        match load::load(self, &head, purpose.may_set_cookie()) {
-            Loading::Done(loaded) => Step::Done(self.decide(&head, loaded, purpose)),
-            Loading::Wait(pending) => {
-                let app = Rc::clone(self);
-                Step::Wait(Box::pin(async move {
-                    let loaded = pending.finish(&app, &head, purpose.may_set_cookie()).await;
-                    app.decide(&head, loaded, purpose)
-                }))
-            }
-        }
+    fn with_session(self: &Rc<Self>, head: RequestHead, purpose: Purpose) -> Ready<Decision> {
+        let app = Rc::clone(self);
+        let loaded = load::load(self, &head, purpose.may_set_cookie());
+        loaded.map(move |loaded| app.decide(&head, loaded, purpose))
     }
 
     /// Decides by the session that was loaded; counts and notes what that is for the operator.

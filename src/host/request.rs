@@ -12,14 +12,12 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
-use super::abi;
-use super::io::{self, HostIo};
-use crate::flow::{
-    self, App, Decision, Forward, HandedOver, Header, HeaderBlock, Reply, RequestHead, Step, Stripped,
-    is_session_header,
-};
+use crate::flow::{App, Decision, Forward, HandedOver, Header, HeaderBlock, Ready, Reply, RequestHead, Stripped, is_session_header};
+use crate::flow;
 use crate::runtime::rate::LogLimit;
 use crate::runtime::tasks::TaskId;
+use super::io::HostIo;
+use super::{abi, io};
 
 /// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
 /// `wasm.` by itself.
@@ -91,7 +89,7 @@ impl Request {
             _ => head,
         };
         match worker.app.handle(head) {
-            Step::Done(decision) => {
+            Ready::Now(decision) => {
                 let action = apply(decision, &course, state.as_deref());
                 // On the hot path there is none.
                 if worker.io.runtime().has_work() {
@@ -99,7 +97,7 @@ impl Request {
                 }
                 action
             }
-            Step::Wait(waiting) => self.wait(
+            Ready::Later(waiting) => self.wait(
                 worker,
                 waiting,
                 move |decision| apply(decision, &course, state.as_deref()),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use oauth2_session_filter::config::Config;
-use oauth2_session_filter::flow::{Action, App, Reply, RequestHead, Step};
+use oauth2_session_filter::flow::{Action, App, Ready, Reply, RequestHead};
 use oauth2_session_filter::time::Timestamp;
 use serde_json::{Value, json};
 use url::Url;
@@ -59,8 +59,8 @@ fn ask((world, app): &Site, host: &[u8], more: &[Header<'_>]) -> Reply {
     let request = [(":method", b"GET".as_slice()), (":authority", host), (":scheme", b"https")];
     let head = RequestHead::from_pairs(request.into_iter().chain(more.iter().copied()));
     let decision = match app.handle(head) {
-        Step::Done(decision) => decision,
-        Step::Wait(flow) => world.finish(&world.start(flow)),
+        Ready::Now(decision) => decision,
+        Ready::Later(flow) => world.finish(&world.start(flow)),
     };
     let Action::Reply(reply) = decision.action else { panic!("it is not for the upstream") };
     reply

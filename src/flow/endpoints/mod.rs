@@ -20,7 +20,7 @@ use super::decision::{Action, Decision};
 use super::http::{fetch_metadata, reply};
 use super::load::MaySetCookie;
 use super::outcome::{Loaded, Outcome};
-use super::{App, Io, Reply, RequestHead, Step, access_log, authorize, upstream};
+use super::{App, Io, Ready, Reply, RequestHead, access_log, authorize, upstream};
 use crate::config::Mode;
 
 /// What a session is loaded for.
@@ -74,7 +74,7 @@ impl Purpose {
 }
 
 /// Sends a request to the endpoint that it names; all else goes to the upstream.
-pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
+pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decision> {
     let routes = &app.config.routes;
     let is_connect = head.is_connect();
     if !is_connect && is_at(head.path(), &routes.ping_path) {
@@ -94,7 +94,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Step {
     let endpoint = path.strip_prefix(routes.proxy_prefix.as_bytes()).unwrap_or_default();
     match &app.config.mode {
         Mode::Beside if beside::is_of_oauth2_proxy(endpoint) => {
-            return Step::Done(beside::forward(&head).into());
+            return Ready::Now(beside::forward(&head).into());
         }
         Mode::App(login_app) if matches!(endpoint, b"/start" | b"/sign_in") => {
             return done(login_app::sign_in(login_app, &redirect::target(&app.config, &head)), "start");
@@ -135,12 +135,12 @@ fn is_at(path: &[u8], endpoint: &str) -> bool {
     !endpoint.is_empty() && path == endpoint.as_bytes()
 }
 
-fn done(reply: Reply, word: &'static str) -> Step {
-    Step::Done(reply::because(reply, word).into())
+fn done(reply: Reply, word: &'static str) -> Ready<Decision> {
+    Ready::Now(reply::because(reply, word).into())
 }
 
-fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Step {
-    Step::Wait(Box::pin(async move { flow.await.into() }))
+fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Ready<Decision> {
+    Ready::later(async move { flow.await.into() })
 }
 
 /// `/ready`: whether the store can be used. The cookie store needs nobody else, so a filter that answers is ready. A

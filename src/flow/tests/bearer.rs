@@ -9,7 +9,7 @@ use super::log::lines_of;
 use super::{MINUTE, Site};
 use crate::flow::io::Count;
 use crate::flow::outcome::Unavailable;
-use crate::flow::{Action, Decision, Step};
+use crate::flow::{Action, Decision, Ready};
 use crate::oidc::tests::vectors::{ISSUED, claims, encode, jwks_document};
 
 fn site(options: Value) -> Site {
@@ -293,7 +293,7 @@ fn all_who_bring_a_key_that_nobody_has_wait_for_one_fetch() {
     let asked = (0..5000).map(|number| {
         let authorization = format!("Bearer {}", forged(Some(&format!("key-{number}")), 0));
         let head = site.browser().head("/", &[("authorization", &authorization)]);
-        let Step::Wait(flow) = site.app.handle(head) else { panic!("nothing to wait for") };
+        let Ready::Later(flow) = site.app.handle(head) else { panic!("nothing to wait for") };
         flow
     });
     let decisions = site.world.run(asked.collect());
@@ -335,7 +335,7 @@ fn forged_tokens_that_waited_for_the_keys_together_are_limited_too() {
     let asked = (0..100).map(|number| {
         let authorization = format!("Bearer {}", forged(Some("p256"), number));
         let head = site.browser().head("/", &[("authorization", &authorization)]);
-        let Step::Wait(flow) = site.app.handle(head) else { panic!("nothing to wait for") };
+        let Ready::Later(flow) = site.app.handle(head) else { panic!("nothing to wait for") };
         flow
     });
     let statuses = site.world.run(asked.collect()).into_iter().map(|decision| match decision.action {

@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::provider::Provider;
 use super::world::World;
-use crate::flow::{Action, App, Decision, Forward, Reply, RequestHead, Step};
+use crate::flow::{Action, App, Decision, Forward, Ready, Reply, RequestHead};
 
 #[derive(Clone)]
 pub(super) struct Browser {
@@ -53,8 +53,8 @@ impl Browser {
     /// What becomes of a request, with what the access log says about it.
     pub(super) fn decision(&mut self, target: &str, headers: &[(&str, &str)]) -> Decision {
         let decision = match self.app.handle(self.head(target, headers)) {
-            Step::Done(decision) => decision,
-            Step::Wait(future) => self.world.run(vec![future]).remove(0),
+            Ready::Now(decision) => decision,
+            Ready::Later(future) => self.world.run(vec![future]).remove(0),
         };
         self.keep_cookies(&decision.action);
         if let Action::Reply(reply) = &decision.action {

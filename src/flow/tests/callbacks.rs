@@ -14,7 +14,7 @@ use super::browser::Browser;
 use super::log::lines_of;
 use super::world::World;
 use crate::flow::io::Count;
-use crate::flow::{Action, Io, Reply, Step};
+use crate::flow::{Action, Io, Ready, Reply};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,7 +33,7 @@ fn callback(login: &BTreeMap<String, String>, code: &str) -> String {
 
 /// A callback of this browser, which takes the answer or is gone after `patience`.
 fn ask(world: &World, browser: &Browser, target: &str, patience: Duration) -> Asked {
-    let Step::Wait(flow) = browser.app.handle(browser.head(target, &[])) else {
+    let Ready::Later(flow) = browser.app.handle(browser.head(target, &[])) else {
         panic!("nothing to wait for")
     };
     let world = world.clone();

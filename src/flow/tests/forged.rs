@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 
+use crate::flow::{Action, Decision, Forward, HeaderBlock, Ready, RequestHead};
 use super::Site;
 use super::browser::{Browser, sent};
-use crate::flow::{Action, Decision, Forward, HeaderBlock, RequestHead, Step};
 
 const IDENTITY: [&str; 13] = [
     "x-forwarded-user",
@@ -178,7 +178,7 @@ fn bytes_that_are_not_text_are_compared_too() {
         (b":method", b"GET"),
         (NAME, b""),
     ]);
-    let Step::Done(Decision { action: Action::Forward(forward), .. }) = site.app.handle(head) else {
+    let Ready::Now(Decision { action: Action::Forward(forward), .. }) = site.app.handle(head) else {
         panic!("not let through")
     };
     assert_eq!(forward.remove, [NAME]);

@@ -360,8 +360,8 @@ fn requests_that_need_the_metadata_share_one_fetch() {
     let starts = (0..20).map(|_| {
         let head = site.browser().head("/oauth2/start", &[]);
         match site.app.handle(head) {
-            crate::flow::Step::Wait(future) => future,
-            crate::flow::Step::Done(_) => panic!("nothing to wait for"),
+            crate::flow::Ready::Later(future) => future,
+            crate::flow::Ready::Now(_) => panic!("nothing to wait for"),
         }
     });
     let answers = site.world.run(starts.collect());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::browser::{Browser, sent};
 use super::{MINUTE, Site};
-use crate::flow::{Action, App, Decision, Step};
+use crate::flow::{Action, App, Decision, Ready};
 
 const HOURLY: &str = "1h";
 
@@ -16,8 +16,8 @@ fn burst(site: &Site, browser: &mut Browser, number: usize) -> Vec<Action> {
     let requests = (0..number).map(|request| {
         let head = browser.head("/", &[]);
         match workers[request % 2].handle(head) {
-            Step::Wait(future) => future,
-            Step::Done(_) => panic!("no refresh was due"),
+            Ready::Later(future) => future,
+            Ready::Now(_) => panic!("no refresh was due"),
         }
     });
     let actions: Vec<_> =
@@ -47,7 +47,7 @@ fn twenty_requests_at_once_make_one_grant_and_all_have_the_new_session() {
     // The browser has the new cookie now: nothing to wait for.
     assert!(matches!(
         site.app.handle(browser.head("/", &[])),
-        Step::Done(Decision { action: Action::Forward(_), .. })
+        Ready::Now(Decision { action: Action::Forward(_), .. })
     ));
 }
 
@@ -166,7 +166,7 @@ fn a_request_that_goes_away_does_not_take_the_refresh_with_it() {
     let mut browser = site.signed_in();
     site.world.pass(61 * MINUTE);
     site.provider.set_delay(Duration::from_millis(500));
-    let Step::Wait(mut request) = site.app.handle(browser.head("/", &[])) else {
+    let Ready::Later(mut request) = site.app.handle(browser.head("/", &[])) else {
         panic!("nothing to wait for")
     };
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -221,8 +221,8 @@ fn however_a_cookie_is_spelt_it_is_renewed_once() {
         let mut browser = browser.clone();
         browser.cookies.insert("_oauth2_proxy".to_owned(), cookie.clone());
         match workers[number % 2].handle(browser.head("/", &[])) {
-            Step::Wait(future) => future,
-            Step::Done(_) => panic!("no refresh was due"),
+            Ready::Later(future) => future,
+            Ready::Now(_) => panic!("no refresh was due"),
         }
     });
     let decisions = site.world.run(requests.collect());

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::browser::sent;
 use super::{MINUTE, Site};
-use crate::flow::{Action, App, Decision, Forward, Io, RequestHead, Step};
+use crate::flow::{Action, App, Decision, Forward, Io, Ready, RequestHead};
 
 #[test]
 fn a_program_gets_401_and_a_page_302() {
@@ -247,7 +247,7 @@ fn bytes_that_are_not_text_are_ordinary() {
         ("x-odd", b"\x00\xff"),
         ("cookie", &cookie),
     ]);
-    assert!(matches!(site.app.handle(head), Step::Done(Decision { action: Action::Forward(_), .. })));
+    assert!(matches!(site.app.handle(head), Ready::Now(Decision { action: Action::Forward(_), .. })));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::browser::{Browser, sent};
 use super::world::World;
 use super::{MINUTE, Site, configuration, in_redis};
-use crate::flow::{Action, App, RequestHead, Step};
+use crate::flow::{Action, App, Ready, RequestHead};
 
 const NAME: &str = "_oauth2_proxy";
 const HOST: &str = "app.eu.example.com";
@@ -74,8 +74,8 @@ impl Scoped {
         ];
         let head = RequestHead::from_pairs(pairs.iter().map(|(name, value)| (*name, value.as_bytes())));
         let decision = match self.app.handle(head) {
-            Step::Done(decision) => decision,
-            Step::Wait(future) => self.world.run(vec![future]).remove(0),
+            Ready::Now(decision) => decision,
+            Ready::Later(future) => self.world.run(vec![future]).remove(0),
         };
         decision.action
     }

@@ -9,7 +9,7 @@ use super::browser::Browser;
 use super::refresh::spellings;
 use super::world::World;
 use super::{MINUTE, Site};
-use crate::flow::{Action, App, Forward, Io, Reply, Step};
+use crate::flow::{Action, App, Forward, Io, Ready, Reply};
 
 const COOKIE: &str = "_oauth2_proxy";
 
@@ -44,11 +44,13 @@ fn a_refresh_under_way_gives_nobody_a_cookie_after_the_sign_out() {
     for target in ["/oauth2/sign_out", "/oauth2/sign_in"] {
         let (site, browser) = due();
         site.provider.set_delay(Duration::from_millis(600));
-        let Step::Wait(page) = site.app.handle(browser.head("/", &[])) else { panic!("no refresh was due") };
+        let Ready::Later(page) = site.app.handle(browser.head("/", &[])) else {
+            panic!("no refresh was due")
+        };
         let (world, other, head) = (site.world.clone(), site.worker(), browser.head(target, &[]));
         let sign_out = Box::pin(async move {
             world.sleep(Duration::from_millis(100)).await;
-            let Step::Wait(sign_out) = other.handle(head) else {
+            let Ready::Later(sign_out) = other.handle(head) else {
                 panic!("an endpoint that waits for nothing")
             };
             sign_out.await

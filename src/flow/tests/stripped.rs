@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::browser::{Browser, sent};
 use super::{MINUTE, Site, in_redis};
-use crate::flow::{Action, Forward, RequestHead, Step};
+use crate::flow::{Action, Forward, Ready, RequestHead};
 
 fn with(more: Value) -> Value {
     let mut options = json!({ "strip_session_cookie": true, "cookie_refresh": "30m" });
@@ -29,8 +29,8 @@ fn ask(site: &Site, target: &str, cookie: &[u8], state: &[u8]) -> Action {
         None => head,
     };
     let decision = match site.app.handle(head) {
-        Step::Done(decision) => decision,
-        Step::Wait(future) => site.world.run(vec![future]).remove(0),
+        Ready::Now(decision) => decision,
+        Ready::Later(future) => site.world.run(vec![future]).remove(0),
     };
     decision.action
 }

@@ -2,4 +2,5 @@
 
 pub(super) mod gate;
 pub(super) mod lru;
+pub(super) mod ready;
 pub(super) mod single_flight;

@@ -23,11 +23,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use oauth2_session_filter::config::Config;
-use oauth2_session_filter::cookie;
-use oauth2_session_filter::flow::{App, Decision, Io, Step};
+use oauth2_session_filter::flow::{App, Decision, Io, Ready};
+use oauth2_session_filter::session::Session;
 use oauth2_session_filter::session::ticket::{Form, Ticket};
-use oauth2_session_filter::session::{self, Session};
 use oauth2_session_filter::time::Timestamp;
+use oauth2_session_filter::{cookie, session};
 
 use self::configurations::{CONFIGURATIONS, Rules, configuration};
 use self::known::{Known, Person, secret};
@@ -200,8 +200,8 @@ impl Site {
         self.requests += 1;
         let asked = Asked { head, began: self.world.now(), number: self.requests };
         match self.app.handle(asked.block().into()) {
-            Step::Done(decision) => self.decided(&asked, decision),
-            Step::Wait(flow) => {
+            Ready::Now(decision) => self.decided(&asked, decision),
+            Ready::Later(flow) => {
                 let pending = self.world.start(flow);
                 self.waiting.push((asked, pending));
                 if waits {

@@ -22,7 +22,6 @@ use crate::flow::access_log::Note;
 use crate::flow::decision::Decision;
 use crate::flow::http::reply;
 use crate::flow::io::Count;
-use crate::flow::load::Loading;
 use crate::flow::outcome::Outcome;
 use crate::flow::pages::ErrorPage;
 use crate::flow::person::Person;
@@ -82,10 +81,7 @@ async fn sign_in<I: Io>(
 /// The person whose session this browser has, if it may come in with it. What anybody can bring about by a link changes
 /// no cookie, so a session that is renewed gets its new one with a request of another kind.
 async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Person>> {
-    let loaded = match load::load(app, head, |_, _| false) {
-        Loading::Done(loaded) => loaded,
-        Loading::Wait(pending) => pending.finish(app, head, |_, _| false).await,
-    };
+    let loaded = load::load(app, head, |_, _| false).get().await;
     match loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => Some(person),
         _ => None,

@@ -8,7 +8,7 @@ use super::{COOKIE, access_token, only_key, proxy, site};
 use crate::flow::io::Count;
 use crate::flow::tests::MINUTE;
 use crate::flow::tests::browser::Browser;
-use crate::flow::{Io, Step};
+use crate::flow::{Io, Ready};
 
 #[test]
 fn over_two_proxies_one_expiry_is_one_grant_and_all_have_the_new_session() {
@@ -19,8 +19,8 @@ fn over_two_proxies_one_expiry_is_one_grant_and_all_have_the_new_session() {
     site.provider.set_delay(Duration::from_millis(700));
     let proxies = [proxy(&site), proxy(&site), proxy(&site), proxy(&site)];
     let requests = (0..200).map(|request| match proxies[request % 4].handle(browser.head("/", &[])) {
-        Step::Wait(future) => future,
-        Step::Done(_) => panic!("nobody asked Redis"),
+        Ready::Later(future) => future,
+        Ready::Now(_) => panic!("nobody asked Redis"),
     });
     let decisions = site.world.run(requests.collect());
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
@@ -119,7 +119,7 @@ fn a_refusal_of_a_token_that_another_proxy_used_ends_nothing() {
     site.world.fake_redis().restore(before);
     site.provider.set_token_answer(Some((400, json!({ "error": "invalid_grant" }))));
     site.provider.set_delay(Duration::from_millis(50));
-    let Step::Wait(request) = site.app.handle(browser.head("/", &[])) else { panic!("nobody asked Redis") };
+    let Ready::Later(request) = site.app.handle(browser.head("/", &[])) else { panic!("nobody asked Redis") };
     let world = site.world.clone();
     site.world.spawn(async move {
         world.sleep(Duration::from_millis(300)).await;

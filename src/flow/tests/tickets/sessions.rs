@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{COOKIE, only_key, proxy, site};
 use crate::flow::tests::MINUTE;
 use crate::flow::tests::browser::Browser;
-use crate::flow::{Action, App, Io, Step};
+use crate::flow::{Action, App, Io, Ready};
 
 #[test]
 fn the_browser_has_a_ticket_and_redis_the_session() {
@@ -95,8 +95,8 @@ fn requests_at_the_same_time_share_one_get() {
     site.world.fake_redis().set_delay(Duration::from_millis(5));
     site.world.fake_redis().seen();
     let requests = (0..20).map(|_| match site.app.handle(browser.head("/", &[])) {
-        Step::Wait(future) => future,
-        Step::Done(_) => panic!("nobody asked Redis"),
+        Ready::Later(future) => future,
+        Ready::Now(_) => panic!("nobody asked Redis"),
     });
     let decisions = site.world.run(requests.collect());
     assert!(decisions.iter().all(|decision| matches!(decision.action, Action::Forward(_))));
@@ -109,8 +109,8 @@ fn a_request_that_goes_away_leaves_the_others_their_answer() {
     let browser = site.signed_in();
     site.world.fake_redis().set_delay(Duration::from_millis(5));
     let ask = || match site.app.handle(browser.head("/", &[])) {
-        Step::Wait(future) => future,
-        Step::Done(_) => panic!("nobody asked Redis"),
+        Ready::Later(future) => future,
+        Ready::Now(_) => panic!("nobody asked Redis"),
     };
     let (mut first, second) = (ask(), ask());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -177,11 +177,11 @@ fn a_request_under_way_during_a_second_sign_in_does_not_clear_the_new_cookie() {
     site.provider.set_nonce(&login["nonce"]);
     let state: String = form_urlencoded::byte_serialize(login["state"].as_bytes()).collect();
     let callback = browser.head(&format!("/oauth2/callback?code=code&state={state}"), &[]);
-    let Step::Wait(callback) = site.app.handle(callback) else { panic!("nobody asked the provider") };
+    let Ready::Later(callback) = site.app.handle(callback) else { panic!("nobody asked the provider") };
     let (world, app, page) = (site.world.clone(), site.app.clone(), browser.head("/", &[]));
     let page = Box::pin(async move {
         world.sleep(Duration::from_secs(1)).await;
-        let Step::Wait(page) = app.handle(page) else { panic!("nobody asked Redis") };
+        let Ready::Later(page) = app.handle(page) else { panic!("nobody asked Redis") };
         page.await
     });
     let decisions = site.world.run(vec![callback, page]);
@@ -209,8 +209,8 @@ fn a_request_under_way_does_not_make_a_worker_remember_a_deleted_session() {
         site.world.pass(2 * MINUTE);
         site.world.fake_redis().set_delay(Duration::from_millis(5));
         let ask = move |app: &std::rc::Rc<App<_>>, head| match app.handle(head) {
-            Step::Wait(future) => future,
-            Step::Done(decision) => Box::pin(std::future::ready(decision)),
+            Ready::Later(future) => future,
+            Ready::Now(decision) => Box::pin(std::future::ready(decision)),
         };
         let sign_out = ask(&site.app, browser.head("/oauth2/sign_out", &[]));
         let (world, app, head) = (site.world.clone(), site.app.clone(), browser.head("/", &[]));
@@ -232,8 +232,8 @@ fn a_refresh_that_is_under_way_does_not_bring_a_deleted_session_back() {
     let mut other = browser.clone();
     other.app = proxy(&site);
     let ask = |browser: &Browser, path| match browser.app.handle(browser.head(path, &[])) {
-        Step::Wait(future) => future,
-        Step::Done(_) => panic!("nobody asked Redis"),
+        Ready::Later(future) => future,
+        Ready::Now(_) => panic!("nobody asked Redis"),
     };
     let (refresh, sign_out) = (ask(&browser, "/"), ask(&other, "/oauth2/sign_out"));
     let world = site.world.clone();
@@ -255,11 +255,11 @@ fn nor_does_one_that_takes_longer_than_a_sign_out_waits() {
     let browser = site.signed_in();
     site.world.pass(31 * MINUTE);
     site.provider.set_delay(Duration::from_secs(4));
-    let Step::Wait(refresh) = site.app.handle(browser.head("/", &[])) else { panic!("nobody asked Redis") };
+    let Ready::Later(refresh) = site.app.handle(browser.head("/", &[])) else { panic!("nobody asked Redis") };
     let (world, other, head) = (site.world.clone(), proxy(&site), browser.head("/oauth2/sign_out", &[]));
     let sign_out = Box::pin(async move {
         world.sleep(Duration::from_millis(500)).await;
-        let Step::Wait(sign_out) = other.handle(head) else { panic!("nobody asked Redis") };
+        let Ready::Later(sign_out) = other.handle(head) else { panic!("nobody asked Redis") };
         sign_out.await
     });
     let decisions = site.world.run(vec![refresh, sign_out]);
