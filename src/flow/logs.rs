@@ -11,10 +11,6 @@ pub(super) struct Logs {
     pub(super) sign_ins_put_off: LogLimit,
     /// Callbacks that failed for a reason that the operator has to look into.
     pub(super) sign_ins_failed: LogLimit,
-    /// Refreshes that failed.
-    pub(super) refreshes: LogLimit,
-    /// Grants that the provider refused because of this client.
-    pub(super) clients: LogLimit,
     /// Calls of `backend_logout_url` that failed.
     pub(super) logouts: LogLimit,
     /// ID tokens that a sign-out did not hand out.

@@ -37,29 +37,30 @@ use log::warn;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
-pub use self::decision::{Action, Decision, Forward, HandedOver, Header};
 use self::endpoints::Purpose;
 use self::endpoints::callback::Codes;
-pub use self::endpoints::login_app::is_session_header;
 use self::http::forged::Names;
-pub use self::http::header_block::HeaderBlock;
-pub use self::http::reply::Reply;
-pub use self::http::request::RequestHead;
 use self::http::stripped::Ended;
-pub use self::http::stripped::Stripped;
 use self::io::Count;
-pub use self::io::Io;
 use self::logs::Logs;
-pub use self::outcome::Unavailable;
 use self::outcome::{Loaded, Outcome, Reason};
 use self::person::Person;
 use self::provider::Provider;
 use self::store::Store;
-use self::store::session_cookie::SessionCookie;
+use self::store::session_cookie::{SET_COOKIE, SessionCookie};
 use self::told::Told;
 use self::util::gate::Gate;
-pub use self::util::ready::Ready;
 use crate::config::Config;
+
+pub use self::decision::{Action, Decision, Forward, HandedOver, Header};
+pub use self::endpoints::login_app::is_session_header;
+pub use self::http::header_block::HeaderBlock;
+pub use self::http::reply::Reply;
+pub use self::http::request::RequestHead;
+pub use self::http::stripped::Stripped;
+pub use self::io::Io;
+pub use self::outcome::Unavailable;
+pub use self::util::ready::Ready;
 
 /// One filter configuration at work, in one worker.
 pub struct App<I> {
@@ -91,12 +92,12 @@ impl<I: Io> App<I> {
             codes: config.provider.as_ref().map(|provider| Rc::new(Codes::new(provider, &io))),
             logouts: Gate::new(&io, config.login.backend_logout_timeout, Count::LogoutsBusy),
             bearer: Bearer::new(&config, provider.as_ref(), &io),
-            provider,
-            store: Store::new(&config, &cookie, &io),
+            store: Store::new(&config, &cookie, provider.clone(), &io),
             logs: Logs::default(),
             stripped_state: cookie.stripped_state(),
             ended: Ended::default(),
             cookie,
+            provider,
             config,
             io,
             told: Told::default(),
@@ -107,6 +108,15 @@ impl<I: Io> App<I> {
     pub fn handle(self: &Rc<Self>, head: RequestHead) -> Ready<Decision> {
         let head = if self.config.routes.reverse_proxy { head.forwarded() } else { head };
         access_log::of_endpoint(&self.config, endpoints::handle(self, head))
+    }
+
+    /// The headers that a response gets added now, of those that its request was decided to add. The upstream may have
+    /// taken its time, and the person have signed out meanwhile: then the session does not come back by its cookie.
+    pub fn response_headers(&self, mut headers: Vec<Header>, renewed: Option<&[u8]>) -> Vec<Header> {
+        if renewed.is_some_and(|cookie| self.store.is_ended(cookie)) {
+            headers.retain(|(name, _)| *name != SET_COOKIE);
+        }
+        headers
     }
 
     /// The trailers of a request that must not arrive, by their names.

@@ -12,12 +12,15 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
-use crate::flow::{App, Decision, Forward, HandedOver, Header, HeaderBlock, Ready, Reply, RequestHead, Stripped, is_session_header};
-use crate::flow;
-use crate::runtime::rate::LogLimit;
-use crate::runtime::tasks::TaskId;
 use super::io::HostIo;
 use super::{abi, io};
+use crate::flow;
+use crate::flow::{
+    App, Decision, Forward, HandedOver, Header, HeaderBlock, Ready, Reply, RequestHead, Stripped,
+    is_session_header,
+};
+use crate::runtime::rate::LogLimit;
+use crate::runtime::tasks::TaskId;
 
 /// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
 /// `wasm.` by itself.

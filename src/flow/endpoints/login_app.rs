@@ -162,7 +162,7 @@ async fn keep<I: Io>(
     head: Box<RequestHead>,
     person: Rc<Person>,
 ) -> Result<Vec<Header>, Reply> {
-    match app.store.create(&person, &head, &app.io).await {
+    match app.store.create(&person, &head).await {
         Ok(cookie) => {
             app.io.count(Count::HandedOver);
             info!("login app: a session was handed over");

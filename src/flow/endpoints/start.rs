@@ -23,7 +23,7 @@ const NOT_NOW: &str = "You cannot sign in just now";
 
 /// `/oauth2/sign_in`: the page with the button. A session is ended, as the original does.
 pub(in crate::flow) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
-    if let Err(reason) = app.store.delete(&head, &app.io).await {
+    if let Err(reason) = app.store.end(&head).await {
         let page = pages::unavailable(NOT_NOW, reason.explain(), "");
         return reply::because(page, access_log::unavailable(reason));
     }

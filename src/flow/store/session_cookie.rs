@@ -1,10 +1,13 @@
 //! The session cookie: what the browser holds, whichever store has the session.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::{Config, MAX_SESSION};
 use crate::cookie::{self, Allowance, Invalid, MaxAge, Sent, SetCookie, Verified};
+use crate::flow::outcome::{Loaded, Outcome};
+use crate::flow::verified_cache::Raw;
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
 use crate::time::Timestamp;
 
@@ -34,8 +37,20 @@ pub(in crate::flow) struct SessionCookie {
 /// What was read from a session cookie.
 pub(in crate::flow) struct Found<T> {
     pub(in crate::flow) it: T,
-    /// Whether the request has no other.
-    pub(in crate::flow) is_alone: bool,
+    /// Whether the browser sent several session cookies, all of which are ours.
+    is_in_several_scopes: bool,
+}
+
+impl<T: Raw> Found<Rc<T>> {
+    /// If the browser has session cookies in several scopes, the one that counts goes out once more, to the scope that is
+    /// in use: in which scope it was, the browser does not say. With it the others are cleared ([`SessionCookie::save`]).
+    pub(in crate::flow) fn in_one_scope(&self, loaded: Loaded) -> Loaded {
+        let is_authenticated = matches!(loaded.outcome, Outcome::Authenticated(_));
+        if !self.is_in_several_scopes || !is_authenticated || loaded.renewed.is_some() {
+            return loaded;
+        }
+        Loaded { renewed: Some(self.it.raw().to_vec()), ..loaded }
+    }
 }
 
 impl SessionCookie {
@@ -68,7 +83,7 @@ impl SessionCookie {
         let mut reason = None;
         for value in sent.values() {
             match read(value, &mut allowance) {
-                Ok(it) => return Ok(Found { it, is_alone: sent.is_alone() }),
+                Ok(it) => return Ok(Found { it, is_in_several_scopes: self.is_in_several_scopes(&sent) }),
                 Err(refusal) => reason = reason.or(Some(refusal)),
             }
         }
@@ -133,6 +148,18 @@ impl SessionCookie {
         headers
     }
 
+    /// The cookies that go out with a response: a renewed session, or the end of one that is none. A cookie that is not
+    /// ours to end stays: a filter beside an oauth2-proxy with another secret, say, must not sign everybody out.
+    pub(in crate::flow) fn after(&self, head: &RequestHead, loaded: &Loaded) -> Vec<Header> {
+        match (&loaded.outcome, &loaded.renewed) {
+            (Outcome::Unavailable(_), _) => Vec::new(),
+            (Outcome::Anonymous(reason), _) if reason.keeps_cookie() || !self.is_owned => Vec::new(),
+            (Outcome::Anonymous(_), _) => self.clear(head),
+            (Outcome::Authenticated(_), Some(renewed)) => self.save(renewed, head),
+            (Outcome::Authenticated(_), None) => Vec::new(),
+        }
+    }
+
     /// The `Set-Cookie` headers that take the session out of the browser, in whatever scope.
     pub(in crate::flow) fn clear(&self, head: &RequestHead) -> Vec<Header> {
         let jar = head.jar();
@@ -169,10 +196,8 @@ impl SessionCookie {
     /// Whether the browser sent several session cookies, all of which are ours. Then all but one are to go: else a later
     /// request could be somebody else's, who was signed in before. Browsers have several after `cookie_domains` or
     /// `cookie_path` was changed.
-    pub(in crate::flow) fn is_in_several_scopes(&self, head: &RequestHead) -> bool {
-        let jar = head.jar();
-        let sent = Sent::find(&jar, self.name());
-        !sent.is_alone() && self.is_ours_everywhere(&sent)
+    fn is_in_several_scopes(&self, sent: &Sent<'_>) -> bool {
+        !sent.is_alone() && self.is_ours_everywhere(sent)
     }
 
     /// One that our secret did not sign may be another application's, and nothing says in which scope that one is.

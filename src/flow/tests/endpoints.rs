@@ -39,7 +39,7 @@ fn userinfo_says_a_name_as_it_is_or_not_at_all() {
     let mut browser = site.browser();
     let (app, head) = (Rc::clone(&site.app), browser.head("/", &[]));
     let person = Person::new(&site.config, session);
-    let cookie = async move { app.store.create(&person, &head, &app.io).await.unwrap() };
+    let cookie = async move { app.store.create(&person, &head).await.unwrap() };
     let cookie = site.world.run(vec![Box::pin(cookie)]).remove(0);
     browser.cookies.insert("_oauth2_proxy".to_owned(), String::from_utf8(cookie).unwrap());
     let info: Value = serde_json::from_slice(browser.reply("/oauth2/userinfo", &[]).body()).unwrap();

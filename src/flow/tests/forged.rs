@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 
-use crate::flow::{Action, Decision, Forward, HeaderBlock, Ready, RequestHead};
 use super::Site;
 use super::browser::{Browser, sent};
+use crate::flow::{Action, Decision, Forward, HeaderBlock, Ready, RequestHead};
 
 const IDENTITY: [&str; 13] = [
     "x-forwarded-user",

@@ -136,7 +136,7 @@ async fn run<I: Io>(
         // No browser is there to be told, and the session that it has stays its session.
         return Err(Failure::NoLogin);
     }
-    let cookie = app.store.create(&person, head, &app.io).await.map_err(Failure::NotSaved)?;
+    let cookie = app.store.create(&person, head).await.map_err(Failure::NotSaved)?;
     info!("sign-in: done");
     Ok((cookie, person))
 }

@@ -1,153 +1,82 @@
 //! The cookie store: the whole session is in the browser's cookies.
 
-pub(in crate::flow) mod refresh;
-pub(super) mod slots;
+mod refresh;
+mod sessions;
+mod slots;
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
-use log::warn;
-
-use super::session_cookie::{Found, SessionCookie};
+use self::refresh::CookieRefresher;
+use self::sessions::CookieSessions;
+use super::refresh::RefreshPolicy;
+use super::session_cookie::SessionCookie;
 use crate::config::Config;
-use crate::cookie::Allowance;
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
-use crate::flow::outcome::{Reason, TooLarge, Unavailable};
+use crate::flow::outcome::{Loaded, Outcome, Unavailable};
 use crate::flow::person::Person;
-use crate::flow::told::Told;
-use crate::flow::verified_cache::{VerifiedCache, VerifiedPerson};
-use crate::session::{self, Session};
-use crate::time::Timestamp;
+use crate::flow::util::ready::Ready;
+use crate::session::Session;
 
-/// What keeps sessions out of the browser's requests, or makes them smaller.
-const REMEDY: &str = "The operator can keep sessions in Redis (session_store_type), or leave the tokens out of them \
-                      (session_cookie_minimal)";
-
-/// Sessions in cookies.
-pub(in crate::flow) struct CookieStore {
-    told: Told,
-    config: Rc<Config>,
-    cookie: Rc<SessionCookie>,
-    cache: VerifiedCache<VerifiedPerson>,
-    /// What stands for those whose refreshes are one: they read the same cookies, and are the same client.
-    pub(in crate::flow) fingerprint: [u8; 32],
+/// The store of `cookie`.
+pub(in crate::flow) struct CookieStore<I> {
+    io: I,
+    policy: Rc<RefreshPolicy<I>>,
+    sessions: Rc<CookieSessions>,
+    refresher: Rc<CookieRefresher<I>>,
 }
 
-/// By how much a refresh token may be longer than the one before it, in a session that is otherwise as it was. Tokens of one
-/// kind differ by less, and Envoy takes more than the default of `cookie_max_bytes` by more.
-const TOKEN_GROWTH: usize = 1 << 10;
-
-impl CookieStore {
-    pub(in crate::flow) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>) -> Self {
-        let provider = config.provider.as_ref();
-        let client = provider.map_or(["", ""], |provider| [&provider.issuer_url, &provider.client_id]);
+impl<I: Io> CookieStore<I> {
+    pub(super) fn new(
+        config: &Rc<Config>,
+        cookie: &Rc<SessionCookie>,
+        policy: Rc<RefreshPolicy<I>>,
+        io: &I,
+    ) -> Self {
+        let sessions = Rc::new(CookieSessions::new(config, cookie));
         Self {
-            fingerprint: cookie.fingerprint(&client),
-            cache: VerifiedCache::new(config.cookie.session_cache_size),
-            told: Told::default(),
-            config: Rc::clone(config),
-            cookie: Rc::clone(cookie),
+            refresher: Rc::new(CookieRefresher::new(config, cookie, &sessions, &policy, io)),
+            sessions,
+            policy,
+            io: io.clone(),
         }
     }
 
-    /// The person whose session the request's cookies hold.
-    pub(in crate::flow) fn load(
-        &self,
-        head: &RequestHead,
-        now: Timestamp,
-    ) -> Result<Found<Rc<VerifiedPerson>>, Reason> {
-        let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
-        found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
-    }
-
-    /// All whose sessions they hold, the newest first: a browser has several if their scopes differ.
-    pub(in crate::flow) fn all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<VerifiedPerson>> {
-        self.cookie.all(head, |value, allowance| self.recall(value, now, allowance))
-    }
-
-    fn recall(
-        &self,
-        value: Cow<'_, [u8]>,
-        now: Timestamp,
-        allowance: &mut Allowance,
-    ) -> Result<Rc<VerifiedPerson>, Reason> {
-        match self.cache.get(&value) {
-            Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
-            Some(_) => Err(Reason::BadCookie),
-            None => self.read(value, now, allowance),
+    pub(super) fn load(&self, head: &RequestHead, may_set_cookie: impl FnOnce() -> bool) -> Ready<Loaded> {
+        let now = self.io.now();
+        let found = match self.sessions.find(head, now) {
+            Ok(found) => found,
+            Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
+        };
+        let person = &found.it.person;
+        if !self.policy.is_due(&person.session, now) {
+            let outcome = self.policy.without(Rc::clone(person), now, Unavailable::Provider);
+            return Ready::Now(found.in_one_scope(outcome.into()));
         }
-    }
-
-    /// The person of a cookie's value that another worker made.
-    pub(in crate::flow) fn open(
-        &self,
-        cookie: Vec<u8>,
-        now: Timestamp,
-    ) -> Result<Rc<VerifiedPerson>, Reason> {
-        self.read(cookie.into(), now, &mut self.cookie.allowance())
-    }
-
-    fn read(
-        &self,
-        cookie: Cow<'_, [u8]>,
-        now: Timestamp,
-        allowance: &mut Allowance,
-    ) -> Result<Rc<VerifiedPerson>, Reason> {
-        let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| Reason::BadCookie)?;
-        let session =
-            session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| Reason::NoSession)?;
-        let person = Person::new(&self.config, session);
-        let (raw, signed_at) = (cookie.into_owned(), verified.timestamp());
-        let signed_in = Rc::new(VerifiedPerson { raw, signed_at, person });
-        self.cache.insert(&signed_in);
-        Ok(signed_in)
-    }
-
-    /// The signed cookie value of a session, its `created_at` in the signature. It is as large as `cookie_max_bytes` at most,
-    /// or as the cookie that it replaces: a browser that gets more could not send it back, so that every request would be
-    /// refused, also the one to sign out.
-    pub(in crate::flow) fn seal<I: Io>(
-        &self,
-        session: &Session,
-        replaced: Option<&VerifiedPerson>,
-        io: &I,
-    ) -> Result<Vec<u8>, Unavailable> {
-        let most = self.config.cookie.max_bytes;
-        self.seal_within(replaced.map_or(most, |old| self.size(old).max(most)), session, io)
-    }
-
-    /// The same for the session of `old` with another refresh token. The one that it has is used up, so a byte more is
-    /// no reason to keep it.
-    pub(in crate::flow) fn seal_with_new_token<I: Io>(
-        &self,
-        session: &Session,
-        old: &VerifiedPerson,
-        io: &I,
-    ) -> Result<Vec<u8>, Unavailable> {
-        let most = self.size(old).max(self.config.cookie.max_bytes);
-        self.seal_within(most.saturating_add(TOKEN_GROWTH), session, io)
-    }
-
-    /// The bytes of a session's cookie.
-    fn size(&self, signed_in: &VerifiedPerson) -> usize {
-        self.cookie.size(&signed_in.raw)
-    }
-
-    fn seal_within<I: Io>(&self, limit: usize, session: &Session, io: &I) -> Result<Vec<u8>, Unavailable> {
-        let options = &self.config.cookie;
-        let sealed = session::seal_cookie(session, self.cookie.aes_key(), io.random()?, options.minimal);
-        let cookie = self.cookie.sign(&sealed, session.created_at.unwrap_or_else(|| io.now()));
-        let (bytes, most) = (self.cookie.size(&cookie), options.max_bytes);
-        if bytes > limit {
-            return Err(Unavailable::TooLarge(TooLarge { bytes, most, remedy: REMEDY }));
+        if !may_set_cookie() {
+            return Ready::Now(self.policy.as_it_is(Rc::clone(person), now).into());
         }
-        if bytes > most / 2 && self.told.is_news((&session.user, &session.email), io.now()) {
-            warn!(
-                "cookies: a session has {bytes} bytes in cookies, more than half of the {most} that cookie_max_bytes allows. \
-                 {REMEDY}"
-            );
-        }
+        let refresher = Rc::clone(&self.refresher);
+        Ready::Later(Box::pin(async move { refresher.refresh(found.it).await }))
+    }
+
+    pub(super) fn create(&self, person: &Rc<Person>, head: &RequestHead) -> Result<Vec<u8>, Unavailable> {
+        let cookie = self.sessions.seal(&person.session, None, &self.io)?;
+        self.end(head);
         Ok(cookie)
+    }
+
+    pub(super) fn end(&self, head: &RequestHead) -> Option<Session> {
+        let mut ended = None;
+        for signed_in in self.sessions.all(head, self.io.now()) {
+            // A refresh under way would give the browser a new cookie after this one was cleared.
+            self.refresher.end(&signed_in.raw);
+            ended = ended.or_else(|| Some(signed_in.person.session.clone()));
+        }
+        ended
+    }
+
+    pub(super) fn is_ended(&self, cookie: &[u8]) -> bool {
+        self.refresher.is_ended(cookie)
     }
 }

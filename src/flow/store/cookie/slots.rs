@@ -41,7 +41,7 @@ const TOO_LARGE: &[u8] = b"l";
 
 /// What became of the refresh of one old cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::flow::store) enum Refresh {
+pub(super) enum Refresh {
     /// A worker is at it, or was when it crashed.
     Running,
     /// The signed value of the new cookie.
@@ -58,7 +58,7 @@ pub(in crate::flow::store) enum Refresh {
 
 /// The place where all who have the same old cookie meet.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::flow::store) struct Meeting {
+pub(super) struct Meeting {
     key: String,
     id: [u8; 16],
 }
@@ -72,7 +72,7 @@ struct Entry {
 
 /// Makes the keys. A write to a key that is not there is unconditional, so two workers could both win;
 /// the configuration is read by one VM before the workers start.
-pub(in crate::flow) fn prepare<I: Io>(io: &I) {
+pub(super) fn prepare<I: Io>(io: &I) {
     for number in 0..=u8::MAX {
         let key = key(number);
         if io.shared(&key).version.is_none() {
@@ -82,7 +82,7 @@ pub(in crate::flow) fn prepare<I: Io>(io: &I) {
 }
 
 impl Meeting {
-    pub(in crate::flow::store) fn new(fingerprint: &[u8; 32], old_cookie: &[u8]) -> Self {
+    pub(super) fn new(fingerprint: &[u8; 32], old_cookie: &[u8]) -> Self {
         let digest: [u8; 32] =
             Sha256::new().chain_update(fingerprint).chain_update(old_cookie).finalize().into();
         let mut id = [0; 16];
@@ -92,23 +92,18 @@ impl Meeting {
     }
 
     /// What became of the refresh; `None` where nobody is at it.
-    pub(in crate::flow::store) fn look<I: Io>(&self, io: &I) -> Option<Refresh> {
+    pub(super) fn look<I: Io>(&self, io: &I) -> Option<Refresh> {
         self.find(&io.shared(&self.key), io.now())
     }
 
     /// Takes the refresh on, for `lease`. False where another has it or had it first.
-    pub(in crate::flow::store) fn claim<I: Io>(&self, io: &I, lease: Duration) -> bool {
+    pub(super) fn claim<I: Io>(&self, io: &I, lease: Duration) -> bool {
         let shared = io.shared(&self.key);
         self.find(&shared, io.now()).is_none() && self.write(io, &shared, Refresh::Running, lease).is_ok()
     }
 
     /// Tells the others, for so long; what they knew before. Nobody hears more after the end.
-    pub(in crate::flow::store) fn tell<I: Io>(
-        &self,
-        io: &I,
-        refresh: &Refresh,
-        period: Duration,
-    ) -> Option<Refresh> {
+    pub(super) fn tell<I: Io>(&self, io: &I, refresh: &Refresh, period: Duration) -> Option<Refresh> {
         for _ in 0..MAX_CONFLICTS {
             let shared = io.shared(&self.key);
             let before = self.find(&shared, io.now());

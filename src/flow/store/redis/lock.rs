@@ -26,20 +26,20 @@ const SIGNED_OUT: &[u8] = b"signed out";
 const SIGNED_OUT_PERIOD: Duration = Duration::from_secs(60);
 
 /// The lock of one ticket, ours where [`Lock::take`] said so.
-pub(in crate::flow) struct Lock<I> {
+pub(super) struct Lock<I> {
     io: I,
     key: Vec<u8>,
     token: String,
 }
 
 impl<I: Io> Lock<I> {
-    pub(in crate::flow) fn new(io: &I, ticket: &Ticket) -> Result<Self, Unavailable> {
+    pub(super) fn new(io: &I, ticket: &Ticket) -> Result<Self, Unavailable> {
         let token = URL_SAFE_NO_PAD.encode(io.random::<16>()?);
         Ok(Self { io: io.clone(), key: ticket.lock_key(), token })
     }
 
     /// Takes the lock; false where somebody else has it.
-    pub(in crate::flow) async fn take(&self) -> Result<bool, Unavailable> {
+    pub(super) async fn take(&self) -> Result<bool, Unavailable> {
         let command = Command::lock(&self.key, self.token.as_bytes(), LEASE);
         match self.io.redis(command).await {
             Ok(Reply::Status(_)) => Ok(true),
@@ -51,7 +51,7 @@ impl<I: Io> Lock<I> {
     }
 
     /// Takes the lock, or waits for who has it, but not for long: then it is taken away from him.
-    pub(in crate::flow) async fn wait(&self) -> Result<(), Unavailable> {
+    pub(super) async fn wait(&self) -> Result<(), Unavailable> {
         let began = self.io.now();
         while !self.take().await? {
             if !began.was_within(PATIENCE, self.io.now()) {
@@ -63,7 +63,7 @@ impl<I: Io> Lock<I> {
     }
 
     /// Takes the lock, whoever has it, and leaves word that the session is deleted.
-    pub(in crate::flow) async fn sign_out(&self) -> Result<(), Unavailable> {
+    pub(super) async fn sign_out(&self) -> Result<(), Unavailable> {
         match self.io.redis(Command::setex(&self.key, SIGNED_OUT_PERIOD, SIGNED_OUT)).await {
             Ok(Reply::Status(_)) => Ok(()),
             _ => Err(Unavailable::Redis),
@@ -71,12 +71,12 @@ impl<I: Io> Lock<I> {
     }
 
     /// Whether somebody who signs out took the lock away.
-    pub(in crate::flow) async fn is_signed_out(&self) -> bool {
+    pub(super) async fn is_signed_out(&self) -> bool {
         matches!(self.io.redis(Command::get(&self.key)).await, Ok(Reply::Bulk(value)) if value == SIGNED_OUT)
     }
 
     /// Whether anybody has the lock: whoever signs out, or whoever refreshes.
-    pub(in crate::flow) async fn is_held(&self) -> Result<bool, Unavailable> {
+    pub(super) async fn is_held(&self) -> Result<bool, Unavailable> {
         match self.io.redis(Command::get(&self.key)).await {
             Ok(Reply::Bulk(_)) => Ok(true),
             Ok(Reply::Nil) => Ok(false),
@@ -86,7 +86,7 @@ impl<I: Io> Lock<I> {
 
     /// Does some work, and renews the lock meanwhile. Should it be lost all the same, the work goes on:
     /// a grant that the provider has seen cannot be taken back.
-    pub(in crate::flow::store) async fn hold<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn hold<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             let renewal = pin!(async {
@@ -105,12 +105,12 @@ impl<I: Io> Lock<I> {
     }
 
     /// Keeps the lock for so long from now; false where it is not ours any more.
-    pub(in crate::flow) async fn keep(&self, period: Duration) -> Result<bool, Unavailable> {
+    pub(super) async fn keep(&self, period: Duration) -> Result<bool, Unavailable> {
         held(self.io.redis(Command::renew_lock(&self.key, self.token.as_bytes(), period)).await)
     }
 
     /// Gives the lock back; false where it was not ours any more. Where there is no answer, it ends with its lease.
-    pub(in crate::flow) async fn release(&self) -> Result<bool, Unavailable> {
+    pub(super) async fn release(&self) -> Result<bool, Unavailable> {
         held(self.io.redis(Command::release_lock(&self.key, self.token.as_bytes())).await)
     }
 }

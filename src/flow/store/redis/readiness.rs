@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 
-use super::TicketStore;
 use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
+use crate::flow::store::session_cookie::SessionCookie;
 use crate::flow::util::single_flight::Together;
 use crate::redis::{Command, Failure, Reply};
 use crate::time::Timestamp;
@@ -40,23 +40,34 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// So many other keys are tried.
 const OTHERS: usize = 3;
 
-#[derive(Default)]
-pub(super) struct Readiness {
+/// Tries the commands, once for all who ask at the same time.
+pub(super) struct Readiness<I> {
+    io: I,
+    cookie: Rc<SessionCookie>,
     good_at: Cell<Option<Timestamp>>,
     moved_at: Cell<Option<Timestamp>>,
     probes: Together<Result<(), Unavailable>>,
 }
 
-impl<I: Io> TicketStore<I> {
-    /// Whether Redis answers, and takes all that is asked of it as of a moment ago.
-    pub(in crate::flow) async fn ready(self: &Rc<Self>) -> Result<(), Unavailable> {
-        self.check().await?;
+impl<I: Io> Readiness<I> {
+    pub(super) fn new(cookie: &Rc<SessionCookie>, io: &I) -> Self {
+        Self {
+            io: io.clone(),
+            cookie: Rc::clone(cookie),
+            good_at: Cell::default(),
+            moved_at: Cell::default(),
+            probes: Together::default(),
+        }
+    }
+
+    /// Whether Redis takes all that is asked of it, as of a moment ago.
+    pub(super) async fn check(self: &Rc<Self>) -> Result<(), Unavailable> {
         let now = self.io.now();
-        if self.readiness.good_at.get().is_some_and(|at| at.was_within(GOOD, now)) {
+        if self.good_at.get().is_some_and(|at| at.was_within(GOOD, now)) {
             return Ok(());
         }
-        let store = Rc::clone(self);
-        let probe = self.readiness.probes.get(b"", || Box::pin(async move { store.probe().await }));
+        let readiness = Rc::clone(self);
+        let probe = self.probes.get(b"", || Box::pin(async move { readiness.probe().await }));
         probe.await
     }
 
@@ -82,13 +93,13 @@ impl<I: Io> TicketStore<I> {
         };
         let now = self.io.now();
         if replies.iter().any(is_moved) {
-            self.readiness.moved_at.set(Some(now));
+            self.moved_at.set(Some(now));
         }
-        let is_elsewhere = self.readiness.moved_at.get().is_some_and(|at| at.was_within(MOVED, now));
+        let is_elsewhere = self.moved_at.get().is_some_and(|at| at.was_within(MOVED, now));
         if is_elsewhere || !replies.iter().all(is_good) {
             return Err(Unavailable::Redis);
         }
-        self.readiness.good_at.set(Some(now));
+        self.good_at.set(Some(now));
         Ok(())
     }
 

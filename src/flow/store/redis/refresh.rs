@@ -15,17 +15,19 @@ use futures_util::future::{Either, select};
 use log::warn;
 
 use super::lock::Lock;
-use super::{TicketCookie, TicketStore};
+use super::sessions::{IfRefused, RedisSessions};
+use crate::config::Config;
+use crate::flow::Io;
 use crate::flow::io::Count;
 use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::provider::sign_in_error::SignInError;
-use crate::flow::store::refresh::{
-    BACKOFF, LONG_PATIENCE, LOOK, NotRenewed, Refreshed, is_due, is_expired, old_one_stays, patience, renew,
-    tell_ended, without,
-};
-use crate::flow::{App, Io};
+use crate::flow::store::refresh::{BACKOFF, Hindrance, LONG_PATIENCE, LOOK, NotRenewed, RefreshPolicy};
+use crate::flow::util::lru::Recent;
+use crate::flow::util::single_flight::Together;
 use crate::session::Session;
+use crate::session::ticket::Ticket;
+use crate::time::Timestamp;
 
 /// How long a new session is kept for Redis to come back: to lose it is to lose the refresh token,
 /// because the old one is used up.
@@ -38,167 +40,191 @@ const REFUSED_LOOKS: u32 = 10;
 const REFUSED_LOOKS_REPLICATED: u32 = 18;
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// The outcome of a session that is due: refreshed here or by another, or as it is.
-pub(in crate::flow) async fn refresh<I: Io>(
-    app: &Rc<App<I>>,
-    store: &Rc<TicketStore<I>>,
-    ticket: &Rc<TicketCookie>,
-    old: Rc<Person>,
-) -> Outcome {
-    let now = app.io.now();
-    let is_early = !store.health().settles_in().is_zero() && !is_expired(app, &old.session, now);
-    let failed = store.failed_within(ticket, BACKOFF);
-    if is_early || failed.is_some() {
-        return without(app, old, now, failed.unwrap_or(Unavailable::Provider.into()));
-    }
-    let refreshed = store.refreshes.get(ticket.ticket.redis_key(), || {
-        let (sender, receiver) = oneshot::channel();
-        let (task_app, store, ticket) = (Rc::clone(app), Rc::clone(store), Rc::clone(ticket));
-        app.io.spawn(async move {
-            let _ = sender.send(run(&task_app, &store, &ticket).await);
-        });
-        Box::pin(async { receiver.await.unwrap_or(no_answer(Unavailable::Provider)) })
-    });
-    let give_up = app.io.sleep(patience(app, &old.session, now));
-    match select(pin!(refreshed), pin!(give_up)).await {
-        Either::Left((Refreshed::Now(person), _)) => {
-            without(app, person, app.io.now(), Unavailable::Provider)
+/// So many refreshes that failed a worker remembers.
+const FAILURES: usize = 1000;
+
+/// What became of a refresh.
+#[derive(Clone)]
+enum Refreshed {
+    /// The session as it is now.
+    Now(Rc<Person>),
+    /// There is none any more.
+    Ended(Reason),
+    /// The old one is as it was.
+    Hindered(Hindrance),
+}
+
+/// Refreshes sessions in Redis.
+pub(super) struct RedisRefresher<I> {
+    io: I,
+    config: Rc<Config>,
+    policy: Rc<RefreshPolicy<I>>,
+    sessions: Rc<RedisSessions<I>>,
+    under_way: Together<Refreshed>,
+    /// When and why a session could not be refreshed, by its key.
+    failures: Recent<(Timestamp, Hindrance)>,
+}
+
+impl<I: Io> RedisRefresher<I> {
+    pub(super) fn new(
+        config: &Rc<Config>,
+        sessions: &Rc<RedisSessions<I>>,
+        policy: &Rc<RefreshPolicy<I>>,
+        io: &I,
+    ) -> Self {
+        Self {
+            under_way: Together::default(),
+            failures: Recent::new(FAILURES),
+            sessions: Rc::clone(sessions),
+            policy: Rc::clone(policy),
+            config: Rc::clone(config),
+            io: io.clone(),
         }
-        Either::Left((Refreshed::Ended(reason), _)) => Outcome::Anonymous(reason),
-        Either::Left((Refreshed::Hindered(reason), _)) => without(app, old, app.io.now(), reason),
-        Either::Right(_) => without(app, old, app.io.now(), Unavailable::Provider),
+    }
+
+    /// The outcome of a session that is due: refreshed here or by another, or as it is.
+    pub(super) async fn refresh(self: &Rc<Self>, ticket: &Ticket, old: Rc<Person>) -> Outcome {
+        let now = self.io.now();
+        let is_early = !self.sessions.health.health().settles_in().is_zero()
+            && !self.policy.is_expired(&old.session, now);
+        let failed = self.failed(ticket, now);
+        if is_early || failed.is_some() {
+            return self.policy.without(old, now, failed.unwrap_or(Unavailable::Provider.into()));
+        }
+        let refreshed = self.under_way.get(ticket.redis_key(), || {
+            let (sender, receiver) = oneshot::channel();
+            let (refresher, ticket) = (Rc::clone(self), ticket.clone());
+            self.io.spawn(async move {
+                let _ = sender.send(refresher.run(&ticket).await);
+            });
+            Box::pin(async { receiver.await.unwrap_or(no_answer(Unavailable::Provider)) })
+        });
+        let give_up = self.io.sleep(self.policy.patience(&old.session, now));
+        match select(pin!(refreshed), pin!(give_up)).await {
+            Either::Left((Refreshed::Now(person), _)) => {
+                self.policy.without(person, self.io.now(), Unavailable::Provider)
+            }
+            Either::Left((Refreshed::Ended(reason), _)) => Outcome::Anonymous(reason),
+            Either::Left((Refreshed::Hindered(reason), _)) => self.policy.without(old, self.io.now(), reason),
+            Either::Right(_) => self.policy.without(old, self.io.now(), Unavailable::Provider),
+        }
+    }
+
+    /// Why this session could not be refreshed a moment ago.
+    fn failed(&self, ticket: &Ticket, now: Timestamp) -> Option<Hindrance> {
+        let failed = self.failures.get(ticket.redis_key())?;
+        let (at, reason) = *failed;
+        at.was_within(BACKOFF, now).then_some(reason)
+    }
+
+    /// The refresh itself, under the lock.
+    async fn run(&self, ticket: &Ticket) -> Refreshed {
+        let lock = match self.lock(ticket).await {
+            Ok(lock) => lock,
+            Err(refreshed) => return refreshed,
+        };
+        let refreshed = lock.hold(self.replace(ticket)).await;
+        if lock.release().await == Ok(false) && lock.is_signed_out().await {
+            // What was saved may have been saved after the session was deleted.
+            return match self.sessions.end_locked(ticket).await {
+                Ok(()) => Refreshed::Ended(Reason::Gone),
+                Err(reason) => no_answer(reason),
+            };
+        }
+        refreshed
+    }
+
+    /// Takes the lock; or what became of the session while another had it.
+    async fn lock(&self, ticket: &Ticket) -> Result<Lock<I>, Refreshed> {
+        let lock = Lock::new(&self.io, ticket).map_err(no_answer)?;
+        let began = self.io.now();
+        self.io.sleep(self.sessions.health.health().settles_in()).await;
+        while !lock.take().await.map_err(no_answer)? {
+            if !began.was_within(LONG_PATIENCE, self.io.now()) {
+                return Err(no_answer(Unavailable::Provider));
+            }
+            self.io.count(Count::LockWait);
+            self.io.sleep(LOOK).await;
+            self.look(ticket).await?;
+        }
+        Ok(lock)
+    }
+
+    /// The session in Redis where it is due still; otherwise what became of it.
+    async fn look(&self, ticket: &Ticket) -> Result<Rc<Person>, Refreshed> {
+        match self.sessions.load(ticket).await {
+            Ok(Some(person)) if self.policy.is_due(&person.session, self.io.now()) => Ok(person),
+            Ok(Some(person)) => Err(Refreshed::Now(person)),
+            Ok(None) => Err(Refreshed::Ended(Reason::Gone)),
+            Err(reason) => Err(no_answer(reason)),
+        }
+    }
+
+    /// Puts a renewed session in the place of the one that is due.
+    async fn replace(&self, ticket: &Ticket) -> Refreshed {
+        let old = match self.look(ticket).await {
+            Ok(old) => old,
+            Err(refreshed) => return refreshed,
+        };
+        match self.policy.renew(&old.session).await {
+            Ok(session) => self.save(ticket, &old, session).await,
+            Err(NotRenewed::Ended(error)) => self.refused(ticket, &old, error).await,
+            Err(NotRenewed::Hindered(reason)) => {
+                self.failures.insert(ticket.redis_key(), &Rc::new((self.io.now(), reason)), 0);
+                Refreshed::Hindered(reason)
+            }
+        }
+    }
+
+    async fn save(&self, ticket: &Ticket, old: &Person, session: Session) -> Refreshed {
+        let person = Person::new(&self.config, session);
+        match self.sessions.save(ticket, &person, SAVE_PATIENCE, IfRefused::TryAgain).await {
+            Ok(()) => {}
+            Err(Unavailable::TooLarge(size)) => {
+                return self.too_large(ticket, old, &person.session, size).await;
+            }
+            Err(_) => warn!("refresh: Redis was away for too long; a session that was renewed is not there"),
+        }
+        Refreshed::Now(person)
+    }
+
+    async fn too_large(&self, ticket: &Ticket, old: &Person, renewed: &Session, size: TooLarge) -> Refreshed {
+        let Some(session) = self.policy.in_place_of(renewed, &old.session, size) else {
+            return self.ended(ticket, Reason::TooLarge).await;
+        };
+        let person = Person::new(&self.config, session);
+        match self.sessions.save(ticket, &person, SAVE_PATIENCE, IfRefused::TryAgain).await {
+            Ok(()) => Refreshed::Now(person),
+            Err(_) => no_answer(Unavailable::TooLarge(size)),
+        }
+    }
+
+    /// The provider refused the refresh token. That ends the session, unless another token is there by now.
+    async fn refused(&self, ticket: &Ticket, old: &Person, error: SignInError) -> Refreshed {
+        let has_replicas = self.sessions.health.has_replicas;
+        for _ in 0..if has_replicas { REFUSED_LOOKS_REPLICATED } else { REFUSED_LOOKS } {
+            match self.sessions.load(ticket).await {
+                Ok(Some(person)) if person.session.refresh_token != old.session.refresh_token => {
+                    return Refreshed::Now(person);
+                }
+                Ok(Some(_)) => self.io.sleep(REFUSED_PAUSE).await,
+                Ok(None) => return Refreshed::Ended(Reason::Gone),
+                Err(reason) => return no_answer(reason),
+            }
+        }
+        self.policy.tell_ended(error);
+        self.ended(ticket, Reason::Refused).await
+    }
+
+    /// Deletes a session that is over.
+    async fn ended(&self, ticket: &Ticket, reason: Reason) -> Refreshed {
+        match self.sessions.discard(ticket).await {
+            Ok(()) => Refreshed::Ended(reason),
+            Err(reason) => no_answer(reason),
+        }
     }
 }
 
 fn no_answer(reason: Unavailable) -> Refreshed {
     Refreshed::Hindered(reason.into())
-}
-
-async fn run<I: Io>(app: &App<I>, store: &Rc<TicketStore<I>>, ticket: &TicketCookie) -> Refreshed {
-    let lock = match Lock::new(&app.io, &ticket.ticket) {
-        Ok(lock) => lock,
-        Err(reason) => return no_answer(reason),
-    };
-    let began = app.io.now();
-    app.io.sleep(store.health().settles_in()).await;
-    loop {
-        match lock.take().await {
-            Ok(true) => break,
-            Ok(false) if began.was_within(LONG_PATIENCE, app.io.now()) => app.io.count(Count::LockWait),
-            Ok(false) => return no_answer(Unavailable::Provider),
-            Err(reason) => return no_answer(reason),
-        }
-        app.io.sleep(LOOK).await;
-        if let Err(refreshed) = look(app, store, ticket).await {
-            return refreshed;
-        }
-    }
-    let work = async {
-        match look(app, store, ticket).await {
-            Ok(old) => grant(app, store, ticket, &old).await,
-            Err(refreshed) => refreshed,
-        }
-    };
-    let refreshed = lock.hold(work).await;
-    if lock.release().await == Ok(false) && lock.is_signed_out().await {
-        // What was saved may have been saved after the session was deleted.
-        return match store.sign_out(&ticket.ticket).await {
-            Ok(()) => Refreshed::Ended(Reason::Gone),
-            Err(reason) => no_answer(reason),
-        };
-    }
-    refreshed
-}
-
-/// The session in Redis where it is due still; otherwise what became of it.
-async fn look<I: Io>(
-    app: &App<I>,
-    store: &Rc<TicketStore<I>>,
-    ticket: &TicketCookie,
-) -> Result<Rc<Person>, Refreshed> {
-    match store.load(&ticket.ticket).await {
-        Ok(Some(person)) if is_due(app, &person.session, app.io.now()) => Ok(person),
-        Ok(Some(person)) => Err(Refreshed::Now(person)),
-        Ok(None) => Err(Refreshed::Ended(Reason::Gone)),
-        Err(reason) => Err(no_answer(reason)),
-    }
-}
-
-async fn grant<I: Io>(
-    app: &App<I>,
-    store: &Rc<TicketStore<I>>,
-    ticket: &TicketCookie,
-    old: &Rc<Person>,
-) -> Refreshed {
-    let session = match renew(app, &old.session).await {
-        Ok(session) => session,
-        Err(NotRenewed::Ended(error)) => return refused(app, store, ticket, old, error).await,
-        Err(NotRenewed::Hindered(reason)) => {
-            store.failed(ticket, reason);
-            return Refreshed::Hindered(reason);
-        }
-    };
-    let refresh_token = session.refresh_token.clone();
-    let person = Person::new(&app.config, session);
-    match store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await {
-        Ok(()) => {}
-        Err(Unavailable::TooLarge(size)) => {
-            return unchanged(app, store, ticket, old, refresh_token, size).await;
-        }
-        Err(_) => warn!("refresh: Redis was away for too long; a session that was renewed is not there"),
-    }
-    Refreshed::Now(person)
-}
-
-/// The renewed session is too large. The old one stays until it ends, with the new refresh token, because its own is
-/// used up; and as old as the new one, so that the provider is not asked again at once. One that has expired, or never
-/// will, ends: each grant would give the same, and a sign-in says why.
-async fn unchanged<I: Io>(
-    app: &App<I>,
-    store: &Rc<TicketStore<I>>,
-    ticket: &TicketCookie,
-    old: &Rc<Person>,
-    refresh_token: Vec<u8>,
-    size: TooLarge,
-) -> Refreshed {
-    if !old_one_stays(app, &old.session, size) {
-        return ended(store, ticket, Reason::TooLarge).await;
-    }
-    let created_at = Some(app.io.now());
-    let session = Session { refresh_token, created_at, ..old.session.clone() };
-    let person = Person::new(&app.config, session);
-    match store.save(&ticket.ticket, &person, SAVE_PATIENCE, true).await {
-        Ok(()) => Refreshed::Now(person),
-        Err(_) => no_answer(Unavailable::TooLarge(size)),
-    }
-}
-
-/// Deletes a session that is over.
-async fn ended<I: Io>(store: &Rc<TicketStore<I>>, ticket: &TicketCookie, reason: Reason) -> Refreshed {
-    match store.delete(&ticket.ticket).await {
-        Ok(()) => Refreshed::Ended(reason),
-        Err(reason) => no_answer(reason),
-    }
-}
-
-/// The provider refused the refresh token. That ends the session, unless another token is there by now.
-async fn refused<I: Io>(
-    app: &App<I>,
-    store: &Rc<TicketStore<I>>,
-    ticket: &TicketCookie,
-    old: &Rc<Person>,
-    error: SignInError,
-) -> Refreshed {
-    for _ in 0..if store.has_replicas { REFUSED_LOOKS_REPLICATED } else { REFUSED_LOOKS } {
-        match store.load(&ticket.ticket).await {
-            Ok(Some(person)) if person.session.refresh_token != old.session.refresh_token => {
-                return Refreshed::Now(person);
-            }
-            Ok(Some(_)) => app.io.sleep(REFUSED_PAUSE).await,
-            Ok(None) => return Refreshed::Ended(Reason::Gone),
-            Err(reason) => return no_answer(reason),
-        }
-    }
-    tell_ended(app, error);
-    ended(store, ticket, Reason::Refused).await
 }

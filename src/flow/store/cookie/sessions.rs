@@ -1,0 +1,141 @@
+//! Sessions in cookies: opened once, and sealed if they are not too large for a browser.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use log::warn;
+
+use crate::config::Config;
+use crate::cookie::Allowance;
+use crate::flow::RequestHead;
+use crate::flow::io::Io;
+use crate::flow::outcome::{Reason, TooLarge, Unavailable};
+use crate::flow::person::Person;
+use crate::flow::store::session_cookie::{Found, SessionCookie};
+use crate::flow::told::Told;
+use crate::flow::verified_cache::{VerifiedCache, VerifiedPerson};
+use crate::session::{self, Session};
+use crate::time::Timestamp;
+
+/// What keeps sessions out of the browser's requests, or makes them smaller.
+const REMEDY: &str = "The operator can keep sessions in Redis (session_store_type), or leave the tokens out of them \
+                      (session_cookie_minimal)";
+
+/// Sessions in cookies.
+pub(super) struct CookieSessions {
+    told: Told,
+    config: Rc<Config>,
+    cookie: Rc<SessionCookie>,
+    cache: VerifiedCache<VerifiedPerson>,
+}
+
+/// By how much a refresh token may be longer than the one before it, in a session that is otherwise as it was. Tokens of one
+/// kind differ by less, and Envoy takes more than the default of `cookie_max_bytes` by more.
+const TOKEN_GROWTH: usize = 1 << 10;
+
+impl CookieSessions {
+    pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>) -> Self {
+        Self {
+            cache: VerifiedCache::new(config.cookie.session_cache_size),
+            told: Told::default(),
+            config: Rc::clone(config),
+            cookie: Rc::clone(cookie),
+        }
+    }
+
+    /// The person whose session the request's cookies hold.
+    pub(super) fn find(
+        &self,
+        head: &RequestHead,
+        now: Timestamp,
+    ) -> Result<Found<Rc<VerifiedPerson>>, Reason> {
+        let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
+        found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+    }
+
+    /// All whose sessions they hold, the newest first: a browser has several if their scopes differ.
+    pub(super) fn all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<VerifiedPerson>> {
+        self.cookie.all(head, |value, allowance| self.recall(value, now, allowance))
+    }
+
+    fn recall(
+        &self,
+        value: Cow<'_, [u8]>,
+        now: Timestamp,
+        allowance: &mut Allowance,
+    ) -> Result<Rc<VerifiedPerson>, Reason> {
+        match self.cache.get(&value) {
+            Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
+            Some(_) => Err(Reason::BadCookie),
+            None => self.read(value, now, allowance),
+        }
+    }
+
+    /// The person of a cookie's value that another worker made.
+    pub(super) fn open(&self, cookie: Vec<u8>, now: Timestamp) -> Result<Rc<VerifiedPerson>, Reason> {
+        self.read(cookie.into(), now, &mut self.cookie.allowance())
+    }
+
+    fn read(
+        &self,
+        cookie: Cow<'_, [u8]>,
+        now: Timestamp,
+        allowance: &mut Allowance,
+    ) -> Result<Rc<VerifiedPerson>, Reason> {
+        let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| Reason::BadCookie)?;
+        let session =
+            session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| Reason::NoSession)?;
+        let person = Person::new(&self.config, session);
+        let (raw, signed_at) = (cookie.into_owned(), verified.timestamp());
+        let signed_in = Rc::new(VerifiedPerson { raw, signed_at, person });
+        self.cache.insert(&signed_in);
+        Ok(signed_in)
+    }
+
+    /// The signed cookie value of a session, its `created_at` in the signature. It is as large as `cookie_max_bytes` at most,
+    /// or as the cookie that it replaces: a browser that gets more could not send it back, so that every request would be
+    /// refused, also the one to sign out.
+    pub(super) fn seal<I: Io>(
+        &self,
+        session: &Session,
+        replaced: Option<&VerifiedPerson>,
+        io: &I,
+    ) -> Result<Vec<u8>, Unavailable> {
+        let most = self.config.cookie.max_bytes;
+        self.seal_within(replaced.map_or(most, |old| self.size(old).max(most)), session, io)
+    }
+
+    /// The same for the session of `old` with another refresh token. The one that it has is used up, so a byte more is
+    /// no reason to keep it.
+    pub(super) fn seal_with_new_token<I: Io>(
+        &self,
+        session: &Session,
+        old: &VerifiedPerson,
+        io: &I,
+    ) -> Result<Vec<u8>, Unavailable> {
+        let most = self.size(old).max(self.config.cookie.max_bytes);
+        self.seal_within(most.saturating_add(TOKEN_GROWTH), session, io)
+    }
+
+    /// The bytes of a session's cookie.
+    fn size(&self, signed_in: &VerifiedPerson) -> usize {
+        self.cookie.size(&signed_in.raw)
+    }
+
+    fn seal_within<I: Io>(&self, limit: usize, session: &Session, io: &I) -> Result<Vec<u8>, Unavailable> {
+        let options = &self.config.cookie;
+        let sealed = session::seal_cookie(session, self.cookie.aes_key(), io.random()?, options.minimal);
+        let cookie = self.cookie.sign(&sealed, session.created_at.unwrap_or_else(|| io.now()));
+        let (bytes, most) = (self.cookie.size(&cookie), options.max_bytes);
+        if bytes > limit {
+            return Err(Unavailable::TooLarge(TooLarge { bytes, most, remedy: REMEDY }));
+        }
+        if bytes > most / 2 && self.told.is_news((&session.user, &session.email), io.now()) {
+            warn!(
+                "cookies: a session has {bytes} bytes in cookies, more than half of the {most} that cookie_max_bytes allows. \
+                 {REMEDY}"
+            );
+        }
+        Ok(cookie)
+    }
+}

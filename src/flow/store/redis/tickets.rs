@@ -1,0 +1,106 @@
+//! Tickets: what stands in the cookie of a session in Redis.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::config::{Config, Redis};
+use crate::cookie::Allowance;
+use crate::flow::RequestHead;
+use crate::flow::io::Io;
+use crate::flow::outcome::{Reason, Unavailable};
+use crate::flow::store::session_cookie::{Found, SessionCookie};
+use crate::flow::verified_cache::{Raw, VerifiedCache};
+use crate::session::Session;
+use crate::session::ticket::{Form, Ticket};
+use crate::time::Timestamp;
+
+/// A ticket by a cookie that was verified.
+pub(super) struct TicketCookie {
+    raw: Vec<u8>,
+    /// The time in its signature, in Unix seconds.
+    signed_at: i64,
+    pub(super) ticket: Ticket,
+}
+
+impl Raw for TicketCookie {
+    fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+}
+
+/// Tickets in cookies.
+pub(super) struct Tickets {
+    cookie: Rc<SessionCookie>,
+    form: Form,
+    verified: VerifiedCache<TicketCookie>,
+}
+
+impl Tickets {
+    pub(super) fn new(config: &Config, redis: &Redis, cookie: &Rc<SessionCookie>) -> Self {
+        Self {
+            form: redis.ticket_form.unwrap_or_else(|| Form::for_cookie(cookie.name())),
+            verified: VerifiedCache::new(config.cookie.session_cache_size),
+            cookie: Rc::clone(cookie),
+        }
+    }
+
+    /// The ticket that the request's cookies hold.
+    pub(super) fn find(&self, head: &RequestHead, now: Timestamp) -> Result<Found<Rc<TicketCookie>>, Reason> {
+        let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
+        found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+    }
+
+    /// All tickets that they hold, the newest first: a browser has several if their scopes differ.
+    pub(super) fn all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<TicketCookie>> {
+        let mut tickets: Vec<Rc<TicketCookie>> = Vec::new();
+        for found in self.cookie.all(head, |value, allowance| self.recall(value, now, allowance)) {
+            if !tickets.iter().any(|known| known.ticket.redis_key() == found.ticket.redis_key()) {
+                tickets.push(found);
+            }
+        }
+        tickets
+    }
+
+    fn recall(
+        &self,
+        value: Cow<'_, [u8]>,
+        now: Timestamp,
+        allowance: &mut Allowance,
+    ) -> Result<Rc<TicketCookie>, Reason> {
+        match self.verified.get(&value) {
+            Some(ticket) if self.cookie.is_current(ticket.signed_at, now) => Ok(ticket),
+            Some(_) => Err(Reason::BadCookie),
+            None => self.read(value, now, allowance),
+        }
+    }
+
+    fn read(
+        &self,
+        value: Cow<'_, [u8]>,
+        now: Timestamp,
+        allowance: &mut Allowance,
+    ) -> Result<Rc<TicketCookie>, Reason> {
+        let verified = self.cookie.verify(&value, now, allowance).map_err(|_| Reason::BadCookie)?;
+        let ticket = Ticket::decode(&verified).map_err(|_| Reason::NoSession)?;
+        let (raw, signed_at) = (value.into_owned(), verified.timestamp());
+        let ticket = Rc::new(TicketCookie { raw, signed_at, ticket });
+        self.verified.insert(&ticket);
+        Ok(ticket)
+    }
+
+    /// A ticket that nobody has yet.
+    pub(super) fn create<I: Io>(&self, io: &I) -> Result<Ticket, Unavailable> {
+        Ok(Ticket::new(self.cookie.name(), io.random()?, io.random()?))
+    }
+
+    /// The value of the cookie that holds a ticket: signed with the time of the session, as oauth2-proxy does.
+    pub(super) fn cookie(&self, ticket: &Ticket, created_at: Timestamp) -> Vec<u8> {
+        self.cookie.sign(&ticket.encode(self.form), created_at)
+    }
+
+    /// The cookie that the browser should have in the place of this one; none where it is as it should be.
+    pub(super) fn renewed_cookie(&self, found: &TicketCookie, session: &Session) -> Option<Vec<u8>> {
+        let created = session.created_at?;
+        (created.secs() > found.signed_at).then(|| self.cookie(&found.ticket, created))
+    }
+}
