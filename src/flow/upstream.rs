@@ -25,7 +25,7 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
             let mut response = person.said.response.clone();
             let renewed = loaded.renewed.clone().filter(|_| may_set_cookie(app, head));
             if renewed.is_some() {
-                response.extend(app.cookie.after(head, &loaded));
+                response.extend(app.cookie.for_response(head, &loaded));
             }
             let forward = forward(app, head, Pass::Person(person));
             Action::Forward(Forward { response: reply::private(response), renewed, ..forward })
@@ -34,13 +34,13 @@ pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) 
         // The session stays: it may be good for another path, or another host.
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(app, head);
-            reply::add_headers(&mut answer, app.cookie.after(head, &loaded).iter());
+            reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
             Action::Reply(answer)
         }
         Outcome::Anonymous(reason) => {
             debug!("request: not signed in, {}", reason.explain());
             let mut answer = sign_in(app, head, *reason);
-            reply::add_headers(&mut answer, app.cookie.after(head, &loaded).iter());
+            reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
             Action::Reply(answer)
         }
         Outcome::Unavailable(reason) => Action::Reply(unavailable(app, head, *reason)),

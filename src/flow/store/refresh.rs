@@ -39,7 +39,7 @@ pub(super) const LEASE: Duration = Duration::from_secs(6);
 pub(super) const BACKOFF: Duration = Duration::from_secs(5);
 
 /// How often those who wait for another's lock look whether it is done.
-pub(super) const LOOK: Duration = Duration::from_millis(25);
+pub(super) const POLL: Duration = Duration::from_millis(25);
 
 /// How long a request waits that could go on with its old session.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -175,7 +175,7 @@ impl<I: Io> RefreshPolicy<I> {
     }
 
     /// Counts and logs that the provider ended a session.
-    pub(super) fn tell_ended(&self, error: SignInError) {
+    pub(super) fn log_ended(&self, error: SignInError) {
         self.io.count(Count::RefreshRefused);
         info!("refresh: the provider ended a session: {error}");
     }
@@ -183,7 +183,12 @@ impl<I: Io> RefreshPolicy<I> {
     /// What is kept if the renewed session is too large: the old one until it ends, with the new refresh token, because
     /// its own is used up; and as old as the new one, so that the provider is not asked again at once. One that has
     /// expired, or never will, is over: each grant would give the same, and a sign-in says what is too large.
-    pub(super) fn in_place_of(&self, renewed: &Session, old: &Session, size: TooLarge) -> Option<Session> {
+    pub(super) fn fallback_if_too_large(
+        &self,
+        renewed: &Session,
+        old: &Session,
+        size: TooLarge,
+    ) -> Option<Session> {
         let now = self.io.now();
         let stays = self.may_stay(old, now);
         if let Some(left_out) = self.failures.next(now) {
@@ -198,7 +203,7 @@ impl<I: Io> RefreshPolicy<I> {
     }
 
     /// The outcome of a session that is due, where it may not be refreshed now.
-    pub(super) fn as_it_is(&self, person: Rc<Person>, now: Timestamp) -> Outcome {
+    pub(super) fn outcome_as_is(&self, person: Rc<Person>, now: Timestamp) -> Outcome {
         if self.is_expired(&person.session, now) {
             return Outcome::Anonymous(Reason::Expired);
         }
@@ -206,7 +211,7 @@ impl<I: Io> RefreshPolicy<I> {
     }
 
     /// The outcome of a session as it is: it need not be refreshed, or cannot be, for this reason.
-    pub(super) fn without(
+    pub(super) fn outcome_without_refresh(
         &self,
         person: Rc<Person>,
         now: Timestamp,

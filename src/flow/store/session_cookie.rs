@@ -36,7 +36,7 @@ pub(in crate::flow) struct SessionCookie {
 
 /// What was read from a session cookie.
 pub(in crate::flow) struct Found<T> {
-    pub(in crate::flow) it: T,
+    pub(in crate::flow) value: T,
     /// Whether the browser sent several session cookies, all of which are ours.
     is_in_several_scopes: bool,
 }
@@ -49,7 +49,7 @@ impl<T: Raw> Found<Rc<T>> {
         if !self.is_in_several_scopes || !is_authenticated || loaded.renewed.is_some() {
             return loaded;
         }
-        Loaded { renewed: Some(self.it.raw().to_vec()), ..loaded }
+        Loaded { renewed: Some(self.value.raw().to_vec()), ..loaded }
     }
 }
 
@@ -83,7 +83,9 @@ impl SessionCookie {
         let mut reason = None;
         for value in sent.values() {
             match read(value, &mut allowance) {
-                Ok(it) => return Ok(Found { it, is_in_several_scopes: self.is_in_several_scopes(&sent) }),
+                Ok(value) => {
+                    return Ok(Found { value, is_in_several_scopes: self.is_in_several_scopes(&sent) });
+                }
                 Err(refusal) => reason = reason.or(Some(refusal)),
             }
         }
@@ -150,7 +152,7 @@ impl SessionCookie {
 
     /// The cookies that go out with a response: a renewed session, or the end of one that is none. A cookie that is not
     /// ours to end stays: a filter beside an oauth2-proxy with another secret, say, must not sign everybody out.
-    pub(in crate::flow) fn after(&self, head: &RequestHead, loaded: &Loaded) -> Vec<Header> {
+    pub(in crate::flow) fn for_response(&self, head: &RequestHead, loaded: &Loaded) -> Vec<Header> {
         match (&loaded.outcome, &loaded.renewed) {
             (Outcome::Unavailable(_), _) => Vec::new(),
             (Outcome::Anonymous(reason), _) if reason.keeps_cookie() || !self.is_owned => Vec::new(),

@@ -48,16 +48,16 @@ impl<I: Io> CookieStore<I> {
             Ok(found) => found,
             Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
         };
-        let person = &found.it.person;
+        let person = &found.value.person;
         if !self.policy.is_due(&person.session, now) {
-            let outcome = self.policy.without(Rc::clone(person), now, Unavailable::Provider);
+            let outcome = self.policy.outcome_without_refresh(Rc::clone(person), now, Unavailable::Provider);
             return Ready::Now(found.in_one_scope(outcome.into()));
         }
         if !may_set_cookie() {
-            return Ready::Now(self.policy.as_it_is(Rc::clone(person), now).into());
+            return Ready::Now(self.policy.outcome_as_is(Rc::clone(person), now).into());
         }
         let refresher = Rc::clone(&self.refresher);
-        Ready::Later(Box::pin(async move { refresher.refresh(found.it).await }))
+        Ready::Later(Box::pin(async move { refresher.refresh(found.value).await }))
     }
 
     pub(super) fn create(&self, person: &Rc<Person>, head: &RequestHead) -> Result<Vec<u8>, Unavailable> {
@@ -68,7 +68,7 @@ impl<I: Io> CookieStore<I> {
 
     pub(super) fn end(&self, head: &RequestHead) -> Option<Session> {
         let mut ended = None;
-        for signed_in in self.sessions.all(head, self.io.now()) {
+        for signed_in in self.sessions.find_all(head, self.io.now()) {
             // A refresh under way would give the browser a new cookie after this one was cleared.
             self.refresher.end(&signed_in.raw);
             ended = ended.or_else(|| Some(signed_in.person.session.clone()));

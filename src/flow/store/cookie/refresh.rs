@@ -19,7 +19,7 @@ use futures_util::future::{Either, select};
 use log::warn;
 
 use super::sessions::CookieSessions;
-use super::slots::{self, Meeting, Refresh};
+use super::slots::{self, RefreshSlot, SlotState};
 use crate::config::Config;
 use crate::cookie;
 use crate::flow::Io;
@@ -31,10 +31,10 @@ use crate::session::Session;
 
 /// How long the new session is there for requests with the old cookie. Longer than a page needs: the
 /// answer that carried the new cookie may have been lost on the way to the browser.
-const HAND_OVER: Duration = Duration::from_secs(10 * 60);
+const RESULT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// How often those who wait look whether it is done.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL: Duration = Duration::from_millis(10);
 
 /// An old cookie can stand for a session that was refreshed several times since, so many at most.
 const MAX_HOPS: u32 = 16;
@@ -62,7 +62,7 @@ impl<I: Io> CookieRefresher<I> {
         policy: &Rc<RefreshPolicy<I>>,
         io: &I,
     ) -> Self {
-        slots::prepare(io);
+        slots::create_keys(io);
         let provider = config.provider.as_ref();
         let client = provider.map_or(["", ""], |provider| [&provider.issuer_url, &provider.client_id]);
         Self {
@@ -91,7 +91,11 @@ impl<I: Io> CookieRefresher<I> {
             };
         }
         Loaded {
-            outcome: self.policy.without(Rc::clone(&signed_in.person), self.io.now(), hindrance),
+            outcome: self.policy.outcome_without_refresh(
+                Rc::clone(&signed_in.person),
+                self.io.now(),
+                hindrance,
+            ),
             renewed: (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.raw.clone()),
         }
     }
@@ -99,25 +103,25 @@ impl<I: Io> CookieRefresher<I> {
     /// Waits for what becomes of one refresh, and does it where nobody else is at it.
     async fn follow(self: &Rc<Self>, old: &Rc<VerifiedPerson>) -> Result<Rc<VerifiedPerson>, Stop> {
         let no_answer = || Stop::Hindered(Unavailable::Provider.into());
-        let meeting = self.meeting_of(&old.raw);
+        let slot = self.slot_of(&old.raw);
         let began = self.io.now();
         loop {
-            match meeting.look(&self.io) {
-                Some(Refresh::Done(cookie)) if self.is_ended(&cookie) => {
+            match slot.state(&self.io) {
+                Some(SlotState::Done(cookie)) if self.is_ended(&cookie) => {
                     return Err(Stop::Ended(Reason::SignedOut));
                 }
-                Some(Refresh::Done(cookie)) => {
+                Some(SlotState::Done(cookie)) => {
                     return self.sessions.open(cookie, self.io.now()).map_err(|_| no_answer());
                 }
-                Some(Refresh::Refused) => return Err(Stop::Ended(Reason::Refused)),
-                Some(Refresh::TooLarge) => return Err(Stop::Ended(Reason::TooLarge)),
-                Some(Refresh::Ended) => return Err(Stop::Ended(Reason::SignedOut)),
-                Some(Refresh::Failed(reason)) => return Err(Stop::Hindered(reason)),
-                Some(Refresh::Running) => {}
+                Some(SlotState::Refused) => return Err(Stop::Ended(Reason::Refused)),
+                Some(SlotState::TooLarge) => return Err(Stop::Ended(Reason::TooLarge)),
+                Some(SlotState::Ended) => return Err(Stop::Ended(Reason::SignedOut)),
+                Some(SlotState::Failed(reason)) => return Err(Stop::Hindered(reason)),
+                Some(SlotState::Running) => {}
                 None => {
-                    if meeting.claim(&self.io, LEASE) {
-                        let (refresher, old, meeting) = (Rc::clone(self), Rc::clone(old), meeting.clone());
-                        self.io.spawn(async move { refresher.run(&old, &meeting).await });
+                    if slot.claim(&self.io, LEASE) {
+                        let (refresher, old, slot) = (Rc::clone(self), Rc::clone(old), slot.clone());
+                        self.io.spawn(async move { refresher.run(&old, &slot).await });
                     }
                 }
             }
@@ -125,54 +129,54 @@ impl<I: Io> CookieRefresher<I> {
             if !began.was_within(self.policy.patience(&old.person.session, now), now) {
                 return Err(no_answer());
             }
-            self.io.sleep(LOOK).await;
+            self.io.sleep(POLL).await;
         }
     }
 
     /// The refresh itself, under a lease that is renewed.
-    async fn run(&self, old: &VerifiedPerson, meeting: &Meeting) {
+    async fn run(&self, old: &VerifiedPerson, slot: &RefreshSlot) {
         let mut grant = pin!(self.grant(old));
-        let refresh = loop {
+        let state = loop {
             let renewal = pin!(self.io.sleep(LEASE / 3));
             match select(grant, renewal).await {
-                Either::Left((refresh, _)) => break refresh,
+                Either::Left((state, _)) => break state,
                 Either::Right(((), unfinished)) => grant = unfinished,
             }
-            meeting.tell(&self.io, &Refresh::Running, LEASE);
+            slot.publish(&self.io, &SlotState::Running, LEASE);
         };
-        let period = match refresh {
-            Refresh::Failed(_) => BACKOFF,
-            _ => HAND_OVER,
+        let period = match state {
+            SlotState::Failed(_) => BACKOFF,
+            _ => RESULT_LIFETIME,
         };
-        meeting.tell(&self.io, &refresh, period);
+        slot.publish(&self.io, &state, period);
     }
 
-    async fn grant(&self, old: &VerifiedPerson) -> Refresh {
+    async fn grant(&self, old: &VerifiedPerson) -> SlotState {
         let session = match self.policy.renew(&old.person.session).await {
             Ok(session) => session,
             Err(NotRenewed::Ended(error)) => {
-                self.policy.tell_ended(error);
-                return Refresh::Refused;
+                self.policy.log_ended(error);
+                return SlotState::Refused;
             }
-            Err(NotRenewed::Hindered(reason)) => return Refresh::Failed(reason),
+            Err(NotRenewed::Hindered(reason)) => return SlotState::Failed(reason),
         };
         match self.sessions.seal(&session, Some(old), &self.io) {
-            Ok(cookie) => Refresh::Done(cookie),
+            Ok(cookie) => SlotState::Done(cookie),
             Err(Unavailable::TooLarge(size)) => self.too_large(&session, old, size),
             Err(error) => {
                 warn!("refresh: {error}");
-                Refresh::Failed(error.into())
+                SlotState::Failed(error.into())
             }
         }
     }
 
-    fn too_large(&self, renewed: &Session, old: &VerifiedPerson, size: TooLarge) -> Refresh {
-        let Some(session) = self.policy.in_place_of(renewed, &old.person.session, size) else {
-            return Refresh::TooLarge;
+    fn too_large(&self, renewed: &Session, old: &VerifiedPerson, size: TooLarge) -> SlotState {
+        let Some(session) = self.policy.fallback_if_too_large(renewed, &old.person.session, size) else {
+            return SlotState::TooLarge;
         };
         match self.sessions.seal_with_new_token(&session, old, &self.io) {
-            Ok(cookie) => Refresh::Done(cookie),
-            Err(error) => Refresh::Failed(error.into()),
+            Ok(cookie) => SlotState::Done(cookie),
+            Err(error) => SlotState::Failed(error.into()),
         }
     }
 
@@ -180,8 +184,8 @@ impl<I: Io> CookieRefresher<I> {
     pub(super) fn end(&self, cookie: &[u8]) {
         let mut cookie = Cow::Borrowed(cookie);
         for _ in 0..MAX_HOPS {
-            match self.meeting_of(&cookie).tell(&self.io, &Refresh::Ended, HAND_OVER) {
-                Some(Refresh::Done(next)) => cookie = Cow::Owned(next),
+            match self.slot_of(&cookie).publish(&self.io, &SlotState::Ended, RESULT_LIFETIME) {
+                Some(SlotState::Done(next)) => cookie = Cow::Owned(next),
                 _ => return,
             }
         }
@@ -191,16 +195,16 @@ impl<I: Io> CookieRefresher<I> {
     pub(super) fn is_ended(&self, cookie: &[u8]) -> bool {
         let mut cookie = Cow::Borrowed(cookie);
         for _ in 0..MAX_HOPS {
-            match self.meeting_of(&cookie).look(&self.io) {
-                Some(Refresh::Done(next)) => cookie = Cow::Owned(next),
-                found => return found == Some(Refresh::Ended),
+            match self.slot_of(&cookie).state(&self.io) {
+                Some(SlotState::Done(next)) => cookie = Cow::Owned(next),
+                found => return found == Some(SlotState::Ended),
             }
         }
         false
     }
 
     /// Where all meet who have this cookie and would use its refresh token.
-    fn meeting_of(&self, cookie: &[u8]) -> Meeting {
-        Meeting::new(&self.fingerprint, cookie::signed_part(cookie))
+    fn slot_of(&self, cookie: &[u8]) -> RefreshSlot {
+        RefreshSlot::new(&self.fingerprint, cookie::signed_part(cookie))
     }
 }

@@ -54,7 +54,7 @@ impl CookieSessions {
     }
 
     /// All whose sessions they hold, the newest first: a browser has several if their scopes differ.
-    pub(super) fn all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<VerifiedPerson>> {
+    pub(super) fn find_all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<VerifiedPerson>> {
         self.cookie.all(head, |value, allowance| self.recall(value, now, allowance))
     }
 

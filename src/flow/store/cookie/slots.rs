@@ -41,7 +41,7 @@ const TOO_LARGE: &[u8] = b"l";
 
 /// What became of the refresh of one old cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refresh {
+pub(super) enum SlotState {
     /// A worker is at it, or was when it crashed.
     Running,
     /// The signed value of the new cookie.
@@ -58,7 +58,7 @@ pub(super) enum Refresh {
 
 /// The place where all who have the same old cookie meet.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Meeting {
+pub(super) struct RefreshSlot {
     key: String,
     id: [u8; 16],
 }
@@ -66,13 +66,13 @@ pub(super) struct Meeting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     id: [u8; 16],
-    refresh: Refresh,
+    state: SlotState,
     until: Timestamp,
 }
 
 /// Makes the keys. A write to a key that is not there is unconditional, so two workers could both win;
 /// the configuration is read by one VM before the workers start.
-pub(super) fn prepare<I: Io>(io: &I) {
+pub(super) fn create_keys<I: Io>(io: &I) {
     for number in 0..=u8::MAX {
         let key = key(number);
         if io.shared(&key).version.is_none() {
@@ -81,7 +81,7 @@ pub(super) fn prepare<I: Io>(io: &I) {
     }
 }
 
-impl Meeting {
+impl RefreshSlot {
     pub(super) fn new(fingerprint: &[u8; 32], old_cookie: &[u8]) -> Self {
         let digest: [u8; 32] =
             Sha256::new().chain_update(fingerprint).chain_update(old_cookie).finalize().into();
@@ -92,46 +92,46 @@ impl Meeting {
     }
 
     /// What became of the refresh; `None` where nobody is at it.
-    pub(super) fn look<I: Io>(&self, io: &I) -> Option<Refresh> {
+    pub(super) fn state<I: Io>(&self, io: &I) -> Option<SlotState> {
         self.find(&io.shared(&self.key), io.now())
     }
 
     /// Takes the refresh on, for `lease`. False where another has it or had it first.
     pub(super) fn claim<I: Io>(&self, io: &I, lease: Duration) -> bool {
         let shared = io.shared(&self.key);
-        self.find(&shared, io.now()).is_none() && self.write(io, &shared, Refresh::Running, lease).is_ok()
+        self.find(&shared, io.now()).is_none() && self.write(io, &shared, SlotState::Running, lease).is_ok()
     }
 
     /// Tells the others, for so long; what they knew before. Nobody hears more after the end.
-    pub(super) fn tell<I: Io>(&self, io: &I, refresh: &Refresh, period: Duration) -> Option<Refresh> {
+    pub(super) fn publish<I: Io>(&self, io: &I, state: &SlotState, period: Duration) -> Option<SlotState> {
         for _ in 0..MAX_CONFLICTS {
             let shared = io.shared(&self.key);
             let before = self.find(&shared, io.now());
-            if before == Some(Refresh::Ended) || self.write(io, &shared, refresh.clone(), period).is_ok() {
+            if before == Some(SlotState::Ended) || self.write(io, &shared, state.clone(), period).is_ok() {
                 return before;
             }
         }
         None
     }
 
-    fn find(&self, shared: &Shared, now: Timestamp) -> Option<Refresh> {
+    fn find(&self, shared: &Shared, now: Timestamp) -> Option<SlotState> {
         decode(&shared.value)
             .into_iter()
             .find(|entry| entry.id == self.id && entry.until > now)
-            .map(|entry| entry.refresh)
+            .map(|entry| entry.state)
     }
 
     fn write<I: Io>(
         &self,
         io: &I,
         shared: &Shared,
-        refresh: Refresh,
+        state: SlotState,
         period: Duration,
     ) -> Result<(), Conflict> {
         let now = io.now();
         let mut entries = decode(&shared.value);
         entries.retain(|entry| entry.id != self.id && entry.until > now);
-        entries.push(Entry { id: self.id, refresh, until: now.after(period) });
+        entries.push(Entry { id: self.id, state, until: now.after(period) });
         io.set_shared(&self.key, &encode(&entries), shared.version)
     }
 }
@@ -167,18 +167,18 @@ fn decode(mut bytes: &[u8]) -> Vec<Entry> {
 
 impl Entry {
     fn encode(&self) -> Vec<u8> {
-        let (state, cookie): (u8, &[u8]) = match &self.refresh {
-            Refresh::Running => (0, &[]),
-            Refresh::Done(cookie) => (1, cookie),
-            Refresh::Refused => (2, &[]),
-            Refresh::TooLarge => (2, TOO_LARGE),
-            Refresh::Failed(Hindrance::Unavailable(_)) => (3, &[]),
-            Refresh::Failed(Hindrance::Client) => (3, CLIENT),
-            Refresh::Failed(Hindrance::Token) => (3, TOKEN),
-            Refresh::Ended => (4, &[]),
+        let (number, cookie): (u8, &[u8]) = match &self.state {
+            SlotState::Running => (0, &[]),
+            SlotState::Done(cookie) => (1, cookie),
+            SlotState::Refused => (2, &[]),
+            SlotState::TooLarge => (2, TOO_LARGE),
+            SlotState::Failed(Hindrance::Unavailable(_)) => (3, &[]),
+            SlotState::Failed(Hindrance::Client) => (3, CLIENT),
+            SlotState::Failed(Hindrance::Token) => (3, TOKEN),
+            SlotState::Ended => (4, &[]),
         };
         let mut bytes = self.id.to_vec();
-        bytes.push(state);
+        bytes.push(number);
         bytes.extend_from_slice(&self.until.secs().to_le_bytes());
         bytes.extend_from_slice(&u32::try_from(cookie.len()).unwrap_or(0).to_le_bytes());
         bytes.extend_from_slice(cookie);
@@ -187,26 +187,26 @@ impl Entry {
 
     fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (id, bytes) = bytes.split_first_chunk::<16>()?;
-        let (state, bytes) = bytes.split_first()?;
+        let (number, bytes) = bytes.split_first()?;
         let (until, bytes) = bytes.split_first_chunk::<8>()?;
         let (length, bytes) = bytes.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (cookie, rest) = bytes.split_at_checked(length)?;
-        let refresh = match state {
-            0 => Refresh::Running,
-            1 => Refresh::Done(cookie.to_vec()),
-            2 if cookie == TOO_LARGE => Refresh::TooLarge,
-            2 => Refresh::Refused,
-            3 => Refresh::Failed(match cookie {
+        let state = match number {
+            0 => SlotState::Running,
+            1 => SlotState::Done(cookie.to_vec()),
+            2 if cookie == TOO_LARGE => SlotState::TooLarge,
+            2 => SlotState::Refused,
+            3 => SlotState::Failed(match cookie {
                 CLIENT => Hindrance::Client,
                 TOKEN => Hindrance::Token,
                 _ => Unavailable::Provider.into(),
             }),
-            4 => Refresh::Ended,
+            4 => SlotState::Ended,
             _ => return None,
         };
         let until = Timestamp::from_secs(i64::from_le_bytes(*until));
-        Some((Self { id: *id, refresh, until }, rest))
+        Some((Self { id: *id, state, until }, rest))
     }
 }
 
@@ -217,15 +217,15 @@ mod tests {
     #[test]
     fn what_ended_is_read_with_its_reason_or_without() {
         let until = Timestamp::from_secs(1_700_000_000);
-        let encoded = |refresh: Refresh| Entry { id: [7; 16], refresh, until }.encode();
-        for refresh in [Refresh::Refused, Refresh::TooLarge, Refresh::Ended] {
-            let bytes = [encoded(refresh.clone()), encoded(Refresh::Running)].concat();
-            let found: Vec<Refresh> = decode(&bytes).into_iter().map(|entry| entry.refresh).collect();
-            assert_eq!(found, [refresh, Refresh::Running]);
+        let encoded = |state: SlotState| Entry { id: [7; 16], state, until }.encode();
+        for state in [SlotState::Refused, SlotState::TooLarge, SlotState::Ended] {
+            let bytes = [encoded(state.clone()), encoded(SlotState::Running)].concat();
+            let found: Vec<SlotState> = decode(&bytes).into_iter().map(|entry| entry.state).collect();
+            assert_eq!(found, [state, SlotState::Running]);
         }
         // Another version's reason, as this one's is to older versions.
-        let mut bytes = encoded(Refresh::TooLarge);
+        let mut bytes = encoded(SlotState::TooLarge);
         *bytes.last_mut().unwrap() = b'?';
-        assert_eq!(decode(&bytes)[0].refresh, Refresh::Refused);
+        assert_eq!(decode(&bytes)[0].state, SlotState::Refused);
     }
 }

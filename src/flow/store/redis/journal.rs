@@ -128,7 +128,7 @@ impl<I: Io> Journal<I> {
     }
 
     async fn end_again(&self, ticket: &Ticket) -> Result<bool, Unavailable> {
-        Lock::new(&self.io, ticket)?.sign_out().await?;
+        Lock::new(&self.io, ticket)?.seize().await?;
         let deleted = self.io.redis(Command::del(ticket.redis_key())).await;
         done(deleted.clone()).map(|()| deleted == Ok(Reply::Integer(1)))
     }
@@ -155,7 +155,7 @@ impl<I: Io> Journal<I> {
     /// Saves a session that is not there any more, unless somebody deletes it.
     async fn bring_back(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<bool, Unavailable> {
         let lock = Lock::new(&self.io, ticket)?;
-        if !lock.take().await? {
+        if !lock.try_acquire().await? {
             return Ok(false);
         }
         let value = self.sessions.seal(ticket, person)?;

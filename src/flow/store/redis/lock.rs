@@ -15,7 +15,7 @@ use futures_util::future::{Either, select};
 
 use crate::flow::Io;
 use crate::flow::outcome::Unavailable;
-use crate::flow::store::refresh::{LEASE, LOOK, PATIENCE};
+use crate::flow::store::refresh::{LEASE, PATIENCE, POLL};
 use crate::redis::{Command, Failure, Reply};
 use crate::session::ticket::Ticket;
 
@@ -39,7 +39,7 @@ impl<I: Io> Lock<I> {
     }
 
     /// Takes the lock; false where somebody else has it.
-    pub(super) async fn take(&self) -> Result<bool, Unavailable> {
+    pub(super) async fn try_acquire(&self) -> Result<bool, Unavailable> {
         let command = Command::lock(&self.key, self.token.as_bytes(), LEASE);
         match self.io.redis(command).await {
             Ok(Reply::Status(_)) => Ok(true),
@@ -51,19 +51,19 @@ impl<I: Io> Lock<I> {
     }
 
     /// Takes the lock, or waits for who has it, but not for long: then it is taken away from him.
-    pub(super) async fn wait(&self) -> Result<(), Unavailable> {
+    pub(super) async fn acquire(&self) -> Result<(), Unavailable> {
         let began = self.io.now();
-        while !self.take().await? {
+        while !self.try_acquire().await? {
             if !began.was_within(PATIENCE, self.io.now()) {
-                return self.sign_out().await;
+                return self.seize().await;
             }
-            self.io.sleep(LOOK).await;
+            self.io.sleep(POLL).await;
         }
         Ok(())
     }
 
     /// Takes the lock, whoever has it, and leaves word that the session is deleted.
-    pub(super) async fn sign_out(&self) -> Result<(), Unavailable> {
+    pub(super) async fn seize(&self) -> Result<(), Unavailable> {
         match self.io.redis(Command::setex(&self.key, SIGNED_OUT_PERIOD, SIGNED_OUT)).await {
             Ok(Reply::Status(_)) => Ok(()),
             _ => Err(Unavailable::Redis),
@@ -71,7 +71,7 @@ impl<I: Io> Lock<I> {
     }
 
     /// Whether somebody who signs out took the lock away.
-    pub(super) async fn is_signed_out(&self) -> bool {
+    pub(super) async fn is_seized(&self) -> bool {
         matches!(self.io.redis(Command::get(&self.key)).await, Ok(Reply::Bulk(value)) if value == SIGNED_OUT)
     }
 
@@ -86,7 +86,7 @@ impl<I: Io> Lock<I> {
 
     /// Does some work, and renews the lock meanwhile. Should it be lost all the same, the work goes on:
     /// a grant that the provider has seen cannot be taken back.
-    pub(super) async fn hold<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn hold_while<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             let renewal = pin!(async {
@@ -101,11 +101,11 @@ impl<I: Io> Lock<I> {
     }
 
     async fn renew(&self) -> Result<bool, Unavailable> {
-        self.keep(LEASE).await
+        self.extend(LEASE).await
     }
 
     /// Keeps the lock for so long from now; false where it is not ours any more.
-    pub(super) async fn keep(&self, period: Duration) -> Result<bool, Unavailable> {
+    pub(super) async fn extend(&self, period: Duration) -> Result<bool, Unavailable> {
         held(self.io.redis(Command::renew_lock(&self.key, self.token.as_bytes(), period)).await)
     }
 

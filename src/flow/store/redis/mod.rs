@@ -76,15 +76,15 @@ impl<I: Io> RedisStore<I> {
             Ok(found) => found,
             Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
         };
-        match self.sessions.recall(&found.it.ticket) {
+        match self.sessions.cached(&found.value.ticket) {
             Some(person) if !self.policy.is_due(&person.session, now) => {
-                let outcome = self.policy.without(person, now, Unavailable::Provider);
+                let outcome = self.policy.outcome_without_refresh(person, now, Unavailable::Provider);
                 Ready::Now(self.with_cookie(&found, outcome))
             }
             _ => {
                 let store = Rc::clone(self);
                 Ready::Later(Box::pin(async move {
-                    let outcome = store.by_ticket(&found.it).await;
+                    let outcome = store.by_ticket(&found.value).await;
                     store.with_cookie(&found, outcome)
                 }))
             }
@@ -99,7 +99,7 @@ impl<I: Io> RedisStore<I> {
             Ok(Some(person)) if self.policy.is_due(&person.session, now) => {
                 self.refresher.refresh(ticket, person).await
             }
-            Ok(Some(person)) => self.policy.without(person, now, Unavailable::Provider),
+            Ok(Some(person)) => self.policy.outcome_without_refresh(person, now, Unavailable::Provider),
         }
     }
 
@@ -107,7 +107,7 @@ impl<I: Io> RedisStore<I> {
     /// proxy.
     fn with_cookie(&self, found: &Found<Rc<TicketCookie>>, outcome: Outcome) -> Loaded {
         let renewed = match &outcome {
-            Outcome::Authenticated(person) => self.tickets.renewed_cookie(&found.it, &person.session),
+            Outcome::Authenticated(person) => self.tickets.renewed_cookie(&found.value, &person.session),
             _ => None,
         };
         found.in_one_scope(Loaded { outcome, renewed })
@@ -120,7 +120,7 @@ impl<I: Io> RedisStore<I> {
     ) -> Result<Vec<u8>, Unavailable> {
         let ticket = self.tickets.create(&self.io)?;
         self.sessions.save(&ticket, person, SAVE_PATIENCE, IfRefused::GiveUp).await?;
-        for old in self.tickets.all(head, self.io.now()) {
+        for old in self.tickets.find_all(head, self.io.now()) {
             if self.sessions.discard(&old.ticket).await.is_err() {
                 warn!("sign-in: the session that the browser had before is still in Redis");
                 break;
@@ -131,7 +131,7 @@ impl<I: Io> RedisStore<I> {
 
     pub(super) async fn end(&self, head: &RequestHead) -> Result<Option<Session>, Unavailable> {
         let mut ended = None;
-        for found in self.tickets.all(head, self.io.now()) {
+        for found in self.tickets.find_all(head, self.io.now()) {
             let session = self.sessions.end(&found.ticket).await?;
             ended = ended.or(session);
         }

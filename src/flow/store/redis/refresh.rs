@@ -22,7 +22,7 @@ use crate::flow::io::Count;
 use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::provider::sign_in_error::SignInError;
-use crate::flow::store::refresh::{BACKOFF, Hindrance, LONG_PATIENCE, LOOK, NotRenewed, RefreshPolicy};
+use crate::flow::store::refresh::{BACKOFF, Hindrance, LONG_PATIENCE, NotRenewed, POLL, RefreshPolicy};
 use crate::flow::util::lru::Recent;
 use crate::flow::util::single_flight::Together;
 use crate::session::Session;
@@ -36,8 +36,8 @@ const SAVE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Where a refresh token is refused, somebody else may have used it a moment ago and be about to save
 /// what came of it. So long that is waited for, by looks of this pause; longer where it may have been saved at a master
 /// that this worker does not know yet, but not as long as a request waits.
-const REFUSED_LOOKS: u32 = 10;
-const REFUSED_LOOKS_REPLICATED: u32 = 18;
+const REFUSED_POLLS: u32 = 10;
+const REFUSED_POLLS_REPLICATED: u32 = 18;
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// So many refreshes that failed a worker remembers.
@@ -87,9 +87,13 @@ impl<I: Io> RedisRefresher<I> {
         let now = self.io.now();
         let is_early = !self.sessions.health.health().settles_in().is_zero()
             && !self.policy.is_expired(&old.session, now);
-        let failed = self.failed(ticket, now);
+        let failed = self.recent_failure(ticket, now);
         if is_early || failed.is_some() {
-            return self.policy.without(old, now, failed.unwrap_or(Unavailable::Provider.into()));
+            return self.policy.outcome_without_refresh(
+                old,
+                now,
+                failed.unwrap_or(Unavailable::Provider.into()),
+            );
         }
         let refreshed = self.under_way.get(ticket.redis_key(), || {
             let (sender, receiver) = oneshot::channel();
@@ -102,16 +106,20 @@ impl<I: Io> RedisRefresher<I> {
         let give_up = self.io.sleep(self.policy.patience(&old.session, now));
         match select(pin!(refreshed), pin!(give_up)).await {
             Either::Left((Refreshed::Now(person), _)) => {
-                self.policy.without(person, self.io.now(), Unavailable::Provider)
+                self.policy.outcome_without_refresh(person, self.io.now(), Unavailable::Provider)
             }
             Either::Left((Refreshed::Ended(reason), _)) => Outcome::Anonymous(reason),
-            Either::Left((Refreshed::Hindered(reason), _)) => self.policy.without(old, self.io.now(), reason),
-            Either::Right(_) => self.policy.without(old, self.io.now(), Unavailable::Provider),
+            Either::Left((Refreshed::Hindered(reason), _)) => {
+                self.policy.outcome_without_refresh(old, self.io.now(), reason)
+            }
+            Either::Right(_) => {
+                self.policy.outcome_without_refresh(old, self.io.now(), Unavailable::Provider)
+            }
         }
     }
 
     /// Why this session could not be refreshed a moment ago.
-    fn failed(&self, ticket: &Ticket, now: Timestamp) -> Option<Hindrance> {
+    fn recent_failure(&self, ticket: &Ticket, now: Timestamp) -> Option<Hindrance> {
         let failed = self.failures.get(ticket.redis_key())?;
         let (at, reason) = *failed;
         at.was_within(BACKOFF, now).then_some(reason)
@@ -123,8 +131,8 @@ impl<I: Io> RedisRefresher<I> {
             Ok(lock) => lock,
             Err(refreshed) => return refreshed,
         };
-        let refreshed = lock.hold(self.replace(ticket)).await;
-        if lock.release().await == Ok(false) && lock.is_signed_out().await {
+        let refreshed = lock.hold_while(self.replace(ticket)).await;
+        if lock.release().await == Ok(false) && lock.is_seized().await {
             // What was saved may have been saved after the session was deleted.
             return match self.sessions.end_locked(ticket).await {
                 Ok(()) => Refreshed::Ended(Reason::Gone),
@@ -139,12 +147,12 @@ impl<I: Io> RedisRefresher<I> {
         let lock = Lock::new(&self.io, ticket).map_err(no_answer)?;
         let began = self.io.now();
         self.io.sleep(self.sessions.health.health().settles_in()).await;
-        while !lock.take().await.map_err(no_answer)? {
+        while !lock.try_acquire().await.map_err(no_answer)? {
             if !began.was_within(LONG_PATIENCE, self.io.now()) {
                 return Err(no_answer(Unavailable::Provider));
             }
             self.io.count(Count::LockWait);
-            self.io.sleep(LOOK).await;
+            self.io.sleep(POLL).await;
             self.look(ticket).await?;
         }
         Ok(lock)
@@ -189,7 +197,7 @@ impl<I: Io> RedisRefresher<I> {
     }
 
     async fn too_large(&self, ticket: &Ticket, old: &Person, renewed: &Session, size: TooLarge) -> Refreshed {
-        let Some(session) = self.policy.in_place_of(renewed, &old.session, size) else {
+        let Some(session) = self.policy.fallback_if_too_large(renewed, &old.session, size) else {
             return self.ended(ticket, Reason::TooLarge).await;
         };
         let person = Person::new(&self.config, session);
@@ -202,7 +210,7 @@ impl<I: Io> RedisRefresher<I> {
     /// The provider refused the refresh token. That ends the session, unless another token is there by now.
     async fn refused(&self, ticket: &Ticket, old: &Person, error: SignInError) -> Refreshed {
         let has_replicas = self.sessions.health.has_replicas;
-        for _ in 0..if has_replicas { REFUSED_LOOKS_REPLICATED } else { REFUSED_LOOKS } {
+        for _ in 0..if has_replicas { REFUSED_POLLS_REPLICATED } else { REFUSED_POLLS } {
             match self.sessions.load(ticket).await {
                 Ok(Some(person)) if person.session.refresh_token != old.session.refresh_token => {
                     return Refreshed::Now(person);
@@ -212,7 +220,7 @@ impl<I: Io> RedisRefresher<I> {
                 Err(reason) => return no_answer(reason),
             }
         }
-        self.policy.tell_ended(error);
+        self.policy.log_ended(error);
         self.ended(ticket, Reason::Refused).await
     }
 

@@ -25,10 +25,10 @@ use crate::time::Timestamp;
 const SAVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// So often at most, a session's value that does not open is blamed on the way to Redis, and not on the value.
-const BLAME: Duration = Duration::from_secs(60);
+const MISMATCH_PERIOD: Duration = Duration::from_secs(60);
 
 /// So many of them a worker remembers.
-const BLAMED: usize = 1000;
+const MISMATCHES: usize = 1000;
 
 /// What becomes of a session that Redis refuses to save: it is full, or this client may not write.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) enum IfRefused {
 /// A session that was decrypted.
 struct Decrypted {
     ticket: Ticket,
-    mark: Mark,
+    fingerprint: Fingerprint,
     person: Rc<Person>,
     /// When Redis had it.
     seen_at: Cell<Timestamp>,
@@ -50,7 +50,7 @@ struct Decrypted {
 /// What stands for a ciphertext: its nonce and its tag. Whoever could forge these two for other bytes
 /// would get the session that they belong to, and nothing else.
 #[derive(PartialEq, Eq)]
-struct Mark([u8; 12], [u8; 16]);
+struct Fingerprint([u8; 12], [u8; 16]);
 
 /// The bytes under a key; none where there is no such key, or something that is no session.
 type Value = Result<Option<Rc<Vec<u8>>>, Unavailable>;
@@ -65,7 +65,7 @@ pub(super) struct RedisSessions<I> {
     pub(super) health: SharedHealth<I>,
     loads: Together<Value>,
     /// When a value did not open, by its key.
-    blamed: Recent<Timestamp>,
+    mismatches: Recent<Timestamp>,
 }
 
 impl<I: Io> RedisSessions<I> {
@@ -76,14 +76,14 @@ impl<I: Io> RedisSessions<I> {
             writes: RecentWrites::new(),
             health: SharedHealth::new(redis.client.has_replicas(), io),
             loads: Together::default(),
-            blamed: Recent::new(BLAMED),
+            mismatches: Recent::new(MISMATCHES),
             config: Rc::clone(config),
             io: io.clone(),
         }
     }
 
     /// The person whose session Redis had for a ticket a moment ago, where that is enough by `redis_session_cache`.
-    pub(super) fn recall(&self, ticket: &Ticket) -> Option<Rc<Person>> {
+    pub(super) fn cached(&self, ticket: &Ticket) -> Option<Rc<Person>> {
         if self.session_cache.is_zero() {
             return None;
         }
@@ -100,7 +100,7 @@ impl<I: Io> RedisSessions<I> {
             let (store, ticket) = (Rc::clone(self), ticket.clone());
             Box::pin(async move {
                 match call.await {
-                    Ok(Reply::Nil) => store.look_once_more(&ticket).await,
+                    Ok(Reply::Nil) => store.confirm_missing(&ticket).await,
                     reply => value_of(reply),
                 }
             })
@@ -113,12 +113,12 @@ impl<I: Io> RedisSessions<I> {
         if self.writes.is_ended(ticket, self.io.now()) {
             return Ok(None);
         }
-        Ok(self.decrypt(ticket, &value).map(|person| self.newest(ticket, person)))
+        Ok(self.decrypt(ticket, &value).map(|person| self.newer_of(ticket, person)))
     }
 
     /// Redis has no such session, it seems. That may be the reply to another command, and it says not to which. So it is
     /// asked once more, behind a command that only the right reply fits to.
-    async fn look_once_more(self: &Rc<Self>, ticket: &Ticket) -> Value {
+    async fn confirm_missing(self: &Rc<Self>, ticket: &Ticket) -> Value {
         let echo = self.io.redis(Command::echo(ticket.redis_key()));
         let (_, reply) = join(echo, self.io.redis(self.get(ticket))).await;
         value_of(reply)
@@ -132,27 +132,27 @@ impl<I: Io> RedisSessions<I> {
         Command::get(ticket.redis_key()).checked(move |value| {
             let Some(store) = store.upgrade() else { return true };
             if store.decrypt(&ticket, value).is_some() {
-                store.blamed.remove(ticket.redis_key());
+                store.mismatches.remove(ticket.redis_key());
                 return true;
             }
-            !store.blames_the_way(&ticket)
+            !store.is_first_mismatch(&ticket)
         })
     }
 
     /// Whether this is the first value of this ticket that does not open, since one did or for a while.
-    fn blames_the_way(&self, ticket: &Ticket) -> bool {
+    fn is_first_mismatch(&self, ticket: &Ticket) -> bool {
         let (key, now) = (ticket.redis_key(), self.io.now());
-        if self.blamed.get(key).is_some_and(|at| at.was_within(BLAME, now)) {
+        if self.mismatches.get(key).is_some_and(|at| at.was_within(MISMATCH_PERIOD, now)) {
             return false;
         }
-        self.blamed.insert(key, &Rc::new(now), 0);
+        self.mismatches.insert(key, &Rc::new(now), 0);
         true
     }
 
     pub(super) fn decrypt(&self, ticket: &Ticket, value: &[u8]) -> Option<Rc<Person>> {
-        let mark = Mark::of(value)?;
+        let fingerprint = Fingerprint::of(value)?;
         if let Some(known) = self.decrypted.get(ticket.redis_key())
-            && known.mark == mark
+            && known.fingerprint == fingerprint
             && known.ticket == *ticket
         {
             known.seen_at.set(self.io.now());
@@ -165,16 +165,16 @@ impl<I: Io> RedisSessions<I> {
     }
 
     fn remember(&self, ticket: &Ticket, value: &[u8], person: &Rc<Person>) {
-        if let Some(mark) = Mark::of(value) {
+        if let Some(fingerprint) = Fingerprint::of(value) {
             let (person, seen_at) = (Rc::clone(person), Cell::new(self.io.now()));
-            let decrypted = Decrypted { ticket: ticket.clone(), mark, person, seen_at };
+            let decrypted = Decrypted { ticket: ticket.clone(), fingerprint, person, seen_at };
             self.decrypted.insert(ticket.redis_key(), &Rc::new(decrypted), value.len());
         }
     }
 
     /// What this worker saved a moment ago, where Redis gave something older: then a replica took over
     /// that had not got it yet. The refresh token of the older session is used up; so it is saved again.
-    fn newest(self: &Rc<Self>, ticket: &Ticket, loaded: Rc<Person>) -> Rc<Person> {
+    fn newer_of(self: &Rc<Self>, ticket: &Ticket, loaded: Rc<Person>) -> Rc<Person> {
         let Some(saved) = self.writes.session(ticket, self.io.now()) else {
             return loaded;
         };
@@ -274,7 +274,7 @@ impl<I: Io> RedisSessions<I> {
     pub(super) async fn end(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Session>, Unavailable> {
         // A refresh under way would save the session once more after it was deleted.
         let lock = Lock::new(&self.io, ticket)?;
-        lock.wait().await?;
+        lock.acquire().await?;
         // Without it there is only nothing to tell the provider.
         let person = self.load(ticket).await.unwrap_or_default();
         self.end_locked(ticket).await?;
@@ -282,8 +282,11 @@ impl<I: Io> RedisSessions<I> {
         // knows nothing of it any more.
         let written_at = person.as_ref().and_then(|person| person.session.created_at);
         let is_old = written_at.is_some_and(|at| self.io.now().since(at) >= PERIOD);
-        let _ =
-            if self.health.has_replicas && !is_old { lock.keep(PERIOD).await } else { lock.release().await };
+        let _ = if self.health.has_replicas && !is_old {
+            lock.extend(PERIOD).await
+        } else {
+            lock.release().await
+        };
         Ok(person.map(|person| person.session.clone()))
     }
 
@@ -307,7 +310,7 @@ impl<I: Io> RedisSessions<I> {
     }
 }
 
-impl Mark {
+impl Fingerprint {
     fn of(value: &[u8]) -> Option<Self> {
         Some(Self(*value.first_chunk()?, *value.last_chunk()?))
     }

@@ -51,7 +51,7 @@ impl Tickets {
     }
 
     /// All tickets that they hold, the newest first: a browser has several if their scopes differ.
-    pub(super) fn all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<TicketCookie>> {
+    pub(super) fn find_all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<TicketCookie>> {
         let mut tickets: Vec<Rc<TicketCookie>> = Vec::new();
         for found in self.cookie.all(head, |value, allowance| self.recall(value, now, allowance)) {
             if !tickets.iter().any(|known| known.ticket.redis_key() == found.ticket.redis_key()) {
