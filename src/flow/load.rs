@@ -1,4 +1,4 @@
-//! Loading the session of a request: by its bearer token, from the cookie, or by its ticket from Redis.
+//! Loads the session of a request: by its bearer token, or from the store.
 
 use std::rc::Rc;
 
@@ -9,7 +9,8 @@ use super::{App, Io, Ready, RequestHead};
 /// Whether the answer to a request may carry a new session cookie.
 pub(super) type MaySetCookie<I> = fn(&App<I>, &RequestHead) -> bool;
 
-/// Loads the session: at once where the token or the cookie was seen before. A token comes first.
+/// Loads the session. A bearer token takes precedence. No future is allocated for a token or cookie that was seen
+/// before.
 pub(super) fn load<I: Io>(
     app: &Rc<App<I>>,
     head: &RequestHead,

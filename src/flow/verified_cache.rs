@@ -1,11 +1,11 @@
-//! What a worker verified: a signed cookie or a bearer token is not verified again while it comes unchanged.
+//! Values that this worker has verified: a cookie or a bearer token that comes again unchanged is not verified again.
 
 use std::rc::Rc;
 
 use super::person::Person;
 use super::util::lru::Recent;
 
-/// The end of a value that is its key. It has most of the signature: HMAC-SHA-256 in base64 has 44 characters.
+/// How many bytes at the end of a value are its key: an HMAC-SHA-256 in base64 has 44 characters.
 const KEY: usize = 44;
 
 /// What was read from a verified value.
@@ -14,12 +14,12 @@ pub(super) trait Raw {
     fn raw(&self) -> &[u8];
 }
 
-/// A person by a cookie or a bearer token that was verified: one type, so that the module has the code of their caches
+/// A user by a cookie or a bearer token. It is one type for both, so that the module contains the code of the cache
 /// once.
 pub(super) struct VerifiedPerson {
-    /// The cookie's value, chunks joined; or the token.
+    /// The value of the cookie, with its chunks joined, or the token.
     pub(super) raw: Vec<u8>,
-    /// The time in the cookie's signature, in Unix seconds; of a token, the time of its check.
+    /// When the cookie was signed, or the token verified, in Unix seconds.
     pub(super) signed_at: i64,
     pub(super) person: Rc<Person>,
 }
@@ -30,24 +30,24 @@ impl Raw for VerifiedPerson {
     }
 }
 
-/// Values that a worker verified. An unchanged one costs a look-up and a comparison.
+/// Values that were verified. One that comes again costs a look-up and a comparison.
 ///
-/// The key is the end of the value, which is its signature: every verified value has its own. A client can send this end
-/// with another beginning. Then the comparison of all bytes fails, and the signature is verified as usual.
+/// The key is the end of the value. This is its signature, so verified values differ in it. A client can send it with
+/// another beginning. Then the comparison of all bytes fails, and the signature is verified as usual.
 pub(super) struct VerifiedCache<V>(Recent<V>);
 
 impl<V: Raw> VerifiedCache<V> {
-    /// At most that many values; zero turns it off.
+    /// Keeps at most this many values; 0 turns the cache off.
     pub(super) fn new(entries: usize) -> Self {
         Self(Recent::new(entries))
     }
 
-    /// What was read from a value that was verified before, byte for byte.
+    /// The value that was verified before, if it is the same byte for byte.
     pub(super) fn get(&self, raw: &[u8]) -> Option<Rc<V>> {
         self.0.get(key(raw)?).filter(|value| is_same(value.raw(), raw))
     }
 
-    /// Remembers what was read from a value.
+    /// Remembers a verified value.
     pub(super) fn insert(&self, value: &Rc<V>) {
         if let Some(key) = key(value.raw()) {
             self.0.insert(key, value, value.raw().len());
@@ -55,7 +55,7 @@ impl<V: Raw> VerifiedCache<V> {
     }
 }
 
-/// Equality by words: the `memcmp` of wasm goes byte by byte, and a cookie has thousands.
+/// Compares words: the `memcmp` of wasm compares bytes, and a cookie has thousands.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     let (a_words, a_rest) = a.as_chunks::<8>();
     let (b_words, b_rest) = b.as_chunks::<8>();

@@ -1,10 +1,14 @@
-//! Where sessions are kept: `session_store_type`. This is all that the rest of the filter knows of it.
+//! Where sessions are kept (`session_store_type`), and what keeps them alive. The rest of the filter uses only [`Store`].
 //!
 //! ```text
-//! Store ─┬─ cookie   sessions (read, seal) ◄── refresh ──► slots           the workers of one Envoy
-//!        └─ redis    tickets, sessions (GET, SETEX, DEL) ◄── refresh ──► lock      all proxies
-//!                    └─ journal ◄── failover: writes again what another master has not got
-//! both: session_cookie (Set-Cookie), refresh (when a session is refreshed, and what it is without that)
+//! Store ─┬─ CookieStore ─┬─ sessions                reads and seals cookies
+//!        │               └─ refresh ──── slots      one refresh for all workers of an Envoy
+//!        └─ RedisStore ──┬─ tickets                 reads and signs the cookie that names a session
+//!                        ├─ sessions                GET, SETEX, DEL
+//!                        ├─ refresh ──── lock       one refresh for all proxies
+//!                        ├─ journal                 repeats the last writes after a failover
+//!                        └─ readiness               /ready
+//! both use: session_cookie (Set-Cookie), refresh (the policy)
 //! ```
 
 mod cookie;
@@ -27,11 +31,11 @@ use super::util::ready::Ready;
 use crate::config::Config;
 use crate::session::Session;
 
-/// The store of a worker.
+/// The session store of a worker.
 pub(super) enum Store<I> {
-    /// `cookie`.
+    /// `session_store_type` is `cookie`.
     Cookie(CookieStore<I>),
-    /// `redis`.
+    /// `session_store_type` is `redis`.
     Redis(Rc<RedisStore<I>>),
 }
 
@@ -49,9 +53,9 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Loads the session of a request, at once if nothing has to be waited for, and refreshes one that is due. The cookie
-    /// store refreshes none if the answer may not carry the new cookie: the refresh token would be used up, and what
-    /// came of it be lost.
+    /// Loads the session of a request, and refreshes it if it is due. The result is there at once if neither Redis nor
+    /// the provider has to be asked. The cookie store does not refresh if the response may not carry the new cookie:
+    /// the refresh would use up the refresh token, and its result would be lost.
     pub(super) fn load(&self, head: &RequestHead, may_set_cookie: impl FnOnce() -> bool) -> Ready<Loaded> {
         match self {
             Self::Cookie(store) => store.load(head, may_set_cookie),
@@ -59,8 +63,8 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Keeps the session of a sign-in; gives the session cookie's value. It is a new one whatever the browser had before,
-    /// so nobody can have planted it, and what it had is of no use any more.
+    /// Saves the session of a sign-in and returns the value of its session cookie. The value is always new, so an
+    /// attacker cannot have planted it. The sessions that the browser had before are discarded.
     pub(super) async fn create(
         &self,
         person: &Rc<Person>,
@@ -72,8 +76,9 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Ends the session of a browser whose user wants that, for good, and gives what it was; the cookie is not cleared by
-    /// this. If the browser has several, all are ended: it would be signed in by the next one.
+    /// Ends the session of a user who signs out, and returns it. No proxy can bring it back. If the browser sent
+    /// several sessions, all of them end: otherwise the next one would sign the user in again. The caller clears the
+    /// cookies.
     pub(super) async fn end(&self, head: &RequestHead) -> Result<Option<Session>, Unavailable> {
         match self {
             Self::Cookie(store) => Ok(store.end(head)),
@@ -81,7 +86,8 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Whether the session of a renewed cookie was ended. A ticket opens nothing then.
+    /// Whether the session of a refreshed cookie was ended meanwhile. Always false for Redis: a ticket without a
+    /// session is worthless.
     pub(super) fn is_ended(&self, cookie: &[u8]) -> bool {
         match self {
             Self::Cookie(store) => store.is_ended(cookie),
@@ -89,7 +95,7 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Whether sessions can be loaded and saved.
+    /// Whether sessions can be loaded.
     pub(super) async fn check(&self) -> Result<(), Unavailable> {
         match self {
             Self::Cookie(_) => Ok(()),
@@ -97,7 +103,7 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Whether the store takes all that is asked of it, as of a moment ago.
+    /// Whether sessions can be loaded and saved. The answer may be a second old.
     pub(super) async fn ready(&self) -> Result<(), Unavailable> {
         match self {
             Self::Cookie(_) => Ok(()),

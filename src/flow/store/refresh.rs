@@ -1,19 +1,20 @@
-//! Refresh: one grant for a session that is due, and its new session for all who ask meanwhile.
+//! The policy of refresh, the same for both stores: when a session is due, what a refusal means, how long a request
+//! waits.
 //!
-//! The grant is a task, not a part of the request: a browser that goes away in the middle must not take
-//! the rotated refresh token with it. Without an answer, of the provider or of Redis, no session ends that is
-//! still valid; only the provider's `invalid_grant` ends one, or an answer about another person.
+//! A refresh is a task of its own and not a part of a request: a browser that closes its connection must not take the
+//! rotated refresh token with it. A session that is still valid never ends for want of an answer, be it the provider's
+//! or Redis'. Only `invalid_grant` ends it, or an answer about another user.
 //!
-//! | the provider's answer is about | a session that is valid still | one that has expired |
+//! | the provider refuses | a valid session | an expired session |
 //! |---|---|---|
 //! | the token | goes on | ends |
-//! | the client: the operator has to act | goes on | stays; the browser is led to the sign-in |
-//! | neither: there is none, or not now | goes on | stays; 503 |
+//! | the client: the operator has to act | goes on | is kept; the browser is led to the sign-in |
+//! | neither: it does not answer, or not now | goes on | is kept; 503 |
 //!
-//! | store | who coordinates | file |
-//! |---|---|---|
-//! | cookie | the workers of one Envoy, by the data that their VMs share | `cookie/refresh`, `cookie/slots` |
-//! | Redis | all proxies, oauth2-proxy among them, by a lock in Redis | `redis/refresh`, `redis/lock` |
+//! | store | who is coordinated | by what | files |
+//! |---|---|---|---|
+//! | cookie | the workers of one Envoy | data that their VMs share | `cookie/refresh`, `cookie/slots` |
+//! | Redis | all proxies, also oauth2-proxy | a lock in Redis | `redis/refresh`, `redis/lock` |
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,37 +33,39 @@ use crate::runtime::rate::LogLimit;
 use crate::session::Session;
 use crate::time::Timestamp;
 
-/// How long a refresher that crashed in the middle delays the others; renewed while the grant runs.
+/// How long a worker that crashed during a refresh delays the others. The lease is renewed while the grant is under
+/// way.
 pub(super) const LEASE: Duration = Duration::from_secs(6);
 
-/// How long nobody tries again after the provider gave no answer.
+/// How long no worker tries again after a refresh that failed.
 pub(super) const BACKOFF: Duration = Duration::from_secs(5);
 
-/// How often those who wait for another's lock look whether it is done.
+/// The pause between two attempts to acquire a lock that another proxy holds.
 pub(super) const POLL: Duration = Duration::from_millis(25);
 
-/// How long a request waits that could go on with its old session.
+/// How long a request waits for a refresh if its old session is still valid.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a request waits that could not.
+/// How long a request waits for a refresh if its old session has expired.
 pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Why a session was not renewed, where that alone does not end it.
+/// Why a session was not refreshed, if this alone does not end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hindrance {
-    /// Something gave no answer, so it may go on a moment later.
+    /// The provider or the store did not answer. The next attempt may succeed.
     Unavailable(Unavailable),
-    /// The provider does not take this client.
+    /// The provider does not accept this client.
     Client,
-    /// The provider does not renew this session.
+    /// The provider does not accept this refresh token.
     Token,
 }
 
-/// Why there is no new session.
+/// Why there is no refreshed session.
 pub(super) enum NotRenewed {
-    /// The old one is over.
+    /// The provider ended the session.
     Ended(SignInError),
-    /// The old one may go on.
+    /// The session was not refreshed. Whether it goes on depends on its expiry: see
+    /// [`RefreshPolicy::outcome_without_refresh`].
     Hindered(Hindrance),
 }
 
@@ -72,15 +75,15 @@ impl From<Unavailable> for Hindrance {
     }
 }
 
-/// When a session is refreshed, and what it is without a refresh: the same in both stores.
+/// Decides when a session is refreshed, and what becomes of it without a refresh.
 pub(super) struct RefreshPolicy<I> {
     config: Rc<Config>,
-    /// None where others sign people in, and nothing is renewed.
+    /// `None` if the filter signs no users in, so that it refreshes no session.
     provider: Option<Rc<Provider<I>>>,
     io: I,
-    /// Limits the lines about refreshes that failed.
+    /// Limits the log lines about refreshes that failed.
     failures: LogLimit,
-    /// Limits the lines about grants that the provider refused because of this client.
+    /// Limits the log lines about grants that the provider refused because of this client.
     clients: LogLimit,
 }
 
@@ -95,7 +98,7 @@ impl<I: Io> RefreshPolicy<I> {
         }
     }
 
-    /// Whether the refresh token has to be used: past `cookie_refresh`, or past the session's expiry.
+    /// Whether a session has to be refreshed: it is older than `cookie_refresh`, or has expired.
     pub(super) fn is_due(&self, session: &Session, now: Timestamp) -> bool {
         if !self.is_renewable(session) {
             return false;
@@ -105,30 +108,30 @@ impl<I: Io> RefreshPolicy<I> {
         aged || self.is_expired(session, now)
     }
 
-    /// Whether there is a refresh token that we may use.
+    /// Whether the session has a refresh token that this filter may use.
     fn is_renewable(&self, session: &Session) -> bool {
         self.config.renews() && !session.refresh_token.is_empty()
     }
 
-    /// Whether `ExpiresOn` has passed. The original looks at it only after a refresh; we always do.
+    /// Whether `ExpiresOn` has passed. oauth2-proxy checks it only after a refresh, this filter always.
     pub(super) fn is_expired(&self, session: &Session, now: Timestamp) -> bool {
         self.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires < now)
     }
 
-    /// Whether a session may stay as it is though its refresh token gave another: only if it will expire. What replaces
-    /// it is as new as a renewed one, so that the provider is not asked again at once, and `cookie_expire` begins anew
-    /// with it. Without an expiry it would never end, whatever the provider says of its person.
+    /// Whether the old session may be kept although its refresh token is used up: only if it has an expiry that is
+    /// still to come. The kept session counts as new, so that the provider is not asked again at once. This restarts
+    /// `cookie_expire` too: without an expiry, the session would never end, whatever the provider says about its user.
     fn may_stay(&self, session: &Session, now: Timestamp) -> bool {
         self.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires >= now)
     }
 
-    /// How long a request waits for what becomes of its session.
+    /// How long a request waits for the refresh of its session.
     pub(super) fn patience(&self, session: &Session, now: Timestamp) -> Duration {
         if self.is_expired(session, now) { LONG_PATIENCE } else { PATIENCE }
     }
 
-    /// Uses the refresh token of a session. That it ends the session is not counted yet: another proxy may have used the
-    /// token.
+    /// Uses the refresh token of a session. If the provider ends the session, the caller counts that
+    /// ([`Self::log_ended`]): another proxy may have used the token before.
     pub(super) async fn renew(&self, old: &Session) -> Result<Session, NotRenewed> {
         let Some(provider) = &self.provider else {
             return Err(NotRenewed::Hindered(Unavailable::Provider.into()));
@@ -180,9 +183,10 @@ impl<I: Io> RefreshPolicy<I> {
         info!("refresh: the provider ended a session: {error}");
     }
 
-    /// What is kept if the renewed session is too large: the old one until it ends, with the new refresh token, because
-    /// its own is used up; and as old as the new one, so that the provider is not asked again at once. One that has
-    /// expired, or never will, is over: each grant would give the same, and a sign-in says what is too large.
+    /// What to keep if the refreshed session is too large: the old session with the new refresh token, because its own
+    /// is used up. It counts as new, so that the provider is not asked again at once. `None` if the old session has
+    /// expired or has no expiry: each refresh would give the same result, and a sign-in tells the user what is too
+    /// large.
     pub(super) fn fallback_if_too_large(
         &self,
         renewed: &Session,
@@ -202,7 +206,7 @@ impl<I: Io> RefreshPolicy<I> {
         })
     }
 
-    /// The outcome of a session that is due, where it may not be refreshed now.
+    /// The outcome of a session that is due but must not be refreshed by this request.
     pub(super) fn outcome_as_is(&self, person: Rc<Person>, now: Timestamp) -> Outcome {
         if self.is_expired(&person.session, now) {
             return Outcome::Anonymous(Reason::Expired);
@@ -210,7 +214,7 @@ impl<I: Io> RefreshPolicy<I> {
         Outcome::Authenticated(person)
     }
 
-    /// The outcome of a session as it is: it need not be refreshed, or cannot be, for this reason.
+    /// The outcome of a session that does not need a refresh, or was not refreshed for this reason.
     pub(super) fn outcome_without_refresh(
         &self,
         person: Rc<Person>,
@@ -224,7 +228,7 @@ impl<I: Io> RefreshPolicy<I> {
             return Outcome::Anonymous(Reason::Expired);
         }
         match reason.into() {
-            // Without an answer, the filter does not know whether the provider would renew it.
+            // The provider did not answer, so the filter does not know whether it would renew the session.
             Hindrance::Unavailable(reason) => Outcome::Unavailable(reason),
             Hindrance::Client => Outcome::Anonymous(Reason::ClientRefused),
             Hindrance::Token => Outcome::Anonymous(Reason::Refused),

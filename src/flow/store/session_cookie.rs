@@ -1,4 +1,4 @@
-//! The session cookie: what the browser holds, whichever store has the session.
+//! The session cookie, whichever store has the session: finding it, verifying it, and its `Set-Cookie` headers.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -11,39 +11,40 @@ use crate::flow::verified_cache::Raw;
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
 use crate::time::Timestamp;
 
-/// So many cookies of a kind an answer clears at most; the next one clears more. Envoy drops all headers of an answer
-/// that has more than 1024, and an honest session is in far fewer: 64 chunks would be 256 kB.
+/// How many cookies of one kind a response clears; the next response clears more. Envoy drops all headers of a response
+/// that has more than 1024. An honest session has far fewer cookies: 64 chunks would be 256 kB.
 pub(in crate::flow) const MAX_CLEARED: usize = 64;
 
-/// The bytes of the headers that clear a session at most. A proxy in front may take few.
+/// How many bytes of headers a response uses to clear a session. A proxy in front of Envoy may accept only few.
 const MAX_CLEARED_BYTES: usize = 8 << 10;
 
-/// So many session cookies of a request are checked, the newest first. A browser has more than one if paths or domains
-/// differ, or if another app below the same domain has one of the same name.
+/// How many session cookies of a request are checked, the newest first. A browser has several if paths or domains
+/// differ, or if another application below the same domain uses the same name.
 const MAX_CHECKED: usize = 16;
 
-/// The longest value with a ticket in it: about 160 bytes, and 600 with the longest name of a cookie.
+/// The longest value of a cookie with a ticket: about 160 bytes, and 600 with the longest cookie name.
 const MAX_TICKET: usize = 1 << 10;
 
-/// The session cookie by its options.
+/// The session cookie as the options describe it.
 pub(in crate::flow) struct SessionCookie {
     options: crate::config::Cookie,
     is_stripped: bool,
-    /// Whether it is ours to end.
+    /// Whether this filter may clear it.
     is_owned: bool,
     allowance: Allowance,
 }
 
-/// What was read from a session cookie.
+/// A session cookie that was found and read.
 pub(in crate::flow) struct Found<T> {
     pub(in crate::flow) value: T,
-    /// Whether the browser sent several session cookies, all of which are ours.
+    /// Whether the browser sent several session cookies that all belong to this filter.
     is_in_several_scopes: bool,
 }
 
 impl<T: Raw> Found<Rc<T>> {
-    /// If the browser has session cookies in several scopes, the one that counts goes out once more, to the scope that is
-    /// in use: in which scope it was, the browser does not say. With it the others are cleared ([`SessionCookie::save`]).
+    /// Sends the cookie that was used once more if the browser has session cookies in several scopes. It does not say
+    /// in which scope the used one was, so it is set in the configured scope and cleared in the others
+    /// ([`SessionCookie::save`]).
     pub(in crate::flow) fn in_one_scope(&self, loaded: Loaded) -> Loaded {
         let is_authenticated = matches!(loaded.outcome, Outcome::Authenticated(_));
         if !self.is_in_several_scopes || !is_authenticated || loaded.renewed.is_some() {
@@ -64,14 +65,14 @@ impl SessionCookie {
         }
     }
 
-    /// The AES key of what stands in a cookie.
+    /// The AES key of the session in a cookie.
     pub(in crate::flow) fn aes_key(&self) -> &[u8] {
         self.options.secret.aes_key()
     }
 
-    /// The first of the browser's session cookies that `read` takes, or why it took none: of several
-    /// refusals the first. Without a cookie there is no reason. What was checked before, `read` takes without a
-    /// check, so that such a cookie is found among however many others.
+    /// The first of the browser's session cookies that `read` accepts. Otherwise the first of its refusals, or `None`
+    /// if there is no cookie. `read` accepts what it has verified before without using its allowance, so such a cookie
+    /// is found among any number of others.
     pub(in crate::flow) fn find<T, E>(
         &self,
         head: &RequestHead,
@@ -92,7 +93,7 @@ impl SessionCookie {
         Err(reason)
     }
 
-    /// What `read` takes of all the browser's session cookies, the newest first.
+    /// All of the browser's session cookies that `read` accepts, the newest first.
     pub(in crate::flow) fn all<T, E>(
         &self,
         head: &RequestHead,
@@ -105,7 +106,7 @@ impl SessionCookie {
         found.take(MAX_CHECKED).collect()
     }
 
-    /// What was signed, where the signature holds and is not too old.
+    /// The signed content, if the signature is valid and not too old.
     pub(in crate::flow) fn verify(
         &self,
         value: &[u8],
@@ -115,31 +116,31 @@ impl SessionCookie {
         cookie::verify(&self.options.secret, self.name(), value, now, self.options.expire, allowance)
     }
 
-    /// What the check of one value may cost that comes from another worker.
+    /// What the check of one value from another worker may cost.
     pub(in crate::flow) fn allowance(&self) -> Allowance {
         self.allowance
     }
 
-    /// Whether what was signed then is valid now.
+    /// Whether a signature of that time is still valid.
     pub(in crate::flow) fn is_current(&self, signed_at: i64, now: Timestamp) -> bool {
         cookie::is_current(signed_at, now, self.options.expire)
     }
 
-    /// The value of a cookie.
+    /// The signed value of a cookie.
     pub(in crate::flow) fn sign(&self, value: &[u8], signed_at: Timestamp) -> Vec<u8> {
         cookie::sign(&self.options.secret, self.name(), value, signed_at.secs())
     }
 
-    /// The bytes of a value in the `cookie` header that the browser sends.
+    /// The bytes that a value takes in the browser's `cookie` header.
     pub(in crate::flow) fn size(&self, value: &[u8]) -> usize {
         let max_age = MaxAge::from(self.options.expire);
         cookie::sent_bytes(self.name(), value, &self.options.attributes, max_age)
     }
 
-    /// The `Set-Cookie` headers that put a signed value into the browser, in the place of what it
-    /// sent: chunks that the new value does not need are expired, and if it sent several, those in other scopes too.
-    /// What is expired comes first: to a browser by the letter of RFC 6265 section 5.3, a cookie of the host alone and one
-    /// with the host as its domain are the same.
+    /// The `Set-Cookie` headers that replace the browser's session by this signed value. They expire chunks that are no
+    /// longer needed. If the browser sent several session cookies, they expire those in other scopes too. What expires
+    /// comes first: for a browser that follows RFC 6265 section 5.3 to the letter, a host-only cookie and one whose
+    /// domain is that host are the same.
     pub(in crate::flow) fn save(&self, value: &[u8], head: &RequestHead) -> Vec<Header> {
         let max_age = MaxAge::from(self.options.expire);
         let cookies = cookie::split(self.name(), value, &self.options.attributes, max_age, head.host());
@@ -150,8 +151,9 @@ impl SessionCookie {
         headers
     }
 
-    /// The cookies that go out with a response: a renewed session, or the end of one that is none. A cookie that is not
-    /// ours to end stays: a filter beside an oauth2-proxy with another secret, say, must not sign everybody out.
+    /// The `Set-Cookie` headers of a response: a refreshed session, or the end of an invalid one. A cookie that this
+    /// filter may not clear stays: beside an oauth2-proxy with another secret, for example, clearing it would sign
+    /// every user out.
     pub(in crate::flow) fn for_response(&self, head: &RequestHead, loaded: &Loaded) -> Vec<Header> {
         match (&loaded.outcome, &loaded.renewed) {
             (Outcome::Unavailable(_), _) => Vec::new(),
@@ -162,14 +164,14 @@ impl SessionCookie {
         }
     }
 
-    /// The `Set-Cookie` headers that take the session out of the browser, in whatever scope.
+    /// The `Set-Cookie` headers that remove the session from the browser, in every scope.
     pub(in crate::flow) fn clear(&self, head: &RequestHead) -> Vec<Header> {
         let jar = head.jar();
         self.clear_but(&[], &Sent::find(&jar, self.name()), true, head)
     }
 
-    /// Takes the session cookie out of the scope that is in use, but for what is kept, and of the others, if it is ours
-    /// there.
+    /// Removes the session cookie from the configured scope, except what is kept. Removes it from the other scopes too
+    /// if it belongs to this filter there.
     fn clear_but(
         &self,
         kept: &[SetCookie],
@@ -181,7 +183,7 @@ impl SessionCookie {
         let is_kept = |name: &[u8]| kept.iter().any(|cookie| cookie.name == name);
         let everywhere = everywhere && self.is_ours_everywhere(sent);
         let names = sent.names(self.signature());
-        // Name by name, so that an answer that cannot have them all leaves fewer names for the next one.
+        // Name by name: if they do not all fit into this response, the next one has fewer names to clear.
         let headers = names.iter().flat_map(|name| {
             let stale = (!is_kept(name)).then(|| attributes.clear(name, host));
             let elsewhere = everywhere.then(|| attributes.clear_others(name, host));
@@ -195,31 +197,33 @@ impl SessionCookie {
         headers.map(set_cookie).collect()
     }
 
-    /// Whether the browser sent several session cookies, all of which are ours. Then all but one are to go: else a later
-    /// request could be somebody else's, who was signed in before. Browsers have several after `cookie_domains` or
-    /// `cookie_path` was changed.
+    /// Whether the browser sent several session cookies that all belong to this filter. Then only one may stay: a later
+    /// request could otherwise use the session of another user, who was signed in before. A browser has several after a
+    /// change of `cookie_domains` or `cookie_path`.
     fn is_in_several_scopes(&self, sent: &Sent<'_>) -> bool {
         !sent.is_alone() && self.is_ours_everywhere(sent)
     }
 
-    /// One that our secret did not sign may be another application's, and nothing says in which scope that one is.
+    /// A cookie that our secret did not sign may belong to another application, and the browser does not say in which
+    /// scope it is.
     fn is_ours_everywhere(&self, sent: &Sent<'_>) -> bool {
         self.is_owned && sent.are_all(self.signature())
     }
 
-    /// Whether our secret signed a value, as long as the allowance of a request lasts.
+    /// Whether our secret signed a value. Each check uses up a part of the request's allowance.
     fn signature(&self) -> impl FnMut(&[u8]) -> bool {
         let mut allowance = Allowance::new(MAX_CHECKED, MAX_SESSION);
         move |value| cookie::is_signed(&self.options.secret, self.name(), value, &mut allowance)
     }
 
-    /// The name of the filter state of requests whose cookies are stripped, where `strip_session_cookie` asks for that.
+    /// The name of the filter state that marks requests whose cookies are stripped; `None` without
+    /// `strip_session_cookie`.
     pub(in crate::flow) fn stripped_state(&self) -> Option<String> {
         let [a, b, c, d, ..] = self.fingerprint(&["stripped"]);
         self.is_stripped.then(|| format!("stripped.{:08x}", u32::from_be_bytes([a, b, c, d])))
     }
 
-    /// Keeps our cookies from the upstream, where `strip_session_cookie` asks for that.
+    /// Removes our cookies from the request to the upstream if `strip_session_cookie` is set.
     pub(in crate::flow) fn strip(&self, head: &RequestHead, forward: &mut Forward, io: &impl Io) {
         if self.is_stripped {
             let jar = head.jar();
@@ -231,7 +235,7 @@ impl SessionCookie {
         }
     }
 
-    /// What stands for the name and the secret of the cookie, and for these words; nobody gets from it to the secret.
+    /// A fingerprint of the cookie's name, its secret, and these words. It does not reveal the secret.
     pub(in crate::flow) fn fingerprint(&self, words: &[&str]) -> [u8; 32] {
         let name = std::iter::once(self.name());
         self.options.secret.fingerprint(name.chain(words.iter().map(|word| word.as_bytes())))
@@ -248,7 +252,7 @@ impl SessionCookie {
     }
 }
 
-/// The name of a header that puts a cookie into the browser, or takes it out.
+/// The name of the response header that sets or clears a cookie.
 pub(in crate::flow) const SET_COOKIE: &str = "set-cookie";
 
 /// A `set-cookie` header.

@@ -1,4 +1,4 @@
-//! The cookie store: the whole session is in the browser's cookies.
+//! The cookie store: the browser's cookies hold the whole session.
 
 mod refresh;
 mod sessions;
@@ -18,7 +18,7 @@ use crate::flow::person::Person;
 use crate::flow::util::ready::Ready;
 use crate::session::Session;
 
-/// The store of `cookie`.
+/// The store for `session_store_type = "cookie"`.
 pub(in crate::flow) struct CookieStore<I> {
     io: I,
     policy: Rc<RefreshPolicy<I>>,
@@ -69,7 +69,7 @@ impl<I: Io> CookieStore<I> {
     pub(super) fn end(&self, head: &RequestHead) -> Option<Session> {
         let mut ended = None;
         for signed_in in self.sessions.find_all(head, self.io.now()) {
-            // A refresh under way would give the browser a new cookie after this one was cleared.
+            // Otherwise a refresh that is under way would give the browser a new cookie after this one was cleared.
             self.refresher.end(&signed_in.raw);
             ended = ended.or_else(|| Some(signed_in.person.session.clone()));
         }

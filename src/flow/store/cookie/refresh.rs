@@ -1,14 +1,13 @@
-//! Refresh in the cookie store: one grant for an old cookie in the whole Envoy, and its new session for
-//! all who ask.
+//! Refresh in the cookie store: one grant for an old cookie in the whole Envoy. All requests with this cookie get its result.
 //!
 //! ```text
-//! request with the old cookie ─┬─ nobody at it ── claim, refresh in a task of its own ─┐
-//!                              ├─ somebody at it ── wait ──────────────────────────────┤
-//!                              └─ it is done ── the new session, and its Set-Cookie ◄──┘
+//! request with the old cookie ─┬─ slot is free ── claim it ── refresh in a task ─┐
+//!                              ├─ slot is claimed ── wait ───────────────────────┤
+//!                              └─ slot has a result ── the new session ◄─────────┘
 //! ```
 //!
-//! A sign-out ends the cookie of the browser, and all that it has become. Then no answer brings one of them back:
-//! neither of a refresh under way, nor of a request that the upstream has not answered yet.
+//! A sign-out ends the browser's cookie and every cookie that a refresh made of it. No response brings one of them back:
+//! neither that of a refresh under way, nor that of a request for which the upstream still works.
 
 use std::borrow::Cow;
 use std::pin::pin;
@@ -29,22 +28,22 @@ use crate::flow::store::session_cookie::SessionCookie;
 use crate::flow::verified_cache::VerifiedPerson;
 use crate::session::Session;
 
-/// How long the new session is there for requests with the old cookie. Longer than a page needs: the
-/// answer that carried the new cookie may have been lost on the way to the browser.
+/// How long requests with the old cookie find the new session. This is longer than a page takes: the browser may not
+/// have received the response with the new cookie.
 const RESULT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// How often those who wait look whether it is done.
+/// The pause between two looks at a slot that another worker has claimed.
 const POLL: Duration = Duration::from_millis(10);
 
-/// An old cookie can stand for a session that was refreshed several times since, so many at most.
+/// How many refreshes an old cookie is followed through.
 const MAX_HOPS: u32 = 16;
 
-/// Refreshes sessions in cookies, once in the whole Envoy.
+/// Refreshes sessions in cookies, once for all workers of an Envoy.
 pub(super) struct CookieRefresher<I> {
     io: I,
     policy: Rc<RefreshPolicy<I>>,
     sessions: Rc<CookieSessions>,
-    /// What stands for those whose refreshes are one: they read the same cookies, and are the same client.
+    /// Workers share refreshes only if they read the same cookies and are the same client; this stands for both.
     fingerprint: [u8; 32],
 }
 
@@ -73,7 +72,7 @@ impl<I: Io> CookieRefresher<I> {
         }
     }
 
-    /// The session that `old` has become, refreshed here or by another request.
+    /// The session that `old` has become by a refresh in this worker or in another one.
     pub(super) async fn refresh(self: &Rc<Self>, old: Rc<VerifiedPerson>) -> Loaded {
         let mut signed_in = Rc::clone(&old);
         let mut hindrance = Unavailable::Provider.into();
@@ -100,7 +99,7 @@ impl<I: Io> CookieRefresher<I> {
         }
     }
 
-    /// Waits for what becomes of one refresh, and does it where nobody else is at it.
+    /// Waits for the result of one refresh. Starts the refresh if no worker has.
     async fn follow(self: &Rc<Self>, old: &Rc<VerifiedPerson>) -> Result<Rc<VerifiedPerson>, Stop> {
         let no_answer = || Stop::Hindered(Unavailable::Provider.into());
         let slot = self.slot_of(&old.raw);
@@ -133,7 +132,7 @@ impl<I: Io> CookieRefresher<I> {
         }
     }
 
-    /// The refresh itself, under a lease that is renewed.
+    /// The refresh itself. It renews its claim on the slot until it is done.
     async fn run(&self, old: &VerifiedPerson, slot: &RefreshSlot) {
         let mut grant = pin!(self.grant(old));
         let state = loop {
@@ -180,7 +179,7 @@ impl<I: Io> CookieRefresher<I> {
         }
     }
 
-    /// Ends the session of a cookie, for everybody who waits for what becomes of it, or will be given it.
+    /// Ends the session of a cookie, for every request that waits for its refresh or would find the result.
     pub(super) fn end(&self, cookie: &[u8]) {
         let mut cookie = Cow::Borrowed(cookie);
         for _ in 0..MAX_HOPS {
@@ -191,7 +190,7 @@ impl<I: Io> CookieRefresher<I> {
         }
     }
 
-    /// Whether that was done to a cookie, or to what it has become.
+    /// Whether a sign-out ended this cookie, or a cookie that a refresh made of it.
     pub(super) fn is_ended(&self, cookie: &[u8]) -> bool {
         let mut cookie = Cow::Borrowed(cookie);
         for _ in 0..MAX_HOPS {
@@ -203,7 +202,7 @@ impl<I: Io> CookieRefresher<I> {
         false
     }
 
-    /// Where all meet who have this cookie and would use its refresh token.
+    /// The slot of the refresh of this cookie.
     fn slot_of(&self, cookie: &[u8]) -> RefreshSlot {
         RefreshSlot::new(&self.fingerprint, cookie::signed_part(cookie))
     }

@@ -1,4 +1,4 @@
-//! Sessions in cookies: opened once, and sealed if they are not too large for a browser.
+//! Sessions in cookies: read from them once, and sealed if the result is not too large for a browser.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -17,11 +17,11 @@ use crate::flow::verified_cache::{VerifiedCache, VerifiedPerson};
 use crate::session::{self, Session};
 use crate::time::Timestamp;
 
-/// What keeps sessions out of the browser's requests, or makes them smaller.
+/// What the operator can do about a session that is too large for cookies.
 const REMEDY: &str = "The operator can keep sessions in Redis (session_store_type), or leave the tokens out of them \
                       (session_cookie_minimal)";
 
-/// Sessions in cookies.
+/// Reads and seals sessions in cookies.
 pub(super) struct CookieSessions {
     told: Told,
     config: Rc<Config>,
@@ -29,8 +29,8 @@ pub(super) struct CookieSessions {
     cache: VerifiedCache<VerifiedPerson>,
 }
 
-/// By how much a refresh token may be longer than the one before it, in a session that is otherwise as it was. Tokens of one
-/// kind differ by less, and Envoy takes more than the default of `cookie_max_bytes` by more.
+/// How much longer a new refresh token may be than the old one if the rest of the session stays the same. Tokens of one
+/// kind differ by less than this. The default of `cookie_max_bytes` leaves more than this to Envoy's limit.
 const TOKEN_GROWTH: usize = 1 << 10;
 
 impl CookieSessions {
@@ -43,7 +43,7 @@ impl CookieSessions {
         }
     }
 
-    /// The person whose session the request's cookies hold.
+    /// The session in the request's cookies.
     pub(super) fn find(
         &self,
         head: &RequestHead,
@@ -53,7 +53,7 @@ impl CookieSessions {
         found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
     }
 
-    /// All whose sessions they hold, the newest first: a browser has several if their scopes differ.
+    /// All sessions in them, the newest first: a browser has several if their scopes differ.
     pub(super) fn find_all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<VerifiedPerson>> {
         self.cookie.all(head, |value, allowance| self.recall(value, now, allowance))
     }
@@ -71,7 +71,7 @@ impl CookieSessions {
         }
     }
 
-    /// The person of a cookie's value that another worker made.
+    /// The session in a cookie that another worker made.
     pub(super) fn open(&self, cookie: Vec<u8>, now: Timestamp) -> Result<Rc<VerifiedPerson>, Reason> {
         self.read(cookie.into(), now, &mut self.cookie.allowance())
     }
@@ -92,9 +92,9 @@ impl CookieSessions {
         Ok(signed_in)
     }
 
-    /// The signed cookie value of a session, its `created_at` in the signature. It is as large as `cookie_max_bytes` at most,
-    /// or as the cookie that it replaces: a browser that gets more could not send it back, so that every request would be
-    /// refused, also the one to sign out.
+    /// The signed cookie value of a session, with its `created_at` in the signature. Its size is at most
+    /// `cookie_max_bytes`, or that of the cookie which it replaces. Of a larger cookie Envoy would refuse every
+    /// request, also the one to sign out.
     pub(super) fn seal<I: Io>(
         &self,
         session: &Session,
@@ -105,8 +105,8 @@ impl CookieSessions {
         self.seal_within(replaced.map_or(most, |old| self.size(old).max(most)), session, io)
     }
 
-    /// The same for the session of `old` with another refresh token. The one that it has is used up, so a byte more is
-    /// no reason to keep it.
+    /// The same for the session of `old` with another refresh token. It may be a little larger than the old one, whose
+    /// token is used up.
     pub(super) fn seal_with_new_token<I: Io>(
         &self,
         session: &Session,
@@ -117,7 +117,7 @@ impl CookieSessions {
         self.seal_within(most.saturating_add(TOKEN_GROWTH), session, io)
     }
 
-    /// The bytes of a session's cookie.
+    /// The bytes that a session takes in the `cookie` header.
     fn size(&self, signed_in: &VerifiedPerson) -> usize {
         self.cookie.size(&signed_in.raw)
     }

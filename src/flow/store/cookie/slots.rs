@@ -1,7 +1,7 @@
-//! How workers hand a refreshed session to each other, in the data that the VMs of one Envoy share.
+//! How workers share the result of a refresh: in the data that the VMs of one Envoy have in common.
 //!
-//! Requests that still carry the old cookie meet at the same entry, whichever worker they are on: one
-//! of them claims it and refreshes, the others find what became of it.
+//! All requests with the same old cookie use the same slot, whichever worker has them. One worker claims it and
+//! refreshes the session, the others find the result in it.
 //!
 //! ```text
 //! key:   oauth2-session/refreshes/NN        NN = first byte of the id: 256 keys
@@ -9,13 +9,14 @@
 //! entry: id[16] | state u8 | until i64 | length u32 | cookie[length]        little endian
 //! ```
 //!
-//! What failed or ended has in the cookie's place a letter that says why.
+//! For a session that failed or ended, a letter in the cookie's place says why.
 //!
-//! Versions with another form of this have keys of another name, so that none reads what it does not know.
+//! A version with another format uses keys with another name, so that no version reads a format that it does not know.
 //!
-//! The id is the start of a SHA-256 of the old cookie, without its signature, which has several spellings, and of what
-//! stands for the configuration: another client, say, has refreshes of its own. What is handed over is the new cookie,
-//! signed and encrypted as it goes to the browser, and checked like one that a browser sends.
+//! The id is the beginning of a SHA-256 of the configuration's fingerprint and of the old cookie. The cookie's
+//! signature is left out, because it can be spelled in several ways. Another client has another fingerprint, and so has
+//! refreshes of its own. The result is the new cookie, signed and encrypted as the browser gets it. The worker that
+//! finds it verifies it like a browser's.
 
 use std::time::Duration;
 
@@ -26,37 +27,37 @@ use crate::flow::io::{Conflict, Io, Shared};
 use crate::flow::store::refresh::Hindrance;
 use crate::time::Timestamp;
 
-/// The bytes of one key's value at most; the oldest entries make room.
+/// The most bytes of one key's value. If they are not enough, the oldest slots are dropped.
 const MAX_BYTES: usize = 64 << 10;
 
-/// How often a write is tried again that another worker's write came before.
+/// How often a write is repeated if another worker wrote first.
 const MAX_CONFLICTS: u32 = 100;
 
-/// Why a refresh failed, if there was an answer. Versions that do not know these take them for none.
+/// Why a refresh failed although the provider answered. Older versions read these as a missing answer.
 const CLIENT: &[u8] = b"c";
 const TOKEN: &[u8] = b"t";
 
-/// Why a session ended, if it was not the provider. Versions that do not know this say that it was.
+/// The session ended because it is too large. Older versions read this as ended by the provider.
 const TOO_LARGE: &[u8] = b"l";
 
-/// What became of the refresh of one old cookie.
+/// The state of the refresh of one old cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SlotState {
-    /// A worker is at it, or was when it crashed.
+    /// A worker refreshes the session, or crashed while it did.
     Running,
     /// The signed value of the new cookie.
     Done(Vec<u8>),
     /// The provider ended the session.
     Refused,
-    /// It is over, and what it would have become is too large for cookies.
+    /// The session ended, because the refreshed one is too large for cookies.
     TooLarge,
-    /// It has no new session, and is not to be tried again yet.
+    /// The refresh failed. It is not repeated before this state ends.
     Failed(Hindrance),
-    /// The person signed out, which is the last word: what a refresh brings is dropped.
+    /// The user signed out. This state is final: the result of a refresh under way is dropped.
     Ended,
 }
 
-/// The place where all who have the same old cookie meet.
+/// The place where all requests with the same old cookie find each other.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct RefreshSlot {
     key: String,
@@ -70,8 +71,8 @@ struct Entry {
     until: Timestamp,
 }
 
-/// Makes the keys. A write to a key that is not there is unconditional, so two workers could both win;
-/// the configuration is read by one VM before the workers start.
+/// Creates the keys. The first write to a key that does not exist is unconditional, so two workers could both win it.
+/// One VM reads the configuration before the workers start.
 pub(super) fn create_keys<I: Io>(io: &I) {
     for number in 0..=u8::MAX {
         let key = key(number);
@@ -91,18 +92,19 @@ impl RefreshSlot {
         Self { key: key(first), id }
     }
 
-    /// What became of the refresh; `None` where nobody is at it.
+    /// The state of the refresh; `None` if no worker has claimed it.
     pub(super) fn state<I: Io>(&self, io: &I) -> Option<SlotState> {
         self.find(&io.shared(&self.key), io.now())
     }
 
-    /// Takes the refresh on, for `lease`. False where another has it or had it first.
+    /// Claims the refresh for the time of `lease`. False if another worker has claimed it.
     pub(super) fn claim<I: Io>(&self, io: &I, lease: Duration) -> bool {
         let shared = io.shared(&self.key);
         self.find(&shared, io.now()).is_none() && self.write(io, &shared, SlotState::Running, lease).is_ok()
     }
 
-    /// Tells the others, for so long; what they knew before. Nobody hears more after the end.
+    /// Writes a state for the other workers and returns the one before it. After [`SlotState::Ended`] nothing more is
+    /// written.
     pub(super) fn publish<I: Io>(&self, io: &I, state: &SlotState, period: Duration) -> Option<SlotState> {
         for _ in 0..MAX_CONFLICTS {
             let shared = io.shared(&self.key);
@@ -140,7 +142,7 @@ fn key(number: u8) -> String {
     format!("oauth2-session/refreshes/{number:02x}")
 }
 
-/// The entries as bytes, without the oldest where they are too many.
+/// The entries as bytes, without the oldest if they are too many.
 fn encode(entries: &[Entry]) -> Vec<u8> {
     let mut encoded: Vec<Vec<u8>> = Vec::new();
     let mut size = 0_usize;
@@ -223,7 +225,7 @@ mod tests {
             let found: Vec<SlotState> = decode(&bytes).into_iter().map(|entry| entry.state).collect();
             assert_eq!(found, [state, SlotState::Running]);
         }
-        // Another version's reason, as this one's is to older versions.
+        // The reason of a newer version; older versions read this version's in the same way.
         let mut bytes = encoded(SlotState::TooLarge);
         *bytes.last_mut().unwrap() = b'?';
         assert_eq!(decode(&bytes)[0].state, SlotState::Refused);

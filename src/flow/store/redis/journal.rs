@@ -1,20 +1,20 @@
-//! What this worker wrote to Redis in the last minute, and writes once more where a failover may have lost it.
+//! Repeats this worker's writes of the last minute if a failover may have lost them.
 //!
-//! Redis says that a write is done before a replica has it. So a failover can lose what the old master was told last;
-//! a planned one of Sentinels all that it was told in the second or two until everybody knows the new master.
+//! Redis confirms a write before a replica has it. So a failover can lose the last writes to the old master. A planned
+//! failover of Sentinel can lose all writes of the second or two until every worker knows the new master.
 //!
 //! ```text
-//! another master ─┬─ saved ──── GET ─┬─ the same, or a newer one ──► nothing
-//!                 │                  ├─ an older one ──────────────► SET XX: the refresh token in it is used up
-//!                 │                  └─ none ── lock ──────────────► SET NX: somebody has just signed in
-//!                 └─ deleted ── SETEX of the lock, for a minute ───► DEL:    somebody has signed out
+//! new master ─┬─ saved ─── GET ─┬─ the same or a newer session ──► nothing
+//!             │                 ├─ an older one ─────────────────► SET XX, because its refresh token is used up
+//!             │                 └─ missing ── lock ──────────────► SET NX, because its user has just signed in
+//!             └─ ended ─── SETEX of the lock, for a minute ──────► DEL,    because its user has just signed out
 //! ```
 //!
-//! A connection that ends has the sessions looked at too: with that the worker finds out who is the master.
+//! The sessions are looked at after a lost connection too: the next command tells the worker which server is the master.
 //!
-//! The lock keeps those apart who saved a session and who deleted it, at whatever proxy. Where both do it again, the
-//! session is gone, in any order: who deletes takes the lock first, whoever has it, and who saved looks at the end
-//! whether it is still his.
+//! The lock serialises a proxy that restores a session with one that ends it. In any order, the session is gone in the end:
+//! the proxy that ends it takes the lock by force, and the proxy that restores it checks at the end that it still holds the
+//! lock.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,23 +28,22 @@ use super::sessions::{RedisSessions, done};
 use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
 use crate::flow::person::Person;
-use crate::redis::FailoverEvent;
-use crate::redis::{Command, Failure, Reply};
+use crate::redis::{Command, FailoverEvent, Failure, Reply};
 use crate::session::ticket::Ticket;
 
-/// The pause between two attempts, where Redis does not answer.
+/// The pause between two attempts while Redis does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What was heard of failovers.
+/// Events that may have lost writes.
 #[derive(Default)]
 struct News {
-    /// And nobody looked after yet.
+    /// The worst one that was not handled yet.
     latest: Cell<Option<FailoverEvent>>,
-    /// Whether somebody is at it.
+    /// Whether a task handles them.
     is_looked_after: Cell<bool>,
 }
 
-/// From now on, what a failover may have lost is written again.
+/// From now on, repeats what a failover may have lost.
 pub(super) fn watch<I: Io>(sessions: &Rc<RedisSessions<I>>, io: &I) {
     let sessions = Rc::downgrade(sessions);
     let heard = Rc::new(News::default());
@@ -68,13 +67,13 @@ pub(super) fn watch<I: Io>(sessions: &Rc<RedisSessions<I>>, io: &I) {
 }
 
 impl News {
-    /// What is heard of several things at the same time is the worst.
+    /// Several events at the same time are handled as the worst of them.
     fn hear(&self, news: FailoverEvent) {
         self.latest.set(self.latest.get().max(Some(news)));
     }
 }
 
-/// Makes the last writes once more.
+/// Repeats the last writes.
 struct Journal<I> {
     io: I,
     sessions: Rc<RedisSessions<I>>,
@@ -82,7 +81,7 @@ struct Journal<I> {
 }
 
 impl<I: Io> Journal<I> {
-    /// Looks after all entries, and from the beginning when there is more news.
+    /// Checks all writes; starts again at the next event.
     async fn look_after(&self) {
         while let Some(news) = self.news.latest.take() {
             let now = self.io.now();
@@ -95,26 +94,29 @@ impl<I: Io> Journal<I> {
                 lost = lost.saturating_add(usize::from(self.was_lost(&write, news).await));
             }
             if lost > 0 {
-                info!("failover: {lost} writes of the last minute were lost, and made again");
+                info!("failover: Redis had lost {lost} writes of the last minute; they were repeated");
             }
         }
     }
 
-    /// Writes once more what was lost, as soon as Redis answers.
+    /// Repeats a write if it was lost, as soon as Redis answers. Whether it was lost.
     async fn was_lost(&self, write: &Rc<Write>, news: FailoverEvent) -> bool {
         loop {
             match self.write_again(write, news).await {
                 Ok(was_lost) => return was_lost,
                 Err(_) if write.is_recent(self.io.now()) => self.io.sleep(PAUSE).await,
                 Err(reason) => {
-                    warn!("failover: a session could not be looked after, {}", reason.explain());
+                    warn!(
+                        "failover: could not check whether a session of the last minute is lost: {}",
+                        reason.explain()
+                    );
                     return false;
                 }
             }
         }
     }
 
-    /// Whether it was lost.
+    /// The same, once.
     async fn write_again(&self, write: &Rc<Write>, news: FailoverEvent) -> Result<bool, Unavailable> {
         let ticket = &write.ticket;
         if !self.sessions.writes.is_last(write) {
@@ -152,7 +154,7 @@ impl<I: Io> Journal<I> {
         }
     }
 
-    /// Saves a session that is not there any more, unless somebody deletes it.
+    /// Saves a session that is missing, unless another proxy ends it.
     async fn bring_back(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<bool, Unavailable> {
         let lock = Lock::new(&self.io, ticket)?;
         if !lock.try_acquire().await? {
@@ -160,9 +162,10 @@ impl<I: Io> Journal<I> {
         }
         let value = self.sessions.seal(ticket, person)?;
         let restored = self.sessions.restore(ticket, &value).await;
-        // If the reply to the first release got lost, the second one finds no lock, and all is well.
+        // If the reply to the first release got lost, a second one finds no lock. This is no reason to delete the
+        // session.
         if !lock.release().await? && lock.is_held().await? {
-            // Somebody took it away from us who deletes the session, and may have done so before we brought it back.
+            // A sign-out took the lock by force, and may have deleted the session before we restored it.
             done(self.io.redis(Command::del(ticket.redis_key())).await)?;
             return Ok(false);
         }

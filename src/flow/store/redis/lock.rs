@@ -1,8 +1,8 @@
-//! The lock of a refresh in Redis, which oauth2-proxy takes too: whoever has it may use the refresh token.
+//! The lock in Redis that allows one proxy to use a refresh token. oauth2-proxy uses the same key.
 //!
 //! ```text
-//! <ticket id>.lock = <22 characters of our own>      SET NX PX; renewed and released only while it is ours
-//!                  = signed out                      SETEX; whoever had it before deletes what he saved
+//! <ticket id>.lock = <22 random characters>     SET NX PX; renewed and released only by the worker that wrote them
+//!                  = signed out                 SETEX; tells the worker that held it to delete what it saved
 //! ```
 
 use std::future::Future;
@@ -19,13 +19,14 @@ use crate::flow::store::refresh::{LEASE, PATIENCE, POLL};
 use crate::redis::{Command, Failure, Reply};
 use crate::session::ticket::Ticket;
 
-/// What stands in the lock of a session that was deleted: nobody's token.
+/// The value of a lock that a sign-out took. It is no worker's token.
 const SIGNED_OUT: &[u8] = b"signed out";
 
-/// How long it stands there: longer than any refresh that was under way.
+/// How long a sign-out holds the lock: longer than any refresh that was under way.
 const SIGNED_OUT_PERIOD: Duration = Duration::from_secs(60);
 
-/// The lock of one ticket, ours where [`Lock::take`] said so.
+/// The lock of one ticket. This worker holds it after [`Lock::try_acquire`] returned true, or [`Lock::acquire`]
+/// succeeded.
 pub(super) struct Lock<I> {
     io: I,
     key: Vec<u8>,
@@ -38,19 +39,19 @@ impl<I: Io> Lock<I> {
         Ok(Self { io: io.clone(), key: ticket.lock_key(), token })
     }
 
-    /// Takes the lock; false where somebody else has it.
+    /// Acquires the lock if it is free. False if another worker holds it.
     pub(super) async fn try_acquire(&self) -> Result<bool, Unavailable> {
         let command = Command::lock(&self.key, self.token.as_bytes(), LEASE);
         match self.io.redis(command).await {
             Ok(Reply::Status(_)) => Ok(true),
             Ok(Reply::Nil) => Ok(false),
-            // The command may have arrived and its reply got lost: then the token there is ours.
+            // Redis may have executed the command although its reply got lost. Then the token in the lock is ours.
             Err(Failure::Lost | Failure::Timeout) => self.renew().await,
             _ => Err(Unavailable::Redis),
         }
     }
 
-    /// Takes the lock, or waits for who has it, but not for long: then it is taken away from him.
+    /// Acquires the lock. If its holder keeps it for longer than `PATIENCE`, takes it by force.
     pub(super) async fn acquire(&self) -> Result<(), Unavailable> {
         let began = self.io.now();
         while !self.try_acquire().await? {
@@ -62,7 +63,7 @@ impl<I: Io> Lock<I> {
         Ok(())
     }
 
-    /// Takes the lock, whoever has it, and leaves word that the session is deleted.
+    /// Takes the lock by force, and tells its holder by the value that the session has ended.
     pub(super) async fn seize(&self) -> Result<(), Unavailable> {
         match self.io.redis(Command::setex(&self.key, SIGNED_OUT_PERIOD, SIGNED_OUT)).await {
             Ok(Reply::Status(_)) => Ok(()),
@@ -70,12 +71,12 @@ impl<I: Io> Lock<I> {
         }
     }
 
-    /// Whether somebody who signs out took the lock away.
+    /// Whether a sign-out took the lock by force.
     pub(super) async fn is_seized(&self) -> bool {
         matches!(self.io.redis(Command::get(&self.key)).await, Ok(Reply::Bulk(value)) if value == SIGNED_OUT)
     }
 
-    /// Whether anybody has the lock: whoever signs out, or whoever refreshes.
+    /// Whether a refresh or a sign-out holds the lock.
     pub(super) async fn is_held(&self) -> Result<bool, Unavailable> {
         match self.io.redis(Command::get(&self.key)).await {
             Ok(Reply::Bulk(_)) => Ok(true),
@@ -84,8 +85,8 @@ impl<I: Io> Lock<I> {
         }
     }
 
-    /// Does some work, and renews the lock meanwhile. Should it be lost all the same, the work goes on:
-    /// a grant that the provider has seen cannot be taken back.
+    /// Renews the lock until `work` is done. If the lock is lost all the same, the work goes on: the provider has
+    /// received the grant, and it cannot be taken back.
     pub(super) async fn hold_while<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
@@ -104,12 +105,13 @@ impl<I: Io> Lock<I> {
         self.extend(LEASE).await
     }
 
-    /// Keeps the lock for so long from now; false where it is not ours any more.
+    /// Holds the lock for `period` from now. False if this worker no longer holds it.
     pub(super) async fn extend(&self, period: Duration) -> Result<bool, Unavailable> {
         held(self.io.redis(Command::renew_lock(&self.key, self.token.as_bytes(), period)).await)
     }
 
-    /// Gives the lock back; false where it was not ours any more. Where there is no answer, it ends with its lease.
+    /// Releases the lock. False if this worker no longer holds it. Without an answer from Redis, the lock ends with its
+    /// lease.
     pub(super) async fn release(&self) -> Result<bool, Unavailable> {
         held(self.io.redis(Command::release_lock(&self.key, self.token.as_bytes())).await)
     }

@@ -1,13 +1,13 @@
-//! The Redis store: the browser holds a ticket, Redis the session, encrypted with the ticket's secret.
+//! The Redis store: the browser's cookie holds a ticket. Redis holds the session, encrypted with the secret in the ticket.
 //!
 //! ```text
-//! cookie ── signature ── ticket ─┬─ id      the session's key in Redis: GET, SETEX, DEL
-//!                                └─ secret  the AES-GCM key of what stands there
+//! cookie ── signature ── ticket ─┬─ id      the key of the session in Redis: GET, SETEX, DEL
+//!                                └─ secret  the AES-GCM key of its value
 //! ```
 //!
-//! Every load asks Redis, so a session that was deleted there is gone at once. What a worker keeps are
-//! results: of the signature's check, and of the decryption of bytes that it has seen before. Only
-//! `redis_session_cache` lets requests go on for a moment with what Redis had the last time.
+//! Each request asks Redis, so a session that was deleted there is gone at once. A worker remembers only results: that a
+//! cookie's signature is valid, and what the bytes of a session decrypt to. With `redis_session_cache`, requests use for a
+//! moment what Redis answered last.
 
 mod health;
 mod journal;
@@ -37,10 +37,10 @@ use crate::flow::person::Person;
 use crate::flow::util::ready::Ready;
 use crate::session::Session;
 
-/// How long a sign-in waits for Redis to come back: the code is used up by then.
+/// How long a sign-in waits if Redis is away. The code is used up by then, so waiting is better than a new sign-in.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The store of `redis`.
+/// The store for `session_store_type = "redis"`.
 pub(in crate::flow) struct RedisStore<I> {
     io: I,
     policy: Rc<RefreshPolicy<I>>,
@@ -103,8 +103,8 @@ impl<I: Io> RedisStore<I> {
         }
     }
 
-    /// The cookie lasts as long as the session, which may have been renewed here, by another request, or by another
-    /// proxy.
+    /// Adds the cookie that keeps the ticket as long as the session. The session may have been refreshed by this
+    /// request, by another one, or by another proxy.
     fn with_cookie(&self, found: &Found<Rc<TicketCookie>>, outcome: Outcome) -> Loaded {
         let renewed = match &outcome {
             Outcome::Authenticated(person) => self.tickets.renewed_cookie(&found.value, &person.session),
@@ -122,7 +122,9 @@ impl<I: Io> RedisStore<I> {
         self.sessions.save(&ticket, person, SAVE_PATIENCE, IfRefused::GiveUp).await?;
         for old in self.tickets.find_all(head, self.io.now()) {
             if self.sessions.discard(&old.ticket).await.is_err() {
-                warn!("sign-in: the session that the browser had before is still in Redis");
+                warn!(
+                    "sign-in: could not delete the browser's previous session from Redis; it stays there until it expires"
+                );
                 break;
             }
         }
@@ -143,7 +145,7 @@ impl<I: Io> RedisStore<I> {
         self.sessions.check().await
     }
 
-    /// Whether Redis answers, and takes all that is asked of it as of a moment ago.
+    /// Whether Redis executes all commands that this filter needs. The answer may be a second old.
     pub(super) async fn ready(&self) -> Result<(), Unavailable> {
         self.check().await?;
         self.readiness.check().await

@@ -1,15 +1,15 @@
-//! Whether Redis takes what sessions need: `/ready`.
+//! Whether Redis executes the commands that sessions need (`/ready`).
 //!
-//! A `PING` says little: `SETEX` may be renamed or not be allowed, and then nobody can sign in. So every command that
-//! the filter sends is tried on a key of its own, which lives for a moment.
+//! `PING` is not enough: if `SETEX` is renamed or not allowed, no user can sign in. So each command is tried on a key
+//! that lives for a few seconds.
 //!
 //! ```text
-//! <cookie name>-ready-<digits>     SET NX PX, EVAL (GET, PEXPIRE), SETEX or PSETEX, GET, DEL
-//!                 other digits     DEL: a node of a Cluster has no say over some of them
+//! <cookie name>-ready-<number>     SET NX PX, EVAL (GET, PEXPIRE), SETEX or PSETEX, GET, DEL
+//! <cookie name>-ready-<others>     DEL, because one node of a Cluster refuses some keys
 //! ```
 //!
-//! What passes by itself, and lets sessions be read meanwhile, is no reason to take requests elsewhere: a Redis that is
-//! full, or cannot save, or is a replica for a moment.
+//! A state that passes by itself and still allows sessions to be read does not make a proxy unready: Redis is full,
+//! cannot write to its disk, or is a replica for a moment.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -25,22 +25,24 @@ use crate::flow::util::single_flight::Together;
 use crate::redis::{Command, Failure, Reply};
 use crate::time::Timestamp;
 
-/// So long a good answer is that to all who ask.
+/// How long a positive answer is reused.
 const GOOD: Duration = Duration::from_secs(1);
 
-/// So long after a server named another one for a key, some sessions are not here.
+/// How long the filter is not ready after a server redirected a key: it is one node of a Cluster, which does not have
+/// every session.
 const MOVED: Duration = Duration::from_secs(60);
 
-/// How long the key lives, should its end be lost.
+/// How long the key lives if its `DEL` is lost.
 const LIFE: Duration = Duration::from_secs(10);
 
-/// Who answers none of them in this time, has just answered a `PING`: maybe a part of a Cluster is away.
+/// How long the commands may take. Redis has just answered `PING`, so a part of a Cluster may be away if they take
+/// longer, and this proxy stays ready.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// So many other keys are tried.
+/// How many other keys are tried.
 const OTHERS: usize = 3;
 
-/// Tries the commands, once for all who ask at the same time.
+/// Tries the commands, once for all requests that ask at the same time.
 pub(super) struct Readiness<I> {
     io: I,
     cookie: Rc<SessionCookie>,
@@ -60,7 +62,7 @@ impl<I: Io> Readiness<I> {
         }
     }
 
-    /// Whether Redis takes all that is asked of it, as of a moment ago.
+    /// Whether Redis executes all commands. The answer may be a second old.
     pub(super) async fn check(self: &Rc<Self>) -> Result<(), Unavailable> {
         let now = self.io.now();
         if self.good_at.get().is_some_and(|at| at.was_within(GOOD, now)) {
@@ -75,18 +77,18 @@ impl<I: Io> Readiness<I> {
         let keys = (0..=OTHERS).map(|_| self.probe_key()).collect::<Result<Vec<_>, _>>()?;
         let Some((key, others)) = keys.split_first() else { return Ok(()) };
         let value = b"ready";
-        // `PSETEX` if `cookie_expire` has a fraction of a second: as sessions are written.
+        // `PSETEX` if `cookie_expire` has a fraction of a second, as for sessions.
         let life = LIFE.saturating_add(Duration::from_nanos(self.cookie.expire().subsec_nanos().into()));
         let mut commands = vec![
             Command::lock(key, value, LIFE),
             Command::renew_lock(key, value, LIFE),
             Command::setex(key, life, value),
             Command::get(key),
-            // What gives a lock back is a script with this in it.
+            // The script that releases a lock uses it.
             Command::del(key),
         ];
         commands.extend(others.iter().map(|key| Command::del(key)));
-        // Sent at once, and done in this order.
+        // The commands are sent at once, and Redis executes them in this order.
         let replies = join_all(commands.into_iter().map(|command| self.io.redis(command)));
         let Either::Left((replies, _)) = select(pin!(replies), pin!(self.io.sleep(PATIENCE))).await else {
             return Ok(());
@@ -103,7 +105,7 @@ impl<I: Io> Readiness<I> {
         Ok(())
     }
 
-    /// Under the name of the cookie, which is what an ACL may allow.
+    /// The key begins with the name of the cookie, because an ACL may allow only such keys.
     fn probe_key(&self) -> Result<Vec<u8>, Unavailable> {
         let number = u64::from_le_bytes(self.io.random()?);
         Ok([self.cookie.name(), format!("-ready-{number:016x}").as_bytes()].concat())
@@ -117,7 +119,7 @@ fn is_moved(reply: &Result<Reply, Failure>) -> bool {
 fn is_good(reply: &Result<Reply, Failure>) -> bool {
     match reply {
         Ok(Reply::Error(error)) => matches!(error.code(), "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS"),
-        // Somebody answered a moment ago; a part of a Cluster may be away all the same.
+        // Redis answered `PING` a moment ago; without a reply here, only a part of a Cluster may be away.
         Ok(_) | Err(_) => true,
     }
 }

@@ -1,4 +1,4 @@
-//! What this worker wrote to Redis in the last minute: it knows better than a server that a failover made a master.
+//! What this worker wrote to Redis in the last minute. A server that has just become the master may not have it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use crate::flow::util::lru::Recent;
 use crate::session::ticket::Ticket;
 use crate::time::Timestamp;
 
-/// How long a worker knows better than Redis what it wrote there.
+/// How long a worker remembers a write.
 pub(super) const PERIOD: Duration = Duration::from_secs(60);
 
-/// So many of its writes a worker remembers for that.
+/// How many writes a worker remembers.
 const ENTRIES: usize = 1000;
 
-/// The last writes, one for each session.
+/// The last write of each session.
 pub(super) struct RecentWrites(Recent<Write>);
 
 /// The last write of one session.
@@ -27,7 +27,7 @@ pub(super) struct Write {
 /// What was written.
 pub(super) enum What {
     Saved(Rc<Person>),
-    /// Deleted because its user signed out.
+    /// Deleted, because its user signed out.
     Ended,
 }
 
@@ -42,12 +42,12 @@ impl RecentWrites {
         self.insert(Write { at, ticket: ticket.clone(), what }, person.session.size());
     }
 
-    /// A session was ended.
+    /// A session has ended.
     pub(super) fn ended(&self, ticket: &Ticket, at: Timestamp) {
         self.insert(Write { at, ticket: ticket.clone(), what: What::Ended }, 0);
     }
 
-    /// A session is to be deleted that is of no use: nothing of it is written again.
+    /// A session is discarded: nothing of it is written again.
     pub(super) fn discarded(&self, ticket: &Ticket) {
         self.0.remove(ticket.redis_key());
     }
@@ -57,7 +57,7 @@ impl RecentWrites {
         self.0.insert(write.ticket.redis_key(), &write, size);
     }
 
-    /// What was saved, where that was the last write and not long ago.
+    /// The session, if it was saved last, and not long ago.
     pub(super) fn session(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Person>> {
         match &self.of(ticket, now)?.what {
             What::Saved(person) => Some(Rc::clone(person)),
@@ -65,7 +65,7 @@ impl RecentWrites {
         }
     }
 
-    /// Whether the last write ended it. No ticket is given twice, so that is for good.
+    /// Whether the session has ended. Tickets are never reused, so this is final.
     pub(super) fn is_ended(&self, ticket: &Ticket, now: Timestamp) -> bool {
         self.of(ticket, now).is_some_and(|write| matches!(write.what, What::Ended))
     }
@@ -74,14 +74,14 @@ impl RecentWrites {
         self.0.get(ticket.redis_key()).filter(|write| write.is_recent(now))
     }
 
-    /// All that are recent.
+    /// All writes that are recent.
     pub(super) fn all(&self, now: Timestamp) -> Vec<Rc<Write>> {
         let mut writes = self.0.all();
         writes.retain(|write| write.is_recent(now));
         writes
     }
 
-    /// Whether nothing newer was written of the same session.
+    /// Whether this is still the last write of its session.
     pub(super) fn is_last(&self, write: &Rc<Write>) -> bool {
         self.0.get(write.ticket.redis_key()).is_some_and(|last| Rc::ptr_eq(&last, write))
     }

@@ -1,9 +1,9 @@
-//! Refresh in the Redis store: one grant for a session, over any number of workers and proxies.
+//! Refresh in the Redis store: one grant for a session, for any number of workers and proxies.
 //!
 //! ```text
-//! a session is due ─┬─ this worker is at it ── wait for it ─────────────────────────┐
-//!                   └─ lock ─┬─ taken by another ── look again and again ───────────┤
-//!                            └─ ours ── look once more ── grant ── SETEX ── unlock ─┴─► the new session
+//! session is due ─┬─ this worker refreshes it already ── wait ───────────────────────┐
+//!                 └─ lock ─┬─ held by another ── read the session, try again ────────┤
+//!                          └─ acquired ── read it again ── grant ── SETEX ── release ┴─► the new session
 //! ```
 
 use std::pin::pin;
@@ -29,39 +29,40 @@ use crate::session::Session;
 use crate::session::ticket::Ticket;
 use crate::time::Timestamp;
 
-/// How long a new session is kept for Redis to come back: to lose it is to lose the refresh token,
+/// How long a refreshed session is kept in memory if Redis is away. If it is lost, the refresh token is lost too,
 /// because the old one is used up.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Where a refresh token is refused, somebody else may have used it a moment ago and be about to save
-/// what came of it. So long that is waited for, by looks of this pause; longer where it may have been saved at a master
-/// that this worker does not know yet, but not as long as a request waits.
+/// If the provider refuses a refresh token, another proxy may just have used it, and may be about to save its result.
+/// This is how many times the session is read again, and with which pause. With replicas it takes longer, because
+/// another proxy may have saved the result at a new master that this worker does not know yet. Both are shorter than a
+/// request waits.
 const REFUSED_POLLS: u32 = 10;
 const REFUSED_POLLS_REPLICATED: u32 = 18;
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// So many refreshes that failed a worker remembers.
+/// How many failed refreshes a worker remembers.
 const FAILURES: usize = 1000;
 
-/// What became of a refresh.
+/// The result of a refresh.
 #[derive(Clone)]
 enum Refreshed {
     /// The session as it is now.
     Now(Rc<Person>),
-    /// There is none any more.
+    /// The session has ended.
     Ended(Reason),
-    /// The old one is as it was.
+    /// The session was not refreshed.
     Hindered(Hindrance),
 }
 
-/// Refreshes sessions in Redis.
+/// Refreshes sessions in Redis, once for all proxies.
 pub(super) struct RedisRefresher<I> {
     io: I,
     config: Rc<Config>,
     policy: Rc<RefreshPolicy<I>>,
     sessions: Rc<RedisSessions<I>>,
     under_way: Together<Refreshed>,
-    /// When and why a session could not be refreshed, by its key.
+    /// When and why a refresh failed, by the key of the session.
     failures: Recent<(Timestamp, Hindrance)>,
 }
 
@@ -82,7 +83,7 @@ impl<I: Io> RedisRefresher<I> {
         }
     }
 
-    /// The outcome of a session that is due: refreshed here or by another, or as it is.
+    /// The outcome of a session that is due: refreshed by this worker, by another one, or not at all.
     pub(super) async fn refresh(self: &Rc<Self>, ticket: &Ticket, old: Rc<Person>) -> Outcome {
         let now = self.io.now();
         let is_early = !self.sessions.health.health().settles_in().is_zero()
@@ -118,7 +119,7 @@ impl<I: Io> RedisRefresher<I> {
         }
     }
 
-    /// Why this session could not be refreshed a moment ago.
+    /// Why the last refresh failed, if that was a moment ago.
     fn recent_failure(&self, ticket: &Ticket, now: Timestamp) -> Option<Hindrance> {
         let failed = self.failures.get(ticket.redis_key())?;
         let (at, reason) = *failed;
@@ -133,7 +134,7 @@ impl<I: Io> RedisRefresher<I> {
         };
         let refreshed = lock.hold_while(self.replace(ticket)).await;
         if lock.release().await == Ok(false) && lock.is_seized().await {
-            // What was saved may have been saved after the session was deleted.
+            // A sign-out took the lock by force. Our session may have been saved after it deleted the old one.
             return match self.sessions.end_locked(ticket).await {
                 Ok(()) => Refreshed::Ended(Reason::Gone),
                 Err(reason) => no_answer(reason),
@@ -142,7 +143,7 @@ impl<I: Io> RedisRefresher<I> {
         refreshed
     }
 
-    /// Takes the lock; or what became of the session while another had it.
+    /// Acquires the lock. If another worker refreshes the session meanwhile, returns its result.
     async fn lock(&self, ticket: &Ticket) -> Result<Lock<I>, Refreshed> {
         let lock = Lock::new(&self.io, ticket).map_err(no_answer)?;
         let began = self.io.now();
@@ -158,7 +159,7 @@ impl<I: Io> RedisRefresher<I> {
         Ok(lock)
     }
 
-    /// The session in Redis where it is due still; otherwise what became of it.
+    /// The session in Redis if it is still due, otherwise the result.
     async fn look(&self, ticket: &Ticket) -> Result<Rc<Person>, Refreshed> {
         match self.sessions.load(ticket).await {
             Ok(Some(person)) if self.policy.is_due(&person.session, self.io.now()) => Ok(person),
@@ -168,7 +169,7 @@ impl<I: Io> RedisRefresher<I> {
         }
     }
 
-    /// Puts a renewed session in the place of the one that is due.
+    /// Replaces the session by a refreshed one.
     async fn replace(&self, ticket: &Ticket) -> Refreshed {
         let old = match self.look(ticket).await {
             Ok(old) => old,
@@ -191,7 +192,9 @@ impl<I: Io> RedisRefresher<I> {
             Err(Unavailable::TooLarge(size)) => {
                 return self.too_large(ticket, old, &person.session, size).await;
             }
-            Err(_) => warn!("refresh: Redis was away for too long; a session that was renewed is not there"),
+            Err(_) => warn!(
+                "refresh: could not save a refreshed session within 10 minutes; its user has to sign in again"
+            ),
         }
         Refreshed::Now(person)
     }
@@ -207,7 +210,7 @@ impl<I: Io> RedisRefresher<I> {
         }
     }
 
-    /// The provider refused the refresh token. That ends the session, unless another token is there by now.
+    /// The provider refused the refresh token. This ends the session, unless another proxy saves a new token.
     async fn refused(&self, ticket: &Ticket, old: &Person, error: SignInError) -> Refreshed {
         let has_replicas = self.sessions.health.has_replicas;
         for _ in 0..if has_replicas { REFUSED_POLLS_REPLICATED } else { REFUSED_POLLS } {
@@ -224,7 +227,7 @@ impl<I: Io> RedisRefresher<I> {
         self.ended(ticket, Reason::Refused).await
     }
 
-    /// Deletes a session that is over.
+    /// Discards a session that the refresh ended.
     async fn ended(&self, ticket: &Ticket, reason: Reason) -> Refreshed {
         match self.sessions.discard(ticket).await {
             Ok(()) => Refreshed::Ended(reason),

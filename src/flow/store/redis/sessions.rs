@@ -1,4 +1,4 @@
-//! Sessions in Redis: `GET`, `SETEX`, `DEL` by a ticket, and what this worker knows of their values.
+//! Sessions in Redis: `GET`, `SETEX` and `DEL` by a ticket, and what this worker remembers of their values.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -24,38 +24,38 @@ use crate::time::Timestamp;
 /// The pause between two attempts to save a session.
 const SAVE_PAUSE: Duration = Duration::from_millis(100);
 
-/// So often at most, a session's value that does not open is blamed on the way to Redis, and not on the value.
+/// How often at most, for one key, a value that does not decrypt counts as a value of another key.
 const MISMATCH_PERIOD: Duration = Duration::from_secs(60);
 
-/// So many of them a worker remembers.
+/// How many such keys a worker remembers.
 const MISMATCHES: usize = 1000;
 
-/// What becomes of a session that Redis refuses to save: it is full, or this client may not write.
+/// What to do if Redis refuses to save a session: it is full, or this client may not write.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum IfRefused {
     GiveUp,
-    /// As if Redis had not answered.
+    /// Treat it like a missing answer.
     TryAgain,
 }
 
-/// A session that was decrypted.
+/// A session that was decrypted before.
 struct Decrypted {
     ticket: Ticket,
     fingerprint: Fingerprint,
     person: Rc<Person>,
-    /// When Redis had it.
+    /// When Redis last had it.
     seen_at: Cell<Timestamp>,
 }
 
-/// What stands for a ciphertext: its nonce and its tag. Whoever could forge these two for other bytes
-/// would get the session that they belong to, and nothing else.
+/// The fingerprint of a ciphertext: its nonce and its tag. An attacker who can write other bytes with the same two
+/// would only get the session that they belong to.
 #[derive(PartialEq, Eq)]
 struct Fingerprint([u8; 12], [u8; 16]);
 
-/// The bytes under a key; none where there is no such key, or something that is no session.
+/// The bytes of a key; `None` if there is no such key, or if it holds no session.
 type Value = Result<Option<Rc<Vec<u8>>>, Unavailable>;
 
-/// Sessions in Redis.
+/// Loads, saves and deletes sessions in Redis.
 pub(super) struct RedisSessions<I> {
     pub(super) io: I,
     config: Rc<Config>,
@@ -64,7 +64,7 @@ pub(super) struct RedisSessions<I> {
     pub(super) writes: RecentWrites,
     pub(super) health: SharedHealth<I>,
     loads: Together<Value>,
-    /// When a value did not open, by its key.
+    /// When a value did not decrypt, by its key.
     mismatches: Recent<Timestamp>,
 }
 
@@ -82,7 +82,7 @@ impl<I: Io> RedisSessions<I> {
         }
     }
 
-    /// The person whose session Redis had for a ticket a moment ago, where that is enough by `redis_session_cache`.
+    /// The session of a ticket as Redis had it a moment ago, if `redis_session_cache` allows its use.
     pub(super) fn cached(&self, ticket: &Ticket) -> Option<Rc<Person>> {
         if self.session_cache.is_zero() {
             return None;
@@ -92,7 +92,7 @@ impl<I: Io> RedisSessions<I> {
         is_recent.then(|| Rc::clone(&known.person))
     }
 
-    /// The person whose session a ticket stands for; nobody where Redis has none for it.
+    /// The session of a ticket; `None` if Redis has none.
     pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Person>>, Unavailable> {
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
@@ -116,17 +116,18 @@ impl<I: Io> RedisSessions<I> {
         Ok(self.decrypt(ticket, &value).map(|person| self.newer_of(ticket, person)))
     }
 
-    /// Redis has no such session, it seems. That may be the reply to another command, and it says not to which. So it is
-    /// asked once more, behind a command that only the right reply fits to.
+    /// Redis seems to have no such session. But a nil does not say to which command it belongs, and may be the reply to
+    /// another one if bytes were lost. So the session is read again, after a command to which only the right reply
+    /// fits.
     async fn confirm_missing(self: &Rc<Self>, ticket: &Ticket) -> Value {
         let echo = self.io.redis(Command::echo(ticket.redis_key()));
         let (_, reply) = join(echo, self.io.redis(self.get(ticket))).await;
         value_of(reply)
     }
 
-    /// Asks for a session. A value that does not open with its ticket may be another one's, where bytes got lost on the
-    /// way. So it is asked for again over another connection, before it counts as no session. But where it did not open
-    /// then either, the value is what is wrong, and others should not lose their connection for it every time.
+    /// Reads a session. A value that does not decrypt with its ticket may belong to another key, if bytes were lost on
+    /// the connection. So the client closes the connection and asks again. If the second value does not decrypt either,
+    /// the value itself is wrong. Then other requests should not lose their connection for it each time.
     pub(super) fn get(self: &Rc<Self>, ticket: &Ticket) -> Command {
         let (store, ticket) = (Rc::downgrade(self), ticket.clone());
         Command::get(ticket.redis_key()).checked(move |value| {
@@ -139,7 +140,7 @@ impl<I: Io> RedisSessions<I> {
         })
     }
 
-    /// Whether this is the first value of this ticket that does not open, since one did or for a while.
+    /// Whether no value of this ticket failed to decrypt for a while, or since one did decrypt.
     fn is_first_mismatch(&self, ticket: &Ticket) -> bool {
         let (key, now) = (ticket.redis_key(), self.io.now());
         if self.mismatches.get(key).is_some_and(|at| at.was_within(MISMATCH_PERIOD, now)) {
@@ -172,8 +173,9 @@ impl<I: Io> RedisSessions<I> {
         }
     }
 
-    /// What this worker saved a moment ago, where Redis gave something older: then a replica took over
-    /// that had not got it yet. The refresh token of the older session is used up; so it is saved again.
+    /// Replaces what Redis answered by what this worker saved a moment ago, if that is newer. Then a replica became the
+    /// master without the last write. The refresh token of the older session is used up, so the newer session is saved
+    /// again.
     fn newer_of(self: &Rc<Self>, ticket: &Ticket, loaded: Rc<Person>) -> Rc<Person> {
         let Some(saved) = self.writes.session(ticket, self.io.now()) else {
             return loaded;
@@ -183,13 +185,13 @@ impl<I: Io> RedisSessions<I> {
         }
         let (store, ticket, newest) = (Rc::clone(self), ticket.clone(), Rc::clone(&saved));
         self.io.spawn(async move {
-            // Whoever loads it next tries again.
+            // If this fails, the next request that loads the session tries again.
             let _ = store.replace_older(&ticket, &newest, &loaded).await;
         });
         saved
     }
 
-    /// Writes a session. Where Redis is away, it is tried again and again, until `patience` is over.
+    /// Saves a session. Tries again until `patience` is over if Redis does not answer.
     pub(super) async fn save(
         &self,
         ticket: &Ticket,
@@ -215,8 +217,8 @@ impl<I: Io> RedisSessions<I> {
         }
     }
 
-    /// Sends a command that may run twice; once more where there was a failover meanwhile: the answer may be of the
-    /// server that is the master no more.
+    /// Sends a command that may be executed twice. Sends it again if there was a failover meanwhile: the reply may be
+    /// that of the old master.
     async fn write(&self, command: Command) -> Result<Reply, Failure> {
         let failovers = self.io.redis_health().failovers();
         let reply = self.io.redis(command.clone()).await;
@@ -226,13 +228,13 @@ impl<I: Io> RedisSessions<I> {
         reply
     }
 
-    /// What goes to Redis; an error where it would not be read again.
+    /// The bytes to save; an error if they are too large to be read back.
     pub(super) fn seal(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<Vec<u8>, Unavailable> {
         let value = ticket.seal(&person.session, self.io.random()?);
         if value.len() > MAX_BULK {
             warn!(
-                "Redis: a session of {} bytes with {} groups is not written, for no more than {MAX_BULK} are read; \
-                 let the provider give fewer groups or claims",
+                "Redis: a session of {} bytes with {} groups is not written, because at most {MAX_BULK} bytes can be \
+                 read back; let the provider give fewer groups or claims",
                 value.len(),
                 person.session.groups.len()
             );
@@ -243,7 +245,7 @@ impl<I: Io> RedisSessions<I> {
         Ok(value)
     }
 
-    /// Puts a session in the place of an older one; whether it was older.
+    /// Replaces an older session. False if it is not older.
     pub(super) async fn replace_older(
         &self,
         ticket: &Ticket,
@@ -257,12 +259,12 @@ impl<I: Io> RedisSessions<I> {
         answered(self.io.redis(Command::replace(ticket.redis_key(), self.expire(), &value)).await)
     }
 
-    /// Writes a sealed session where there is none; whether there was none.
+    /// Saves a sealed session if the key does not exist. False if it does.
     pub(super) async fn restore(&self, ticket: &Ticket, value: &[u8]) -> Result<bool, Unavailable> {
         answered(self.io.redis(Command::restore(ticket.redis_key(), self.expire(), value)).await)
     }
 
-    /// Deletes a session that is of no use any more. One of a user who signs out is to be [ended](Self::end).
+    /// Deletes a session that is no longer of use. To sign a user out, call [`Self::end`].
     pub(super) async fn discard(&self, ticket: &Ticket) -> Result<(), Unavailable> {
         let key = ticket.redis_key();
         self.decrypted.remove(key);
@@ -270,16 +272,16 @@ impl<I: Io> RedisSessions<I> {
         done(self.write(Command::del(key)).await)
     }
 
-    /// Ends the session of a user who wants that, so that no proxy brings it back, and gives what it was.
+    /// Ends the session of a user who signs out, so that no proxy restores it. Returns the session.
     pub(super) async fn end(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Session>, Unavailable> {
-        // A refresh under way would save the session once more after it was deleted.
+        // A refresh that is under way would otherwise save the session after it was deleted.
         let lock = Lock::new(&self.io, ticket)?;
         lock.acquire().await?;
-        // Without it there is only nothing to tell the provider.
+        // If this fails, only the ID token for the provider's logout call is missing.
         let person = self.load(ticket).await.unwrap_or_default();
         self.end_locked(ticket).await?;
-        // Where another proxy wrote the session a moment ago, and may bring it back, the lock ends only when that one
-        // knows nothing of it any more.
+        // Another proxy that wrote the session a moment ago may restore it. So the lock is held until that proxy has
+        // forgotten its write.
         let written_at = person.as_ref().and_then(|person| person.session.created_at);
         let is_old = written_at.is_some_and(|at| self.io.now().since(at) >= PERIOD);
         let _ = if self.health.has_replicas && !is_old {
@@ -290,11 +292,11 @@ impl<I: Io> RedisSessions<I> {
         Ok(person.map(|person| person.session.clone()))
     }
 
-    /// The same, for who holds the lock, or has seen that a user signed out holds it.
+    /// The same for a caller that holds the lock, or knows that a sign-out holds it.
     pub(super) async fn end_locked(&self, ticket: &Ticket) -> Result<(), Unavailable> {
         self.discard(ticket).await?;
         self.writes.ended(ticket, self.io.now());
-        // A `GET` that was under way may have brought it back; from now on the writes keep it away.
+        // A `GET` that was under way may have remembered the session again. From now on `writes` hides it.
         self.decrypted.remove(ticket.redis_key());
         Ok(())
     }
@@ -320,18 +322,18 @@ fn value_of(reply: Result<Reply, Failure>) -> Value {
     match reply {
         Ok(Reply::Bulk(value)) => Ok(Some(Rc::new(value))),
         Ok(Reply::Nil | Reply::TooLarge) => Ok(None),
-        // Not a string: somebody else's key under the name of a session.
+        // The key holds no string, so another application wrote it.
         Ok(Reply::Error(error)) if error.code() == "WRONGTYPE" => Ok(None),
         _ => Err(Unavailable::Redis),
     }
 }
 
-/// Whether Redis will say the same a moment later: it is full, or we may not write.
+/// Whether Redis will answer the same a moment later: it is full, or this client may not write.
 fn is_refusal(reply: &Result<Reply, Failure>) -> bool {
     matches!(reply, Ok(Reply::Error(error)) if matches!(error.code(), "OOM" | "NOPERM" | "NOAUTH" | "MISCONF"))
 }
 
-/// Whether a conditional command was carried out.
+/// Whether a conditional command was executed.
 fn answered(reply: Result<Reply, Failure>) -> Result<bool, Unavailable> {
     match reply {
         Ok(Reply::Status(_)) => Ok(true),
@@ -340,7 +342,7 @@ fn answered(reply: Result<Reply, Failure>) -> Result<bool, Unavailable> {
     }
 }
 
-/// A command whose reply says no more than that it was done.
+/// Whether a command was executed.
 pub(super) fn done(reply: Result<Reply, Failure>) -> Result<(), Unavailable> {
     match reply {
         Ok(Reply::Status(_) | Reply::Integer(_)) => Ok(()),

@@ -1,4 +1,4 @@
-//! Tickets: what stands in the cookie of a session in Redis.
+//! Tickets: the value of a session cookie if the session is in Redis.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use crate::session::Session;
 use crate::session::ticket::{Form, Ticket};
 use crate::time::Timestamp;
 
-/// A ticket by a cookie that was verified.
+/// The ticket of a verified cookie.
 pub(super) struct TicketCookie {
     raw: Vec<u8>,
-    /// The time in its signature, in Unix seconds.
+    /// When the cookie was signed, in Unix seconds.
     signed_at: i64,
     pub(super) ticket: Ticket,
 }
@@ -28,7 +28,7 @@ impl Raw for TicketCookie {
     }
 }
 
-/// Tickets in cookies.
+/// Reads tickets from cookies and signs cookies for them.
 pub(super) struct Tickets {
     cookie: Rc<SessionCookie>,
     form: Form,
@@ -44,13 +44,13 @@ impl Tickets {
         }
     }
 
-    /// The ticket that the request's cookies hold.
+    /// The ticket in the request's cookies.
     pub(super) fn find(&self, head: &RequestHead, now: Timestamp) -> Result<Found<Rc<TicketCookie>>, Reason> {
         let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
         found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
     }
 
-    /// All tickets that they hold, the newest first: a browser has several if their scopes differ.
+    /// All tickets in them, the newest first: a browser has several if their scopes differ.
     pub(super) fn find_all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<TicketCookie>> {
         let mut tickets: Vec<Rc<TicketCookie>> = Vec::new();
         for found in self.cookie.all(head, |value, allowance| self.recall(value, now, allowance)) {
@@ -88,17 +88,17 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// A ticket that nobody has yet.
+    /// A new ticket.
     pub(super) fn create<I: Io>(&self, io: &I) -> Result<Ticket, Unavailable> {
         Ok(Ticket::new(self.cookie.name(), io.random()?, io.random()?))
     }
 
-    /// The value of the cookie that holds a ticket: signed with the time of the session, as oauth2-proxy does.
+    /// The value of a ticket's cookie, signed with the time of the session, as in oauth2-proxy.
     pub(super) fn cookie(&self, ticket: &Ticket, created_at: Timestamp) -> Vec<u8> {
         self.cookie.sign(&ticket.encode(self.form), created_at)
     }
 
-    /// The cookie that the browser should have in the place of this one; none where it is as it should be.
+    /// The cookie that the browser needs instead of this one; `None` if it is up to date.
     pub(super) fn renewed_cookie(&self, found: &TicketCookie, session: &Session) -> Option<Vec<u8>> {
         let created = session.created_at?;
         (created.secs() > found.signed_at).then(|| self.cookie(&found.ticket, created))
