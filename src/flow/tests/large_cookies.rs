@@ -1,4 +1,4 @@
-//! Sessions that are too large for the cookies of a browser: Envoy, or a proxy in front, refuses each request with them.
+//! Sessions that are too large for a browser's cookies: Envoy, or a proxy in front of it, would refuse each request.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::log::lines_of;
 use super::{MINUTE, Site};
 use crate::flow::Action;
 
-/// Groups of 16 characters each that no compression makes shorter.
+/// Groups of 16 characters that cannot be compressed.
 fn groups(number: u64) -> Vec<String> {
     (0..number).map(|number| format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
 }
@@ -29,7 +29,7 @@ fn access_token(action: &Action) -> String {
 }
 
 #[test]
-fn a_session_that_could_not_come_back_is_not_handed_out() {
+fn session_over_cookie_limit_is_refused_at_sign_in() {
     let site = Site::new(json!({}));
     site.provider.set_claim("groups", json!(groups(1500)));
     let mut browser = site.browser();
@@ -52,11 +52,11 @@ fn a_session_that_could_not_come_back_is_not_handed_out() {
 }
 
 #[test]
-fn the_limit_is_what_the_browser_sends() {
+fn cookie_limit_counts_bytes_that_browser_sends() {
     let probe = Site::new(json!({}));
     probe.provider.set_claim("groups", json!(groups(300)));
     let sent = size(&probe.signed_in());
-    // Tokens are not of the same length each time.
+    // The length of tokens differs a little each time.
     for (limit, is_kept) in [(sent + 100, true), (sent - 100, false)] {
         let site = Site::new(json!({ "cookie_max_bytes": limit }));
         site.provider.set_claim("groups", json!(groups(300)));
@@ -66,7 +66,7 @@ fn the_limit_is_what_the_browser_sends() {
 }
 
 #[test]
-fn from_half_of_the_limit_the_log_says_so() {
+fn session_over_half_of_cookie_limit_is_logged() {
     let lines = |number: u64| {
         let site = Site::new(json!({ "cookie_max_bytes": 30_000 }));
         site.provider.set_claim("groups", json!(groups(number)));
@@ -89,7 +89,7 @@ fn from_half_of_the_limit_the_log_says_so() {
 }
 
 #[test]
-fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
+fn too_large_refresh_keeps_old_session_and_new_refresh_token() {
     let site = Site::new(with(json!({})));
     let mut browser = site.signed_in();
     site.provider.set_access_token(groups(4000).concat());
@@ -102,10 +102,10 @@ fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
         "{lines:?}"
     );
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
-    // Not once more for every request.
+    // It is not refreshed again for every request.
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
-    // The refresh token of the first grant is used up; that of the second is there.
+    // The first refresh token is used up; that of the second grant was saved.
     site.provider.set_access_token("small".to_owned());
     site.world.pass(11 * MINUTE);
     assert_eq!(access_token(&browser.ask("/", &[])), "small");
@@ -113,7 +113,7 @@ fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
 }
 
 #[test]
-fn once_the_old_session_is_over_the_sign_in_says_why() {
+fn too_large_cookie_refresh_of_expired_session_ends_it() {
     let site = Site::new(with(json!({})));
     let mut browser = site.signed_in();
     site.provider.set_access_token(groups(4000).concat());
@@ -126,7 +126,7 @@ fn once_the_old_session_is_over_the_sign_in_says_why() {
 }
 
 #[test]
-fn a_session_that_was_as_large_before_is_read_and_renewed() {
+fn session_over_lowered_limit_is_still_refreshed() {
     let site = Site::new(with(json!({ "cookie_max_bytes": 128 << 10 })));
     site.provider.set_claim("groups", json!(groups(1200)));
     let mut browser = site.signed_in();
@@ -143,7 +143,7 @@ fn a_session_that_was_as_large_before_is_read_and_renewed() {
 }
 
 #[test]
-fn a_login_apps_session_is_not_handed_out_either() {
+fn session_of_login_app_over_limit_is_refused() {
     let site = Site::new(json!({
         "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"],
         "oidc_issuer_url": "", "client_id": "", "client_secret": "", "cookie_max_bytes": 8192,
@@ -157,7 +157,7 @@ fn a_login_apps_session_is_not_handed_out_either() {
 }
 
 #[test]
-fn an_old_session_that_nothing_else_ends_does_not_stay_for_one_that_is_too_large() {
+fn too_large_cookie_refresh_ends_session_without_expiry() {
     for (options, expires_in) in
         [(json!({}), Value::Null), (json!({ "enforce_expires_on": false }), json!(3600))]
     {
@@ -173,7 +173,7 @@ fn an_old_session_that_nothing_else_ends_does_not_stay_for_one_that_is_too_large
     }
 }
 
-/// A browser whose cookie is as large as an older configuration allowed, eleven minutes later.
+/// A browser whose cookie is as large as an older configuration allowed, and eleven minutes old.
 fn over_the_limit() -> (Site, Browser) {
     let before = Site::new(with(json!({ "cookie_max_bytes": 128 << 10 })));
     before.provider.set_claim("groups", json!(groups(1200)));
@@ -195,10 +195,10 @@ fn tokens(refresh_token: &str, site: &Site) -> Option<(u16, Value)> {
 }
 
 #[test]
-fn a_refresh_token_that_is_somewhat_longer_is_kept_in_a_session_over_the_limit() {
+fn slightly_longer_refresh_token_is_kept_over_limit() {
     let (site, mut browser) = over_the_limit();
     let large = size(&browser);
-    // Of what the session does not have: compression would make nothing of it.
+    // Text that the session does not contain: a repetition would be compressed.
     let refresh_token = groups(1230).split_off(1210).concat();
     site.provider.set_token_answer(tokens(&refresh_token, &site));
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
@@ -210,7 +210,7 @@ fn a_refresh_token_that_is_somewhat_longer_is_kept_in_a_session_over_the_limit()
 }
 
 #[test]
-fn a_refresh_token_that_is_much_longer_makes_no_cookie_that_cannot_come_back() {
+fn much_longer_refresh_token_is_not_kept_over_limit() {
     for (site, mut browser) in [over_the_limit(), {
         let site = Site::new(with(json!({})));
         let browser = site.signed_in();
@@ -225,7 +225,7 @@ fn a_refresh_token_that_is_much_longer_makes_no_cookie_that_cannot_come_back() {
 }
 
 #[test]
-fn every_worker_says_that_the_renewed_session_was_too_large() {
+fn every_worker_reports_too_large_refresh() {
     let site = Site::new(with(json!({})));
     let mut browser = site.signed_in();
     let mut other = browser.clone();

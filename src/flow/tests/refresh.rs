@@ -1,4 +1,4 @@
-//! Refresh: one grant however many ask, and no outage that logs anybody out.
+//! Refresh: one grant for any number of requests, and no outage that signs a user out.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::flow::{Action, App, Decision, Ready};
 
 const HOURLY: &str = "1h";
 
-/// A page fires `number` requests at once, spread over two workers; how each ended.
+/// A page sends `number` requests at once to two workers; how each one ended.
 fn burst(site: &Site, browser: &mut Browser, number: usize) -> Vec<Action> {
     let workers = [site.worker(), site.worker()];
     let requests = (0..number).map(|request| {
@@ -34,7 +34,7 @@ fn access_token(action: &Action) -> String {
 }
 
 #[test]
-fn twenty_requests_at_once_make_one_grant_and_all_have_the_new_session() {
+fn simultaneous_requests_make_one_grant_and_share_session() {
     let site = Site::new(json!({ "cookie_refresh": HOURLY, "pass_access_token": true }));
     let mut browser = site.signed_in();
     site.world.pass(61 * MINUTE);
@@ -44,7 +44,7 @@ fn twenty_requests_at_once_make_one_grant_and_all_have_the_new_session() {
     for decision in &decisions {
         assert_eq!(access_token(decision), "access-token-2");
     }
-    // The browser has the new cookie now: nothing to wait for.
+    // The browser has the new cookie now, so this request does not wait.
     assert!(matches!(
         site.app.handle(browser.head("/", &[])),
         Ready::Now(Decision { action: Action::Forward(_), .. })
@@ -52,7 +52,7 @@ fn twenty_requests_at_once_make_one_grant_and_all_have_the_new_session() {
 }
 
 #[test]
-fn a_request_that_comes_late_with_the_old_cookie_gets_the_new_one() {
+fn late_request_with_old_cookie_gets_new_one() {
     let site = Site::new(json!({ "cookie_refresh": HOURLY }));
     let mut browser = site.signed_in();
     let mut late = browser.clone();
@@ -68,7 +68,7 @@ fn a_request_that_comes_late_with_the_old_cookie_gets_the_new_one() {
 }
 
 #[test]
-fn a_provider_that_is_down_ends_no_session() {
+fn provider_outage_keeps_valid_session() {
     let site = Site::new(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     site.provider.set_down(true);
@@ -84,7 +84,7 @@ fn a_provider_that_is_down_ends_no_session() {
 }
 
 #[test]
-fn past_its_expiry_an_outage_is_503_and_the_cookie_stays() {
+fn expired_session_during_provider_outage_is_503() {
     let site = Site::new(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     site.provider.set_down(true);
@@ -98,7 +98,7 @@ fn past_its_expiry_an_outage_is_503_and_the_cookie_stays() {
 }
 
 #[test]
-fn a_refusal_by_the_provider_ends_the_session() {
+fn refused_refresh_ends_cookie_session() {
     let site = Site::new(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     site.provider.set_token_answer(Some((400, json!({ "error": "invalid_grant" }))));
@@ -106,13 +106,13 @@ fn a_refusal_by_the_provider_ends_the_session() {
     let mut late = browser.clone();
     assert_eq!(browser.reply("/", &[]).status(), 302);
     assert!(!browser.has_session());
-    // The others of the page do not ask again.
+    // The other requests of the page do not ask the provider again.
     assert_eq!(late.reply("/", &[]).status(), 302);
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
 }
 
 #[test]
-fn another_error_of_the_token_endpoint_ends_no_session() {
+fn other_token_endpoint_error_keeps_valid_session() {
     for (status, error) in [(401, "invalid_client"), (400, "invalid_request"), (500, ""), (429, "")] {
         let site = Site::new(json!({ "cookie_refresh": "30m" }));
         let mut browser = site.signed_in();
@@ -124,11 +124,11 @@ fn another_error_of_the_token_endpoint_ends_no_session() {
 }
 
 #[test]
-fn a_session_that_cannot_be_renewed_ends_when_it_expires() {
+fn refused_session_ends_when_it_expires() {
     let site = Site::new(json!({}));
     site.provider.set_token_answer(None);
     let mut browser = site.signed_in();
-    // Its refresh token works, so it goes on past its expiry ...
+    // Its refresh token works, so it outlives its expiry ...
     site.world.pass(61 * MINUTE);
     assert!(browser.who().is_some());
     // ... until the provider says otherwise.
@@ -138,7 +138,7 @@ fn a_session_that_cannot_be_renewed_ends_when_it_expires() {
 }
 
 #[test]
-fn a_new_refresh_token_is_kept_also_where_userinfo_fails_then() {
+fn new_refresh_token_is_kept_if_userinfo_fails() {
     let site = Site::new(json!({ "cookie_refresh": "30m" }));
     site.provider.set_claim("email", json!(null));
     let sub = crate::oidc::tests::vectors::claims()["sub"].clone();
@@ -147,7 +147,7 @@ fn a_new_refresh_token_is_kept_also_where_userinfo_fails_then() {
     site.provider.set_failing(Some("/userinfo"));
     site.world.pass(31 * MINUTE);
     assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
-    // Nor is it lost for an answer that is not to be believed.
+    // An invalid answer does not lose it either.
     site.provider.set_userinfo(json!({ "email": "mallory@example.com" }));
     site.provider.set_failing(None);
     site.world.pass(31 * MINUTE);
@@ -161,7 +161,7 @@ fn a_new_refresh_token_is_kept_also_where_userinfo_fails_then() {
 }
 
 #[test]
-fn a_request_that_goes_away_does_not_take_the_refresh_with_it() {
+fn cancelled_request_does_not_cancel_refresh() {
     let site = Site::new(json!({ "cookie_refresh": HOURLY }));
     let mut browser = site.signed_in();
     site.world.pass(61 * MINUTE);
@@ -179,7 +179,7 @@ fn a_request_that_goes_away_does_not_take_the_refresh_with_it() {
 }
 
 #[test]
-fn a_slow_provider_makes_nobody_wait_who_need_not() {
+fn slow_provider_delays_valid_session_only_briefly() {
     let site = Site::new(json!({ "cookie_refresh": "30m", "provider_request_timeout": "10s" }));
     let mut browser = site.signed_in();
     site.world.pass(31 * MINUTE);
@@ -190,7 +190,7 @@ fn a_slow_provider_makes_nobody_wait_who_need_not() {
 }
 
 #[test]
-fn a_session_without_a_refresh_token_is_left_alone() {
+fn session_without_refresh_token_is_not_refreshed() {
     let site = Site::new(json!({ "cookie_refresh": "30m" }));
     site.provider.set_token_answer(Some((200, json!({}))));
     let mut browser = site.browser();
@@ -198,7 +198,7 @@ fn a_session_without_a_refresh_token_is_left_alone() {
     assert!(!browser.has_session());
 }
 
-/// The ways to write a cookie's signature: two bits of its base64url are of no meaning.
+/// The spellings of a cookie's signature: two bits of its base64url have no meaning.
 pub(super) fn spellings(cookie: &str) -> Vec<String> {
     const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let signature = cookie.strip_suffix('=').unwrap();
@@ -208,7 +208,7 @@ pub(super) fn spellings(cookie: &str) -> Vec<String> {
 }
 
 #[test]
-fn however_a_cookie_is_spelt_it_is_renewed_once() {
+fn cookie_with_respelled_signature_is_refreshed_once() {
     let site = Site::new(json!({ "cookie_refresh": HOURLY, "pass_access_token": true }));
     let browser = site.signed_in();
     site.world.pass(61 * MINUTE);
@@ -231,7 +231,7 @@ fn however_a_cookie_is_spelt_it_is_renewed_once() {
 }
 
 #[test]
-fn other_clients_of_one_envoy_have_refreshes_of_their_own() {
+fn clients_in_one_envoy_refresh_separately() {
     let grants = |other: Value| {
         let site = Site::new(json!({ "cookie_refresh": HOURLY }));
         let mut browser = site.signed_in();
@@ -246,6 +246,6 @@ fn other_clients_of_one_envoy_have_refreshes_of_their_own() {
     };
     let client = crate::oidc::tests::vectors::CLIENT;
     assert_eq!(grants(json!({ "client_id": "another", "oidc_extra_audiences": [client] })), 2);
-    // With other rules, the refresh token is the same client's.
+    // With other rules it is still the same client, so its refreshes are shared.
     assert_eq!(grants(json!({ "allowed_groups": ["staff"], "skip_auth_routes": ["^/x"] })), 1);
 }

@@ -1,4 +1,4 @@
-//! What a refresh grant gives: its tokens are kept in any case, and what is not said of the person stays as it was.
+//! The answer to a refresh grant: its tokens are always kept, and claims that it lacks stay as they were.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::browser::{Browser, sent};
 use super::{MINUTE, Site, in_redis};
 use crate::oidc::tests::vectors::{claims, encode, sign_claims};
 
-/// A site with each store, whose sessions are renewed after half an hour.
+/// A site with each store, which refreshes sessions after half an hour.
 fn sites(options: &Value) -> [Site; 2] {
     [json!({}), in_redis()].map(|mut all| {
         let more = json!({ "cookie_refresh": "30m", "pass_access_token": true, "set_xauthrequest": true });
@@ -17,14 +17,14 @@ fn sites(options: &Value) -> [Site; 2] {
     })
 }
 
-/// What the upstream gets to know: user, email address, name and groups.
+/// What the upstream is told: user, email address, name and groups.
 fn person(browser: &mut Browser) -> [String; 4] {
     let forward = browser.forward("/", &[]);
     ["user", "email", "preferred-username", "groups"]
         .map(|name| sent(&forward, &format!("x-forwarded-{name}")))
 }
 
-/// Each of the next refreshes uses the token of the one before.
+/// Each of the next refreshes uses the token of the previous one.
 fn assert_no_token_is_lost(site: &Site, browser: &mut Browser) {
     for _ in 0..2 {
         site.world.pass(31 * MINUTE);
@@ -35,7 +35,7 @@ fn assert_no_token_is_lost(site: &Site, browser: &mut Browser) {
     }
 }
 
-/// ID tokens that say nothing that holds.
+/// Invalid ID tokens.
 fn broken() -> Vec<(&'static str, String)> {
     let with = |more: Value| {
         let mut all = claims();
@@ -61,7 +61,7 @@ fn broken() -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn what_a_refreshed_id_token_does_not_say_stays_as_it_was() {
+fn claims_missing_from_refreshed_id_token_are_kept() {
     for site in sites(&json!({ "additional_claims": ["dept"] })) {
         site.provider.set_claim("preferred_username", json!("ann"));
         site.provider.set_claim("dept", json!("sales"));
@@ -86,7 +86,7 @@ fn what_a_refreshed_id_token_does_not_say_stays_as_it_was() {
 }
 
 #[test]
-fn what_is_said_is_taken_also_if_userinfo_does_not_say_the_rest() {
+fn id_token_claims_are_used_if_userinfo_fails() {
     for failure in [Some("/userinfo"), None] {
         for site in sites(&json!({})) {
             let mut browser = site.signed_in();
@@ -102,7 +102,7 @@ fn what_is_said_is_taken_also_if_userinfo_does_not_say_the_rest() {
 }
 
 #[test]
-fn an_id_token_that_does_not_hold_loses_no_refresh_token() {
+fn invalid_id_token_keeps_new_refresh_token() {
     for (what, id_token) in broken() {
         for site in sites(&json!({})) {
             let mut browser = site.signed_in();
@@ -122,7 +122,7 @@ fn an_id_token_that_does_not_hold_loses_no_refresh_token() {
 }
 
 #[test]
-fn a_lifetime_that_cannot_be_read_loses_no_refresh_token() {
+fn unreadable_lifetime_keeps_new_refresh_token() {
     for site in sites(&json!({})) {
         let mut browser = site.signed_in();
         let tokens = json!({ "access_token": "a", "refresh_token": "refresh-token-2", "expires_in": "soon" });
@@ -135,7 +135,7 @@ fn a_lifetime_that_cannot_be_read_loses_no_refresh_token() {
 }
 
 #[test]
-fn a_refresh_token_that_turns_out_to_be_of_another_person_ends_the_session() {
+fn refresh_for_another_subject_ends_session() {
     let mallory = |header: Value| {
         let mut all = claims();
         all["sub"] = json!("mallory");
@@ -145,7 +145,7 @@ fn a_refresh_token_that_turns_out_to_be_of_another_person_ends_the_session() {
             header => format!("{}.{}.AAAA", encode(&header), encode(&all)),
         }
     };
-    // That its signature cannot be checked makes it no better.
+    // A signature that cannot be verified does not change that.
     for header in [Value::Null, json!({ "alg": "ES256", "kid": "of tomorrow" })] {
         for site in sites(&json!({})) {
             let mut browser = site.signed_in();
@@ -158,7 +158,7 @@ fn a_refresh_token_that_turns_out_to_be_of_another_person_ends_the_session() {
             assert!(site.world.fake_redis().keys().is_empty());
         }
     }
-    // Nor may the access token be of another person.
+    // The access token must not be another user's either.
     for site in sites(&json!({})) {
         let mut browser = site.signed_in();
         site.provider.set_claim("email", Value::Null);
@@ -170,7 +170,7 @@ fn a_refresh_token_that_turns_out_to_be_of_another_person_ends_the_session() {
 }
 
 #[test]
-fn a_subject_that_is_a_number_is_compared_too() {
+fn numeric_subject_is_compared_at_refresh() {
     for (before, after, stays) in [(json!(42), json!(42), true), (json!(42), json!(43), false)] {
         for site in sites(&json!({})) {
             site.provider.set_claim("sub", before.clone());
@@ -183,7 +183,7 @@ fn a_subject_that_is_a_number_is_compared_too() {
 }
 
 #[test]
-fn an_account_that_may_not_sign_in_any_more_has_its_session_until_that_expires() {
+fn disallowed_account_keeps_session_until_expiry() {
     for site in sites(&json!({ "cookie_refresh": "20m" })) {
         let mut browser = site.signed_in();
         site.provider.set_claim("email_verified", json!(false));
@@ -200,7 +200,7 @@ fn an_account_that_may_not_sign_in_any_more_has_its_session_until_that_expires()
 }
 
 #[test]
-fn keys_that_cannot_be_fetched_use_up_no_refresh_token() {
+fn unavailable_keys_use_no_refresh_token() {
     for site in sites(&json!({})) {
         let mut browser = site.signed_in();
         browser.app = site.worker();
@@ -215,7 +215,7 @@ fn keys_that_cannot_be_fetched_use_up_no_refresh_token() {
 }
 
 #[test]
-fn roles_of_keycloak_that_are_not_there_any_more_are_gone() {
+fn removed_keycloak_roles_leave_session() {
     for site in sites(&json!({ "provider": "keycloak-oidc" })) {
         let roles = |roles: &[&str]| sign_claims(&json!({ "realm_access": { "roles": roles } }));
         site.provider.set_claim("groups", json!(["/people"]));
@@ -233,8 +233,8 @@ fn roles_of_keycloak_that_are_not_there_any_more_are_gone() {
     }
 }
 
-/// A site with each store, at whose sign-in userinfo alone said that the email address is verified. By the next refresh
-/// the person has entered another one at the provider, and is in another group.
+/// A site with each store. At the sign-in only userinfo said that the email address is verified. Before the next refresh
+/// the user enters another address at the provider, and changes the group.
 fn with_another_email(options: &Value) -> Vec<(Site, Browser)> {
     let sites = sites(options).into_iter().map(|site| {
         site.provider.set_claim("email_verified", Value::Null);
@@ -252,7 +252,7 @@ fn with_another_email(options: &Value) -> Vec<(Site, Browser)> {
 }
 
 #[test]
-fn an_email_address_is_not_taken_if_userinfo_cannot_say_that_it_is_verified() {
+fn new_email_without_verification_is_not_taken() {
     for (failure, userinfo) in [(Some("/userinfo"), json!({})), (None, json!({ "email_verified": false }))] {
         for options in [json!({}), json!({ "additional_claims": ["email"] })] {
             for (site, mut browser) in with_another_email(&options) {
@@ -266,7 +266,7 @@ fn an_email_address_is_not_taken_if_userinfo_cannot_say_that_it_is_verified() {
                 let answer = browser.reply("/oauth2/userinfo", &[]);
                 assert!(!String::from_utf8_lossy(answer.body()).contains("boss"), "{options}");
                 assert_no_token_is_lost(&site, &mut browser);
-                // Now it is said.
+                // Now userinfo says that it is verified.
                 site.provider.set_failing(None);
                 site.provider.set_userinfo(json!({ "sub": claims()["sub"], "email_verified": true }));
                 site.world.pass(31 * MINUTE);
@@ -277,8 +277,8 @@ fn an_email_address_is_not_taken_if_userinfo_cannot_say_that_it_is_verified() {
 }
 
 #[test]
-fn an_email_address_that_userinfo_need_not_verify_is_taken_without_it() {
-    // No provider says anything about what another claim has.
+fn new_email_without_need_of_userinfo_is_taken() {
+    // `email_verified` says nothing about another claim.
     for options in [
         json!({ "insecure_oidc_allow_unverified_email": true }),
         json!({ "oidc_email_claim": "upn", "additional_claims": ["x"] }),
@@ -288,7 +288,7 @@ fn an_email_address_that_userinfo_need_not_verify_is_taken_without_it() {
             assert_eq!(browser.who().as_deref(), Some("boss@example.com"), "{options}");
         }
     }
-    // The ID token says it, and lacks something else.
+    // The ID token says that it is verified, but lacks another claim.
     for (site, mut browser) in with_another_email(&json!({})) {
         site.provider.set_failing(Some("/userinfo"));
         site.provider.set_claim("email_verified", json!(true));
@@ -298,7 +298,7 @@ fn an_email_address_that_userinfo_need_not_verify_is_taken_without_it() {
 }
 
 #[test]
-fn an_account_that_may_not_sign_in_any_more_has_no_session_that_nothing_else_ends() {
+fn disallowed_account_loses_session_without_expiry() {
     for (options, expires_in) in
         [(json!({}), Value::Null), (json!({ "enforce_expires_on": false }), json!(3600))]
     {

@@ -1,4 +1,4 @@
-//! Who has signed out stays signed out, whatever was under way: in the cookie store, over two workers.
+//! In the cookie store, a sign-out is final, whatever is under way at two workers.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::flow::{Action, App, Forward, Io, Ready, Reply};
 
 const COOKIE: &str = "_oauth2_proxy";
 
-/// A site whose sessions are due after half an hour, and a browser whose session is.
+/// A browser whose session is due for a refresh, and its site.
 fn due() -> (Site, Browser) {
     let site = Site::new(json!({ "cookie_refresh": "30m", "skip_provider_button": false }));
     let browser = site.signed_in();
@@ -21,7 +21,7 @@ fn due() -> (Site, Browser) {
     (site, browser)
 }
 
-/// What the browser has after the response to a request that was let through.
+/// The browser gets the response to a request that was let through.
 fn respond(app: &Rc<App<World>>, browser: &mut Browser, forward: Forward) {
     let response = app.response_headers(forward.response, forward.renewed.as_deref());
     browser.keep_cookies(&Action::Forward(Forward { response, ..Forward::default() }));
@@ -40,7 +40,7 @@ fn set_cookies(reply: &Reply) -> usize {
 }
 
 #[test]
-fn a_refresh_under_way_gives_nobody_a_cookie_after_the_sign_out() {
+fn refresh_under_way_at_sign_out_sets_no_cookie() {
     for target in ["/oauth2/sign_out", "/oauth2/sign_in"] {
         let (site, browser) = due();
         site.provider.set_delay(Duration::from_millis(600));
@@ -71,8 +71,8 @@ fn a_refresh_under_way_gives_nobody_a_cookie_after_the_sign_out() {
 }
 
 #[test]
-fn a_response_that_the_upstream_takes_its_time_for_brings_no_session_back() {
-    // Without a sign-out it brings the renewed one.
+fn slow_response_after_sign_out_sets_no_cookie() {
+    // Without a sign-out, the response carries the refreshed session.
     let (site, mut browser) = due();
     let old = browser.clone();
     let forward = browser.clone().forward("/", &[]);
@@ -96,7 +96,7 @@ fn a_response_that_the_upstream_takes_its_time_for_brings_no_session_back() {
 }
 
 #[test]
-fn all_that_a_cookie_has_become_is_ended_with_it() {
+fn sign_out_with_old_cookie_ends_refreshed_ones() {
     for signed_out_with in 0..3 {
         let site = Site::new(json!({ "cookie_refresh": "1m" }));
         let mut cookies = vec![site.signed_in()];
@@ -125,7 +125,7 @@ fn all_that_a_cookie_has_become_is_ended_with_it() {
 }
 
 #[test]
-fn a_new_sign_in_is_not_replaced_by_the_session_before_it() {
+fn new_sign_in_survives_refresh_of_old_session() {
     let (site, mut browser) = due();
     let slow = browser.clone().forward("/slow", &[]);
     site.provider.set_claim("email", json!("bob@example.com"));
@@ -135,7 +135,7 @@ fn a_new_sign_in_is_not_replaced_by_the_session_before_it() {
 }
 
 #[test]
-fn a_sign_out_ends_no_other_session() {
+fn sign_out_keeps_other_sessions() {
     let (site, browser) = due();
     let mut other = site.signed_in();
     site.world.pass(31 * MINUTE);
@@ -146,7 +146,7 @@ fn a_sign_out_ends_no_other_session() {
 }
 
 #[test]
-fn however_a_cookie_is_spelt_a_sign_out_ends_it() {
+fn cookie_with_respelled_signature_is_ended() {
     let (site, mut browser) = due();
     let mut copy = browser.clone();
     let others = spellings(&browser.cookies[COOKIE]);

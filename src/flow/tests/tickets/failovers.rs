@@ -1,4 +1,4 @@
-//! A replica takes over that has not got the last writes.
+//! A replica without the last writes becomes the master.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::redis::FailoverEvent;
 use crate::time::Timestamp;
 
 #[test]
-fn a_sign_in_that_a_failover_lost_is_written_again() {
+fn sign_in_lost_by_failover_is_written_again() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     let mut other = browser.clone();
@@ -25,7 +25,7 @@ fn a_sign_in_that_a_failover_lost_is_written_again() {
 }
 
 #[test]
-fn a_session_that_was_brought_back_stays_if_the_reply_to_the_release_of_its_lock_is_lost() {
+fn restored_session_stays_if_lock_release_reply_is_lost() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().repeat("release_lock");
@@ -36,7 +36,7 @@ fn a_session_that_was_brought_back_stays_if_the_reply_to_the_release_of_its_lock
 }
 
 #[test]
-fn a_refresh_that_a_failover_lost_is_written_again() {
+fn refresh_lost_by_failover_is_written_again() {
     let site = replicated(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     let before = site.world.fake_redis().snapshot();
@@ -48,17 +48,17 @@ fn a_refresh_that_a_failover_lost_is_written_again() {
     let now = site.world.fake_redis().snapshot();
     let key = only_key(&site).into_bytes();
     assert!(now[&key] != before[&key]);
-    // Sealed anew, so it is told by what it opens to.
+    // It is encrypted anew, so the comparison is of what it decrypts to.
     let mut other = browser.clone();
     other.app = proxy(&site);
     site.world.pass(Duration::from_secs(10));
     assert!(other.who().is_some());
-    assert_eq!(site.provider.grants("refresh_token").len(), 1, "nobody uses a token up that was used");
+    assert_eq!(site.provider.grants("refresh_token").len(), 1, "no proxy uses the old token again");
     assert_eq!(after.len(), now.len());
 }
 
 #[test]
-fn what_the_replica_has_is_not_written_again() {
+fn session_that_replica_has_is_not_written_again() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().seen();
@@ -69,14 +69,14 @@ fn what_the_replica_has_is_not_written_again() {
 }
 
 #[test]
-fn a_sign_out_that_a_failover_lost_is_done_again() {
+fn sign_out_lost_by_failover_is_repeated() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     let mut copy = browser.clone();
     let before = site.world.fake_redis().snapshot();
     browser.reply("/oauth2/sign_out", &[]);
     site.world.fail_over(before);
-    assert_eq!(copy.who(), None, "this worker knows better");
+    assert_eq!(copy.who(), None, "this worker remembers the sign-out");
     site.world.drain();
     let mut other = copy.clone();
     other.app = proxy(&site);
@@ -85,9 +85,9 @@ fn a_sign_out_that_a_failover_lost_is_done_again() {
     assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
 }
 
-/// Whoever of the two workers comes first after the failover.
+/// Whichever of the two workers is first after the failover.
 #[test]
-fn who_signed_out_at_another_proxy_is_not_brought_back() {
+fn sign_out_at_another_proxy_wins_over_restore() {
     for is_first in [true, false] {
         for lost in ["nothing", "the sign-out", "both"] {
             let site = replicated(json!({}));
@@ -116,9 +116,9 @@ fn who_signed_out_at_another_proxy_is_not_brought_back() {
     }
 }
 
-/// The clocks of two proxies differ.
+/// The clocks of two proxies differ by a second.
 #[test]
-fn a_session_from_a_moment_to_come_is_no_old_one() {
+fn session_from_proxy_with_fast_clock_is_not_old() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     let signed_in = site.world.fake_redis().snapshot();
@@ -126,14 +126,17 @@ fn a_session_from_a_moment_to_come_is_no_old_one() {
     let mut other = browser.clone();
     other.app = proxy(&site);
     other.reply("/oauth2/sign_out", &[]);
-    assert!(only_key(&site).ends_with(".lock"), "whoever wrote it a moment ago must not write it again");
+    assert!(
+        only_key(&site).ends_with(".lock"),
+        "the proxy that wrote it a moment ago must not write it again"
+    );
     site.world.fail_over(signed_in);
     site.world.drain();
     assert_eq!(browser.who(), None);
 }
 
 #[test]
-fn what_was_written_long_ago_is_left_to_redis() {
+fn old_write_is_not_repeated_after_failover() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.pass(MINUTE);
@@ -146,7 +149,7 @@ fn what_was_written_long_ago_is_left_to_redis() {
 }
 
 #[test]
-fn a_new_master_that_does_not_answer_yet_is_asked_again() {
+fn restore_is_retried_until_new_master_answers() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().set_down(true);
@@ -160,9 +163,9 @@ fn a_new_master_that_does_not_answer_yet_is_asked_again() {
     assert!(browser.who().is_some());
 }
 
-/// There is nobody who could take over: what is gone is gone, and a lock is given back at once.
+/// No replica can become the master: a missing session is lost, and a lock is released at once.
 #[test]
-fn a_single_server_that_comes_back_is_believed() {
+fn single_server_without_session_is_believed() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     site.world.all_hear(FailoverEvent::Disconnected);
@@ -174,7 +177,7 @@ fn a_single_server_that_comes_back_is_believed() {
 }
 
 #[test]
-fn a_connection_that_ends_brings_nobody_back() {
+fn lost_connection_restores_no_session() {
     let site = replicated(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().restore(Values::default());
@@ -184,9 +187,9 @@ fn a_connection_that_ends_brings_nobody_back() {
     assert_eq!(browser.who(), None);
 }
 
-/// Its answer may be of the old master.
+/// Its reply may be that of the old master.
 #[test]
-fn a_write_that_was_under_way_is_made_again() {
+fn write_under_way_at_failover_is_repeated() {
     let site = replicated(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/page");
@@ -204,7 +207,7 @@ fn a_write_that_was_under_way_is_made_again() {
 }
 
 #[test]
-fn news_that_come_at_once_are_looked_after_once() {
+fn simultaneous_failover_events_are_handled_once() {
     let site = replicated(json!({}));
     site.signed_in();
     site.world.fake_redis().seen();
@@ -228,9 +231,9 @@ fn news_that_come_at_once_are_looked_after_once() {
     );
 }
 
-/// A worker may hear of a new master before another one of the same Envoy does, which still asks the old one.
+/// A worker may hear of a new master earlier than another worker of the same Envoy, which still asks the old one.
 #[test]
-fn what_one_worker_heard_counts_for_all_of_an_envoy() {
+fn failover_seen_by_one_worker_counts_for_all() {
     let site = replicated(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.browser();
     browser.app = proxy(&site);
@@ -243,7 +246,7 @@ fn what_one_worker_heard_counts_for_all_of_an_envoy() {
     assert!(browser.has_session());
     site.world.fake_redis().restore(at_the_new);
     assert!(browser.who().is_some());
-    // What is read there may be older than what there is, so it is not renewed.
+    // What this worker reads may be outdated, so it does not refresh it.
     site.world.pass(31 * MINUTE);
     site.world.one_hears(0, FailoverEvent::NewMaster);
     assert!(browser.who().is_some());

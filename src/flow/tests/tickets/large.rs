@@ -1,4 +1,4 @@
-//! Sessions that are larger than what is read from Redis.
+//! Sessions that are too large to be read back from Redis.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::flow::tests::{MINUTE, Site};
 use crate::oidc::tests::vectors::claims;
 use crate::redis::MAX_BULK;
 
-/// With the groups as a claim besides, sessions have about 1 MB of them, and an access token of so many bytes.
+/// Sessions get about 1 MB of groups, as groups and as a claim, and an access token of this many bytes.
 fn grow(site: &Site, access_token: usize) {
     let groups: Vec<_> = (0..510).map(|number| format!("{number:01000}")).collect();
     site.provider.set_claim("groups", Value::Null);
@@ -20,7 +20,7 @@ fn size(site: &Site) -> usize {
 }
 
 #[test]
-fn the_largest_session_that_is_read_is_written() {
+fn largest_readable_session_is_saved() {
     let site = site(json!({ "additional_claims": ["groups"] }));
     grow(&site, 70_000);
     let mut browser = site.signed_in();
@@ -29,7 +29,7 @@ fn the_largest_session_that_is_read_is_written() {
 }
 
 #[test]
-fn a_larger_one_is_not_and_the_page_says_why() {
+fn too_large_session_is_refused_with_explanation() {
     let site = site(json!({ "additional_claims": ["groups"] }));
     grow(&site, 120_000);
     let mut browser = site.browser();
@@ -43,7 +43,7 @@ fn a_larger_one_is_not_and_the_page_says_why() {
 }
 
 #[test]
-fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
+fn too_large_refresh_keeps_old_session_and_new_refresh_token() {
     let site =
         site(json!({ "additional_claims": ["groups"], "cookie_refresh": "10m", "pass_access_token": true }));
     let mut browser = site.signed_in();
@@ -53,10 +53,10 @@ fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
     site.world.drain();
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
     assert!(size(&site) < 10_000);
-    // Not once more for every request.
+    // It is not refreshed again for every request.
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
-    // The refresh token of the first grant is used up; that of the second is there.
+    // The first refresh token is used up; that of the second grant was saved.
     site.provider.set_claim("groups", json!(["staff"]));
     site.world.pass(11 * MINUTE);
     assert_eq!(access_token(&browser.ask("/", &[])).len(), 120_000);
@@ -64,7 +64,7 @@ fn a_refresh_that_grows_over_it_keeps_the_old_session_and_its_refresh_token() {
 }
 
 #[test]
-fn once_the_old_session_is_over_it_ends_and_a_sign_in_says_why() {
+fn too_large_refresh_of_expired_session_ends_it() {
     let site = site(json!({ "additional_claims": ["groups"], "cookie_refresh": "10m" }));
     let mut browser = site.signed_in();
     grow(&site, 120_000);
@@ -77,14 +77,14 @@ fn once_the_old_session_is_over_it_ends_and_a_sign_in_says_why() {
     let answer = browser.sign_in(&site.provider, "/");
     assert_eq!(answer.status(), 503);
     assert!(String::from_utf8_lossy(answer.body()).contains("too many groups"));
-    // Nobody asks the provider for it again and again.
+    // The provider is not asked again and again.
     site.world.pass(MINUTE);
     assert_eq!(browser.reply("/", &[]).status(), 302);
     assert_eq!(site.provider.grants("refresh_token").len(), 2);
 }
 
 #[test]
-fn an_old_session_that_nothing_else_ends_does_not_stay_for_a_larger_one() {
+fn too_large_refresh_ends_session_without_expiry() {
     for (enforced, expires_in) in [(true, Value::Null), (false, json!(3600))] {
         let site = site(json!({
             "additional_claims": ["groups"], "cookie_refresh": "10m", "enforce_expires_on": enforced,

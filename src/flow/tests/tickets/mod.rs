@@ -1,4 +1,4 @@
-//! Sessions in Redis: tickets, outages that end no session, and one grant over all proxies.
+//! Sessions in Redis: tickets, outages that end no session, and one refresh for all proxies.
 
 mod failovers;
 mod large;
@@ -28,7 +28,7 @@ fn site(options: Value) -> Site {
     Site::new(all)
 }
 
-/// Redis with replicas, which may take over.
+/// Redis with replicas, which may become masters.
 fn replicated(options: Value) -> Site {
     let mut all = json!({
         "redis_connection_url": "",
@@ -40,14 +40,14 @@ fn replicated(options: Value) -> Site {
     site(all)
 }
 
-/// The key of the one session that is in Redis.
+/// The only key in Redis.
 fn only_key(site: &Site) -> String {
     let keys = site.world.fake_redis().keys();
     assert_eq!(keys.len(), 1, "{keys:?}");
     keys[0].clone()
 }
 
-/// Another proxy: it shares Redis with the first, and no memory.
+/// Another proxy: it uses the same Redis, and shares no memory.
 fn proxy(site: &Site) -> Rc<App<World>> {
     App::new(site.config.clone(), site.world.clone())
 }

@@ -1,4 +1,4 @@
-//! Redis is away: 503, and the cookie stays.
+//! Redis does not answer: 503, and the browser keeps its cookie.
 
 use http::StatusCode;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::{access_token, only_key, site};
 use crate::flow::tests::MINUTE;
 
 #[test]
-fn while_redis_is_down_everything_is_503_and_the_cookie_stays() {
+fn redis_outage_answers_503_and_keeps_cookie() {
     let site = site(json!({ "skip_provider_button": false }));
     let mut browser = site.signed_in();
     site.world.fake_redis().set_down(true);
@@ -26,7 +26,7 @@ fn while_redis_is_down_everything_is_503_and_the_cookie_stays() {
 }
 
 #[test]
-fn a_browser_without_a_session_can_go_to_the_provider_while_redis_is_down() {
+fn sign_in_starts_while_redis_is_down() {
     let site = site(json!({}));
     site.world.fake_redis().set_down(true);
     let mut browser = site.browser();
@@ -35,7 +35,7 @@ fn a_browser_without_a_session_can_go_to_the_provider_while_redis_is_down() {
 }
 
 #[test]
-fn a_callback_while_redis_is_down_can_be_repeated() {
+fn callback_during_redis_outage_can_be_repeated() {
     let site = site(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/page");
@@ -48,7 +48,7 @@ fn a_callback_while_redis_is_down_can_be_repeated() {
 }
 
 #[test]
-fn a_session_that_cannot_be_saved_is_tried_again_and_then_the_sign_in_begins_anew() {
+fn unsaved_sign_in_is_retried_then_starts_again() {
     let site = site(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/page");
@@ -64,12 +64,12 @@ fn a_session_that_cannot_be_saved_is_tried_again_and_then_the_sign_in_begins_ane
 }
 
 #[test]
-fn a_write_whose_reply_was_lost_is_no_loss() {
+fn write_with_lost_reply_signs_user_in() {
     let site = site(json!({ "cookie_refresh": "30m", "pass_access_token": true }));
     let mut browser = site.signed_in();
     site.world.pass(31 * MINUTE);
     site.world.fake_redis().lose("lock", true);
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-2");
     site.world.drain();
-    assert_eq!(only_key(&site).matches(".lock").count(), 0, "the lock is given back");
+    assert_eq!(only_key(&site).matches(".lock").count(), 0, "the lock is released");
 }

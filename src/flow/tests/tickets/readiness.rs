@@ -1,4 +1,4 @@
-//! `/ready` says whether people can sign in and stay signed in, not only whether somebody answers.
+//! `/ready` says whether users can sign in and stay signed in, not only whether Redis answers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn ready(site: &Site) -> u16 {
 }
 
 #[test]
-fn every_command_that_sessions_need_has_to_be_taken() {
+fn refused_session_command_makes_proxy_unready() {
     let site = site(json!({}));
     assert_eq!(ready(&site), 200);
     for verb in ["GET", "SETEX", "SET", "DEL", "EVAL"] {
@@ -28,11 +28,11 @@ fn every_command_that_sessions_need_has_to_be_taken() {
     site.world.pass(Duration::from_secs(10));
     let (redis, now) = (site.world.fake_redis(), site.world.now());
     let lives = |key: &String| redis.ttl(key, now).is_none_or(|left| !left.is_zero());
-    assert!(!redis.keys().iter().any(lives), "nothing is left behind");
+    assert!(!redis.keys().iter().any(lives), "no key is left");
 }
 
 #[test]
-fn sessions_are_tried_as_they_are_written() {
+fn readiness_tries_psetex_if_sessions_use_it() {
     for (expire, needs_psetex) in [("1h", false), ("1h500ms", true)] {
         let site = site(json!({ "cookie_expire": expire }));
         site.world.fake_redis().refuse("PSETEX", "NOPERM this user has no permissions");
@@ -40,9 +40,9 @@ fn sessions_are_tried_as_they_are_written() {
     }
 }
 
-/// Sessions can be read: to take the requests elsewhere would sign everybody out of everything.
+/// Sessions can be read. An unready proxy would get no requests, and so sign all its users out.
 #[test]
-fn what_passes_by_itself_is_no_reason() {
+fn temporary_write_refusal_stays_ready() {
     let site = site(json!({}));
     for error in ["OOM x", "MISCONF x", "READONLY x", "NOREPLICAS x"] {
         site.world.fake_redis().refuse("SETEX", error);
@@ -50,13 +50,13 @@ fn what_passes_by_itself_is_no_reason() {
     }
 }
 
-/// One server is configured, and it is a node of a Cluster: most sessions are elsewhere.
+/// The one server that is configured is a node of a Cluster: it lacks most of the sessions.
 #[test]
-fn a_server_that_names_another_one_is_not_ready_for_a_minute() {
+fn redirecting_server_is_unready_for_a_minute() {
     let site = site(json!({}));
     site.world.fake_redis().refuse("DEL", "MOVED 3999 10.0.0.1:6379");
     assert_eq!(ready(&site), 503);
-    // The next keys are its own by chance.
+    // By chance, the next keys are on this server.
     site.world.fake_redis().refuse_nothing();
     assert_eq!(ready(&site), 503);
     site.world.pass(Duration::from_secs(60));
@@ -64,7 +64,7 @@ fn a_server_that_names_another_one_is_not_ready_for_a_minute() {
 }
 
 #[test]
-fn who_asks_often_is_told_what_was_found_a_moment_ago() {
+fn positive_readiness_is_reused_for_a_second() {
     let site = site(json!({}));
     assert_eq!(ready(&site), 200);
     site.world.fake_redis().seen();
@@ -72,7 +72,7 @@ fn who_asks_often_is_told_what_was_found_a_moment_ago() {
         assert_eq!(site.browser().reply("/ready", &[]).status(), 200);
     }
     assert!(site.world.fake_redis().seen().iter().all(|command| command == "ping"));
-    // But not what was wrong.
+    // A negative result is not reused.
     site.world.fake_redis().set_down(true);
     assert_eq!(ready(&site), 503);
     site.world.fake_redis().set_down(false);

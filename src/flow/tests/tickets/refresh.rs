@@ -1,4 +1,4 @@
-//! Refresh: one grant over all proxies, and no new session is lost.
+//! Refresh: one grant for all proxies, and no refreshed session is lost.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::flow::tests::browser::Browser;
 use crate::flow::{Io, Ready};
 
 #[test]
-fn over_two_proxies_one_expiry_is_one_grant_and_all_have_the_new_session() {
+fn two_proxies_refresh_once_and_share_session() {
     let site = site(json!({ "cookie_refresh": "1h", "pass_access_token": true }));
     let mut browser = site.signed_in();
     let key = only_key(&site);
@@ -20,7 +20,7 @@ fn over_two_proxies_one_expiry_is_one_grant_and_all_have_the_new_session() {
     let proxies = [proxy(&site), proxy(&site), proxy(&site), proxy(&site)];
     let requests = (0..200).map(|request| match proxies[request % 4].handle(browser.head("/", &[])) {
         Ready::Later(future) => future,
-        Ready::Now(_) => panic!("nobody asked Redis"),
+        Ready::Now(_) => panic!("Redis was not asked"),
     });
     let decisions = site.world.run(requests.collect());
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
@@ -34,7 +34,7 @@ fn over_two_proxies_one_expiry_is_one_grant_and_all_have_the_new_session() {
 }
 
 #[test]
-fn a_refresh_signs_the_cookie_anew_and_whoever_has_an_old_one_gets_it_too() {
+fn refresh_renews_cookie_of_every_browser_with_ticket() {
     let site = site(json!({ "cookie_refresh": "1h", "cookie_expire": "2h" }));
     let mut browser = site.signed_in();
     let mut late = browser.clone();
@@ -44,19 +44,19 @@ fn a_refresh_signs_the_cookie_anew_and_whoever_has_an_old_one_gets_it_too() {
     assert_ne!(browser.cookies[COOKIE], old);
     assert!(late.who().is_some());
     assert_eq!(late.cookies, browser.cookies);
-    // The old one would be too old by now, and so would be what Redis had.
+    // By now the old cookie and the old session would have expired.
     site.world.pass(61 * MINUTE);
     assert!(browser.who().is_some());
 }
 
 #[test]
-fn while_another_proxy_holds_the_lock_its_session_is_waited_for() {
+fn held_lock_delays_request_until_other_proxy_saves() {
     let site = site(json!({ "cookie_refresh": "30m", "pass_access_token": true }));
     let mut browser = site.signed_in();
     let lock = format!("{}.lock", only_key(&site));
     site.world.pass(31 * MINUTE);
     site.world.fake_redis().put(lock.as_bytes(), b"somebody else's");
-    // Nobody answers for the lock: the old session is still valid, so it goes on, a little later.
+    // The lock is never released. The old session is still valid, so the request goes on a little later.
     let began = site.world.now();
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
     assert!(site.world.now().since(began) >= Duration::from_secs(2));
@@ -65,14 +65,14 @@ fn while_another_proxy_holds_the_lock_its_session_is_waited_for() {
 }
 
 #[test]
-fn a_holder_that_dies_delays_others_by_its_lease_alone() {
+fn lock_of_crashed_holder_ends_with_its_lease() {
     let site = site(json!({ "cookie_refresh": "50m", "pass_access_token": true }));
     let mut browser = site.signed_in();
     let lock = format!("{}.lock", only_key(&site));
     site.world.pass(61 * MINUTE);
     let command = crate::redis::Command::lock(lock.as_bytes(), b"dead", Duration::from_secs(6));
     site.world.run(vec![Box::pin(site.world.clone().redis(command))]);
-    // Past its expiry, so there is nothing to go on with.
+    // The session has expired, so the request has to wait.
     let began = site.world.now();
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-2");
     let waited = site.world.now().since(began);
@@ -80,7 +80,7 @@ fn a_holder_that_dies_delays_others_by_its_lease_alone() {
 }
 
 #[test]
-fn a_lock_is_renewed_while_the_provider_takes_its_time() {
+fn lock_is_renewed_while_provider_is_slow() {
     let site = site(json!({ "cookie_refresh": "30m", "provider_request_timeout": "20s" }));
     let mut browser = site.signed_in();
     let mut other = browser.clone();
@@ -94,7 +94,7 @@ fn a_lock_is_renewed_while_the_provider_takes_its_time() {
 }
 
 #[test]
-fn a_refusal_deletes_the_session() {
+fn refused_refresh_deletes_session_from_redis() {
     let site = site(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     site.provider.set_token_answer(Some((400, json!({ "error": "invalid_grant" }))));
@@ -106,12 +106,12 @@ fn a_refusal_deletes_the_session() {
 }
 
 #[test]
-fn a_refusal_of_a_token_that_another_proxy_used_ends_nothing() {
+fn refused_token_that_another_proxy_used_keeps_session() {
     let site = site(json!({ "cookie_refresh": "30m", "pass_access_token": true }));
     let mut browser = site.signed_in();
     let before = site.world.fake_redis().snapshot();
     site.world.pass(31 * MINUTE);
-    // Another proxy refreshes, and this one sees the old session first.
+    // Another proxy refreshes the session, and this one reads the old session first.
     let mut other = browser.clone();
     other.app = proxy(&site);
     assert!(other.who().is_some());
@@ -119,7 +119,9 @@ fn a_refusal_of_a_token_that_another_proxy_used_ends_nothing() {
     site.world.fake_redis().restore(before);
     site.provider.set_token_answer(Some((400, json!({ "error": "invalid_grant" }))));
     site.provider.set_delay(Duration::from_millis(50));
-    let Ready::Later(request) = site.app.handle(browser.head("/", &[])) else { panic!("nobody asked Redis") };
+    let Ready::Later(request) = site.app.handle(browser.head("/", &[])) else {
+        panic!("Redis was not asked")
+    };
     let world = site.world.clone();
     site.world.spawn(async move {
         world.sleep(Duration::from_millis(300)).await;
@@ -132,7 +134,7 @@ fn a_refusal_of_a_token_that_another_proxy_used_ends_nothing() {
 }
 
 #[test]
-fn a_new_session_that_cannot_be_saved_at_once_is_saved_when_redis_is_back() {
+fn refreshed_session_is_saved_when_redis_returns() {
     let site = site(json!({ "cookie_refresh": "30m", "pass_access_token": true }));
     let mut browser = site.signed_in();
     let mut other = browser.clone();
@@ -144,7 +146,7 @@ fn a_new_session_that_cannot_be_saved_at_once_is_saved_when_redis_is_back() {
         world.sleep(Duration::from_secs(40)).await;
         world.fake_redis().lose_nothing();
     });
-    // The old session is valid still, and nobody has to wait for more than two seconds.
+    // The old session is still valid, so no request waits for more than two seconds.
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-2", "this worker knows better");
     site.world.drain();
@@ -153,7 +155,7 @@ fn a_new_session_that_cannot_be_saved_at_once_is_saved_when_redis_is_back() {
 }
 
 #[test]
-fn just_after_an_outage_a_refresh_waits_for_those_that_were_in_the_middle_of_one() {
+fn refresh_waits_after_redis_outage_for_unfinished_ones() {
     let site = site(json!({ "cookie_refresh": "30m", "pass_access_token": true }));
     let mut browser = site.signed_in();
     site.world.pass(31 * MINUTE);
@@ -163,13 +165,13 @@ fn just_after_an_outage_a_refresh_waits_for_those_that_were_in_the_middle_of_one
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-1");
     site.world.pass(Duration::from_secs(4));
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-2");
-    // A worker that asked for nothing meanwhile knows by its connection.
+    // A worker without a request meanwhile knows of it by its connection.
     site.world.pass(31 * MINUTE);
     site.world.reconnected();
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-2");
     site.world.pass(Duration::from_secs(4));
     assert_eq!(access_token(&browser.ask("/", &[])), "access-token-3");
-    // Past its expiry there is nothing to go on with, so that one waits.
+    // An expired session cannot go on, so its request waits.
     site.world.pass(61 * MINUTE);
     site.world.fake_redis().set_down(true);
     assert_eq!(browser.reply("/", &[]).status(), 503);
@@ -180,7 +182,7 @@ fn just_after_an_outage_a_refresh_waits_for_those_that_were_in_the_middle_of_one
 }
 
 #[test]
-fn a_save_that_a_failover_lost_is_saved_again() {
+fn newer_session_replaces_older_one_from_replica() {
     let site = site(json!({ "cookie_refresh": "30m", "pass_access_token": true }));
     let mut browser = site.signed_in();
     let mut other = browser.clone();
@@ -196,7 +198,7 @@ fn a_save_that_a_failover_lost_is_saved_again() {
 }
 
 #[test]
-fn a_session_that_was_deleted_elsewhere_does_not_come_back() {
+fn session_deleted_elsewhere_during_refresh_is_gone() {
     let site = site(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     let mut other = browser.clone();
@@ -209,7 +211,7 @@ fn a_session_that_was_deleted_elsewhere_does_not_come_back() {
 }
 
 #[test]
-fn a_provider_that_is_down_ends_no_session_and_is_not_hammered() {
+fn provider_outage_keeps_session_and_backs_off() {
     let site = site(json!({ "cookie_refresh": "30m" }));
     let mut browser: Browser = site.signed_in();
     site.provider.set_down(true);
@@ -225,7 +227,7 @@ fn a_provider_that_is_down_ends_no_session_and_is_not_hammered() {
 }
 
 #[test]
-fn past_its_expiry_an_outage_of_the_provider_is_503() {
+fn expired_ticket_session_during_provider_outage_is_503() {
     let site = site(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     site.provider.set_down(true);

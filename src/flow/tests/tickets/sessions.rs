@@ -1,4 +1,4 @@
-//! What the browser has and what is in Redis, from the sign-in to the sign-out.
+//! What the browser and Redis have, from the sign-in to the sign-out.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::flow::tests::browser::Browser;
 use crate::flow::{Action, App, Io, Ready};
 
 #[test]
-fn the_browser_has_a_ticket_and_redis_the_session() {
+fn sign_in_stores_ticket_in_cookie_and_session_in_redis() {
     let site = site(json!({ "cookie_expire": "24h" }));
     let mut browser = site.signed_in();
     let key = only_key(&site);
@@ -21,9 +21,9 @@ fn the_browser_has_a_ticket_and_redis_the_session() {
     assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
 }
 
-/// No longer value is checked.
+/// A longer value is not even verified.
 #[test]
-fn the_longest_ticket_is_one() {
+fn longest_ticket_is_accepted() {
     let name = "n".repeat(256);
     let site = site(json!({ "cookie_name": name, "redis_ticket_form": "v2" }));
     let mut browser = site.signed_in();
@@ -32,14 +32,14 @@ fn the_longest_ticket_is_one() {
 }
 
 #[test]
-fn a_session_without_an_end_has_no_time_to_live() {
+fn session_without_cookie_expire_has_no_ttl() {
     let site = site(json!({ "cookie_expire": "0s" }));
     site.signed_in();
     assert_eq!(site.world.fake_redis().ttl(&only_key(&site), site.world.now()), None);
 }
 
 #[test]
-fn every_request_asks_redis_and_a_deleted_session_is_gone_at_once() {
+fn session_deleted_in_redis_is_gone_at_once() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().seen();
@@ -53,7 +53,7 @@ fn every_request_asks_redis_and_a_deleted_session_is_gone_at_once() {
 }
 
 #[test]
-fn with_a_session_cache_redis_is_asked_now_and_then() {
+fn session_cache_asks_redis_only_after_its_period() {
     let site = site(json!({ "redis_session_cache": "5s", "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     let mut other = browser.clone();
@@ -67,7 +67,7 @@ fn with_a_session_cache_redis_is_asked_now_and_then() {
     site.world.pass(Duration::from_secs(5));
     assert!(browser.who().is_some() && other.who().is_some());
     assert_eq!(site.world.fake_redis().seen(), ["get", "get"]);
-    // Here it is noticed at once, elsewhere when the time is over.
+    // This worker notices it at once, another one after the period.
     let mut copy = browser.clone();
     browser.reply("/oauth2/sign_out", &[]);
     assert_eq!(copy.who(), None);
@@ -77,7 +77,7 @@ fn with_a_session_cache_redis_is_asked_now_and_then() {
 }
 
 #[test]
-fn a_session_that_is_due_is_not_taken_from_memory() {
+fn due_session_is_loaded_despite_session_cache() {
     let site = site(json!({ "redis_session_cache": "1m", "cookie_refresh": "10s" }));
     let mut browser = site.signed_in();
     assert!(browser.who().is_some());
@@ -89,14 +89,14 @@ fn a_session_that_is_due_is_not_taken_from_memory() {
 }
 
 #[test]
-fn requests_at_the_same_time_share_one_get() {
+fn simultaneous_requests_share_one_get() {
     let site = site(json!({}));
     let browser = site.signed_in();
     site.world.fake_redis().set_delay(Duration::from_millis(5));
     site.world.fake_redis().seen();
     let requests = (0..20).map(|_| match site.app.handle(browser.head("/", &[])) {
         Ready::Later(future) => future,
-        Ready::Now(_) => panic!("nobody asked Redis"),
+        Ready::Now(_) => panic!("Redis was not asked"),
     });
     let decisions = site.world.run(requests.collect());
     assert!(decisions.iter().all(|decision| matches!(decision.action, Action::Forward(_))));
@@ -104,13 +104,13 @@ fn requests_at_the_same_time_share_one_get() {
 }
 
 #[test]
-fn a_request_that_goes_away_leaves_the_others_their_answer() {
+fn cancelled_request_keeps_shared_get_alive() {
     let site = site(json!({}));
     let browser = site.signed_in();
     site.world.fake_redis().set_delay(Duration::from_millis(5));
     let ask = || match site.app.handle(browser.head("/", &[])) {
         Ready::Later(future) => future,
-        Ready::Now(_) => panic!("nobody asked Redis"),
+        Ready::Now(_) => panic!("Redis was not asked"),
     };
     let (mut first, second) = (ask(), ask());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -121,7 +121,7 @@ fn a_request_that_goes_away_leaves_the_others_their_answer() {
 }
 
 #[test]
-fn garbage_under_the_key_is_nobody() {
+fn garbage_in_redis_is_no_session() {
     for garbage in [b"".as_slice(), b"x", &[0; 28], &[7; 5000]] {
         let site = site(json!({}));
         let mut browser = site.signed_in();
@@ -131,7 +131,7 @@ fn garbage_under_the_key_is_nobody() {
 }
 
 #[test]
-fn a_session_of_another_ticket_under_the_key_is_nobody() {
+fn session_of_another_ticket_is_no_session() {
     let site = site(json!({}));
     let mut first = site.signed_in();
     let first_key = only_key(&site);
@@ -143,7 +143,7 @@ fn a_session_of_another_ticket_under_the_key_is_nobody() {
 }
 
 #[test]
-fn both_forms_of_tickets_are_read_and_either_is_written() {
+fn both_ticket_forms_are_read_and_written() {
     for (written, read) in [("documented", "v2"), ("v2", "documented")] {
         let written = site(json!({ "redis_ticket_form": written }));
         let mut browser = written.signed_in();
@@ -157,7 +157,7 @@ fn both_forms_of_tickets_are_read_and_either_is_written() {
 }
 
 #[test]
-fn a_sign_in_gets_a_new_ticket_and_deletes_the_session_of_the_old_one() {
+fn sign_in_creates_new_ticket_and_deletes_old_session() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     let (old_key, old_cookie) = (only_key(&site), browser.cookies[COOKIE].clone());
@@ -169,19 +169,19 @@ fn a_sign_in_gets_a_new_ticket_and_deletes_the_session_of_the_old_one() {
 }
 
 #[test]
-fn a_request_under_way_during_a_second_sign_in_does_not_clear_the_new_cookie() {
+fn request_with_replaced_ticket_keeps_new_cookie() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
-    // Another tab comes back from the provider, while this one fires requests with the cookie that it has.
+    // One tab comes back from the provider, while another one sends requests with the old cookie.
     let login = browser.start("/");
     site.provider.set_nonce(&login["nonce"]);
     let state: String = form_urlencoded::byte_serialize(login["state"].as_bytes()).collect();
     let callback = browser.head(&format!("/oauth2/callback?code=code&state={state}"), &[]);
-    let Ready::Later(callback) = site.app.handle(callback) else { panic!("nobody asked the provider") };
+    let Ready::Later(callback) = site.app.handle(callback) else { panic!("the provider was not asked") };
     let (world, app, page) = (site.world.clone(), site.app.clone(), browser.head("/", &[]));
     let page = Box::pin(async move {
         world.sleep(Duration::from_secs(1)).await;
-        let Ready::Later(page) = app.handle(page) else { panic!("nobody asked Redis") };
+        let Ready::Later(page) = app.handle(page) else { panic!("Redis was not asked") };
         page.await
     });
     let decisions = site.world.run(vec![callback, page]);
@@ -190,7 +190,7 @@ fn a_request_under_way_during_a_second_sign_in_does_not_clear_the_new_cookie() {
 }
 
 #[test]
-fn a_sign_out_deletes_the_session() {
+fn sign_out_deletes_session_from_redis() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     let mut copy = browser.clone();
@@ -201,7 +201,7 @@ fn a_sign_out_deletes_the_session() {
 }
 
 #[test]
-fn a_request_under_way_does_not_make_a_worker_remember_a_deleted_session() {
+fn get_under_way_at_sign_out_is_not_cached() {
     for start in 0..25 {
         let site = site(json!({ "redis_session_cache": "1m" }));
         let browser = site.signed_in();
@@ -224,7 +224,7 @@ fn a_request_under_way_does_not_make_a_worker_remember_a_deleted_session() {
 }
 
 #[test]
-fn a_refresh_that_is_under_way_does_not_bring_a_deleted_session_back() {
+fn refresh_under_way_does_not_undo_sign_out() {
     let site = site(json!({ "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     site.world.pass(31 * MINUTE);
@@ -233,7 +233,7 @@ fn a_refresh_that_is_under_way_does_not_bring_a_deleted_session_back() {
     other.app = proxy(&site);
     let ask = |browser: &Browser, path| match browser.app.handle(browser.head(path, &[])) {
         Ready::Later(future) => future,
-        Ready::Now(_) => panic!("nobody asked Redis"),
+        Ready::Now(_) => panic!("Redis was not asked"),
     };
     let (refresh, sign_out) = (ask(&browser, "/"), ask(&other, "/oauth2/sign_out"));
     let world = site.world.clone();
@@ -250,21 +250,23 @@ fn a_refresh_that_is_under_way_does_not_bring_a_deleted_session_back() {
 }
 
 #[test]
-fn nor_does_one_that_takes_longer_than_a_sign_out_waits() {
+fn slow_refresh_does_not_undo_sign_out_that_took_its_lock() {
     let site = site(json!({ "cookie_refresh": "30m" }));
     let browser = site.signed_in();
     site.world.pass(31 * MINUTE);
     site.provider.set_delay(Duration::from_secs(4));
-    let Ready::Later(refresh) = site.app.handle(browser.head("/", &[])) else { panic!("nobody asked Redis") };
+    let Ready::Later(refresh) = site.app.handle(browser.head("/", &[])) else {
+        panic!("Redis was not asked")
+    };
     let (world, other, head) = (site.world.clone(), proxy(&site), browser.head("/oauth2/sign_out", &[]));
     let sign_out = Box::pin(async move {
         world.sleep(Duration::from_millis(500)).await;
-        let Ready::Later(sign_out) = other.handle(head) else { panic!("nobody asked Redis") };
+        let Ready::Later(sign_out) = other.handle(head) else { panic!("Redis was not asked") };
         sign_out.await
     });
     let decisions = site.world.run(vec![refresh, sign_out]);
     assert!(matches!(&decisions[1].action, Action::Reply(reply) if reply.status() == 200));
-    // A copy of the cookie, at a proxy that knows nothing of it.
+    // A copy of the cookie, at a proxy that did not see the sign-out.
     let mut copy = browser.clone();
     copy.app = proxy(&site);
     assert_eq!(copy.who(), None);
@@ -276,7 +278,7 @@ fn nor_does_one_that_takes_longer_than_a_sign_out_waits() {
 }
 
 #[test]
-fn a_session_that_may_not_come_in_here_goes_on_elsewhere() {
+fn session_that_is_not_allowed_here_stays_in_redis() {
     for rules in [json!({ "email_domains": ["elsewhere.example"] }), json!({ "allowed_groups": ["admins"] })]
     {
         let site = site(json!({}));

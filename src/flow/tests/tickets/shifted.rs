@@ -1,4 +1,4 @@
-//! Bytes got lost on the way, and each command has the reply to another one.
+//! Bytes were lost on the connection, so each command gets the reply to another one.
 
 use serde_json::json;
 
@@ -6,17 +6,17 @@ use super::site;
 use crate::flow::tests::MINUTE;
 use crate::redis::Reply;
 
-fn somebody_elses() -> Reply {
+fn other_session() -> Reply {
     Reply::Bulk(vec![7; 900])
 }
 
 #[test]
-fn the_value_of_another_session_signs_nobody_out() {
+fn value_of_another_session_keeps_user_signed_in() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
-    // Also a second time at once: the value of this ticket opened in between.
+    // Also a second time at once, because this ticket's value did decrypt in between.
     for _ in 0..2 {
-        site.world.fake_redis().shift(somebody_elses());
+        site.world.fake_redis().shift(other_session());
         assert_eq!(browser.who().as_deref(), Some("alice@example.com"));
         assert_eq!(site.world.fake_redis().closed(), 1);
     }
@@ -24,9 +24,9 @@ fn the_value_of_another_session_signs_nobody_out() {
     assert_eq!(site.world.fake_redis().closed(), 0);
 }
 
-/// That there is no such session, is said of another one.
+/// The nil is the reply for another session.
 #[test]
-fn a_nil_for_another_session_signs_nobody_out() {
+fn nil_for_another_session_keeps_user_signed_in() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().shift(Reply::Nil);
@@ -35,7 +35,7 @@ fn a_nil_for_another_session_signs_nobody_out() {
 }
 
 #[test]
-fn a_session_that_is_gone_costs_nobody_a_connection() {
+fn missing_session_closes_no_connection() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().restore(Default::default());
@@ -45,9 +45,9 @@ fn a_session_that_is_gone_costs_nobody_a_connection() {
     assert_eq!(site.world.fake_redis().seen(), ["get", "echo", "get"]);
 }
 
-/// A key that somebody else wrote must not cost all others their connection whenever its browser asks.
+/// Each request for a key that another application wrote must not close the connection of all others.
 #[test]
-fn a_value_that_never_opens_closes_the_connection_once_a_minute() {
+fn undecryptable_value_closes_connection_once_a_minute() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     site.world.fake_redis().put(super::only_key(&site).as_bytes(), &[7; 900]);
@@ -61,11 +61,11 @@ fn a_value_that_never_opens_closes_the_connection_once_a_minute() {
 }
 
 #[test]
-fn a_write_is_not_done_by_the_reply_to_something_else() {
+fn shifted_reply_does_not_confirm_write() {
     let site = site(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/page");
-    // The callback asks first whether Redis answers, and has the reply to something before it.
+    // The callback sends `PING` first, and gets the reply to an earlier command.
     site.world.fake_redis().shift(Reply::Integer(1));
     assert_eq!(browser.come_back(&site.provider, &login).status(), 302);
     assert_eq!(site.world.fake_redis().closed(), 1);
