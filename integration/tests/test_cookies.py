@@ -99,7 +99,7 @@ def test_a_session_that_envoy_would_refuse_is_not_handed_out(service):
     page = browser.sign_in("carol")
     assert page.status_code == 503 and "8192" in page.text and "session_cookie_minimal" in page.text
     assert session_cookies(browser) == {}
-    assert at.envoy.says("and 8192 are the most")
+    assert at.envoy.says("but at most 8192 are allowed")
     assert browser.get("/oauth2/sign_out").status_code == 200
 
 

@@ -22,7 +22,7 @@ def assert_mistake(page) -> None:
     assert page.status_code == 502, page.text
     assert "retry-after" not in page.headers
     assert "often passes" not in page.text
-    assert "operator has to look" in page.text
+    assert "operator has to fix this" in page.text
 
 
 def metric(running) -> int:

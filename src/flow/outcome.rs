@@ -86,15 +86,15 @@ impl Reason {
     pub(super) fn explain(self) -> &'static str {
         match self {
             Self::NoCookie => "no session cookie",
-            Self::BadCookie => "the session cookie is not validly signed or too old",
-            Self::NoSession => "the session cookie holds no session",
+            Self::BadCookie => "the session cookie has no valid signature, or is too old",
+            Self::NoSession => "the session cookie has no session in it",
             Self::Gone => "Redis has no session for the cookie's ticket",
-            Self::Expired => "the session is past its expiry",
+            Self::Expired => "the session has expired",
             Self::Refused => "the provider ended the session",
             Self::ClientRefused => "the session has expired, and the provider does not take this client",
-            Self::TooLarge => "the session is over, because the renewed one is too large for the store",
-            Self::SignedOut => "the person signed out while the session was renewed",
-            Self::BadToken => "the bearer token does not hold",
+            Self::TooLarge => "the session has ended, because the renewed one is too large for the store",
+            Self::SignedOut => "the user signed out while the session was being renewed",
+            Self::BadToken => "the bearer token is invalid",
         }
     }
 }
@@ -118,13 +118,13 @@ impl Unavailable {
         match self {
             Self::Provider => "the sign-in service does not answer",
             Self::Misconfigured => {
-                "the sign-in service answers, but with something that this site cannot use; the operator has to look"
+                "the sign-in service answers, but this site cannot use its answer; the operator has to fix this"
             }
             Self::Redis => "the session store does not answer",
             Self::Random => "the proxy has no random numbers",
-            Self::Busy => "too many ask for this at the same time",
+            Self::Busy => "there are too many such requests at the same time",
             Self::TooLarge(_) => {
-                "this account has too many groups or other claims for the session store; the operator has to look"
+                "this account has too many groups or other claims for the session store; the operator has to fix this"
             }
         }
     }
@@ -145,8 +145,7 @@ impl fmt::Display for TooLarge {
         let Self { bytes, most, remedy } = self;
         write!(
             f,
-            "this account has too many groups or other claims: its session has {bytes} bytes, and {most} are the most. \
-             {remedy}"
+            "this account has too many groups or other claims: its session has {bytes} bytes, but at most {most} are allowed. {remedy}"
         )
     }
 }

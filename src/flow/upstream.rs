@@ -120,7 +120,7 @@ fn forbidden<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
     }
     pages::error(&ErrorPage {
         status: StatusCode::FORBIDDEN,
-        title: "You may not see this",
+        title: "No access to this page",
         message: "You are signed in, but this account has no access here.",
         reference: None,
         retry_url: Some(&format!("{}/sign_in", app.config.routes.proxy_prefix)),

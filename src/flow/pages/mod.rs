@@ -124,7 +124,7 @@ pub(super) fn not_now(
         reason => error(&ErrorPage {
             status: reason.status(),
             title: what,
-            message: &format!("This does not pass by itself: {}.", reason.explain()),
+            message: &format!("Waiting does not help: {}.", reason.explain()),
             reference,
             retry_url: Some(retry_url),
             retry_label: "Try again",

@@ -80,13 +80,13 @@ impl fmt::Display for SignInError {
                  (without userinfo_encrypted_response_alg), or see skip_claims_from_profile_url",
             ),
             Self::Userinfo(error) => write!(f, "userinfo: {error}"),
-            Self::OtherSubject => f.write_str("the provider's answer is about another person"),
+            Self::OtherSubject => f.write_str("the provider's answer is about another user"),
             Self::NoSubject => f.write_str(
-                "userinfo has no sub, so it may be about anybody; see skip_claims_from_profile_url",
+                "userinfo has no sub, so it may be about another user; see skip_claims_from_profile_url",
             ),
             Self::NoEmail => f.write_str("no claim has the email address; see oidc_email_claim"),
             Self::Tenant => f.write_str("the tenant is not allowed; see entra_id_allowed_tenants"),
-            Self::NoRoles => f.write_str("the access token is no JWT, so it has no roles for keycloak-oidc"),
+            Self::NoRoles => f.write_str("the access token is not a JWT, so it has no roles for keycloak-oidc"),
             Self::UnverifiedEmail => {
                 f.write_str("the email address is not verified; see insecure_oidc_allow_unverified_email")
             }

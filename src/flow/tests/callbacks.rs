@@ -95,7 +95,7 @@ fn the_codes_of_one_sign_in_are_few() {
         for reply in &replies {
             assert_eq!(reply.status(), StatusCode::FORBIDDEN);
             let page = String::from_utf8_lossy(reply.body());
-            assert!(page.contains("This sign-in was finished already"), "{page}");
+            assert!(page.contains("This sign-in is already finished"), "{page}");
             assert!(reply.headers().contains_key("set-cookie"), "the sign-in is over for the browser too");
         }
         // Another sign-in of the same browser is another.

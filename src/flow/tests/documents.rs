@@ -25,7 +25,7 @@ fn start(site: &Site) -> Reply {
 fn assert_outage(answer: &Reply) {
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key("retry-after"));
-    assert!(body(answer).contains("passes by itself"));
+    assert!(body(answer).contains("wait a few seconds"));
 }
 
 /// The page of something that the operator has to set.
@@ -33,7 +33,7 @@ fn assert_mistake(answer: &Reply) {
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     assert!(!answer.headers().contains_key("retry-after"));
     assert!(!body(answer).contains("often passes"));
-    assert!(body(answer).contains("operator has to look"), "{}", body(answer));
+    assert!(body(answer).contains("operator has to fix this"), "{}", body(answer));
 }
 
 #[test]

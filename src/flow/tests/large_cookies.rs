@@ -43,7 +43,7 @@ fn session_over_cookie_limit_is_refused_at_sign_in() {
     let line = lines.iter().find(|line| line.starts_with("sign-in: failed")).unwrap();
     assert!(!lines.iter().any(|line| line.contains("sign-in: done")));
     for text in [&page, line] {
-        for said in ["and 49152 are the most", "Redis", "session_cookie_minimal"] {
+        for said in ["but at most 49152 are allowed", "Redis", "session_cookie_minimal"] {
             assert!(text.contains(said), "{said}: {text}");
         }
     }
@@ -153,7 +153,7 @@ fn session_of_login_app_over_limit_is_refused() {
     let keeping = site.app.take_session(handed_over, b"login-app", &[&value]).unwrap();
     let page = site.world.run(vec![keeping]).remove(0).unwrap_err();
     assert_eq!(page.status(), 503);
-    assert!(String::from_utf8_lossy(page.body()).contains("8192 are the most"));
+    assert!(String::from_utf8_lossy(page.body()).contains("at most 8192 are allowed"));
 }
 
 #[test]

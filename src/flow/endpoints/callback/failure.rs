@@ -31,39 +31,39 @@ impl Failure {
     /// For the person in front of the browser.
     pub(super) fn page(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Provider(_) => {
-                (StatusCode::FORBIDDEN, "The sign-in service did not let this sign-in through.")
-            }
+            Self::Provider(_) => (
+                StatusCode::FORBIDDEN,
+                "The sign-in service refused this sign-in. Please sign in again, or ask the operator of this site.",
+            ),
             Self::Malformed => {
-                (StatusCode::FORBIDDEN, "This address is not the end of a sign-in that began here.")
+                (StatusCode::FORBIDDEN, "This sign-in link is incomplete. Please sign in again.")
             }
             Self::NoLogin | Self::TooManyCodes | Self::SignIn(SignInError::InvalidGrant) => (
                 StatusCode::FORBIDDEN,
-                "This sign-in was finished already, took too long, or began in another browser.",
+                "This sign-in is already finished, took too long, or began in another browser. Please sign in again.",
             ),
             Self::SignIn(SignInError::NoEmail | SignInError::UnverifiedEmail) => (
                 StatusCode::FORBIDDEN,
-                "The sign-in service did not give a verified email address for this account.",
+                "The sign-in service has no verified email address for this account. Please verify it there, or use another account.",
             ),
             Self::SignIn(
                 SignInError::Unavailable(Unavailable::Misconfigured)
                 | SignInError::CodeUsed(Unavailable::Misconfigured),
             ) => (
                 StatusCode::BAD_GATEWAY,
-                "The sign-in service answers, but with something that this site cannot use. The operator has to look \
-                 into this.",
+                "The sign-in service answers, but this site cannot use its answer. The operator has to fix this.",
             ),
             Self::Forbidden | Self::SignIn(SignInError::Tenant) => (
                 StatusCode::FORBIDDEN,
-                "You are known to the sign-in service, but this account has no access here.",
+                "The sign-in service knows you, but this account has no access here. You can sign in with another account.",
             ),
             Self::SignIn(SignInError::Grant(error)) if error.about() == About::Client => (
                 StatusCode::BAD_GATEWAY,
-                "The sign-in service does not take this site as its client. The operator has to look into this.",
+                "The sign-in service refuses this site as its client. The operator has to fix this.",
             ),
             Self::SignIn(_) | Self::NotSaved(_) => (
                 StatusCode::BAD_GATEWAY,
-                "The sign-in service gave an answer that cannot be trusted. The operator has to look into this.",
+                "The sign-in service gave an invalid answer. The operator has to fix this.",
             ),
         }
     }
@@ -114,11 +114,11 @@ impl Failure {
         match self {
             Self::Provider(code) => format!("the provider answered {}", known_error(code)),
             Self::Malformed => "the callback has no usable state and code".to_owned(),
-            Self::NoLogin => "no CSRF cookie fits the state".to_owned(),
+            Self::NoLogin => "no CSRF cookie matches the state".to_owned(),
             Self::TooManyCodes => "too many codes were tried for this sign-in".to_owned(),
             Self::SignIn(error) => error.to_string(),
             Self::NotSaved(reason) => reason.to_string(),
-            Self::Forbidden => "email_domains or allowed_groups does not let this account in".to_owned(),
+            Self::Forbidden => "email_domains or allowed_groups does not allow this account".to_owned(),
         }
     }
 }
