@@ -134,7 +134,9 @@ impl<I: Io> App<I> {
             _ => {
                 self.io.count(Count::HandedOverDropped);
                 if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
-                    warn!("login app: a session in the response of somebody else was dropped{left_out}");
+                    warn!(
+                        "login app: dropped a session in the response of another upstream or path; see login_app_clusters and login_app_path{left_out}"
+                    );
                 }
                 return None;
             }
@@ -146,7 +148,7 @@ impl<I: Io> App<I> {
             Ok(person) if person.allowed => {
                 return Some(Box::pin(keep(Rc::clone(self), head, person)));
             }
-            Ok(_) => "email_domains or allowed_groups does not let this account in",
+            Ok(_) => "email_domains or allowed_groups does not allow this account",
             Err(reason) => reason,
         };
         self.io.count(Count::HandedOverRefused);
@@ -170,7 +172,7 @@ async fn keep<I: Io>(
         }
         Err(reason) => {
             app.io.count(Count::HandedOverRefused);
-            error!("login app: the session that it handed over is lost: {reason}");
+            error!("login app: could not store the session that it handed over: {reason}");
             let page = pages::not_now("Your sign-in is not finished", reason, None, "");
             Err(reply::because(page, access_log::unavailable(reason)))
         }

@@ -81,7 +81,7 @@ fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
     };
     let url = url.replace(ID_TOKEN, &encode(id_token.as_bytes()));
     let Ok(request) = Request::get(url).body(Vec::new()) else {
-        return warn!("sign-out: backend_logout_url with its ID token is no URL");
+        return warn!("sign-out: backend_logout_url is not a valid URL with the ID token in it");
     };
     let app = Rc::clone(app);
     app.io.clone().spawn(async move {

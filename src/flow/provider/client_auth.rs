@@ -46,7 +46,7 @@ impl ClientAuthMethods {
     /// The provider took the client in this way, after it had not taken it in another.
     pub(in crate::flow) fn was_right(&self, method: ClientAuthMethod) {
         info!(
-            "token endpoint: the provider takes the client's secret by {method}; see token_endpoint_auth_method"
+            "token endpoint: the provider accepts the client's secret by {method}; see token_endpoint_auth_method"
         );
         self.right.set(Some(method));
         self.none_was_right_at.set(None);

@@ -141,7 +141,7 @@ impl<I: Io> Provider<I> {
             Err(error) => error,
         };
         if let Some(left_out) = self.lines.next(self.io.now()) {
-            warn!("refresh: {error}, so the person stays as before{left_out}");
+            warn!("refresh: {error}, so the session keeps its user and claims of before{left_out}");
         }
         session = old.clone();
         self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
@@ -335,7 +335,7 @@ impl<I: Io> Provider<I> {
                 Err(error) => {
                     if let Some(left_out) = self.lines.next(self.io.now()) {
                         warn!(
-                            "refresh: {error}, so what the ID token does not say stays as before{left_out}"
+                            "refresh: {error}, so the session keeps the claims that the ID token lacks{left_out}"
                         );
                     }
                     // At some providers a user can enter the address of another person. A sign-in would have failed.

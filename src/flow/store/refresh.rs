@@ -160,7 +160,7 @@ impl<I: Io> RefreshPolicy<I> {
             About::Client => {
                 if let Some(left_out) = self.clients.next(now) {
                     error!(
-                        "refresh: {error}; until that is mended, sessions that expire lead to the sign-in{left_out}"
+                        "refresh: {error}; until that is fixed, users with expired sessions are sent to the sign-in{left_out}"
                     );
                 }
                 Hindrance::Client
