@@ -109,6 +109,6 @@ fn a_path_that_cannot_be_the_app_s_is_a_mistake() {
 #[test]
 fn the_app_s_options_have_no_use_in_another_mode() {
     let lines = mistakes(json!({ "login_app_path": "/login", "login_app_clusters": "login-app" }));
-    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("mode app alone")), "{lines:#?}");
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("only for mode app")), "{lines:#?}");
     assert!(mistake("mode", json!({ "mode": "aside" })).contains("\"beside\""));
 }

@@ -159,7 +159,7 @@ fn broken_json_is_told_where() {
     for json in ["{\"client_id\": \"a\",\n}", "{\n", "{}x", "{'a': 1}", "\u{feff}{}"] {
         let lines = lines(Config::parse(json.as_bytes(), &[]));
         assert_eq!(lines.len(), 1);
-        assert!(lines[0].starts_with("the filter JSON is no valid JSON: see line "), "{}", lines[0]);
+        assert!(lines[0].starts_with("the filter JSON is not valid JSON: see line "), "{}", lines[0]);
     }
     assert!(Config::parse(b"{\"client_id\": \"\xff\"}", &[]).is_err());
     assert!(Config::parse("[".repeat(100_000).as_bytes(), &[]).is_err());
