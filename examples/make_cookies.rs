@@ -1,10 +1,10 @@
-//! Prints session cookies as a browser would send them, for the benchmark: one value a line, each of
-//! another person, signed now. The secret comes as the filter gets it.
+//! Prints session cookies as a browser would send them, for the benchmark: one value a line, each of another user,
+//! signed now. The secret comes from the same variable as the filter's.
 //!
 //! ```sh
 //! export OAUTH2_PROXY_COOKIE_SECRET=…
 //! cargo run --example make_cookies -- 20000                   # sessions in cookies, about 1.4 kB each
-//! cargo run --example make_cookies -- 20000 sessions.resp     # tickets; the file is what Redis is to be told
+//! cargo run --example make_cookies -- 20000 sessions.resp     # tickets; the file has the commands for Redis
 //! ```
 
 use std::error::Error;
@@ -20,7 +20,7 @@ use oauth2_session_filter::session::ticket::{Form, Ticket};
 use oauth2_session_filter::session::{self, Session};
 use oauth2_session_filter::time::Timestamp;
 
-/// `cookie_name`'s default; it is part of what is signed.
+/// The default of `cookie_name`, which is a part of the signed text.
 const NAME: &[u8] = b"_oauth2_proxy";
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 

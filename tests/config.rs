@@ -76,7 +76,7 @@ fn a_file_is_carried_over() {
     }
     run.tells("http_address: Envoy is the server");
     run.tells("upstreams: Envoy is the proxy");
-    run.tells("reverse_proxy: it says that whatever stands before Envoy sets X-Forwarded-Host");
+    run.tells("reverse_proxy: it means that the proxy in front of Envoy sets X-Forwarded-Host");
     run.tells("login_url: it is found by discovery");
 }
 

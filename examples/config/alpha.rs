@@ -1,11 +1,11 @@
-//! oauth2-proxy's alpha configuration (YAML, v7.15.3's `pkg/apis/options/alpha_options.go`), as far as the
-//! filter has options for it.
+//! oauth2-proxy's alpha configuration (YAML, v7.15.3's `pkg/apis/options/alpha_options.go`), if the filter
+//! has options for it.
 
 use serde_json::{Map, Value, json};
 
 use crate::Found;
 
-/// Members of a provider, and their options.
+/// The members of a provider, and the options that correspond to them.
 const PROVIDER: &str = "
     clientID=client_id clientSecret=client_secret clientSecretFile=client_secret_file provider=provider
     name=provider_display_name caFiles=provider_ca_files useSystemTrustStore=use_system_trust_store
@@ -38,20 +38,20 @@ const PROVIDER: &str = "
     loginGovConfig/jwtKey=jwt_key loginGovConfig/jwtKeyFile=jwt_key_file loginGovConfig/pubjwkURL=pubjwk_url
 ";
 
-/// Parts that the filter has nothing of, and the option whose sentence says what to do instead.
+/// Parts that the filter does not have, and the option whose sentence says what to do instead.
 const ELSEWHERE: [(&str, &str); 3] =
     [("upstreamConfig", "upstreams"), ("server", "http_address"), ("metricsServer", "metrics_address")];
 
-/// Adds what the YAML has.
+/// Adds the options of the YAML.
 pub(crate) fn read(text: &str, found: &mut Found) -> Result<(), String> {
-    // Not the message of the library: it shows the line, which may be a secret's.
+    // Not the message of the library, because it shows the line, which may have a secret.
     let root: Map<String, Value> = serde_saphyr::from_str(text).map_err(|error| {
         let line = error.location().map_or(0, |location| location.line());
-        format!("is no valid YAML: see line {line}")
+        format!("is not valid YAML: see line {line}")
     })?;
     if let Some(form) = another_form(&root) {
         return Err(format!(
-            "is {form}, not oauth2-proxy's alpha configuration; give the file, the arguments or the variables in it"
+            "is {form}, not oauth2-proxy's alpha configuration; pass the file, the arguments or the variables in it"
         ));
     }
     for (name, value) in &root {
@@ -66,7 +66,7 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Result<(), String> {
             },
         }
     }
-    // In this form of configuration nothing is passed that is not said.
+    // The alpha configuration has no default headers.
     let request = root.get("injectRequestHeaders").unwrap_or(&Value::Null);
     let response = root.get("injectResponseHeaders").unwrap_or(&Value::Null);
     request_headers(request, found);
@@ -74,7 +74,7 @@ pub(crate) fn read(text: &str, found: &mut Found) -> Result<(), String> {
     Ok(())
 }
 
-/// What the YAML is, by a member that such files have at their top, if it is something else.
+/// What the YAML is instead, recognised by a member at the top of such files.
 fn another_form(root: &Map<String, Value>) -> Option<&'static str> {
     const FORMS: [(&str, &str); 6] = [
         ("apiVersion", "a manifest of Kubernetes"),
@@ -90,7 +90,7 @@ fn another_form(root: &Map<String, Value>) -> Option<&'static str> {
 fn providers(value: &Value, found: &mut Found) {
     let all = value.as_array().map(Vec::as_slice).unwrap_or_default();
     if all.len() > 1 {
-        found.remarks.push("providers: the filter has one provider; the first is carried over".to_owned());
+        found.remarks.push("providers: the filter has one provider; the first is used".to_owned());
     }
     for (path, value) in all.first().map(leaves).unwrap_or_default() {
         let option = PROVIDER.split_whitespace().filter_map(|pair| pair.split_once('='));
@@ -106,7 +106,7 @@ fn providers(value: &Value, found: &mut Found) {
     }
 }
 
-/// The members, and those of members that are objects.
+/// The members, and the members of objects among them.
 fn leaves(provider: &Value) -> Vec<(String, Value)> {
     let mut leaves = Vec::new();
     for (name, value) in provider.as_object().into_iter().flatten() {
@@ -120,7 +120,7 @@ fn leaves(provider: &Value) -> Vec<(String, Value)> {
     leaves
 }
 
-/// `loginURLParameters`: those with one fixed value are options.
+/// `loginURLParameters`: parameters with one fixed value are options.
 fn parameters(value: &Value, found: &mut Found) {
     for parameter in value.as_array().into_iter().flatten() {
         let name = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -136,8 +136,8 @@ fn parameters(value: &Value, found: &mut Found) {
     }
 }
 
-/// A header that is made of one claim: its name in lower case, the claim, the prefix, the password. Before v7.14 the
-/// claim stood in the value itself and not in its `claimSource`.
+/// A header that is made from one claim: its name in lower case, the claim, the prefix, the password. Before v7.14 the
+/// claim was in the value itself and not in its `claimSource`.
 fn from_claim(header: &Value) -> Option<(String, &str, &str, Option<&Value>)> {
     let name = header.get("name")?.as_str()?.to_ascii_lowercase();
     let [value] = header.get("values")?.as_array()?.as_slice() else { return None };

@@ -1,4 +1,4 @@
-//! From oauth2-proxy's options to the filter's.
+//! Converts oauth2-proxy's options to the filter's.
 
 use oauth2_session_filter::config::{Known, known};
 use percent_encoding::percent_decode_str;
@@ -6,20 +6,20 @@ use serde_json::{Map, Value};
 
 use crate::Found;
 
-/// What the filter gets.
+/// The result of a conversion.
 #[derive(Default)]
 pub(crate) struct Carried {
     pub(crate) json: Map<String, Value>,
-    /// The secrets, by their variables.
+    /// The secrets, with their variables.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) remarks: Vec<String>,
-    /// What is carried over, and is right only under a condition.
+    /// Options that are converted, but are right only under a condition.
     pub(crate) conditions: Vec<String>,
-    /// Restrictions that the filter does not have: without them it would let in more people.
+    /// Restrictions that the filter does not have: without them it would allow more users.
     pub(crate) widens: Vec<String>,
 }
 
-/// The options of oauth2-proxy that say who may come in, and that the filter does not have under this name.
+/// Options of oauth2-proxy that restrict users, and that the filter does not have under this name.
 const RESTRICTS: [&str; 13] = [
     "authenticated_emails_file",
     "bitbucket_repository",
@@ -36,25 +36,27 @@ const RESTRICTS: [&str; 13] = [
     "validate_url",
 ];
 
-/// Secrets that oauth2-proxy and the filter cannot do without; both take them from the environment too.
+/// Secrets that oauth2-proxy and the filter always need. Both also read them from the environment.
 const SECRETS: [(&str, &str); 2] =
     [("client_secret", "OAUTH2_PROXY_CLIENT_SECRET"), ("cookie_secret", "OAUTH2_PROXY_COOKIE_SECRET")];
 
-/// oauth2-proxy trusts the peers of `trusted_proxy_ips`, or all; a filter sees none.
-const REVERSE_PROXY: &str = "reverse_proxy: it says that whatever stands before Envoy sets X-Forwarded-Host and \
-    X-Forwarded-Uri, and passes none of a client on; if Envoy is the first, or if they are not used, leave it out";
+/// oauth2-proxy trusts the peers of `trusted_proxy_ips`, or all peers. The filter cannot see the address of a
+/// peer.
+const REVERSE_PROXY: &str = "reverse_proxy: it means that the proxy in front of Envoy sets X-Forwarded-Host and \
+                             X-Forwarded-Uri, and removes those of a client; if there is no such proxy, or if you do \
+                             not need these headers, leave it out";
 
-/// As long as a cookie secret has to be.
+/// A value that is valid as a cookie secret.
 const ANY_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Endpoints that oauth2-proxy does not use where it finds them by discovery.
+/// Endpoints that oauth2-proxy ignores if it finds them by discovery.
 const DISCOVERED: [&str; 4] = ["login_url", "redeem_url", "oidc_jwks_url", "profile_url"];
 
-/// Carries all options over.
+/// Converts all options.
 pub(crate) fn carry(found: Found) -> Carried {
     let Found { mut options, remarks, unknown } = found;
     let mut carried = Carried { remarks, widens: unknown, ..Carried::default() };
-    // The one default of oauth2-proxy that would mean something else here.
+    // The only default of oauth2-proxy that would change the meaning of a configuration here.
     options.entry("provider").or_insert_with(|| "google".into());
     rename(&mut options);
     let is_discovered = !options.get("skip_oidc_discovery").is_some_and(is_true);
@@ -64,7 +66,7 @@ pub(crate) fn carry(found: Found) -> Carried {
             continue;
         }
         match known(&name) {
-            // oauth2-proxy does not start with it, but for a variable that it does not know.
+            // oauth2-proxy does not start with an unknown option, but ignores an unknown variable.
             None if is_given(&value) => carried.widens.push(format!("{name}: unknown option")),
             None => {}
             Some(Known::Refused(sentence)) if RESTRICTS.contains(&name.as_str()) && is_given(&value) => {
@@ -93,14 +95,15 @@ fn is_given(value: &Value) -> bool {
 }
 
 impl Carried {
-    /// The environment in which the filter can be asked whether it takes the JSON: with a stand-in for each secret that
-    /// the sources leave to it.
+    /// The environment for a check of the JSON: with a placeholder for each secret that the sources do not
+    /// have.
     pub(crate) fn complete_environment(&self) -> Vec<(String, String)> {
         let missing = self.missing_secrets().map(|variable| (variable.to_owned(), ANY_SECRET.to_owned()));
         self.environment.iter().cloned().chain(missing).collect()
     }
 
-    /// Their variables. A file with a secret is refused, and the sentence says what to do.
+    /// The variables of the missing secrets. Files with secrets are refused, with a sentence that says what
+    /// to do.
     pub(crate) fn missing_secrets(&self) -> impl Iterator<Item = &'static str> {
         let is_there = |variable: &str| self.environment.iter().any(|(name, _)| name == variable);
         let is_told =
@@ -132,7 +135,7 @@ impl Carried {
         self.json.insert(name, value);
     }
 
-    /// A password goes from the URLs to its variable, which every manifest lists; the URLs stay in the JSON.
+    /// Moves a password from the URLs to its variable, which every manifest lists. The URLs stay in the JSON.
     fn take_passwords(&mut self, name: &str, value: &mut Value) {
         let variable = match name {
             "redis_sentinel_connection_urls" => "OAUTH2_PROXY_REDIS_SENTINEL_PASSWORD",
@@ -149,7 +152,7 @@ impl Carried {
         }
     }
 
-    /// One variable has one value: an option that says it itself wins over a URL, as in oauth2-proxy.
+    /// A variable has one value. An option of its own wins over a URL, as in oauth2-proxy.
     fn set(&mut self, variable: &str, text: String) {
         match self.environment.iter_mut().find(|(name, _)| name == variable) {
             Some((_, old)) if *old != text => {
@@ -174,13 +177,13 @@ fn without_password(url: &str) -> Option<(String, String)> {
     Some((format!("{scheme}://{user}{server}{path}"), password))
 }
 
-/// Options that have another name by now, with the same meaning.
+/// Renames options that have the same meaning under another name.
 fn rename(options: &mut Map<String, Value>) {
     if let Some(method) = options.remove("force_code_challenge_method") {
         options.entry("code_challenge_method").or_insert(method);
     }
     if let Some(patterns) = options.remove("skip_auth_regex") {
-        // What stands before a `=` would be a method.
+        // The text before a `=` would be a method.
         let routes = list(&patterns).map(|pattern| match pattern.contains('=') {
             true => format!("={pattern}"),
             false => pattern.to_owned(),

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! oauth2-proxy.cfg ─┐                                        ┌─ stdout: the filter JSON
-//! .env, env ────────┼─ sources ─ options by name ── carry ──┤  stderr: secrets to set, what is not carried
-//! arguments ────────┤                                        │          over, what is still missing
-//! alpha.yaml ─ alpha┘                                        └─ exit code: 0 where the filter takes it
+//! .env, env ────────┼─ sources ─ options by name ── carry ──┤  stderr: secrets to set, options that are not
+//! arguments ────────┤                                        │          converted, options that are missing
+//! alpha.yaml ─ alpha┘                                        └─ exit code: 0 if the filter takes it
 //! ```
 //!
-//! Of several sources the later one wins, as `--alpha-config` does over `--config`. No secret is printed. What says who
-//! may come in and cannot be carried over is an error, and then there is no filter JSON: it would let in more people.
+//! The later source wins, as `--alpha-config` does over `--config`. No secret is printed. If an option that
+//! restricts users cannot be converted, that is an error and there is no filter JSON, because the filter
+//! would allow more users.
 
 mod alpha;
 mod carry;
@@ -20,12 +21,12 @@ use std::process::ExitCode;
 use oauth2_session_filter::config::Config;
 use serde_json::{Map, Value};
 
-/// Options by oauth2-proxy's names in TOML, and what has none.
+/// Options by oauth2-proxy's names in TOML, and remarks on parts without such a name.
 #[derive(Default)]
 struct Found {
     options: Map<String, Value>,
     remarks: Vec<String>,
-    /// Parts that no oauth2-proxy of this version has: what they were to restrict cannot be told.
+    /// Parts that this version of oauth2-proxy does not have. They may restrict users.
     unknown: Vec<String>,
 }
 
@@ -48,9 +49,8 @@ fn main() -> io::Result<ExitCode> {
     }
     let carried = carry::carry(found);
     if !carried.widens.is_empty() {
-        tell(&mut stderr, "not carried over:", &carried.remarks)?;
-        let title = "no filter JSON, because without these it could let in more people; take them out of the source, \
-                     and restrict access by email_domains and allowed_groups:";
+        tell(&mut stderr, "not converted:", &carried.remarks)?;
+        let title = "no filter JSON, because without these options it could allow more users; remove them from the source, and restrict access by email_domains and allowed_groups:";
         tell(&mut stderr, title, &carried.widens)?;
         return Ok(ExitCode::FAILURE);
     }
@@ -60,17 +60,17 @@ fn main() -> io::Result<ExitCode> {
     let given = carried.environment.iter().map(|(name, _)| name.clone());
     let missing = carried.missing_secrets().map(|variable| format!("{variable}, which no source has"));
     let variables: Vec<_> = given.chain(missing).collect();
-    tell(&mut stderr, "secrets, to be given in the environment of Envoy:", &variables)?;
-    tell(&mut stderr, "not carried over:", &carried.remarks)?;
+    tell(&mut stderr, "secrets to set in the environment of Envoy:", &variables)?;
+    tell(&mut stderr, "not converted:", &carried.remarks)?;
     match Config::parse(json.as_bytes(), &carried.complete_environment()) {
         Ok(config) => {
             let conditions = [carried.conditions, config.warnings].concat();
-            tell(&mut stderr, "carried over, and to be checked:", &conditions)?;
+            tell(&mut stderr, "converted; check these:", &conditions)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(errors) => {
             let lines: Vec<_> = errors.to_string().lines().map(str::to_owned).collect();
-            tell(&mut stderr, "the filter does not take it yet:", &lines)?;
+            tell(&mut stderr, "the filter would not start with it yet:", &lines)?;
             Ok(ExitCode::FAILURE)
         }
     }

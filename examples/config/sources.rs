@@ -1,4 +1,4 @@
-//! Where oauth2-proxy has its options from: its file, the environment, arguments.
+//! The sources of oauth2-proxy's options: its file, the environment, arguments.
 
 use std::fs;
 use std::path::Path;
@@ -12,8 +12,8 @@ const PREFIX: &str = "OAUTH2_PROXY_";
 /// oauth2-proxy's names of options, in its file and on its command line.
 const NAMES: &str = include_str!("../../tests/data/oauth2-proxy-v7.15.3.txt");
 
-/// Adds what a source has: `env` is the environment of this program, all else is a file, known by its ending
-/// or, with `--` at its beginning, a list of arguments.
+/// Adds the options of a source. `env` is the environment of this program. Any other name is a file: its kind
+/// depends on its extension, and a file that begins with `--` is a list of arguments.
 pub(crate) fn read(name: &str, found: &mut Found) -> Result<(), String> {
     if name == "env" {
         environment(std::env::vars(), found);
@@ -32,11 +32,11 @@ pub(crate) fn read(name: &str, found: &mut Found) -> Result<(), String> {
             Ok(())
         }
         _ => {
-            // Not the message of the library: it shows the line, which may be a secret's.
+            // Not the message of the library, because it shows the line, which may have a secret.
             let file: Map<String, Value> = toml::from_str(&text).map_err(|error| {
                 let at = error.span().map_or(0, |span| span.start);
                 let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count().saturating_add(1);
-                format!("is no valid TOML: see line {line}")
+                format!("is not valid TOML: see line {line}")
             })?;
             found.options.extend(file);
             Ok(())
@@ -59,7 +59,7 @@ fn variable(line: &str) -> Option<(String, String)> {
     (!name.starts_with('#')).then(|| (name.trim().to_owned(), unquoted(value).to_owned()))
 }
 
-/// Arguments, one a line: `--cookie-domain=.example.com`. What is said more than once is a list.
+/// Arguments, one a line: `--cookie-domain=.example.com`. A repeated flag is a list.
 fn arguments(text: &str, found: &mut Found) {
     let mut given: Map<String, Value> = Map::new();
     for argument in text.lines().map(|line| unquoted(line.trim().trim_start_matches("- "))) {

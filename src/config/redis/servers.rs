@@ -5,6 +5,7 @@
 //! redis_use_sentinel,  redis_sentinel_connection_urls, … ──► the master that Sentinels name
 //! redis_use_cluster,   redis_cluster_connection_urls     ──► a Cluster
 //! ```
+//!
 //! If there are several URLs, the last one also has the user, the password and the database of the servers
 //! with the data, as in oauth2-proxy.
 
