@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_go_refuses_and_what_is_negative() {
+    fn refuses_what_go_refuses_and_negative_durations() {
         for text in [
             "",
             "3",
@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_duration_that_was_written_is_read_again(nanos in 0..=i64::MAX.unsigned_abs()) {
+        fn written_duration_is_read_again(nanos in 0..=i64::MAX.unsigned_abs()) {
             let duration = Duration::from_nanos(nanos);
             let (hours, rest) = (duration.as_secs() / 3600, duration.as_secs() % 3600);
             let (minutes, seconds) = (rest / 60, rest % 60);

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_boolean_is_written_as_in_json_or_as_in_go() {
+    fn boolean_is_read_from_json_or_as_in_go() {
         assert!(bool::from_json(&json!(true)).unwrap());
         for text in ["1", "t", "T", "true", "TRUE", "True"] {
             assert!(bool::from_text(text).unwrap(), "{text}");

@@ -6,9 +6,9 @@ fn url(changes: Value) -> String {
     config(changes).login.redirect_url.unwrap()
 }
 
-/// oauth2-proxy appends the path where there is none (`NewOAuthProxy`), and keeps a query.
+/// oauth2-proxy appends the path if there is none (`NewOAuthProxy`), and keeps a query.
 #[test]
-fn a_redirect_url_without_a_path_gets_the_callback_s() {
+fn redirect_url_without_path_gets_the_callback_path() {
     for (given, expected) in [
         ("https://app.example.com", "https://app.example.com/oauth2/callback"),
         ("https://app.example.com/", "https://app.example.com/oauth2/callback"),
@@ -30,7 +30,7 @@ fn a_redirect_url_without_a_path_gets_the_callback_s() {
 }
 
 #[test]
-fn another_path_than_the_callback_s_is_a_mistake() {
+fn redirect_url_with_another_path_is_refused() {
     for path in [
         "/callback",
         "/oauth2",
@@ -51,7 +51,7 @@ fn another_path_than_the_callback_s_is_a_mistake() {
 }
 
 #[test]
-fn a_path_that_a_proxy_in_front_may_rewrite_is_a_warning() {
+fn redirect_path_behind_a_proxy_is_a_warning() {
     let stripped = "https://app.example.com/tools/oauth2/callback";
     let other = "https://app.example.com/callback";
     for changes in [
@@ -68,7 +68,7 @@ fn a_path_that_a_proxy_in_front_may_rewrite_is_a_warning() {
 
 /// RFC 6265 section 4.1.2.5.
 #[test]
-fn a_callback_without_tls_does_not_get_a_secure_cookie() {
+fn http_redirect_url_with_secure_cookie_is_a_warning() {
     let warnings = |url: &str, is_secure: bool| {
         config(json!({ "redirect_url": url, "cookie_secure": is_secure })).warnings
     };
@@ -104,7 +104,7 @@ fn a_cookie_path_has_to_cover_the_callback() {
 }
 
 #[test]
-fn a_cookie_path_that_covers_the_filter_s_own_paths_alone_is_a_warning() {
+fn cookie_path_below_proxy_prefix_is_a_warning() {
     let warnings = |path: &str| config(json!({ "cookie_path": path })).warnings;
     for path in ["/oauth2", "/oauth2/"] {
         assert!(
@@ -117,7 +117,7 @@ fn a_cookie_path_that_covers_the_filter_s_own_paths_alone_is_a_warning() {
 }
 
 #[test]
-fn where_others_sign_people_in_the_callback_is_theirs() {
+fn callback_is_not_checked_in_other_modes() {
     for mode in ["beside", "app"] {
         let mut json = json!({
             "mode": mode, "cookie_secret": "0123456789abcdef", "email_domains": ["*"], "cookie_path": "/app",

@@ -1,4 +1,4 @@
-//! The options of the cookies, and what they demand of each other.
+//! The options of the cookies, and how they depend on each other.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::cookie::SameSite;
 
 #[test]
-fn the_cookie_secret_is_a_key_of_aes() {
+fn cookie_secret_has_the_length_of_an_aes_key() {
     // The last: 32 bytes in base64url, as the hint makes them.
     for secret in ["0123456789abcdef", &"k".repeat(32), "Rm9vQmFyQmF6UXV4X18tLUZvb0JhckJhelF1eDAxMjM="] {
         config(json!({"cookie_secret": secret}));
@@ -27,7 +27,7 @@ fn a_cookie_name_is_a_token() {
 }
 
 #[test]
-fn a_cookie_keeps_what_the_prefix_of_its_name_promises() {
+fn cookie_name_prefix_needs_its_attributes() {
     for name in ["__Secure-sid", "__Host-sid"] {
         config(json!({"cookie_name": name}));
         mistake("cookie_name", json!({"cookie_name": name, "cookie_secure": false}));
@@ -42,12 +42,12 @@ fn a_cookie_keeps_what_the_prefix_of_its_name_promises() {
     config(json!({"cookie_name": "__Secure-sid", "cookie_domains": "a.example"}));
     mistake("cookie_name", with_path("__Host-sid"));
     mistake("cookie_name", json!({"cookie_name": "__Host-sid", "cookie_domains": "a.example"}));
-    // Browsers look at the prefix without case.
+    // Browsers compare the prefix without case.
     mistake("cookie_name", with_path("__host-sid"));
 }
 
 #[test]
-fn nothing_in_the_attributes_of_a_cookie_ends_them() {
+fn cookie_attributes_with_separators_are_refused() {
     for path in ["", "a", "/a;Secure", "/a\r\nSet-Cookie: b=c", "/\u{e4}"] {
         mistake("cookie_path", json!({"cookie_path": path}));
     }
@@ -59,7 +59,7 @@ fn nothing_in_the_attributes_of_a_cookie_ends_them() {
 }
 
 #[test]
-fn the_cookie_of_a_sign_in_has_a_same_site_of_its_own_or_the_session_s() {
+fn csrf_samesite_defaults_to_cookie_samesite() {
     let same_site = |changes| {
         let cookie = config(changes).cookie;
         (cookie.attributes.same_site, cookie.csrf_attributes.same_site)
@@ -79,17 +79,17 @@ fn same_site_none_needs_secure() {
 }
 
 #[test]
-fn a_session_is_renewed_before_it_ends() {
+fn cookie_refresh_must_be_below_cookie_expire() {
     mistake("cookie_refresh", json!({"cookie_expire": "1h", "cookie_refresh": "1h"}));
     mistake("cookie_refresh", json!({"cookie_refresh": "169h"}));
     config(json!({"cookie_expire": "1h", "cookie_refresh": "59m"}));
-    // Then the browser ends it.
+    // Then the browser ends the session.
     let cookie = config(json!({"cookie_expire": "0", "cookie_refresh": "1h"})).cookie;
     assert_eq!((cookie.expire, cookie.refresh), (Duration::ZERO, Duration::from_secs(3600)));
 }
 
 #[test]
-fn a_minimal_session_has_no_tokens_for_others() {
+fn minimal_session_refuses_options_that_need_tokens() {
     assert!(config(json!({"session_cookie_minimal": true})).cookie.minimal);
     for (option, value) in [
         ("cookie_refresh", json!("1h")),
@@ -102,7 +102,7 @@ fn a_minimal_session_has_no_tokens_for_others() {
 }
 
 #[test]
-fn the_bytes_of_a_session_are_as_many_as_are_read() {
+fn cookie_max_bytes_has_a_range() {
     for bytes in [4096, 48 << 10, 128 << 10] {
         assert_eq!(config(json!({ "cookie_max_bytes": bytes })).cookie.max_bytes, bytes);
     }
@@ -112,7 +112,7 @@ fn the_bytes_of_a_session_are_as_many_as_are_read() {
 }
 
 #[test]
-fn a_limit_of_zero_is_none() {
+fn csrf_limit_of_zero_is_no_limit() {
     let limit = |limit| config(json!({"cookie_csrf_per_request_limit": limit})).cookie.csrf_per_request_limit;
     assert_eq!(limit(json!(0)), None);
     assert_eq!(limit(json!("3")), Some(3));

@@ -1,4 +1,4 @@
-//! What is there where nothing is said.
+//! The defaults.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::config::CodeChallengeMethod;
 
 #[test]
-fn the_defaults_are_the_original_s_where_the_readme_says_nothing_else() {
+fn defaults_are_those_of_oauth2_proxy() {
     let config = config(json!({}));
     assert_eq!(config.cookie.name, "_oauth2_proxy");
     assert_eq!(config.cookie.attributes.path, "/");
@@ -48,20 +48,20 @@ fn the_defaults_are_the_original_s_where_the_readme_says_nothing_else() {
 }
 
 #[test]
-fn pkce_and_the_nonce_are_on_other_than_in_the_original() {
+fn pkce_and_nonce_are_on_by_default() {
     let config = config(json!({}));
     assert_eq!(config.provider.as_ref().unwrap().code_challenge_method, Some(CodeChallengeMethod::S256));
     assert!(!config.provider.as_ref().unwrap().insecure_skip_nonce);
 }
 
 #[test]
-fn our_own_options_have_the_defaults_of_the_readme() {
+fn own_options_have_documented_defaults() {
     let config = config(json!({}));
     assert_eq!(config.bridge_cluster, "oauth2_session_bridge");
     assert_eq!(config.provider.as_ref().unwrap().request_timeout, Duration::from_secs(5));
     assert!(!config.provider.as_ref().unwrap().allow_http_endpoints);
     assert_eq!(config.cookie.session_cache_size, 1000);
-    // Below the 60 KiB that Envoy takes of all headers.
+    // Below the 60 KiB that Envoy allows for all headers.
     assert_eq!(config.cookie.max_bytes, 48 << 10);
     assert!(config.cookie.enforce_expires_on);
     assert!(!config.headers.strip_session_cookie);

@@ -1,9 +1,9 @@
-//! The options of sign-in, of our own paths and of headers.
+//! The options of sign-in, of the filter's own paths and of headers.
 
 use super::*;
 
 #[test]
-fn a_domain_that_could_never_match_is_a_mistake() {
+fn domain_that_can_never_match_is_refused() {
     mistake("email_domains", json!({"email_domains": ["example.org", "@example.com"]}));
     mistake("whitelist_domains", json!({"whitelist_domains": ["https://example.com"]}));
     let domains = ["example.com", ".example.com", "*.example.com:8443", "example.com:*"];
@@ -11,7 +11,7 @@ fn a_domain_that_could_never_match_is_a_mistake() {
 }
 
 #[test]
-fn bearer_tokens_are_taken_where_that_is_said_and_of_whom() {
+fn bearer_token_issuers_need_skip_jwt_bearer_tokens() {
     assert!(config(json!({})).bearer.is_none());
     let bearer = config(json!({"skip_jwt_bearer_tokens": true})).bearer.unwrap();
     assert!(bearer.login_fallback && bearer.issuers.is_empty());
@@ -34,7 +34,7 @@ fn bearer_tokens_are_taken_where_that_is_said_and_of_whom() {
 }
 
 #[test]
-fn a_dash_is_no_text() {
+fn dash_means_no_banner_and_no_footer() {
     let texts = |banner| {
         let login = config(json!({"banner": banner, "footer": banner})).login;
         (login.banner, login.footer)
@@ -53,14 +53,14 @@ fn a_redirect_url_is_absolute() {
 }
 
 #[test]
-fn a_logout_url_has_a_place_for_the_id_token() {
+fn logout_url_may_have_an_id_token_placeholder() {
     let url = "https://login.example.com/logout?id_token_hint={id_token}";
     let config = config(json!({"backend_logout_url": url}));
     assert_eq!(config.login.backend_logout_url.as_deref(), Some(url));
 }
 
 #[test]
-fn the_upstream_gets_basic_authentication_with_a_password_alone() {
+fn basic_authentication_needs_a_password() {
     let headers = |changes| config(changes).headers;
     let with_password = headers(json!({"basic_auth_password": "pw"}));
     assert_eq!(with_password.basic_auth(), Some(b"pw".as_slice()));
@@ -75,7 +75,7 @@ fn the_upstream_gets_basic_authentication_with_a_password_alone() {
 }
 
 #[test]
-fn the_prefix_is_a_path_that_is_read_in_one_way() {
+fn ambiguous_proxy_prefix_is_refused() {
     for prefix in ["/oauth2", "/a/b-c_d.e~f"] {
         assert_eq!(config(json!({"proxy_prefix": prefix})).routes.proxy_prefix, prefix);
     }
@@ -98,7 +98,7 @@ fn ping_and_ready_are_paths_or_off() {
 }
 
 #[test]
-fn the_access_log_gets_the_fields_that_there_are() {
+fn unknown_access_log_field_is_refused() {
     let fields = config(json!({"access_log_fields": ["user", "reason"]})).access_log;
     assert!(fields.user && fields.reason && !fields.state);
     let line = mistake("access_log_fields", json!({"access_log_fields": "user,cookie"}));
@@ -106,13 +106,13 @@ fn the_access_log_gets_the_fields_that_there_are() {
 }
 
 #[test]
-fn between_groups_stands_one_character_that_is_in_no_word() {
+fn groups_separator_is_one_punctuation_character() {
     assert_eq!(config(json!({})).headers.groups_header_separator, b',');
     for separator in ["|", ";", ",", "/"] {
         let config = config(json!({ "groups_header_separator": separator }));
         assert_eq!([config.headers.groups_header_separator], separator.as_bytes());
     }
-    // A blank at an end is not seen by a reader; with two characters, "a|" and "b" would be "a" and "|b".
+    // A reader does not see a blank at an end; with two characters, "a|" and "b" would become "a" and "|b".
     for separator in ["", " ", "\t", "\n", "||", ", ", "a", "1", "·", "\u{7f}"] {
         assert!(
             mistake("groups_header_separator", json!({ "groups_header_separator": separator }))

@@ -1,4 +1,4 @@
-//! What a configuration is read to, and what is said about one with mistakes.
+//! The result of a valid configuration, and the errors of one with mistakes.
 
 mod callback;
 mod cookie;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{Config, ConfigErrors};
 
-/// The shortest configuration, changed by some members.
+/// The shortest configuration, with some members changed.
 fn with(changes: Value) -> Value {
     let mut json = json!({
         "oidc_issuer_url": "https://login.example.com",

@@ -1,9 +1,9 @@
-//! Who signs people in, and the options that have no use where others do.
+//! Who signs users in, and the options that are refused in the other modes.
 
 use super::*;
 use crate::config::Mode;
 
-/// The shortest configuration of a mode in which others sign people in.
+/// The shortest configuration of a mode in which the filter does not sign users in.
 fn elsewhere(changes: Value) -> Value {
     let mut json = json!({ "cookie_secret": "0123456789abcdef", "email_domains": ["*"] });
     json.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -28,19 +28,19 @@ fn login_app(changes: Value) -> crate::config::LoginApp {
 }
 
 #[test]
-fn this_filter_signs_people_in_where_nothing_is_said() {
+fn default_mode_is_login() {
     assert!(matches!(config(json!({})).mode, Mode::Login));
 }
 
 #[test]
-fn no_provider_is_needed_where_others_sign_people_in() {
+fn beside_and_app_need_no_provider() {
     for json in [elsewhere(json!({ "mode": "beside" })), app(json!({}))] {
         assert!(parse(&json).unwrap().provider.is_none());
     }
 }
 
 #[test]
-fn credentials_that_nobody_uses_are_refused() {
+fn unused_credentials_of_the_provider_are_refused() {
     for mode in [json!({ "mode": "beside" }), app(json!({}))] {
         let mut json = with(json!({}));
         json.as_object_mut().unwrap().extend(mode.as_object().unwrap().clone());
@@ -54,7 +54,7 @@ fn credentials_that_nobody_uses_are_refused() {
 }
 
 #[test]
-fn a_session_is_renewed_in_every_mode_with_the_provider_given() {
+fn cookie_refresh_renews_in_every_mode() {
     for mode in [json!({ "mode": "beside" }), app(json!({}))] {
         let mut json = with(json!({ "cookie_refresh": "5m" }));
         json.as_object_mut().unwrap().extend(mode.as_object().unwrap().clone());
@@ -68,7 +68,7 @@ fn a_session_is_renewed_in_every_mode_with_the_provider_given() {
 }
 
 #[test]
-fn the_app_s_path_covers_what_is_beneath_it_and_nothing_beside_it() {
+fn login_app_path_covers_only_paths_beneath_it() {
     let login_app = login_app(json!({ "login_app_path": "/sign.in/v2" }));
     for path in ["/sign.in/v2", "/sign.in/v2/", "/sign.in/v2/static/a.css", "/sign%2ein/v2"] {
         assert!(login_app.routes.allows(b"POST", path.as_bytes()), "{path}");
@@ -79,7 +79,7 @@ fn the_app_s_path_covers_what_is_beneath_it_and_nothing_beside_it() {
 }
 
 #[test]
-fn a_cluster_is_trusted_by_its_whole_name() {
+fn login_app_cluster_matches_by_its_whole_name() {
     let login_app = login_app(json!({ "login_app_clusters": ["login-app", "outbound|80||login.ns.svc"] }));
     for cluster in ["login-app", "outbound|80||login.ns.svc"] {
         assert!(login_app.is_trusted(cluster.as_bytes()));
@@ -90,7 +90,7 @@ fn a_cluster_is_trusted_by_its_whole_name() {
 }
 
 #[test]
-fn an_app_without_its_path_or_its_cluster_is_a_mistake() {
+fn app_without_path_or_cluster_is_refused() {
     for option in ["login_app_path", "login_app_clusters"] {
         let mut json = app(json!({}));
         json.as_object_mut().unwrap().remove(option);
@@ -99,7 +99,7 @@ fn an_app_without_its_path_or_its_cluster_is_a_mistake() {
 }
 
 #[test]
-fn a_path_that_cannot_be_the_app_s_is_a_mistake() {
+fn invalid_login_app_path_is_refused() {
     for path in ["login", "/", "//evil.example", "/login/", "/a?b", "/../x", "/oauth2", "/oauth2/sign_in"] {
         let lines = lines(parse(&app(json!({ "login_app_path": path }))));
         assert!(lines.len() == 1 && lines[0].starts_with("login_app_path: must "), "{path}: {lines:#?}");
@@ -107,7 +107,7 @@ fn a_path_that_cannot_be_the_app_s_is_a_mistake() {
 }
 
 #[test]
-fn the_app_s_options_have_no_use_in_another_mode() {
+fn app_options_in_another_mode_are_refused() {
     let lines = mistakes(json!({ "login_app_path": "/login", "login_app_clusters": "login-app" }));
     assert!(lines.len() == 2 && lines.iter().all(|line| line.contains("only for mode app")), "{lines:#?}");
     assert!(mistake("mode", json!({ "mode": "aside" })).contains("\"beside\""));

@@ -12,7 +12,7 @@ fn original() -> Vec<&'static str> {
 }
 
 #[test]
-fn every_option_of_the_original_is_taken_or_refused_and_not_both() {
+fn every_oauth2_proxy_option_is_either_taken_or_refused() {
     assert_eq!(original().len(), 168);
     for name in original() {
         assert_ne!(options::NAMES.contains(&name), refused::instead(name).is_some(), "{name}");
@@ -20,7 +20,7 @@ fn every_option_of_the_original_is_taken_or_refused_and_not_both() {
 }
 
 #[test]
-fn what_is_refused_is_an_option_of_the_original() {
+fn every_refused_option_exists_in_oauth2_proxy() {
     let mut refused: Vec<_> = refused::all().flat_map(|(_, names)| names).collect();
     assert!(refused.iter().all(|name| original().contains(name)), "{refused:?}");
     refused.sort_unstable();
@@ -28,7 +28,7 @@ fn what_is_refused_is_an_option_of_the_original() {
 }
 
 #[test]
-fn an_option_is_ours_exactly_where_the_original_lacks_it() {
+fn option_is_ours_only_if_oauth2_proxy_lacks_it() {
     for row in options::rows() {
         let is_ours = matches!(row.presence, options::Presence::Ours(_));
         assert_eq!(is_ours, !original().contains(&row.name), "{}", row.name);
@@ -36,7 +36,7 @@ fn an_option_is_ours_exactly_where_the_original_lacks_it() {
 }
 
 #[test]
-fn a_flag_of_the_original_is_near_to_its_option() {
+fn flag_of_oauth2_proxy_suggests_its_option() {
     let flags =
         ORIGINAL.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
     for (option, flag) in flags.filter(|(option, _)| options::NAMES.contains(option)) {
@@ -71,7 +71,7 @@ fn a_refused_option_says_what_to_do_instead() {
 }
 
 #[test]
-fn a_misspelt_option_is_told_the_nearest() {
+fn misspelt_option_suggests_the_nearest() {
     for (misspelt, option) in [
         ("cookie_secert", "cookie_secret"),
         ("cookiesecret", "cookie_secret"),
@@ -93,21 +93,21 @@ fn a_misspelt_option_is_told_the_nearest() {
 }
 
 #[test]
-fn a_name_that_is_near_to_none_is_unknown() {
+fn name_unlike_any_option_is_unknown() {
     for name in ["x", "", "injectRequestHeaders", "listen_port"] {
         assert_eq!(mistakes(json!({name: "x"})), [format!("{name}: unknown option")]);
     }
 }
 
 #[test]
-fn a_strange_name_stays_in_its_line() {
+fn name_with_control_characters_stays_in_its_line() {
     let lines = mistakes(json!({"a\nclient_id: fine\u{1b}[2J": "x", "b".repeat(100_000): "x"}));
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines.iter().all(|line| line.len() < 200 && !line.contains('\u{1b}')));
 }
 
 #[test]
-fn a_variable_is_looked_up_like_a_member_of_the_json() {
+fn unknown_variable_suggests_the_nearest_too() {
     for (variable, mistake) in [
         ("OAUTH2_PROXY_COOKIE_SECERT", "unknown option; did you mean OAUTH2_PROXY_COOKIE_SECRET?"),
         ("OAUTH2_PROXY_COOKIE_DOMAIN", "unknown option; did you mean OAUTH2_PROXY_COOKIE_DOMAINS?"),
@@ -123,7 +123,7 @@ fn a_variable_is_looked_up_like_a_member_of_the_json() {
 
 #[test]
 fn every_default_is_a_value_of_its_option() {
-    // A default that could not be read would be a mistake here, for the JSON goes the same way.
+    // An invalid default would be an error here, because the JSON is read in the same way.
     for row in options::rows() {
         if !matches!(row.presence, options::Presence::Required(_) | options::Presence::Needed) {
             config(json!({"provider": "gitlab", row.name: row.presence.default()}));

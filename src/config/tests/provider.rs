@@ -1,4 +1,4 @@
-//! The options of the provider, and what they demand of each other.
+//! The options of the provider, and how they depend on each other.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn a_provider_has_a_name_of_oauth2_proxy() {
 
 #[test]
 fn a_provider_without_openid_connect_is_refused_by_name() {
-    // With those that are taken, all that v7.15.3 has (`pkg/apis/options/providers.go`).
+    // Together with the accepted ones, all providers of v7.15.3 (`pkg/apis/options/providers.go`).
     for (provider, instead) in [
         ("azure", "use entra-id"),
         ("bitbucket", "such as Dex"),
@@ -54,7 +54,7 @@ fn a_provider_has_defaults_of_its_own() {
 }
 
 #[test]
-fn only_google_and_gitlab_are_at_one_place() {
+fn only_google_and_gitlab_have_a_default_issuer() {
     let mut json = with(json!({}));
     json.as_object_mut().unwrap().remove("oidc_issuer_url");
     for (provider, issuer) in [("google", "https://accounts.google.com"), ("gitlab", "https://gitlab.com")] {
@@ -70,7 +70,7 @@ fn only_google_and_gitlab_are_at_one_place() {
 }
 
 #[test]
-fn an_option_for_one_provider_is_a_mistake_with_another() {
+fn option_of_another_provider_is_refused() {
     for (option, provider) in
         [("allowed_roles", "keycloak-oidc"), ("entra_id_allowed_tenants", "entra-id"), ("resource", "adfs")]
     {
@@ -80,7 +80,7 @@ fn an_option_for_one_provider_is_a_mistake_with_another() {
 }
 
 #[test]
-fn a_resource_of_ad_fs_stands_before_the_scope_once() {
+fn adfs_resource_prefixes_the_scope_once() {
     let scope = |options| config(options).provider.unwrap().scope;
     let resource = "urn:microsoft:userinfo";
     assert_eq!(
@@ -94,25 +94,25 @@ fn a_resource_of_ad_fs_stands_before_the_scope_once() {
 }
 
 #[test]
-fn groups_are_asked_for_where_they_matter() {
+fn allowed_groups_add_groups_to_the_scope() {
     let scope = |changes| config(changes).provider.unwrap().scope;
     assert_eq!(scope(json!({"allowed_groups": ["admins"]})), "openid email profile groups");
     assert_eq!(scope(json!({"allowed_groups": ["admins"], "scope": "openid"})), "openid");
 }
 
 #[test]
-fn only_a_public_client_has_no_secret_and_it_needs_pkce() {
+fn client_without_secret_needs_pkce() {
     assert!(config(json!({"client_secret": ""})).provider.unwrap().client_secret.is_empty());
     let neither = json!({"client_secret": "", "code_challenge_method": ""});
     assert!(mistake("client_secret", neither).contains("code_challenge_method"));
-    // A secret of the wrong type is not also one that is missing.
+    // A secret of the wrong type is not also reported as missing.
     mistake("client_secret", json!({"client_secret": 5, "code_challenge_method": ""}));
     let config = config(json!({"code_challenge_method": ""}));
     assert_eq!(config.provider.as_ref().unwrap().code_challenge_method, None);
 }
 
 #[test]
-fn an_issuer_is_a_url_without_query() {
+fn issuer_with_query_is_refused() {
     let issuer = "https://login.example.com/realms/main/";
     assert_eq!(config(json!({"oidc_issuer_url": issuer})).provider.unwrap().issuer_url, issuer);
     mistake("oidc_issuer_url", json!({"oidc_issuer_url": "https://login.example.com/?realm=main"}));
@@ -120,7 +120,7 @@ fn an_issuer_is_a_url_without_query() {
 }
 
 #[test]
-fn without_discovery_the_endpoints_have_to_be_given() {
+fn skip_discovery_needs_the_endpoints() {
     let mut endpoints = json!({
         "skip_oidc_discovery": true,
         "login_url": "https://login.example.com/authorize",
@@ -169,7 +169,7 @@ fn an_endpoint_is_encrypted_if_the_issuer_is() {
 }
 
 #[test]
-fn an_endpoint_that_discovery_would_replace_is_a_mistake() {
+fn endpoint_with_discovery_is_refused() {
     for endpoint in ["login_url", "redeem_url", "oidc_jwks_url", "profile_url"] {
         let url = "https://login.example.com/x";
         assert!(mistake(endpoint, json!({endpoint: url})).contains("skip_oidc_discovery"));
@@ -177,7 +177,7 @@ fn an_endpoint_that_discovery_would_replace_is_a_mistake() {
 }
 
 #[test]
-fn what_may_not_be_empty_or_zero_is_not() {
+fn empty_or_zero_value_is_refused() {
     for (option, value) in [
         ("bridge_cluster", json!("")),
         ("oidc_email_claim", json!("")),

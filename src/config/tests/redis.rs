@@ -1,4 +1,4 @@
-//! `redis_*`: the URL, the options beside it, and what does not go together.
+//! `redis_*`: the URL, the other options, and conflicts between them.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn endpoint(client: &crate::redis::ClientConfig) -> Endpoint {
 }
 
 #[test]
-fn the_cookie_store_needs_nothing_of_this() {
+fn cookie_store_needs_no_redis_option() {
     assert!(config(json!({})).redis.is_none());
 }
 
@@ -75,7 +75,7 @@ fn credentials_are_in_the_url_or_beside_it() {
 }
 
 #[test]
-fn a_certificate_that_is_not_verified_is_tls_all_the_same() {
+fn skip_tls_verify_still_uses_tls() {
     for url in ["redis://h", "rediss://h"] {
         let options = json!({ "redis_connection_url": url, "redis_insecure_skip_tls_verify": true });
         assert_eq!(endpoint(&client(options)).tls, Tls::Insecure);
@@ -83,7 +83,7 @@ fn a_certificate_that_is_not_verified_is_tls_all_the_same() {
 }
 
 #[test]
-fn sessions_are_taken_from_memory_for_a_minute_at_most() {
+fn redis_session_cache_is_at_most_a_minute() {
     let period = |options| config(with(options)).redis.unwrap().session_cache;
     assert_eq!(period(json!({})), Duration::ZERO);
     assert_eq!(period(json!({ "redis_session_cache": "1m" })), Duration::from_secs(60));
@@ -116,7 +116,7 @@ fn the_form_of_tickets_can_be_chosen() {
 }
 
 #[test]
-fn a_url_that_is_none_is_a_mistake_and_not_printed() {
+fn invalid_redis_url_is_refused_but_not_printed() {
     for url in [
         "",
         "redis.example.com:6379",
@@ -147,7 +147,7 @@ fn a_url_that_is_none_is_a_mistake_and_not_printed() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_redis_mistakes_are_reported_at_once() {
     let mistakes = mistakes(with(json!({
         "redis_connection_url": "unix:///x", "redis_connect_timeout": "0s", "redis_command_timeout": "999us",
     })));
@@ -159,7 +159,7 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
-fn a_url_without_the_store_is_a_mistake() {
+fn redis_url_with_cookie_store_is_refused() {
     mistake("redis_connection_url", json!({ "redis_connection_url": "redis://h" }));
     for store in ["memcached", ""] {
         mistake("session_store_type", json!({ "session_store_type": store }));

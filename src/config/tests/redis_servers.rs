@@ -1,4 +1,4 @@
-//! `redis_use_sentinel` and `redis_use_cluster`: the servers, and the options that belong to one way only.
+//! `redis_use_sentinel` and `redis_use_cluster`: the servers, and the options of one topology only.
 
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ fn tls_is_everywhere_or_nowhere() {
 }
 
 #[test]
-fn what_a_way_needs_is_missed() {
+fn missing_option_of_sentinel_or_cluster_is_named() {
     mistake("redis_sentinel_master_name", sentinel(json!({ "redis_sentinel_master_name": "" })));
     mistake("redis_sentinel_connection_urls", sentinel(json!({ "redis_sentinel_connection_urls": [] })));
     mistake("redis_sentinel_password", sentinel(json!({ "redis_sentinel_username": "watcher" })));
@@ -105,7 +105,7 @@ fn what_a_way_needs_is_missed() {
 }
 
 #[test]
-fn what_does_not_go_together_is_a_mistake() {
+fn conflicting_redis_options_are_refused() {
     mistake("redis_use_cluster", sentinel(json!({ "redis_use_cluster": true })));
     let url = json!({ "redis_connection_url": "redis://h" });
     mistake("redis_connection_url", sentinel(url.clone()));
@@ -117,7 +117,7 @@ fn what_does_not_go_together_is_a_mistake() {
 }
 
 #[test]
-fn options_of_a_way_that_is_off_are_mistakes() {
+fn options_of_unused_topology_are_refused() {
     let single = || json!({ "session_store_type": "redis", "redis_connection_url": "redis://h" });
     for (name, value) in [
         ("redis_sentinel_master_name", json!("main")),
@@ -139,7 +139,7 @@ fn options_of_a_way_that_is_off_are_mistakes() {
 }
 
 #[test]
-fn every_url_that_is_none_is_told_and_not_printed() {
+fn invalid_urls_are_counted_but_not_printed() {
     let urls = json!(["redis://u:hunter2@h:x", "redis://ok", "unix:///x", "redis://a b"]);
     let mistakes = mistakes(cluster(json!({ "redis_cluster_connection_urls": urls })));
     assert_eq!(mistakes.len(), 3, "{mistakes:#?}");
@@ -148,7 +148,7 @@ fn every_url_that_is_none_is_told_and_not_printed() {
 }
 
 #[test]
-fn hosts_that_servers_may_name_are_a_list_of_patterns() {
+fn redis_allowed_hosts_are_patterns() {
     let list = ["redis-0.example.com", "*.example.com:6379", "10.0.0.0/8", "[fd00::/8]:6379"];
     let expected: Vec<_> = list.iter().map(|pattern| pattern.parse().unwrap()).collect();
     for of in [sentinel, cluster] {
@@ -158,7 +158,7 @@ fn hosts_that_servers_may_name_are_a_list_of_patterns() {
 }
 
 #[test]
-fn a_list_of_hosts_with_a_mistake_never_becomes_one_for_any_host() {
+fn invalid_allowed_host_never_allows_any_host() {
     let list = json!(["10.0.0.0/33", "ok.example.com", "*", "redis://h"]);
     let mistakes = mistakes(cluster(json!({ "redis_allowed_hosts": list })));
     let entries: Vec<_> = mistakes.iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>()).collect();
@@ -172,13 +172,13 @@ fn a_list_of_hosts_with_a_mistake_never_becomes_one_for_any_host() {
     mistake("redis_allowed_hosts", json!({ "redis_allowed_hosts": ["h"] }));
 }
 
-/// What the certificate of a server with this host has to be for.
+/// The name that the certificate of a server with this host has to be for.
 fn certificate_of(options: Value, host: &str) -> String {
     client(options).server_name.of(&endpoint(host, 6379, Tls::Verified)).to_owned()
 }
 
 #[test]
-fn certificates_of_servers_with_addresses_are_for_the_last_url() {
+fn server_named_by_address_uses_name_of_last_url() {
     let urls = json!(["rediss://r0.example.com", "rediss://r1.example.com:6380"]);
     for options in [
         sentinel(json!({ "redis_sentinel_connection_urls": urls })),
@@ -194,7 +194,7 @@ fn certificates_of_servers_with_addresses_are_for_the_last_url() {
 }
 
 #[test]
-fn a_name_for_certificates_is_one_and_needs_some() {
+fn tls_server_name_needs_verified_certificates() {
     let name = "redis_tls_server_name";
     let secure = |more| and(cluster(json!({ "redis_cluster_connection_urls": ["rediss://n1"] })), more);
     for good in ["redis.example.com", "10.0.0.1", "fd00::1"] {
@@ -203,7 +203,7 @@ fn a_name_for_certificates_is_one_and_needs_some() {
     for bad in ["rediss://h", "h:6379", "a b", "a\r\nx: y", "*.example.com", "[::1]"] {
         mistake(name, secure(json!({ name: bad })));
     }
-    // Without a certificate that is checked, it would do nothing.
+    // Without a verified certificate, it would do nothing.
     mistake(name, cluster(json!({ name: "h" })));
     mistake(name, secure(json!({ name: "h", "redis_insecure_skip_tls_verify": true })));
     mistake(name, json!({ name: "h" }));

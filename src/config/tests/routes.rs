@@ -61,7 +61,7 @@ fn a_path_is_matched_decoded_as_in_the_original() {
 }
 
 #[test]
-fn a_path_that_an_upstream_may_read_as_another_has_to_be_covered_both_ways() {
+fn ambiguous_path_must_match_in_every_reading() {
     // An encoded slash ends a segment for one upstream and not for the next.
     assert!(!allows("^/[^/]+/public$", "GET", "/x%2Fpublic"));
     assert!(!allows("^/public/[^/]+$", "GET", "/public/x%2fadmin"));
@@ -82,7 +82,7 @@ fn a_path_that_an_upstream_may_read_as_another_has_to_be_covered_both_ways() {
 }
 
 #[test]
-fn a_path_of_strange_bytes_is_matched_too() {
+fn path_with_arbitrary_bytes_is_matched() {
     let routes = config(json!({"skip_auth_routes": ["^/public/"]})).routes;
     assert!(routes.skip_auth.allows(b"GET", b"/public/\xff\xfe"));
     assert!(!routes.skip_auth.allows(b"GET", b"/\xff/public/"));
@@ -100,7 +100,7 @@ fn api_routes_are_patterns_of_paths() {
 }
 
 #[test]
-fn a_pattern_with_a_mistake_is_named() {
+fn invalid_pattern_is_named_in_the_error() {
     let line = mistake("skip_auth_routes", json!({"skip_auth_routes": ["GET=^/a(b"]}));
     assert!(line.starts_with("skip_auth_routes: in GET=^/a(b: ") && line.contains("group"), "{line}");
     mistake("api_routes", json!({"api_routes": ["^/fine", "["]}));
@@ -108,13 +108,13 @@ fn a_pattern_with_a_mistake_is_named() {
 }
 
 #[test]
-fn what_is_no_method_is_a_mistake() {
+fn invalid_method_of_a_route_is_refused() {
     let line = mistake("skip_auth_routes", json!({"skip_auth_routes": ["^/a=b$"]}));
     assert!(line.contains("needs another = in front"), "{line}");
 }
 
 #[test]
-fn a_pattern_that_would_take_too_much_memory_is_a_mistake() {
+fn pattern_with_too_large_table_is_refused() {
     for pattern in ["((a{999}){999}){999}", "/.{40}/x"] {
         let line = mistake("api_routes", json!({"api_routes": ["^/fine", pattern]}));
         assert!(
@@ -130,7 +130,7 @@ fn a_pattern_that_would_take_too_much_memory_is_a_mistake() {
 
 /// What a stranger's path costs is bounded by its length.
 #[test]
-fn a_path_that_is_too_long_is_on_no_route() {
+fn too_long_path_matches_no_route() {
     let routes = config(json!({"skip_auth_routes": ["^/", "!=^/private/"], "api_routes": ["^/"]})).routes;
     let path = |length: usize| [b"/".as_slice(), &vec![b'a'; length - 1]].concat();
     let longest = path(2048);
@@ -140,7 +140,7 @@ fn a_path_that_is_too_long_is_on_no_route() {
 }
 
 #[test]
-fn a_hundred_routes_are_as_good_as_one() {
+fn hundred_routes_match_like_one() {
     let methods = ["GET", "POST"];
     let entries =
         (0..50).flat_map(|number| methods.map(|method| format!("{method}=^/{method}{number}/[^/]+$")));
@@ -159,7 +159,7 @@ fn a_hundred_routes_are_as_good_as_one() {
 
 proptest! {
     #[test]
-    fn a_path_of_any_bytes_is_covered_by_all_or_by_none(path in vec(any::<u8>(), 0..64)) {
+    fn any_path_is_covered_by_all_readings_or_none(path in vec(any::<u8>(), 0..64)) {
         let all = config(json!({"skip_auth_routes": ["(?s)^.*$"]})).routes;
         prop_assert!(all.skip_auth.allows(b"GET", &path));
         let none = config(json!({"skip_auth_routes": ["!=(?s)^.*$"]})).routes;

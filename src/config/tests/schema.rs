@@ -11,12 +11,12 @@ fn validator() -> Validator {
 }
 
 #[test]
-fn it_is_a_schema() {
+fn schema_is_valid_draft_2020_12() {
     jsonschema::draft202012::meta::validate(&options_schema()).unwrap();
 }
 
 #[test]
-fn it_takes_a_value_where_the_parser_takes_its_type() {
+fn schema_and_parser_accept_the_same_types() {
     let schema = validator();
     let texts = [
         "",
@@ -76,8 +76,8 @@ fn it_takes_a_value_where_the_parser_takes_its_type() {
             let parsed = parse(&json).map_err(|errors| errors.to_string());
             let is_type_wrong = match &parsed {
                 Ok(_) => false,
-                // A refused provider is not among the values either. Everything else is about what options
-                // demand of each other.
+                // A refused provider is not among the values either. The other errors are about how options
+                // depend on each other.
                 Err(errors) if row.name == "provider" => errors.contains("provider: "),
                 Err(errors) => errors.lines().find(about).is_some_and(|line| line.contains(row.expected)),
             };
@@ -87,7 +87,7 @@ fn it_takes_a_value_where_the_parser_takes_its_type() {
 }
 
 #[test]
-fn what_has_to_be_there_has_to_be_there() {
+fn schema_requires_the_required_options() {
     let schema = validator();
     let complete = json!({"client_id": "my-service", "email_domains": ["example.com"]});
     assert!(schema.is_valid(&complete));
@@ -104,7 +104,7 @@ fn what_has_to_be_there_has_to_be_there() {
 }
 
 #[test]
-fn an_unknown_option_and_one_that_is_refused_do_not_fit() {
+fn schema_refuses_unknown_and_refused_options() {
     let schema = validator();
     for option in ["cookie_secert", "http_address", "cookie-name"] {
         assert!(!schema.is_valid(&with(json!({option: "x"}))), "{option}");
@@ -119,7 +119,7 @@ fn an_unknown_option_and_one_that_is_refused_do_not_fit() {
 }
 
 #[test]
-fn a_default_is_a_value_of_its_option() {
+fn schema_default_is_valid_for_its_option() {
     let schema = options_schema();
     for row in options::rows() {
         let property = &schema["properties"][row.name];
@@ -131,7 +131,7 @@ fn a_default_is_a_value_of_its_option() {
 }
 
 #[test]
-fn the_parser_has_no_use_for_the_name_of_the_schema() {
+fn parser_ignores_the_schema_member() {
     for name in [json!("envoy-config/filter.schema.json"), json!(5)] {
         config(json!({"$schema": name}));
     }
@@ -139,7 +139,7 @@ fn the_parser_has_no_use_for_the_name_of_the_schema() {
 }
 
 #[test]
-fn the_configurations_that_are_shipped_fit() {
+fn shipped_configurations_match_the_schema() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy-config");
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -1,11 +1,11 @@
-//! A secret is never printed: not in an error, whatever is wrong with it, and not by `Debug`.
+//! A secret is never printed: neither in any error, nor by `Debug`.
 
 use super::*;
 
 const SECRET: &str = "Tr0ub4dor&3-hunter2!";
 
 fn assert_hidden(printed: &str, case: &str) {
-    // A part of it would be too much as well.
+    // A part of it must not be printed either.
     for part in ["Tr0ub", "hunter2", "4dor"] {
         assert!(!printed.contains(part), "{case}: {printed}");
     }
@@ -40,7 +40,7 @@ fn a_secret_of_the_wrong_type_is_not_printed() {
 }
 
 #[test]
-fn a_secret_under_a_wrong_name_is_not_printed() {
+fn secret_of_an_unknown_option_is_not_printed() {
     for name in ["cookie_secert", "redis_sentinel_password", "github_token", "nonsense"] {
         assert_hidden(&mistakes(json!({name: SECRET})).join("\n"), name);
         let variable = format!("OAUTH2_PROXY_{}", name.to_uppercase());
@@ -71,7 +71,7 @@ fn a_secret_in_broken_json_is_not_printed() {
 }
 
 #[test]
-fn a_configuration_can_be_printed_without_its_secrets() {
+fn debug_output_has_no_secrets() {
     let config = config(json!({
         "client_secret": SECRET,
         "cookie_secret": format!("{SECRET}????"),
@@ -84,7 +84,7 @@ fn a_configuration_can_be_printed_without_its_secrets() {
 }
 
 #[test]
-fn a_secret_with_a_line_break_is_a_mistake_that_says_so() {
+fn secret_with_line_break_is_refused() {
     for (variable, option) in [
         ("OAUTH2_PROXY_CLIENT_SECRET", "client_secret"),
         ("OAUTH2_PROXY_COOKIE_SECRET", "cookie_secret"),

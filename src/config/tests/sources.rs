@@ -46,7 +46,7 @@ fn everything_can_come_from_the_environment() {
 }
 
 #[test]
-fn the_environment_wins_over_the_json_even_where_that_is_wrong() {
+fn environment_wins_even_over_an_invalid_json_value() {
     let json = with(json!({"client_id": 5, "cookie_expire": "1h"})).to_string();
     let env = env(&[("OAUTH2_PROXY_CLIENT_ID", "other"), ("OAUTH2_PROXY_COOKIE_EXPIRE", "2h")]);
     let config = Config::parse(json.as_bytes(), &env).unwrap();
@@ -55,14 +55,14 @@ fn the_environment_wins_over_the_json_even_where_that_is_wrong() {
 }
 
 #[test]
-fn a_variable_that_is_empty_is_not_set() {
+fn empty_variable_counts_as_not_set() {
     let env = env(&[("OAUTH2_PROXY_CLIENT_ID", ""), ("OAUTH2_PROXY_HTTP_ADDRESS", "")]);
     let config = Config::parse(with(json!({})).to_string().as_bytes(), &env).unwrap();
     assert_eq!(config.provider.as_ref().unwrap().client_id, "my-service");
 }
 
 #[test]
-fn a_wrong_variable_is_named() {
+fn invalid_variable_is_named_in_the_error() {
     let env = env(&[("OAUTH2_PROXY_COOKIE_EXPIRE", "1 week")]);
     let lines = lines(Config::parse(with(json!({})).to_string().as_bytes(), &env));
     assert_eq!(lines.len(), 1);
@@ -71,7 +71,7 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
-fn nothing_at_all_is_all_that_is_missing() {
+fn empty_configuration_names_all_required_options() {
     for json in ["", "{}"] {
         let lines = lines(Config::parse(json.as_bytes(), &[]));
         let options: Vec<_> = lines.iter().map(|line| line.split(": is missing; ").next().unwrap()).collect();
@@ -81,7 +81,7 @@ fn nothing_at_all_is_all_that_is_missing() {
 }
 
 #[test]
-fn what_is_empty_is_missing() {
+fn empty_required_option_is_missing() {
     for (option, empty) in [
         ("oidc_issuer_url", json!("")),
         ("client_id", json!("")),
@@ -118,7 +118,7 @@ fn all_mistakes_are_named_at_once() {
 }
 
 #[test]
-fn a_wrong_type_is_told_what_it_should_be() {
+fn wrong_type_error_names_the_expected_type() {
     for (option, wrong, expected) in [
         ("client_id", json!(5), "must be a string, but is a number"),
         ("client_id", json!(null), "must be a string, but is null"),
@@ -155,7 +155,7 @@ fn the_json_has_to_be_an_object() {
 }
 
 #[test]
-fn broken_json_is_told_where() {
+fn invalid_json_error_has_the_position() {
     for json in ["{\"client_id\": \"a\",\n}", "{\n", "{}x", "{'a': 1}", "\u{feff}{}"] {
         let lines = lines(Config::parse(json.as_bytes(), &[]));
         assert_eq!(lines.len(), 1);
@@ -166,7 +166,7 @@ fn broken_json_is_told_where() {
 }
 
 #[test]
-fn a_json_without_end_is_not_read() {
+fn too_large_json_is_refused() {
     let fits = with(json!({"banner": "a".repeat(900_000)}));
     assert!(parse(&fits).is_ok());
     let too_large = with(json!({"banner": "a".repeat(1_100_000)}));
@@ -174,7 +174,7 @@ fn a_json_without_end_is_not_read() {
 }
 
 #[test]
-fn a_configuration_for_tests_has_what_it_says_and_what_it_must_have() {
+fn test_configuration_has_given_and_required_options() {
     let config = Config::for_tests(json!({"cookie_refresh": "1h"}));
     assert_eq!(config.cookie.refresh.as_secs(), 3600);
     assert!(Config::for_tests("{}").cookie.refresh.is_zero());
@@ -182,7 +182,7 @@ fn a_configuration_for_tests_has_what_it_says_and_what_it_must_have() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_told_what_is_wrong(json in vec(any::<u8>(), 0..64)) {
+    fn any_invalid_bytes_give_errors(json in vec(any::<u8>(), 0..64)) {
         let errors = Config::parse(&json, &[]).unwrap_err();
         prop_assert!(!errors.to_string().is_empty());
     }
