@@ -117,7 +117,7 @@ fn cookie_path_below_proxy_prefix_is_a_warning() {
 }
 
 #[test]
-fn callback_is_not_checked_in_other_modes() {
+fn redirect_url_is_not_checked_in_other_modes() {
     for mode in ["beside", "app"] {
         let mut json = json!({
             "mode": mode, "cookie_secret": "0123456789abcdef", "email_domains": ["*"], "cookie_path": "/app",

@@ -148,7 +148,7 @@ fn skip_discovery_needs_the_endpoints() {
 }
 
 #[test]
-fn an_endpoint_is_encrypted_if_the_issuer_is() {
+fn http_endpoint_of_https_issuer_is_refused() {
     let names = ["login_url", "redeem_url", "oidc_jwks_url", "profile_url", "oidc_end_session_url"];
     for plain in names {
         let mut options = json!({ "skip_oidc_discovery": true });
