@@ -50,7 +50,8 @@ fn main() -> io::Result<ExitCode> {
     let carried = carry::carry(found);
     if !carried.widens.is_empty() {
         tell(&mut stderr, "not converted:", &carried.remarks)?;
-        let title = "no filter JSON, because without these options it could allow more users; remove them from the source, and restrict access by email_domains and allowed_groups:";
+        let title = "no filter JSON, because without these options it could allow more users; remove them from the \
+             source, and restrict access by email_domains and allowed_groups:";
         tell(&mut stderr, title, &carried.widens)?;
         return Ok(ExitCode::FAILURE);
     }

@@ -145,7 +145,8 @@ impl fmt::Display for TooLarge {
         let Self { bytes, most, remedy } = self;
         write!(
             f,
-            "this account has too many groups or other claims: its session has {bytes} bytes, but at most {most} are allowed. {remedy}"
+            "this account has too many groups or other claims: its session has {bytes} bytes, but at most {most} are \
+             allowed. {remedy}"
         )
     }
 }

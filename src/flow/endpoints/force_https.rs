@@ -32,7 +32,7 @@ pub(in crate::flow) fn answer<I: Io>(app: &App<I>, head: &RequestHead) -> Option
 fn redirect(head: &RequestHead, port: u16) -> Reply {
     let authority = str::from_utf8(head.host()).ok().and_then(url::authority).filter(|_| head.has_path());
     let Some(authority) = authority else {
-        return reply::text(StatusCode::BAD_REQUEST, "This needs https");
+        return reply::text(StatusCode::BAD_REQUEST, "This address needs https");
     };
     let port = if port == HTTPS { String::new() } else { format!(":{port}") };
     reply::permanent_redirect(&format!(

@@ -135,7 +135,8 @@ impl<I: Io> App<I> {
                 self.io.count(Count::HandedOverDropped);
                 if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
                     warn!(
-                        "login app: dropped a session in the response of another upstream or path; see login_app_clusters and login_app_path{left_out}"
+                        "login app: dropped a session in the response of another upstream or path; see \
+                         login_app_clusters and login_app_path{left_out}"
                     );
                 }
                 return None;

@@ -70,7 +70,7 @@ async fn check_target<I: Io>(app: &App<I>, target: &str) -> Result<(), &'static 
     match endpoint {
         Some(endpoint) if is_same_origin(target, &endpoint) => Ok(()),
         Some(_) => Err("it leads to another host than the provider's end-session endpoint"),
-        None => Err("nobody knows the provider's end-session endpoint; see oidc_end_session_url"),
+        None => Err("the provider's end-session endpoint is not known; see oidc_end_session_url"),
     }
 }
 

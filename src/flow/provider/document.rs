@@ -55,7 +55,7 @@ impl Document {
         let (mut url, mut whose) = (url.to_owned(), "the provider".to_owned());
         for _ in 0..=MAX_REDIRECTS {
             let Ok(request) = Request::get(&url).header("accept", "application/json").body(Vec::new()) else {
-                return Err(self.not_there(io, "its address is no URL"));
+                return Err(self.not_there(io, "its address is not a valid URL"));
             };
             let left = config.request_timeout.saturating_sub(io.now().since(began));
             let answer = if left < SHORTEST_TIMEOUT { Err(CallFailed) } else { io.call(request, left).await };

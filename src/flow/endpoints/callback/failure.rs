@@ -44,7 +44,8 @@ impl Failure {
             ),
             Self::SignIn(SignInError::NoEmail | SignInError::UnverifiedEmail) => (
                 StatusCode::FORBIDDEN,
-                "The sign-in service has no verified email address for this account. Please verify it there, or use another account.",
+                "The sign-in service has no verified email address for this account. Please verify it there, or use \
+                 another account.",
             ),
             Self::SignIn(
                 SignInError::Unavailable(Unavailable::Misconfigured)
@@ -55,7 +56,8 @@ impl Failure {
             ),
             Self::Forbidden | Self::SignIn(SignInError::Tenant) => (
                 StatusCode::FORBIDDEN,
-                "The sign-in service knows you, but this account has no access here. You can sign in with another account.",
+                "The sign-in service knows you, but this account has no access here. You can sign in with another \
+                 account.",
             ),
             Self::SignIn(SignInError::Grant(error)) if error.about() == About::Client => (
                 StatusCode::BAD_GATEWAY,
