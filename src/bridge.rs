@@ -95,14 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_known_by_its_path() {
+    fn redis_stream_is_recognised_by_path() {
         assert!(is_stream(b"/oauth2_session.Redis/tcp"));
         assert!(!is_stream(b"/.well-known/openid-configuration"));
         assert!(!is_stream(b"oauth2_session.Redis/tcp"));
     }
 
     #[test]
-    fn a_reason_is_short_and_has_nothing_that_a_log_does_not_take() {
+    fn reason_for_the_log_is_short_plain_text() {
         let words =
             b"TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end";
         assert!(plain(words).contains("CERTIFICATE_VERIFY_FAILED"));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_reached_no_server_ends_with_the_reason() {
+    fn failed_connection_ends_stream_with_reason() {
         let of = |message: &str| reason(message.as_bytes());
         let refused = refusal(b"delayed connect error: Connection refused [111]");
         assert_eq!(of(&refused).as_deref(), Some("delayed connect error: Connection refused 111"));
@@ -123,12 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_message_is_refused() {
+    fn compressed_message_is_refused() {
         assert_eq!(Unframe::default().feed(&[1, 0, 0, 0, 0]), Err(Compressed));
     }
 
     #[test]
-    fn a_message_may_be_empty_and_a_head_may_be_cut() {
+    fn empty_message_and_split_header_are_read() {
         let mut unframe = Unframe::default();
         assert_eq!(unframe.feed(&[0, 0, 0]), Ok(vec![]));
         assert_eq!(unframe.feed(&[0, 0, 0, 0, 0, 0, 2, b'a']), Ok(vec![b'a']));
@@ -137,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_framed_comes_back_however_it_is_split(
+        fn framed_bytes_come_back_from_any_chunks(
             messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8),
             size in 1_usize..50,
         ) {
@@ -150,7 +150,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_gives_no_more_bytes_than_it_has(chunks: Vec<Vec<u8>>) {
+        fn garbage_yields_no_additional_bytes(chunks: Vec<Vec<u8>>) {
             let mut unframe = Unframe::default();
             for chunk in chunks {
                 match unframe.feed(&chunk) {

@@ -172,7 +172,7 @@ mod tests {
     use super::is_unambiguous;
 
     #[test]
-    fn a_path_that_can_be_read_in_two_ways_skips_nothing() {
+    fn ambiguous_path_is_recognised() {
         for path in [
             "/public/../admin",
             "/public/%2e%2e/admin",

@@ -95,13 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn carries_nanoseconds_past_a_second() {
+    fn nanoseconds_are_carried_into_seconds() {
         let time = Timestamp::new(1, 2_500_000_000);
         assert_eq!((time.secs(), time.nanos()), (3, 500_000_000));
     }
 
     #[test]
-    fn knows_how_long_ago_something_was() {
+    fn elapsed_time_is_never_negative() {
         let now = Timestamp::new(10, 250_000_000);
         let then = Timestamp::new(8, 750_000_000);
         assert_eq!(now.since(then), Duration::from_millis(1500));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_to_come_was_not_a_moment_ago() {
+    fn future_time_was_not_within_a_period() {
         let now = Timestamp::from_secs(10);
         let period = Duration::from_secs(5);
         let was_within = |secs| Timestamp::from_secs(secs).was_within(period, now);
@@ -117,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn does_not_overflow_at_the_ends_of_time() {
+    fn times_saturate_at_their_limits() {
         let end = Timestamp::from_secs(i64::MAX);
         assert_eq!(end.after(Duration::MAX).secs(), i64::MAX);
         let _ = end.since(Timestamp::from_secs(i64::MIN));
     }
 
     #[test]
-    fn is_written_as_rfc_3339() {
+    fn timestamp_is_written_as_rfc_3339() {
         for (secs, nanos, text) in [
             (0, 0, "1970-01-01T00:00:00Z"),
             (-62_135_596_800, 0, "0001-01-01T00:00:00Z"),

@@ -50,7 +50,7 @@ impl Run {
 }
 
 #[test]
-fn a_file_is_carried_over() {
+fn cfg_file_is_converted() {
     let run = run(&["oauth2-proxy.cfg"]);
     let expected = json!({
         "provider": "oidc",
@@ -81,7 +81,7 @@ fn a_file_is_carried_over() {
 }
 
 #[test]
-fn the_alpha_configuration_is_carried_over_where_it_has_options() {
+fn alpha_configuration_is_converted() {
     let run = run(&["alpha.yaml"]);
     let expected = json!({
         "provider": "keycloak-oidc",
@@ -109,7 +109,7 @@ fn the_alpha_configuration_is_carried_over_where_it_has_options() {
 }
 
 #[test]
-fn of_several_sources_the_later_wins() {
+fn later_source_wins() {
     let both = run(&["oauth2-proxy.cfg", "alpha.yaml"]);
     assert_eq!(both.code, Some(0), "{}", both.told);
     assert_eq!(both.json["provider"], "keycloak-oidc");
@@ -117,7 +117,7 @@ fn of_several_sources_the_later_wins() {
 }
 
 #[test]
-fn variables_are_carried_over_and_the_provider_is_oauth2_proxy_s_default() {
+fn variables_are_converted_with_default_provider() {
     let run = run(&["oauth2-proxy.env"]);
     let expected = json!({
         "provider": "google",
@@ -130,7 +130,7 @@ fn variables_are_carried_over_and_the_provider_is_oauth2_proxy_s_default() {
 }
 
 #[test]
-fn arguments_are_carried_over() {
+fn arguments_are_converted() {
     let run = run(&["arguments.txt"]);
     let expected = json!({
         "provider": "oidc",
@@ -150,7 +150,7 @@ fn arguments_are_carried_over() {
 }
 
 #[test]
-fn the_file_that_is_shipped_is_carried_over() {
+fn shipped_example_is_converted() {
     let shipped = run(&["../../../envoy-config/oauth2-proxy.cfg"]);
     assert_eq!(shipped.code, Some(0), "{}", shipped.told);
     assert_eq!(shipped.json["cookie_refresh"], "50m");
@@ -176,7 +176,7 @@ fn cfg(lines: &str) -> String {
 }
 
 #[test]
-fn a_restriction_that_would_be_lost_gives_no_filter_json() {
+fn lost_restriction_gives_no_filter_json() {
     for (option, line) in [
         ("authenticated_emails_file", r#"authenticated_emails_file = "/etc/emails""#),
         ("github_org", r#"github_org = "acme""#),
@@ -200,7 +200,7 @@ fn a_restriction_that_would_be_lost_gives_no_filter_json() {
 }
 
 #[test]
-fn an_alpha_configuration_of_before_7_14_has_its_headers() {
+fn alpha_configuration_before_7_14_keeps_headers() {
     let run = run_text(
         "old.yaml",
         "injectRequestHeaders:\n  - name: X-Forwarded-User\n    values:\n      - claim: user\n  - name: \
@@ -212,7 +212,7 @@ fn an_alpha_configuration_of_before_7_14_has_its_headers() {
 }
 
 #[test]
-fn a_file_of_another_program_is_named_as_what_it_is() {
+fn file_of_another_program_is_named() {
     for (name, text, what) in [
         ("values.yaml", "config:\n  clientID: a\nextraArgs:\n  provider: oidc\n", "a Helm chart's values"),
         ("compose.yaml", "services:\n  proxy:\n    image: oauth2-proxy\n", "a Compose file"),
@@ -225,7 +225,7 @@ fn a_file_of_another_program_is_named_as_what_it_is() {
 }
 
 #[test]
-fn passwords_of_urls_go_to_the_variables_that_the_manifests_list() {
+fn passwords_of_urls_become_variables() {
     let run = run_text(
         "sentinel.cfg",
         &cfg(
@@ -241,7 +241,7 @@ fn passwords_of_urls_go_to_the_variables_that_the_manifests_list() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_without_its_content() {
+fn unreadable_file_is_reported_without_content() {
     let folder = std::env::temp_dir().join(format!("config-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     for (name, text) in [

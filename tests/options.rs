@@ -11,7 +11,7 @@ use oauth2_session_filter::config::{options_markdown, options_schema, providers_
 const ORIGINAL: &str = include_str!("data/oauth2-proxy-v7.15.3.txt");
 
 #[test]
-fn the_documentation_has_what_the_parser_has() {
+fn documented_options_are_those_of_the_parser() {
     let mut document = read("docs/options.md");
     for (section, table) in [
         ("options", options_markdown()),
@@ -28,13 +28,13 @@ fn the_documentation_has_what_the_parser_has() {
 }
 
 #[test]
-fn the_schema_is_the_parser_s() {
+fn schema_is_that_of_the_parser() {
     let schema = serde_json::to_string_pretty(&options_schema()).unwrap();
     is_current("envoy-config/filter.schema.json", &format!("{schema}\n"));
 }
 
 #[test]
-fn the_documentation_has_every_option_of_the_original_once() {
+fn every_oauth2_proxy_option_is_documented_once() {
     let document = read("docs/options.md");
     let section = |name: &str| {
         let (_, rest) = document.split_once(&format!("<!-- {name} -->")).unwrap();

@@ -268,12 +268,10 @@ COMMANDS: dict[str, By | Not | Here] = {
     "make config FROM=oauth2-proxy.cfg > filter.json": By(
         "integration/tests/test_migration.py", "`make config` without make"
     ),
-    'make config FROM="oauth2-proxy.cfg alpha.yaml" > filter.json': By(
-        "tests/config.rs", "fn of_several_sources_the_later_wins"
-    ),
-    "make config FROM=oauth2-proxy.env > filter.json": By("tests/config.rs", "fn variables_are_carried_over"),
-    "make config FROM=env > filter.json": By("tests/config.rs", "fn variables_are_carried_over"),
-    "make config FROM=arguments.txt > filter.json": By("tests/config.rs", "fn arguments_are_carried_over"),
+    'make config FROM="oauth2-proxy.cfg alpha.yaml" > filter.json': By("tests/config.rs", "fn later_source_wins"),
+    "make config FROM=oauth2-proxy.env > filter.json": By("tests/config.rs", "fn variables_are_converted"),
+    "make config FROM=env > filter.json": By("tests/config.rs", "fn variables_are_converted"),
+    "make config FROM=arguments.txt > filter.json": By("tests/config.rs", "fn arguments_are_converted"),
     "cargo test two_tabs_that_sign_in_at_once": By("src/flow/tests/login.rs", "fn two_tabs_that_sign_in_at_once"),
     "make build && .venv/bin/pytest integration/tests -k two_tabs": Here(only_collect, "test_two_tabs_both_sign_in"),
 }

@@ -215,7 +215,7 @@ mod tests {
     const WEEK: Duration = Duration::from_secs(604_800);
 
     #[test]
-    fn writes_what_the_original_writes() {
+    fn attributes_are_written_as_by_oauth2_proxy() {
         let vectors = vectors::load();
         let suffix = |expire| attributes().suffix(MaxAge::from(expire), b"example.com");
         assert_eq!(suffix(Duration::from_secs(900)), vectors["csrf_attrs"]);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn chooses_the_domain_that_the_original_chooses() {
+    fn domain_is_chosen_as_by_oauth2_proxy() {
         let attributes = Attributes {
             domains: vec!["example.com".to_owned(), "sub.example.com".to_owned()],
             same_site: Some(SameSite::Lax),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_fits_as_in_rfc_6265() {
+    fn domain_matches_host_as_in_rfc_6265() {
         let cases: [(&[&str], &str, Option<&str>); 16] = [
             (&["abcdef.com", "xyz.com"], "abcdef.com:8080", Some("abcdef.com")),
             (&[".abc.com", ".o.com"], "abc.com", Some("abc.com")),
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_scopes_are_the_host_and_each_domain_above_it() {
+    fn cookie_is_cleared_at_host_and_parent_domains() {
         let at = |domains: &[&str], host: &str| -> Vec<String> {
             others(domains, "/", "n", host).into_iter().map(|(domain, _)| domain).collect()
         };
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_them_at_both_paths() {
+    fn cookie_is_cleared_at_configured_path_and_root() {
         let expected = [("", "/"), ("a.example.com", "/app"), ("a.example.com", "/")];
         let found = others(&[], "/app", "n", "a.example.com");
         assert_eq!(
@@ -323,14 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_of_its_host_has_no_other_scope() {
+    fn host_prefixed_cookie_has_no_other_scope() {
         assert!(others(&[], "/", "__Host-n", "a.example.com").is_empty());
         assert!(others(&[], "/", "__host-n", "a.example.com").is_empty());
         assert!(!others(&[], "/", "__Hostn", "a.example.com").is_empty());
     }
 
     #[test]
-    fn a_leading_dot_is_not_sent_and_a_domain_that_is_none_neither() {
+    fn leading_dot_and_invalid_domain_are_not_sent() {
         let suffix = |domain: &str, host: &str| {
             let domains = vec![domain.to_owned()];
             Attributes { domains, ..attributes() }.suffix(MaxAge::Expired, host.as_bytes())

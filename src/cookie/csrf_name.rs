@@ -34,7 +34,7 @@ mod tests {
     const NAME: &str = "_oauth2_proxy";
 
     #[test]
-    fn names_are_those_of_oauth2_proxy() {
+    fn csrf_cookie_names_are_those_of_oauth2_proxy() {
         let vectors = vectors::load();
         let state_hash = vectors["csrf_hash_state"].as_str().unwrap();
         let name = csrf_cookie_name(NAME, Some(state_hash));

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_cookies_of_all_headers_in_their_order() {
+    fn cookies_of_all_headers_are_read_in_order() {
         let jar = jar(&[b"a=1; b=2", b"c=3;a=4", b""]);
         assert_eq!(jar.pairs().map(|(name, _)| name).collect::<Vec<_>>(), [b"a", b"b", b"c", b"a"]);
         assert_eq!(jar.all(b"a").next(), Some(b"1".as_slice()));
@@ -97,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn keeps_equals_signs_and_bars_in_a_value() {
+    fn value_keeps_equals_signs_and_bars() {
         assert_eq!(jar(&[b"s=YQ==|17|bQ=="]).all(b"s").next(), Some(b"YQ==|17|bQ==".as_slice()));
     }
 
     #[test]
-    fn takes_double_quotes_off() {
+    fn double_quotes_around_value_are_removed() {
         let jar = jar(&[b"a=\"1 2\"; b=\"; c=\"x"]);
         assert_eq!(jar.all(b"a").next(), Some(b"1 2".as_slice()));
         assert_eq!(jar.all(b"b").next(), None);
@@ -110,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_cookie_hides_no_other() {
+    fn malformed_cookie_hides_no_other() {
         let jar = jar(&[b"a=\xff\xfe; a; =; a=\x01; a=1"]);
         assert_eq!(jar.all(b"a").next(), Some(b"1".as_slice()));
     }
 
     #[test]
-    fn leaves_out_what_is_unwanted_and_nothing_else() {
+    fn only_unwanted_cookies_are_removed() {
         let jar = jar(&[b"a=1;  b=\xff ; junk", b"a=2; c=\"3\""]);
         assert_eq!(jar.without(|name| name == b"a"), b"b=\xff; junk; c=\"3\"");
         assert_eq!(jar.without(|_| true), b"junk");
@@ -125,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_is_too_odd(headers: Vec<Vec<u8>>) {
+        fn any_bytes_are_read_without_panic(headers: Vec<Vec<u8>>) {
             let jar = Jar::new(headers.iter().map(Vec::as_slice));
             for (name, value) in jar.pairs() {
                 prop_assert!(jar.all(name).any(|other| other == value));

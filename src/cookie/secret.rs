@@ -98,7 +98,7 @@ mod tests {
     use crate::vectors::{self, bytes};
 
     #[test]
-    fn gives_the_bytes_that_the_original_gives() {
+    fn secret_bytes_are_those_of_oauth2_proxy() {
         for case in vectors::load()["secret_bytes"].as_array().unwrap() {
             let secret = case["secret"].as_str().unwrap().as_bytes();
             let expected = bytes(&case["bytes_hex"]);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn is_not_printed() {
+    fn cookie_secret_is_not_printed() {
         let secret = CookieSecret::new(b"0123456789abcdef").unwrap();
         assert!(!format!("{secret:?}").contains("0123"));
     }

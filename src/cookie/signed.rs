@@ -186,7 +186,7 @@ mod tests {
     const PLENTY: Allowance = Allowance::new(1, 1 << 20);
 
     #[test]
-    fn tells_the_time_of_what_it_signed() {
+    fn claimed_time_is_read_before_any_check() {
         let signed = sign(&secret(), b"n", b"value", NOW);
         assert_eq!(claimed_time(&signed), Some(NOW));
         assert_eq!((claimed_time(b"a"), claimed_time(b"a|b|c")), (None, None));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_as_the_original() {
+    fn signature_is_that_of_oauth2_proxy() {
         for case in vectors::load()["signed_value"].as_array().unwrap() {
             let text = |key: &str| case[key].as_str().unwrap();
             let secret = CookieSecret::new(text("seed").as_bytes()).unwrap();
@@ -217,7 +217,7 @@ mod tests {
 
     /// The cases are the original's; the vectors hold what it made of each.
     #[test]
-    fn has_the_time_rules_of_the_original() {
+    fn age_is_judged_as_by_oauth2_proxy() {
         let vectors = vectors::load();
         let signed = |age: i64| sign(&secret(), b"name", b"x", NOW - age);
         let four_parts = [signed(0).as_slice(), b"|x"].concat();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn another_name_or_secret_does_not_fit() {
+    fn value_of_another_name_or_secret_is_invalid() {
         let signed = sign(&secret(), b"name", b"x", NOW);
         let now = Timestamp::from_secs(NOW);
         assert!(verify(&secret(), b"other", &signed, now, HOUR, &mut PLENTY.clone()).is_err());
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_hashed_than_is_allowed() {
+    fn allowance_limits_checked_signatures() {
         let signed = sign(&secret(), b"name", b"x", NOW);
         let now = Timestamp::from_secs(NOW);
         let check = |allowance: &mut Allowance, raw: &[u8]| {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_ours_takes_nothing_of_the_allowance() {
+    fn malformed_or_outdated_value_uses_no_allowance() {
         let signed = sign(&secret(), b"name", b"x", NOW);
         let now = Timestamp::from_secs(NOW);
         let mut one = Allowance::new(1, 1000);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_was_signed_all_the_same() {
+    fn expired_value_is_still_recognised_as_signed() {
         let old = sign(&secret(), b"name", b"x", 1);
         let is_signed = |raw: &[u8], name: &[u8]| super::is_signed(&secret(), name, raw, &mut PLENTY.clone());
         assert!(check(&old, HOUR).is_err() && is_signed(&old, b"name"));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_overflows_is_invalid() {
+    fn overflowing_time_is_invalid() {
         for secs in [i64::MIN, i64::MAX] {
             assert!(check(&sign(&secret(), b"name", b"x", secs), HOUR).is_err());
         }
@@ -304,13 +304,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_signed_comes_back(value: Vec<u8>, age in 0_i64..3600) {
+        fn signed_value_comes_back(value: Vec<u8>, age in 0_i64..3600) {
             let verified = check(&sign(&secret(), b"name", &value, NOW - age), HOUR);
             prop_assert_eq!(verified.map(|verified| verified.value), Ok(value));
         }
 
         #[test]
-        fn no_other_byte_fits(value: Vec<u8>, position: prop::sample::Index, flip in 1_u8..) {
+        fn flipped_byte_never_verifies_as_another_value(value: Vec<u8>, position: prop::sample::Index, flip in 1_u8..) {
             let mut signed = sign(&secret(), b"name", &value, NOW);
             let position = position.index(signed.len());
             signed[position] ^= flip;
@@ -321,7 +321,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_invalid(raw: Vec<u8>) {
+        fn garbage_has_no_valid_signature(raw: Vec<u8>) {
             prop_assert!(check(&raw, HOUR).is_err());
         }
     }

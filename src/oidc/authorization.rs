@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_asks_for_a_code() {
+    fn authorization_url_asks_for_a_code() {
         let url = authorization_url("https://server.example.com/authorize", &request());
         assert_eq!(
             url,
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_of_the_endpoint_stays() {
+    fn query_of_the_endpoint_is_kept() {
         for endpoint in ["https://a.example/auth?p=sign%20in", "https://a.example/auth?p=sign%20in&"] {
             let url = authorization_url(endpoint, &request());
             assert!(url.starts_with("https://a.example/auth?p=sign%20in&response_type=code&"), "{url}");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_becomes_a_parameter_of_its_own() {
+    fn hostile_value_adds_no_parameter() {
         let hostile = "a&prompt=none#x?\r\n\u{fc} +%26";
         let request =
             AuthorizationRequest { state: hostile, prompt: "login", acr_values: "2 1", ..request() };
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_is_left_out() {
+    fn empty_parameters_are_left_out() {
         let request = AuthorizationRequest { nonce: None, code_challenge: None, ..request() };
         let names: Vec<_> = query(&authorization_url("https://a.example/auth", &request))
             .into_iter()

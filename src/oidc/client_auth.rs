@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn basic_comes_first_unless_the_provider_lists_the_form_alone() {
+    fn basic_comes_first_unless_only_post_is_listed() {
         for listed in [
             &[][..],
             &["client_secret_basic"],
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn an_option_leaves_one_way() {
+    fn configured_method_is_the_only_one() {
         assert_eq!(methods(&["client_secret_basic"], "secret", Some(Post)), [Post]);
         assert_eq!(methods(&["client_secret_post"], "secret", Some(Basic)), [Basic]);
         assert_eq!(methods(&["client_secret_basic"], "a+b", Some(Post)), [Post]);
     }
 
     #[test]
-    fn a_secret_that_form_encoding_changes_has_one_way_more() {
+    fn secret_changed_by_form_encoding_is_also_sent_raw() {
         for secret in ["a+b", "100%", "a:b", "a/b", "a b", "\u{fc}"] {
             assert_eq!(methods(&[], secret, None), [Basic, Post, BasicAsItStands], "{secret}");
             assert_eq!(methods(&[], secret, Some(Basic)), [Basic, BasicAsItStands], "{secret}");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_a_secret_has_one_way() {
+    fn public_client_has_one_method() {
         for wanted in [None, Some(Basic), Some(Post)] {
             assert_eq!(methods(&[], "", wanted), [Post]);
         }

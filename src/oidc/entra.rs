@@ -26,7 +26,7 @@ mod tests {
     }
 
     #[test]
-    fn the_issuer_names_the_tenant() {
+    fn tenant_is_read_from_the_issuer() {
         let id = "9188040d-6c67-4c5b-b112-36a304b66dad";
         assert_eq!(
             tenant(json!(format!("https://login.microsoftonline.com/{id}/v2.0"))).as_deref(),
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_groups_are_named_elsewhere() {
+    fn group_overage_is_recognised() {
         // Microsoft's documentation of the overage claim.
         let overage = json!({
             "_claim_names": { "groups": "src1" },

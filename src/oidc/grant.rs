@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_exchanged_as_in_the_example_of_rfc_6749() {
+    fn code_grant_is_the_example_of_rfc_6749() {
         let request = code_grant(
             ENDPOINT,
             &client(ClientAuthMethod::Basic),
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_is_exchanged_as_in_the_example_of_rfc_6749() {
+    fn refresh_grant_is_the_example_of_rfc_6749() {
         let request = refresh_grant(ENDPOINT, &client(ClientAuthMethod::Basic), "tGzv3JOkF0XG5Qx2TlKWIA");
         assert_eq!(request.headers()["authorization"], "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW");
         assert_eq!(body(&request), "grant_type=refresh_token&refresh_token=tGzv3JOkF0XG5Qx2TlKWIA");
     }
 
     #[test]
-    fn the_secret_can_go_in_the_body() {
+    fn client_secret_post_is_in_the_body() {
         let request = refresh_grant(ENDPOINT, &client(ClientAuthMethod::Post), "tGzv3JOkF0XG5Qx2TlKWIA");
         assert!(!request.headers().contains_key("authorization"));
         assert_eq!(
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_client_only_says_its_name() {
+    fn public_client_sends_only_its_id() {
         for method in [ClientAuthMethod::Basic, ClientAuthMethod::Post] {
             let client = ClientAuth { client_secret: "", ..client(method) };
             let request = code_grant(ENDPOINT, &client, "c", "https://a.example/cb", Some("verifier"));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_and_a_secret_with_separators_survive_basic() {
+    fn basic_keeps_separators_in_id_and_secret() {
         let client = ClientAuth {
             client_id: "a:b c",
             client_secret: "p%+&=\u{20ac}:\n",
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_decodes_nothing_gets_them_as_they_stand() {
+    fn raw_basic_is_not_form_encoded() {
         let client = ClientAuth {
             client_id: "filter",
             client_secret: "p%+&=/\u{20ac}:\n",
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_cannot_add_parameters() {
+    fn hostile_code_adds_no_parameter() {
         let code = "x&grant_type=password&client_id=evil";
         let request = code_grant(ENDPOINT, &client(ClientAuthMethod::Basic), code, "https://a.example", None);
         let form = form(&request);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_is_none_names_no_host() {
+    fn invalid_endpoint_names_no_host() {
         let request = refresh_grant("not an endpoint", &client(ClientAuthMethod::Basic), "r");
         assert_eq!(request.uri().authority(), None);
     }

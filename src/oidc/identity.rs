@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_read_from_the_standard_claims() {
+    fn identity_is_read_from_standard_claims() {
         let identity = identity(json!({
             "sub": "42", "email": "a@example.com", "email_verified": true, "preferred_username": "ann",
             "groups": ["admins", "devs"],
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_become_texts_as_in_oauth2_proxy() {
+    fn groups_become_text_as_in_oauth2_proxy() {
         assert_eq!(groups(json!("one")), ["one"]);
         assert_eq!(groups(json!(7)), ["7"]);
         assert_eq!(
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_claim_first_and_a_path_then() {
+    fn claim_with_dotted_name_precedes_path() {
         let names = ClaimNames { groups: "realm_access.roles", ..NAMES };
         let nested = json!({ "realm_access": { "roles": ["nested"] } });
         let mut both = nested.clone();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_standard_email_claim_can_be_unverified() {
+    fn email_verified_refers_to_standard_claim_only() {
         for (value, expected) in [
             (json!(true), Some(true)),
             (json!("true"), Some(true)),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn userinfo_is_asked_where_a_claim_is_missing() {
+    fn userinfo_is_asked_if_a_claim_is_missing() {
         let additional = ["dept".to_owned()];
         let names = ClaimNames { additional: &additional, ..NAMES };
         let claims = json!({ "sub": "1", "email": "a@b", "email_verified": true, "groups": [], "dept": "x" });
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn userinfo_only_adds() {
+    fn userinfo_overrides_no_claim_of_the_id_token() {
         let additional = ["dept".to_owned(), "org.unit".to_owned()];
         let names = ClaimNames { additional: &additional, ..NAMES };
         let token = json!({ "sub": "1", "email": "a@b", "groups": [], "dept": ["kept"] });
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_be_empty_is_said_and_null_is_not() {
+    fn empty_claim_counts_as_said_and_null_does_not() {
         let all = Said { user: true, email: true, preferred_username: true, groups: true };
         let empty = json!({ "sub": "", "email": "", "preferred_username": "", "groups": [] });
         assert_eq!(identity(empty.clone()).said, all);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_address_comes_with_its_own_verification() {
+    fn email_of_userinfo_comes_with_its_verification() {
         let mut identity = identity(json!({ "sub": "1", "email_verified": true, "groups": "a" }));
         identity.complete(&object(json!({ "email": "a@b", "email_verified": false })), &NAMES);
         assert_eq!((identity.email.as_str(), identity.email_verified), ("a@b", Some(false)));

@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_of_the_realm_and_of_clients_become_groups() {
+    fn realm_and_client_roles_become_groups() {
         // The form of the original's documentation, and its test's.
         let claims = json!({
             "realm_access": { "roles": ["write"] },
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_roles_gives_none() {
+    fn malformed_role_lists_give_no_groups() {
         for claims in [
             json!({}),
             json!({ "realm_access": "staff", "resource_access": ["shop"] }),
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_no_jwt_says_nothing_about_roles() {
+    fn opaque_access_token_gives_no_roles() {
         for token in ["", "opaque", "a.b.c", "e30.e30", "e30.W10.x", "e30.bnVsbA.x"] {
             assert_eq!(keycloak_roles(token.as_bytes()), None, "{token}");
         }

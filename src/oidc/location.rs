@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_resolved_as_in_rfc_3986() {
+    fn reference_is_resolved_as_in_rfc_3986() {
         // Section 5.4, as far as the result is a URL of http.
         for (location, expected) in [
             ("g", "http://a/b/c/g"),
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_http_leads_nowhere() {
+    fn location_other_than_http_leads_nowhere() {
         for location in [
             "ftp://a/x",
             "javascript:alert(1)",

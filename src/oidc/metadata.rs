@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_discovery_document_is_read() {
+    fn discovery_document_is_read() {
         let metadata = parse(&document()).unwrap();
         assert_eq!(metadata.issuer, ISSUER);
         assert_eq!(metadata.authorization_endpoint, "https://login.example.com/auth?tenant=1");
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_found_below_the_issuer() {
+    fn discovery_url_is_below_the_issuer() {
         let url = "https://example.com/tenant/.well-known/openid-configuration";
         assert_eq!(metadata_url("https://example.com/tenant"), url);
         assert_eq!(metadata_url("https://example.com/tenant/"), url);
     }
 
     #[test]
-    fn another_issuer_is_refused_even_if_only_the_last_slash_differs() {
+    fn issuer_with_another_slash_at_the_end_is_refused() {
         for other in ["https://login.example.com/", "https://LOGIN.example.com", "https://evil.example", ""] {
             let mut document = document();
             document["issuer"] = other.into();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn another_issuer_is_taken_where_its_check_is_skipped() {
+    fn another_issuer_is_accepted_if_the_check_is_off() {
         let mut document = document();
         document["issuer"] = "https://other.example".into();
         let metadata = Metadata::parse(document.to_string().as_bytes(), ISSUER, true).unwrap();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoints_of_a_login_are_required_and_userinfo_is_not() {
+    fn login_endpoints_are_required_and_userinfo_is_optional() {
         for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
             let mut without = document();
             without.as_object_mut().unwrap().remove(name);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_url_is_no_endpoint() {
+    fn endpoint_other_than_http_is_refused() {
         let no_endpoints = [
             "/token",
             "login.example.com/token",
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_session_keeps_nobody_from_signing_in() {
+    fn invalid_end_session_endpoint_does_not_prevent_sign_in() {
         let end = |url: Value| {
             let mut document = document();
             document["jwks_uri"] = "https://login.example.com/keys".into();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_encrypted_if_the_issuer_is() {
+    fn https_issuer_requires_https_endpoints() {
         let encrypted = || json!({ "jwks_uri": "https://[::1]:9000/keys" });
         let with = |changes: Value| {
             let mut document = document();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_or_too_large_is_refused() {
+    fn malformed_or_too_large_document_is_refused() {
         for body in ["", "null", "[]", "\"x\"", "{", "{}x", "<html>"] {
             assert_eq!(Metadata::parse(body.as_bytes(), ISSUER, true), Err(MetadataError::Malformed));
         }
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_that_is_not_ours_cannot_forge_a_log_line() {
+    fn wrong_issuer_cannot_forge_a_log_line() {
         let error = MetadataError::Issuer(format!("x\n[error] forged {}", "y".repeat(10_000)));
         let line = error.to_string();
         assert!(!line.contains('\n'));

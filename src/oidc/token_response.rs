@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_openid_connect_core_is_read() {
+    fn token_response_of_openid_connect_core_is_read() {
         // OpenID Connect Core 3.1.3.3.
         let tokens = parse(
             200,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_access_token_is_required_and_empty_is_absent() {
+    fn only_access_token_is_required() {
         let empty = json!({
             "access_token": "a", "id_token": "", "refresh_token": null, "expires_in": "", "token_type": ""
         });
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_a_number_or_a_string_of_one_within_bounds() {
+    fn lifetime_is_a_bounded_number_or_numeric_string() {
         let secs = Duration::from_secs;
         for (value, expected) in [
             (json!(3599), Some(secs(3599))),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_type_that_we_cannot_use_is_refused() {
+    fn unusable_token_type_is_refused() {
         for kind in ["bearer", "Bearer", "BEARER"] {
             assert!(parse(200, &json!({ "access_token": "a", "token_type": kind })).is_ok());
         }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_printable_and_not_too_long() {
+    fn unprintable_or_too_long_token_is_refused() {
         let long = "a".repeat(MAX_TOKEN + 1);
         for bad in ["a\r\nx-evil: 1", "a\0", "\u{fc}", "a\u{7f}", &long] {
             for name in ["access_token", "id_token", "refresh_token"] {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_used_of_an_answer_is_there_whatever_else_cannot() {
+    fn usable_tokens_of_a_flawed_response_are_kept() {
         for (name, value) in
             [("id_token", json!("a\r\nb")), ("refresh_token", json!("\u{fc}")), ("expires_in", json!("soon"))]
         {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn error_codes_are_told_apart() {
+    fn error_codes_are_distinguished() {
         for (status, code, expected) in [
             (400, "invalid_grant", GrantError::InvalidGrant),
             (401, "invalid_grant", GrantError::InvalidGrant),
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_name_of_the_error_says_that_the_client_is_wrong() {
+    fn only_the_error_code_means_invalid_client() {
         let says =
             |status, body: &str| is_invalid_client(StatusCode::from_u16(status).unwrap(), body.as_bytes());
         for status in [400, 401, 403] {
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_provider_ends_no_session() {
+    fn overload_or_server_error_is_temporary() {
         for status in [500, 502, 503, 504, 429, 408] {
             for body in [r#"{"error":"invalid_grant"}"#, r#"{"access_token":"a"}"#, "<html>", ""] {
                 assert_eq!(error(status, body), Some(GrantError::Temporary), "{status} {body}");
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_response_is_malformed() {
+    fn other_body_is_malformed() {
         for body in ["", "null", "[]", "{", "<html>", "access_token=a", r#"{"error":{"code":1}}"#] {
             for status in [200, 204] {
                 assert_eq!(error(status, body), Some(GrantError::Malformed), "{status} {body}");
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_about_the_token_the_client_or_an_outage() {
+    fn errors_are_about_the_grant_the_client_or_an_outage() {
         let about = |status, body: &str| error(status, body).unwrap().about();
         let page = "<html>";
         // RFC 6749 section 5.2: what a code means; RFC 9110: what a status means.

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn userinfo_is_asked_with_the_access_token() {
+    fn userinfo_request_has_the_access_token() {
         let request = userinfo_request("https://server.example.com/userinfo", "SlAV32hkKG");
         assert_eq!(request.method(), "GET");
         assert_eq!(request.uri(), "https://server.example.com/userinfo");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_no_header_can_carry_is_left_out() {
+    fn token_invalid_in_a_header_is_left_out() {
         for token in ["a\r\nx-evil: 1", "a\0b", "\u{7f}"] {
             let request = userinfo_request("https://server.example.com/userinfo", token);
             assert!(!request.headers().contains_key("authorization"));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_a_json_object_or_a_jwt() {
+    fn userinfo_is_a_json_object_or_a_jwt() {
         let Ok(Userinfo::Plain(claims)) = parse_userinfo(br#"{"sub":"248289761001","groups":["a"]}"#) else {
             panic!("an object is none");
         };

@@ -15,7 +15,7 @@ fn is_match(pattern: &str, text: &[u8]) -> bool {
 }
 
 #[test]
-fn a_pattern_fits_anywhere_unless_it_is_anchored() {
+fn pattern_matches_anywhere_unless_anchored() {
     assert!(is_match("/public", b"/a/public/b"));
     assert!(!is_match("^/public", b"/a/public/b"));
     assert!(!is_match("^/public$", b"/public/b"));
@@ -24,7 +24,7 @@ fn a_pattern_fits_anywhere_unless_it_is_anchored() {
 
 /// What is not as in other dialects.
 #[test]
-fn reads_what_re2_reads() {
+fn syntax_is_that_of_re2() {
     for (pattern, text, expected) in [
         // ARABIC-INDIC DIGIT THREE
         (r"^\d$", "\u{663}", false),
@@ -88,7 +88,7 @@ fn reads_what_re2_reads() {
 }
 
 #[test]
-fn what_is_not_read_is_a_mistake_of_one_line() {
+fn unsupported_syntax_is_a_one_line_error() {
     for pattern in [
         "(",
         ")",
@@ -171,7 +171,7 @@ fn what_is_not_read_is_a_mistake_of_one_line() {
 }
 
 #[test]
-fn each_byte_that_is_no_text_is_one_replacement_character_as_in_go() {
+fn invalid_utf8_byte_is_one_replacement_character() {
     for (text, count) in [
         (b"\xff".as_slice(), 1),
         (b"\xe2\x82", 2),
@@ -186,7 +186,7 @@ fn each_byte_that_is_no_text_is_one_replacement_character_as_in_go() {
 }
 
 #[test]
-fn each_pattern_of_a_set_is_told_apart() {
+fn matches_name_the_patterns_of_a_set() {
     let patterns = ["^/a", "b$", "c", "^/a", "^$", r"\.css$"];
     let matches = set(&patterns).unwrap().matches(b"/ab");
     assert_eq!((0..6).filter(|number| matches.has(*number)).collect::<Vec<_>>(), [0, 1, 3]);
@@ -201,7 +201,7 @@ fn each_pattern_of_a_set_is_told_apart() {
 }
 
 #[test]
-fn patterns_that_multiply_each_other_are_in_several_automata() {
+fn large_combinations_are_split_into_automata() {
     let many: Vec<String> =
         ('a'..='t').map(|letter| format!("{letter}.*{}", letter.to_uppercase())).collect();
     let many = set(&many.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
@@ -213,7 +213,7 @@ fn patterns_that_multiply_each_other_are_in_several_automata() {
 }
 
 #[test]
-fn a_pattern_that_no_automaton_holds_is_named() {
+fn too_complex_pattern_is_named() {
     // Which of the last 30 characters were an `a` is a state each.
     assert_eq!(set(&["^/a", "a.{30}b", "c"]).unwrap_err(), TooComplex::One(1));
     assert_eq!(set(&["((a{999}){999}){999}"]).unwrap_err(), TooComplex::One(0));
@@ -258,7 +258,7 @@ fn pattern() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn fits_where_another_implementation_says_so(patterns in vec(pattern(), 1..6), texts in vec("[abAB_/ä €\n]{0,12}", 1..6)) {
+    fn matches_are_those_of_regex_lite(patterns in vec(pattern(), 1..6), texts in vec("[abAB_/ä €\n]{0,12}", 1..6)) {
         let ours = set(&patterns.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
         let theirs: Vec<_> = patterns.iter().map(|pattern| regex_lite::Regex::new(pattern).unwrap()).collect();
         for text in &texts {
@@ -271,7 +271,7 @@ proptest! {
     }
 
     #[test]
-    fn no_pattern_and_no_text_is_too_odd(pattern: String, near in r"[\\()\[\]{}*+?|^$.,:a2<>Pi-]{0,12}", text: Vec<u8>) {
+    fn any_pattern_and_text_run_without_panic(pattern: String, near in r"[\\()\[\]{}*+?|^$.,:a2<>Pi-]{0,12}", text: Vec<u8>) {
         for pattern in [pattern, near] {
             if let Ok(pattern) = Pattern::parse(&pattern)
                 && let Ok(set) = Set::new(&[pattern])

@@ -94,7 +94,7 @@ mod tests {
     use crate::vectors::{self, bytes, counted};
 
     #[test]
-    fn encrypts_and_decrypts_as_the_original() {
+    fn ciphers_are_those_of_oauth2_proxy() {
         let vectors = vectors::load();
         let case = &vectors["cipher"];
         let key = bytes(&case["key_hex"]);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_is_an_error() {
+    fn too_short_ciphertext_is_an_error() {
         let key = [7; 16];
         assert_eq!(decrypt_cfb(&key, &[0; 15]), Err(DecodeError::Cipher));
         // The original panics here.
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_another_length_is_an_error() {
+    fn key_of_another_length_is_an_error() {
         assert_eq!(decrypt_cfb(&[7; 17], &[0; 40]), Err(DecodeError::Cipher));
         assert_eq!(decrypt_gcm(&[7; 17], &[0; 40]), Err(DecodeError::Cipher));
         assert!(encrypt_cfb(&[7; 17], [0; 16], b"x").is_empty());
@@ -131,13 +131,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encrypted_comes_back(key in key(), iv: [u8; 16], nonce: [u8; 12], plain: Vec<u8>) {
+        fn encrypted_bytes_come_back(key in key(), iv: [u8; 16], nonce: [u8; 12], plain: Vec<u8>) {
             prop_assert_eq!(decrypt_cfb(&key, &encrypt_cfb(&key, iv, &plain)), Ok(plain.clone()));
             prop_assert_eq!(decrypt_gcm(&key, &encrypt_gcm(&key, nonce, &plain)), Ok(plain));
         }
 
         #[test]
-        fn gcm_notices_every_flip(key in key(), plain: Vec<u8>, at: prop::sample::Index, flip in 1_u8..) {
+        fn gcm_detects_every_changed_byte(key in key(), plain: Vec<u8>, at: prop::sample::Index, flip in 1_u8..) {
             let mut sealed = encrypt_gcm(&key, [9; 12], &plain);
             let at = at.index(sealed.len());
             sealed[at] ^= flip;

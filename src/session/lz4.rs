@@ -85,7 +85,7 @@ mod tests {
     use crate::vectors::{self, bytes};
 
     #[test]
-    fn reads_and_writes_the_frames_of_the_original() {
+    fn frames_are_those_of_oauth2_proxy() {
         for case in vectors::load()["lz4"].as_array().unwrap() {
             let frame = bytes(&case["lz4_hex"]);
             let plain = decompress(&frame).unwrap();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_several_blocks_and_an_empty_frame() {
+    fn several_blocks_and_empty_frame_are_read() {
         let vectors = vectors::load();
         let edge = &vectors["lz4_edge"];
         assert_eq!(decompress(&bytes(&edge["70000x_hex"])), Ok(vec![b'x'; 70_000]));
@@ -104,7 +104,7 @@ mod tests {
 
     /// The cases are the original's; the vectors hold how it ended for each.
     #[test]
-    fn accepts_and_refuses_what_the_original_does() {
+    fn frames_are_accepted_as_by_oauth2_proxy() {
         let vectors = vectors::load();
         let edge = &vectors["lz4_edge"];
         let good = bytes(&edge["good_hex"]);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused() {
+    fn decompression_bomb_is_refused() {
         let largest = vec![0; MAX_DECODED];
         assert_eq!(decompress(&compress(&largest)).map(|plain| plain.len()), Ok(largest.len()));
         let bomb = compress(&vec![0; MAX_DECODED + 1]);
@@ -146,20 +146,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_compressed_comes_back(plain: Vec<u8>, times in 1_usize..200) {
+        fn compressed_bytes_come_back(plain: Vec<u8>, times in 1_usize..200) {
             let plain = plain.repeat(times);
             prop_assert_eq!(decompress(&compress(&plain)), Ok(plain));
         }
 
         #[test]
-        fn a_cut_frame_is_refused(plain: Vec<u8>, at: prop::sample::Index) {
+        fn truncated_frame_is_refused(plain: Vec<u8>, at: prop::sample::Index) {
             let frame = compress(&plain);
             prop_assert!(decompress(&frame[..at.index(frame.len())]).is_err());
         }
 
         /// What it gives is no matter: a cookie's signature covers the frame.
         #[test]
-        fn a_changed_frame_does_not_panic(plain: Vec<u8>, at: prop::sample::Index, flip: u8) {
+        fn changed_frame_does_not_panic(plain: Vec<u8>, at: prop::sample::Index, flip: u8) {
             let mut frame = compress(&plain);
             let at = at.index(frame.len());
             frame[at] ^= flip;
@@ -167,7 +167,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_does_not_panic(bytes: Vec<u8>) {
+        fn decompressed_garbage_does_not_panic(bytes: Vec<u8>) {
             let _ = decompress(&bytes);
             let _ = decompress(&[b"\x04\x22\x4d\x18".as_slice(), &bytes].concat());
         }

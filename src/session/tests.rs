@@ -41,7 +41,7 @@ fn full() -> Session {
 }
 
 #[test]
-fn every_session_is_read_and_written_as_the_original_does() {
+fn sessions_are_packed_as_by_oauth2_proxy() {
     for case in vectors::load()["msgpack"].as_array().unwrap() {
         let packed = bytes(&case["hex"]);
         let session = Session::unpack(&packed).unwrap();
@@ -50,7 +50,7 @@ fn every_session_is_read_and_written_as_the_original_does() {
 }
 
 #[test]
-fn the_fields_are_where_they_should_be() {
+fn session_fields_are_read() {
     let case = |name: &str| {
         let vectors = vectors::load();
         let cases = vectors["msgpack"].as_array().unwrap();
@@ -75,7 +75,7 @@ fn the_fields_are_where_they_should_be() {
 
 /// The cases are the original's, rebuilt from their names; the vectors hold what it read in each.
 #[test]
-fn a_reader_is_as_lenient_as_the_original() {
+fn sessions_are_read_as_leniently_as_by_oauth2_proxy() {
     let time = |ext: &str| format!("81a26361{ext}");
     let claim = |value: &str| format!("81a2616381a174{value}");
     let cases = [
@@ -145,7 +145,7 @@ fn a_reader_is_as_lenient_as_the_original() {
 }
 
 #[test]
-fn claims_are_kept_as_they_are() {
+fn additional_claims_are_kept_unchanged() {
     // Written from text: a number keeps its digits.
     let text =
         r#"{"number":42,"float":1.50,"list":["a",1,{"b":[]}],"map":{"k":"v"},"nothing":null,"yes":true}"#;
@@ -163,7 +163,7 @@ fn claims_are_kept_as_they_are() {
 }
 
 #[test]
-fn a_value_that_is_too_deep_is_an_error() {
+fn too_deep_value_is_an_error() {
     for skipped in ["ac", "zz"] {
         let deep = [b"\x81\xa2", skipped.as_bytes(), b"\x81\xa1t", &[0x91; 100_000], b"\xc0"].concat();
         assert_eq!(Session::unpack(&deep), Err(DecodeError::MessagePack));
@@ -171,7 +171,7 @@ fn a_value_that_is_too_deep_is_an_error() {
 }
 
 #[test]
-fn claims_as_deep_as_json_can_be_come_back() {
+fn deepest_json_claims_come_back() {
     let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
     for claim in [json!({ "a": [{ "b": [] }] }), serde_json::from_str(&deep).unwrap()] {
         let claims = Map::from_iter([("claim".to_owned(), claim.clone())]);
@@ -182,7 +182,7 @@ fn claims_as_deep_as_json_can_be_come_back() {
 }
 
 #[test]
-fn the_cookie_of_the_original_is_read_and_written() {
+fn session_cookie_is_that_of_oauth2_proxy() {
     let vectors = vectors::load();
     let secret = CookieSecret::new(BASE64_SECRET).unwrap();
     let full_cookie = value(&vectors["cookie_store_full"]["set_cookie"][0]);
@@ -199,7 +199,7 @@ fn the_cookie_of_the_original_is_read_and_written() {
 }
 
 #[test]
-fn a_secret_of_32_letters_is_an_aes_192_key() {
+fn secret_of_32_letters_is_an_aes_192_key() {
     let vectors = vectors::load();
     let case = &vectors["cookie_store_user_only_secret32alnum"];
     let secret = CookieSecret::new(case["secret"].as_str().unwrap().as_bytes()).unwrap();
@@ -210,7 +210,7 @@ fn a_secret_of_32_letters_is_an_aes_192_key() {
 }
 
 #[test]
-fn the_ticket_of_the_original_is_read_and_written() {
+fn ticket_is_that_of_oauth2_proxy() {
     let vectors = vectors::load();
     let store = &vectors["ticket_store"];
     let secret = CookieSecret::new(BASE64_SECRET).unwrap();
@@ -233,7 +233,7 @@ fn the_ticket_of_the_original_is_read_and_written() {
 }
 
 #[test]
-fn the_ticket_of_the_originals_own_test_is_read() {
+fn ticket_of_oauth2_proxys_own_test_is_read() {
     let vectors = vectors::load();
     let case = &vectors["_own_test_vectors"]["ticket"];
     let ticket = decode_ticket(case["encoded"].as_str().unwrap().as_bytes()).unwrap();
@@ -247,7 +247,7 @@ fn decode_ticket(ticket: &[u8]) -> Result<Ticket, DecodeError> {
 }
 
 #[test]
-fn what_is_no_ticket_is_an_error() {
+fn malformed_ticket_is_an_error() {
     for ticket in [
         "",
         "v2",
@@ -265,7 +265,7 @@ fn what_is_no_ticket_is_an_error() {
 }
 
 #[test]
-fn a_name_with_a_dot_needs_the_second_form() {
+fn cookie_name_with_a_dot_needs_the_second_form() {
     assert_eq!(Form::for_cookie(b"_oauth2_proxy"), Form::Documented);
     assert_eq!(Form::for_cookie(b"my.session"), Form::V2);
     let ticket = Ticket::new(b"my.session", [1; 16], [2; 16]);
@@ -275,7 +275,7 @@ fn a_name_with_a_dot_needs_the_second_form() {
 }
 
 #[test]
-fn the_csrf_cookie_of_the_original_is_read_and_written() {
+fn csrf_cookie_is_that_of_oauth2_proxy() {
     let vectors = vectors::load();
     let csrf =
         Csrf { state: (0..32).collect(), nonce: (32..64).collect(), code_verifier: "verifier".to_owned() };
@@ -295,7 +295,7 @@ fn the_csrf_cookie_of_the_original_is_read_and_written() {
 }
 
 #[test]
-fn a_login_without_pkce_is_packed_as_the_original_does() {
+fn csrf_cookie_without_pkce_is_that_of_oauth2_proxy() {
     let vectors = vectors::load();
     let secret = CookieSecret::new(BASE64_SECRET).unwrap();
     let csrf = Csrf { state: (0..32).collect(), nonce: (32..64).collect(), code_verifier: String::new() };
@@ -305,7 +305,7 @@ fn a_login_without_pkce_is_packed_as_the_original_does() {
 }
 
 #[test]
-fn nothing_secret_is_printed() {
+fn session_and_ticket_are_not_printed() {
     let printed = format!("{:?} {:?}", full(), Ticket::new(NAME, [0x61; 16], [0x61; 16]));
     assert_eq!(printed, "Session(…) Ticket(…)");
 }
@@ -331,7 +331,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_session_comes_back(session in session(), key: [u8; 16]) {
+    fn packed_session_comes_back(session in session(), key: [u8; 16]) {
         prop_assert_eq!(Session::unpack(&session.pack()), Ok(session.clone()));
         let ticket = Ticket::new(NAME, key, key);
         prop_assert_eq!(ticket.open(&ticket.seal(&session, [3; 12])), Ok(session.clone()));
@@ -342,13 +342,13 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_session_is_an_error(session in session(), at: prop::sample::Index) {
+    fn truncated_session_is_an_error(session in session(), at: prop::sample::Index) {
         let packed = session.pack();
         prop_assert!(Session::unpack(&packed[..at.index(packed.len())]).is_err());
     }
 
     #[test]
-    fn a_changed_session_does_not_panic(session in session(), at: prop::sample::Index, byte: u8) {
+    fn changed_session_does_not_panic(session in session(), at: prop::sample::Index, byte: u8) {
         let mut packed = session.pack();
         let at = at.index(packed.len());
         packed[at] = byte;
@@ -358,7 +358,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_is_no_session_and_no_ticket(garbage: Vec<u8>, key: [u8; 16]) {
+    fn garbage_is_no_session_or_ticket(garbage: Vec<u8>, key: [u8; 16]) {
         let _ = Session::unpack(&garbage);
         let _ = decode_ticket(&garbage);
         prop_assert!(Ticket::new(NAME, key, key).open(&garbage).is_err());

@@ -33,7 +33,7 @@ fn joined(name: &[u8], headers: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn cuts_where_the_original_cuts() {
+fn value_is_split_as_by_oauth2_proxy() {
     let expected = vectors::load()["split"]["cookies"].clone();
     let expected = expected.as_array().unwrap();
     let number = |case: &serde_json::Value, key: &str| usize::try_from(case[key].as_u64().unwrap()).unwrap();
@@ -47,14 +47,14 @@ fn cuts_where_the_original_cuts() {
 }
 
 #[test]
-fn exactly_4000_bytes_are_one_cookie() {
+fn header_of_4000_bytes_is_not_split() {
     let overhead = split_value(NAME, b"").first().unwrap().header.len();
     assert_eq!(split_value(NAME, &vec![b'x'; 4000 - overhead]).len(), 1);
     assert_eq!(split_value(NAME, &vec![b'x'; 4001 - overhead]).len(), 2);
 }
 
 #[test]
-fn a_gap_ends_the_chunks() {
+fn missing_chunk_ends_the_set() {
     let headers = [b"n_0=a; n_2=c; n_1=b; n_4=e; n_1=x".to_vec()];
     assert_eq!(joined(b"n", &headers), [b"abc"]);
     assert!(joined(b"n", &[b"n_1=b; n_2=c".to_vec()]).is_empty());
@@ -62,12 +62,12 @@ fn a_gap_ends_the_chunks() {
 
 /// Go's `net/http` drops such a pair, so for oauth2-proxy it is not there.
 #[test]
-fn a_chunk_with_a_byte_that_no_value_has_hides_no_other() {
+fn malformed_chunk_hides_no_other() {
     assert_eq!(joined(b"n", &[b"n_0=a; n_1=\xff; n_1=b; n_2=\x01".to_vec()]), [b"ab"]);
 }
 
 #[test]
-fn a_whole_cookie_comes_before_chunks() {
+fn whole_cookie_comes_before_chunks() {
     let headers = [b"n_0=a; n_1=b; n=whole; n=other".to_vec()];
     assert_eq!(joined(b"n", &headers), [b"whole".as_slice(), b"other", b"ab"]);
 }
@@ -79,7 +79,7 @@ fn signed_value(byte: &str, length: usize, secs: i64) -> Vec<u8> {
 }
 
 #[test]
-fn chunks_of_a_larger_session_before_it_are_no_part_of_a_smaller_one() {
+fn leftover_chunks_are_not_joined_to_a_smaller_session() {
     let larger = split_value(NAME, &signed_value("a", 20_000, 1_700_000_000));
     for length in 4_000..4_100 {
         let value = signed_value("b", length, 1_700_000_001);
@@ -102,7 +102,7 @@ fn sent_together(values: &[&[u8]]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn each_of_several_sets_is_joined_of_its_own_chunks() {
+fn several_sets_are_joined_separately() {
     let secs = [1_700_000_003, 1_700_000_002, 1_700_000_001];
     // Of sizes in any order, two chunks and more, also beside a whole one: each is found.
     for lengths in
@@ -126,7 +126,7 @@ fn each_of_several_sets_is_joined_of_its_own_chunks() {
 }
 
 #[test]
-fn the_chunks_that_a_smaller_session_of_oauth2_proxy_leaves_are_of_no_other_set() {
+fn chunks_left_by_oauth2_proxy_join_no_other_set() {
     let larger = split_value(NAME, &signed_value("a", 9_000, 1_700_000_000));
     let smaller = signed_value("b", 5_000, 1_700_000_002);
     let other = signed_value("c", 9_500, 1_700_000_001);
@@ -138,7 +138,7 @@ fn the_chunks_that_a_smaller_session_of_oauth2_proxy_leaves_are_of_no_other_set(
 }
 
 #[test]
-fn a_cookie_of_a_chunks_name_that_is_of_no_set_hides_none() {
+fn stray_chunk_hides_no_set() {
     let value = signed_value("a", 9_000, 1_700_000_000);
     let [first, second, third] = sent_back(&split_value(NAME, &value)).try_into().unwrap();
     for other in ["x", NEIGHBOUR] {
@@ -152,7 +152,7 @@ fn a_cookie_of_a_chunks_name_that_is_of_no_set_hides_none() {
 }
 
 #[test]
-fn the_newest_comes_first_whichever_is_in_chunks() {
+fn newest_session_comes_first_whole_or_split() {
     let (old, new) = (signed_value("a", 500, 1_700_000_000), signed_value("b", 5_000, 1_700_000_001));
     let headers = |values: [&[u8]; 2]| -> Vec<_> {
         values.into_iter().flat_map(|value| sent_back(&split_value(NAME, value))).collect()
@@ -165,7 +165,7 @@ fn the_newest_comes_first_whichever_is_in_chunks() {
 }
 
 #[test]
-fn of_many_the_newest_come_first_in_their_order() {
+fn many_sessions_are_ordered_newest_first() {
     let value = |secs: i64, byte| signed_value(byte, 100, 1_700_000_000 + secs);
     let values = [value(1, "a"), b"junk".to_vec(), value(3, "b"), value(2, "c"), value(3, "d")];
     let headers = values.each_ref().map(|value| [b"n=".as_slice(), value].concat());
@@ -174,14 +174,14 @@ fn of_many_the_newest_come_first_in_their_order() {
 }
 
 #[test]
-fn a_cookie_that_no_browser_keeps_is_none() {
+fn cookie_too_long_for_a_browser_is_ignored() {
     let headers = [b"n=".to_vec(), vec![b'x'; 4001]].concat();
     assert!(joined(b"n", &[headers]).is_empty());
 }
 
 /// Each of a stranger's cookies may begin a set, and the first set need not end.
 #[test]
-fn sets_that_never_end_cost_no_more_than_their_cookies() {
+fn endless_sets_cost_linear_time() {
     let end = str::from_utf8(&signed_value("a", 100, 1_700_000_000)).unwrap().to_owned();
     for (begin, others) in [
         (vec![""; 500], 1),
@@ -206,7 +206,7 @@ fn is_part_of(name: &[u8], candidate: &[u8]) -> bool {
 }
 
 #[test]
-fn knows_its_parts_by_name() {
+fn chunks_are_recognised_by_name() {
     for part in ["n", "n_0", "n_7", "n_12"] {
         assert!(is_part_of(b"n", part.as_bytes()), "{part}");
     }
@@ -222,7 +222,7 @@ fn names(headers: &[Vec<u8>], holds: impl FnMut(&[u8]) -> bool) -> Vec<String> {
 }
 
 #[test]
-fn its_names_come_once_and_what_ends_a_session_first() {
+fn names_come_once_with_final_chunks_first() {
     let header = b"_oauth2_proxy_1=a; _oauth2_proxy_2=b; other=c; _oauth2_proxy_2=d; _oauth2_proxy_0=e; \
         _oauth2_proxy_x=f; _oauth2_proxy=g; _oauth2_proxy_02=h";
     assert_eq!(names(&[header.to_vec()], |_| true), ["n", "n_2", "n_1", "n_0"]);
@@ -235,7 +235,7 @@ fn its_names_come_once_and_what_ends_a_session_first() {
 const NEIGHBOUR: &str = "eHh4|1700000005|YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
 
 #[test]
-fn a_neighbour_whose_name_is_ours_and_a_number_is_no_chunk() {
+fn whole_cookie_with_a_chunk_name_is_no_chunk() {
     let whole = [NAME, b"=", &signed_value("a", 500, 1_700_000_000)].concat();
     let neighbour = |number: u32| format!("_oauth2_proxy_{number}={NEIGHBOUR}").into_bytes();
     for numbers in [&[0][..], &[1], &[2], &[0, 1, 2]] {
@@ -254,7 +254,7 @@ fn a_neighbour_whose_name_is_ours_and_a_number_is_no_chunk() {
 }
 
 #[test]
-fn the_end_of_a_session_may_look_like_a_whole_value() {
+fn final_chunk_may_look_like_a_whole_value() {
     let mut whole = 0;
     for value in (4_001..4_009).map(|length| signed_value("a", length, 1_700_000_000)) {
         let headers = sent_back(&split_value(NAME, &value));
@@ -266,13 +266,13 @@ fn the_end_of_a_session_may_look_like_a_whole_value() {
 }
 
 #[test]
-fn no_chunk_counts_behind_one_that_is_missing() {
+fn chunks_behind_a_gap_are_not_counted() {
     assert!(names(&[b"_oauth2_proxy_1=a; _oauth2_proxy_2=b".to_vec()], |_| true).is_empty());
     assert_eq!(names(&[b"_oauth2_proxy_0=a; _oauth2_proxy_2=b".to_vec()], |_| true), ["n_0"]);
 }
 
 #[test]
-fn the_longest_name_is_cut_to_make_room_for_the_number() {
+fn longest_name_is_cut_for_the_chunk_number() {
     let name = vec![b'n'; MAX_NAME];
     let cookies = split_value(&name, &vec![b'x'; 50_000]);
     assert!(cookies.len() > 10);
@@ -281,7 +281,7 @@ fn the_longest_name_is_cut_to_make_room_for_the_number() {
 }
 
 #[test]
-fn knows_how_many_bytes_come_back() {
+fn sent_bytes_are_those_of_the_cookie_header() {
     for length in [0, 100, 3_900, 4_100, 8_000, 50_000] {
         let value = vec![b'x'; length];
         let header = sent_back(&split_value(NAME, &value)).join(b"; ".as_slice());
@@ -291,7 +291,7 @@ fn knows_how_many_bytes_come_back() {
 
 proptest! {
     #[test]
-    fn what_was_split_comes_back(value in prop::collection::vec(b'!'..b'"', 0..20_000), name in "[a-z_0-9]{1,20}") {
+    fn split_value_is_joined_again(value in prop::collection::vec(b'!'..b'"', 0..20_000), name in "[a-z_0-9]{1,20}") {
         let cookies = split_value(name.as_bytes(), &value);
         prop_assert!(cookies.iter().all(|cookie| is_part_of(name.as_bytes(), &cookie.name)));
         prop_assert_eq!(joined(name.as_bytes(), &sent_back(&cookies)), [value]);

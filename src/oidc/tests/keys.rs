@@ -79,7 +79,7 @@ fn useless_keys() -> Vec<Value> {
 }
 
 #[test]
-fn a_key_that_is_of_no_use_is_passed_over_and_the_others_stay() {
+fn unusable_key_is_skipped_and_others_stay() {
     for useless in useless_keys() {
         assert!(matches!(parse_keys(from_ref(&useless)), Err(JwksError::NoKey(_))), "{useless}");
     }
@@ -103,7 +103,7 @@ fn reasons(keys: &[Value]) -> Vec<String> {
 }
 
 #[test]
-fn the_log_can_say_of_each_key_why_it_is_not_used() {
+fn skipped_keys_have_reasons_for_the_log() {
     let small = vectors()["small_rsa"]["key"].clone();
     for (useless, reason) in [
         (small, r#"key 1 (kid "small") is not used: RSA is taken with 2048 to 4096 bits"#),
@@ -136,7 +136,7 @@ fn the_log_can_say_of_each_key_why_it_is_not_used() {
 }
 
 #[test]
-fn a_document_of_useless_keys_fills_no_log() {
+fn many_skipped_keys_do_not_fill_the_log() {
     let evil = with(key("rsa"), "kid", json!(format!("x\n[error] forged {}", "y".repeat(10_000))));
     let lines = reasons(&vec![with(evil, "use", json!("enc")); 30]);
     assert_eq!(lines.len(), 16);
@@ -144,7 +144,7 @@ fn a_document_of_useless_keys_fills_no_log() {
 }
 
 #[test]
-fn an_empty_member_is_none() {
+fn empty_member_of_a_key_counts_as_missing() {
     for name in ["use", "alg", "kid"] {
         let key = with(without(key("p256"), "use"), name, json!(""));
         let unnamed = sign_with_header(&json!({ "alg": "ES256" }), &claims());
@@ -157,7 +157,7 @@ fn an_empty_member_is_none() {
 }
 
 #[test]
-fn a_key_may_say_more_than_we_need() {
+fn unknown_members_of_a_key_are_ignored() {
     let mut key = key("rsa");
     for (name, value) in [
         ("alg", json!("RS256")),
@@ -173,7 +173,7 @@ fn a_key_may_say_more_than_we_need() {
 }
 
 #[test]
-fn what_is_no_key_set_is_refused() {
+fn malformed_key_set_is_refused() {
     for body in ["", "null", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":[]"#, "<html>"] {
         assert_eq!(Jwks::parse(body.as_bytes()).err(), Some(JwksError::Malformed), "{body}");
     }
@@ -183,7 +183,7 @@ fn what_is_no_key_set_is_refused() {
 }
 
 #[test]
-fn only_the_first_hundred_keys_are_kept() {
+fn first_hundred_keys_are_kept() {
     let mut keys: Vec<_> =
         (0..99).map(|number| with(key("ed25519"), "kid", json!(number.to_string()))).collect();
     keys.push(key("p256"));
@@ -193,7 +193,7 @@ fn only_the_first_hundred_keys_are_kept() {
 }
 
 #[test]
-fn a_token_is_checked_with_the_key_that_it_names_alone() {
+fn token_is_checked_only_with_its_named_key() {
     let renamed = with(key("p256"), "kid", json!("another"));
     assert_eq!(check(&token("ES256"), &[renamed]), Err(IdTokenError::UnknownKey));
     assert_eq!(check(&token("ES256"), &[without(key("p256"), "kid")]), Err(IdTokenError::UnknownKey));
@@ -204,7 +204,7 @@ fn a_token_is_checked_with_the_key_that_it_names_alone() {
 }
 
 #[test]
-fn a_token_that_names_no_key_is_tried_with_those_that_fit() {
+fn token_without_key_id_is_tried_with_suitable_keys() {
     for header in [json!({ "alg": "ES256" }), json!({ "alg": "ES256", "kid": "" })] {
         let token = sign_with_header(&header, &claims());
         assert_eq!(check_with(&token, &parse(&jwks_document())), Ok(()));
@@ -229,7 +229,7 @@ fn ed25519_has_two_names() {
 }
 
 #[test]
-fn a_token_is_tried_with_three_keys_at_most() {
+fn token_is_tried_with_at_most_three_keys() {
     let other = |id: &str| with(key("other-rsa"), "kid", json!(id));
     let its_own = key("rsa");
     let header = json!({ "alg": "RS256" });
@@ -248,7 +248,7 @@ fn a_token_is_tried_with_three_keys_at_most() {
 }
 
 #[test]
-fn a_key_is_for_the_algorithms_of_its_type_and_for_its_own_alone_if_it_has_one() {
+fn key_type_and_alg_limit_the_algorithms() {
     let key_of = |id: &str, algorithm: &str| with(key(id), "alg", json!(algorithm));
     for algorithm in ["RS256", "PS256", "RS512"] {
         assert_eq!(check(&token(algorithm), &[key_of("rsa", algorithm)]), Ok(()));

@@ -50,17 +50,17 @@ fn parse_all(body: &[u8], status: u16) {
 
 proptest! {
     #[test]
-    fn bytes_of_any_kind_do_not_panic(body in vec(any::<u8>(), 0..300), status in 100_u16..1000) {
+    fn any_bytes_are_parsed_without_panic(body in vec(any::<u8>(), 0..300), status in 100_u16..1000) {
         parse_all(&body, status);
     }
 
     #[test]
-    fn json_of_any_shape_does_not_panic(body in any_json(), status in 100_u16..1000) {
+    fn any_json_is_parsed_without_panic(body in any_json(), status in 100_u16..1000) {
         parse_all(body.to_string().as_bytes(), status);
     }
 
     #[test]
-    fn keys_of_any_shape_do_not_panic(
+    fn any_keys_are_parsed_without_panic(
         key in any_json(),
         name in "kty|crv|use|alg|kid|n|e|x|y",
         index in 0_usize..6,
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn a_token_of_any_text_does_not_hold(text in ".{0,80}", parts in vec("[A-Za-z0-9_-]{0,60}", 0..6)) {
+    fn arbitrary_text_is_no_valid_token(text in ".{0,80}", parts in vec("[A-Za-z0-9_-]{0,60}", 0..6)) {
         prop_assert!(check(&text).is_err());
         prop_assert!(check(&parts.join(".")).is_err());
         let header = super::vectors::encode(&json!({ "alg": "ES256" }));
@@ -84,12 +84,12 @@ proptest! {
     }
 
     #[test]
-    fn signed_claims_of_any_shape_do_not_panic(claims in any_json()) {
+    fn any_signed_claims_are_checked_without_panic(claims in any_json()) {
         let _ = check(&sign_claims(&claims));
     }
 
     #[test]
-    fn claims_of_any_shape_become_a_person(claims in any_json(), more in any_json(), name in "[a-z.]{0,6}") {
+    fn any_claims_become_an_identity(claims in any_json(), more in any_json(), name in "[a-z.]{0,6}") {
         let (claims, more) = (to_object(claims), to_object(more));
         let additional = [name.clone(), "aud".to_owned()];
         let names = ClaimNames { user: "sub", email: "email", groups: &name, additional: &additional };
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn a_redirect_leads_where_another_implementation_goes(location in "[a-z./?;=]{0,20}#?", any in ".{0,40}") {
+    fn redirect_is_resolved_as_by_the_url_crate(location in "[a-z./?;=]{0,20}#?", any in ".{0,40}") {
         let from = "https://login.example.com/a/b;c/d?e=f";
         if !location.starts_with("//") {
             let mut expected = url::Url::parse(from).unwrap().join(&location).unwrap();
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn requests_of_any_text_carry_it_unchanged(text in ".{1,40}", more in ".{1,40}") {
+    fn requests_carry_any_text_unchanged(text in ".{1,40}", more in ".{1,40}") {
         let _ = userinfo_request(&text, &more);
         let client = ClientAuth { client_id: &text, client_secret: &more, method: ClientAuthMethod::Post };
         for request in [

@@ -91,7 +91,7 @@ fn payload(token: &str, key: &Value) -> Result<Vec<u8>, IdTokenError> {
 }
 
 #[test]
-fn the_signatures_of_the_rfcs_hold() {
+fn signatures_of_the_rfcs_are_valid() {
     let joe = b"{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}";
     let bilbo = "It\u{2019}s a dangerous business, Frodo, going out your door. You step onto the road, \
                  and if you don't keep your feet, there\u{2019}s no knowing where you might be swept off \
@@ -103,7 +103,7 @@ fn the_signatures_of_the_rfcs_hold() {
 }
 
 #[test]
-fn a_signature_holds_for_no_other_payload_key_or_signature() {
+fn signature_is_invalid_for_another_payload_or_key() {
     for (token, key) in examples() {
         let (message, signature) = token.rsplit_once('.').unwrap();
         let (header, text) = message.split_once('.').unwrap();
@@ -129,7 +129,7 @@ fn a_signature_holds_for_no_other_payload_key_or_signature() {
 }
 
 #[test]
-fn a_token_of_each_algorithm_that_another_implementation_signed_holds() {
+fn tokens_signed_by_openssl_are_valid() {
     for algorithm in
         ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
     {
@@ -138,7 +138,7 @@ fn a_token_of_each_algorithm_that_another_implementation_signed_holds() {
 }
 
 #[test]
-fn the_claims_are_those_of_the_token() {
+fn claims_are_those_of_the_token() {
     let audience = super::vectors::audience_claims();
     let found =
         crate::oidc::verify(&token("RS256"), &super::vectors::jwks(), &super::vectors::expected(&audience));
@@ -146,7 +146,7 @@ fn the_claims_are_those_of_the_token() {
 }
 
 #[test]
-fn an_ecdsa_signature_is_two_numbers_and_not_der() {
+fn ecdsa_signature_in_der_is_refused() {
     let token = token("ES256");
     let (message, signature) = token.rsplit_once('.').unwrap();
     let raw = URL_SAFE_NO_PAD.decode(signature).unwrap();
@@ -163,7 +163,7 @@ fn an_ecdsa_signature_is_two_numbers_and_not_der() {
 }
 
 #[test]
-fn a_small_rsa_key_signs_nothing_for_us() {
+fn small_rsa_key_is_refused() {
     let small = &vectors()["small_rsa"];
     let token = small["token"].as_str().unwrap();
     let mut document = jwks_document();
