@@ -1,69 +1,68 @@
-//! The bridge's part of the work: gRPC frames on one side, plain bytes on the other.
+//! The bridge: gRPC messages on one side, plain bytes on the other.
 //!
-//! A root context has no sockets, but it can open a gRPC stream. The bridge is this module, loaded once
-//! more in Envoy's internal listener: it turns the messages of the stream into the bytes of a TCP
-//! connection and back.
+//! A root context has no sockets, but it can open a gRPC stream. The bridge is a second instance of this module in an
+//! internal listener of Envoy. It turns the messages of the stream into the bytes of a TCP connection, and back.
 //!
 //! ```text
 //! filter ── gRPC stream ──► bridge ── bytes ──► Redis        message: 00 | length u32 be | bytes[length]
 //!        ◄── messages ─────        ◄── bytes ──                       └ not compressed
 //! ```
 
-/// The method of a stream to Redis, by the path that a gRPC client makes of it: `/service/method`.
+/// The gRPC service of a stream to Redis. The path of such a stream is `/service/method`.
 pub const SERVICE: &str = "oauth2_session.Redis";
 
-/// How much of Envoy's words about a connection that failed is logged.
+/// How many characters of Envoy's reason for a failed connection are logged.
 const MAX_REASON: usize = 300;
 
 const HEADER: usize = 5;
 
-/// The head of a message of that many bytes.
+/// The header of a message of `length` bytes.
 pub fn frame(length: usize) -> Option<[u8; HEADER]> {
     let [a, b, c, d] = u32::try_from(length).ok()?.to_be_bytes();
     Some([0, a, b, c, d])
 }
 
-/// The message with which a stream ends that reached no server, by Envoy's words about that: in brackets, because Envoy
-/// appends words of its own to the message of any stream that ends.
+/// The gRPC message that ends a stream if the server could not be reached, with Envoy's reason. It is in brackets because
+/// Envoy appends its own words to the message.
 pub fn refusal(words: &[u8]) -> String {
     format!("[{}]", plain(words))
 }
 
-/// Why a stream reached no server, by the message with which it ended; nothing where it was another end.
+/// Why the server could not be reached, from the message that ended the stream; `None` if it ended otherwise.
 pub fn reason(message: &[u8]) -> Option<String> {
     let words = message.strip_prefix(b"[")?.split(|byte| *byte == b']').next()?;
     Some(plain(words))
 }
 
-/// Words as they may stand in a log: they may quote what a server sent.
+/// Text that is safe in a log: Envoy's words may quote what a server sent.
 fn plain(words: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _-.,:=()'".contains(byte);
     words.iter().filter(|byte| is_plain(byte)).take(MAX_REASON).map(|byte| char::from(*byte)).collect()
 }
 
-/// Whether a request is a stream to Redis; all others pass the bridge as they are.
+/// Whether a request is a stream to Redis. The bridge does not touch other requests.
 pub fn is_stream(path: &[u8]) -> bool {
     path.strip_prefix(b"/").and_then(|path| path.strip_prefix(SERVICE.as_bytes())).is_some()
 }
 
-/// Takes the heads of messages off, however the bytes are split.
+/// Removes the headers of messages from a stream that arrives in any chunks.
 #[derive(Debug, Default)]
 pub struct Unframe {
-    /// The beginning of a head.
+    /// The bytes of an incomplete header.
     head: Vec<u8>,
-    /// The bytes that the message has still.
+    /// The bytes of the message that are still missing.
     left: usize,
 }
 
-/// A compressed message: nobody makes one here.
+/// A compressed message. The filter never sends one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compressed;
 
 impl Unframe {
-    /// The bytes of the messages, without their heads.
+    /// The bytes of the messages, without their headers.
     ///
     /// # Errors
-    /// [`Compressed`], after which nothing can be told apart any more.
+    /// [`Compressed`]; the rest of the stream can no longer be read.
     pub fn feed(&mut self, mut chunk: &[u8]) -> Result<Vec<u8>, Compressed> {
         let mut bytes = Vec::with_capacity(chunk.len());
         while let Some((first, rest)) = chunk.split_first() {

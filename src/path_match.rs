@@ -1,32 +1,32 @@
-//! Which paths need no session. A stranger writes the path, and an upstream reads it in its own way: this file has to
-//! see through each of them.
+//! Which paths need no session. The client chooses the path, and each upstream normalises it in its own way. A path is
+//! exempt only if a route covers every such reading of it.
 
 use percent_encoding::percent_decode;
 
 use crate::pattern::{Pattern, Set, TooComplex};
 
-/// The longest path that patterns are for, in bytes, without its query. A longer one needs a session, and whether a
-/// program asks for it is known by other signs: a stranger writes it, and every byte costs time.
+/// The longest path that is matched against patterns, in bytes and without its query: every byte costs time. A longer path
+/// needs a session, and no pattern of `api_routes` matches it.
 pub(crate) const MAX_PATH: usize = 2048;
 
 /// `skip_auth_routes`.
 #[derive(Clone, Debug, Default)]
 pub struct SkipAuth {
     routes: Vec<Route>,
-    /// The pattern of each.
+    /// The pattern of each route.
     patterns: Set,
 }
 
 /// One of them: `^/public/`, `GET=^/public/`, or `GET!=^/private/`.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
-    /// In capitals; empty for all.
+    /// In upper case; empty for all methods.
     method: String,
     is_negated: bool,
 }
 
 impl SkipAuth {
-    /// A path and what is beneath it; nothing where it is no [`is_prefix`].
+    /// A path and everything beneath it; no path at all unless [`is_prefix`] accepts it.
     pub(crate) fn beneath(path: &str) -> Self {
         let pattern = Pattern::parse(&format!("^{}(/|$)", path.replace('.', "\\.")));
         let route = Route { method: String::new(), is_negated: false };
@@ -40,19 +40,19 @@ impl SkipAuth {
         Ok(Self { routes, patterns: Set::new(&patterns)? })
     }
 
-    /// Whether a request needs no session. A stranger writes the path, so each way in which an
-    /// upstream may read it has to be covered, not only the way that oauth2-proxy reads it.
+    /// Whether a request needs no session. Every way in which an upstream may read the path has to be covered, not only
+    /// the way of oauth2-proxy.
     pub fn allows(&self, method: &[u8], path: &[u8]) -> bool {
         if self.routes.is_empty() || path.len() > MAX_PATH {
             return false;
         }
-        // oauth2-proxy's own reading.
+        // The reading of oauth2-proxy.
         let decoded = decode(path, |_| true);
         if !self.covers(method, &decoded) {
             return false;
         }
         let tidied = tidy(&decoded);
-        // An encoded delimiter is a letter like any other for some.
+        // To some upstreams, an encoded delimiter is an ordinary character.
         let kept = || decode(path, |byte| !DELIMITERS.contains(&byte));
         (tidied == decoded || self.covers(method, &tidied))
             && (!path.contains(&b'%') || self.covers(method, &kept()))
@@ -70,7 +70,7 @@ impl SkipAuth {
 }
 
 impl Route {
-    /// The method is what stands before the first `=` or `!=` (oauth2-proxy, `buildRoutesAllowlist`).
+    /// The method precedes the first `=` or `!=` (oauth2-proxy, `buildRoutesAllowlist`).
     pub(crate) fn parse(text: &str) -> Result<(Self, Pattern), String> {
         let (method, is_negated, path) = match text.split_once('=') {
             None => ("", false, text),
@@ -88,10 +88,10 @@ impl Route {
     }
 }
 
-/// What has a meaning in a path.
+/// Bytes with a meaning in a path.
 const DELIMITERS: &[u8] = b"/\\?#;%";
 
-/// Decodes percent-encoding (RFC 3986 section 2.1) of the bytes that are asked for.
+/// Decodes the percent-encoding (RFC 3986 section 2.1) of the bytes that `is_decoded` accepts.
 fn decode(path: &[u8], is_decoded: impl Fn(u8) -> bool) -> Vec<u8> {
     if !path.contains(&b'%') {
         return path.to_vec();
@@ -125,8 +125,8 @@ fn hex_byte(high: u8, low: u8) -> Option<u8> {
     u8::try_from(high * 16 + low).ok()
 }
 
-/// The path as a server reads it that tidies up: `\` is a slash, what follows `?` or `#` is cut off,
-/// parameters (`;a=b`), empty segments and `.` are dropped.
+/// The path as read by a server that normalises it: `\` is a slash; everything after `?` or `#` is cut off; parameters
+/// (`;a=b`), empty segments and `.` are dropped.
 fn tidy(decoded: &[u8]) -> Vec<u8> {
     let path = decoded.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
     let segments: Vec<&[u8]> = path
@@ -144,26 +144,25 @@ fn tidy(decoded: &[u8]) -> Vec<u8> {
     tidied
 }
 
-/// A path that everybody reads alike, and that is no host (`//evil.example`) in a redirect.
+/// Whether every server reads the path alike, and no browser takes it for a host (`//evil.example`) in a redirect.
 pub(crate) fn is_prefix(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
     path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }
 
-/// Whether everybody reads the path alike. `/public/../admin`, also in percent-encoding, is under
-/// `/public` for a pattern and under `/admin` for many an upstream: such a path skips nothing. Nor does one that
-/// is too long to be read.
+/// Whether every server reads the path alike. `/public/../admin`, also percent-encoded, is under `/public` for a pattern
+/// and under `/admin` for many upstreams. Such a path is exempt from nothing, and neither is one that is too long.
 pub(crate) fn is_unambiguous(path: &[u8]) -> bool {
     if path.len() > MAX_PATH {
         return false;
     }
     let decoded: Vec<u8> = percent_decode(path).collect();
-    // Whoever reads the decoded path once more cuts it off at a `?` or `#`, and a segment at a `;`.
+    // A server that parses the decoded path again cuts it off at `?` or `#`, and a segment at `;`.
     let has_parent = decoded
         .split(|byte| matches!(byte, b'/' | b'\\'))
         .any(|segment| matches!(segment, [b'.', b'.'] | [b'.', b'.', b';' | b'?' | b'#', ..]));
-    // A percent sign that survives decoding hides another layer from us.
+    // A percent sign that survives decoding hides another layer of encoding.
     !has_parent && !decoded.contains(&b'%') && !decoded.contains(&0)
 }
 

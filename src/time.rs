@@ -36,18 +36,18 @@ impl Timestamp {
         self.nanos
     }
 
-    /// This point in time, `delay` later; the end of time where that overflows.
+    /// This point in time, `delay` later. It saturates.
     pub fn after(self, delay: Duration) -> Self {
         let secs = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
         Self::new(self.secs.saturating_add(secs), self.nanos.saturating_add(delay.subsec_nanos()))
     }
 
-    /// Whether this was less than `period` before `now`. What is still to come was not: the clock was set back since.
+    /// Whether this was less than `period` before `now`. A time in the future was not: the clock was set back meanwhile.
     pub fn was_within(self, period: Duration, now: Self) -> bool {
         self <= now && now.since(self) < period
     }
 
-    /// How long ago `earlier` was; zero where it is still to come.
+    /// How long ago `earlier` was; zero if it is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         let ahead = i128::from(self.secs) * i128::from(NANOS_PER_SEC) + i128::from(self.nanos)
             - (i128::from(earlier.secs) * i128::from(NANOS_PER_SEC) + i128::from(earlier.nanos));
@@ -60,7 +60,7 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 in UTC, with as many digits of the nanoseconds as there are: `2023-11-14T22:13:20.5Z`.
+/// RFC 3339 in UTC, without trailing zeros in the fraction: `2023-11-14T22:13:20.5Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil(self.secs.div_euclid(SECS_PER_DAY));

@@ -25,10 +25,10 @@ pub struct Attributes {
     pub same_site: Option<SameSite>,
 }
 
-/// Which requests of other sites carry the cookie.
+/// Which requests from other sites carry the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
-    /// Those that lead the browser here.
+    /// Only links that lead the browser here.
     Lax,
     /// None.
     Strict,
@@ -41,14 +41,14 @@ pub enum SameSite {
 pub enum MaxAge {
     /// Until the browser is closed.
     BrowserSession,
-    /// So many seconds.
+    /// This many seconds.
     Seconds(u64),
-    /// No longer.
+    /// The browser deletes it.
     Expired,
 }
 
 impl From<Duration> for MaxAge {
-    /// oauth2-proxy's `cookie_expire`, where zero is the browser's session.
+    /// oauth2-proxy's `cookie_expire`: zero means until the browser is closed.
     fn from(expire: Duration) -> Self {
         match expire.as_secs() {
             0 => Self::BrowserSession,
@@ -63,13 +63,13 @@ impl Attributes {
         [name, b"=", value, self.suffix(max_age, host).as_bytes()].concat()
     }
 
-    /// The header that takes a cookie out of the browser.
+    /// The header that deletes a cookie in the browser.
     pub fn clear(&self, name: &[u8], host: &[u8]) -> Vec<u8> {
         self.set_cookie(name, b"", MaxAge::Expired, host)
     }
 
-    /// The headers that take it out of the other scopes in which this host can have it: a cookie is a name, a domain and a
-    /// path (RFC 6265 section 5.3), and those of other `cookie_domains`, or of another `cookie_path`, are other cookies.
+    /// The headers that delete it in every other scope that this host can set. A browser keeps one cookie for each name,
+    /// domain and path (RFC 6265 section 5.3), so earlier values of `cookie_domains` or `cookie_path` left others.
     pub fn clear_others<'a>(&'a self, name: &'a [u8], host: &'a [u8]) -> impl Iterator<Item = Vec<u8>> {
         let scopes = (!is_of_host(name)).then(|| self.other_scopes(host));
         scopes.into_iter().flatten().map(move |(domain, path)| {
@@ -78,7 +78,7 @@ impl Attributes {
         })
     }
 
-    /// Domains and paths: none for the host alone, the host, each domain above it; at `cookie_path` and at `/`.
+    /// Domains and paths: no domain (the host alone), the host, and each parent domain; at `cookie_path` and at `/`.
     fn other_scopes<'a>(&'a self, host: &'a [u8]) -> impl Iterator<Item = (Option<&'a str>, &'a str)> {
         let own = self.domain(host);
         let is_own = move |domain: &str| own.is_some_and(|own| own.eq_ignore_ascii_case(domain));
@@ -89,11 +89,11 @@ impl Attributes {
         let scopes = domains.flat_map(move |domain| {
             std::iter::once(self.path.as_str()).chain(root).map(move |path| (domain, path))
         });
-        // The first is the one that is in use.
+        // The first is the configured scope.
         scopes.skip(1)
     }
 
-    /// What follows name and value.
+    /// The attributes, as they follow name and value.
     pub(super) fn suffix(&self, max_age: MaxAge, host: &[u8]) -> String {
         self.suffix_of(max_age, self.domain(host), &self.path)
     }
@@ -131,10 +131,10 @@ impl Attributes {
         suffix
     }
 
-    /// The domain that oauth2-proxy chooses, so that either clears what the other set. It compares bytes (v7.15.3,
-    /// `GetCookieDomain`), port included, and takes the shortest domain if none fits. If a browser at this host would
-    /// drop such a cookie, so that nobody could sign in, it is the longest domain that the browser accepts; and if it
-    /// accepts none of them, the cookie is the host's alone.
+    /// The domain that oauth2-proxy chooses, so that each of the two can delete the other's cookies. oauth2-proxy compares
+    /// bytes (v7.15.3, `GetCookieDomain`), port included, and takes the shortest domain if none matches. A browser may
+    /// reject that domain at this host, and no user could sign in. Then the longest domain that the browser accepts is
+    /// used, or no domain at all.
     fn domain(&self, host: &[u8]) -> Option<&str> {
         let fitting = self.domains.iter().filter(|domain| host.ends_with(domain.as_bytes()));
         let theirs = fitting
@@ -147,13 +147,13 @@ impl Attributes {
     }
 }
 
-/// Whether a cookie of this name has no other scope than its host at `/` (RFC 6265bis section 4.1.3.2).
+/// Whether the name restricts a cookie to its host at `/` (RFC 6265bis section 4.1.3.2).
 fn is_of_host(name: &[u8]) -> bool {
     const PREFIX: &[u8] = b"__Host-";
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// The host, and each domain above it of two labels or more. A browser ignores those that are public, such as `co.uk`.
+/// The host, and each parent domain of two labels or more. A browser ignores public suffixes such as `co.uk`.
 fn domains(host: &[u8]) -> impl Iterator<Item = &str> {
     let host = std::str::from_utf8(without_port(host)).ok();
     let host = host.filter(|host| is_domain(host) && host.parse::<Ipv4Addr>().is_err());
@@ -173,7 +173,7 @@ fn without_port(authority: &[u8]) -> &[u8] {
     host.and_then(|host| host.strip_suffix(b":")).unwrap_or(authority)
 }
 
-/// RFC 6265 section 5.1.3: the same, or a suffix that begins at a label; and an IP address has no labels.
+/// RFC 6265 section 5.1.3: equal, or a suffix that begins at a label. An IP address has no labels.
 fn matches_domain(host: &[u8], domain: &str) -> bool {
     let Some(labels) = host.len().checked_sub(domain.len()).and_then(|length| host.split_at_checked(length))
     else {
@@ -235,7 +235,7 @@ mod tests {
             ..attributes()
         };
         let cases = vectors::load()["domain_variants"].clone();
-        // No domain fits this one, and the original sends one all the same.
+        // No domain matches this host, but oauth2-proxy sends one.
         let fits = |case: &&serde_json::Value| case["host"] != "other.org";
         for case in cases.as_array().unwrap().iter().filter(fits) {
             let host = case["host"].as_str().unwrap();
@@ -258,7 +258,7 @@ mod tests {
             (&["Example.com"], "www.example.com", Some("Example.com")),
             (&["example.com"], "notexample.com", None),
             (&["example.com", "sub.example.com"], "a.sub.example.com", Some("sub.example.com")),
-            // The browser accepts what oauth2-proxy chooses for these.
+            // The browser accepts oauth2-proxy's choice for these.
             (&["example.com", "sub.example.com"], "a.sub.example.com:443", Some("example.com")),
             (&[".sub.example.com", ".example.com"], "sub.example.com", Some("example.com")),
             (&["example.com"], "other.org", None),
@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    /// Domain and path of each scope in which a cookie is cleared, but for the one that is in use.
+    /// Domain and path of each scope in which a cookie is deleted, without the configured scope.
     fn others(domains: &[&str], path: &str, name: &str, host: &str) -> Vec<(String, String)> {
         let domains = domains.iter().map(|domain| (*domain).to_owned()).collect();
         let attributes = Attributes { domains, path: path.to_owned(), ..attributes() };
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(at(&[], "a.b.example.com:8443"), ["a.b.example.com", "b.example.com", "example.com"]);
         assert_eq!(at(&[".B.example.com"], "a.b.example.com"), ["", "a.b.example.com", "example.com"]);
         assert_eq!(at(&["other.org"], "a.b.c"), ["a.b.c", "b.c"]);
-        // A single label, an address, and what is no name: nothing is above them.
+        // A single label, an address and an invalid name have no parent domain.
         for host in
             ["localhost:8080", "10.0.0.1:8080", "[::1]:8080", "", "a..b", "example.com.", "a;b.example.com"]
         {

@@ -1,7 +1,7 @@
-//! The cookies that a browser sent, in however many headers, as bytes that nobody checked yet.
+//! The cookies of a request, from any number of headers, as unchecked bytes.
 //!
-//! Read as Go's `net/http` reads them, which oauth2-proxy uses: pairs are apart by `;`, blanks around
-//! are no matter, a value may stand in double quotes, a pair that has a byte no value may have is none.
+//! They are read as by Go's `net/http`, which oauth2-proxy uses: `;` separates the pairs, blanks around a pair are
+//! ignored, a value may be in double quotes, and a pair with an invalid byte in its value is skipped.
 
 /// Name and value of a cookie.
 pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -15,28 +15,28 @@ impl<'a> Jar<'a> {
         Self(headers.into_iter().collect())
     }
 
-    /// The values of all cookies of that name: a browser sends several where paths or domains differ.
+    /// The values of all cookies of that name: a browser has several if their paths or domains differ.
     pub fn all(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
         let values = self.unchecked().filter(move |(other, _)| *other == name).map(|(_, value)| value);
         values.filter(|value| is_value(value))
     }
 
-    /// Names and values that are well formed, in their order; a name that comes twice is there twice.
+    /// All well-formed names and values, in their order. A name can occur more than once.
     pub fn pairs(&self) -> impl Iterator<Item = Pair<'a>> {
         self.unchecked().filter(|(_, value)| is_value(value))
     }
 
-    /// The same without a look at each byte of a value, for those whose every byte is checked later.
+    /// The same without checking the bytes of the values, for a caller that checks them later.
     pub(super) fn unchecked(&self) -> impl Iterator<Item = Pair<'a>> {
         self.0.iter().copied().flat_map(parts).filter_map(pair)
     }
 
-    /// A `cookie` header of all cookies but those whose name is `unwanted`, byte for byte as they were.
+    /// A `cookie` header of all cookies except those with an `unwanted` name, otherwise unchanged.
     pub fn without(&self, unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         self.select(|part| !pair(part).is_some_and(|(name, _)| unwanted(name)))
     }
 
-    /// A `cookie` header of those cookies whose name is `wanted`.
+    /// A `cookie` header of the cookies with a `wanted` name.
     pub fn only(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         self.select(|part| pair(part).is_some_and(|(name, _)| wanted(name)))
     }
@@ -59,7 +59,7 @@ fn parts(header: &[u8]) -> impl Iterator<Item = &[u8]> {
     parts.map(<[u8]>::trim_ascii).filter(|part| !part.is_empty())
 }
 
-/// Name and value; a value in double quotes without them.
+/// Name and value, without double quotes around the value.
 fn pair(part: &[u8]) -> Option<Pair<'_>> {
     let equals = part.iter().position(|byte| *byte == b'=')?;
     let (name, value) = part.split_at_checked(equals)?;
@@ -68,7 +68,7 @@ fn pair(part: &[u8]) -> Option<Pair<'_>> {
     Some((name.trim_ascii_end(), unquoted.unwrap_or(value)))
 }
 
-/// Whether a value has only bytes that one may have.
+/// Whether a value has only valid bytes.
 pub(super) fn is_value(value: &[u8]) -> bool {
     value.iter().all(|byte| is_value_byte(*byte))
 }

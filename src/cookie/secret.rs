@@ -1,8 +1,8 @@
 //! `cookie_secret`: one string, two keys.
 //!
-//! The HMAC key is the string's bytes as they are. The AES key is what the string decodes to, where
-//! that is a key's length, and the string's bytes otherwise (oauth2-proxy's `SecretBytes`). So 32
-//! letters and digits are an AES-192 key: base64 of 24 bytes.
+//! The HMAC key is the bytes of the string. The AES key is the string decoded from base64, if the result has the length
+//! of an AES key; otherwise it is the bytes of the string (oauth2-proxy's `SecretBytes`). So 32 letters and digits are an
+//! AES-192 key: base64 of 24 bytes.
 
 use std::fmt;
 
@@ -19,10 +19,10 @@ pub struct CookieSecret {
     aes_key: Vec<u8>,
 }
 
-/// The secret gives no AES key of 16, 24 or 32 bytes, but one of so many.
+/// The secret does not give an AES key of 16, 24 or 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidSecret {
-    /// The length of what the secret gives.
+    /// The number of bytes that it gives.
     pub length: usize,
 }
 
@@ -30,7 +30,7 @@ impl CookieSecret {
     /// Both keys of a configured secret.
     ///
     /// # Errors
-    /// [`InvalidSecret`] where AES has no key of that length.
+    /// [`InvalidSecret`] if AES has no keys of that length.
     pub fn new(secret: &[u8]) -> Result<Self, InvalidSecret> {
         let aes_key = secret_bytes(secret);
         let invalid = InvalidSecret { length: aes_key.len() };
@@ -46,10 +46,10 @@ impl CookieSecret {
         &self.aes_key
     }
 
-    /// What stands for the secret together with these parts, where others may see it.
+    /// Identifies the secret together with these parts, without revealing either.
     pub fn fingerprint<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
         let mut mac = self.mac();
-        // No cookie's name begins like this, so it is no signature of a cookie.
+        // No cookie name begins with NUL, so the result can never be the signature of a cookie.
         mac.update(b"\0fingerprint");
         for part in parts {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
@@ -68,7 +68,7 @@ impl CookieSecret {
 fn secret_bytes(secret: &[u8]) -> Vec<u8> {
     let padding = secret.iter().rev().take_while(|byte| **byte == b'=').count();
     let unpadded = secret.get(..secret.len().saturating_sub(padding)).unwrap_or_default();
-    // Go's decoder skips line breaks wherever they are.
+    // Go's decoder skips all line breaks.
     let text: Vec<u8> = unpadded.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     match UNPADDED.decode(text) {
         Ok(key) if is_key_length(key.len()) => key,

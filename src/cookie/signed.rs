@@ -1,4 +1,4 @@
-//! Signed values: what proves that a cookie is ours.
+//! Signed values: the proof that this filter, or an oauth2-proxy with the same secret, made a cookie.
 //!
 //! ```text
 //! base64url(value) "|" time "|" base64url(mac)        base64url with padding; time in Unix seconds
@@ -24,8 +24,8 @@ pub(super) const MAC_LENGTH: usize = 44;
 /// The longest time, in digits with a sign.
 const TIME_LENGTH: usize = 20;
 
-/// What the signatures of one request may still cost. A stranger sends as many as fit into the headers, each of which
-/// looks like one of ours until its bytes have been hashed.
+/// How many signatures of one request are still checked. An attacker can fill the headers with values that look signed,
+/// and only hashing their bytes shows that they are not.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     checks: usize,
@@ -33,7 +33,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// So many signatures, of values of at most so many bytes each: a few that are long take nothing from the others.
+    /// At most `checks` signatures, of values of at most `longest` bytes each. Longer values do not count.
     pub const fn new(checks: usize, longest: usize) -> Self {
         Self { checks, longest }
     }
@@ -47,24 +47,24 @@ impl Allowance {
     }
 }
 
-/// A value whose signature was checked. Only [`verify`] makes one.
+/// A value with a valid signature. Only [`verify`] makes one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verified {
     value: Vec<u8>,
     timestamp: i64,
 }
 
-/// The value is not signed by this secret under this name, or too old, or from the future.
+/// The value is not signed by this secret under this name, has expired, or is from the future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
 impl Verified {
-    /// What was signed.
+    /// The signed value.
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// When, in Unix seconds.
+    /// The time of the signature, in Unix seconds.
     pub const fn timestamp(&self) -> i64 {
         self.timestamp
     }
@@ -78,10 +78,10 @@ pub fn sign(secret: &CookieSecret, name: &[u8], value: &[u8], secs: i64) -> Vec<
     [value, secs, PADDED.encode(mac)].join("|").into_bytes()
 }
 
-/// Checks a cookie's value. What does not look like a signed value of today takes nothing of the allowance.
+/// Checks a cookie's value. A malformed or outdated value uses no allowance.
 ///
 /// # Errors
-/// [`Invalid`]; it does not say why, because nobody but an attacker would want to know.
+/// [`Invalid`], without a reason: only an attacker could use it.
 pub fn verify(
     secret: &CookieSecret,
     name: &[u8],
@@ -96,31 +96,31 @@ pub fn verify(
     }
     allowance.take(raw.len())?;
     parts.check(secret, name)?;
-    // A `|` is no letter of base64, so a fourth part is refused here.
+    // `|` is not in the alphabet of base64, so a value of four parts fails here.
     let value = PADDED.decode(parts.value).map_err(|_| Invalid)?;
     Ok(Verified { value, timestamp: parts.timestamp })
 }
 
-/// Whether this secret signed a value under this name, at whatever time.
+/// Whether this secret signed a value under this name, at any time.
 pub fn is_signed(secret: &CookieSecret, name: &[u8], raw: &[u8], allowance: &mut Allowance) -> bool {
     Parts::of(raw).is_some_and(|parts| allowance.take(raw.len()).is_ok() && parts.check(secret, name).is_ok())
 }
 
-/// Whether bytes look like a signed value from its beginning to its end.
+/// Whether the bytes have the form of a complete signed value.
 pub(super) fn is_whole(raw: &[u8]) -> bool {
     Parts::of(raw).is_some_and(|parts| {
         !parts.value.is_empty() && parts.value.len() % 4 == 0 && !parts.value.contains(&b'|')
     })
 }
 
-/// The part of a signed value that the signature is of. A signature itself can be written in several ways: base64url
-/// leaves two bits of it open.
+/// The part of a signed value that the signature covers. The signature itself can be written in several ways: base64url
+/// leaves two of its bits open.
 pub fn signed_part(raw: &[u8]) -> &[u8] {
     let end = raw.iter().rposition(|byte| *byte == b'|').unwrap_or(raw.len());
     raw.get(..end).unwrap_or(raw)
 }
 
-/// The parts of what looks like a signed value.
+/// The parts of a value that has the form of a signed one.
 struct Parts<'a> {
     value: &'a [u8],
     secs: &'a [u8],
@@ -129,7 +129,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// From the end: however long a value is, its form costs nothing.
+    /// Parses from the end, so that the cost does not depend on the length of the value.
     fn of(raw: &'a [u8]) -> Option<Self> {
         let (rest, signature) = raw.split_at_checked(raw.len().checked_sub(MAC_LENGTH)?)?;
         let rest = rest.strip_suffix(b"|")?;
@@ -147,7 +147,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Puts first what says to be signed last, before anybody checked that; what is as new stays in its order.
+/// Sorts by the claimed time, which is not verified yet, newest first. Values of equal time keep their order.
 pub fn newest_first<T>(values: Vec<T>, raw: impl Fn(&T) -> &[u8]) -> Vec<T> {
     let times = values.iter().map(|value| Reverse(claimed_time(raw(value))));
     let mut order: Vec<(Reverse<Option<i64>>, usize)> = times.zip(0..).collect();
@@ -160,7 +160,7 @@ fn claimed_time(raw: &[u8]) -> Option<i64> {
     Parts::of(raw).map(|parts| parts.timestamp)
 }
 
-/// Whether something that was signed then is valid now; `expire` zero means for ever.
+/// Whether a signature of that time is valid now. `expire` zero means that it never expires.
 pub fn is_current(signed_at: i64, now: Timestamp, expire: Duration) -> bool {
     let signed_at = Timestamp::from_secs(signed_at);
     expire.is_zero() || (signed_at.after(expire) > now && signed_at < now.after(CLOCK_SKEW))
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    /// The cases are the original's; the vectors hold what it made of each.
+    /// The cases and their outcomes are those of oauth2-proxy.
     #[test]
     fn age_is_judged_as_by_oauth2_proxy() {
         let vectors = vectors::load();
@@ -314,7 +314,7 @@ mod tests {
             let mut signed = sign(&secret(), b"name", &value, NOW);
             let position = position.index(signed.len());
             signed[position] ^= flip;
-            // A flip in the unused bits at the end of a base64 part changes nothing that was signed.
+            // A flip in the unused bits at the end of a base64 part does not change the signed bytes.
             if let Ok(verified) = check(&signed, HOUR) {
                 prop_assert_eq!(verified.value, value);
             }

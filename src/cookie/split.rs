@@ -1,10 +1,10 @@
-//! Cookies past 4 kB: browsers refuse them, so oauth2-proxy cuts them into chunks.
+//! Cookies of more than 4 kB: browsers refuse them, so oauth2-proxy splits them into chunks.
 //!
 //! ```text
-//! name=ABCDEF…  ->  name_0=ABC…   name_1=DEF…       each header exactly 4000 bytes, the last one less
+//! name=ABCDEF…  ->  name_0=ABC…   name_1=DEF…       each header has exactly 4000 bytes, the last one fewer
 //! ```
 //!
-//! The signed value is cut as a whole; a chunk has no signature of its own.
+//! The signed value is split; a chunk has no signature of its own.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ const MAX_HEADER: usize = 4000;
 /// The longest name of a chunk, in bytes.
 const MAX_NAME: usize = 256;
 
-/// The least that a chunk holds, however long its attributes are.
+/// The least that a chunk holds, even if its attributes are very long.
 const MIN_CHUNK: usize = 256;
 
 /// A cookie to set.
@@ -30,7 +30,7 @@ pub struct SetCookie {
     pub header: Vec<u8>,
 }
 
-/// The cookie, or its chunks where it is too long.
+/// The cookie, or its chunks if it is too long.
 pub fn split(
     name: &[u8],
     value: &[u8],
@@ -64,33 +64,33 @@ pub fn split(
     cookies
 }
 
-/// The bytes that a value has in the `cookie` header that a browser sends.
+/// The bytes that a value takes in the `cookie` header of a browser.
 pub fn sent_bytes(name: &[u8], value: &[u8], attributes: &Attributes, max_age: MaxAge) -> usize {
-    // A domain makes the headers longer that set it. So there may be one more chunk, which is no matter here.
+    // A domain would make the `Set-Cookie` headers longer, which can add one chunk. That does not matter here.
     let names = split(name, value, attributes, max_age, b"").into_iter().map(|cookie| cookie.name);
     let pairs: usize = names.map(|name| name.len().saturating_add("=; ".len())).sum();
     value.len().saturating_add(pairs).saturating_sub("; ".len())
 }
 
-/// What a browser sent of the session cookie of a name, before its signatures were checked.
+/// The cookies of a request that may be the session cookie of a name, with unchecked signatures.
 pub struct Sent<'a> {
     name: &'a [u8],
-    /// The cookies of just that name, in their order.
+    /// The cookies of exactly that name, in their order.
     whole: Vec<&'a [u8]>,
-    /// By their number, each in their order.
+    /// The chunks by number; those of one number in their order.
     chunks: BTreeMap<u32, Vec<&'a [u8]>>,
     sets: Vec<Set>,
 }
 
 impl<'a> Sent<'a> {
-    /// In one pass, however many cookies there are.
+    /// Reads the cookies in one pass.
     pub fn find(jar: &Jar<'a>, name: &'a [u8]) -> Self {
         let (mut whole, mut chunks) = (Vec::new(), BTreeMap::<u32, Vec<&'a [u8]>>::new());
         for (other, value) in jar.unchecked() {
             if other == name {
                 whole.push(value);
             } else if let Some(number) = chunk_number(name, other).filter(|_| is_value(value)) {
-                // What is whole is no beginning: another application may have our name and a number for its name.
+                // A whole signed value is not a first chunk: another application may use our name and a number as its name.
                 if number > 0 || !signed::is_whole(value) {
                     chunks.entry(number).or_default().push(value);
                 }
@@ -100,11 +100,10 @@ impl<'a> Sent<'a> {
         Self { name, whole, chunks, sets }
     }
 
-    /// The values that the session cookie can have: each cookie of just that name, and the chunks of each set
-    /// joined. Those that say to be newer come first: oauth2-proxy reads the first of just that name
-    /// alone, and leaves it where a session has grown into chunks; but it is the old session then, with a refresh
-    /// token that may be used up. The bytes of a value are not looked at: a signature is. A whole cookie that is longer
-    /// than [`split`] makes one is none of ours.
+    /// The candidates for the session cookie: each cookie of exactly that name, and each set of chunks, joined. They are
+    /// ordered by claimed time, newest first: oauth2-proxy does not delete the single cookie when a session grows into
+    /// chunks, so that one may be stale and its refresh token used up. Only the form is checked here, not the signature. A
+    /// single cookie that is longer than [`split`] makes them is skipped.
     pub fn values(&self) -> Vec<Cow<'_, [u8]>> {
         let whole = self.whole.iter().copied().filter(|value| value.len() <= MAX_HEADER);
         let mut values: Vec<_> = whole.map(Cow::Borrowed).collect();
@@ -112,21 +111,21 @@ impl<'a> Sent<'a> {
         signed::newest_first(values, AsRef::as_ref)
     }
 
-    /// Whether the browser has no more than one session cookie of this name.
+    /// Whether the browser has at most one session cookie of this name.
     pub fn is_alone(&self) -> bool {
         self.whole.len().saturating_add(self.complete().count()) <= 1
     }
 
-    /// Whether each session cookie `holds`. The rest of one that was cleared in part is none.
+    /// Whether each session cookie `holds`. The remaining chunks of a partly deleted one do not count.
     pub fn are_all(&self, mut holds: impl FnMut(&[u8]) -> bool) -> bool {
         self.whole.iter().all(|value| holds(value)) && self.complete().all(|set| holds(&set.value))
     }
 
-    /// The names that the session cookie has in the browser, each once: first those without which there is no session,
-    /// then the others.
+    /// The names of the session cookie in the browser, each once. First come the names without which a session is
+    /// incomplete, then the others.
     pub fn names(&self, holds: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
         let ends: BTreeSet<u32> = self.complete().map(|set| set.chunks.saturating_sub(1)).collect();
-        // From the last to the first: after each, the others are still seen as chunks.
+        // From the last to the first: after deleting one, the others are still recognised as chunks.
         let numbers = (0..self.chunks(holds)).rev();
         let (ends, others): (Vec<u32>, Vec<u32>) = numbers.partition(|number| ends.contains(number));
         let whole = (!self.whole.is_empty()).then(|| self.name.to_vec());
@@ -134,14 +133,14 @@ impl<'a> Sent<'a> {
         whole.into_iter().chain(chunks).collect()
     }
 
-    /// Tells by its name whether a cookie of this browser is the session cookie or a chunk of it.
+    /// Decides by its name whether a cookie of this browser is the session cookie or a chunk of it.
     pub fn is_part(&self) -> impl Fn(&[u8]) -> bool + use<'a> {
         let (ours, chunks) = (self.name, self.chunks(|_| true));
         move |name| name == ours || chunk_number(ours, name).is_some_and(|number| number < chunks)
     }
 
-    /// How many chunks there are, from number 0 to the first that is missing. A whole signed value is the session cookie
-    /// of another application, unless it is the end of a set that `holds`: an end looks the same.
+    /// The number of chunks, up to the first missing number. A whole signed value is the session cookie of another
+    /// application, unless it is the last chunk of a set that `holds`: a last chunk can look the same.
     fn chunks(&self, mut holds: impl FnMut(&[u8]) -> bool) -> u32 {
         let mut of_sets = None;
         let mut count = 0;
@@ -163,25 +162,25 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// Chunks that are joined.
+/// A set of chunks, joined.
 #[derive(PartialEq, Eq)]
 struct Set {
     value: Vec<u8>,
     chunks: u32,
-    /// How many `|` it has. The second is before the signature, so it tells where the value ends.
+    /// How many `|` it has. The second one precedes the signature, so it determines the end of the value.
     bars: usize,
     end: Option<usize>,
-    /// Whether no other chunk belongs to it.
+    /// Whether no further chunk belongs to it.
     is_over: bool,
 }
 
 impl Set {
-    /// The sets of a browser, each from number 0 to the first that is missing, or to the end of its signature:
-    /// oauth2-proxy leaves the chunks that a smaller session does not need any more.
+    /// The sets of a browser. Each begins at number 0, and ends at a missing number or at the end of its signature:
+    /// oauth2-proxy does not delete the chunks that a smaller session no longer needs.
     ///
     /// A browser has several sets if their domains or paths differ. It sends the cookies of each name in the same order
-    /// (RFC 6265 section 5.4), so the first set has the first chunk of each number, and so on. If there are more of a number
-    /// than there are sets, some are of no set; then the last set may as well have the last of each number.
+    /// (RFC 6265 section 5.4), so the first set has the first chunk of each number, and so on. If a number has more chunks
+    /// than there are sets, some belong to no set. Then the chunks are also counted from the last one.
     fn of(chunks: &BTreeMap<u32, Vec<&[u8]>>) -> Vec<Self> {
         let numbers = chunks.iter().zip(0_u32..).take_while(|((number, _), expected)| *number == expected);
         let numbers: Vec<&[&[u8]]> = numbers.map(|((_, values), _)| values.as_slice()).collect();
@@ -199,15 +198,15 @@ impl Set {
     fn follow(first: &[&[u8]], others: &[&[&[u8]]], order: Order) -> Vec<Self> {
         let mut sets: Vec<Self> = first.iter().map(|chunk| Self::begin(chunk)).collect();
         let all = sets.len();
-        // No number looks at a set that has ended: a stranger can begin hundreds, and send as many numbers. So each look
-        // uses up a cookie or ends a set.
+        // Only open sets are looked at: an attacker can begin hundreds of sets and send as many numbers. So each look uses
+        // up a cookie or ends a set.
         let mut open: Vec<(usize, &mut Self)> =
             sets.iter_mut().enumerate().filter(|(_, set)| set.is_open()).collect();
         for values in others {
             if open.is_empty() {
                 break;
             }
-            // A set that has ended has no chunk of this number, unless there is one for it that is stale.
+            // A set that has ended has no chunk of this number, except for a stale one.
             let is_one_for_each = values.len() >= all;
             let of = if is_one_for_each { all } else { open.len() };
             for (place, (number, set)) in open.iter_mut().enumerate() {
@@ -218,12 +217,12 @@ impl Set {
         sets
     }
 
-    /// Whether it has the end of a signature.
+    /// Whether it ends with a whole signature.
     fn is_complete(&self) -> bool {
         self.end == Some(self.value.len())
     }
 
-    /// Whether another chunk may belong to it.
+    /// Whether a further chunk may belong to it.
     fn is_open(&self) -> bool {
         #[cfg(test)]
         tests::LOOKS.set(tests::LOOKS.get() + 1);
@@ -256,7 +255,7 @@ impl Set {
     }
 }
 
-/// From where the cookies of a number are counted.
+/// From which end the chunks of a number are counted.
 #[derive(Clone, Copy)]
 enum Order {
     FromTheFirst,
@@ -264,7 +263,7 @@ enum Order {
 }
 
 impl Order {
-    /// The chunk for the set that is at this place of so many.
+    /// The chunk for the set at position `place` of `of`.
     fn pick<'a>(self, values: &[&'a [u8]], place: usize, of: usize) -> Option<&'a [u8]> {
         let at = match self {
             Self::FromTheFirst => place,
@@ -274,13 +273,13 @@ impl Order {
     }
 }
 
-/// `name_number`; a long name is cut so that the whole fits.
+/// `name_number`; a long name is truncated, so that the result has at most [`MAX_NAME`] bytes.
 fn chunk_name(name: &[u8], number: u32) -> Vec<u8> {
     let suffix = format!("_{number}");
     [cut(name, suffix.len()), suffix.as_bytes()].concat()
 }
 
-/// The number of a chunk's name; none where it is not one that [`chunk_name`] makes.
+/// The number in a name that [`chunk_name`] made; `None` for other names.
 fn chunk_number(name: &[u8], candidate: &[u8]) -> Option<u32> {
     let digits = candidate.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (start, digits) = candidate.split_at_checked(candidate.len().checked_sub(digits)?)?;

@@ -14,7 +14,7 @@ use cfb_mode::{Decryptor, Encryptor};
 
 use super::DecodeError;
 
-/// Encrypts under an IV that is used once. A key that AES does not have gives nothing.
+/// Encrypts with an IV that is used once. A key of an invalid length gives no bytes.
 pub(super) fn encrypt_cfb(key: &[u8], iv: [u8; 16], plain: &[u8]) -> Vec<u8> {
     let mut bytes = plain.to_vec();
     let done = match key.len() {
@@ -28,7 +28,7 @@ pub(super) fn encrypt_cfb(key: &[u8], iv: [u8; 16], plain: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Decrypts. Every byte string of 16 bytes and more decrypts to something.
+/// Decrypts. CFB has no integrity check: any 16 bytes or more decrypt to something.
 pub(super) fn decrypt_cfb(key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let (iv, ciphertext) = sealed.split_at_checked(16).ok_or(DecodeError::Cipher)?;
     let mut bytes = ciphertext.to_vec();
@@ -41,7 +41,7 @@ pub(super) fn decrypt_cfb(key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, DecodeEr
     Ok(bytes)
 }
 
-/// Encrypts and authenticates under a nonce that is used once. A key that AES does not have gives nothing.
+/// Encrypts and authenticates with a nonce that is used once. A key of an invalid length gives no bytes.
 pub(super) fn encrypt_gcm(key: &[u8], nonce: [u8; 12], plain: &[u8]) -> Vec<u8> {
     match gcm(key, |cipher| cipher.encrypt(nonce, plain)) {
         Ok(sealed) => [nonce.as_slice(), &sealed].concat(),
@@ -55,7 +55,7 @@ pub(super) fn decrypt_gcm(key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, DecodeEr
     gcm(key, |cipher| cipher.decrypt(*nonce, ciphertext))
 }
 
-/// AES-GCM of any key length behind one face.
+/// AES-GCM of any key length behind one interface.
 trait Gcm {
     fn encrypt(&self, nonce: [u8; 12], plain: &[u8]) -> Result<Vec<u8>, aes_gcm::Error>;
     fn decrypt(&self, nonce: [u8; 12], sealed: &[u8]) -> Result<Vec<u8>, aes_gcm::Error>;

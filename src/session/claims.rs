@@ -1,4 +1,4 @@
-//! Additional claims: any JSON, kept byte for byte as whoever wrote the session encoded it.
+//! Additional claims: any JSON, kept byte for byte as the writer of the session encoded it.
 //!
 //! oauth2-proxy writes a JSON number as the text of its digits (`42` becomes `"42"`), so that is what
 //! [`Claims::from_json`] does too.
@@ -30,7 +30,7 @@ impl Claims {
             .collect()
     }
 
-    /// Has the claims of another whose names it has not.
+    /// Adds those claims of `other` that are missing here.
     pub fn complete(&mut self, other: &Self) {
         let missing: Vec<_> =
             other.0.iter().filter(|(name, _)| self.0.iter().all(|(mine, _)| mine != name)).cloned().collect();

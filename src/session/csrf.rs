@@ -1,10 +1,10 @@
-//! The content of the CSRF cookie: the secrets of a login under way (RFC 6749 section 10.12, RFC 7636).
+//! The content of the CSRF cookie: the secrets of a sign-in that has begun (RFC 6749 section 10.12, RFC 7636).
 //!
 //! ```text
 //! MessagePack map: s = state[32]  n = nonce[32]  cv = PKCE code verifier (left out without PKCE)
 //! ```
 //!
-//! The provider sees only SHA-256 hashes of `s` and `n`, so what comes back proves that it is this browser's.
+//! The provider sees only SHA-256 hashes of `s` and `n`, so a callback with these hashes belongs to this browser.
 
 use std::fmt;
 
@@ -17,14 +17,14 @@ use super::msgpack::{Reader, Writer};
 use super::{DecodeError, cipher};
 use crate::cookie::Verified;
 
-/// A login under way. Never printed.
+/// The secrets of a sign-in that has begun. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Csrf {
     /// Random bytes whose hash is the `state` parameter.
     pub state: Vec<u8>,
     /// Random bytes whose hash is the `nonce` parameter.
     pub nonce: Vec<u8>,
-    /// The PKCE code verifier; empty where PKCE is off.
+    /// The PKCE code verifier; empty if PKCE is off.
     pub code_verifier: String,
 }
 
@@ -38,10 +38,10 @@ impl Csrf {
         cipher::encrypt_cfb(aes_key, iv, &map.finish())
     }
 
-    /// The login of a cookie.
+    /// The secrets in a cookie.
     ///
     /// # Errors
-    /// [`DecodeError`] where the signed bytes are no login.
+    /// [`DecodeError`] if the signed bytes are not a valid payload.
     pub fn open(cookie: &Verified, aes_key: &[u8]) -> Result<Self, DecodeError> {
         let packed = cipher::decrypt_cfb(aes_key, cookie.value())?;
         let mut csrf = Self { state: Vec::new(), nonce: Vec::new(), code_verifier: String::new() };
@@ -58,7 +58,7 @@ impl Csrf {
             })
             .map_err(|_| DecodeError::MessagePack)?;
         csrf.code_verifier = String::from_utf8(code_verifier).map_err(|_| DecodeError::MessagePack)?;
-        // The hash of nothing is nothing, and would fit a state that is empty.
+        // The hash of an empty state is empty, and would match an empty `state` parameter.
         if csrf.state.is_empty() { Err(DecodeError::MessagePack) } else { Ok(csrf) }
     }
 
@@ -72,7 +72,7 @@ impl Csrf {
         hash(&self.nonce)
     }
 
-    /// Whether a hash that came back is of this login, compared in constant time.
+    /// Whether the hash of a callback belongs to this sign-in, compared in constant time.
     pub fn matches_state(&self, state_hash: &[u8]) -> bool {
         self.state_hash().as_bytes().ct_eq(state_hash).into()
     }

@@ -13,7 +13,7 @@ use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInf
 
 use super::DecodeError;
 
-/// The largest session, in bytes. All cookies that a request can carry hold less than a tenth, packed.
+/// The largest session, in bytes. The cookies of a request hold less than a tenth of that, compressed.
 const MAX_DECODED: usize = 1 << 20;
 
 /// The first bytes of frames that a reader has to skip (`184D2A50` to `184D2A5F`, little endian).
@@ -31,12 +31,12 @@ pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
     written.ok().and_then(|()| encoder.finish().ok()).unwrap_or_default()
 }
 
-/// The bytes of the first frame; whatever follows it is no matter, as in the original.
+/// The bytes of the first frame. Bytes after it are ignored, as by oauth2-proxy.
 pub(super) fn decompress(mut frame: &[u8]) -> Result<Vec<u8>, DecodeError> {
     while let Some(rest) = skip(frame)? {
         frame = rest;
     }
-    // A reader that stops one byte past the limit tells "just as large" from "too large".
+    // Reading one byte past the limit distinguishes "just as large" from "too large".
     let limit = u64::try_from(MAX_DECODED + 1).map_err(|_| DecodeError::Lz4)?;
     let mut plain = Vec::new();
     let mut decoder = FrameDecoder::new(Strict(frame)).take(limit);
@@ -47,7 +47,7 @@ pub(super) fn decompress(mut frame: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(plain)
 }
 
-/// A source whose end is an error: the decoder would take it for the end of the frame where a block ends.
+/// A source whose end is an error: at the end of a block, the decoder would take it for the end of the frame.
 struct Strict<'a>(&'a [u8]);
 
 impl Read for Strict<'_> {
@@ -59,7 +59,7 @@ impl Read for Strict<'_> {
     }
 }
 
-/// What follows a skippable frame; `None` where there is none.
+/// The bytes after a skippable frame; `None` if there is no such frame.
 ///
 /// ```text
 /// 5x 2A 4D 18 | length u32 le | bytes[length]
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(decompress(&bytes(&edge["empty_input_frame"])), Ok(Vec::new()));
     }
 
-    /// The cases are the original's; the vectors hold how it ended for each.
+    /// The cases and their outcomes are those of oauth2-proxy.
     #[test]
     fn frames_are_accepted_as_by_oauth2_proxy() {
         let vectors = vectors::load();
@@ -157,7 +157,7 @@ mod tests {
             prop_assert!(decompress(&frame[..at.index(frame.len())]).is_err());
         }
 
-        /// What it gives is no matter: a cookie's signature covers the frame.
+        /// The result does not matter: a cookie's signature covers the frame.
         #[test]
         fn changed_frame_does_not_panic(plain: Vec<u8>, at: prop::sample::Index, flip: u8) {
             let mut frame = compress(&plain);

@@ -6,8 +6,8 @@
 //! login:   Csrf ──── MessagePack ───────────── AES-CFB(cookie secret) ─ signed
 //! ```
 //!
-//! AES-CFB hides but does not protect, so whatever is decrypted was signed: decryption takes a
-//! [`Verified`], or a [`ticket::Ticket`], which is made from one.
+//! AES-CFB hides but does not authenticate, so only signed bytes are decrypted: decryption takes a [`Verified`] value, or
+//! a [`ticket::Ticket`], which is made from one.
 
 mod cipher;
 mod claims;
@@ -23,12 +23,12 @@ pub use self::claims::Claims;
 pub use self::state::Session;
 use crate::cookie::Verified;
 
-/// The bytes are no session of ours, though they are signed: another version, another secret.
+/// The bytes are signed, but are not a session that can be read: of another version, or encrypted with another secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Not decrypted: too short, or not by this key.
+    /// Cannot be decrypted: too short, or encrypted with another key.
     Cipher,
-    /// No LZ4 frame, a broken one, or more than a session can be.
+    /// An invalid LZ4 frame, or too many bytes for a session.
     Lz4,
     /// Not the MessagePack of a session.
     MessagePack,
@@ -45,7 +45,7 @@ pub fn seal_cookie(session: &Session, aes_key: &[u8], iv: [u8; 16], minimal: boo
 /// The session of a cookie.
 ///
 /// # Errors
-/// [`DecodeError`] where the signed bytes are no session.
+/// [`DecodeError`] if the signed bytes are not a session.
 pub fn open_cookie(cookie: &Verified, aes_key: &[u8]) -> Result<Session, DecodeError> {
     let compressed = cipher::decrypt_cfb(aes_key, cookie.value())?;
     Session::unpack(&lz4::decompress(&compressed)?)

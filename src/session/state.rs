@@ -1,4 +1,4 @@
-//! The session: what oauth2-proxy calls `SessionState`, as bytes, since tokens and claims may be any.
+//! The session: oauth2-proxy's `SessionState`. Its texts are bytes, since tokens and claims may not be UTF-8.
 //!
 //! ```text
 //! MessagePack map, keys in this order, empty fields left out:
@@ -11,7 +11,7 @@ use super::msgpack::{Reader, Writer};
 use super::{Claims, DecodeError};
 use crate::time::Timestamp;
 
-/// A signed-in person. Never printed.
+/// The session of a signed-in user. Never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Session {
     /// When the session was made or refreshed.
@@ -32,19 +32,19 @@ pub struct Session {
     pub user: Vec<u8>,
     /// The groups.
     pub groups: Vec<Vec<u8>>,
-    /// The name that the person likes to be called.
+    /// The name that the user prefers.
     pub preferred_username: Vec<u8>,
-    /// Other claims that the configuration asks for.
+    /// Further claims that the configuration asks for.
     pub additional_claims: Claims,
 }
 
 /// The number of fields, for a session that is written as an array.
 const FIELDS: [&[u8]; 11] = [b"ca", b"eo", b"at", b"it", b"rt", b"n", b"e", b"u", b"g", b"pu", b"ac"];
 
-/// The bytes of a session besides its long texts.
+/// A rough size of a session without its long texts.
 const SIZE_OF_REST: usize = 512;
 
-/// Go's zero time, 0001-01-01T00:00:00Z, which means no time.
+/// Go's zero time, 0001-01-01T00:00:00Z, which means that there is no time.
 const ZERO_TIME: Timestamp = Timestamp::from_secs(-62_135_596_800);
 
 impl Session {
@@ -65,7 +65,7 @@ impl Session {
         map.finish()
     }
 
-    /// The session in MessagePack; bytes after it are no matter.
+    /// Reads a session from MessagePack. Bytes after it are ignored.
     pub(super) fn unpack(packed: &[u8]) -> Result<Self, DecodeError> {
         let mut session = Self::default();
         Reader::new(packed)
@@ -74,7 +74,7 @@ impl Session {
         Ok(session)
     }
 
-    /// About how many bytes it takes.
+    /// Its approximate size in bytes.
     pub fn size(&self) -> usize {
         let texts = [&self.access_token, &self.id_token, &self.refresh_token, &self.email, &self.user];
         let groups = self.groups.iter();

@@ -132,7 +132,7 @@ fn sessions_are_read_as_leniently_as_by_oauth2_proxy() {
         let session = session.unwrap();
         let expected: Value = serde_json::from_str(expected).unwrap();
         assert_eq!(String::from_utf8_lossy(&session.user), expected["u"].as_str().unwrap(), "{name}");
-        // The zero time is how Go says that there is none.
+        // Go's zero time means that there is no time.
         let created = expected["ca"].as_str().filter(|time| !time.starts_with("0001-01-01"));
         assert_eq!(session.created_at.map(|time| time.to_string()).as_deref(), created, "{name}");
         let groups: Vec<&str> =

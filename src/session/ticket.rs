@@ -1,13 +1,13 @@
-//! Tickets: what the browser keeps of a session that is in Redis.
+//! Tickets: the content of the session cookie if the session itself is in Redis.
 //!
 //! ```text
 //! documented form:  <cookie name>-<32 hex digits> "." base64url(secret)
 //! second form:      "v2." base64url(<cookie name>-<32 hex digits>) "." base64url(secret)
 //! ```
 //!
-//! base64url without padding. The part with the digits is the key in Redis; the secret, 16 bytes, is the
-//! AES-GCM key of the session there, so Redis alone cannot read it. Every oauth2-proxy v7 reads the
-//! documented form, but not where the cookie's name has a dot; 7.6 and newer read both.
+//! base64url without padding. The part with the digits is the key in Redis. The secret of 16 bytes is the AES-GCM key of
+//! the session there, so Redis alone cannot read it. Every oauth2-proxy v7 reads the documented form, unless the name of
+//! the cookie has a dot; 7.6 and newer read both forms.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form that the most oauth2-proxies read for a cookie of this name.
+    /// The form that most versions of oauth2-proxy read for a cookie of this name.
     pub fn for_cookie(name: &[u8]) -> Self {
         if name.contains(&b'.') { Self::V2 } else { Self::Documented }
     }
@@ -50,7 +50,7 @@ impl Ticket {
     /// The ticket that a cookie holds, in either form.
     ///
     /// # Errors
-    /// [`DecodeError::Ticket`] where it holds none, or one whose secret is no AES key.
+    /// [`DecodeError::Ticket`] if the form is invalid, or the secret does not have the length of an AES key.
     pub fn decode(cookie: &Verified) -> Result<Self, DecodeError> {
         let parts: Vec<&[u8]> = cookie.value().split(|byte| *byte == b'.').collect();
         let decode = |part: &[u8]| UNPADDED.decode(part).map_err(|_| DecodeError::Ticket);
@@ -82,7 +82,7 @@ impl Ticket {
         [self.id.as_slice(), b".lock"].concat()
     }
 
-    /// The session's value in Redis, under a nonce that is used once.
+    /// The session's value in Redis, with a nonce that is used once.
     pub fn seal(&self, session: &Session, nonce: [u8; 12]) -> Vec<u8> {
         cipher::encrypt_gcm(&self.secret, nonce, &session.pack())
     }
@@ -90,7 +90,7 @@ impl Ticket {
     /// The session of a value from Redis.
     ///
     /// # Errors
-    /// [`DecodeError`] where it was not sealed with this ticket.
+    /// [`DecodeError`] if it was not sealed with this ticket.
     pub fn open(&self, value: &[u8]) -> Result<Session, DecodeError> {
         Session::unpack(&cipher::decrypt_gcm(&self.secret, value)?)
     }

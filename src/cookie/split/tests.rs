@@ -116,7 +116,7 @@ fn several_sets_are_joined_separately() {
             .collect();
         let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
         assert_eq!(joined(NAME, &sent_together(&values)), values, "{lengths:?}");
-        // Cookies of one name in one order, whatever stands between them.
+        // The cookies of one name keep their order, with other cookies between them.
         let mut headers = sent_together(&values);
         headers.reverse();
         let mut all = joined(NAME, &headers);

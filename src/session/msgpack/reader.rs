@@ -1,4 +1,4 @@
-//! Reading MessagePack that was signed, and may be of any writer all the same.
+//! Reading MessagePack. It was signed, but an oauth2-proxy of any version may have written it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,17 +10,17 @@ use super::{Malformed, Result, TIMESTAMP};
 use crate::session::Claims;
 use crate::time::Timestamp;
 
-/// How deep values may lie in each other: as deep as in JSON that `serde_json` reads, so that whatever claims
-/// are written can be read. Much deeper ones would overflow the stack of the wasm module.
+/// The deepest nesting of values: that of JSON that `serde_json` reads, so that all claims that are written can be read.
+/// Much deeper values would overflow the stack of the wasm module.
 const MAX_DEPTH: u32 = 128;
 
-/// Values that are read one after the other.
+/// Reads values one after the other.
 pub(in crate::session) struct Reader<'a> {
     rest: &'a [u8],
     depth: u32,
 }
 
-/// A value's head: what it is, and how much belongs to it.
+/// The head of a value: its type, and its length or the value itself.
 enum Head<'a> {
     Nil,
     Bool(bool),
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A time; nil is none.
+    /// A time; nil is `None`.
     pub(in crate::session) fn time(&mut self) -> Result<Option<Timestamp>> {
         match self.head()? {
             Head::Nil => Ok(None),
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Claims: a map of anything; nil is none.
+    /// Claims: a map with values of any type; nil is an empty one.
     pub(in crate::session) fn claims(&mut self) -> Result<Claims> {
         let mut claims = Claims::default();
         let length = match self.head()? {
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Passes over a value, whatever it is.
+    /// Skips a value of any type.
     pub(in crate::session) fn skip(&mut self) -> Result<()> {
         match self.head()? {
             Head::Array(length) => self.nested(|reader| (0..length).try_for_each(|_| reader.skip())),
