@@ -1,32 +1,31 @@
-//! The URL that the browser is sent to (RFC 6749 section 4.1.1, RFC 7636 section 4.3, OpenID Connect Core
+//! The authorization request, a URL for the browser (RFC 6749 section 4.1.1, RFC 7636 section 4.3, OpenID Connect Core
 //! 3.1.2.1).
 
 use form_urlencoded::Serializer;
 
 /// What an authorization request asks for. Empty strings are left out.
 pub struct AuthorizationRequest<'a> {
-    /// Who asks.
+    /// `client_id`.
     pub client_id: &'a str,
-    /// Where the browser comes back to.
+    /// The callback.
     pub redirect_uri: &'a str,
-    /// What is asked for, `openid` among it.
+    /// The scopes, `openid` among them.
     pub scope: &'a str,
-    /// What comes back with the browser.
+    /// The `state` that the callback returns.
     pub state: &'a str,
-    /// What comes back in the ID token.
+    /// The `nonce` that the ID token has.
     pub nonce: Option<&'a str>,
     /// PKCE: the method (`S256` or `plain`) and the challenge.
     pub code_challenge: Option<(&'a str, &'a str)>,
-    /// Whether the provider asks the person, such as `login` or `consent`.
+    /// `prompt`, such as `login` or `consent`.
     pub prompt: &'a str,
-    /// How strong the authentication should be.
+    /// `acr_values`: the requested strength of the authentication.
     pub acr_values: &'a str,
-    /// Google's: `offline` for a refresh token.
+    /// `access_type` of Google: `offline` for a refresh token.
     pub access_type: &'a str,
 }
 
-/// The endpoint with the request in its query. A query that the endpoint has already stays (RFC 6749
-/// section 3.1).
+/// The endpoint with the request in its query. A query of the endpoint is kept (RFC 6749 section 3.1).
 pub fn authorization_url(endpoint: &str, request: &AuthorizationRequest<'_>) -> String {
     let (method, challenge) = request.code_challenge.unzip();
     let parameters = [

@@ -1,4 +1,4 @@
-//! How the client says who it is at the token endpoint (RFC 6749 section 2.3.1, OpenID Connect Core 9).
+//! Client authentication at the token endpoint (RFC 6749 section 2.3.1, OpenID Connect Core 9).
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use http::HeaderValue;
 
 use super::Metadata;
 
-/// How the client says its secret, by the names of OpenID Connect Core 9.
+/// How the client sends its secret, by the names of OpenID Connect Core 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuthMethod {
     /// `client_secret_basic`: in the `authorization` header, form-encoded first (RFC 6749 section 2.3.1).
     Basic,
     /// `client_secret_post`: in the body.
     Post,
-    /// In the header as it stands (RFC 7617), for servers that do not decode it.
+    /// In the header, not form-encoded (RFC 7617), for servers that do not decode it.
     BasicAsItStands,
 }
 
@@ -30,11 +30,11 @@ impl fmt::Display for ClientAuthMethod {
     }
 }
 
-/// The client and its secret. A client whose secret is empty is a public one: it has a name, and cannot
-/// prove it (RFC 6749 section 2.1).
+/// The client and its secret. A client with an empty secret is a public one: it cannot authenticate (RFC 6749 section
+/// 2.1).
 #[derive(Clone, Copy)]
 pub struct ClientAuth<'a> {
-    /// The client's name at the provider.
+    /// The client's identifier.
     pub client_id: &'a str,
     /// Its secret.
     pub client_secret: &'a str,
@@ -43,9 +43,9 @@ pub struct ClientAuth<'a> {
 }
 
 impl ClientAuth<'_> {
-    /// The ways that the provider may take, the likeliest first; only those of `wanted`, if the operator says so. What
-    /// the metadata lists is for all clients, and a client may be registered for one way alone. Basic is the default of
-    /// Discovery 1.0 section 3, and what every server must know by RFC 6749.
+    /// The methods to try, the likeliest first; only `wanted`, if the operator configured it. The metadata lists the methods
+    /// for all clients, but a client may be registered for only one of them. Basic is the default of Discovery 1.0 section
+    /// 3, and every server must support it by RFC 6749.
     pub fn methods(&self, metadata: &Metadata, wanted: Option<ClientAuthMethod>) -> Vec<ClientAuthMethod> {
         use ClientAuthMethod::{Basic, BasicAsItStands, Post};
 
@@ -66,7 +66,7 @@ impl ClientAuth<'_> {
         methods
     }
 
-    /// Adds what belongs in the body, and returns what belongs in the `authorization` header.
+    /// Adds the parameters of the body, and returns the value of the `authorization` header.
     pub(super) fn apply(&self, form: &mut Serializer<'_, String>) -> Option<HeaderValue> {
         if !self.client_secret.is_empty() {
             match self.method {
@@ -86,7 +86,7 @@ impl ClientAuth<'_> {
         format!("{}:{}", self.client_id, self.client_secret)
     }
 
-    /// So that a colon in the name is no separator.
+    /// Encodes a colon in the identifier, which would be taken for the separator.
     fn encoded_credentials(&self) -> String {
         let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         format!("{}:{}", encode(self.client_id), encode(self.client_secret))
@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(methods(&[], secret, None), [Basic, Post, BasicAsItStands], "{secret}");
             assert_eq!(methods(&[], secret, Some(Basic)), [Basic, BasicAsItStands], "{secret}");
         }
-        // What form-encoding leaves as it is, and base64url is made of.
+        // Characters that form-encoding does not change; base64url consists of them.
         assert_eq!(methods(&[], "aZ09-._*", None), [Basic, Post]);
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// The tenant that an ID token is of, by its issuer.
+/// The tenant of an ID token, from its issuer.
 pub fn entra_tenant(claims: &Map<String, Value>) -> Option<&str> {
     let issuer = claims.get("iss")?.as_str()?;
     let tenant = issuer.strip_prefix("https://login.microsoftonline.com/")?.strip_suffix("/v2.0")?;
@@ -10,7 +10,7 @@ pub fn entra_tenant(claims: &Map<String, Value>) -> Option<&str> {
     is_tenant.then_some(tenant)
 }
 
-/// Whether there were too many groups for the token, so that it names a place where they are instead.
+/// Whether the user has too many groups for the token, so that it has a link to them instead.
 pub fn has_entra_overage(claims: &Map<String, Value>) -> bool {
     claims.get("_claim_names").is_some_and(|names| names.get("groups").is_some())
 }

@@ -24,7 +24,7 @@ pub fn code_grant(
     post(endpoint, client, form)
 }
 
-/// Exchanges a refresh token. No scope is named, so it stays as it was granted.
+/// Exchanges a refresh token. Without a scope, the granted one stays.
 pub fn refresh_grant(endpoint: &str, client: &ClientAuth<'_>, refresh_token: &str) -> Request<Vec<u8>> {
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "refresh_token");
@@ -36,7 +36,7 @@ fn post(endpoint: &str, client: &ClientAuth<'_>, mut form: Serializer<'_, String
     let authorization = client.apply(&mut form);
     let mut request = Request::new(form.finish().into_bytes());
     *request.method_mut() = Method::POST;
-    // Metadata that was checked has no other. `/` names no host, so such a request goes nowhere.
+    // Checked metadata has valid URLs only. `/` has no host, so the request would go nowhere.
     *request.uri_mut() = endpoint.parse().unwrap_or_else(|_| Uri::from_static("/"));
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));

@@ -1,4 +1,4 @@
-//! The check of an ID token (OpenID Connect Core 3.1.3.7), and of userinfo that is signed (5.3.2).
+//! Validation of an ID token (OpenID Connect Core 3.1.3.7), and of signed userinfo (5.3.2).
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use super::jws::{Jws, unverified_payload};
 use super::{MAX_BODY, MAX_TOKEN};
 use crate::time::Timestamp;
 
-/// How long a token is taken after it has expired: the time that it was on its way, and clocks that
-/// differ by seconds.
+/// How long a token is accepted after its expiry, to allow for its way through the network and for clocks that differ by
+/// seconds.
 const EXPIRED_SKEW: Duration = Duration::from_secs(10);
 
-/// How far in the future a token may have been made: oauth2-proxy's library (go-oidc) allows clocks that
-/// differ by 5 minutes.
+/// How far in the future a token may have been issued: oauth2-proxy's library (go-oidc) allows for clocks that differ by 5
+/// minutes.
 const EARLY_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// What an ID token must say.
+/// What the claims of an ID token must be.
 pub struct Expected<'a> {
     /// The provider's issuer.
     pub issuer: &'a str,
@@ -27,19 +27,19 @@ pub struct Expected<'a> {
     pub skip_issuer_verification: bool,
     /// The client that the token must be for.
     pub client_id: &'a str,
-    /// `oidc_extra_audiences`: who else it may be for.
+    /// `oidc_extra_audiences`: further accepted audiences.
     pub extra_audiences: &'a [String],
-    /// `oidc_audience_claims`: the claims that say so. The first that the token has decides.
+    /// `oidc_audience_claims`: the claims with the audience. The first one that the token has decides.
     pub audience_claims: &'a [String],
-    /// Whether `azp`, where the token has it, must be one of these too.
+    /// Whether `azp`, if the token has it, must be one of these too.
     pub checks_party: bool,
-    /// What `nonce` must be; nothing where there was no authorization request, or the check is off.
+    /// The expected `nonce`; `None` if there was no authorization request, or the check is off.
     pub nonce_hash: Option<&'a str>,
     /// The time of the check.
     pub now: Timestamp,
 }
 
-/// The claims of an ID token that holds.
+/// The claims of a valid ID token.
 pub fn verify(
     id_token: &str,
     keys: &Jwks,
@@ -48,7 +48,7 @@ pub fn verify(
     verified(id_token, MAX_TOKEN, keys, |claims| expected.check(claims))
 }
 
-/// The claims of userinfo that is signed. It may be without issuer, audience and expiry.
+/// The claims of signed userinfo, which may have no issuer, audience and expiry.
 pub fn verify_userinfo(
     userinfo: &str,
     keys: &Jwks,
@@ -67,15 +67,15 @@ fn verified(
         return Err(IdTokenError::TooLarge);
     }
     let token = Jws::parse(token)?;
-    // The claims first: they cost little, and no signature helps a token that has expired or is for others.
+    // The claims first, since checking them is cheap. A token that has expired, or is for another client, is invalid anyway.
     let claims = serde_json::from_slice(&token.payload()?).map_err(|_| IdTokenError::Malformed)?;
     check(&claims)?;
     token.verify(keys)?;
     Ok(claims)
 }
 
-/// Whom claims are about. A number is as good as the same digits in a string: some servers write the ones in their ID
-/// tokens and the others in userinfo.
+/// The `sub` claim. A number is equal to a string of the same digits: some servers write the number in their ID tokens
+/// and the string in userinfo.
 pub fn subject(claims: &Map<String, Value>) -> Option<String> {
     match claims.get("sub")? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -84,22 +84,22 @@ pub fn subject(claims: &Map<String, Value>) -> Option<String> {
     }
 }
 
-/// The `sub` of a JWT whose signature is not checked: only to compare a session with itself.
+/// The `sub` of a JWT, not verified: only to compare a session with itself.
 pub fn unverified_subject(token: &[u8]) -> Option<String> {
     subject(&unverified_claims(token)?)
 }
 
-/// The `iss` of a JWT whose signature is not checked: only to know with whose keys to check it.
+/// The `iss` of a JWT, not verified: only to choose the keys for the check.
 pub fn unverified_issuer(token: &[u8]) -> Option<String> {
     unverified_claims(token)?.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// When a token expires, by claims that hold.
+/// The expiry in valid claims.
 pub fn expiry(claims: &Map<String, Value>) -> Option<Timestamp> {
     date(claims, "exp").ok().flatten()
 }
 
-/// The claims of a JWT whose signature is not checked.
+/// The claims of a JWT, not verified.
 pub(super) fn unverified_claims(token: &[u8]) -> Option<Map<String, Value>> {
     let token = std::str::from_utf8(token).ok().filter(|token| token.len() <= MAX_TOKEN)?;
     serde_json::from_slice(&unverified_payload(token)?).ok()
@@ -119,7 +119,7 @@ impl Expected<'_> {
         if found.as_bytes().ct_eq(nonce.as_bytes()).into() { Ok(()) } else { Err(IdTokenError::Nonce) }
     }
 
-    /// What it says has to hold, and it need not say it (Core 5.3.2; RFC 7519 section 4.1).
+    /// The claims that are present have to be valid, and none is required (Core 5.3.2; RFC 7519 section 4.1).
     fn check_userinfo(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
         let says = |name: &str| claims.get(name).is_some_and(|value| !value.is_null());
         check_kind(claims)?;
@@ -138,9 +138,9 @@ impl Expected<'_> {
         if is_right { Ok(()) } else { Err(IdTokenError::Issuer) }
     }
 
-    /// As oauth2-proxy's `verifyAudience`: the first of the claims that is there must have this client, or
-    /// an extra audience. `azp` is ours on top: a provider that says to whom it gave the token must say
-    /// that it was us. A token for several audiences may be without (Core 3.1.3.7, point 5).
+    /// As oauth2-proxy's `verifyAudience`: the first audience claim that is present must have this client, or an extra
+    /// audience. This filter also checks `azp`: if the token names the client that it was issued to, that must be this
+    /// client. A token for several audiences may have no `azp` (Core 3.1.3.7, point 5).
     fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
         let is_ours =
             |name: &str| name == self.client_id || self.extra_audiences.iter().any(|extra| extra == name);
@@ -172,7 +172,7 @@ impl Expected<'_> {
     }
 }
 
-/// Logout tokens and their kin have `events` (RFC 8417 section 2.2), and not each has a `typ` of its own.
+/// Logout tokens and other security event tokens have `events` (RFC 8417 section 2.2), and some have no `typ`.
 fn check_kind(claims: &Map<String, Value>) -> Result<(), IdTokenError> {
     if claims.get("events").is_some_and(|events| !events.is_null()) {
         return Err(IdTokenError::Kind);
@@ -181,7 +181,7 @@ fn check_kind(claims: &Map<String, Value>) -> Result<(), IdTokenError> {
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction. Some servers write the number as a
-/// string, which oauth2-proxy's library takes too.
+/// string, which oauth2-proxy's library accepts too.
 fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, IdTokenError> {
     let number = match claims.get(name) {
         None | Some(Value::Null) => return Ok(None),
@@ -193,7 +193,7 @@ fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Id
         return Ok(Some(Timestamp::from_secs(secs)));
     }
     let secs = number.as_f64().ok_or(IdTokenError::Malformed)?;
-    // Before 1970 the fraction does not matter: it is over, or it has begun.
+    // Before 1970 the fraction does not matter: such an expiry has passed, and such a beginning too.
     let since_1970 = Duration::try_from_secs_f64(secs.max(0.0)).map_err(|_| IdTokenError::Malformed)?;
     let secs = i64::try_from(since_1970.as_secs()).map_err(|_| IdTokenError::Malformed)?;
     Ok(Some(Timestamp::new(secs, since_1970.subsec_nanos())))

@@ -1,8 +1,8 @@
-//! Why a token is no ID token that holds.
+//! Why a token is not a valid ID token.
 
 use std::fmt;
 
-/// Why an ID token does not hold.
+/// Why an ID token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdTokenError {
     /// It is too long.
@@ -13,29 +13,29 @@ pub enum IdTokenError {
     Encrypted,
     /// It has an extension that must be understood.
     Critical,
-    /// It says that it is neither an ID token nor an access token.
+    /// Its type is neither that of an ID token nor that of an access token.
     Kind,
-    /// Its algorithm is `none`, HMAC, or one that we do not know.
+    /// Its algorithm is `none`, HMAC, or an unknown one.
     Algorithm,
-    /// The provider's keys have none of its name or type. A new look at them may help.
+    /// The provider has no key of that identifier or type. Fetching the keys again may help.
     UnknownKey,
-    /// The key of its name is for another algorithm.
+    /// The key that it names is for another algorithm.
     WrongKey,
     /// The signature is wrong.
     BadSignature,
-    /// The signature is of none of the keys that were tried, and there are more.
+    /// No key that was tried made the signature, and there are more keys.
     TooManyKeys,
-    /// It is another issuer's.
+    /// Its issuer is another one.
     Issuer,
-    /// It is for others than this client.
+    /// Its audience does not have this client.
     Audience,
-    /// It was given to another client.
+    /// It was issued to another client.
     AuthorizedParty,
-    /// It has expired, or does not say when it will.
+    /// It has expired, or has no expiry.
     Expired,
-    /// It begins to hold in the future, or was made there.
+    /// It is valid only in the future, or was issued in the future.
     NotYetValid,
-    /// It does not answer our authorization request.
+    /// It does not belong to the authorization request.
     Nonce,
 }
 
@@ -43,22 +43,22 @@ impl fmt::Display for IdTokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLarge => "it is too large",
-            Self::Malformed => "it is not a JWT of the right form",
+            Self::Malformed => "it is not a well-formed JWT",
             Self::Encrypted => "it is encrypted; the client must be registered for signed ID tokens",
             Self::Critical => "it has an extension that must be understood (crit)",
             Self::Kind => "it is a token of another kind (typ, or events), such as a logout token",
             Self::Algorithm => "it is not signed with RS, PS, ES256, ES384, ES512 or EdDSA",
-            Self::UnknownKey => "no key of the provider (jwks_uri) fits it",
+            Self::UnknownKey => "the provider has no key for it (jwks_uri)",
             Self::WrongKey => "the key that it names is for another algorithm",
-            Self::BadSignature => "its signature does not hold",
+            Self::BadSignature => "its signature is invalid",
             Self::TooManyKeys => {
-                "its signature is of none of the first 3 keys that fit; the provider has to name the key (kid)"
+                "none of the first 3 suitable keys made its signature; the provider has to name the key (kid)"
             }
-            Self::Issuer => "it is of another issuer (iss)",
+            Self::Issuer => "its issuer is another one (iss)",
             Self::Audience => "it is for another client (aud); see client_id and oidc_extra_audiences",
-            Self::AuthorizedParty => "it was given to another client (azp)",
+            Self::AuthorizedParty => "it was issued to another client (azp)",
             Self::Expired => "it has expired (exp)",
-            Self::NotYetValid => "it begins in the future (nbf or iat); the clocks may differ",
+            Self::NotYetValid => "it is valid only in the future (nbf or iat); the clocks may differ",
             Self::Nonce => "it does not belong to this sign-in (nonce)",
         })
     }

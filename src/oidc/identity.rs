@@ -1,46 +1,46 @@
-//! From claims to a person, by the rules of oauth2-proxy's claim extractor
+//! From claims to an identity, by the rules of oauth2-proxy's claim extractor
 //! (`pkg/providers/util/claim_extractor.go`, v7.15.3).
 
 use serde_json::{Map, Value};
 
-/// The email claim that OpenID Connect Core 5.1 defines, and `email_verified` speaks of.
+/// The standard email claim (OpenID Connect Core 5.1), to which `email_verified` refers.
 const EMAIL: &str = "email";
 
-/// Which claims say who somebody is. A name is a claim's, or a path such as `realm_access.roles`; an empty
-/// one stands for no claim.
+/// The names of the claims that identify a user. A name is that of a claim, or a path such as `realm_access.roles`; an
+/// empty one means no claim.
 pub struct ClaimNames<'a> {
-    /// The user, `sub` as a rule.
+    /// The user; usually `sub`.
     pub user: &'a str,
     /// `oidc_email_claim`.
     pub email: &'a str,
     /// `oidc_groups_claim`.
     pub groups: &'a str,
-    /// Claims that are kept as they are.
+    /// Additional claims, which are kept unchanged.
     pub additional: &'a [String],
 }
 
-/// A person, as a session knows one.
+/// A user, as a session has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
-    /// The user; empty where no claim says it.
+    /// The user; empty if the claim is missing.
     pub user: String,
-    /// The email address; empty where no claim says it.
+    /// The email address; empty if the claim is missing.
     pub email: String,
-    /// What the provider says about the email address. Only with the standard claim: nobody says anything
-    /// about what another claim has.
+    /// `email_verified`. `None` if the claim is missing, or `oidc_email_claim` is not `email`: it refers only to the
+    /// standard claim.
     pub email_verified: Option<bool>,
-    /// `preferred_username`; empty where there is none.
+    /// `preferred_username`; empty if the claim is missing.
     pub preferred_username: String,
     /// The groups.
     pub groups: Vec<String>,
-    /// The additional claims that were found, by the names that they were asked for.
+    /// The additional claims that were found, by their configured names.
     pub additional_claims: Map<String, Value>,
-    /// Which of these were said at all, if only to be empty.
+    /// Which claims were present, even if empty.
     pub said: Said,
     is_incomplete: bool,
 }
 
-/// What the provider spoke of. `null` says nothing (OpenID Connect Core 5.3.2).
+/// Which claims were present. `null` counts as missing (OpenID Connect Core 5.3.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // as the fields of `Identity`
 pub struct Said {
@@ -51,7 +51,7 @@ pub struct Said {
 }
 
 impl Identity {
-    /// What the claims of an ID token say.
+    /// Reads the claims of an ID token.
     pub fn from_claims(claims: &Map<String, Value>, names: &ClaimNames<'_>) -> Self {
         let text = |name: &str| claim_text(claims, name);
         let has = |name: &str| find(claims, name).is_some();
@@ -79,18 +79,18 @@ impl Identity {
         identity
     }
 
-    /// Whether userinfo has to be asked: it may have the claims that the ID token does not have, and it
-    /// may say that the email address is not verified.
+    /// Whether userinfo has to be requested: a claim is missing that it may have, or it may say that the email address is
+    /// not verified.
     pub fn is_incomplete(&self) -> bool {
         self.is_incomplete
     }
 
-    /// Adds what userinfo says about what is missing. What the ID token says stays: it is signed.
+    /// Adds the missing claims from userinfo. Those of the ID token stay: it is signed.
     pub fn complete(&mut self, more: &Map<String, Value>, names: &ClaimNames<'_>) {
         let more = Self::from_claims(more, names);
         if self.email.is_empty() {
             self.email = more.email;
-            // It speaks of its own email address.
+            // It refers to its own email address.
             self.email_verified = more.email_verified.or(self.email_verified);
         }
         self.email_verified = self.email_verified.or(more.email_verified);
@@ -114,8 +114,8 @@ impl Identity {
         self.is_incomplete = self.lacks(names);
     }
 
-    /// Has the email address not said, unless it is verified: userinfo could have said that it is not, and gave no answer.
-    /// Nor is it an additional claim then. Of what another claim has nobody says anything.
+    /// Drops the standard email claim unless it is verified, also as an additional claim. For when userinfo, which could
+    /// have said that it is not verified, does not answer. Another claim than `email` stays.
     pub fn leave_out_unverified_email(&mut self, names: &ClaimNames<'_>) {
         if names.email != EMAIL || self.email_verified == Some(true) {
             return;
@@ -133,12 +133,12 @@ impl Identity {
     }
 }
 
-/// What a claim says, as text; nothing where there is none of that name.
+/// A claim as text; empty if it is missing.
 pub fn claim_text(claims: &Map<String, Value>, name: &str) -> String {
     find(claims, name).map(to_text).unwrap_or_default()
 }
 
-/// The claim of that name, or at that path; `null` is none.
+/// The claim of that name, or at that path; `null` counts as missing.
 fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let value = match claims.get(name) {
         Some(value) => value,
@@ -151,7 +151,7 @@ fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     Some(value).filter(|value| !value.is_null())
 }
 
-/// A string as it is, everything else as JSON.
+/// A string unchanged, any other value as JSON.
 fn to_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -159,13 +159,13 @@ fn to_text(value: &Value) -> String {
     }
 }
 
-/// The entries of an array, or the one value. Empty entries are no groups.
+/// The entries of an array, or a single value. Empty entries are dropped.
 fn to_texts(value: &Value) -> Vec<String> {
     let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     values.iter().filter(|value| !value.is_null()).map(to_text).filter(|text| !text.is_empty()).collect()
 }
 
-/// `true`, or the word, as some providers write it. What is neither is not verified.
+/// `true`, or the string `"true"` that some providers write. Any other value counts as not verified.
 fn is_true(value: &Value) -> bool {
     match value {
         Value::Bool(is_true) => *is_true,

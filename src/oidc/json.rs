@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::MAX_BODY;
 
-/// The JSON object that `body` is; nothing where it is something else, or too large.
+/// The JSON object in `body`; `None` if it is something else, or too large.
 pub(super) fn object(body: &[u8]) -> Option<Map<String, Value>> {
     if body.len() > MAX_BODY {
         return None;
@@ -12,8 +12,7 @@ pub(super) fn object(body: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(body).ok()
 }
 
-/// The member `name` where it is a string with something in it. RFC 6749 and the OpenID documents know no
-/// difference between an empty member and none.
+/// The member `name`, if it is a string that is not empty. To RFC 6749 and OpenID Connect, an empty member is a missing one.
 pub(super) fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     object.get(name)?.as_str().filter(|text| !text.is_empty())
 }

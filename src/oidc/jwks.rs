@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use super::json::object;
 use super::public_key::{Algorithm, PublicKey};
 
-/// So many keys are kept.
+/// How many keys are kept.
 const MAX_KEYS: usize = 100;
 
-/// Of so many keys that are not kept, the log says why.
+/// For how many skipped keys the log gives the reason.
 const MAX_PASSED_OVER: usize = 16;
 
-/// So much of a key's name is in the log.
+/// How many characters of a key's identifier are logged.
 const MAX_NAME: usize = 64;
 
 /// The public keys that the provider signs ID tokens with.
@@ -26,22 +26,22 @@ pub struct Jwks {
 /// A key of the document that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOver {
-    /// Which it is in the document, from 1 on.
+    /// Its position in the document, from 1.
     position: usize,
-    /// Its name, as much of it as is good for the log.
+    /// Its identifier, truncated for the log.
     id: String,
-    /// Why.
+    /// The reason.
     reason: &'static str,
 }
 
-/// One key. It is for signatures, and never a shared secret.
+/// A public key for signatures, never a shared secret.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    /// `kid`, the key's name.
+    /// `kid`, the key's identifier.
     pub(super) id: Option<String>,
     /// The key itself.
     pub(super) key: PublicKey,
-    /// The one algorithm that the provider uses it with, where it says so (`alg`).
+    /// The only algorithm of this key, if the document names it (`alg`).
     only: Option<Algorithm>,
 }
 
@@ -50,13 +50,13 @@ pub(super) struct Key {
 pub enum JwksError {
     /// Not a JSON object with `keys`, or too large.
     Malformed,
-    /// None of the keys can be used for a signature.
+    /// No key can be used for signatures.
     NoKey(Vec<PassedOver>),
 }
 
 impl Jwks {
-    /// Reads a JWK Set. A key that is not understood, or not for signatures, is passed over (RFC 7517
-    /// section 5); that none is left is an error.
+    /// Reads a JWK Set. A key that is unknown, or not for signatures, is skipped (RFC 7517 section 5). It is an error if no
+    /// key is left.
     pub fn parse(body: &[u8]) -> Result<Self, JwksError> {
         let document = object(body).ok_or(JwksError::Malformed)?;
         let all = document.get("keys").and_then(Value::as_array).ok_or(JwksError::Malformed)?;
@@ -77,21 +77,21 @@ impl Jwks {
         if keys.is_empty() { Err(JwksError::NoKey(passed_over)) } else { Ok(Self { keys, passed_over }) }
     }
 
-    /// The keys that are not used, the first ones of the document.
+    /// The first skipped keys of the document.
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
     }
 
-    /// The keys of that name; all of them where the token names none.
+    /// The keys with that identifier; all keys if the token has none.
     pub(super) fn named(&self, id: Option<&str>) -> impl Iterator<Item = &Key> {
         self.keys.iter().filter(move |key| id.is_none() || key.id.as_deref() == id)
     }
 }
 
 impl Key {
-    /// The key, or why it is not used.
+    /// The key, or the reason to skip it.
     fn parse(jwk: &Value) -> Result<Self, &'static str> {
-        let jwk = jwk.as_object().ok_or("it is no JSON object")?;
+        let jwk = jwk.as_object().ok_or("it is not a JSON object")?;
         let usage = optional(jwk, "use")?;
         if usage.is_some_and(|usage| usage != "sig") {
             return Err("it is not for signatures (use)");
@@ -100,7 +100,7 @@ impl Key {
         let only = match optional(jwk, "alg")? {
             Some(name) => {
                 let only = Algorithm::parse(name).filter(|only| key.fits(*only));
-                Some(only.ok_or("its algorithm is none that the filter knows for a key of its type (alg)")?)
+                Some(only.ok_or("its algorithm is not supported for a key of its type (alg)")?)
             }
             None => None,
         };
@@ -108,8 +108,7 @@ impl Key {
         Ok(Self { id, key, only })
     }
 
-    /// Whether the key is one for this algorithm. A key with `alg` is for that one alone (RFC 8725 section
-    /// 3.1).
+    /// Whether the key is for this algorithm. A key with `alg` is only for that one (RFC 8725 section 3.1).
     pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
         self.key.fits(algorithm) && self.only.is_none_or(|only| only == algorithm)
     }
@@ -122,12 +121,12 @@ impl PassedOver {
     }
 }
 
-/// A member that may be left out, or empty as some servers write it, and is a string otherwise.
+/// An optional member: a string, or missing. Some servers write an empty string instead.
 fn optional<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, &'static str> {
     match jwk.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-        Some(_) => Err("its use, alg or kid is no string"),
+        Some(_) => Err("its use, alg or kid is not a string"),
     }
 }
 

@@ -13,12 +13,12 @@ use super::id_token_error::IdTokenError;
 use super::jwks::{Jwks, Key};
 use super::public_key::Algorithm;
 
-/// So many keys are tried for a token: the provider's last, present and next one. A stranger can send tokens, and each
+/// How many keys are tried for a token: the provider's last, present and next one. An attacker can send tokens, and each
 /// key costs a worker up to a millisecond. A provider with several keys names one in each token (`kid`; OpenID Connect
 /// Core 10.1).
 pub(crate) const MAX_TRIED: u32 = 3;
 
-/// A token whose header was read, and whose signature was not checked yet.
+/// A token with a known header and an unchecked signature.
 pub(super) struct Jws<'a> {
     signed: &'a str,
     payload: &'a str,
@@ -44,7 +44,7 @@ impl<'a> Jws<'a> {
         let (signed, _) = token.rsplit_once('.').ok_or(IdTokenError::Malformed)?;
         let header: Map<String, Value> =
             serde_json::from_slice(&decode(header)?).map_err(|_| IdTokenError::Malformed)?;
-        // Extensions that must be understood (RFC 7515 section 4.1.11): we understand none.
+        // Extensions that must be understood (RFC 7515 section 4.1.11): none are supported.
         if header.contains_key("crit") {
             return Err(IdTokenError::Critical);
         }
@@ -66,12 +66,12 @@ impl<'a> Jws<'a> {
         })
     }
 
-    /// What the token says, by whoever it was made.
+    /// The payload, not verified.
     pub(super) fn payload(&self) -> Result<Vec<u8>, IdTokenError> {
         decode(self.payload)
     }
 
-    /// Whether one of the keys made the signature: of those that fit, the first ones of the document.
+    /// Whether one of the keys made the signature. Only the first suitable keys of the document are tried.
     pub(super) fn verify(&self, keys: &Jwks) -> Result<(), IdTokenError> {
         let named = || keys.named(self.key_id.as_deref());
         let mut fitting = named().filter(|key| key.fits(self.algorithm)).peekable();
@@ -88,16 +88,15 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// Whether a token says that it is an ID token or an access token, and not, say, `logout+jwt`: the provider signs
-/// all of them with the same keys (RFC 8725 section 3.11). `JWT` says no more than none at all; access tokens have
-/// the other (RFC 9068 section 2.1). A media type has no case, and may be without `application/` (RFC 7515
-/// section 4.1.9).
+/// Whether the type of a token is that of an ID token or an access token, and not, say, `logout+jwt`: the provider signs
+/// all of them with the same keys (RFC 8725 section 3.11). `JWT` means as much as no type; access tokens have `at+jwt`
+/// (RFC 9068 section 2.1). A media type is case-insensitive, and `application/` can be left out (RFC 7515 section 4.1.9).
 fn is_taken(kind: &Value) -> bool {
     let kind = kind.as_str().unwrap_or_default().to_ascii_lowercase();
     matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
 }
 
-/// The payload of a token that nobody verified.
+/// The payload of a token, not verified.
 pub(super) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
     let (_, rest) = token.split_once('.')?;
     let (payload, _) = rest.split_once('.')?;

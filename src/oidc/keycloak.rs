@@ -4,16 +4,16 @@
 //! { "realm_access": { "roles": ["staff"] }, "resource_access": { "shop": { "roles": ["admin"] } } }
 //! ```
 //!
-//! The token came from the provider itself, over TLS, so nobody checks its signature.
+//! The signature is not checked: the token came from the provider itself, over TLS.
 
 use serde_json::{Map, Value};
 
 use super::id_token::unverified_claims;
 
-/// What the groups that stand for roles begin with.
+/// The prefix of groups that stand for roles.
 pub const KEYCLOAK_ROLE: &str = "role:";
 
-/// The roles as groups: `role:staff`, `role:shop:admin`. Nothing where the token is no JWT.
+/// The roles as groups: `role:staff`, `role:shop:admin`. None if the token is not a JWT.
 pub fn keycloak_roles(access_token: &[u8]) -> Option<Vec<String>> {
     let claims = unverified_claims(access_token)?;
     let mut groups: Vec<_> =
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn realm_and_client_roles_become_groups() {
-        // The form of the original's documentation, and its test's.
+        // From oauth2-proxy's documentation and its test.
         let claims = json!({
             "realm_access": { "roles": ["write"] },
             "resource_access": { "default": { "roles": ["read"] }, "shop": { "roles": ["admin", "clerk"] } },

@@ -1,8 +1,9 @@
-//! Where a redirect leads: a reference and the URL that it was the answer of (RFC 9110 section 10.2.2, RFC 3986 section 5).
+//! The target of a redirect: a reference, resolved against the URL of the request (RFC 9110 section 10.2.2, RFC 3986
+//! section 5).
 
 use super::metadata::is_endpoint;
 
-/// The URL of a `location`; none if no request can be sent there.
+/// The URL of a `location` header; `None` if it is not http or https.
 pub fn redirected(from: &str, location: &str) -> Option<String> {
     let location = location.split('#').next()?;
     let (scheme, rest) = from.split_once("://")?;
@@ -49,7 +50,7 @@ mod tests {
 
     #[test]
     fn reference_is_resolved_as_in_rfc_3986() {
-        // Section 5.4, as far as the result is a URL of http.
+        // The examples of section 5.4 that result in an http URL.
         for (location, expected) in [
             ("g", "http://a/b/c/g"),
             ("./g", "http://a/b/c/g"),

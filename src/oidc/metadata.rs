@@ -1,4 +1,4 @@
-//! What the provider says about itself: OpenID Connect Discovery 1.0, sections 3 and 4.
+//! The provider's metadata: OpenID Connect Discovery 1.0, sections 3 and 4.
 
 use std::fmt;
 
@@ -10,58 +10,57 @@ use super::json::{object, text};
 /// The longest endpoint. Envoy's default for all headers of a request together is 60 KiB.
 const MAX_ENDPOINT: usize = 8 * 1024;
 
-/// The part of the discovery document that a login needs.
+/// The part of the discovery document that the filter needs.
 ///
-/// Where discovery is turned off, the configuration fills it in; [`Metadata::check`] then says whether the
-/// endpoints can be used.
+/// If discovery is off, it comes from the configuration; [`Metadata::check`] then validates the endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The provider's name for itself, which its ID tokens have as `iss`.
+    /// The provider's identifier, which its ID tokens have as `iss`.
     pub issuer: String,
-    /// Where the browser is sent to sign in.
+    /// `authorization_endpoint`: the address of the sign-in for the browser.
     pub authorization_endpoint: String,
-    /// Where codes and refresh tokens become tokens.
+    /// `token_endpoint`: exchanges codes and refresh tokens.
     pub token_endpoint: String,
-    /// Where the keys of ID tokens are.
+    /// `jwks_uri`: the keys of ID tokens.
     pub jwks_uri: String,
-    /// Where claims are that the ID token does not have.
+    /// `userinfo_endpoint`: claims that the ID token does not have.
     pub userinfo_endpoint: Option<String>,
-    /// Where the browser is sent to be signed out there too (RP-Initiated Logout 1.0 section 2.1). We ask nothing of
-    /// it ourselves, so one that is no endpoint is none.
+    /// `end_session_endpoint`: signs the browser out at the provider too (RP-Initiated Logout 1.0 section 2.1). The filter
+    /// sends no request there, so an invalid one is ignored.
     pub end_session_endpoint: Option<String>,
-    /// How a client may say who it is at the token endpoint; empty where the provider does not say.
+    /// `token_endpoint_auth_methods_supported`; empty if the document does not list any.
     pub token_endpoint_auth_methods_supported: Vec<String>,
 }
 
-/// Why a discovery document is not used.
+/// Why a discovery document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetadataError {
     /// Not a JSON object, or too large.
     Malformed,
     /// The document is about this issuer, not about the one that was asked for.
     Issuer(String),
-    /// The member of this name is no endpoint.
+    /// The endpoint of this name is missing or invalid.
     Endpoint(&'static str),
     /// The endpoint of this name is `http`, and the issuer is `https`.
     Unencrypted(&'static str),
 }
 
-/// Whether a URL says that the way to it is not encrypted.
+/// Whether the connection to a URL is not encrypted.
 pub fn is_unencrypted(url: &str) -> bool {
     url.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
 }
 
-/// Where the discovery document of `issuer` is (Discovery 1.0 section 4).
+/// The URL of the discovery document of `issuer` (Discovery 1.0 section 4).
 pub fn metadata_url(issuer: &str) -> String {
     let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
     format!("{issuer}/.well-known/openid-configuration")
 }
 
 impl Metadata {
-    /// Reads the discovery document that the URL of `issuer` answered with.
+    /// Reads the discovery document of `issuer`.
     ///
-    /// The issuer in it must be `issuer` to the byte, a slash at the end included (Discovery 1.0 section
-    /// 4.3), unless `skip_issuer` is set (`insecure_oidc_skip_issuer_verification`).
+    /// Its issuer must be equal to `issuer`, including a slash at the end (Discovery 1.0 section 4.3), unless
+    /// `skip_issuer` is set (`insecure_oidc_skip_issuer_verification`).
     pub fn parse(body: &[u8], issuer: &str, skip_issuer: bool) -> Result<Self, MetadataError> {
         let document = object(body).ok_or(MetadataError::Malformed)?;
         let member = |name| text(&document, name).map(str::to_owned);
@@ -85,14 +84,14 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// Whether every endpoint is an absolute http or https URL that a request can be sent to.
+    /// Whether every endpoint is an absolute http or https URL.
     pub fn check(&self) -> Result<(), MetadataError> {
         let mistaken = self.endpoints().find(|(_, url)| !is_endpoint(url));
         mistaken.map_or(Ok(()), |(name, _)| Err(MetadataError::Endpoint(name)))
     }
 
-    /// The metadata where every endpoint is as well protected as the issuer: codes, tokens and keys do not go
-    /// unencrypted because a document says so. Where the browser may sign out is no reason to let nobody in.
+    /// Requires https for every endpoint if the issuer has it: a document must not send codes, tokens and keys over an
+    /// unencrypted connection. An unencrypted `end_session_endpoint` is dropped; it does not prevent a sign-in.
     pub fn encrypted_as(mut self, issuer: &str) -> Result<Self, MetadataError> {
         if is_unencrypted(issuer) {
             return Ok(self);
@@ -115,7 +114,7 @@ impl Metadata {
 
 /// An absolute URL with a host, without credentials and fragment (RFC 6749 sections 3.1 and 3.2).
 pub(super) fn is_endpoint(url: &str) -> bool {
-    // `Uri` drops a fragment silently, and lets more than ASCII through.
+    // `Uri` silently drops a fragment, and accepts more than ASCII.
     let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     if url.len() > MAX_ENDPOINT || !is_plain {
         return false;
@@ -140,7 +139,7 @@ impl fmt::Display for MetadataError {
                 f.write_str("the document is not a JSON object, or too large; see oidc_issuer_url")
             }
             Self::Issuer(found) => {
-                // Quoted and cut: it is the provider's text, and it goes to the log.
+                // Quoted and truncated: it is the provider's text, and goes to the log.
                 let found: String = found.chars().take(200).collect();
                 write!(f, "the document is about the issuer {found:?}, which is not oidc_issuer_url")
             }

@@ -3,20 +3,20 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `metadata` | the provider's discovery document (OpenID Connect Discovery 1.0) |
-//! | `location` | where a redirect of it, or of the keys, leads |
-//! | `authorization` | the URL that a login begins with (RFC 6749 section 4.1.1) |
+//! | `location` | the target of a redirect of that document, or of the keys |
+//! | `authorization` | the authorization request (RFC 6749 section 4.1.1) |
 //! | `pkce` | the proof that a code is redeemed by the client that asked for it (RFC 7636) |
-//! | `client_auth` | how the client says who it is at the token endpoint (RFC 6749 section 2.3.1) |
+//! | `client_auth` | client authentication at the token endpoint (RFC 6749 section 2.3.1) |
 //! | `grant` | requests to the token endpoint (RFC 6749 sections 4.1.3 and 6) |
-//! | `token_response` | its answers (RFC 6749 sections 5.1 and 5.2) |
+//! | `token_response` | responses of the token endpoint (RFC 6749 sections 5.1 and 5.2) |
 //! | `jwks` | the provider's keys (RFC 7517) |
 //! | `jws` | a signed token and its signature (RFC 7515) |
-//! | `id_token`, `id_token_error` | what else an ID token, and userinfo that is signed, must have (OpenID Connect Core 3.1.3.7, 5.3.2), and what it can lack |
+//! | `id_token`, `id_token_error` | the validation of an ID token, and of signed userinfo (OpenID Connect Core 3.1.3.7, 5.3.2), and its errors |
 //! | `userinfo` | the userinfo endpoint (OpenID Connect Core 5.3) |
-//! | `identity` | from claims to a person, by oauth2-proxy's rules |
-//! | `keycloak`, `entra` | what these two add to the standards |
+//! | `identity` | from claims to an identity, by oauth2-proxy's rules |
+//! | `keycloak`, `entra` | what these two providers add to the standards |
 //!
-//! Every byte that is read here may come from a stranger. Time is a parameter.
+//! Every byte that is read here may come from an attacker. Time is a parameter.
 
 mod authorization;
 mod client_auth;
@@ -56,9 +56,9 @@ pub use pkce::{code_challenge_s256, code_verifier};
 pub use token_response::{About, GrantError, TokenResponse, is_invalid_client, is_temporary};
 pub use userinfo::{Userinfo, parse_userinfo, userinfo_request};
 
-/// The largest body of the provider that is read. A discovery document has about 5 kB, a hundred keys
-/// with their certificates less than 400 kB.
+/// The largest response of the provider that is read. A discovery document has about 5 kB, a hundred keys with their
+/// certificates less than 400 kB.
 const MAX_BODY: usize = 512 * 1024;
 
-/// The largest token that is read. Hundreds of groups fit in.
+/// The largest token that is read. It has room for hundreds of groups.
 const MAX_TOKEN: usize = 128 * 1024;

@@ -1,7 +1,7 @@
 //! A public key and the signatures that it checks (RFC 7518 sections 3 and 6, RFC 8037).
 //!
-//! There is no private key here and no shared secret: `none` and HMAC are no algorithms of this module,
-//! for a verifier that lets the token choose takes a public key for a secret (RFC 8725 section 2.1).
+//! There are no private keys and no shared secrets here. `none` and HMAC are not supported: a verifier that lets the token
+//! choose HMAC would use a public key as the secret (RFC 8725 section 2.1).
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -15,8 +15,8 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use super::json::text;
 
-/// Moduli of 2048 bits at least (RFC 7518 section 3.3), and of no more than anybody uses: a signature is
-/// checked on the worker that serves everybody.
+/// RSA moduli: at least 2048 bits (RFC 7518 section 3.3), and not more than is in use, since the worker that checks a
+/// signature serves other requests too.
 const MODULUS_BITS: RangeInclusive<usize> = 2048..=4096;
 
 /// `alg` (RFC 7518 section 3.1, RFC 8037 section 3.1).
@@ -46,7 +46,7 @@ impl Algorithm {
             "ES256" => Self::Es256,
             "ES384" => Self::Es384,
             "ES512" => Self::Es512,
-            // The second is its name since RFC 9864, which says the curve too.
+            // RFC 9864 gave it the second name, which includes the curve.
             "EdDSA" | "Ed25519" => Self::EdDsa,
             _ => return None,
         })
@@ -64,10 +64,10 @@ pub(super) enum PublicKey {
 }
 
 impl PublicKey {
-    /// The key in a JWK, or why it is none that we can use.
+    /// The key of a JWK, or why it cannot be used.
     pub(super) fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, &'static str> {
-        const NO_POINT: &str = "its x and y are no point of its curve";
-        // As in oauth2-proxy's library, padding is no matter.
+        const NO_POINT: &str = "its x and y are not a point of its curve";
+        // Padding is ignored, as by oauth2-proxy's library.
         let member =
             |name| URL_SAFE_NO_PAD.decode(text(jwk, name).unwrap_or_default().trim_end_matches('=')).ok();
         let point = |size| uncompressed(&member("x")?, &member("y")?, size);
@@ -99,13 +99,13 @@ impl PublicKey {
             ("OKP", "Ed25519") => {
                 let point = member("x").and_then(|x| x.try_into().ok());
                 let key = point.and_then(|point| ed25519_dalek::VerifyingKey::from_bytes(&point).ok());
-                key.map(|key| Self::Ed25519(Box::new(key))).ok_or("its x is no point of its curve")
+                key.map(|key| Self::Ed25519(Box::new(key))).ok_or("its x is not a point of its curve")
             }
-            ("EC", _) => Err("of EC, the curves P-256, P-384 and P-521 are taken (crv)"),
-            ("OKP", _) => Err("of OKP, the curve Ed25519 is taken (crv)"),
-            // Among public keys it would let everybody sign.
+            ("EC", _) => Err("of EC, only the curves P-256, P-384 and P-521 are supported (crv)"),
+            ("OKP", _) => Err("of OKP, only the curve Ed25519 is supported (crv)"),
+            // Published among public keys, a shared secret would let anyone sign.
             ("oct", _) => Err("it is a shared secret (kty is oct)"),
-            _ => Err("its type is none of RSA, EC and OKP (kty)"),
+            _ => Err("its type is not RSA, EC or OKP (kty)"),
         }
     }
 
@@ -122,7 +122,7 @@ impl PublicKey {
         )
     }
 
-    /// Whether the owner of this key signed the message by this algorithm.
+    /// Whether this key signed the message by this algorithm.
     pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         match (self, algorithm) {
             (Self::Rsa(key), Algorithm::Rs256) => key.pkcs1v15_verify::<Sha256>(message, signature).is_ok(),

@@ -12,54 +12,54 @@ use super::json::{object, text};
 /// The longest lifetime: 68 years, as in Go's `oauth2`, which oauth2-proxy uses.
 const MAX_LIFETIME: u32 = i32::MAX.cast_unsigned();
 
-/// What a grant was answered with. It has no `Debug`, since all of it is secret.
+/// The tokens of a response. No `Debug`: all of it is secret.
 pub struct TokenResponse {
     /// The access token.
     pub access_token: String,
     /// The ID token, not verified yet. A refresh may give none (OpenID Connect Core 12.2).
     pub id_token: Option<String>,
-    /// The refresh token; where a refresh gives none, the old one stays.
+    /// The refresh token. If the response to a refresh has none, the old one stays valid.
     pub refresh_token: Option<String>,
-    /// How long the access token lives. Nothing, and `0`, mean that the provider does not say.
+    /// The lifetime of the access token. `None` if the provider does not say it, or says `0`.
     pub expires_in: Option<Duration>,
-    /// Whether the answer has nothing else that cannot be used.
+    /// Whether all members of the response can be used.
     pub is_whole: bool,
 }
 
 /// Why there are no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantError {
-    /// The code or the refresh token is used, expired or revoked.
+    /// The code or the refresh token was used before, has expired or was revoked.
     InvalidGrant,
     /// The provider cannot answer now.
     Temporary,
-    /// The provider does not take the client's name or secret: `invalid_client`, or a 401 that gives no other reason.
+    /// The provider does not accept the client's identifier or secret: `invalid_client`, or a 401 without another reason.
     InvalidClient,
-    /// The client may not make this grant: `unauthorized_client`.
+    /// The client may not use this grant type: `unauthorized_client`.
     UnauthorizedClient,
-    /// The provider refuses for another reason, which it names.
+    /// The provider refuses, with another error code.
     Refused,
-    /// The provider answers with this status, and names no reason.
+    /// The provider answers with this status, without an error code.
     Status(StatusCode),
-    /// The provider reports success, but gives no tokens that can be used.
+    /// The provider reports success, but the response has no usable tokens.
     Malformed,
 }
 
-/// What an answer without tokens is about, and so who can act on it.
+/// What an error is about, which decides who can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
-    /// The code or the refresh token: the same one gets the same answer, and the person can sign in anew.
+    /// The code or the refresh token. Repeating the request does not help; the user can sign in again.
     Token,
-    /// The client, or the address that the client asks: the operator has to act, and then the same code or token is good.
+    /// The client, or the address of the endpoint. The operator has to act; then the same code or token works.
     Client,
-    /// Neither: the provider cannot answer now, and may answer a moment later.
+    /// An outage: the provider may answer a moment later.
     Outage,
 }
 
 impl TokenResponse {
     /// Reads an answer.
     pub fn parse(status: StatusCode, body: &[u8]) -> Result<Self, GrantError> {
-        // Before the body is looked at: no error page of a broken server ends a session.
+        // Before the body is read, so that an error page of a broken server ends no session.
         if is_temporary(status) {
             return Err(GrantError::Temporary);
         }
@@ -73,7 +73,7 @@ impl TokenResponse {
         if !status.is_success() {
             return Err(GrantError::Status(status));
         }
-        // RFC 6749 section 7.1: a token of a type that we cannot use must not be used.
+        // RFC 6749 section 7.1: a token of an unknown type must not be used.
         if !text(&answer, "token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer")) {
             return Err(GrantError::Malformed);
         }
@@ -89,8 +89,8 @@ impl TokenResponse {
         })
     }
 
-    /// The tokens of an answer without fault. After a refresh that succeeded the old refresh token is used up, and what
-    /// can be used is kept; a sign-in can be done again.
+    /// The tokens, if all members of the response can be used. A refresh keeps what can be used, since the old refresh token
+    /// is used up by then; a sign-in can be repeated.
     pub fn whole(self) -> Result<Self, GrantError> {
         if self.is_whole { Ok(self) } else { Err(GrantError::Malformed) }
     }
@@ -103,39 +103,39 @@ impl GrantError {
             "invalid_client" => Self::InvalidClient,
             "unauthorized_client" => Self::UnauthorizedClient,
             "server_error" | "temporarily_unavailable" => Self::Temporary,
-            // RFC 9110 section 15.5.2: the credentials are what is wrong.
+            // RFC 9110 section 15.5.2: the credentials are wrong.
             _ if status == StatusCode::UNAUTHORIZED => Self::InvalidClient,
             _ => Self::Refused,
         }
     }
 
-    /// What the answer is about.
+    /// What the error is about.
     pub fn about(self) -> About {
         match self {
             Self::InvalidGrant | Self::Refused | Self::Malformed => About::Token,
-            // The two with which a grant is refused (RFC 6749 section 5.2, RFC 9110 section 15.5.4).
+            // The statuses that refuse a grant (RFC 6749 section 5.2, RFC 9110 section 15.5.4).
             Self::Status(StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) => About::Token,
-            // A redirect, a 404 or a 405 is nothing that a token endpoint says.
+            // A token endpoint does not answer with a redirect, a 404 or a 405.
             Self::InvalidClient | Self::UnauthorizedClient | Self::Status(_) => About::Client,
             Self::Temporary => About::Outage,
         }
     }
 }
 
-/// Whether an answer says `invalid_client`, and no other reason: the same code or refresh token is good still, if the
-/// client says in another way who it is (RFC 6749 section 5.2).
+/// Whether the error code is `invalid_client`. Then the code or refresh token is still good, and the client can
+/// authenticate by another method (RFC 6749 section 5.2).
 pub fn is_invalid_client(status: StatusCode, body: &[u8]) -> bool {
     let says_so = || object(body).is_some_and(|answer| text(&answer, "error") == Some("invalid_client"));
     !status.is_success() && !is_temporary(status) && says_so()
 }
 
-/// Whether a status says that a later request may be answered otherwise.
+/// Whether a later request may have another outcome, by the status.
 pub fn is_temporary(status: StatusCode) -> bool {
     let is_busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status);
     is_busy || status.is_server_error()
 }
 
-/// Printable ASCII (RFC 6749 appendix A). So no token can break out of a header.
+/// Printable ASCII (RFC 6749 appendix A), so that no token can break out of a header.
 fn is_token(token: &str) -> bool {
     token.len() <= MAX_TOKEN && token.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
@@ -150,7 +150,7 @@ fn lifetime(value: &Value) -> Result<Option<Duration>, GrantError> {
     };
     let secs: f64 = secs.filter(|secs: &f64| secs.is_finite()).ok_or(GrantError::Malformed)?;
     if secs == 0.0 {
-        // As Go's `oauth2` reads it; a token that is born expired would be of no use to anybody.
+        // As read by Go's `oauth2`: a token cannot have expired when it is issued.
         return Ok(None);
     }
     let secs = secs.clamp(0.0, f64::from(MAX_LIFETIME));

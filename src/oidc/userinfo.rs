@@ -15,25 +15,25 @@ use super::json::object;
 /// What the provider answered.
 #[derive(Debug, PartialEq)]
 pub enum Userinfo<'a> {
-    /// Claims as they are: only the connection says that they are the provider's.
+    /// Unsigned claims: only the connection authenticates them.
     Plain(Map<String, Value>),
-    /// A JWT, which nobody has verified yet.
+    /// A JWT, not verified yet.
     Jwt(&'a str),
 }
 
-/// The answer is neither a JSON object nor a JWT: it is broken, or too large.
+/// The answer is neither a JSON object nor a JWT, or is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserinfoError;
 
-/// Asks with an access token (RFC 6750 section 2.1).
+/// The request, with an access token (RFC 6750 section 2.1).
 ///
-/// A token that no header can carry is left out; the provider then answers 401.
+/// A token that is not valid in a header is left out; the provider then answers 401.
 pub fn userinfo_request(endpoint: &str, token: &str) -> Request<Vec<u8>> {
     let mut request = Request::new(Vec::new());
-    // Metadata that was checked has no other. `/` names no host, so such a request goes nowhere.
+    // Checked metadata has valid URLs only. `/` has no host, so the request would go nowhere.
     *request.uri_mut() = endpoint.parse().unwrap_or_else(|_| Uri::from_static("/"));
     let headers = request.headers_mut();
-    // JSON costs no signature, if the provider lets the request choose.
+    // If the request can choose the form, JSON saves the check of a signature.
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/jwt;q=0.9"));
     if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {token}")) {
         value.set_sensitive(true);
@@ -42,8 +42,8 @@ pub fn userinfo_request(endpoint: &str, token: &str) -> Request<Vec<u8>> {
     request
 }
 
-/// Reads the answer, by its form: not each provider says `application/jwt` of a JWT. Whether it is about the person of
-/// the ID token is for the caller to compare (`sub`).
+/// Reads the answer by its form, since not every provider labels a JWT as `application/jwt`. The caller has to compare its
+/// `sub` with that of the ID token.
 pub fn parse_userinfo(body: &[u8]) -> Result<Userinfo<'_>, UserinfoError> {
     if let Some(claims) = object(body) {
         return Ok(Userinfo::Plain(claims));
@@ -52,7 +52,7 @@ pub fn parse_userinfo(body: &[u8]) -> Result<Userinfo<'_>, UserinfoError> {
     jwt.map(Userinfo::Jwt).ok_or(UserinfoError)
 }
 
-/// Three parts in base64url, or the five of an encrypted one (RFC 7516 section 3.1).
+/// Three parts in base64url, or five parts of an encrypted JWT (RFC 7516 section 3.1).
 fn is_jwt(text: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let dots = text.bytes().filter(|byte| *byte == b'.').count();

@@ -1,4 +1,4 @@
-//! Tokens that somebody made to get in.
+//! Forged and malformed tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -113,7 +113,7 @@ fn skipped_keys_have_reasons_for_the_log() {
         ),
         (
             with(key("p256"), "crv", json!("secp256k1")),
-            r#"key 1 (kid "p256") is not used: of EC, the curves P-256, P-384 and P-521 are taken (crv)"#,
+            r#"key 1 (kid "p256") is not used: of EC, only the curves P-256, P-384 and P-521 are supported (crv)"#,
         ),
         (
             json!({ "kty": "oct", "k": "c2VjcmV0" }),
@@ -121,7 +121,7 @@ fn skipped_keys_have_reasons_for_the_log() {
         ),
         (
             with(key("rsa"), "alg", json!("RSA-OAEP")),
-            r#"key 1 (kid "rsa") is not used: its algorithm is none that the filter knows for a key of its type (alg)"#,
+            r#"key 1 (kid "rsa") is not used: its algorithm is not supported for a key of its type (alg)"#,
         ),
     ] {
         assert_eq!(reasons(from_ref(&useless)), [reason]);
@@ -241,7 +241,7 @@ fn token_is_tried_with_at_most_three_keys() {
     assert_eq!(check(&unnamed, &third), Ok(()));
     let fourth = [&unfit[..], &[other("b"), other("c"), other("d"), its_own.clone()]].concat();
     assert_eq!(check(&unnamed, &fourth), Err(IdTokenError::TooManyKeys));
-    // By its name a key is found wherever it stands.
+    // A key is found by its identifier at any position.
     assert_eq!(check(&token("RS256"), &fourth), Ok(()));
     let of_one_name = [other("rsa"), other("rsa"), other("rsa"), its_own];
     assert_eq!(check(&token("RS256"), &of_one_name), Err(IdTokenError::TooManyKeys));

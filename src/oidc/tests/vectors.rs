@@ -46,7 +46,7 @@ pub(crate) fn claims() -> Value {
     })
 }
 
-/// Header and claims, signed with ES256 and the provider's key whatever the header says.
+/// Header and claims, signed with ES256 and the provider's key, regardless of the algorithm in the header.
 pub(crate) fn sign_with_header(header: &Value, claims: &Value) -> String {
     sign(&format!("{}.{}", encode(header), encode(claims)), &private_key("p256"), Algorithm::ES256)
 }
