@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_named_by_host_and_port() {
+    fn announced_host_and_port_become_an_endpoint() {
         for (host, port, shown) in [
             ("10.0.0.1", "6379", "10.0.0.1:6379"),
             ("redis-0.redis_headless.svc", "1", "redis-0.redis_headless.svc:1"),
@@ -107,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_reached_as_the_one_that_names_it() {
+    fn announced_server_has_tls_of_announcing_one() {
         let by = Endpoint { tls: Tls::Verified, ..endpoint("seed", 7000) };
         assert_eq!(policy(&[]).server(&by, b"a", b"1").unwrap().unwrap().tls, Tls::Verified);
     }
 
     /// As in go-redis (`replaceLoopbackHost`), and so in oauth2-proxy, but not only for the slots of a Cluster.
     #[test]
-    fn a_loopback_address_is_the_host_of_the_one_that_names_it() {
+    fn announced_loopback_address_becomes_host_of_announcing_server() {
         let host = |by: &str, named: &str| {
             let by = endpoint(by, 7000);
             policy(&[]).server(&by, named.as_bytes(), b"7001").unwrap().unwrap().to_string()
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_a_loopback_address_is_allowed_is_asked_of_the_host_that_it_stands_for() {
+    fn loopback_address_is_allowed_if_its_real_host_is() {
         let named = |allowed| policy(&[allowed]).server(&endpoint("seed", 7000), b"127.0.0.1", b"7001");
         assert_eq!(
             named("127.0.0.0/8"),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_more_than_that_is_no_name() {
+    fn invalid_host_or_port_is_no_endpoint() {
         let long = "a".repeat(254);
         for (host, port) in [
             ("", "1"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_list_only_those_in_it_and_the_configured_ones_are_named() {
+    fn list_allows_its_own_and_configured_servers_only() {
         let policy = policy(&["*.example.com:6379", "10.0.0.0/8"]);
         let by = endpoint("seed", 7000);
         for (host, port, is_allowed) in [

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_matches_these_hosts_and_no_others() {
+    fn pattern_matches_its_hosts_only() {
         for (pattern, yes, no) in [
             (
                 "redis-0.example.com",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_counts_if_there_is_one() {
+    fn pattern_with_port_matches_that_port_only() {
         for (pattern, host) in [
             ("redis:6379", "redis"),
             ("*.example.com:6379", "a.example.com"),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused() {
+    fn invalid_pattern_is_rejected() {
         for text in [
             "",
             "*",

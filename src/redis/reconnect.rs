@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_up_to_a_second() {
+    fn delays_double_up_to_one_second() {
         for seed in 0..200 {
             let mut reconnect = Reconnect::new(seed, MAX_DELAY);
             for (least, most) in [(50, 100), (100, 200), (200, 400), (400, 800), (500, 1000), (500, 1000)] {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_stay_at_a_second_for_ever() {
+    fn delay_after_many_failures_stays_at_one_second() {
         let mut jitter = Jitter(7);
         for failures in [10, 30, 31, 32, 33, u32::MAX] {
             assert!((MAX_DELAY / 2..=MAX_DELAY).contains(&jitter.delay(failures)), "{failures}");
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_differ() {
+    fn delays_differ_by_seed() {
         let delays = |seed| {
             let mut reconnect = Reconnect::new(seed, MAX_DELAY);
             [(); 8].map(|()| fail(&mut reconnect, START))
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_ends_the_outage() {
+    fn successful_command_ends_outage() {
         let mut reconnect = Reconnect::new(0, MAX_DELAY);
         assert!(reconnect.is_due(START));
         for _ in 0..5 {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_rides_out_an_outage_that_is_young() {
+    fn command_waits_only_in_a_young_outage() {
         let mut reconnect = Reconnect::new(0, MAX_DELAY);
         let later = |millis| START.after(Duration::from_millis(millis));
         reconnect.failed(Failure::Lost, START, START);

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_has_a_code() {
+    fn error_has_a_code() {
         for (text, code) in [
             ("WRONGPASS invalid username-password pair", "WRONGPASS"),
             ("MOVED 3999 127.0.0.1:6381", "MOVED"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_printed_without_its_message() {
+    fn error_is_printed_without_its_message() {
         for (text, printed) in [
             ("NOPERM User alice has no permissions", "NOPERM"),
             ("ERR unknown command 'hunter2'", "ERR unknown command"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_says_so_in_several_ways() {
+    fn unready_errors_are_recognised() {
         for (text, is_unready) in [
             ("READONLY You can't write against a read only replica.", true),
             ("READONLY You can't write against a read only replica. script: 4e6d, on @user_script:1.", true),
@@ -226,13 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_error_is_cut() {
+    fn long_error_is_cut() {
         let error = ServerError::new(&[b'X'; 60_000]);
         assert_eq!((error.text().len(), error.code()), (MAX_ERROR, "ERR"));
     }
 
     #[test]
-    fn a_value_is_not_printed() {
+    fn value_is_not_printed() {
         let reply = Reply::Array(vec![Reply::Bulk(b"hunter2".to_vec()), Reply::Status(b"hunter2".to_vec())]);
         assert_eq!(format!("{reply:?}"), "Array([Bulk(7 bytes), Status(7 bytes)])");
     }

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_with_an_address_has_the_name_of_the_url() {
+    fn server_with_address_has_name_of_url() {
         let name = ServerName::new("", "redis.example.com");
         let hosts = ["redis.example.com", "10.0.0.7", "fd00::7", "redis-0.example.com"];
         let expected = ["redis.example.com", "redis.example.com", "redis.example.com", "redis-0.example.com"];
@@ -61,14 +61,14 @@ mod tests {
 
     /// Otherwise each would have to have a certificate for the address of another one.
     #[test]
-    fn if_the_url_has_an_address_each_server_has_its_own() {
+    fn url_with_address_leaves_each_server_its_own() {
         let name = ServerName::new("", "10.0.0.1");
         let hosts = ["10.0.0.1", "10.0.0.7", "fd00::7", "redis-0.example.com"];
         assert_eq!(names(&name, &hosts), hosts);
     }
 
     #[test]
-    fn the_option_is_for_every_server() {
+    fn option_sets_name_of_every_server() {
         let name = ServerName::new("redis.internal", "redis.example.com");
         assert_eq!(names(&name, &["10.0.0.7", "redis-0.example.com"]), ["redis.internal"; 2]);
     }

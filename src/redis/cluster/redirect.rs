@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_names_a_node() {
+    fn valid_redirect_has_a_node() {
         for (text, redirect) in [
             ("MOVED 3999 10.0.0.1:6381", Redirect::Moved(at("10.0.0.1", 6381))),
             ("ASK 16383 redis-1.example.com:1", Redirect::Ask(at("redis-1.example.com", 1))),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_to_nowhere_is_none() {
+    fn invalid_redirect_is_none() {
         for text in [
             "MOVED",
             "MOVED 1",

@@ -37,14 +37,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_its_slot() {
+    fn key_has_its_slot() {
         assert_eq!(slot(b"foo"), 12_182);
         assert_eq!(slot(b"bar"), 5061);
         assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
     }
 
     #[test]
-    fn braces_count_as_in_the_specification() {
+    fn braces_select_the_part_that_the_specification_says() {
         for (key, counts) in [
             ("foo", "foo"),
             ("{user1000}.following", "user1000"),

@@ -1,5 +1,5 @@
-//! Servers that name others, with a list of those that they may name: nothing is said to another one, above all no
-//! password.
+//! Servers that announce others, with a list of the allowed hosts: the client sends nothing to another host, above
+//! all no password.
 
 use super::script::{config, credentials};
 use super::world::{World, bulk, endpoint};
@@ -7,7 +7,7 @@ use crate::redis::{ClientConfig, Topology};
 
 const NOT_ALLOWED: &str = "not allowed (evil:7000)";
 
-/// The servers of these tests are `*.example:7000`, the liar's is `evil:7000`. It answers whatever it is asked.
+/// The servers of these tests are `*.example:7000`, and the forbidden one is `evil:7000`. It answers each command.
 fn world(topology: Topology, allowed: &[&str]) -> World {
     let allowed_hosts = allowed.iter().map(|pattern| pattern.parse().unwrap()).collect();
     let mut world =
@@ -32,13 +32,13 @@ fn address(host: &str) -> String {
     format!("*2\r\n{}{}", bulk(host), bulk("7000"))
 }
 
-/// An answer to `CLUSTER SLOTS` in which these two have half of the slots each.
+/// A reply to `CLUSTER SLOTS` in which these two nodes have half of the slots each.
 fn slots(low: &str, high: &str) -> String {
     let half = |first, last, host| format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n{}:7000\r\n", bulk(host));
     format!("*2\r\n{}{}", half(0, 8191, low), half(8192, 16383, high))
 }
 
-/// The same as an answer to `CLUSTER SHARDS`.
+/// The same map as a reply to `CLUSTER SHARDS`.
 fn shards(low: &str, high: &str) -> String {
     let text = |words: &[&str]| words.iter().map(|word| bulk(word)).collect::<String>();
     let half = |first, last, host| {
@@ -53,7 +53,7 @@ fn shards(low: &str, high: &str) -> String {
 const LOW: &str = "b";
 const HIGH: &str = "a";
 
-/// Whether the liar heard anything.
+/// Whether the forbidden server received anything.
 fn is_reached(log: &[String]) -> bool {
     log.iter().any(|line| line.starts_with("evil:7000 "))
 }
@@ -62,12 +62,12 @@ fn refusals(log: &[String]) -> usize {
     log.iter().filter(|line| line.ends_with(NOT_ALLOWED)).count()
 }
 
-/// Whether this command failed because of the liar.
+/// Whether this command failed because of the forbidden server.
 fn has_failed(log: &[String], command: u64) -> bool {
     log.contains(&format!("#{command} failed: {NOT_ALLOWED}"))
 }
 
-/// The nodes and what they tell.
+/// Both nodes give this map.
 fn tell(world: &mut World, map: &str) {
     for node in ["n1.example:7000", "n2.example:7000"] {
         world.server(node).tells = map.to_owned();
@@ -75,7 +75,7 @@ fn tell(world: &mut World, map: &str) {
 }
 
 #[test]
-fn without_a_list_any_server_may_be_named() {
+fn without_a_list_any_server_may_be_announced() {
     let mut by_sentinel = world(sentinels(), &[]);
     by_sentinel.server("s1:26379").tells = address("evil");
     by_sentinel.get(LOW);
@@ -87,7 +87,7 @@ fn without_a_list_any_server_may_be_named() {
 }
 
 #[test]
-fn a_sentinel_that_names_another_server_is_passed_over() {
+fn sentinel_with_forbidden_master_is_skipped() {
     let mut world = world(sentinels(), &["*.example"]);
     world.server("s1:26379").tells = address("evil");
     world.server("s2:26379").tells = address("m.example");
@@ -98,7 +98,7 @@ fn a_sentinel_that_names_another_server_is_passed_over() {
 }
 
 #[test]
-fn if_all_sentinels_lie_it_is_an_outage() {
+fn forbidden_masters_of_all_sentinels_are_an_outage() {
     let mut world = world(sentinels(), &["*.example"]);
     for sentinel in ["s1:26379", "s2:26379"] {
         world.server(sentinel).tells = address("evil");
@@ -118,7 +118,7 @@ fn if_all_sentinels_lie_it_is_an_outage() {
 }
 
 #[test]
-fn a_switch_to_another_server_is_not_followed() {
+fn switch_to_forbidden_server_is_not_followed() {
     for message in [
         ["+switch-master", "main m.example 7000 evil 7000"],
         ["+promoted-slave", "slave evil:7000 evil 7000 @ main m.example 7000"],
@@ -135,12 +135,12 @@ fn a_switch_to_another_server_is_not_followed() {
         world.get(LOW);
         let log = world.log();
         assert_eq!((is_reached(&log), refusals(&log)), (false, 1), "{log:?}");
-        assert_eq!(log.last().unwrap(), "#2 nil", "by the master that was named before");
+        assert_eq!(log.last().unwrap(), "#2 nil", "by the master before");
     }
 }
 
 #[test]
-fn a_map_with_another_server_is_not_taken_and_another_node_is_asked() {
+fn map_with_forbidden_server_leads_to_next_node() {
     for by_shards in [false, true] {
         let mut world = world(cluster(), &["*.example"]);
         tell(&mut world, &slots("n1.example", "n2.example"));
@@ -157,7 +157,7 @@ fn a_map_with_another_server_is_not_taken_and_another_node_is_asked() {
 }
 
 #[test]
-fn if_all_nodes_lie_it_is_an_outage() {
+fn maps_of_all_nodes_with_forbidden_server_are_an_outage() {
     let mut world = world(cluster(), &["*.example"]);
     tell(&mut world, &slots("evil", "n2.example"));
     world.get(HIGH);
@@ -169,7 +169,7 @@ fn if_all_nodes_lie_it_is_an_outage() {
 }
 
 #[test]
-fn a_redirect_to_another_server_is_not_followed() {
+fn redirect_to_forbidden_server_is_not_followed() {
     for kind in ["MOVED", "ASK"] {
         let mut world = world(cluster(), &["*.example"]);
         tell(&mut world, &slots("n1.example", "n2.example"));
@@ -180,16 +180,16 @@ fn a_redirect_to_another_server_is_not_followed() {
         world.pass(1000);
         let log = world.log();
         assert!(!is_reached(&log) && has_failed(&log, 1) && has_failed(&log, 2), "{log:?}");
-        assert!(log.contains(&"#3 nil".to_owned()), "others go on: {log:?}");
+        assert!(log.contains(&"#3 nil".to_owned()), "other slots work: {log:?}");
     }
 }
 
 #[test]
-fn a_node_without_a_name_is_the_one_that_was_asked_and_no_other_port_of_it() {
+fn node_without_host_is_allowed_only_with_configured_port() {
     let mut world = world(cluster(), &["10.0.0.0/8"]);
     tell(&mut world, &slots("", "n2.example"));
     world.get(LOW);
-    assert_eq!(world.log().last().unwrap(), "#1 nil", "by its configured port");
+    assert_eq!(world.log().last().unwrap(), "#1 nil", "with the configured port");
     world.server("n1.example:7000").answer = "-MOVED 3300 :22\r\n".to_owned();
     world.server("n1.example:22");
     world.get(LOW);

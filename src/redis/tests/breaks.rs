@@ -6,7 +6,7 @@ use super::script::Script;
 use crate::redis::Command;
 
 #[test]
-fn what_may_run_twice_is_written_again_in_order() {
+fn idempotent_commands_are_written_again_in_order() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.lock();
@@ -17,7 +17,7 @@ fn what_may_run_twice_is_written_again_in_order() {
     let expected = ["disconnected with 3 in flight: lost", "#3 failed: lost"];
     assert_eq!(redis.outputs(), expected);
     redis.pass(49);
-    assert_eq!(redis.outputs(), [""; 0], "the backoff is 50 ms at least");
+    assert_eq!(redis.outputs(), [""; 0], "the backoff is at least 50 ms");
     redis.pass(51);
     assert_eq!(redis.outputs(), ["2 open redis:6379"]);
     redis.connects(2);
@@ -28,7 +28,7 @@ fn what_may_run_twice_is_written_again_in_order() {
 }
 
 #[test]
-fn a_reply_before_the_break_counts() {
+fn reply_before_break_counts() {
     let mut redis = Script::connected();
     redis.lock();
     redis.get("a");
@@ -39,7 +39,7 @@ fn a_reply_before_the_break_counts() {
 }
 
 #[test]
-fn half_a_reply_is_not_continued_by_the_next_stream() {
+fn half_a_reply_is_dropped_with_its_stream() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
@@ -53,7 +53,7 @@ fn half_a_reply_is_not_continued_by_the_next_stream() {
 }
 
 #[test]
-fn a_command_that_was_not_written_survives_whatever_it_is() {
+fn unwritten_command_survives_failed_connection() {
     let mut redis = Script::new();
     redis.lock();
     redis.opened(1);
@@ -66,7 +66,7 @@ fn a_command_that_was_not_written_survives_whatever_it_is() {
 }
 
 #[test]
-fn a_command_outlives_three_crashes_in_a_row_and_no_fourth() {
+fn command_survives_three_breaks_and_fails_at_the_fourth() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
@@ -87,7 +87,7 @@ fn a_command_outlives_three_crashes_in_a_row_and_no_fourth() {
 }
 
 #[test]
-fn attempts_that_fail_are_no_writes() {
+fn failed_attempts_do_not_count_as_writes() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
@@ -102,7 +102,7 @@ fn attempts_that_fail_are_no_writes() {
 }
 
 #[test]
-fn a_cancelled_command_is_not_written_again() {
+fn cancelled_command_is_not_written_again() {
     let mut redis = Script::connected();
     let cancelled = redis.get("a");
     redis.outputs();
@@ -113,7 +113,7 @@ fn a_cancelled_command_is_not_written_again() {
 }
 
 #[test]
-fn a_command_may_be_cancelled_between_two_writes() {
+fn command_cancelled_after_break_is_not_written_again() {
     let mut redis = Script::connected();
     let cancelled = redis.get("a");
     redis.get("b");
@@ -127,7 +127,7 @@ fn a_command_may_be_cancelled_between_two_writes() {
 }
 
 #[test]
-fn a_hung_connection_is_replaced() {
+fn hung_connection_is_replaced() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.send(Command::del(b"x"));
@@ -145,7 +145,7 @@ fn a_hung_connection_is_replaced() {
         "#5 failed: lost",
     ];
     assert_eq!(redis.outputs(), expected);
-    // The replies come after all, and the host says that it closed the stream.
+    // The replies arrive late, and the host reports the end of the stream.
     redis.receives(1, "$1\r\nA\r\n:1\r\n$1\r\nB\r\n");
     redis.closed(1);
     assert_eq!(redis.outputs(), [""; 0]);
@@ -158,7 +158,7 @@ fn a_hung_connection_is_replaced() {
 }
 
 #[test]
-fn the_deadline_counts_from_the_first_moment() {
+fn deadline_counts_from_send_and_not_from_reconnect() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
@@ -173,9 +173,9 @@ fn the_deadline_counts_from_the_first_moment() {
     assert_eq!(redis.outputs().last().unwrap(), "#2 failed: timeout");
 }
 
-/// Otherwise those who waited longest for a server would take it away from all others when it is back.
+/// Otherwise the commands that waited longest for a server would end the new stream for all others.
 #[test]
-fn a_command_that_is_written_late_takes_nobodys_stream() {
+fn timeout_of_late_written_command_keeps_stream() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
@@ -190,7 +190,7 @@ fn a_command_that_is_written_late_takes_nobodys_stream() {
     assert_eq!(redis.outputs(), ["#2 failed: timeout"]);
     redis.receives(2, "$1\r\nA\r\n$1\r\nB\r\n");
     assert_eq!(redis.outputs(), ["#3 B"]);
-    // A server that says nothing more is left all the same.
+    // A stream that stays silent still ends.
     redis.pass(1899);
     assert_eq!(redis.outputs(), ["#4 failed: timeout"]);
     redis.pass(100);
@@ -200,11 +200,11 @@ fn a_command_that_is_written_late_takes_nobodys_stream() {
 }
 
 #[test]
-fn a_reply_that_is_just_in_time_counts() {
+fn reply_at_deadline_counts() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
-    // The worker was busy: the reply and the deadline are there at the same moment.
+    // The worker was busy: the reply and the deadline come at the same time.
     redis.now = redis.now.after(Duration::from_secs(3));
     redis.receives(1, "$1\r\nA\r\n");
     redis.client.wake(redis.now);
@@ -212,7 +212,7 @@ fn a_reply_that_is_just_in_time_counts() {
 }
 
 #[test]
-fn bytes_that_are_no_reply_end_the_stream() {
+fn invalid_bytes_end_stream() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.get("b");
@@ -227,16 +227,16 @@ fn bytes_that_are_no_reply_end_the_stream() {
 }
 
 #[test]
-fn a_reply_that_nobody_asked_for_ends_the_stream() {
+fn reply_without_command_ends_stream() {
     let mut redis = Script::connected();
     redis.receives(1, "+PONG\r\n");
     assert_eq!(redis.outputs().first().unwrap(), "1 close");
     assert_eq!(redis.next_wake(), None);
 }
 
-/// Otherwise a server with one reply too many would be reconnected to as fast as it answers.
+/// Otherwise the client would reconnect as fast as such a server answers.
 #[test]
-fn a_reply_too_many_with_the_handshake_is_backed_off_from() {
+fn extra_reply_with_handshake_leads_to_backoff() {
     let mut redis = Script::new();
     redis.get("a");
     redis.opened(1);

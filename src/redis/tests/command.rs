@@ -20,7 +20,7 @@ fn all() -> [Command; 7] {
 }
 
 #[test]
-fn a_command_has_the_word_of_the_server() {
+fn verb_is_the_name_in_redis() {
     let verbs = all().map(|command| command.verb().to_owned());
     assert_eq!(verbs, ["GET", "PSETEX", "DEL", "SET", "EVAL", "EVAL", "PING"]);
 }
@@ -35,7 +35,7 @@ fn arguments(command: &Command) -> String {
 }
 
 #[test]
-fn a_command_is_an_array_of_bulks() {
+fn command_is_an_array_of_bulks() {
     assert_eq!(wire(&Command::get(b"key")), "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n");
     assert_eq!(Command::get(b"\r\n\xff").bytes(), b"*2\r\n$3\r\nGET\r\n$3\r\n\r\n\xff\r\n");
 }
@@ -53,7 +53,7 @@ fn commands_have_their_arguments() {
 }
 
 #[test]
-fn a_time_to_live_is_never_rounded_to_zero() {
+fn time_to_live_is_never_rounded_to_zero() {
     for (ttl, expected) in [
         (Duration::ZERO, "SET k v"),
         (Duration::from_nanos(1), "PSETEX k 1 v"),
@@ -68,7 +68,7 @@ fn a_time_to_live_is_never_rounded_to_zero() {
 }
 
 #[test]
-fn only_taking_a_lock_must_not_be_repeated() {
+fn every_command_but_a_lock_is_idempotent() {
     for command in all() {
         assert_eq!(command.is_idempotent(), command.name() != "lock", "{command:?}");
     }
@@ -83,7 +83,7 @@ fn commands_know_their_key() {
 }
 
 #[test]
-fn nothing_secret_is_printed() {
+fn debug_output_has_no_key_and_no_password() {
     assert_eq!(format!("{:?}", Command::get(b"hunter2")), "Command(get)");
     let config = ClientConfig { credentials: credentials(Some("alice")), ..config() };
     let written = Output::Write { stream: StreamId(1), bytes: b"hunter2".to_vec() };

@@ -1,4 +1,4 @@
-//! What is said before the first command, and what the answers do.
+//! The handshake before the first command, and what its replies cause.
 
 use super::script::{Script, config, credentials};
 use crate::redis::{ClientConfig, Command};
@@ -10,14 +10,14 @@ fn private() -> ClientConfig {
 }
 
 #[test]
-fn nothing_happens_before_the_first_command() {
+fn client_without_commands_is_silent() {
     let mut redis = Script::with(&private());
     redis.pass(3_600_000);
     assert_eq!((redis.outputs(), redis.next_wake()), (vec![], None));
 }
 
 #[test]
-fn says_only_what_is_configured() {
+fn handshake_has_configured_commands_only() {
     for (config, said) in [
         (config(), "CLIENT SETNAME test"),
         (ClientConfig { database: 3, ..config() }, "SELECT 3; CLIENT SETNAME test"),
@@ -36,7 +36,7 @@ fn says_only_what_is_configured() {
 }
 
 #[test]
-fn commands_wait_for_all_replies() {
+fn commands_wait_for_all_handshake_replies() {
     let mut redis = Script::with(&private());
     redis.get("a");
     redis.opened(1);
@@ -51,7 +51,7 @@ fn commands_wait_for_all_replies() {
 }
 
 #[test]
-fn a_refused_name_is_no_matter() {
+fn rejected_client_name_is_ignored() {
     let mut redis = Script::new();
     redis.get("k");
     redis.opened(1);
@@ -60,9 +60,9 @@ fn a_refused_name_is_no_matter() {
     assert_eq!(redis.outputs(), ["connected", "1 write GET k"]);
 }
 
-/// As twemproxy does, which knows no `CLIENT`.
+/// twemproxy does so, because it does not know `CLIENT`.
 #[test]
-fn a_server_that_hangs_up_on_a_name_is_not_told_it_any_more() {
+fn server_that_hangs_up_on_client_name_is_greeted_without() {
     let mut redis = Script::with(&private());
     redis.get("a");
     redis.opened(1);
@@ -81,7 +81,7 @@ fn a_server_that_hangs_up_on_a_name_is_not_told_it_any_more() {
 }
 
 #[test]
-fn a_server_that_hangs_up_on_everything_is_an_outage() {
+fn server_that_hangs_up_on_every_handshake_is_an_outage() {
     let mut redis = Script::new();
     redis.get("a");
     for stream in [1, 3, 5] {
@@ -95,11 +95,11 @@ fn a_server_that_hangs_up_on_everything_is_an_outage() {
     }
     assert_eq!(redis.outputs().first().unwrap(), "7 open redis:6379");
     redis.opened(7);
-    assert_eq!(redis.outputs(), ["7 write CLIENT SETNAME test"], "nothing is known about its name");
+    assert_eq!(redis.outputs(), ["7 write CLIENT SETNAME test"], "the name is tried again");
 }
 
 #[test]
-fn both_attempts_have_the_time_of_one() {
+fn handshakes_with_and_without_name_share_one_timeout() {
     let mut redis = Script::new();
     redis.get("a");
     redis.opened(1);
@@ -112,7 +112,7 @@ fn both_attempts_have_the_time_of_one() {
 }
 
 #[test]
-fn refused_credentials_fail_what_waits() {
+fn rejected_credentials_fail_waiting_commands() {
     let refused = "refused (AUTH: WRONGPASS)";
     let mut redis = Script::with(&private());
     redis.get("a");
@@ -127,11 +127,11 @@ fn refused_credentials_fail_what_waits() {
         format!("#2 failed: {refused}"),
     ];
     assert_eq!(redis.outputs(), expected);
-    // Nobody rides that out, however young it is.
+    // Commands never wait for the end of such an outage.
     redis.get("c");
     assert_eq!(redis.outputs(), [format!("#3 failed: {refused}")]);
     assert_eq!(redis.next_wake(), None);
-    // Once the backoff is over, a command tries again.
+    // After the backoff, a command tries again.
     redis.pass(100);
     redis.get("d");
     assert_eq!(redis.outputs(), ["2 open redis:6379"]);
@@ -142,7 +142,7 @@ fn refused_credentials_fail_what_waits() {
 }
 
 #[test]
-fn a_refused_database_fails_what_waits() {
+fn rejected_database_fails_waiting_commands() {
     let mut redis = Script::with(&private());
     redis.get("k");
     redis.opened(1);
@@ -156,7 +156,7 @@ fn a_refused_database_fails_what_waits() {
 }
 
 #[test]
-fn missing_credentials_are_noticed() {
+fn missing_credentials_fail_waiting_commands() {
     for code in ["NOAUTH", "DENIED"] {
         let mut redis = Script::new();
         redis.get("k");
@@ -168,7 +168,7 @@ fn missing_credentials_are_noticed() {
 }
 
 #[test]
-fn a_server_that_is_not_ready_is_waited_for() {
+fn handshake_with_unready_server_is_retried() {
     for (answer, code) in [
         ("-LOADING Redis is loading the dataset in memory\r\n", "LOADING"),
         ("-MASTERDOWN Link with MASTER is down\r\n", "MASTERDOWN"),
@@ -191,7 +191,7 @@ fn a_server_that_is_not_ready_is_waited_for() {
 }
 
 #[test]
-fn a_server_that_stays_unready_is_waited_for_until_the_deadline() {
+fn handshake_with_unready_server_is_retried_until_deadline() {
     let mut redis = Script::new();
     redis.get("k");
     let outputs = redis.endure(3000, |redis, stream| {
@@ -214,7 +214,7 @@ fn errors_of_commands_are_replies() {
 }
 
 #[test]
-fn a_stream_that_speaks_first_is_not_redis() {
+fn server_that_speaks_first_is_not_redis() {
     let mut redis = Script::new();
     redis.get("k");
     redis.outputs();

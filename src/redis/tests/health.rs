@@ -1,4 +1,4 @@
-//! How well the client says that Redis is, after what happened to it.
+//! The health that the client reports after events.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn endpoint() -> Endpoint {
     Endpoint { host: "redis".to_owned(), port: 6379, tls: Tls::Off }
 }
 
-/// In how many milliseconds a refresh may begin.
+/// How many milliseconds it takes until a refresh may begin.
 fn settles_in(redis: &Script) -> u128 {
     redis.client.health(redis.now).settles_in().as_millis()
 }
@@ -72,7 +72,7 @@ fn idle_connection_that_is_closed_and_made_again_disturbs_nothing() {
     assert_eq!(settles_in(&redis), 0);
 }
 
-/// In a failover each node of a Cluster is connected to when it is needed.
+/// In a failover, the client connects to each node of a Cluster when it needs it.
 #[test]
 fn connection_within_a_minute_of_a_disturbance_belongs_to_it() {
     let connected = Event::Connected { endpoint: endpoint() };
@@ -85,7 +85,7 @@ fn connection_within_a_minute_of_a_disturbance_belongs_to_it() {
         monitor.note(&connected, now);
         assert_eq!(monitor.health(now).settles_in(), Duration::from_secs(expected), "after {secs} s");
     }
-    // However late, the connection that takes the place of a broken one disturbs.
+    // The connection that replaces a broken one disturbs, however late it is.
     let mut monitor = HealthMonitor::default();
     monitor.note(&Event::ConnectFailed { endpoint: endpoint(), failure: Failure::Lost }, START);
     let now = START.after(Duration::from_secs(3600));

@@ -1,4 +1,4 @@
-//! Bytes that a server should not send.
+//! Bytes that no server should send.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::redis::failure::ProtocolError;
 use crate::redis::resp::{Decoder, MAX_REPLY, VALUE};
 
 #[test]
-fn what_is_not_resp2_is_refused() {
+fn bytes_that_are_not_resp2_are_an_error() {
     for (bytes, error) in [
         ("HTTP/1.1 400 Bad Request\r\n", ProtocolError::Type),
         ("\r\n", ProtocolError::Type),
@@ -42,7 +42,7 @@ fn what_is_not_resp2_is_refused() {
 }
 
 #[test]
-fn a_line_without_an_end_is_refused() {
+fn endless_line_is_an_error() {
     for chunk in [1_usize, 1000, 1 << 20] {
         let chunk = vec![b'+'; chunk];
         let endless = std::iter::repeat_n(chunk.as_slice(), 70_000);
@@ -51,7 +51,7 @@ fn a_line_without_an_end_is_refused() {
 }
 
 #[test]
-fn a_value_without_an_end_is_not_kept() {
+fn endless_value_is_not_kept() {
     let mut decoder = Decoder::default();
     let chunk = vec![b'x'; 1 << 16];
     assert_eq!(decoder.decode(&mut b"$9223372036854775807\r\n".as_slice()), Ok(None));
@@ -62,8 +62,8 @@ fn a_value_without_an_end_is_not_kept() {
 }
 
 #[test]
-fn an_array_of_arrays_has_a_limit() {
-    // Every array says a little less than what is allowed, so that only the sum is too much.
+fn nested_arrays_have_a_limit() {
+    // Each array is a little smaller than allowed, so that only the sum is too much.
     let bytes = [b"*20000\r\n".as_slice(), &b"*3\r\n+a\r\n+b\r\n+c\r\n".repeat(20_000)].concat();
     assert_eq!(decode([bytes.as_slice()]), Err(ProtocolError::TooLarge));
     let wide = [b"*10000\r\n".as_slice(), &b"*0\r\n".repeat(10_000)].concat();
@@ -72,9 +72,9 @@ fn an_array_of_arrays_has_a_limit() {
     );
 }
 
-/// What is charged is what is kept: the largest array that is accepted occupies no more than a reply may.
+/// The largest array that is accepted occupies no more memory than a reply may.
 #[test]
-fn an_array_occupies_what_it_is_charged() {
+fn memory_of_array_is_at_most_what_it_is_charged() {
     let nils = |count: usize| [format!("*{count}\r\n").as_bytes(), &b"$-1\r\n".repeat(count)].concat();
     // The array itself is a value, and a nil has two bytes.
     let most = (MAX_REPLY - VALUE) / (VALUE + 2);
@@ -85,7 +85,7 @@ fn an_array_occupies_what_it_is_charged() {
     assert_eq!(decode([nils(most + 1).as_slice()]), Err(ProtocolError::TooLarge));
 }
 
-/// What a server may do to a client, with any bytes at any time.
+/// What a server may do to a client: any bytes at any time.
 #[derive(Clone, Debug)]
 enum Step {
     Send,
@@ -123,7 +123,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens, each command is done once, by its deadline, and no command is written thrice.
+    /// Whatever happens, each command is done once, by its deadline, and no command is written three times.
     #[test]
     fn every_command_is_done_once(steps in prop::collection::vec(any_step(), 0..60)) {
         let mut redis = Script::new();
@@ -155,7 +155,7 @@ proptest! {
             let written = outputs.iter().filter(|output| output.contains(&key)).count();
             prop_assert!(written <= 2, "#{} is written {} times", id, written);
         }
-        // After that nobody waits for anything but the attempt that is under way.
+        // After that, commands wait only for the attempt that is under way.
         redis.pass(1000);
         prop_assert_eq!(redis.next_wake(), None);
     }

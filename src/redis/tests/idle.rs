@@ -1,4 +1,4 @@
-//! Connections that nobody uses, and streams that are no more.
+//! Idle connections, and streams that have ended.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn idle_for_a_minute() -> ClientConfig {
 }
 
 #[test]
-fn an_idle_connection_is_closed() {
+fn idle_connection_is_closed() {
     let mut redis = Script::connected_with(&idle_for_a_minute());
     assert_eq!(redis.next_wake(), Some(60_000));
     redis.pass(30_000);
@@ -25,11 +25,11 @@ fn an_idle_connection_is_closed() {
     assert_eq!(redis.outputs(), ["1 close", "idle"]);
     assert_eq!(redis.next_wake(), None);
     redis.get("b");
-    assert_eq!(redis.outputs(), ["2 open redis:6379"], "without any backoff");
+    assert_eq!(redis.outputs(), ["2 open redis:6379"], "without a backoff");
 }
 
 #[test]
-fn a_connection_that_waits_for_a_reply_is_not_idle() {
+fn connection_with_command_in_flight_is_not_idle() {
     let mut redis =
         Script::connected_with(&ClientConfig { idle_timeout: Duration::from_secs(1), ..config() });
     redis.get("a");
@@ -41,7 +41,7 @@ fn a_connection_that_waits_for_a_reply_is_not_idle() {
 }
 
 #[test]
-fn without_an_idle_timeout_it_stays() {
+fn connection_without_idle_timeout_stays() {
     let mut redis = Script::connected();
     assert_eq!(redis.next_wake(), None);
     redis.pass(1_000_000_000);
@@ -49,9 +49,9 @@ fn without_an_idle_timeout_it_stays() {
     assert_eq!(redis.outputs(), ["1 write GET a"]);
 }
 
-/// The host may be late with waking us, and the server's patience is over too.
+/// The host may wake the client late, when the server is about to close the connection too.
 #[test]
-fn a_command_does_not_use_a_connection_that_is_overdue() {
+fn command_after_idle_timeout_uses_new_connection() {
     let mut redis = Script::connected_with(&idle_for_a_minute());
     redis.now = redis.now.after(Duration::from_secs(61));
     redis.get("a");
@@ -59,7 +59,7 @@ fn a_command_does_not_use_a_connection_that_is_overdue() {
 }
 
 #[test]
-fn a_server_that_closes_an_idle_connection_is_not_away() {
+fn idle_connection_closed_by_server_is_no_outage() {
     let mut redis = Script::connected();
     redis.pass(5000);
     redis.closed(1);
@@ -70,7 +70,7 @@ fn a_server_that_closes_an_idle_connection_is_not_away() {
 }
 
 #[test]
-fn events_of_other_streams_are_ignored() {
+fn events_of_old_streams_are_ignored() {
     let mut redis = Script::connected_with(&idle_for_a_minute());
     redis.pass(60_000);
     redis.get("a");
@@ -81,7 +81,7 @@ fn events_of_other_streams_are_ignored() {
         redis.closed(stream);
     }
     assert_eq!(redis.outputs(), [""; 0]);
-    // Once is enough.
+    // A second event changes nothing.
     redis.opened(2);
     redis.connects(2);
     redis.opened(2);

@@ -1,24 +1,24 @@
-//! Something on the way loses bytes: the replies after them are taken for those to other commands.
+//! Bytes are lost on the way, so that the replies after them would be taken for those to other commands.
 
 use std::time::Duration;
 
 use super::script::Script;
 use crate::redis::Command;
 
-/// `GET`, whose value has to begin with its key.
+/// A `GET` whose value has to begin with its key.
 fn checked(key: &'static str) -> Command {
     Command::get(key.as_bytes()).checked(move |value| value.starts_with(key.as_bytes()))
 }
 
 #[test]
-fn a_value_that_is_not_its_own_ends_the_stream_and_everything_is_asked_again() {
+fn misplaced_value_ends_stream_and_repeats_commands_in_flight() {
     let mut redis = Script::connected();
     for key in ["a", "b", "c"] {
         redis.send(checked(key));
     }
     redis.get("d");
     redis.outputs();
-    // The reply to `b` got lost.
+    // The reply to `b` was lost.
     redis.receives(1, "$2\r\na1\r\n$2\r\nc1\r\n$2\r\nd1\r\n");
     let expected = ["#2 a1", "1 close", "disconnected with 3 in flight: protocol (Misplaced)"];
     assert_eq!(redis.outputs(), expected);
@@ -30,7 +30,7 @@ fn a_value_that_is_not_its_own_ends_the_stream_and_everything_is_asked_again() {
 }
 
 #[test]
-fn a_reply_of_another_kind_is_not_its_own() {
+fn reply_of_wrong_type_ends_stream() {
     let commands = || {
         [
             (Command::get(b"a"), ["+OK", ":1", "*0"].as_slice()),
@@ -58,7 +58,7 @@ fn a_reply_of_another_kind_is_not_its_own() {
 }
 
 #[test]
-fn an_error_may_be_the_reply_to_anything() {
+fn error_fits_every_command() {
     let mut redis = Script::connected();
     redis.send(checked("a"));
     redis.outputs();
@@ -67,7 +67,7 @@ fn an_error_may_be_the_reply_to_anything() {
 }
 
 #[test]
-fn a_lock_that_may_have_been_taken_is_not_taken_twice() {
+fn lock_behind_misplaced_reply_is_not_repeated() {
     let mut redis = Script::connected();
     redis.send(checked("a"));
     redis.lock();
@@ -76,9 +76,9 @@ fn a_lock_that_may_have_been_taken_is_not_taken_twice() {
     assert_eq!(redis.outputs().last().unwrap(), "#3 failed: lost");
 }
 
-/// Otherwise a server that never answers as it should would be asked for ever.
+/// Otherwise a server whose replies never fit would be asked forever.
 #[test]
-fn a_server_that_answers_so_every_time_is_asked_four_times() {
+fn command_with_misplaced_replies_is_written_four_times() {
     let mut redis = Script::connected();
     redis.send(checked("a"));
     redis.outputs();

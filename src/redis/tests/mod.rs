@@ -1,4 +1,4 @@
-//! The client against scripts: every byte and every moment is the test's.
+//! The client against scripts: the test decides each byte and each moment.
 
 mod announce_policy;
 mod breaks;

@@ -1,15 +1,15 @@
-//! Redis is away for longer: who waits, who fails at once, who tries.
+//! Outages of Redis: which commands wait, and which fail at once.
 
 use super::script::{Script, config, failed};
 use crate::redis::{ClientConfig, Failure};
 
-/// Time passes in which every stream fails at once. How many were asked for.
+/// Time passes in which each stream fails at once. Returns how many were asked for.
 fn refuse(redis: &mut Script, millis: u64) -> u64 {
     let outputs = redis.endure(millis, Script::closed);
     outputs.iter().map(|(_, output)| u64::from(output.contains("open"))).sum()
 }
 
-/// A client in an outage that is long, and the number of its next stream.
+/// A client in a long outage, and the number of its next stream.
 fn long_outage() -> (Script, u64) {
     let mut redis = Script::new();
     redis.get("k");
@@ -19,7 +19,7 @@ fn long_outage() -> (Script, u64) {
 }
 
 #[test]
-fn a_command_waits_for_the_reconnect() {
+fn command_waits_for_reconnect() {
     let mut redis = Script::new();
     redis.get("a");
     let tried = refuse(&mut redis, 1200);
@@ -31,11 +31,11 @@ fn a_command_waits_for_the_reconnect() {
 }
 
 #[test]
-fn a_command_waits_until_its_deadline() {
+fn command_in_outage_waits_until_its_deadline() {
     let mut redis = Script::new();
     redis.get("a");
     refuse(&mut redis, 1900);
-    // The outage is younger than the timeout, so this one has its whole time.
+    // The outage is younger than the timeout, so this command has its whole time.
     redis.get("b");
     let mut done = redis.endure(3000, Script::closed);
     done.retain(|(_, output)| output.starts_with('#'));
@@ -43,7 +43,7 @@ fn a_command_waits_until_its_deadline() {
 }
 
 #[test]
-fn a_stream_that_does_not_answer_is_given_up() {
+fn silent_stream_ends_after_connect_timeout() {
     let mut redis = Script::new();
     redis.get("a");
     redis.opened(1);
@@ -54,19 +54,19 @@ fn a_stream_that_does_not_answer_is_given_up() {
     assert_eq!(redis.outputs(), ["1 close", "not connected: unreachable"]);
     redis.pass(100);
     assert_eq!(redis.outputs(), ["2 open redis:6379"]);
-    // Nor is one that never opens.
+    // A stream that never opens ends too.
     redis.pass(900);
     assert_eq!(redis.outputs(), ["#1 failed: timeout"]);
     redis.pass(100);
     assert_eq!(redis.outputs(), ["2 close", "not connected: unreachable"]);
-    assert_eq!(redis.next_wake(), None, "nobody wants a third");
-    // The outage began with the first attempt, not when that was given up.
+    assert_eq!(redis.next_wake(), None, "no command needs a third stream");
+    // The outage began with the start of the first attempt, not with its end.
     redis.get("b");
     assert_eq!(redis.outputs(), ["#2 failed: unreachable"]);
 }
 
 #[test]
-fn a_handshake_that_stops_halfway_is_given_up() {
+fn unfinished_handshake_ends_after_connect_timeout() {
     let mut redis = Script::with(&ClientConfig { database: 1, ..config() });
     redis.get("a");
     redis.opened(1);
@@ -78,7 +78,7 @@ fn a_handshake_that_stops_halfway_is_given_up() {
 }
 
 #[test]
-fn in_a_long_outage_commands_fail_at_once() {
+fn commands_in_long_outage_fail_at_once() {
     let (mut redis, stream) = long_outage();
     redis.pass(1000);
     redis.get("a");
@@ -88,7 +88,7 @@ fn in_a_long_outage_commands_fail_at_once() {
     assert_eq!(redis.outputs(), expected, "it waits for one attempt only");
     redis.get("b");
     assert_eq!(redis.outputs(), ["#3 failed: unreachable"]);
-    assert_eq!(redis.next_wake(), None, "nobody tries without a command");
+    assert_eq!(redis.next_wake(), None, "no attempt without a command");
     redis.pass(499);
     redis.get("c");
     assert_eq!(redis.outputs(), ["#4 failed: unreachable"], "half a second at least");
@@ -98,11 +98,11 @@ fn in_a_long_outage_commands_fail_at_once() {
 }
 
 #[test]
-fn a_long_outage_ends_with_one_command() {
+fn successful_attempt_ends_long_outage() {
     let (mut redis, stream) = long_outage();
     redis.pass(1000);
     redis.get("a");
-    // Others wait for the same attempt.
+    // Other commands wait for the same attempt.
     redis.get("b");
     redis.connects(stream);
     let expected = [
@@ -112,7 +112,7 @@ fn a_long_outage_ends_with_one_command() {
         format!("{stream} write GET a; GET b"),
     ];
     assert_eq!(redis.outputs(), expected);
-    // The next outage is a young one.
+    // The next outage is a new one.
     redis.closed(stream);
     redis.outputs();
     redis.get("c");
@@ -121,7 +121,7 @@ fn a_long_outage_ends_with_one_command() {
 }
 
 #[test]
-fn the_last_failure_is_told() {
+fn commands_in_outage_fail_with_last_failure() {
     let (mut redis, stream) = long_outage();
     redis.pass(1000);
     redis.get("a");
@@ -132,9 +132,9 @@ fn the_last_failure_is_told() {
     assert_eq!(redis.outputs(), ["#3 failed: not ready (LOADING)"]);
 }
 
-/// There is nobody else who could have the data.
+/// No other server could have the data.
 #[test]
-fn a_server_that_comes_back_empty_is_believed() {
+fn single_server_that_comes_back_empty_is_believed() {
     let mut redis = Script::connected();
     redis.get("k");
     redis.outputs();

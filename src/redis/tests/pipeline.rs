@@ -34,7 +34,7 @@ fn replies_may_be_split_anywhere() {
 }
 
 #[test]
-fn a_value_that_is_too_large_harms_no_other() {
+fn too_large_value_leaves_other_replies_alone() {
     let mut redis = Script::connected();
     redis.get("foreign");
     redis.get("ours");
@@ -48,7 +48,7 @@ fn a_value_that_is_too_large_harms_no_other() {
 }
 
 #[test]
-fn a_command_that_is_cancelled_before_it_is_written_is_not_written() {
+fn command_cancelled_before_write_is_not_written() {
     let mut redis = Script::connected();
     redis.get("a");
     let cancelled = redis.get("b");
@@ -60,7 +60,7 @@ fn a_command_that_is_cancelled_before_it_is_written_is_not_written() {
 }
 
 #[test]
-fn the_reply_of_a_command_that_was_cancelled_in_flight_is_swallowed() {
+fn reply_to_cancelled_command_is_dropped() {
     let mut redis = Script::connected();
     redis.get("a");
     let cancelled = redis.get("b");
@@ -69,13 +69,13 @@ fn the_reply_of_a_command_that_was_cancelled_in_flight_is_swallowed() {
     redis.client.cancel(cancelled);
     redis.receives(1, "$1\r\nA\r\n$1\r\nB\r\n$1\r\nC\r\n");
     assert_eq!(redis.outputs(), ["#2 A", "#4 C"]);
-    // What is done, or never was, cannot be cancelled.
+    // A command that is done or unknown cannot be cancelled.
     redis.client.cancel(cancelled);
     assert_eq!(redis.outputs(), [""; 0]);
 }
 
 #[test]
-fn a_cancelled_command_needs_no_connection() {
+fn cancelled_command_opens_no_connection() {
     let mut redis = Script::new();
     let cancelled = redis.get("k");
     assert_eq!(redis.outputs(), ["1 open redis:6379"]);
@@ -87,7 +87,7 @@ fn a_cancelled_command_needs_no_connection() {
 }
 
 #[test]
-fn a_cancelled_command_without_a_reply_hangs_the_connection_all_the_same() {
+fn cancelled_command_without_reply_still_ends_hung_connection() {
     let mut redis = Script::connected();
     let cancelled = redis.get("k");
     redis.outputs();
@@ -106,11 +106,11 @@ fn too_many_commands_fail_at_once() {
     assert_eq!(redis.outputs(), ["1 open redis:6379"]);
     let one_more = redis.get("k");
     assert_eq!(redis.outputs(), [failed(one_more.0, &Failure::Overloaded)]);
-    // A place that is free again is used.
+    // A place that becomes free is used.
     redis.client.cancel(crate::redis::CommandId(77));
     redis.get("k");
     assert_eq!(redis.outputs(), [""; 0]);
-    // The same commands in flight take the same places.
+    // Commands in flight take as many places.
     redis.connects(1);
     redis.outputs();
     let one_more = redis.get("k");
@@ -134,11 +134,11 @@ fn too_many_bytes_fail_at_once() {
     redis.receives(1, "+OK\r\n");
     redis.send(set());
     let outputs = redis.outputs();
-    assert!(outputs.iter().all(|output| !output.contains("failed")), "there is room for one more");
+    assert!(outputs.iter().all(|output| !output.contains("failed")), "there is room for one more command");
 }
 
 #[test]
-fn a_write_is_not_larger_than_it_has_to_be() {
+fn many_commands_are_split_into_several_writes() {
     let now = Timestamp::from_secs(0);
     let mut client = Client::new(&config(), 0);
     for _ in 0..10_000 {

@@ -1,4 +1,4 @@
-//! Replies that were encoded come back, however they are split.
+//! Encoded replies decode to themselves, however they are split.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ pub(super) fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<V
         while let Some(reply) = decoder.decode(&mut chunk)? {
             replies.push(reply);
         }
-        assert!(chunk.is_empty(), "without a reply, all of it was read");
+        assert!(chunk.is_empty(), "without a reply, the decoder read all bytes");
     }
     Ok(replies)
 }
@@ -66,7 +66,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
 
 proptest! {
     #[test]
-    fn what_was_encoded_comes_back(
+    fn encoded_reply_decodes_to_itself(
         replies in prop::collection::vec(any_reply(), 1..4),
         size in 1_usize..40,
     ) {
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn a_split_changes_nothing(reply in any_reply(), at: prop::sample::Index) {
+    fn split_changes_nothing(reply in any_reply(), at: prop::sample::Index) {
         let bytes = encoded(std::slice::from_ref(&reply));
         let (start, end) = bytes.split_at(at.index(bytes.len()));
         prop_assert_eq!(decode([start]), Ok(vec![]));
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_does_not_panic(
+    fn flipped_bit_does_not_panic(
         replies in prop::collection::vec(any_reply(), 1..4),
         at: prop::sample::Index,
         bit in 0_u8..8,
@@ -105,7 +105,7 @@ proptest! {
 }
 
 #[test]
-fn all_kinds_are_read() {
+fn all_types_are_read() {
     let bytes = b"+OK\r\n-NOAUTH no\r\n:-7\r\n:+7\r\n$2\r\n\r\n\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n*2\r\n:1\r\n*1\r\n$-1\r\n";
     let expected = vec![
         Reply::Status(b"OK".to_vec()),
@@ -123,14 +123,14 @@ fn all_kinds_are_read() {
 }
 
 #[test]
-fn the_largest_session_is_read() {
+fn largest_session_is_read() {
     let value = Reply::Bulk(vec![b'x'; (1 << 20) + 1024]);
     let bytes = encoded(std::slice::from_ref(&value));
     assert_eq!(decode(bytes.chunks(1000)), Ok(vec![value]));
 }
 
 #[test]
-fn a_value_that_is_too_large_is_skipped() {
+fn too_large_value_is_skipped() {
     let replies =
         vec![Reply::TooLarge, Reply::Nil, Reply::Array(vec![Reply::Nil, Reply::TooLarge, Reply::Integer(1)])];
     let bytes = encoded(&replies);
@@ -139,9 +139,9 @@ fn a_value_that_is_too_large_is_skipped() {
     }
 }
 
-/// Two values that are small enough for themselves are too large together.
+/// Two values that are small enough alone are too large together.
 #[test]
-fn values_of_one_reply_share_their_room() {
+fn values_of_one_reply_share_one_limit() {
     let value = Reply::Bulk(vec![b'x'; 1 << 20]);
     let bytes = encoded(&[Reply::Array(vec![value.clone(), value.clone(), Reply::Nil]), value.clone()]);
     let expected = vec![Reply::Array(vec![value.clone(), Reply::TooLarge, Reply::Nil]), value];

@@ -15,7 +15,7 @@ pub(super) struct Script {
     pub(super) now: Timestamp,
 }
 
-/// Connects in 1 s, waits 2 s for a reply, never closes an idle connection.
+/// One second to connect, two for a command, and idle connections stay.
 pub(super) fn config() -> ClientConfig {
     ClientConfig {
         topology: Topology::Single(Endpoint { host: "redis".to_owned(), port: 6379, tls: Tls::Off }),
@@ -43,7 +43,7 @@ impl Script {
         Self { client: Client::new(config, 1), now: Timestamp::from_secs(1_700_000_000) }
     }
 
-    /// A client with a connection on stream 1; command 1 was used up for it.
+    /// A client with a connection on stream 1, and command 1 is done.
     pub(super) fn connected() -> Self {
         Self::connected_with(&config())
     }
@@ -58,7 +58,7 @@ impl Script {
         script
     }
 
-    /// The stream opens and the handshake, `CLIENT SETNAME` alone, is answered.
+    /// The stream opens, and the server answers the handshake, which is `CLIENT SETNAME` alone.
     pub(super) fn connects(&mut self, stream: u64) {
         self.client.opened(StreamId(stream));
         self.receives(stream, "+OK\r\n");
@@ -68,7 +68,7 @@ impl Script {
         self.client.send(command, self.now)
     }
 
-    /// `GET`, and `#n` of it.
+    /// Sends a `GET`.
     pub(super) fn get(&mut self, key: &str) -> CommandId {
         self.send(Command::get(key.as_bytes()))
     }
@@ -93,19 +93,19 @@ impl Script {
         self.client.not_connected(StreamId(stream), reason.to_owned(), self.now);
     }
 
-    /// Time passes, and the host wakes the client whenever it wants to be.
+    /// Time passes, and the host wakes the client at each time that it asks for.
     pub(super) fn pass(&mut self, millis: u64) {
         let end = self.now.after(Duration::from_millis(millis));
         while let Some(wake) = self.client.next_wake().filter(|wake| *wake <= end) {
-            assert!(wake >= self.now, "the client wants to be woken in the past");
+            assert!(wake >= self.now, "the client asks to be woken in the past");
             self.now = wake;
             self.client.wake(wake);
-            assert_ne!(self.client.next_wake(), Some(wake), "the client wants to be woken again and again");
+            assert_ne!(self.client.next_wake(), Some(wake), "the client asks to be woken again and again");
         }
         self.now = end;
     }
 
-    /// Time passes in which every stream that is asked for has the same `fate`; outputs and their time.
+    /// Time passes in which each stream that is asked for has the same `fate`. Returns the outputs with their times.
     pub(super) fn endure(&mut self, millis: u64, fate: impl Fn(&mut Self, u64)) -> Vec<(u64, String)> {
         let mut outputs = Vec::new();
         for moment in (0..millis).step_by(10) {
@@ -120,7 +120,7 @@ impl Script {
         outputs
     }
 
-    /// In how many milliseconds the client wants to be woken.
+    /// In how many milliseconds the client asks to be woken.
     pub(super) fn next_wake(&self) -> Option<u128> {
         self.client.next_wake().map(|wake| wake.since(self.now).as_millis())
     }
@@ -144,14 +144,14 @@ pub(super) fn text(output: Output) -> String {
         }
         Output::Event(Event::IdleClosed { .. }) => "idle".to_owned(),
         Output::Event(Event::LookupFailed { endpoint, failure }) => {
-            format!("{endpoint} does not tell: {}", code(&failure))
+            format!("{endpoint} lookup failed: {}", code(&failure))
         }
         Output::Event(Event::MasterChanged { endpoint }) => format!("the master is {endpoint}"),
         Output::Event(Event::SlotsChanged { masters }) => format!("{masters} masters"),
     }
 }
 
-/// What a server would read: commands joined by `; `.
+/// The commands that a server would read, joined by `; `.
 fn commands(mut bytes: &[u8]) -> String {
     let mut decoder = Decoder::default();
     let mut commands = Vec::new();
@@ -174,12 +174,12 @@ pub(super) fn reply_text(reply: &Reply) -> String {
     }
 }
 
-/// A command that failed, as the outputs have it.
+/// A command that failed, as in the outputs.
 pub(super) fn failed(command: u64, failure: &Failure) -> String {
     format!("#{command} failed: {}", code(failure))
 }
 
-/// A failure in a word or two, whatever an operator reads of it.
+/// A failure as a short code. The sentences for operators may change without the tests.
 fn code(failure: &Failure) -> String {
     match failure {
         Failure::Unreachable => "unreachable".to_owned(),

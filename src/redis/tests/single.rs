@@ -1,4 +1,4 @@
-//! One server that is there and not ready: it loads its data, or is a replica by now.
+//! A single server that is not ready: it loads its data, or has become a replica.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::redis::Command;
 const LOADING: &str = "-LOADING Redis is loading the dataset in memory\r\n";
 const READ_ONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
 
-/// Time passes in which the server answers each `GET` with an error; outputs, but those of the streams.
+/// Time passes in which the server answers each `GET` with `LOADING`. Returns the outcomes.
 fn load(redis: &mut Script, millis: u64) -> Vec<(u64, String)> {
     let mut outputs = redis.endure(millis, |redis, stream| {
         redis.connects(stream);
@@ -20,7 +20,7 @@ fn load(redis: &mut Script, millis: u64) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn a_server_that_is_not_ready_is_waited_for_whatever_the_command_is() {
+fn commands_wait_for_server_that_is_not_ready() {
     const BUSY: &str =
         "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
     const CLUSTER_DOWN: &str = "-CLUSTERDOWN The cluster is down\r\n";
@@ -31,7 +31,7 @@ fn a_server_that_is_not_ready_is_waited_for_whatever_the_command_is() {
         redis.lock();
         redis.outputs();
         redis.receives(1, error);
-        assert_eq!(redis.outputs(), [""; 0], "the reply to the other one is awaited");
+        assert_eq!(redis.outputs(), [""; 0], "it waits for the reply to the other command");
         redis.get("b");
         redis.receives(1, error);
         let code = error.split(['-', ' ']).nth(1).unwrap();
@@ -46,7 +46,7 @@ fn a_server_that_is_not_ready_is_waited_for_whatever_the_command_is() {
 }
 
 #[test]
-fn while_a_server_loads_for_long_commands_fail_at_once_but_for_an_attempt_a_second() {
+fn long_loading_fails_commands_at_once_except_one_per_second() {
     let mut redis = Script::new();
     redis.get("a");
     let failed = |number: u64| format!("#{number} failed: not ready (LOADING)");
@@ -64,7 +64,7 @@ fn while_a_server_loads_for_long_commands_fail_at_once_but_for_an_attempt_a_seco
     redis.outputs();
     redis.receives(stream, "$1\r\nD\r\n");
     assert_eq!(redis.outputs(), ["#4 D"]);
-    // The next outage is a young one.
+    // The next outage is a new one.
     redis.closed(stream);
     redis.get("e");
     redis.pass(100);
@@ -72,7 +72,7 @@ fn while_a_server_loads_for_long_commands_fail_at_once_but_for_an_attempt_a_seco
 }
 
 #[test]
-fn a_server_that_only_reads_may_be_another_one_over_the_next_stream() {
+fn read_only_server_is_reconnected_at_most_once_a_second() {
     let mut redis = Script::connected();
     let write = |redis: &mut Script| redis.send(Command::setex(b"k", Duration::from_secs(60), b"v"));
     write(&mut redis);
@@ -81,7 +81,7 @@ fn a_server_that_only_reads_may_be_another_one_over_the_next_stream() {
     redis.receives(1, READ_ONLY);
     redis.get("b");
     let refused = |number: u64| format!("#{number} {}", READ_ONLY.trim_end());
-    assert_eq!(redis.outputs(), [refused(2)], "the reply to the other one is awaited");
+    assert_eq!(redis.outputs(), [refused(2)], "it waits for the reply to the other command");
     redis.receives(1, "$1\r\nA\r\n");
     let left = "disconnected with 0 in flight: not master";
     assert_eq!(redis.outputs(), ["#3 A", "1 close", left, "2 open redis:6379"], "at once");
@@ -89,7 +89,7 @@ fn a_server_that_only_reads_may_be_another_one_over_the_next_stream() {
     assert_eq!(redis.outputs().last().unwrap(), "2 write GET b");
     redis.receives(2, "$1\r\nB\r\n");
     redis.outputs();
-    // Where it is for good, writes do not hold those up for long who read.
+    // If the server stays read-only, writes do not delay reads for long.
     redis.pass(999);
     write(&mut redis);
     redis.outputs();

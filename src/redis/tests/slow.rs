@@ -1,8 +1,8 @@
-//! A slow way is not a silent one. Commands have 2 s.
+//! A slow network is not a silent one. Commands have 2 s.
 
 use super::script::Script;
 
-/// So many bytes of a value, 100 ms after each other.
+/// This many pieces of a value, one each 100 ms.
 fn trickle(redis: &mut Script, pieces: usize) {
     for _ in 0..pieces {
         redis.pass(100);
@@ -12,7 +12,7 @@ fn trickle(redis: &mut Script, pieces: usize) {
 }
 
 #[test]
-fn a_large_value_over_a_slow_way_arrives() {
+fn large_value_over_slow_network_arrives() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
@@ -26,7 +26,7 @@ fn a_large_value_over_a_slow_way_arrives() {
 }
 
 #[test]
-fn those_behind_it_have_their_own_time_and_the_stream_stays() {
+fn commands_behind_slow_value_time_out_and_stream_stays() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.get("b");
@@ -41,7 +41,7 @@ fn those_behind_it_have_their_own_time_and_the_stream_stays() {
 }
 
 #[test]
-fn a_way_that_falls_silent_is_left() {
+fn stream_that_falls_silent_within_value_ends() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();
@@ -54,9 +54,9 @@ fn a_way_that_falls_silent_is_left() {
     assert_eq!(redis.outputs(), expected);
 }
 
-/// The end of a value may have got lost, and what comes are the replies to others.
+/// The end of a value may have been lost, so that the replies to other commands seem to be part of it.
 #[test]
-fn a_reply_that_never_ends_is_not_waited_for() {
+fn endless_reply_ends_stream() {
     let mut redis = Script::connected();
     redis.get("a");
     redis.outputs();

@@ -1,4 +1,4 @@
-//! What holds for every topology, whatever servers say and do, and whenever.
+//! What holds for each topology, whatever the servers send and do at any time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn client(topology: Topology, allowed: &[&str]) -> Client {
     Client::new(&ClientConfig { topology, allowed_hosts, ..config() }, 1)
 }
 
-/// A client, and everything that came out of it.
+/// A client, and all of its outputs.
 struct Run {
     client: Client,
     now: Timestamp,
@@ -41,13 +41,13 @@ struct Run {
     done: HashMap<CommandId, usize>,
     writes: HashMap<CommandId, usize>,
     streams: Vec<StreamId>,
-    /// The streams that did not end, and the commands on them that were not answered.
+    /// The open streams, and the commands on them without a reply.
     open: HashMap<StreamId, VecDeque<String>>,
-    /// Whether every command of a session runs where it arrives.
+    /// Whether each command with a key runs on the server where it arrives.
     is_smooth: bool,
-    /// Whether a reply may have begun and not ended. Then its command has more time.
+    /// Whether a reply may have started and not ended. Then its command has more time.
     is_cut: bool,
-    /// The hosts that a stream was opened to.
+    /// The hosts to which a stream was opened.
     hosts: HashSet<String>,
 }
 
@@ -57,7 +57,7 @@ enum Step {
     Cancel(usize),
     Open(usize),
     Close(usize),
-    /// Answers that make sense, more or less.
+    /// Replies that are valid, more or less.
     Answer(usize, u8),
     Receive(usize, String),
     Pass(u64),
@@ -128,7 +128,7 @@ impl Run {
         self.take();
     }
 
-    /// Something happens on one of the youngest streams, for the older ones are over most of the time.
+    /// Something happens on one of the youngest streams. Most of the older ones have ended.
     fn on_stream(&mut self, number: usize, what: impl FnOnce(&mut Self, StreamId)) {
         if let Some(stream) = self.streams.iter().rev().nth(number).copied() {
             what(self, stream);
@@ -141,7 +141,7 @@ impl Run {
             let Some(wake) = self.client.next_wake().filter(|wake| *wake <= end) else {
                 break;
             };
-            assert!(count < 10_000, "the client wants to be woken again and again");
+            assert!(count < 10_000, "the client asks to be woken again and again");
             self.now = wake.max(self.now);
             self.client.wake(self.now);
             self.take();
@@ -188,7 +188,7 @@ impl Run {
         }
     }
 
-    /// No server is there any more, and after a while everything is over.
+    /// No server is reachable any longer, and after a while each command has its outcome.
     fn end(mut self) {
         let open = |run: &mut Self| {
             for (stream, _) in std::mem::take(&mut run.open) {
@@ -212,7 +212,7 @@ impl Run {
     }
 }
 
-/// One of the answers that a command may get.
+/// One of the replies that a command may get.
 fn answer(command: &str, luck: usize, is_smooth: bool) -> String {
     let map = |host: &str| format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n{}:7000\r\n", bulk(host));
     let shards = |host: &str| {
@@ -303,7 +303,7 @@ proptest! {
         run.end();
     }
 
-    /// Whatever servers name, nothing is said to one that they may not name.
+    /// Whatever servers announce, nothing is sent to a host that they may not announce.
     #[test]
     fn no_other_host_is_connected_to(which in 0_usize..3, steps in prop::collection::vec(any_step(), 0..80)) {
         let mut run = Run::with(client(topologies()[which].clone(), &["s3:7000", "s5:7001"]));
@@ -315,7 +315,7 @@ proptest! {
         run.end();
     }
 
-    /// What no server says that it did not run is written a few times at most, and a lock once.
+    /// A command is written a few times at most, and a lock once, unless a server says that it did not run it.
     #[test]
     fn nothing_that_may_have_run_is_written_again(
         which in 0_usize..3,
@@ -338,7 +338,7 @@ proptest! {
 }
 
 #[test]
-fn the_limits_are_those_of_the_client_not_of_a_node() {
+fn limits_count_all_nodes_together() {
     for topology in topologies() {
         let mut client = client(topology.clone(), &[]);
         for number in 0..MAX_COMMANDS {
@@ -352,7 +352,7 @@ fn the_limits_are_those_of_the_client_not_of_a_node() {
         let command = client.send(Command::get(b"k"), START);
         let outcome = Err(Failure::Overloaded);
         assert_eq!(outcomes(&mut client), [Output::Done { command, outcome }], "{topology:?}");
-        // What is overdue makes room.
+        // Commands whose time is over make room.
         client.send(Command::get(b"k"), START.after(TIMEOUT));
         let outcomes = outcomes(&mut client);
         let is_overloaded =

@@ -1,4 +1,4 @@
-//! Servers of a few lines for a client, without latency: what they hear and what the client tells is text.
+//! Fake servers for a client, without latency. What they receive and what the client reports is text.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,21 +16,21 @@ pub(super) struct World {
     log: Vec<String>,
 }
 
-/// One server. Nobody else in the world is reachable.
+/// One server. Other servers are not reachable.
 pub(super) struct Server {
     pub(super) is_down: bool,
-    /// Takes streams, and says nothing.
+    /// Accepts streams, and never answers.
     pub(super) is_hung: bool,
     pub(super) role: &'static str,
-    /// The answer to the question for the master, or for the slots.
+    /// The reply to the question for the master, or for the slots.
     pub(super) tells: String,
-    /// The answer to the question for the shards.
+    /// The reply to `CLUSTER SHARDS`.
     pub(super) shards: String,
-    /// The answer to `ASKING`.
+    /// The reply to `ASKING`.
     pub(super) asking: String,
-    /// The answers to the next commands of a session.
+    /// The replies to the next commands with a key.
     pub(super) answers: VecDeque<String>,
-    /// The answer to all others of them.
+    /// The reply to all later commands with a key.
     pub(super) answer: String,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn bulk(text: &str) -> String {
     format!("${}\r\n{text}\r\n", text.len())
 }
 
-/// How a server names another one.
+/// A server as another one announces it.
 pub(super) fn endpoint(host: &str, port: u16) -> Endpoint {
     Endpoint { host: host.to_owned(), port, tls: Tls::Off }
 }
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// The server of this name, `host:port`, from now on reachable.
+    /// The server of this name, `host:port`. From now on it is reachable.
     pub(super) fn server(&mut self, name: &str) -> &mut Server {
         self.servers.entry(name.to_owned()).or_default()
     }
@@ -122,7 +122,7 @@ impl World {
         self.hang_up(name);
     }
 
-    /// The server says something on all its streams.
+    /// The server sends these bytes on all its streams.
     pub(super) fn say(&mut self, name: &str, bytes: &str) {
         for stream in self.streams_to(name) {
             self.client.received(stream, bytes.as_bytes(), self.now);
@@ -134,22 +134,22 @@ impl World {
         self.streams.iter().filter(|(_, (to, _))| to == name).map(|(stream, _)| *stream).collect()
     }
 
-    /// The servers with streams, each as often as it has some.
+    /// The servers with streams, once for each stream.
     pub(super) fn connected(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.streams.values().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
     }
 
-    /// Time passes, and the host wakes the client whenever it wants to be.
+    /// Time passes, and the host wakes the client at each time that it asks for.
     pub(super) fn pass(&mut self, millis: u64) {
         let end = self.now.after(Duration::from_millis(millis));
         for count in 0.. {
             let Some(wake) = self.client.next_wake().filter(|wake| *wake <= end) else {
                 break;
             };
-            assert!(wake >= self.now, "the client wants to be woken in the past");
-            assert!(count < 10_000, "the client wants to be woken again and again");
+            assert!(wake >= self.now, "the client asks to be woken in the past");
+            assert!(count < 10_000, "the client asks to be woken again and again");
             self.now = wake;
             self.client.wake(wake);
             self.run();
@@ -172,7 +172,7 @@ impl World {
             let Some(output) = self.client.next_output() else {
                 return;
             };
-            assert!(count < 100_000, "the client never comes to an end");
+            assert!(count < 100_000, "the client has outputs without end");
             match output {
                 Output::Open { stream, endpoint } => self.open(stream, &endpoint.to_string()),
                 Output::Write { stream, bytes } => self.hear(stream, &bytes),

@@ -1,4 +1,4 @@
-//! Maps of slots: what is taken, and what makes no sense.
+//! Maps of slots: which are used, and which are invalid.
 
 use super::{slots, topology, world};
 use crate::redis::ClientConfig;
@@ -9,12 +9,12 @@ fn range(first: &str, last: &str, host: &str, port: &str) -> String {
     format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n{host}:{port}\r\n")
 }
 
-/// Every slot is with one master.
+/// One master has all slots.
 fn whole(host: &str, port: &str) -> String {
     format!("*1\r\n{}", range("0", "16383", host, port))
 }
 
-/// Where a `GET` goes when a node, `n1`, tells this; nowhere where it is not taken.
+/// The node that gets a `GET` if `n1` gives this map; `None` if the map is not used.
 fn goes_to(tells: &str) -> Option<String> {
     let mut world = World::with(&ClientConfig { topology: topology(&["n1"]), ..config() });
     for node in ["n1:7000", "n1:7001", "n2:7000", "10.0.0.1:6379", "[fd00::1]:6379", "re_dis-0.x:1"] {
@@ -27,12 +27,12 @@ fn goes_to(tells: &str) -> Option<String> {
 }
 
 #[test]
-fn a_node_is_where_it_is_said_to_be() {
+fn node_is_reached_at_announced_address() {
     for (host, port, node) in [
         (bulk("10.0.0.1"), "6379", "10.0.0.1:6379"),
         (bulk("fd00::1"), "6379", "[fd00::1]:6379"),
         (bulk("re_dis-0.x"), "1", "re_dis-0.x:1"),
-        // It does not know its host: it is the one that was asked.
+        // A node that does not know its host has the host that was asked.
         ("$-1\r\n".to_owned(), "7001", "n1:7001"),
         (bulk(""), "7001", "n1:7001"),
         (bulk("?"), "7001", "n1:7001"),
@@ -42,12 +42,12 @@ fn a_node_is_where_it_is_said_to_be() {
 }
 
 #[test]
-fn the_form_of_redis_3_has_no_more_than_that() {
+fn reply_of_redis_3_is_a_map() {
     assert_eq!(goes_to(&whole(&bulk("n2"), "7000")).as_deref(), Some("n2:7000"));
 }
 
 #[test]
-fn a_map_that_makes_no_sense_is_not_taken() {
+fn invalid_map_is_not_used() {
     let host = bulk("n2");
     for tells in [
         "*-1\r\n".to_owned(),
@@ -86,14 +86,14 @@ fn a_map_that_makes_no_sense_is_not_taken() {
 }
 
 #[test]
-fn ranges_do_not_overlap() {
+fn map_with_overlapping_ranges_is_not_used() {
     assert_eq!(goes_to(&slots(&[(0, 9000, "n2"), (9000, 16383, "n1")])), None);
     let all = range("0", "16383", &bulk("n2"), "7000");
     assert_eq!(goes_to(&format!("*2000\r\n{}", all.repeat(2000))), None);
 }
 
 #[test]
-fn there_are_not_too_many_masters() {
+fn map_with_too_many_masters_is_not_used() {
     let map = |count: usize| {
         let ranges = (0..count).map(|slot| {
             let host = if slot == 0 { "n2".to_owned() } else { format!("x{slot}") };
@@ -109,16 +109,16 @@ fn there_are_not_too_many_masters() {
 }
 
 #[test]
-fn one_slot_for_each_range_is_a_map() {
+fn map_of_single_slots_is_used() {
     let ranges: String =
         (0..4000).map(|slot| range(&slot.to_string(), &slot.to_string(), &bulk("n1"), "7000")).collect();
     let rest = range("4000", "16383", &bulk("n2"), "7000");
     assert_eq!(goes_to(&format!("*4001\r\n{ranges}{rest}")).as_deref(), Some("n2:7000"));
 }
 
-/// Redirects to ever other nodes do not make ever more connections.
+/// Redirects to more and more nodes do not open more and more connections.
 #[test]
-fn nodes_that_are_named_are_bounded() {
+fn number_of_announced_nodes_is_limited() {
     let mut world = world();
     for number in 0..2000 {
         let name = format!("x{number}:7000");

@@ -1,4 +1,4 @@
-//! A Cluster: where commands go, and what becomes of them when slots or masters move.
+//! A Cluster: which node gets a command, and what happens if slots or masters move.
 
 mod failover;
 mod map;
@@ -19,7 +19,7 @@ fn topology(seeds: &[&str]) -> Topology {
     Topology::Cluster { seeds: seeds.iter().map(|host| endpoint(host, 7000)).collect() }
 }
 
-/// An answer to `CLUSTER SLOTS` with these ranges, each with a replica.
+/// A reply to `CLUSTER SLOTS` with these ranges, each with a replica.
 fn slots(ranges: &[(u16, u16, &str)]) -> String {
     let node = |host: &str, port: u16| format!("*4\r\n{}:{port}\r\n{}*0\r\n", bulk(host), bulk("id"));
     let range = |(first, last, host): &(u16, u16, &str)| {
@@ -33,7 +33,7 @@ fn thirds(masters: [&str; 3]) -> String {
     slots(&[(0, 5460, first), (5461, 10922, second), (10923, 16383, third)])
 }
 
-/// Every node tells this map.
+/// All nodes give this map.
 fn tell(world: &mut World, map: &str) {
     for node in N.into_iter().chain(["n4:7000"]) {
         world.server(node).tells = map.to_owned();
@@ -51,7 +51,7 @@ fn world_with(config: &ClientConfig) -> World {
     world
 }
 
-/// A world where the map is known and all masters are connected; three commands were used up for it.
+/// A world with a known map and connections to all masters; three commands are done.
 pub(super) fn connected() -> World {
     let mut world = world();
     for key in KEYS {
@@ -61,7 +61,7 @@ pub(super) fn connected() -> World {
     world
 }
 
-/// `n4` takes over from `n1`, with the data.
+/// `n4` takes over from `n1` with the data.
 pub(super) fn fail_over(world: &mut World) {
     world.server("n4:7000").answer = "$1\r\nv\r\n".to_owned();
     tell(world, &thirds(["n4", "n2", "n3"]));

@@ -1,11 +1,11 @@
-//! Errors that name another node.
+//! Errors that redirect a command to another node.
 
 use super::{N, asked, connected, count, slots, tell};
 use crate::redis::Command;
 use crate::redis::tests::world::bulk;
 
 #[test]
-fn a_slot_that_moved_is_followed_and_remembered() {
+fn moved_slot_is_followed_and_remembered() {
     let mut world = connected();
     world.pass(1000);
     world.server(N[0]).answers.push_back("-MOVED 3300 n4:7000\r\n".to_owned());
@@ -23,7 +23,7 @@ fn a_slot_that_moved_is_followed_and_remembered() {
 }
 
 #[test]
-fn many_moves_are_one_new_map() {
+fn many_moved_slots_cause_one_map_refresh() {
     let mut world = connected();
     world.pass(1000);
     world.server(N[0]).answer = "-MOVED 3300 n2:7000\r\n".to_owned();
@@ -33,7 +33,7 @@ fn many_moves_are_one_new_map() {
     world.get("b");
     let log = world.log();
     assert_eq!((asked(&log).len(), count(&log, "nil")), (1, 101));
-    // That one was still the old; the next is not asked for before a quarter of a second is over.
+    // That map was still the old one. The next is not asked for within a quarter of a second.
     world.get("b");
     world.pass(200);
     assert_eq!(asked(&world.log()), [""; 0]);
@@ -43,7 +43,7 @@ fn many_moves_are_one_new_map() {
 }
 
 #[test]
-fn a_key_that_is_on_its_way_is_asked_for_once() {
+fn ask_redirect_is_followed_only_once() {
     let mut world = connected();
     world.pass(1000);
     world.server(N[0]).answers.push_back("-ASK 3300 n2:7000\r\n".to_owned());
@@ -54,11 +54,11 @@ fn a_key_that_is_on_its_way_is_asked_for_once() {
     assert_eq!(log[at + 1], "n2:7000 GET b");
     assert_eq!((count(&log, "#4 nil"), count(&log, "#5 nil"), asked(&log).len()), (1, 1, 0));
     world.get("b");
-    assert_eq!(world.log(), ["n1:7000 GET b", "#6 nil"], "the slot is where it was");
+    assert_eq!(world.log(), ["n1:7000 GET b", "#6 nil"], "the slot has not moved");
 }
 
 #[test]
-fn a_command_is_asked_for_again_on_the_next_stream() {
+fn asking_is_repeated_after_break() {
     let mut world = connected();
     world.pass(1000);
     world.server(N[1]).is_hung = true;
@@ -74,9 +74,9 @@ fn a_command_is_asked_for_again_on_the_next_stream() {
     assert_eq!(log[at + 1..=at + 2], ["n2:7000 GET b", "#4 v"]);
 }
 
-/// Otherwise the log says that the node is one of a Cluster, which everybody knows.
+/// Otherwise the log would say that the node belongs to a Cluster, which is known.
 #[test]
-fn a_node_that_does_not_allow_asking_is_told() {
+fn denied_asking_is_the_reply() {
     let mut world = connected();
     world.pass(1000);
     world.server(N[0]).answers.push_back("-ASK 3300 n2:7000\r\n".to_owned());
@@ -85,7 +85,7 @@ fn a_node_that_does_not_allow_asking_is_told() {
     world.server(N[1]).answers.push_back("-MOVED 3300 n1:7000\r\n".to_owned());
     world.get("b");
     assert_eq!(world.outcomes(), ["#4 -NOPERM User u has no permissions to run the 'asking' command"]);
-    // Whoever loads its data says so to both, and is waited for.
+    // A node that loads its data says so to both, and the command waits.
     world.server(N[0]).answers.push_back("-ASK 3300 n2:7000\r\n".to_owned());
     world.server(N[1]).asking = "-LOADING x\r\n".to_owned();
     world.server(N[1]).answers.push_back("-LOADING x\r\n".to_owned());
@@ -95,7 +95,7 @@ fn a_node_that_does_not_allow_asking_is_told() {
 }
 
 #[test]
-fn redirects_come_to_an_end() {
+fn endless_redirects_end_with_an_error() {
     for kind in ["MOVED", "ASK"] {
         let mut world = connected();
         world.server(N[0]).answer = format!("-{kind} 3300 n2:7000\r\n");
@@ -104,7 +104,7 @@ fn redirects_come_to_an_end() {
         let log = world.log();
         assert_eq!(count(&log, "GET b"), 6, "{log:?}");
         assert_eq!(count(&log, &format!("#4 -{kind} 3300 n")), 1);
-        // One that names itself.
+        // A node that redirects to itself.
         world.server(N[2]).answer = format!("-{kind} 15495 n3:7000\r\n");
         world.get("a");
         let log = world.log();
@@ -113,7 +113,7 @@ fn redirects_come_to_an_end() {
 }
 
 #[test]
-fn a_redirect_to_nowhere_is_a_reply() {
+fn invalid_redirect_is_a_reply() {
     for error in ["MOVED 3300 n2\r\n", "MOVED x n2:7000\r\n", "ASK 3300 a b:1\r\n", "MOVED 99999 n2:7000\r\n"]
     {
         let mut world = connected();
@@ -134,7 +134,7 @@ fn other_errors_are_replies() {
 }
 
 #[test]
-fn a_cancelled_command_is_not_redirected() {
+fn cancelled_command_is_not_redirected() {
     let mut world = connected();
     world.server(N[0]).is_hung = true;
     let id = world.get("b");

@@ -1,11 +1,11 @@
-//! Where commands go, and who is asked for the map.
+//! Which node gets a command, and which is asked for the map.
 
 use super::{KEYS, N, asked, connected, count, topology, world, world_with};
 use crate::redis::tests::script::{config, credentials};
 use crate::redis::{ClientConfig, Command};
 
 #[test]
-fn the_first_command_asks_a_seed_and_goes_to_its_master() {
+fn first_command_asks_seed_and_goes_to_master() {
     let mut world = world();
     world.pass(10_000);
     assert!(world.log().is_empty() && world.client.next_wake().is_none(), "nothing before the first command");
@@ -25,7 +25,7 @@ fn the_first_command_asks_a_seed_and_goes_to_its_master() {
 }
 
 #[test]
-fn every_key_goes_to_the_master_of_its_slot() {
+fn each_key_goes_to_master_of_its_slot() {
     let mut world = connected();
     for (key, node) in KEYS.into_iter().zip(N) {
         world.get(key);
@@ -38,7 +38,7 @@ fn every_key_goes_to_the_master_of_its_slot() {
 }
 
 #[test]
-fn all_nodes_have_the_credentials() {
+fn all_nodes_get_the_credentials() {
     let mut world = world_with(&ClientConfig {
         topology: topology(&["n1"]),
         credentials: credentials(Some("alice")),
@@ -51,7 +51,7 @@ fn all_nodes_have_the_credentials() {
 }
 
 #[test]
-fn a_ping_goes_to_a_master_that_is_not_away() {
+fn ping_goes_to_reachable_master() {
     let mut world = connected();
     world.server(N[1]).is_down = true;
     world.hang_up(N[1]);
@@ -82,7 +82,7 @@ fn seeds_are_asked_in_turn() {
 }
 
 #[test]
-fn a_seed_that_hangs_costs_little() {
+fn hung_seed_delays_command_little() {
     let mut world = world();
     world.server(N[0]).is_hung = true;
     world.get("a");
@@ -91,7 +91,7 @@ fn a_seed_that_hangs_costs_little() {
 }
 
 #[test]
-fn refused_credentials_are_told_at_once() {
+fn rejected_credentials_fail_command_at_once() {
     let mut world = world_with(&ClientConfig { topology: topology(&["n1"]), ..config() });
     world.server(N[0]).is_hung = true;
     world.get("a");
@@ -101,7 +101,7 @@ fn refused_credentials_are_told_at_once() {
 }
 
 #[test]
-fn nobody_asks_for_commands_that_were_cancelled() {
+fn cancelled_commands_ask_no_seed() {
     let mut world = world();
     for node in N {
         world.server(node).is_hung = true;

@@ -1,11 +1,11 @@
-//! What `CLUSTER SHARDS` tells, and where `CLUSTER SLOTS` decides.
+//! Which replies to `CLUSTER SHARDS` are used, and which lead to `CLUSTER SLOTS`.
 
 use super::{N, asked, count, thirds, topology, world};
 use crate::redis::tests::script::config;
 use crate::redis::tests::world::{World, bulk, endpoint};
 use crate::redis::{ClientConfig, Endpoint, Tls, Topology};
 
-/// Names and values in turns, the values as they go over the wire.
+/// Alternating names and values, the values as on the wire.
 fn fields(fields: &[(&str, &str)]) -> String {
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{}{value}", bulk(name))).collect();
     format!("*{}\r\n{}", 2 * fields.len(), fields.concat())
@@ -20,7 +20,7 @@ fn shard(slots: &[u16], nodes: &[String]) -> String {
     fields(&[("slots", &array(&slots)), ("nodes", &array(nodes))])
 }
 
-/// A node as Redis 7.0 shows it.
+/// A node as Redis 7.0 lists it.
 fn node(host: &str, role: &str, health: &str) -> String {
     fields(&[
         ("id", &bulk("0123")),
@@ -38,7 +38,7 @@ fn whole(nodes: &[String]) -> String {
     array(&[shard(&[0, 16383], nodes)])
 }
 
-/// Where a `GET` goes when a node, `n1`, tells these shards; `n9` is what it tells by `CLUSTER SLOTS`.
+/// The node that gets a `GET` if `n1` gives these shards. In its reply to `CLUSTER SLOTS` that is `n9`.
 fn goes_to(shards: &str) -> String {
     goes_to_as(shards, Tls::Off)
 }
@@ -57,13 +57,13 @@ fn goes_to_as(shards: &str, tls: Tls) -> String {
 }
 
 #[test]
-fn the_master_of_a_shard_has_its_slots() {
+fn master_of_shard_has_its_slots() {
     let mut world = world();
     let replica = |health| node("replica", "replica", health);
     world.server(N[0]).shards = array(&[
         shard(&[0, 5460], &[replica("online"), node("n1", "master", "online")]),
         shard(&[5461, 5461, 5470, 10922], &[node("n2", "master", "online"), replica("fail")]),
-        // A master that has no slots (any more).
+        // A master without slots.
         shard(&[], &[node("n4", "master", "online")]),
         shard(&[10923, 16383, 5462, 5469], &[node("n3", "master", "loading"), replica("loading")]),
     ]);
@@ -71,7 +71,7 @@ fn the_master_of_a_shard_has_its_slots() {
         world.get(key);
     }
     let log = world.log();
-    assert_eq!(asked(&log), [""; 0], "nobody has to be asked for the slots");
+    assert_eq!(asked(&log), [""; 0], "CLUSTER SLOTS is not needed");
     assert_eq!(count(&log, "CLUSTER SHARDS"), 1);
     for command in ["n1:7000 GET b", "n2:7000 GET c", "n3:7000 GET a"] {
         assert_eq!(count(&log, command), 1, "{log:?}");
@@ -79,12 +79,12 @@ fn the_master_of_a_shard_has_its_slots() {
 }
 
 #[test]
-fn a_master_that_failed_gives_way_to_one_that_has_not() {
+fn healthy_master_is_preferred_to_failed_one() {
     for (nodes, to) in [
         ([node("n2", "master", "fail"), node("n3", "master", "online")], "n3:7000"),
         ([node("n2", "master", "online"), node("n3", "master", "failed")], "n2:7000"),
         ([node("n2", "master", "loading"), node("n3", "master", "fail")], "n2:7000"),
-        // Nobody took over yet: `CLUSTER SLOTS` would name it too.
+        // No replica took over yet: `CLUSTER SLOTS` would have the same master.
         ([node("n2", "master", "fail"), node("n3", "replica", "online")], "n2:7000"),
     ] {
         assert_eq!(goes_to(&whole(&nodes)), to, "{nodes:?}");
@@ -92,11 +92,11 @@ fn a_master_that_failed_gives_way_to_one_that_has_not() {
 }
 
 #[test]
-fn where_there_is_a_doubt_the_slots_decide() {
+fn ambiguous_shards_lead_to_cluster_slots() {
     let master = |host| node(host, "master", "online");
     let port = |value: &str| fields(&[("port", value), ("ip", &bulk("n2")), ("role", &bulk("master"))]);
     for shards in [
-        // Two masters, none, or one of which nothing is known.
+        // Two masters, no master, or one with missing fields.
         whole(&[master("n2"), master("n3")]),
         whole(&[node("n2", "master", "fail"), node("n3", "master", "fail")]),
         whole(&[node("n2", "replica", "online")]),
@@ -104,7 +104,7 @@ fn where_there_is_a_doubt_the_slots_decide() {
         whole(&[fields(&[("role", &bulk("master")), ("port", ":7000\r\n")])]),
         whole(&[":1\r\n".to_owned()]),
         whole(&[]),
-        // Slots that nobody has, as in 7.2 after a failover, or that two have.
+        // Slots without a master, as in 7.2 after a failover, or with two.
         array(&[shard(&[], &[node("n2", "master", "fail"), master("n3")])]),
         array(&[shard(&[0, 16382], &[master("n2")])]),
         array(&[shard(&[0, 9000], &[master("n2")]), shard(&[9000, 16383], &[master("n3")])]),
@@ -112,7 +112,7 @@ fn where_there_is_a_doubt_the_slots_decide() {
         array(&[shard(&[0, 16383, 5], &[master("n2")])]),
         array(&[shard(&[16383, 0], &[master("n2")])]),
         array(&[shard(&[0, 16384], &[master("n2")])]),
-        // 7.2.0 has strings.
+        // Redis 7.2.0 gives strings.
         array(&[fields(&[
             ("slots", &array(&[bulk("0"), bulk("16383")])),
             ("nodes", &array(&[master("n2")])),
@@ -137,14 +137,14 @@ fn where_there_is_a_doubt_the_slots_decide() {
 }
 
 #[test]
-fn a_node_is_where_it_is_said_to_be() {
+fn node_is_reached_at_announced_address() {
     let at = |more: &[(&str, &str)]| whole(&[fields(&[&[("role", bulk("master").as_str())], more].concat())]);
     let (ip, name) = (bulk("10.0.0.1"), bulk("n2"));
     let ports = [("port", ":7001\r\n"), ("tls-port", ":7002\r\n")];
     for (host, to) in [
         (vec![("ip", ip.as_str())], "10.0.0.1:7001"),
         (vec![("ip", "$-1\r\n"), ("endpoint", ip.as_str())], "10.0.0.1:7001"),
-        // It does not know its host: it is the one that was asked.
+        // A node that does not know its host has the host that was asked.
         (vec![("ip", ip.as_str()), ("endpoint", "$-1\r\n")], "n1:7001"),
         (vec![("endpoint", "$1\r\n?\r\n")], "n1:7001"),
         (vec![("endpoint", "$0\r\n\r\n")], "n1:7001"),
@@ -154,14 +154,14 @@ fn a_node_is_where_it_is_said_to_be() {
     let both = at(&[ports.as_slice(), &[("endpoint", &ip)]].concat());
     assert_eq!(goes_to_as(&both, Tls::Verified), "10.0.0.1:7002");
     let plain = at(&[("port", ":7000\r\n"), ("endpoint", &name)]);
-    assert_eq!(goes_to_as(&plain, Tls::Verified), "n2:7000", "as CLUSTER SLOTS names it");
+    assert_eq!(goes_to_as(&plain, Tls::Verified), "n2:7000", "as in CLUSTER SLOTS");
     let tls = at(&[("tls-port", ":7000\r\n"), ("endpoint", &name)]);
     assert_eq!(goes_to(&tls), "n9:7000");
 }
 
-/// A node that does not know the command is not asked by it again; one that was not ready is.
+/// A node that does not know `SHARDS` is not asked for them again. A node that was not ready is.
 #[test]
-fn a_node_without_shards_is_asked_for_slots_from_then_on() {
+fn node_without_shards_is_remembered() {
     let unknown = "-ERR Unknown subcommand or wrong number of arguments for 'SHARDS'\r\n";
     let denied = "-NOPERM this user has no permissions to run the 'cluster|shards' command\r\n";
     let loading = "-LOADING Redis is loading the dataset in memory\r\n";
@@ -179,7 +179,7 @@ fn a_node_without_shards_is_asked_for_slots_from_then_on() {
 }
 
 #[test]
-fn there_are_not_too_many_masters() {
+fn shards_with_too_many_masters_are_not_used() {
     let shards = |count: u16| {
         let shard = |slot: u16| {
             let (last, host) =
@@ -193,7 +193,7 @@ fn there_are_not_too_many_masters() {
 }
 
 #[test]
-fn what_nobody_asked_for_is_not_the_answer_to_the_next_question() {
+fn extra_reply_does_not_answer_next_question() {
     let mut world = world();
     world.server(N[0]).shards = format!("-ERR x\r\n{}", thirds(["n4"; 3]));
     world.get("a");

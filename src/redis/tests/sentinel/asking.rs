@@ -1,11 +1,11 @@
-//! Who is asked for the master, and what is believed.
+//! Which Sentinel is asked for the master, and which replies are used.
 
 use super::{S, address, asked, topology, world, world_with};
 use crate::redis::ClientConfig;
 use crate::redis::tests::script::{config, credentials};
 
 #[test]
-fn the_master_is_asked_for_and_has_to_say_that_it_is_one() {
+fn master_of_sentinel_is_confirmed_by_its_role() {
     let mut world = world();
     world.pass(10_000);
     assert!(world.log().is_empty() && world.client.next_wake().is_none(), "nothing before the first command");
@@ -27,7 +27,7 @@ fn the_master_is_asked_for_and_has_to_say_that_it_is_one() {
 }
 
 #[test]
-fn each_has_its_own_credentials() {
+fn sentinel_and_master_have_their_own_credentials() {
     let config =
         ClientConfig { topology: topology(true), credentials: credentials(None), database: 3, ..config() };
     let mut world = world_with(&config);
@@ -38,7 +38,7 @@ fn each_has_its_own_credentials() {
 }
 
 #[test]
-fn a_sentinel_that_does_not_name_a_master_is_passed_over() {
+fn sentinel_without_master_is_skipped() {
     for tells in [
         "*-1\r\n",
         "$-1\r\n",
@@ -54,12 +54,12 @@ fn a_sentinel_that_does_not_name_a_master_is_passed_over() {
         world.get("k");
         let log = world.log();
         assert_eq!((asked(&log), log.last().unwrap().as_str()), (vec![S[0], S[1]], "#1 nil"), "{tells:?}");
-        assert!(log.iter().any(|line| line.starts_with("s1:26379 does not tell: ")));
+        assert!(log.iter().any(|line| line.starts_with("s1:26379 lookup failed: ")));
     }
 }
 
 #[test]
-fn a_name_that_could_be_a_header_is_none() {
+fn invalid_master_name_is_skipped() {
     for (host, port) in [
         ("a\r\nx-evil: 1", "6379"),
         ("a b", "6379"),
@@ -80,7 +80,7 @@ fn a_name_that_could_be_a_header_is_none() {
 }
 
 #[test]
-fn names_and_addresses_are_taken_as_they_are() {
+fn valid_master_names_and_addresses_are_used() {
     for (host, name) in [("redis-0.redis.svc", "redis-0.redis.svc:6379"), ("fd00::7", "[fd00::7]:6379")] {
         let mut world = world();
         world.server(S[0]).tells = address(host, "6379");
@@ -91,7 +91,7 @@ fn names_and_addresses_are_taken_as_they_are() {
 }
 
 #[test]
-fn a_sentinel_that_is_away_or_hangs_costs_little() {
+fn unreachable_sentinel_delays_command_little() {
     let mut world = world();
     world.server(S[0]).is_down = true;
     world.server(S[1]).is_hung = true;
@@ -104,18 +104,18 @@ fn a_sentinel_that_is_away_or_hangs_costs_little() {
 }
 
 #[test]
-fn a_sentinel_that_wants_a_password_is_passed_over() {
+fn sentinel_that_wants_password_is_skipped() {
     let mut world = world();
     world.server(S[0]).is_hung = true;
     world.get("k");
     world.say(S[0], "-NOAUTH Authentication required.\r\n");
     let log = world.log();
-    assert!(log.iter().any(|line| line.starts_with("s1:26379 does not tell: refused")));
+    assert!(log.iter().any(|line| line.starts_with("s1:26379 lookup failed: refused")));
     assert_eq!(log.last().unwrap(), "#1 nil");
 }
 
 #[test]
-fn where_nobody_knows_the_master_commands_wait_and_later_fail_at_once() {
+fn unknown_master_fails_commands_after_wait_and_later_at_once() {
     let mut world = world();
     for sentinel in S {
         world.server(sentinel).tells = "*-1\r\n".to_owned();
@@ -127,7 +127,7 @@ fn where_nobody_knows_the_master_commands_wait_and_later_fail_at_once() {
     assert!(rounds.is_multiple_of(3) && (12..=21).contains(&rounds), "{rounds}");
     world.pass(100);
     assert_eq!(world.outcomes(), ["#1 failed: timeout"]);
-    assert_eq!(world.client.next_wake(), None, "nobody asks without a command");
+    assert_eq!(world.client.next_wake(), None, "no question without a command");
     world.pass(1000);
     world.get("b");
     assert_eq!(world.outcomes(), ["#2 failed: unknown master"], "it waits for one round");
@@ -140,7 +140,7 @@ fn where_nobody_knows_the_master_commands_wait_and_later_fail_at_once() {
 }
 
 #[test]
-fn a_role_that_makes_no_sense_is_no_master() {
+fn other_role_is_not_a_master() {
     for role in ["", "sentinel", "slave", "MASTER"] {
         let mut world = world();
         world.server("a:6379").role = role;
@@ -150,7 +150,7 @@ fn a_role_that_makes_no_sense_is_no_master() {
 }
 
 #[test]
-fn nobody_asks_for_a_command_that_was_cancelled() {
+fn cancelled_command_asks_no_sentinel() {
     let mut world = world();
     world.server(S[0]).is_hung = true;
     let id = world.get("k");

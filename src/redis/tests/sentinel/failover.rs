@@ -1,4 +1,4 @@
-//! Another master: how it is noticed, and what becomes of the commands.
+//! Another master: how the client notices, and what becomes of the commands.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{S, asked, connected, fail_over, promoted, switch, world};
 use crate::redis::Command;
 
 #[test]
-fn a_sentinel_that_is_cut_off_is_refuted() {
+fn outdated_sentinel_is_refuted_by_role() {
     let mut world = world();
     fail_over(&mut world, &S[1..]);
     world.get("k");
@@ -16,11 +16,11 @@ fn a_sentinel_that_is_cut_off_is_refuted() {
     assert_eq!(asked(&log), [S[1]]);
     assert_eq!(log.last().unwrap(), "#1 v");
     assert_eq!(world.connected(), ["b:6379", S[1]]);
-    assert!(!log.contains(&"the master is b:6379".to_owned()), "it had none before");
+    assert!(!log.contains(&"the master is b:6379".to_owned()), "it had no master before");
 }
 
 #[test]
-fn a_switch_is_followed_at_once() {
+fn switch_is_followed_at_once() {
     let mut world = connected();
     world.server("a:6379").is_hung = true;
     world.get("k");
@@ -43,7 +43,7 @@ fn a_switch_is_followed_at_once() {
 }
 
 #[test]
-fn a_switch_ends_the_backoff() {
+fn switch_ends_backoff() {
     let mut world = connected();
     world.kill("a:6379");
     world.get("k");
@@ -57,9 +57,9 @@ fn a_switch_ends_the_backoff() {
     assert_eq!(world.outcomes(), ["#2 v"]);
 }
 
-/// In a planned failover the old master goes on taking writes until all replicas follow the new one.
+/// In a planned failover the old master accepts writes until all replicas follow the new one.
 #[test]
-fn a_promotion_is_followed_before_the_switch_is_told() {
+fn promotion_is_followed_before_switch() {
     let mut world = connected();
     fail_over(&mut world, &S[..1]);
     world.server("a:6379").role = "master";
@@ -74,7 +74,7 @@ fn a_promotion_is_followed_before_the_switch_is_told() {
 }
 
 #[test]
-fn what_a_replica_did_not_run_is_sent_to_the_master() {
+fn commands_that_replica_refused_go_to_master() {
     for error in [
         "-READONLY You can't write against a read only replica.\r\n",
         "-MASTERDOWN Link with MASTER is down\r\n",
@@ -85,7 +85,7 @@ fn what_a_replica_did_not_run_is_sent_to_the_master() {
         fail_over(&mut world, &S);
         world.server("a:6379").answer = error.to_owned();
         world.server("b:6379").answer = "+OK\r\n".to_owned();
-        // Even what must not run twice, and what follows it in the same write.
+        // Even commands that must not run twice, and those behind them in the same write.
         world.client.send(Command::lock(b"l", b"me", Duration::from_secs(5)), world.now);
         world.client.send(Command::lock(b"m", b"me", Duration::from_secs(5)), world.now);
         world.lock("k");
@@ -99,7 +99,7 @@ fn what_a_replica_did_not_run_is_sent_to_the_master() {
 }
 
 #[test]
-fn the_replies_behind_a_refusal_are_awaited() {
+fn replies_behind_readonly_are_awaited() {
     let mut world = connected();
     world.server("a:6379").is_hung = true;
     world.lock("l");
@@ -109,7 +109,7 @@ fn the_replies_behind_a_refusal_are_awaited() {
     world.say("a:6379", "-READONLY x\r\n");
     world.server("b:6379").answers.push_back("+OK\r\n".to_owned());
     world.get("k");
-    assert_eq!(world.log(), [""; 0], "nothing more is written there");
+    assert_eq!(world.log(), [""; 0], "nothing more is written to the old master");
     world.say("a:6379", "$-1\r\n");
     assert_eq!(world.log(), ["#3 nil", "disconnected with 0 in flight: not ready (READONLY)"]);
     world.pass(100);
@@ -117,7 +117,7 @@ fn the_replies_behind_a_refusal_are_awaited() {
 }
 
 #[test]
-fn a_master_that_says_readonly_for_ever_is_told_at_the_deadline() {
+fn lasting_readonly_fails_command_at_deadline() {
     let mut world = connected();
     world.server("a:6379").answer = "-READONLY x\r\n".to_owned();
     world.lock("l");
@@ -129,7 +129,7 @@ fn a_master_that_says_readonly_for_ever_is_told_at_the_deadline() {
 }
 
 #[test]
-fn a_lost_connection_asks_the_next_sentinel() {
+fn lost_connection_asks_next_sentinel() {
     let mut world = connected();
     world.server("a:6379").is_hung = true;
     world.get("k");
@@ -143,11 +143,11 @@ fn a_lost_connection_asks_the_next_sentinel() {
 }
 
 #[test]
-fn a_failover_is_ridden_out() {
+fn command_waits_for_end_of_failover() {
     let mut world = connected();
     world.kill("a:6379");
     world.get("k");
-    // Until they agree, the Sentinels name the old master.
+    // The Sentinels name the old master until they agree.
     world.pass(900);
     let log = world.log();
     assert!(asked(&log).len() >= 3, "{log:#?}");
@@ -157,7 +157,7 @@ fn a_failover_is_ridden_out() {
 }
 
 #[test]
-fn a_hung_master_is_asked_for_again() {
+fn hung_master_leads_to_next_sentinel() {
     let mut world = connected();
     world.server("a:6379").is_hung = true;
     world.get("k");
@@ -171,7 +171,7 @@ fn a_hung_master_is_asked_for_again() {
 }
 
 #[test]
-fn a_master_that_is_away_fails_commands_as_a_single_server_does() {
+fn unreachable_master_fails_commands_as_a_single_server() {
     let mut world = world();
     world.server("a:6379").is_down = true;
     world.get("k");

@@ -1,4 +1,4 @@
-//! The master by Sentinels: who is asked, what is believed, and what a failover does to commands.
+//! The master of Sentinels: which are asked, which replies are used, and what a failover does to commands.
 
 mod asking;
 mod failover;
@@ -39,7 +39,7 @@ fn world_with(config: &ClientConfig) -> World {
     world
 }
 
-/// A world where the master is connected.
+/// A world with a connection to the master.
 pub(super) fn connected() -> World {
     let mut world = world();
     world.get("first");
@@ -47,7 +47,7 @@ pub(super) fn connected() -> World {
     world
 }
 
-/// `b` takes over, with the data, and these Sentinels know.
+/// `b` takes over with the data, and these Sentinels know that.
 pub(super) fn fail_over(world: &mut World, sentinels: &[&str]) {
     world.server("a:6379").role = "slave";
     let successor = world.server("b:6379");
@@ -63,7 +63,7 @@ pub(super) fn switch(name: &str, host: &str, port: &str) -> String {
     format!("*3\r\n{}{}{}", bulk("message"), bulk("+switch-master"), bulk(&text))
 }
 
-/// What the Sentinel says that leads the failover.
+/// The message of the Sentinel that leads the failover.
 fn promoted(name: &str, host: &str, port: &str) -> String {
     let text = format!("slave {host}:{port} {host} {port} @ {name} a 6379");
     format!("*3\r\n{}{}{}", bulk("message"), bulk("+promoted-slave"), bulk(&text))

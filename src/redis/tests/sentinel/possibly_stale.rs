@@ -1,10 +1,11 @@
-//! A master that comes back without its data, or takes over without the last of it, is not believed at once.
+//! A missing key is not believed at once if the master has come back, perhaps without its data, or has taken over,
+//! perhaps without the last writes.
 
 use super::{S, connected, fail_over, switch};
 
-/// The Sentinels elect its successor already, and name it until they are done.
+/// The Sentinels elect its successor already, but name this master until they are done.
 #[test]
-fn a_master_that_comes_back_empty_in_a_failover_signs_nobody_out() {
+fn empty_master_during_failover_has_no_missing_keys() {
     let mut world = connected();
     world.kill("a:6379");
     world.get("k");
@@ -14,7 +15,7 @@ fn a_master_that_comes_back_empty_in_a_failover_signs_nobody_out() {
     assert_eq!(world.outcomes(), ["#2 failed: possibly stale"]);
     world.get("k");
     world.lock("l");
-    assert_eq!(world.outcomes(), ["#3 failed: possibly stale", "#4 nil"], "a nil of another meaning");
+    assert_eq!(world.outcomes(), ["#3 failed: possibly stale", "#4 nil"], "this nil has another meaning");
     fail_over(&mut world, &S);
     let sentinel = world.connected().into_iter().find(|name| S.contains(name)).unwrap().to_owned();
     world.say(&sentinel, &switch("main", "b", "6379"));
@@ -22,14 +23,14 @@ fn a_master_that_comes_back_empty_in_a_failover_signs_nobody_out() {
     assert_eq!(world.outcomes(), ["#5 v"]);
     world.server("b:6379").answer = "$-1\r\n".to_owned();
     world.get("k");
-    assert_eq!(world.outcomes(), ["#6 failed: possibly stale"], "it may not have got the last writes");
+    assert_eq!(world.outcomes(), ["#6 failed: possibly stale"], "it may lack the last writes");
     world.pass(5000);
     world.get("k");
     assert_eq!(world.outcomes(), ["#7 nil"]);
 }
 
 #[test]
-fn a_worker_that_never_saw_another_master_has_no_doubt() {
+fn reconnect_to_same_master_believes_missing_key() {
     let mut world = connected();
     world.pass(3_600_000);
     world.hang_up("a:6379");
@@ -38,7 +39,7 @@ fn a_worker_that_never_saw_another_master_has_no_doubt() {
 }
 
 #[test]
-fn a_master_that_stays_the_master_is_believed_after_a_moment() {
+fn restarted_master_is_believed_after_five_seconds() {
     let mut world = connected();
     world.kill("a:6379");
     world.get("k");
@@ -56,7 +57,7 @@ fn a_master_that_stays_the_master_is_believed_after_a_moment() {
 }
 
 #[test]
-fn a_value_needs_no_belief() {
+fn value_of_restarted_master_is_used_at_once() {
     let mut world = connected();
     world.server("a:6379").answer = "$1\r\nv\r\n".to_owned();
     world.kill("a:6379");
@@ -66,9 +67,9 @@ fn a_value_needs_no_belief() {
     assert_eq!(world.outcomes(), ["#2 v"]);
 }
 
-/// Servers close idle connections; nobody has to be in doubt for that.
+/// Servers close idle connections. That is no reason for doubt.
 #[test]
-fn a_connection_that_ends_with_nothing_in_flight_is_no_outage() {
+fn connection_that_ends_idle_believes_missing_key() {
     let mut world = connected();
     world.hang_up("a:6379");
     world.get("k");

@@ -1,4 +1,4 @@
-//! The subscription: what is followed, and how it is kept.
+//! The subscription: which messages are followed, and how it is renewed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::redis::tests::script::config;
 use crate::redis::tests::world::bulk;
 
 #[test]
-fn messages_about_others_are_no_matter() {
+fn messages_about_other_masters_are_ignored() {
     let mut world = connected();
     for bytes in [
         switch("other", "b", "6379"),
@@ -32,7 +32,7 @@ fn messages_about_others_are_no_matter() {
 }
 
 #[test]
-fn a_subscription_that_ends_is_made_anew_and_finds_what_was_missed() {
+fn new_subscription_finds_missed_switch() {
     let mut world = connected();
     world.pass(60_000);
     fail_over(&mut world, &S);
@@ -47,7 +47,7 @@ fn a_subscription_that_ends_is_made_anew_and_finds_what_was_missed() {
 }
 
 #[test]
-fn subscriptions_that_do_not_last_have_pauses() {
+fn short_subscriptions_are_made_again_with_pauses() {
     let mut world = connected();
     world.log();
     let mut questions = 0;
@@ -64,12 +64,12 @@ fn subscriptions_that_do_not_last_have_pauses() {
 }
 
 #[test]
-fn without_sentinels_the_master_is_used_all_the_same() {
+fn master_is_used_while_sentinels_are_down() {
     let mut world = connected();
     for sentinel in S {
         world.kill(sentinel);
     }
-    assert_eq!(world.client.next_wake(), None, "nobody asks without a command");
+    assert_eq!(world.client.next_wake(), None, "no question without a command");
     for id in 2..20 {
         world.get("k");
         assert_eq!(world.outcomes(), [format!("#{id} nil")]);
@@ -84,17 +84,17 @@ fn without_sentinels_the_master_is_used_all_the_same() {
 }
 
 #[test]
-fn a_sentinel_that_is_silent_is_pinged_when_it_matters() {
+fn silent_sentinel_is_pinged_with_next_command() {
     let mut world = connected();
     world.server(S[0]).is_hung = true;
     world.pass(3_600_000);
-    assert_eq!(world.log(), [""; 0], "nobody pings without a command");
+    assert_eq!(world.log(), [""; 0], "no ping without a command");
     world.get("k");
     assert_eq!(world.log(), ["s1:26379 PING", "a:6379 GET k", "#2 nil"]);
     world.pass(500);
     let log = world.log();
-    assert_eq!((log[0].as_str(), asked(&log)), ("s1:26379 does not tell: unreachable", vec![S[1]]));
-    // One that answers stays.
+    assert_eq!((log[0].as_str(), asked(&log)), ("s1:26379 lookup failed: unreachable", vec![S[1]]));
+    // A Sentinel that answers stays.
     world.server(S[1]).answer = format!("*2\r\n{}{}", bulk("pong"), bulk(""));
     world.pass(10_000);
     world.get("k");
@@ -105,7 +105,7 @@ fn a_sentinel_that_is_silent_is_pinged_when_it_matters() {
 }
 
 #[test]
-fn without_commands_everything_is_closed() {
+fn without_commands_all_streams_close() {
     let idle_timeout = Duration::from_secs(60);
     let mut world = world_with(&ClientConfig { topology: topology(false), idle_timeout, ..config() });
     world.get("k");
@@ -116,5 +116,9 @@ fn without_commands_everything_is_closed() {
     fail_over(&mut world, &S);
     world.get("k");
     let log = world.log();
-    assert_eq!((asked(&log), log.last().unwrap().as_str()), (vec![S[0]], "#2 v"), "the one that was good");
+    assert_eq!(
+        (asked(&log), log.last().unwrap().as_str()),
+        (vec![S[0]], "#2 v"),
+        "the same Sentinel as before"
+    );
 }
