@@ -85,7 +85,9 @@ def test_a_sentinel_that_lies_is_passed_over(service, servers):
     running = by_sentinels(service, servers, redis_allowed_hosts=servers.allowed)
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     assert servers.thief.commands == []
-    assert running.envoy.says(f"{HOST}:{servers.first.port} announces the server {HOST}:{servers.thief.port}, {REFUSED}")
+    assert running.envoy.says(
+        f"{HOST}:{servers.first.port} announces the server {HOST}:{servers.thief.port}, {REFUSED}"
+    )
 
 
 def test_a_switch_to_a_server_that_may_not_be_named_is_not_followed(service, servers):
@@ -95,7 +97,9 @@ def test_a_switch_to_a_server_that_may_not_be_named_is_not_followed(service, ser
     browser = running.browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     lie.set()
-    assert running.envoy.says(f"{HOST}:{servers.first.port} announces the server {HOST}:{servers.thief.port}, {REFUSED}")
+    assert running.envoy.says(
+        f"{HOST}:{servers.first.port} announces the server {HOST}:{servers.thief.port}, {REFUSED}"
+    )
     assert browser.get("/echo").status_code == 200
     assert servers.thief.commands == []
 
@@ -167,7 +171,9 @@ def test_a_node_that_lies_is_a_503_and_nobody_is_signed_out(service, servers, li
     for asked in (running, other) if lie == "moved" else (other,):
         response = asked.browser().get("/echo", headers={"cookie": cookie})
         assert (response.status_code, "set-cookie" in response.headers) == (503, False)
-        assert asked.envoy.says(f"{HOST}:{servers.first.port} announces the server {HOST}:{servers.thief.port}, {REFUSED}")
+        assert asked.envoy.says(
+            f"{HOST}:{servers.first.port} announces the server {HOST}:{servers.thief.port}, {REFUSED}"
+        )
     assert servers.thief.commands == []
     servers.first.answer = honest
     fresh = other.browser()
