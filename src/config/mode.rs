@@ -21,6 +21,14 @@ impl Mode {
     pub fn owns_sessions(&self) -> bool {
         !matches!(self, Self::Beside)
     }
+
+    /// The app that signs people in.
+    pub fn login_app(&self) -> Option<&LoginApp> {
+        match self {
+            Self::App(login_app) => Some(login_app),
+            Self::Login | Self::Beside => None,
+        }
+    }
 }
 
 /// The app that signs users in and hands their sessions over.

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
+use super::http::Header;
+use super::http::forged::Names;
 use super::http::reply::Reply;
 use super::http::request::RequestHead;
 use super::http::stripped::Stripped;
-
-/// A header to set or add.
-pub type Header = (&'static str, Vec<u8>);
 
 /// A field of the access log, by its name after the prefix of the filter, and its value.
 pub(crate) type LogField = (&'static str, String);
@@ -51,6 +50,13 @@ pub struct Forward {
     pub renewed: Option<Vec<u8>>,
     /// What becomes of a session that the upstream hands over.
     pub handed_over: HandedOver,
+}
+
+impl Forward {
+    /// A request that goes on without what its client sends under these names.
+    pub(super) fn without(names: Names, head: &RequestHead) -> Self {
+        Self { remove: names.found(head.block()), connection: names.not_nominated(head), ..Self::default() }
+    }
 }
 
 /// What becomes of a session in the response to a request.

@@ -5,16 +5,17 @@ use std::rc::Rc;
 use super::bearer::Checked;
 use super::outcome::{Loaded, Outcome, Reason};
 use super::{App, Io, Ready, RequestHead};
+use crate::config::Config;
 
 /// Whether the answer to a request may carry a new session cookie.
-pub(super) type MaySetCookie<I> = fn(&App<I>, &RequestHead) -> bool;
+pub(super) type MaySetCookie = fn(&Config, &RequestHead) -> bool;
 
 /// Loads the session. A bearer token takes precedence. No future is allocated for a token or cookie that was seen
 /// before.
 pub(super) fn load<I: Io>(
     app: &Rc<App<I>>,
     head: &RequestHead,
-    may_set_cookie: MaySetCookie<I>,
+    may_set_cookie: MaySetCookie,
 ) -> Ready<Loaded> {
     let Some(bearer) = &app.bearer else { return by_cookie(app, head, may_set_cookie) };
     match bearer.check(head) {
@@ -31,7 +32,7 @@ pub(super) fn load<I: Io>(
 fn by_token<I: Io>(
     app: &Rc<App<I>>,
     head: &RequestHead,
-    may_set_cookie: MaySetCookie<I>,
+    may_set_cookie: MaySetCookie,
     checked: Checked,
 ) -> Ready<Loaded> {
     let outcome = match checked {
@@ -45,6 +46,6 @@ fn by_token<I: Io>(
     Ready::Now(outcome.into())
 }
 
-fn by_cookie<I: Io>(app: &Rc<App<I>>, head: &RequestHead, may_set_cookie: MaySetCookie<I>) -> Ready<Loaded> {
-    app.store.load(head, || may_set_cookie(app, head))
+fn by_cookie<I: Io>(app: &Rc<App<I>>, head: &RequestHead, may_set_cookie: MaySetCookie) -> Ready<Loaded> {
+    app.store.load(head, || may_set_cookie(&app.config, head))
 }

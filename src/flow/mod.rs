@@ -23,6 +23,7 @@ mod outcome;
 pub mod pages;
 mod person;
 mod provider;
+mod skip_auth;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,8 +38,9 @@ use log::warn;
 
 use self::access_log::Note;
 use self::bearer::Bearer;
-use self::endpoints::Purpose;
 use self::endpoints::callback::Codes;
+use self::endpoints::login_app::Keeping;
+use self::endpoints::{Purpose, login_app};
 use self::http::forged::Names;
 use self::http::stripped::Ended;
 use self::io::Count;
@@ -52,8 +54,9 @@ use self::told::Told;
 use self::util::gate::Gate;
 use crate::config::Config;
 
-pub use self::decision::{Action, Decision, Forward, HandedOver, Header};
-pub use self::endpoints::login_app::is_session_header;
+pub use self::decision::{Action, Decision, Forward, HandedOver};
+pub use self::http::Header;
+pub use self::http::forged::is_session_header;
 pub use self::http::header_block::HeaderBlock;
 pub use self::http::reply::Reply;
 pub use self::http::request::RequestHead;
@@ -124,6 +127,49 @@ impl<I: Io> App<I> {
         Names::of(&self.config.headers).found(trailers)
     }
 
+    /// Whether responses may hand sessions over.
+    pub fn takes_sessions(&self) -> bool {
+        self.config.mode.login_app().is_some()
+    }
+
+    /// The trailers of a response that hold a session, by their names. The filter takes no session from a trailer, and
+    /// the browser must not get it.
+    pub fn handed_over_trailers(&self, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
+        login_app::drop_trailers(self, trailers)
+    }
+
+    /// Takes the session in a response with these values of its header, from this cluster of Envoy; none if there is no
+    /// session to keep. Then the response goes on without it.
+    pub fn take_session(
+        self: &Rc<Self>,
+        handed_over: HandedOver,
+        cluster: &[u8],
+        values: &[&[u8]],
+    ) -> Option<Keeping> {
+        login_app::take_session(self, handed_over, cluster, values)
+    }
+
+    /// The name of the filter state that has the token, another one for each cookie: a chain may have several filters.
+    pub fn stripped_state(&self) -> Option<&str> {
+        self.stripped_state.as_deref()
+    }
+
+    /// A request has ended without a response, of which this was taken out.
+    pub fn ended(&self, stripped: Stripped) {
+        self.ended.add(stripped, self.io.now());
+    }
+
+    /// Whether a request may come once more, so that its filter state has to be looked at.
+    pub fn may_come_again(&self) -> bool {
+        !self.ended.is_empty(self.io.now())
+    }
+
+    /// All cookies of a request, together with those that were taken out of it when it came before, by the token in its
+    /// filter state.
+    pub fn cookies_again(&self, head: &RequestHead, token: &[u8]) -> Option<Vec<u8>> {
+        self.ended.cookies_again(head, token, self.io.now())
+    }
+
     /// Loads the session of a request and decides with it: at once where nothing has to be waited for.
     fn with_session(self: &Rc<Self>, head: RequestHead, purpose: Purpose) -> Ready<Decision> {
         let app = Rc::clone(self);
@@ -143,7 +189,9 @@ impl<I: Io> App<I> {
         let reason = access_log::reason(&loaded.outcome);
         let action = match loaded.outcome {
             // A token without fallback that was none: no route and no endpoint lets that pass.
-            Outcome::Anonymous(Reason::BadToken) => Action::Reply(purpose.refuse_token(self, head)),
+            Outcome::Anonymous(Reason::BadToken) => {
+                Action::Reply(purpose.refuse_token(&self.config.routes, head))
+            }
             _ => purpose.decide(self, head, loaded),
         };
         let action = match action {

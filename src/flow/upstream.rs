@@ -14,43 +14,43 @@ use super::http::url::encode;
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
 use super::pages::ErrorPage;
 use super::person::Person;
+use super::skip_auth::{is_skipped_route, skips_auth};
 use super::{App, Io, Reply, RequestHead, pages};
-use crate::config::Mode;
-use crate::path_match::is_unambiguous;
+use crate::config::{Config, Mode, Routes};
 
 /// Decides by the session that was loaded.
-pub(super) fn upstream<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
+pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
             let mut response = person.said.response.clone();
-            let renewed = loaded.renewed.clone().filter(|_| may_set_cookie(app, head));
+            let renewed = loaded.renewed.clone().filter(|_| may_set_cookie(&app.config, head));
             if renewed.is_some() {
                 response.extend(app.cookie.for_response(head, &loaded));
             }
             let forward = forward(app, head, Pass::Person(person));
             Action::Forward(Forward { response: reply::private(response), renewed, ..forward })
         }
-        _ if skips_auth(app, head) => Action::Forward(forward(app, head, Pass::Nobody)),
+        _ if skips_auth(&app.config, head) => Action::Forward(forward(app, head, Pass::Nobody)),
         // The session stays: it may be good for another path, or another host.
         Outcome::Authenticated(_) => {
-            let mut answer = forbidden(app, head);
+            let mut answer = forbidden(&app.config.routes, head);
             reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
             Action::Reply(answer)
         }
         Outcome::Anonymous(reason) => {
             debug!("request: not signed in, {}", reason.explain());
-            let mut answer = sign_in(app, head, *reason);
+            let mut answer = sign_in(&app.config, head, *reason);
             reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
             Action::Reply(answer)
         }
-        Outcome::Unavailable(reason) => Action::Reply(unavailable(app, head, *reason)),
+        Outcome::Unavailable(reason) => Action::Reply(unavailable(&app.config.routes, head, *reason)),
     }
 }
 
 /// Not where no session is needed: what everybody may see may be in a cache that many share, and so would be the
 /// cookie of one, or that it was taken away.
-pub(super) fn may_set_cookie<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    !skips_auth(app, head)
+pub(super) fn may_set_cookie(config: &Config, head: &RequestHead) -> bool {
+    !skips_auth(config, head)
 }
 
 /// For whom a request goes on. The headers do not tell: those of a person may be none.
@@ -66,56 +66,41 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
     let options = &app.config.headers;
     let (set, keeps_forged) = match pass {
         Pass::Person(person) => (Rc::clone(&person.said.request), false),
-        Pass::Nobody => ([].into(), !options.skip_auth_strip_headers && is_skipped_route(app, head)),
+        Pass::Nobody => ([].into(), !options.skip_auth_strip_headers && is_skipped_route(&app.config, head)),
     };
-    let mut forward = if keeps_forged { Forward::default() } else { Names::of(options).kept_from(head) };
+    let mut forward =
+        if keeps_forged { Forward::default() } else { Forward::without(Names::of(options), head) };
     forward.set = set;
-    forward.handed_over = login_app::handed_over(app, head);
+    forward.handed_over = login_app::handed_over(&app.config, head);
     app.cookie.strip(head, &mut forward, &app.io);
     forward
 }
 
-/// Whether a request needs no person: by `skip_auth_routes` or `skip_auth_preflight`, or because the login app is asked.
-fn skips_auth<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    if !head.has_path() {
-        return false;
-    }
-    let is_preflight = app.config.routes.skip_auth_preflight && head.method() == b"OPTIONS";
-    is_preflight || is_skipped_route(app, head) || login_app::is_asked(app, head)
-}
-
-/// `skip_auth_routes`.
-pub(super) fn is_skipped_route<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    // A pattern such as `.*` fits a request without a path too, and is not meant to.
-    let skip_auth = &app.config.routes.skip_auth;
-    head.has_path() && skip_auth.allows(head.method(), head.path()) && is_unambiguous(head.path())
-}
-
 /// 302 to sign in for a page, and a program is told so.
-fn sign_in<I: Io>(app: &App<I>, head: &RequestHead, reason: Reason) -> Reply {
-    if let Asker::Program(protocol) = Asker::of(app, head) {
+fn sign_in(config: &Config, head: &RequestHead, reason: Reason) -> Reply {
+    if let Asker::Program(protocol) = Asker::of(&config.routes, head) {
         return protocol.answer(Problem::NotSignedIn);
     }
-    if let Mode::App(login_app) = &app.config.mode {
-        return login_app::sign_in(login_app, &redirect::back(&app.config, head));
+    if let Mode::App(login_app) = &config.mode {
+        return login_app::sign_in(login_app, &redirect::back(config, head));
     }
     // The page with the button ends the session that the browser has, and this one may go on.
-    let skips_page = app.config.login.skip_provider_button || reason == Reason::ClientRefused;
+    let skips_page = config.login.skip_provider_button || reason == Reason::ClientRefused;
     let endpoint = if skips_page { "start" } else { "sign_in" };
-    let target = encode(redirect::back(&app.config, head).as_bytes());
-    reply::redirect(&format!("{}/{endpoint}?rd={target}", app.config.routes.proxy_prefix))
+    let target = encode(redirect::back(config, head).as_bytes());
+    reply::redirect(&format!("{}/{endpoint}?rd={target}", config.routes.proxy_prefix))
 }
 
 /// A bearer token without fallback that does not hold: who sends one is a program, and no page helps.
-pub(super) fn refuse_token<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
-    match Asker::of(app, head) {
+pub(super) fn refuse_token(routes: &Routes, head: &RequestHead) -> Reply {
+    match Asker::of(routes, head) {
         Asker::Browser | Asker::Program(Protocol::Http) => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
         Asker::Program(protocol) => protocol.answer(Problem::Forbidden),
     }
 }
 
-fn forbidden<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
-    if let Asker::Program(protocol) = Asker::of(app, head) {
+fn forbidden(routes: &Routes, head: &RequestHead) -> Reply {
+    if let Asker::Program(protocol) = Asker::of(routes, head) {
         return protocol.answer(Problem::Forbidden);
     }
     pages::error(&ErrorPage {
@@ -123,13 +108,13 @@ fn forbidden<I: Io>(app: &App<I>, head: &RequestHead) -> Reply {
         title: "No access to this page",
         message: "You are signed in, but this account has no access here.",
         reference: None,
-        retry_url: Some(&format!("{}/sign_in", app.config.routes.proxy_prefix)),
+        retry_url: Some(&format!("{}/sign_in", routes.proxy_prefix)),
         retry_label: "Sign in with another account",
     })
 }
 
-fn unavailable<I: Io>(app: &App<I>, head: &RequestHead, reason: Unavailable) -> Reply {
-    if let Asker::Program(protocol) = Asker::of(app, head) {
+fn unavailable(routes: &Routes, head: &RequestHead, reason: Unavailable) -> Reply {
+    if let Asker::Program(protocol) = Asker::of(routes, head) {
         return protocol.answer(Problem::Unavailable(reason.explain()));
     }
     pages::not_now("This page cannot be shown", reason, None, "")

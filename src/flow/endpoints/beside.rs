@@ -19,5 +19,5 @@ pub(in crate::flow) fn is_of_oauth2_proxy(endpoint: &[u8]) -> bool {
 
 /// On to it, with its cookies and `authorization`; only nobody may say who they are.
 pub(in crate::flow) fn forward(head: &RequestHead) -> Forward {
-    Names::Identity.kept_from(head)
+    Forward::without(Names::Identity, head)
 }

@@ -7,7 +7,7 @@
 
 use crate::cookie;
 use crate::cookie::{Allowance, MaxAge, Verified};
-use crate::flow::decision::Header;
+use crate::flow::http::Header;
 use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
 use crate::flow::store::session_cookie::{MAX_CLEARED, set_cookie};

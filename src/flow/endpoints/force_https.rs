@@ -8,20 +8,22 @@ use std::str;
 use http::StatusCode;
 use percent_encoding::percent_encode;
 
-use crate::config::HTTPS;
+use crate::config::{Config, HTTPS};
 use crate::flow::http::asker::{Asker, Problem, Protocol};
+use crate::flow::http::reply::Reply;
+use crate::flow::http::request::RequestHead;
 use crate::flow::http::{reply, url};
-use crate::flow::{App, Io, Reply, RequestHead, upstream};
+use crate::flow::skip_auth::is_skipped_route;
 
 /// The answer to a request over http; none where it may go on.
-pub(in crate::flow) fn answer<I: Io>(app: &App<I>, head: &RequestHead) -> Option<Reply> {
-    let port = app.config.routes.force_https?;
+pub(in crate::flow) fn answer(config: &Config, head: &RequestHead) -> Option<Reply> {
+    let port = config.routes.force_https?;
     // No route skips an endpoint.
-    let is_ours = app.config.routes.is_below_prefix(head.path());
-    if head.scheme() == "https" || (!is_ours && upstream::is_skipped_route(app, head)) {
+    let is_ours = config.routes.is_below_prefix(head.path());
+    if head.scheme() == "https" || (!is_ours && is_skipped_route(config, head)) {
         return None;
     }
-    Some(match Asker::of(app, head) {
+    Some(match Asker::of(&config.routes, head) {
         // These follow no redirect, and show the user no body.
         Asker::Program(protocol) if protocol != Protocol::Http => protocol.answer(Problem::NeedsHttps),
         _ => redirect(head, port),

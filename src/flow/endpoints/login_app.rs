@@ -19,22 +19,20 @@ use log::{error, info, warn};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::config::{LoginApp, Mode};
-use crate::flow::decision::{HandedOver, Header};
-use crate::flow::http::forged::is_same;
+use crate::config::{Config, LoginApp};
+use crate::flow::decision::HandedOver;
+use crate::flow::http::forged::is_session_header;
+use crate::flow::http::header_block::HeaderBlock;
 use crate::flow::http::url::encode;
-use crate::flow::http::{headers, reply};
+use crate::flow::http::{Header, headers, reply};
 use crate::flow::io::Count;
 use crate::flow::person::Person;
-use crate::flow::{App, HeaderBlock, Io, Reply, RequestHead, access_log, pages};
-use crate::path_match::is_unambiguous;
+use crate::flow::skip_auth::is_login_app_path;
+use crate::flow::{App, Io, Reply, RequestHead, access_log, pages};
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
 
-/// The response header that hands a session over.
-pub(in crate::flow) const SESSION_HEADER: &str = "x-oauth2-session";
-
-/// The longest value of it, in bytes. Envoy takes 60 KiB of response headers; a cookie holds less.
+/// The longest value of the header, in bytes. Envoy takes 60 KiB of response headers; a cookie holds less.
 const MAX_VALUE: usize = 32 << 10;
 
 /// The `set-cookie` headers of a session that is kept; a reply in the response's place where the store
@@ -64,100 +62,75 @@ struct Given {
     additional_claims: Map<String, Value>,
 }
 
-/// Whether the app is asked, which needs no session.
-pub(in crate::flow) fn is_asked<I: Io>(app: &App<I>, head: &RequestHead) -> bool {
-    login_app(app).is_some_and(|login_app| login_app.routes.allows(head.method(), head.path()))
-        && is_unambiguous(head.path())
-}
-
 /// To the app, which gets to know in `rd` where the browser wanted to go.
 pub(in crate::flow) fn sign_in(login_app: &LoginApp, target: &str) -> Reply {
     reply::redirect(&format!("{}?rd={}", login_app.path, encode(target.as_bytes())))
 }
 
 /// What becomes of a session in the response to this request.
-pub(in crate::flow) fn handed_over<I: Io>(app: &App<I>, head: &RequestHead) -> HandedOver {
-    match login_app(app) {
+pub(in crate::flow) fn handed_over(config: &Config, head: &RequestHead) -> HandedOver {
+    match config.mode.login_app() {
         None => HandedOver::Never,
-        Some(_) if is_asked(app, head) => HandedOver::Kept(Box::new(head.clone())),
+        Some(_) if is_login_app_path(config, head) => HandedOver::Kept(Box::new(head.clone())),
         Some(_) => HandedOver::Dropped,
     }
 }
 
-/// Whether a response header hands a session over, in any spelling: it has tokens, so the browser must not get it.
-pub fn is_session_header(name: &[u8]) -> bool {
-    is_same(name, SESSION_HEADER.as_bytes())
+/// The trailers of a response that hold a session, by their names. The filter takes no session from a trailer, and
+/// the browser must not get it.
+pub(in crate::flow) fn drop_trailers<I: Io>(app: &App<I>, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
+    let names = trailers.headers().map(|(name, _)| name).filter(|name| is_session_header(name));
+    let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
+    if !names.is_empty() {
+        app.io.count(Count::HandedOverDropped);
+        if let Some(left_out) = app.logs.handed_over.next(app.io.now()) {
+            warn!(
+                "login app: a session in the trailers of a response was dropped: send it as a header{left_out}"
+            );
+        }
+    }
+    names
 }
 
-fn login_app<I: Io>(app: &App<I>) -> Option<&LoginApp> {
-    match &app.config.mode {
-        Mode::App(login_app) => Some(login_app),
-        Mode::Login | Mode::Beside => None,
-    }
-}
-
-impl<I: Io> App<I> {
-    /// Whether responses may hand sessions over.
-    pub fn takes_sessions(&self) -> bool {
-        login_app(self).is_some()
-    }
-
-    /// The trailers of a response that hold a session, by their names. The filter takes no session from a trailer, and
-    /// the browser must not get it.
-    pub fn handed_over_trailers(&self, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
-        let names = trailers.headers().map(|(name, _)| name).filter(|name| is_session_header(name));
-        let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
-        if !names.is_empty() {
-            self.io.count(Count::HandedOverDropped);
-            if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
+/// Takes the session in a response with these values of its header, from this cluster of Envoy.
+/// Nothing comes of one that nobody may hand over, or that is not as it should be: the operator is told,
+/// and the response goes on without it.
+pub(in crate::flow) fn take_session<I: Io>(
+    app: &Rc<App<I>>,
+    handed_over: HandedOver,
+    cluster: &[u8],
+    values: &[&[u8]],
+) -> Option<Keeping> {
+    let (&value, others) = values.split_first()?;
+    let is_trusted = app.config.mode.login_app().is_some_and(|login_app| login_app.is_trusted(cluster));
+    let head = match handed_over {
+        HandedOver::Kept(head) if is_trusted => head,
+        _ => {
+            app.io.count(Count::HandedOverDropped);
+            if let Some(left_out) = app.logs.handed_over.next(app.io.now()) {
                 warn!(
-                    "login app: a session in the trailers of a response was dropped: send it as a header{left_out}"
+                    "login app: dropped a session in the response of another upstream or path; see login_app_clusters \
+                     and login_app_path{left_out}"
                 );
             }
+            return None;
         }
-        names
-    }
-
-    /// Takes the session in a response with these values of its header, from this cluster of Envoy.
-    /// Nothing comes of one that nobody may hand over, or that is not as it should be: the operator is told,
-    /// and the response goes on without it.
-    pub fn take_session(
-        self: &Rc<Self>,
-        handed_over: HandedOver,
-        cluster: &[u8],
-        values: &[&[u8]],
-    ) -> Option<Keeping> {
-        let (&value, others) = values.split_first()?;
-        let is_trusted = login_app(self).is_some_and(|login_app| login_app.is_trusted(cluster));
-        let head = match handed_over {
-            HandedOver::Kept(head) if is_trusted => head,
-            _ => {
-                self.io.count(Count::HandedOverDropped);
-                if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
-                    warn!(
-                        "login app: dropped a session in the response of another upstream or path; see \
-                         login_app_clusters and login_app_path{left_out}"
-                    );
-                }
-                return None;
-            }
-        };
-        let session =
-            if others.is_empty() { session(value, self.io.now()) } else { Err("there is more than one") };
-        let person = session.map(|session| Person::new(&self.config, session));
-        let refused = match person {
-            Ok(person) if person.allowed => {
-                return Some(Box::pin(keep(Rc::clone(self), head, person)));
-            }
-            Ok(_) => "email_domains or allowed_groups does not allow this account",
-            Err(reason) => reason,
-        };
-        self.io.count(Count::HandedOverRefused);
-        if let Some(left_out) = self.logs.handed_over.next(self.io.now()) {
-            error!("login app: the session that it handed over is refused: {refused}{left_out}");
+    };
+    let session =
+        if others.is_empty() { session(value, app.io.now()) } else { Err("there is more than one") };
+    let person = session.map(|session| Person::new(&app.config, session));
+    let refused = match person {
+        Ok(person) if person.allowed => {
+            return Some(Box::pin(keep(Rc::clone(app), head, person)));
         }
-        None
+        Ok(_) => "email_domains or allowed_groups does not allow this account",
+        Err(reason) => reason,
+    };
+    app.io.count(Count::HandedOverRefused);
+    if let Some(left_out) = app.logs.handed_over.next(app.io.now()) {
+        error!("login app: the session that it handed over is refused: {refused}{left_out}");
     }
+    None
 }
 
 async fn keep<I: Io>(

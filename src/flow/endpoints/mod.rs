@@ -21,7 +21,7 @@ use super::http::{fetch_metadata, reply};
 use super::load::MaySetCookie;
 use super::outcome::{Loaded, Outcome};
 use super::{App, Io, Ready, Reply, RequestHead, access_log, authorize, upstream};
-use crate::config::Mode;
+use crate::config::{Mode, Routes};
 
 /// What a session is loaded for.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// Whether the answer may carry a new session cookie, which is asked only where that matters.
-    pub(super) fn may_set_cookie<I: Io>(self) -> MaySetCookie<I> {
+    pub(super) fn may_set_cookie(self) -> MaySetCookie {
         match self {
             Self::Upstream => upstream::may_set_cookie,
             Self::UserInfo | Self::Auth => |_, _| true,
@@ -46,16 +46,16 @@ impl Purpose {
     /// Decides by the session that was loaded.
     pub(super) fn decide<I: Io>(self, app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
         match self {
-            Self::Upstream => upstream::upstream(app, head, loaded),
+            Self::Upstream => upstream::handle(app, head, loaded),
             Self::UserInfo => userinfo(app, head, loaded),
             Self::Auth => auth(app, head, loaded),
         }
     }
 
     /// The answer to a bearer token that does not hold, where nothing else is taken in its place.
-    pub(super) fn refuse_token<I: Io>(self, app: &App<I>, head: &RequestHead) -> Reply {
+    pub(super) fn refuse_token(self, routes: &Routes, head: &RequestHead) -> Reply {
         match self {
-            Self::Upstream => upstream::refuse_token(app, head),
+            Self::Upstream => upstream::refuse_token(routes, head),
             Self::UserInfo | Self::Auth => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
     if !is_connect && is_at(head.path(), &routes.ready_path) {
         return wait(ready(Rc::clone(app)));
     }
-    if let Some(answer) = force_https::answer(app, &head) {
+    if let Some(answer) = force_https::answer(&app.config, &head) {
         return done(answer, "needs_https");
     }
     // It is for a host, not for a path (RFC 9110 section 9.3.6), so for none of ours.

@@ -14,8 +14,9 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::reply;
-use crate::flow::{App, Io, Reply, RequestHead};
+use super::reply::{self, Reply};
+use super::request::RequestHead;
+use crate::config::Routes;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +69,11 @@ const END_OF_STREAM: u8 = 2;
 
 impl Asker {
     /// By the headers, `api_routes` and `force_json_errors`.
-    pub(in crate::flow) fn of<I: Io>(app: &App<I>, head: &RequestHead) -> Self {
+    pub(in crate::flow) fn of(routes: &Routes, head: &RequestHead) -> Self {
         // A proxy in front takes each 2xx for the tunnel.
         if head.is_connect() {
             return Self::Program(Protocol::Http);
         }
-        let routes = &app.config.routes;
         // Who asks an endpoint for another proxy sends the headers of a stranger and goes by the status of HTTP, which is
         // 200 for a refusal of some protocols. None of them has a service there.
         if !routes.is_below_prefix(head.path())

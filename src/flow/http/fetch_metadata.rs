@@ -1,6 +1,6 @@
 //! What a browser says about why it asks: Fetch Metadata (W3C), and the purpose of a prefetch.
 
-use crate::flow::RequestHead;
+use super::request::RequestHead;
 
 /// Whether nobody went there: the browser fetches ahead, or another site has it load an image, a script or the like.
 /// Forms, frames and redirects of other sites are navigations, and people go by them. What is not a browser, or an

@@ -6,8 +6,9 @@
 use super::header_block::HeaderBlock;
 use super::request::RequestHead;
 use crate::config::Headers;
-use crate::flow::decision::Forward;
-use crate::flow::endpoints::login_app::SESSION_HEADER;
+
+/// The response header by which a login app hands a session over.
+const SESSION_HEADER: &str = "x-oauth2-session";
 
 /// Names that only the filter may set, also those that it does not set: an upstream trusts them all. oauth2-proxy sets
 /// `GAP-Auth` to the email address, with `signature_key`.
@@ -44,15 +45,6 @@ impl Names {
         if options.sets_authorization() { Self::WithAuthorization } else { Self::Identity }
     }
 
-    /// A request that goes on without what its client sends under these names.
-    pub(in crate::flow) fn kept_from(self, head: &RequestHead) -> Forward {
-        Forward {
-            remove: self.found(head.block()),
-            connection: self.not_nominated(head),
-            ..Forward::default()
-        }
-    }
-
     /// These names in a head or in trailers, in the client's spelling.
     pub(in crate::flow) fn found(self, fields: &HeaderBlock) -> Vec<Vec<u8>> {
         fields.headers().map(|(name, _)| name).filter(|name| self.has(name)).map(<[u8]>::to_vec).collect()
@@ -60,7 +52,7 @@ impl Names {
 
     /// The client's `connection` header without these names; none if it has none of them. The next proxy would drop the
     /// headers that are named there (RFC 9110 section 7.6.1). The rest stays: an upgrade needs it.
-    fn not_nominated(self, head: &RequestHead) -> Option<Vec<u8>> {
+    pub(in crate::flow) fn not_nominated(self, head: &RequestHead) -> Option<Vec<u8>> {
         let options = || head.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let is_ours = |option: &[u8]| option.split(|byte| !is_token(*byte)).any(|word| self.has(word));
         if !options().any(is_ours) {
@@ -88,8 +80,13 @@ fn is_identity(name: &[u8]) -> bool {
     IDENTITY.iter().any(|ours| is_same(name, ours))
 }
 
+/// Whether a response header hands a session over, in any spelling: it has tokens, so the browser must not get it.
+pub fn is_session_header(name: &[u8]) -> bool {
+    is_same(name, SESSION_HEADER.as_bytes())
+}
+
 /// Whether an upstream could read a name as `ours`, which is in lower case with `-`.
-pub(in crate::flow) fn is_same(name: &[u8], ours: &[u8]) -> bool {
+fn is_same(name: &[u8], ours: &[u8]) -> bool {
     let plain = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     name.len() == ours.len() && name.iter().map(plain).eq(ours.iter().copied())
 }

@@ -15,8 +15,8 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Header;
 use crate::config::Headers;
-use crate::flow::decision::Header;
 use crate::session::Session;
 
 /// The headers about a person.

@@ -9,3 +9,6 @@ pub(super) mod reply;
 pub(super) mod request;
 pub(super) mod stripped;
 pub(super) mod url;
+
+/// A header to set or add.
+pub type Header = (&'static str, Vec<u8>);

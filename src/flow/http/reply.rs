@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::flow::decision::Header;
+use super::Header;
 
 /// Blanks and control characters; the encoder adds whatever is not ASCII.
 pub(in crate::flow) const NOT_IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');

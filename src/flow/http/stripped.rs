@@ -19,9 +19,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::request::RequestHead;
 use crate::cookie::Jar;
 use crate::flow::io::Io;
-use crate::flow::{App, RequestHead};
 use crate::time::Timestamp;
 
 /// So long the cookies of a request that ended are kept: filters before this one may take their time with it.
@@ -62,7 +62,8 @@ impl Stripped {
 pub(in crate::flow) struct Ended(RefCell<VecDeque<(Timestamp, Stripped)>>);
 
 impl Ended {
-    fn add(&self, stripped: Stripped, now: Timestamp) {
+    /// A request has ended, of which this was taken out.
+    pub(in crate::flow) fn add(&self, stripped: Stripped, now: Timestamp) {
         let mut ended = self.0.borrow_mut();
         ended.push_back((now, stripped));
         let mut bytes: usize = ended.iter().map(|(_, stripped)| stripped.cookies.len()).sum();
@@ -75,7 +76,7 @@ impl Ended {
     }
 
     /// Without those that are too old: if no other request ends, none of them would go.
-    fn is_empty(&self, now: Timestamp) -> bool {
+    pub(in crate::flow) fn is_empty(&self, now: Timestamp) -> bool {
         let mut ended = self.0.borrow_mut();
         while ended.front().is_some_and(|(at, _)| !at.was_within(PERIOD, now)) {
             ended.pop_front();
@@ -83,34 +84,21 @@ impl Ended {
         ended.is_empty()
     }
 
+    /// All cookies of a request, together with those that were taken out of it when it came before.
+    pub(in crate::flow) fn cookies_again(
+        &self,
+        head: &RequestHead,
+        token: &[u8],
+        now: Timestamp,
+    ) -> Option<Vec<u8>> {
+        let cookies = self.take(token, now)?;
+        Some(Jar::new(head.all("cookie").chain([cookies.as_slice()])).only(|_| true))
+    }
+
     fn take(&self, token: &[u8], now: Timestamp) -> Option<Vec<u8>> {
         let mut ended = self.0.borrow_mut();
         let at = ended.iter().position(|(_, stripped)| stripped.token.as_bytes() == token)?;
         let (at, stripped) = ended.remove(at)?;
         at.was_within(PERIOD, now).then_some(stripped.cookies)
-    }
-}
-
-impl<I: Io> App<I> {
-    /// The name of the filter state that has the token, another one for each cookie: a chain may have several filters.
-    pub fn stripped_state(&self) -> Option<&str> {
-        self.stripped_state.as_deref()
-    }
-
-    /// A request has ended without a response, of which this was taken out.
-    pub fn ended(&self, stripped: Stripped) {
-        self.ended.add(stripped, self.io.now());
-    }
-
-    /// Whether a request may come once more, so that its filter state has to be looked at.
-    pub fn may_come_again(&self) -> bool {
-        !self.ended.is_empty(self.io.now())
-    }
-
-    /// All cookies of a request, together with those that were taken out of it when it came before, by the token in its
-    /// filter state.
-    pub fn cookies_again(&self, head: &RequestHead, token: &[u8]) -> Option<Vec<u8>> {
-        let cookies = self.ended.take(token, self.io.now())?;
-        Some(Jar::new(head.all("cookie").chain([cookies.as_slice()])).only(|_| true))
     }
 }
