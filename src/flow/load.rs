@@ -12,7 +12,7 @@ pub(super) type MaySetCookie = fn(&Config, &RequestHead) -> bool;
 
 /// Loads the session. A bearer token takes precedence. No future is allocated for a token or cookie that was seen
 /// before.
-pub(super) fn load<I: Io>(
+pub(super) fn session<I: Io>(
     app: &Rc<App<I>>,
     head: &RequestHead,
     may_set_cookie: MaySetCookie,

@@ -119,11 +119,11 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
         return done(reply::text(StatusCode::FORBIDDEN, "Forbidden"), "unasked");
     }
     match endpoint {
-        b"/start" => wait(start::start(Rc::clone(app), head)),
-        b"/sign_in" if app.config.login.skip_provider_button => wait(start::start(Rc::clone(app), head)),
+        b"/start" => wait(start::handle(Rc::clone(app), head)),
+        b"/sign_in" if app.config.login.skip_provider_button => wait(start::handle(Rc::clone(app), head)),
         b"/sign_in" => wait(start::sign_in_page(Rc::clone(app), head)),
-        b"/callback" => wait(callback::callback(Rc::clone(app), head)),
-        b"/sign_out" => wait(sign_out::sign_out(Rc::clone(app), head)),
+        b"/callback" => wait(callback::handle(Rc::clone(app), head)),
+        b"/sign_out" => wait(sign_out::handle(Rc::clone(app), head)),
         b"/userinfo" => app.with_session(head, Purpose::UserInfo),
         b"/auth" => app.with_session(head, Purpose::Auth),
         _ => app.with_session(head, Purpose::Upstream),

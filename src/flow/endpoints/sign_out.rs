@@ -17,7 +17,7 @@ const ID_TOKEN: &str = "{id_token}";
 
 /// Ends the session of the browser that asks. Where the store does not answer, the session goes on, and
 /// the page says so: a person who believes to be signed out must be.
-pub(in crate::flow) async fn sign_out<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
+pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
     let session = match app.store.end(&head).await {
         Ok(session) => session.inspect(|_| app.io.count(Count::SignOut)),
         Err(reason) => {

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{csrf_cookies, redirect};
-use crate::config::{CodeChallengeMethod, Kind};
+use super::csrf_cookies::CsrfCookies;
+use super::redirect;
+use crate::config::{CodeChallengeMethod, Config, Kind};
 use crate::flow::access_log::Note;
 use crate::flow::decision::Decision;
 use crate::flow::http::reply;
@@ -31,7 +32,7 @@ pub(in crate::flow) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestH
     let login = &app.config.login;
     let mut page = pages::sign_in(&SignIn {
         provider_name: &login.provider_display_name,
-        start_url: &start_url(&app, &target),
+        start_url: &start_url(&app.config, &target),
         banner: login.banner.as_deref(),
         footer: login.footer.as_deref(),
     });
@@ -40,17 +41,17 @@ pub(in crate::flow) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestH
 }
 
 /// Where a login to `target` begins.
-pub(in crate::flow) fn start_url<I: Io>(app: &App<I>, target: &str) -> String {
-    format!("{}/start?rd={}", app.config.routes.proxy_prefix, encode(target.as_bytes()))
+pub(in crate::flow) fn start_url(config: &Config, target: &str) -> String {
+    format!("{}/start?rd={}", config.routes.proxy_prefix, encode(target.as_bytes()))
 }
 
 /// Sends the browser to the provider (RFC 6749 section 4.1.1, RFC 7636, OpenID Connect Core 3.1.2.1).
-pub(in crate::flow) async fn start<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
+pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
     let target = redirect::target(&app.config, &head);
     match begin(&app, &head, &target).await {
         Ok(answer) => reply::because(answer, "start").into(),
         Err(reason) => {
-            let page = pages::not_now(NOT_NOW, reason, None, &start_url(&app, &target));
+            let page = pages::not_now(NOT_NOW, reason, None, &start_url(&app.config, &target));
             Note::on(page, &app.config, access_log::unavailable(reason), None)
         }
     }
@@ -76,9 +77,9 @@ async fn begin<I: Io>(app: &App<I>, head: &RequestHead, target: &str) -> Result<
         &metadata.authorization_endpoint,
         &AuthorizationRequest {
             client_id: &provider.client_id,
-            redirect_uri: &redirect_uri(app, head),
+            redirect_uri: &redirect_uri(&app.config, head),
             scope: &provider.scope,
-            state: &write_state(app, &csrf, target),
+            state: &write_state(&app.config, &csrf, target),
             nonce: Some(&csrf.nonce_hash()).filter(|_| !provider.insecure_skip_nonce).map(String::as_str),
             code_challenge: challenge.as_ref().map(|(method, challenge)| (*method, challenge.as_str())),
             prompt: &provider.prompt,
@@ -87,29 +88,29 @@ async fn begin<I: Io>(app: &App<I>, head: &RequestHead, target: &str) -> Result<
         },
     );
     let mut answer = reply::redirect(&url);
-    let cookies = csrf_cookies::begin(app, head, &csrf)?;
+    let cookies = CsrfCookies::new(&app.config.cookie, head, app.io.now()).begin(&csrf, &app.io)?;
     reply::add_headers(&mut answer, cookies.iter());
     Ok(answer)
 }
 
 /// `redirect_url`, or the callback of the host that the browser asked.
-pub(in crate::flow) fn redirect_uri<I: Io>(app: &App<I>, head: &RequestHead) -> String {
-    app.config.login.redirect_url.clone().unwrap_or_else(|| {
+pub(in crate::flow) fn redirect_uri(config: &Config, head: &RequestHead) -> String {
+    config.login.redirect_url.clone().unwrap_or_else(|| {
         let host = String::from_utf8_lossy(head.host());
-        format!("{}://{host}{}/callback", head.scheme(), app.config.routes.proxy_prefix)
+        format!("{}://{host}{}/callback", head.scheme(), config.routes.proxy_prefix)
     })
 }
 
 /// The `state` parameter: the hash of the CSRF cookie's state, and where to go afterwards; in
 /// base64url where `encode_state` asks for it.
-fn write_state<I: Io>(app: &App<I>, csrf: &Csrf, target: &str) -> String {
+fn write_state(config: &Config, csrf: &Csrf, target: &str) -> String {
     let state = format!("{}:{target}", csrf.state_hash());
-    if app.config.login.encode_state { URL_SAFE_NO_PAD.encode(state) } else { state }
+    if config.login.encode_state { URL_SAFE_NO_PAD.encode(state) } else { state }
 }
 
 /// The hash and the target in a `state` that came back.
-pub(in crate::flow) fn read_state<I: Io>(app: &App<I>, state: &str) -> Option<(String, String)> {
-    let state = if app.config.login.encode_state {
+pub(in crate::flow) fn read_state(config: &Config, state: &str) -> Option<(String, String)> {
+    let state = if config.login.encode_state {
         String::from_utf8(URL_SAFE_NO_PAD.decode(state).ok()?).ok()?
     } else {
         state.to_owned()

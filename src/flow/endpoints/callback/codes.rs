@@ -119,7 +119,7 @@ async fn run<I: Io>(
     // A code works once: it is not used up for a session that cannot be kept.
     app.store.check().await.map_err(|reason| Failure::SignIn(reason.into()))?;
     let code_verifier = Some(login.code_verifier.as_str()).filter(|verifier| !verifier.is_empty());
-    let redirect_uri = start::redirect_uri(app, head);
+    let redirect_uri = start::redirect_uri(&app.config, head);
     let provider = app.provider.as_ref().ok_or(Failure::Malformed)?;
     let mut session = provider
         .redeem(&key.1, &redirect_uri, code_verifier, &login.nonce_hash())

@@ -17,7 +17,9 @@ use log::{Level, log};
 pub(in crate::flow) use self::codes::Codes;
 use self::codes::SignedIn;
 use self::failure::Failure;
-use super::{csrf_cookies, redirect, start};
+use super::csrf_cookies::CsrfCookies;
+use super::{redirect, start};
+use crate::config::Config;
 use crate::flow::access_log::Note;
 use crate::flow::decision::Decision;
 use crate::flow::http::reply;
@@ -31,30 +33,33 @@ use crate::flow::{App, Io, Reply, RequestHead, load, pages};
 const NOT_DONE: &str = "Your sign-in is not finished";
 
 /// Finishes a login.
-pub(in crate::flow) async fn callback<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
+pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
     let head = Rc::new(head);
-    let state = head.query("state").and_then(|state| start::read_state(&app, &state));
+    let state = head.query("state").and_then(|state| start::read_state(&app.config, &state));
     let (state_hash, target) = state.unwrap_or_default();
     let target = redirect::checked(&app.config, target.as_bytes()).unwrap_or_else(|| "/".to_owned());
-    match sign_in(&app, &head, &state_hash).await {
+    let signed_in = sign_in(&app, &head, &state_hash).await;
+    // The time of day as of now: the sign-in may have waited.
+    let csrf_cookies = CsrfCookies::new(&app.config.cookie, &head, app.io.now());
+    match signed_in {
         Ok(signed_in) => {
             let (cookie, person) = &*signed_in;
             app.io.count(Count::SignIn);
             let mut answer = reply::redirect(&target);
             reply::add_headers(&mut answer, app.cookie.save(cookie, &head).iter());
-            reply::add_headers(&mut answer, csrf_cookies::end(&app, &head, &state_hash).iter());
+            reply::add_headers(&mut answer, csrf_cookies.end(&state_hash).iter());
             Note::on(answer, &app.config, "signed_in", Some(&person.session))
         }
         Err(failure) => {
             if matches!(failure, Failure::NoLogin)
                 && let Some(person) = signed_in_already(&app, &head).await
             {
-                return offered(&app, &person, &target);
+                return offered(&app.config, &person, &target);
             }
             app.io.count(Count::SignInFailed);
             let mut answer = failed(&app, &failure, &target);
             if failure.passing().is_none() {
-                reply::add_headers(&mut answer, csrf_cookies::end(&app, &head, &state_hash).iter());
+                reply::add_headers(&mut answer, csrf_cookies.end(&state_hash).iter());
             }
             Note::on(answer, &app.config, failure.word(), None)
         }
@@ -74,14 +79,15 @@ async fn sign_in<I: Io>(
     let (Some(code), false) = (code, state_hash.is_empty()) else {
         return Err(Failure::Malformed);
     };
-    let login = csrf_cookies::find(app, head, state_hash).ok_or(Failure::NoLogin)?;
+    let csrf_cookies = CsrfCookies::new(&app.config.cookie, head, app.io.now());
+    let login = csrf_cookies.find(state_hash).ok_or(Failure::NoLogin)?;
     codes::redeem(app, head, login, code).await
 }
 
 /// The person whose session this browser has, if it may come in with it. What anybody can bring about by a link changes
 /// no cookie, so a session that is renewed gets its new one with a request of another kind.
 async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Person>> {
-    let loaded = load::load(app, head, |_, _| false).get().await;
+    let loaded = load::session(app, head, |_, _| false).get().await;
     match loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => Some(person),
         _ => None,
@@ -91,9 +97,9 @@ async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Optio
 /// The page for a browser that is signed in and comes back from a sign-in that is over: a second tab, a reload, the way
 /// back. Anybody can write this `state` and this code, so nothing becomes of the code, and the target is a link: the
 /// person chooses to follow it. A target on another host goes by a sign-in of its own.
-fn offered<I: Io>(app: &App<I>, person: &Person, target: &str) -> Decision {
-    let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(app, target) };
-    Note::on(pages::signed_in(&link), &app.config, "signed_in_already", Some(&person.session))
+fn offered(config: &Config, person: &Person, target: &str) -> Decision {
+    let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(config, target) };
+    Note::on(pages::signed_in(&link), config, "signed_in_already", Some(&person.session))
 }
 
 /// The page about a failure. A reference on it stands in the log beside the reason.
@@ -105,7 +111,12 @@ fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
     }
     if let Some(reason) = failure.passing_without_code() {
         // The provider knows the person by now, so a new sign-in asks for nothing.
-        return pages::not_now(NOT_DONE, reason, reference.as_deref(), &start::start_url(app, target));
+        return pages::not_now(
+            NOT_DONE,
+            reason,
+            reference.as_deref(),
+            &start::start_url(&app.config, target),
+        );
     }
     let (status, message) = failure.page();
     pages::error(&ErrorPage {
@@ -113,7 +124,7 @@ fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
         title: "Sign-in failed",
         message,
         reference: reference.as_deref(),
-        retry_url: Some(&start::start_url(app, target)),
+        retry_url: Some(&start::start_url(&app.config, target)),
         retry_label: "Sign in again",
     })
 }
