@@ -10,16 +10,18 @@
 //! Nothing secret is in these requests, and only the provider says where they go. What has a secret, a token or a
 //! code in it follows no redirect.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::LOCATION;
 use http::{Request, Response, StatusCode};
-use log::warn;
+use log::{Level, warn};
 
+use super::explained::Explained;
 use crate::config;
 use crate::flow::io::{CallFailed, Count, Io};
 use crate::flow::outcome::Unavailable;
-use crate::oidc;
+use crate::oidc::{self, Jwks, JwksError, Metadata};
 
 /// A browser follows twenty. Providers have one or two: to https, and to the name that they have now.
 const MAX_REDIRECTS: usize = 5;
@@ -29,22 +31,54 @@ const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Which document, for the log.
 #[derive(Clone, Copy)]
-pub(in crate::flow) struct Document {
+struct Document {
     /// What a line is about.
-    pub(in crate::flow) name: &'static str,
+    name: &'static str,
     /// What the operator can do if it is not there.
-    pub(in crate::flow) remedy: &'static str,
+    remedy: &'static str,
 }
 
-pub(in crate::flow) const DISCOVERY: Document = Document { name: "discovery", remedy: "see oidc_issuer_url" };
-pub(in crate::flow) const KEYS: Document = Document {
+const DISCOVERY: Document = Document { name: "discovery", remedy: "see oidc_issuer_url" };
+const KEYS: Document = Document {
     name: "keys (jwks_uri)",
     remedy: "with skip_oidc_discovery, oidc_jwks_url names another address",
 };
 
+/// The provider's metadata: from its discovery document, unless the options have it.
+pub(super) async fn metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Result<Metadata, Unavailable> {
+    if let Some(metadata) = &config.metadata {
+        return Ok(metadata.clone());
+    }
+    let body = DISCOVERY.fetch(&io, &oidc::metadata_url(&config.issuer_url), &config).await?;
+    let metadata = Metadata::parse(&body, &config.issuer_url, config.insecure_skip_issuer_verification);
+    let is_any_taken = config.allow_http_endpoints;
+    metadata
+        .and_then(|found| if is_any_taken { Ok(found) } else { found.encrypted_as(&config.issuer_url) })
+        .map_err(|error| DISCOVERY.unusable(&io, &error.to_string()))
+}
+
+/// The provider's keys. Why some are not used is explained in the log.
+pub(super) async fn keys<I: Io>(
+    io: I,
+    url: String,
+    config: Rc<config::Provider>,
+    explained: Rc<Explained>,
+) -> Result<Jwks, Unavailable> {
+    let body = KEYS.fetch(&io, &url, &config).await?;
+    let keys = Jwks::parse(&body).map_err(|error| {
+        let unusable = KEYS.not_there(&io, &error.to_string());
+        if let JwksError::NoKey(passed_over) = &error {
+            explained.explain(passed_over, Level::Warn, io.now());
+        }
+        unusable
+    })?;
+    explained.explain(keys.passed_over(), Level::Info, io.now());
+    Ok(keys)
+}
+
 impl Document {
     /// The document's bytes. All redirects together take as long as one answer may.
-    pub(in crate::flow) async fn fetch<I: Io>(
+    async fn fetch<I: Io>(
         self,
         io: &I,
         url: &str,
@@ -90,12 +124,12 @@ impl Document {
     }
 
     /// What was asked for is not in the answer, and will not be when it is asked for again.
-    pub(in crate::flow) fn not_there<I: Io>(self, io: &I, why: &str) -> Unavailable {
+    fn not_there<I: Io>(self, io: &I, why: &str) -> Unavailable {
         self.unusable(io, &format!("{why}; {}", self.remedy))
     }
 
     /// The same, and `why` says what to do.
-    pub(in crate::flow) fn unusable<I: Io>(self, io: &I, why: &str) -> Unavailable {
+    fn unusable<I: Io>(self, io: &I, why: &str) -> Unavailable {
         let what = self.name;
         warn!("{what}: {why}");
         io.count(Count::Misconfigured);

@@ -11,11 +11,11 @@ use std::future::Future;
 use std::rc::Rc;
 
 use http::{Request, Response};
-use log::{Level, warn};
+use log::warn;
 use serde_json::{Map, Value};
 
 use self::client_auth::ClientAuthMethods;
-use self::document::{DISCOVERY, KEYS};
+
 use self::explained::Explained;
 use self::fetched::Fetched;
 use self::sign_in_error::SignInError;
@@ -25,7 +25,7 @@ use super::util::gate::Gate;
 use crate::config::{self, Kind};
 use crate::oidc::{
     self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
-    Jwks, JwksError, Metadata, TokenResponse, Userinfo,
+    Jwks, Metadata, TokenResponse, Userinfo,
 };
 use crate::runtime::rate::LogLimit;
 use crate::session::{Claims, Session};
@@ -82,7 +82,7 @@ impl<I: Io> Provider<I> {
 
     /// The provider's endpoints.
     pub(super) async fn metadata(&self) -> Result<Rc<Metadata>, Unavailable> {
-        self.metadata.get(&self.io, || fetch_metadata(self.io.clone(), Rc::clone(&self.config))).await
+        self.metadata.get(&self.io, || document::metadata(self.io.clone(), Rc::clone(&self.config))).await
     }
 
     /// The session that an authorization code stands for.
@@ -207,7 +207,7 @@ impl<I: Io> Provider<I> {
 
     fn fetch_keys(&self, metadata: &Metadata) -> impl Future<Output = Result<Jwks, Unavailable>> + use<I> {
         let explained = Rc::clone(&self.explained);
-        fetch_keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), explained)
+        document::keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), explained)
     }
 
     /// Whether tokens of that issuer may be this provider's.
@@ -477,34 +477,4 @@ fn tokens(answer: &Response<Vec<u8>>) -> Result<TokenResponse, SignInError> {
         GrantError::Temporary => SignInError::Unavailable(Unavailable::Provider),
         error => SignInError::Grant(error),
     })
-}
-
-async fn fetch_metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Result<Metadata, Unavailable> {
-    if let Some(metadata) = &config.metadata {
-        return Ok(metadata.clone());
-    }
-    let body = DISCOVERY.fetch(&io, &oidc::metadata_url(&config.issuer_url), &config).await?;
-    let metadata = Metadata::parse(&body, &config.issuer_url, config.insecure_skip_issuer_verification);
-    let is_any_taken = config.allow_http_endpoints;
-    metadata
-        .and_then(|found| if is_any_taken { Ok(found) } else { found.encrypted_as(&config.issuer_url) })
-        .map_err(|error| DISCOVERY.unusable(&io, &error.to_string()))
-}
-
-async fn fetch_keys<I: Io>(
-    io: I,
-    url: String,
-    config: Rc<config::Provider>,
-    explained: Rc<Explained>,
-) -> Result<Jwks, Unavailable> {
-    let body = KEYS.fetch(&io, &url, &config).await?;
-    let keys = Jwks::parse(&body).map_err(|error| {
-        let unusable = KEYS.not_there(&io, &error.to_string());
-        if let JwksError::NoKey(passed_over) = &error {
-            explained.explain(passed_over, Level::Warn, io.now());
-        }
-        unusable
-    })?;
-    explained.explain(keys.passed_over(), Level::Info, io.now());
-    Ok(keys)
 }
