@@ -17,9 +17,10 @@ use http::StatusCode;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::decision::{Action, Decision};
+use super::http::reply::Reply;
 use super::http::{headers, reply};
 use super::outcome::{Outcome, Reason, Unavailable};
-use super::{Ready, Reply};
+use super::util::ready::Ready;
 use crate::config::Config;
 use crate::session::Session;
 

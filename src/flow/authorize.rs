@@ -1,6 +1,6 @@
 //! Who may come in: `email_domains`, `allowed_groups`, and the constraints of an `/oauth2/auth` query.
 
-use super::RequestHead;
+use super::http::request::RequestHead;
 use crate::config::Config;
 use crate::session::Session;
 

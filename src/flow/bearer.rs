@@ -18,12 +18,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use log::info;
 
+use super::http::request::RequestHead;
+use super::io::Io;
 use super::outcome::Unavailable;
 use super::person::Person;
 use super::provider::Provider;
 use super::provider::sign_in_error::SignInError;
+use super::util::ready::Ready;
 use super::verified_cache::{VerifiedCache, VerifiedPerson};
-use super::{Io, Ready, RequestHead};
 use crate::config::Config;
 use crate::oidc::{self, IdTokenError};
 use crate::runtime::rate::{LogLimit, Rate};

@@ -2,9 +2,12 @@
 
 use std::rc::Rc;
 
+use super::App;
 use super::bearer::Checked;
+use super::http::request::RequestHead;
+use super::io::Io;
 use super::outcome::{Loaded, Outcome, Reason};
-use super::{App, Io, Ready, RequestHead};
+use super::util::ready::Ready;
 use crate::config::Config;
 
 /// Whether the answer to a request may carry a new session cookie.

@@ -9,13 +9,15 @@ use super::decision::{Action, Forward};
 use super::endpoints::{login_app, redirect};
 use super::http::asker::{Asker, Problem, Protocol};
 use super::http::forged::Names;
-use super::http::reply;
+use super::http::reply::{self, Reply};
+use super::http::request::RequestHead;
 use super::http::url::encode;
+use super::io::Io;
 use super::outcome::{Loaded, Outcome, Reason, Unavailable};
 use super::pages::ErrorPage;
 use super::person::Person;
 use super::skip_auth::{is_skipped_route, skips_auth};
-use super::{App, Io, Reply, RequestHead, pages};
+use super::{App, pages};
 use crate::config::{Config, Mode, Routes};
 
 /// Decides by the session that was loaded.

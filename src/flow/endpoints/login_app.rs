@@ -23,12 +23,14 @@ use crate::config::{Config, LoginApp};
 use crate::flow::decision::HandedOver;
 use crate::flow::http::forged::is_session_header;
 use crate::flow::http::header_block::HeaderBlock;
+use crate::flow::http::reply::Reply;
+use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::encode;
 use crate::flow::http::{Header, headers, reply};
-use crate::flow::io::Count;
+use crate::flow::io::{Count, Io};
 use crate::flow::person::Person;
 use crate::flow::skip_auth::is_login_app_path;
-use crate::flow::{App, Io, Reply, RequestHead, access_log, pages};
+use crate::flow::{App, access_log, pages};
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
 

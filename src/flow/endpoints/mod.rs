@@ -5,6 +5,7 @@ pub(super) mod callback;
 pub(super) mod csrf_cookies;
 pub(super) mod force_https;
 pub(super) mod login_app;
+pub(super) mod logs;
 pub(super) mod redirect;
 pub(super) mod sign_out;
 pub(super) mod start;

@@ -14,7 +14,7 @@ use std::str;
 use percent_encoding::{AsciiSet, percent_encode};
 
 use crate::config::{Config, Mode};
-use crate::flow::RequestHead;
+use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::{Absolute, is_same_authority};
 
 /// The encoder adds whatever is not ASCII.

@@ -6,11 +6,12 @@ use http::Request;
 use log::{info, warn};
 
 use super::redirect;
-use crate::flow::http::reply;
+use crate::flow::http::reply::{self, Reply};
+use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::{encode, is_same_origin};
-use crate::flow::io::Count;
+use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
-use crate::flow::{App, Io, Reply, RequestHead, access_log, pages};
+use crate::flow::{App, access_log, pages};
 
 /// What the original replaces by the session's ID token, in `rd` and in `backend_logout_url`.
 const ID_TOKEN: &str = "{id_token}";

@@ -12,8 +12,7 @@ use http::header::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::flow::Reply;
-use crate::flow::http::reply;
+use crate::flow::http::reply::{self, Reply};
 
 /// What stands between `<style>` and `</style>` in every page, byte for byte.
 pub(super) const STYLE: &str = include_str!("style.css");

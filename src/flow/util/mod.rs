@@ -1,6 +1,7 @@
-//! Small parts that know nothing of sessions: a bounded cache, one call for many, a limit of calls.
+//! Small parts that know nothing of sessions: a bounded cache, a value to wait for, one call for many, limits of calls and lines.
 
 pub(super) mod gate;
 pub(super) mod lru;
 pub(super) mod ready;
 pub(super) mod single_flight;
+pub(super) mod told;

@@ -19,13 +19,14 @@ use log::info;
 use super::attempts::Attempts;
 use super::failure::Failure;
 use crate::config;
+use crate::flow::App;
 use crate::flow::endpoints::start;
-use crate::flow::io::Count;
+use crate::flow::http::request::RequestHead;
+use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
 use crate::flow::person::Person;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::util::gate::{Gate, Permit};
-use crate::flow::{App, Io, RequestHead};
 use crate::session::csrf::Csrf;
 
 /// A person who has just signed in, and the session cookie's value.

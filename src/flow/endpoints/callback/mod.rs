@@ -22,12 +22,13 @@ use super::{redirect, start};
 use crate::config::Config;
 use crate::flow::access_log::Note;
 use crate::flow::decision::Decision;
-use crate::flow::http::reply;
-use crate::flow::io::Count;
+use crate::flow::http::reply::{self, Reply};
+use crate::flow::http::request::RequestHead;
+use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Outcome;
 use crate::flow::pages::ErrorPage;
 use crate::flow::person::Person;
-use crate::flow::{App, Io, Reply, RequestHead, load, pages};
+use crate::flow::{App, load, pages};
 
 /// What it means for a person that something does not answer.
 const NOT_DONE: &str = "Your sign-in is not finished";

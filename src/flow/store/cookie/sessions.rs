@@ -12,7 +12,7 @@ use crate::flow::io::Io;
 use crate::flow::outcome::{Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::store::session_cookie::{Found, SessionCookie};
-use crate::flow::told::Told;
+use crate::flow::util::told::Told;
 use crate::flow::verified_cache::{VerifiedCache, VerifiedPerson};
 use crate::session::{self, Session};
 use crate::time::Timestamp;

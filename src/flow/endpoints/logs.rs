@@ -4,17 +4,17 @@ use crate::runtime::rate::LogLimit;
 
 /// One limit for each kind of line, so that one kind leaves none of another out.
 #[derive(Default)]
-pub(super) struct Logs {
+pub(in crate::flow) struct Logs {
     /// Callbacks that failed as any browser can make them fail.
-    pub(super) sign_ins_refused: LogLimit,
+    pub(in crate::flow) sign_ins_refused: LogLimit,
     /// Callbacks that can be asked again, because something does not answer or too many ask.
-    pub(super) sign_ins_put_off: LogLimit,
+    pub(in crate::flow) sign_ins_put_off: LogLimit,
     /// Callbacks that failed for a reason that the operator has to look into.
-    pub(super) sign_ins_failed: LogLimit,
+    pub(in crate::flow) sign_ins_failed: LogLimit,
     /// Calls of `backend_logout_url` that failed.
-    pub(super) logouts: LogLimit,
+    pub(in crate::flow) logouts: LogLimit,
     /// ID tokens that a sign-out did not hand out.
-    pub(super) id_tokens: LogLimit,
+    pub(in crate::flow) id_tokens: LogLimit,
     /// Sessions that were handed over and not kept.
-    pub(super) handed_over: LogLimit,
+    pub(in crate::flow) handed_over: LogLimit,
 }

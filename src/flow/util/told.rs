@@ -15,14 +15,14 @@ const MAX_LINES: usize = 1000;
 
 /// The lines of a period, by a hash of what they are about. If two have the same hash, one line is missing.
 #[derive(Default)]
-pub(super) struct Told {
+pub(in crate::flow) struct Told {
     since: Cell<Option<Timestamp>>,
     hashes: RefCell<HashSet<u64>>,
 }
 
 impl Told {
     /// Whether a line about this may be written now.
-    pub(super) fn is_news(&self, about: impl Hash, now: Timestamp) -> bool {
+    pub(in crate::flow) fn is_news(&self, about: impl Hash, now: Timestamp) -> bool {
         let mut hashes = self.hashes.borrow_mut();
         if !self.since.get().is_some_and(|since| since.was_within(PERIOD, now)) {
             self.since.set(Some(now));
