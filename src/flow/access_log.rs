@@ -1,15 +1,15 @@
-//! What Envoy's access log gets to know about a request: `access_log_fields`.
+//! What Envoy's access log says about a request: `access_log_fields`.
 //!
-//! The host writes the fields where the access log finds them, as filter state. Where the option is
-//! empty, as it is by default, nothing here runs.
+//! The host writes the fields into the filter state, where the access log finds them. If the option is empty, as it is by
+//! default, nothing here runs.
 //!
 //! | `state` | the request | `reason` |
 //! |---|---|---|
-//! | `authenticated` | is of a person with a session | `forbidden` where that is not enough |
+//! | `authenticated` | is of a user with a session | `forbidden` if that is not enough |
 //! | `anonymous` | has no valid session | why |
-//! | `unavailable` | may have one: nobody can tell now | what does not answer |
+//! | `unavailable` | may have one, but the filter cannot tell now | what does not answer |
 //! | `skipped` | went through without one, by `skip_auth_*` | why it has none |
-//! | `endpoint` | was for an endpoint that loads none | what a callback ended in, or why a sign-in does not begin |
+//! | `endpoint` | was for an endpoint that loads no session | what a callback ended in, or why a sign-in does not begin |
 
 use std::rc::Rc;
 
@@ -28,14 +28,14 @@ const AUTHENTICATED: &str = "authenticated";
 /// The session is not enough.
 pub(super) const FORBIDDEN: &str = "forbidden";
 
-/// Envoy's text log does not escape: what could end a line or a column, or be taken for an escape, is
-/// percent-encoded. The encoder adds whatever is not ASCII.
+/// Envoy's text log does not escape. So all characters are percent-encoded that could end a line or a column or begin
+/// an escape. The encoder adds everything that is not ASCII.
 const NOT_IN_LOG: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%').add(b'\'').add(b'\\');
 
-/// A name is cut off after so many bytes: a log line is no place for a claim of any length.
+/// The longest user in a log line, in bytes. A claim can have any length.
 const MAX_USER: usize = 256;
 
-/// What is said of a request, before the option picks.
+/// What the access log says of a request, before the option picks.
 pub(super) struct Note {
     state: &'static str,
     reason: &'static str,
@@ -43,7 +43,7 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// By the outcome of loading the session; none where nobody wants to know.
+    /// By the outcome of loading the session; none without `access_log_fields`.
     pub(super) fn of_session(config: &Config, outcome: &Outcome) -> Option<Self> {
         if config.access_log.is_empty() {
             return None;
@@ -56,7 +56,7 @@ impl Note {
         Some(Self { state, reason: reason(outcome), user })
     }
 
-    /// By what an endpoint ended in, and for whom.
+    /// By what an endpoint ended in, and for which user.
     fn of_endpoint(config: &Config, reason: &'static str, session: Option<&Session>) -> Self {
         Self { state: "endpoint", reason, user: session.and_then(|session| user(config, session)) }
     }
@@ -81,7 +81,7 @@ impl Note {
             Action::Forward(_) if self.state != AUTHENTICATED || self.reason == FORBIDDEN => {
                 self.state = "skipped";
             }
-            // The query of `/oauth2/auth` asks for more than the configuration.
+            // The query of `/oauth2/auth` can ask for more than the configuration does.
             Action::Reply(reply)
                 if self.state == AUTHENTICATED && reply.status() == StatusCode::FORBIDDEN =>
             {
@@ -98,7 +98,7 @@ impl Note {
     }
 }
 
-/// The decision, with a note also where no session was loaded.
+/// The decision; with an entry also if no session was loaded.
 pub(super) fn of_endpoint(config: &Rc<Config>, decision: Ready<Decision>) -> Ready<Decision> {
     if config.access_log.is_empty() {
         return decision;
@@ -112,7 +112,7 @@ pub(super) fn of_endpoint(config: &Rc<Config>, decision: Ready<Decision>) -> Rea
     })
 }
 
-/// Who it is, as `X-Forwarded-User` says it, where the option asks for it.
+/// The user as in `X-Forwarded-User`, if the option asks for it.
 fn user(config: &Config, session: &Session) -> Option<String> {
     if !config.access_log.user {
         return None;
@@ -122,7 +122,7 @@ fn user(config: &Config, session: &Session) -> Option<String> {
     Some(utf8_percent_encode(&name, NOT_IN_LOG).to_string())
 }
 
-/// The word for an outcome; empty for a person who may come in.
+/// The word for an outcome; empty for a user who is let in.
 pub(super) fn reason(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Authenticated(person) if person.allowed => "",

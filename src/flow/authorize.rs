@@ -1,10 +1,10 @@
-//! Who may come in: `email_domains`, `allowed_groups`, and the constraints of an `/oauth2/auth` query.
+//! Authorization: `email_domains`, `allowed_groups`, and the constraints in the query of `/oauth2/auth`.
 
 use super::http::request::RequestHead;
 use crate::config::Config;
 use crate::session::Session;
 
-/// Whether the configuration lets this person in.
+/// Whether the configuration lets this user in.
 pub(super) fn is_allowed(config: &Config, session: &Session) -> bool {
     let login = &config.login;
     let groups = &login.allowed_groups;
@@ -12,9 +12,9 @@ pub(super) fn is_allowed(config: &Config, session: &Session) -> bool {
         && (groups.is_empty() || has_group(session, groups.iter().map(String::as_str)))
 }
 
-/// Whether the query of `/oauth2/auth` lets this person in: `allowed_groups`, `allowed_emails` and
-/// `allowed_email_domains` are comma-separated lists, and each that is given has to hold. One that is given several
-/// times is one list, as oauth2-proxy reads it.
+/// Whether the query of `/oauth2/auth` lets this user in. `allowed_groups`, `allowed_emails` and
+/// `allowed_email_domains` are comma-separated lists; each list that is given must match. A parameter that is given
+/// several times is one list, as in oauth2-proxy.
 pub(super) fn by_query(session: &Session, head: &RequestHead) -> bool {
     let holds = |name: &str, check: &dyn Fn(&str) -> bool| {
         let mut lists = head.queries(name).filter(|list| !list.is_empty()).peekable();
@@ -29,11 +29,11 @@ fn has_group<'a>(session: &Session, mut allowed: impl Iterator<Item = &'a str>) 
     allowed.any(|group| session.groups.iter().any(|other| other == group.as_bytes()))
 }
 
-/// `*` is everybody, `example.com` that domain alone, `.example.com` and `*.example.com` its
-/// subdomains; compared without case, as the original does.
+/// `*` matches every address, `example.com` that domain alone, `.example.com` and `*.example.com` its subdomains. The
+/// comparison ignores case, as in oauth2-proxy.
 fn has_email_domain<'a>(session: &Session, mut allowed: impl Iterator<Item = &'a str>) -> bool {
     let email = session.email.to_ascii_lowercase();
-    // An address has one `@`; of one with more, readers do not agree where it is from.
+    // An address has one `@`. Clients do not agree about the domain of an address with more of them.
     let mut parts = email.split(|byte| *byte == b'@');
     let domain = match (parts.next(), parts.next(), parts.next()) {
         (Some(_), Some(domain), None) => Some(domain),

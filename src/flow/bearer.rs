@@ -1,12 +1,12 @@
-//! A bearer token in the place of a session (`skip_jwt_bearer_tokens`).
+//! Bearer tokens instead of sessions (`skip_jwt_bearer_tokens`).
 //!
 //! ```text
-//! Authorization ── token ─┬─ verified before ── person          no signature is checked again
-//!                         ├─ refused a moment ago ── nobody     nor here
-//!                         └─ whose is it? ── keys ── person      for a while, then again
+//! Authorization ── token ─┬─ verified before ────────── its user      no signature is checked again
+//!                         ├─ refused a moment ago ───── invalid       nor here
+//!                         └─ issuer ── keys ── verify ─ its user      for a while, then again
 //! ```
 //!
-//! It is oauth2-proxy's loader of JWT sessions: it comes before the cookie's, and no cookie is made of it.
+//! As in oauth2-proxy, a token is looked for before the cookie, and no cookie is made of it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,43 +31,43 @@ use crate::oidc::{self, IdTokenError};
 use crate::runtime::rate::{LogLimit, Rate};
 use crate::time::Timestamp;
 
-/// The longest token that is looked at. A cookie session has less in it.
+/// The longest token that is checked. Cookie sessions hold less.
 const MAX_TOKEN: usize = 16 << 10;
 
-/// How long a verified token is believed; then its key may have been withdrawn.
+/// How long a verified token is not verified again. Its key may be withdrawn.
 const REMEMBERED: Duration = Duration::from_secs(5 * 60);
 
-/// How long a token that did not hold is refused without another look at it. Keys may change, and a token may begin to
-/// hold.
+/// How long an invalid token is refused without another check. Then it may have become valid, because keys change.
 const REFUSED: Duration = Duration::from_secs(10);
 
-/// So many of those are remembered, of 24 bytes each.
+/// The most invalid tokens that are remembered, 24 bytes each.
 const REFUSED_TOKENS: usize = 1024;
 
-/// So many signatures that do not hold are checked at once, and then one in every period. With an RSA key of 2048 bits
-/// that is a tenth of a worker's time, with P-384 two thirds. Past it, a token that the worker has not seen hold before
-/// is not checked for now: a stranger who wants that has to send several hundred forged ones a second.
+/// How many invalid signatures are checked at once; after that, one in every period. With a 2048-bit RSA key that takes
+/// a tenth of a worker's time, with P-384 two thirds. Past that, a token that this worker has not verified before is
+/// not checked for now. To cause that, an attacker has to send several hundred forged tokens a second.
 const FORGED_AT_ONCE: u32 = 20;
 const FORGED_PERIOD: Duration = Duration::from_micros(2500);
 
-/// Tokens and who may have made them.
+/// The check of bearer tokens.
 pub(super) struct Bearer<I> {
     config: Rc<Config>,
     io: I,
-    /// All who may have made a token.
+    /// All providers that may have issued a token.
     issuers: Vec<Rc<Provider<I>>>,
     verified: VerifiedCache<VerifiedPerson>,
     refused: Refused,
     forged: Rate,
-    /// Of tokens that do not hold.
+    /// The limit of log lines about invalid tokens.
     lines: LogLimit,
 }
 
-/// Tokens that did not hold, by fingerprints that nobody can choose: the hash has a key of this worker's own.
+/// Invalid tokens, by their hashes. The hash has a key of this worker, so that a client cannot choose the hash of a
+/// token.
 #[derive(Default)]
 struct Refused {
     fingerprints: RandomState,
-    /// With the time of the check, the last at the end.
+    /// With the time of the check, the latest at the end.
     tokens: RefCell<VecDeque<(u64, Timestamp)>>,
 }
 
@@ -87,11 +87,11 @@ impl Refused {
     }
 }
 
-/// Whose token it is; nobody's if it does not hold.
+/// The result of a check: whose token it is; none if it is invalid.
 pub(super) type Checked = Result<Option<Rc<Person>>, Unavailable>;
 
 impl<I: Io> Bearer<I> {
-    /// None without `skip_jwt_bearer_tokens`. `provider` is the one of the sign-in.
+    /// None without `skip_jwt_bearer_tokens`. `provider` is the one that signs users in.
     pub(super) fn new(config: &Rc<Config>, provider: Option<&Rc<Provider<I>>>, io: &I) -> Option<Rc<Self>> {
         let options = config.bearer.as_ref()?;
         let others = options.issuers.iter().map(|issuer| Rc::new(Provider::new(issuer.clone(), io.clone())));
@@ -106,8 +106,8 @@ impl<I: Io> Bearer<I> {
         }))
     }
 
-    /// Checks the token in the request's `Authorization`; none if it has no such header. That it was checked a moment ago
-    /// is enough.
+    /// Checks the token in the request's `Authorization`; none without such a header. A token that was checked a moment
+    /// ago is not checked again.
     pub(super) fn check(self: &Rc<Self>, head: &RequestHead) -> Option<Ready<Checked>> {
         let authorization = head.header("authorization");
         if authorization.is_empty() {
@@ -131,7 +131,7 @@ impl<I: Io> Bearer<I> {
         let mut unavailable = None;
         let mut is_refused = false;
         for provider in self.issuers.iter().filter(|provider| provider.may_have_issued(&issuer)) {
-            // Thousands may have waited for the keys together.
+            // Thousands of requests may have waited for the keys together.
             if let Err(reason) = provider.has_keys().await {
                 unavailable = Some(reason);
                 continue;
@@ -151,7 +151,7 @@ impl<I: Io> Bearer<I> {
                 }
                 Err(SignInError::Unavailable(reason)) => unavailable = Some(reason),
                 Err(error) => {
-                    // A key that is not known may come, and to look for it costs little.
+                    // An unknown key may become known, and looking for it costs little.
                     is_refused |= error != SignInError::IdToken(IdTokenError::UnknownKey);
                     self.forged.take(error.forged_signatures(), self.io.now());
                     if let Some(left_out) = self.lines.next(self.io.now()) {
@@ -167,14 +167,14 @@ impl<I: Io> Bearer<I> {
     }
 }
 
-/// Whether the token has neither expired nor been believed for too long.
+/// Whether the token has not expired, and was verified not too long ago.
 fn is_current(verified: &VerifiedPerson, now: Timestamp) -> bool {
     let checked = Timestamp::from_secs(verified.signed_at);
     now < checked.after(REMEMBERED) && verified.person.session.expires_on.is_some_and(|expires| now < expires)
 }
 
-/// The token of `Bearer`, or of `Basic`: there it is the user, with no password or `x-oauth-basic`, or the
-/// password of any user.
+/// The token of `Bearer` or of `Basic`. In `Basic`, it is the user if the password is empty or `x-oauth-basic`, or else
+/// the password.
 fn token_of(authorization: &[u8]) -> Option<String> {
     let authorization = std::str::from_utf8(authorization).ok().filter(|text| text.len() <= MAX_TOKEN)?;
     let (scheme, value) = authorization.split_once(' ')?;
@@ -194,7 +194,7 @@ fn token_of(authorization: &[u8]) -> Option<String> {
     is_jwt(token).then(|| token.to_owned())
 }
 
-/// Three parts in base64url, the first two of which begin as JSON objects do.
+/// A JWT: three parts in base64url; the first two begin as JSON objects do.
 fn is_jwt(text: &str) -> bool {
     let is_base64url =
         |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));

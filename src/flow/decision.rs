@@ -36,38 +36,38 @@ pub struct Forward {
     pub remove: Vec<Vec<u8>>,
     /// Headers that the upstream gets, in the place of the client's.
     pub set: Rc<[Header]>,
-    /// The `connection` header that the upstream gets, where it is not the client's.
+    /// The `connection` header for the upstream, if it is not the client's.
     pub connection: Option<Vec<u8>>,
-    /// The `cookie` header that the upstream gets, where it is not the client's.
+    /// The `cookie` header for the upstream, if it is not the client's.
     pub cookie: Option<Vec<u8>>,
-    /// The cookies that are missing in it, for the request if it comes again.
+    /// The cookies that were taken out of it. They go back in if Envoy sends the request once more.
     pub stripped: Option<Stripped>,
     /// Headers that are added to the response.
     pub response: Vec<Header>,
-    /// The session cookie among them, where the session was renewed: see [`App::response_headers`].
+    /// The session cookie among them, if the session was refreshed: see [`App::response_headers`].
     ///
     /// [`App::response_headers`]: super::App::response_headers
     pub renewed: Option<Vec<u8>>,
-    /// What becomes of a session that the upstream hands over.
+    /// What happens to a session that the upstream hands over.
     pub handed_over: HandedOver,
 }
 
 impl Forward {
-    /// A request that goes on without what its client sends under these names.
+    /// A request that goes on without the headers that its client sent under these names.
     pub(super) fn without(names: Names, head: &RequestHead) -> Self {
         Self { remove: names.found(head.block()), connection: names.not_nominated(head), ..Self::default() }
     }
 }
 
-/// What becomes of a session in the response to a request.
+/// What happens to a session in the response to a request.
 #[derive(Debug, Default)]
 pub enum HandedOver {
-    /// Sessions are not handed over in this mode; nobody looks.
+    /// In this mode the upstream hands no sessions over, so the filter does not look for one.
     #[default]
     Never,
-    /// It is dropped: this path is not the app's.
+    /// A session is dropped: this path does not belong to the login app.
     Dropped,
-    /// It is for the browser of this request, if the response comes from the app.
+    /// A session is for the browser of this request, if the response comes from the login app.
     Kept(Box<RequestHead>),
 }
 

@@ -1,6 +1,6 @@
-//! What a flow needs from the world, as a trait that the core owns: time, randomness, calls, Redis.
+//! What a flow needs from the outside, as a trait that the core owns: time, randomness, HTTP calls, Redis.
 //!
-//! Envoy implements it in `host::io`; tests implement it with a clock that they move by hand.
+//! Envoy implements it in `host::io`. Tests implement it with a clock that they move by hand.
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +20,7 @@ pub trait Io: Clone + 'static {
     /// Random bytes, fit for keys and nonces.
     ///
     /// # Errors
-    /// [`NoRandom`] where the host has none: nothing secret can be made then.
+    /// [`NoRandom`] if the host has none: then nothing secret can be made.
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), NoRandom>;
 
     /// Sends one HTTP request to the absolute URI that it names and waits for the whole answer.
@@ -55,7 +55,7 @@ pub trait Io: Clone + 'static {
     /// Writes what the workers of this Envoy share, unless it changed since `version` was read.
     ///
     /// # Errors
-    /// [`Conflict`] where another worker was faster: read again.
+    /// [`Conflict`] if another worker was faster: read again.
     fn set_shared(&self, key: &str, value: &[u8], version: Version) -> Result<(), Conflict>;
 
     /// `N` random bytes.
@@ -69,14 +69,14 @@ pub trait Io: Clone + 'static {
     }
 }
 
-/// What an operator wants to have counted.
+/// What is counted for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     /// A refresh grant that gave new tokens.
     Refresh,
-    /// One that the provider refused: a session ended.
+    /// A refresh grant that the provider refused: a session ended.
     RefreshRefused,
-    /// One without an answer that says either.
+    /// A refresh grant without a usable answer.
     RefreshFailed,
     /// A grant, of a code or a refresh token, that the provider refused because of this client.
     ClientRefused,
@@ -84,15 +84,15 @@ pub enum Count {
     LockWait,
     /// A session that the login app handed over.
     HandedOver,
-    /// One from it that could not be kept.
+    /// A session that the login app handed over and that could not be kept.
     HandedOverRefused,
-    /// One from somebody who may not hand sessions over.
+    /// A session from an upstream that may not hand sessions over.
     HandedOverDropped,
     /// A sign-in that ended in a session.
     SignIn,
-    /// A callback that did not.
+    /// A callback that did not end in a session.
     SignInFailed,
-    /// A callback whose sign-in had tried as many codes as it may.
+    /// A callback whose sign-in has tried as many codes as it may.
     CallbackRefused,
     /// A code that was not redeemed, because too many were at the same time.
     CodesBusy,
@@ -100,27 +100,27 @@ pub enum Count {
     RefreshesBusy,
     /// A call of `backend_logout_url` that was not made, because too many were under way.
     LogoutsBusy,
-    /// A session that its person ended.
+    /// A session that its user ended.
     SignOut,
-    /// An answer of the provider that will be the same the next time: the operator has to look.
+    /// An answer of the provider that cannot be used and will be the same the next time: the operator has to act.
     Misconfigured,
-    /// A request about whose session nobody could tell.
+    /// A request whose session could not be checked.
     Unavailable(Unavailable),
 }
 
 /// A value that the workers share, with the version to write over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shared {
-    /// The bytes; empty where nobody wrote yet.
+    /// The bytes; empty if nothing was written yet.
     pub value: Vec<u8>,
-    /// What a write has to present.
+    /// The version that a write has to name.
     pub version: Version,
 }
 
-/// The version of a shared value; none where nobody wrote it yet.
+/// The version of a shared value; none if nothing was written yet.
 pub type Version = Option<u32>;
 
-/// The call brought no answer: refused, timed out, TLS failure, unknown host.
+/// The call got no answer: refused, timed out, TLS failure, unknown host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallFailed;
 

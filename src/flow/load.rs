@@ -31,7 +31,8 @@ pub(super) fn session<I: Io>(
     }
 }
 
-/// A token that is none: then the cookie's session, or nothing.
+/// By the result of the token's check. With `bearer_token_login_fallback`, an invalid token leads to the cookie's
+/// session.
 fn by_token<I: Io>(
     app: &Rc<App<I>>,
     head: &RequestHead,

@@ -1,4 +1,4 @@
-//! What loading a session ends in: three outcomes, and only one of them is a person.
+//! What loading a session ends in: one of three outcomes. Only one of them is a signed-in user.
 
 use std::fmt;
 use std::rc::Rc;
@@ -7,17 +7,17 @@ use http::StatusCode;
 
 use super::person::Person;
 
-/// Who the request is from.
+/// The result of loading the session of a request.
 pub(super) enum Outcome {
-    /// A person with a session that is valid now.
+    /// The user has a session that is valid now.
     Authenticated(Rc<Person>),
-    /// Nobody whom we know: the browser has to sign in.
+    /// There is no valid session: the browser has to sign in.
     Anonymous(Reason),
-    /// Nobody can tell now: the operator has to look, and the browser keeps its cookie.
+    /// The filter cannot tell now. The browser keeps its cookie, and the operator has to act.
     Unavailable(Unavailable),
 }
 
-/// An outcome, and the session cookie's new value where the browser's is to be replaced.
+/// An outcome, and the new value of the session cookie if the browser's has to be replaced.
 pub(super) struct Loaded {
     pub(super) outcome: Outcome,
     pub(super) renewed: Option<Vec<u8>>,
@@ -28,44 +28,46 @@ pub(super) struct Loaded {
 pub(super) enum Reason {
     /// There is no session cookie.
     NoCookie,
-    /// The signature does not hold, or the cookie is older than `cookie_expire`.
+    /// The signature is invalid, or the cookie is older than `cookie_expire`.
     BadCookie,
-    /// The cookie was signed, but holds no session.
+    /// The cookie is signed, but holds no session.
     NoSession,
     /// The cookie holds a ticket, but Redis has no session for it.
     Gone,
-    /// The session was valid until its `ExpiresOn`.
+    /// The session is past its `ExpiresOn`.
     Expired,
     /// The provider refused to renew the session.
     Refused,
-    /// The session has expired, and the provider does not take this client, so it cannot be renewed until that is mended.
+    /// The session has expired, and the provider rejects this client. So it cannot be refreshed until the operator has
+    /// fixed that.
     ClientRefused,
-    /// The session has expired, or never would, and what it would have become is too large for the store.
+    /// The session has expired, or has no expiry, and the refreshed one is too large for the store.
     TooLarge,
-    /// The person signed out while the session was renewed.
+    /// The user signed out while the session was refreshed.
     SignedOut,
-    /// The bearer token does not hold, and nothing else is taken in its place.
+    /// The bearer token is invalid, and there is no fallback (`bearer_token_login_fallback`).
     BadToken,
 }
 
-/// Why nobody can tell.
+/// Why the filter cannot tell whether a request has a session, or cannot do what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// The provider does not answer, or says that it cannot just now.
+    /// The provider does not answer, or answers that it cannot now.
     Provider,
-    /// The provider answers, and what it answers cannot be used: the operator has to look.
+    /// The provider's answer cannot be used: the operator has to act.
     Misconfigured,
-    /// Redis does not answer, or not as it should.
+    /// Redis does not answer, or its answer cannot be used.
     Redis,
     /// The host has no random numbers.
     Random,
-    /// Too much of the same kind is asked just now.
+    /// Too many requests of this kind are under way.
     Busy,
-    /// The session is larger than what its store takes.
+    /// The session is too large for its store.
     TooLarge(TooLarge),
 }
 
-/// A session that is not kept, and what the operator can do. Nothing is left out of it to make it fit.
+/// A session that is too large to be kept, and what the operator can do. The filter leaves nothing out of it to make it
+/// fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge {
     pub(super) bytes: usize,
@@ -74,10 +76,10 @@ pub struct TooLarge {
 }
 
 impl Reason {
-    /// Whether the browser keeps the cookie that it has. A ticket without a session opens nothing. But its request may
-    /// have been under way while another tab signed in anew, and what cleared the cookie then would clear the new one;
-    /// and a Redis that lost the session may get it back. With a sign-out, the cookie was cleared already. And what the
-    /// provider says of the client is no fault of the session.
+    /// Whether the browser keeps its cookie. A ticket without a session opens nothing. But its request may have been
+    /// under way while another tab signed in, and clearing the cookie would then clear the new one; and a Redis that
+    /// lost the session may get it back. A sign-out has cleared the cookie already. And that the provider rejects the
+    /// client does not make the session invalid.
     pub(super) fn keeps_cookie(self) -> bool {
         matches!(self, Self::NoCookie | Self::Gone | Self::SignedOut | Self::ClientRefused)
     }
@@ -100,12 +102,12 @@ impl Reason {
 }
 
 impl Unavailable {
-    /// Whether it may pass by itself, so that it helps to ask again.
+    /// Whether this may pass by itself, so that it helps to try again.
     pub(super) fn passes(self) -> bool {
         !matches!(self, Self::Misconfigured | Self::TooLarge(_))
     }
 
-    /// The status of the answer in the place of what was asked for.
+    /// The status of the answer.
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Misconfigured => StatusCode::BAD_GATEWAY,
@@ -131,7 +133,7 @@ impl Unavailable {
 }
 
 impl fmt::Display for Unavailable {
-    /// As [`Self::explain`], with the size of what is too large.
+    /// As [`Self::explain`]; for a session that is too large, with its size.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge(size) => size.fmt(f),

@@ -1,4 +1,4 @@
-//! A person who is signed in: a session, and what follows from it by the configuration.
+//! Whom a request is from: a session, and what follows from it by the configuration.
 
 use std::rc::Rc;
 
@@ -7,12 +7,12 @@ use super::http::headers::{self, Said};
 use crate::config::Config;
 use crate::session::Session;
 
-/// A session with what it means here, worked out once.
+/// A session, and what was worked out from it once.
 pub(super) struct Person {
     pub(super) session: Session,
-    /// Whether `email_domains` and `allowed_groups` let this person in.
+    /// Whether `email_domains` and `allowed_groups` let this user in.
     pub(super) allowed: bool,
-    /// What the upstream and the response get to know.
+    /// The identity headers for the upstream and for the response.
     pub(super) said: Said,
 }
 

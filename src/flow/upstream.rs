@@ -1,4 +1,4 @@
-//! A request for the upstream: through with its person's headers, or to sign in, or refused.
+//! A request for the upstream: it goes through with its user's headers, or to the sign-in, or it is refused.
 
 use std::rc::Rc;
 
@@ -33,7 +33,7 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
             Action::Forward(Forward { response: reply::private(response), renewed, ..forward })
         }
         _ if skips_auth(&app.config, head) => Action::Forward(forward(app, head, Pass::Nobody)),
-        // The session stays: it may be good for another path, or another host.
+        // The session stays: it may be enough for another path or another host.
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(&app.config.routes, head);
             reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
@@ -49,21 +49,21 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
     }
 }
 
-/// Not where no session is needed: what everybody may see may be in a cache that many share, and so would be the
-/// cookie of one, or that it was taken away.
+/// Whether the response may carry a session cookie: not if the request needs no session. A shared cache may keep such a
+/// response, and would give one user's cookie to others.
 pub(super) fn may_set_cookie(config: &Config, head: &RequestHead) -> bool {
     !skips_auth(config, head)
 }
 
-/// For whom a request goes on. The headers do not tell: those of a person may be none.
+/// For whom a request goes on. The headers do not tell: a user may have none.
 enum Pass<'a> {
-    /// For a person whom the configuration lets in.
+    /// For a user whom the configuration lets in.
     Person(&'a Person),
-    /// For nobody: the request needs no session.
+    /// Without a user: the request needs no session.
     Nobody,
 }
 
-/// Lets a request through, with the person's headers in the place of those that the client forged.
+/// Lets a request through, with its user's headers instead of those that the client forged.
 fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
     let options = &app.config.headers;
     let (set, keeps_forged) = match pass {
@@ -78,7 +78,7 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
     forward
 }
 
-/// 302 to sign in for a page, and a program is told so.
+/// 302 to the sign-in for a page. A program is told that it is not signed in.
 fn sign_in(config: &Config, head: &RequestHead, reason: Reason) -> Reply {
     if let Asker::Program(protocol) = Asker::of(&config.routes, head) {
         return protocol.answer(Problem::NotSignedIn);
@@ -86,14 +86,14 @@ fn sign_in(config: &Config, head: &RequestHead, reason: Reason) -> Reply {
     if let Mode::App(login_app) = &config.mode {
         return login_app::sign_in(login_app, &redirect::back(config, head));
     }
-    // The page with the button ends the session that the browser has, and this one may go on.
+    // The page with the button ends the browser's session, and this session may go on.
     let skips_page = config.login.skip_provider_button || reason == Reason::ClientRefused;
     let endpoint = if skips_page { "start" } else { "sign_in" };
     let target = encode(redirect::back(config, head).as_bytes());
     reply::redirect(&format!("{}/{endpoint}?rd={target}", config.routes.proxy_prefix))
 }
 
-/// A bearer token without fallback that does not hold: who sends one is a program, and no page helps.
+/// The answer to an invalid bearer token without fallback. Only programs send one, so no page helps.
 pub(super) fn refuse_token(routes: &Routes, head: &RequestHead) -> Reply {
     match Asker::of(routes, head) {
         Asker::Browser | Asker::Program(Protocol::Http) => reply::text(StatusCode::FORBIDDEN, "Forbidden"),

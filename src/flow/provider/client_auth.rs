@@ -1,11 +1,11 @@
-//! How the provider takes the client's secret, as this worker found out.
+//! Client authentication: how the provider takes the client's secret, as this worker found out.
 //!
 //! ```text
-//! grant ── the way that was right last, or the likeliest ─┬─ any other answer ──────────► that is the answer
-//!                                                         └─ invalid_client ── the next way, with the same code
+//! grant ── the method that worked last, or the likeliest ─┬─ any other answer ──► that is the answer
+//!                                                         └─ invalid_client ── the next method, with the same code
 //! ```
 //!
-//! `invalid_client` alone leads on: it says that the server looked at the client, and so not at the code.
+//! Only `invalid_client` leads to the next method: it means that the server rejected the client and did not look at the code.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use log::info;
 use crate::oidc::ClientAuthMethod;
 use crate::time::Timestamp;
 
-/// After the provider answered `invalid_client` to each way, the filter tries only one way for this long. So a wrong secret
-/// does not multiply the requests of all who sign in.
+/// After the provider answered `invalid_client` to each method, the filter tries only one method for this long. So a
+/// wrong secret does not multiply the requests of users who sign in.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What a worker knows.
+/// What this worker has learned about the provider.
 #[derive(Default)]
 pub(in crate::flow) struct ClientAuthMethods {
     right: Cell<Option<ClientAuthMethod>>,
@@ -27,7 +27,7 @@ pub(in crate::flow) struct ClientAuthMethods {
 }
 
 impl ClientAuthMethods {
-    /// Those to try now, in this order; at least one.
+    /// The methods to try now, in this order; at least one.
     pub(in crate::flow) fn to_try(
         &self,
         mut methods: Vec<ClientAuthMethod>,
@@ -43,7 +43,7 @@ impl ClientAuthMethods {
         methods
     }
 
-    /// The provider took the client in this way, after it had not taken it in another.
+    /// The provider accepted this method, after it had rejected another.
     pub(in crate::flow) fn was_right(&self, method: ClientAuthMethod) {
         info!(
             "token endpoint: the provider accepts the client's secret by {method}; see token_endpoint_auth_method"
@@ -52,9 +52,9 @@ impl ClientAuthMethods {
         self.none_was_right_at.set(None);
     }
 
-    /// The provider answered `invalid_client` to each of the ways that were tried.
+    /// The provider answered `invalid_client` to each method that was tried.
     pub(in crate::flow) fn none_was_right(&self, now: Timestamp) {
-        // Not longer for those who came meanwhile, or the others were never tried again.
+        // Requests that come during the pause must not extend it, or the other methods would never be tried again.
         if !self.is_pausing(now) {
             self.none_was_right_at.set(Some(now));
         }

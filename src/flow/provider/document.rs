@@ -4,11 +4,11 @@
 //! GET ─┬─ 200 ───────────────────────────────► the body
 //!      ├─ a redirect ── as well encrypted ───► GET there, a few times
 //!      ├─ no answer, 5xx, 429, 408 ──────────► Unavailable::Provider: it may pass by itself
-//!      └─ all else ──────────────────────────► Unavailable::Misconfigured: the operator has to look
+//!      └─ all else ──────────────────────────► Unavailable::Misconfigured: the operator has to act
 //! ```
 //!
-//! Nothing secret is in these requests, and only the provider says where they go. What has a secret, a token or a
-//! code in it follows no redirect.
+//! These requests carry nothing secret, and only the provider decides where they lead. A request with a secret, a token or
+//! a code follows no redirect.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,18 +23,19 @@ use crate::flow::io::{CallFailed, Count, Io};
 use crate::flow::outcome::Unavailable;
 use crate::oidc::{self, Jwks, JwksError, Metadata};
 
-/// A browser follows twenty. Providers have one or two: to https, and to the name that they have now.
+/// The most redirects that are followed. Providers have one or two: to https, and to their current name. Browsers
+/// follow twenty.
 const MAX_REDIRECTS: usize = 5;
 
-/// Envoy has whole milliseconds, and takes 0 as no timeout.
+/// Envoy counts in whole milliseconds, and reads 0 as "no timeout".
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// Which document, for the log.
+/// What the log calls a document, and what helps if it cannot be had.
 #[derive(Clone, Copy)]
 struct Document {
-    /// What a line is about.
+    /// The name at the beginning of a log line.
     name: &'static str,
-    /// What the operator can do if it is not there.
+    /// What the operator can do if it is missing.
     remedy: &'static str,
 }
 
@@ -57,7 +58,7 @@ pub(super) async fn metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Resu
         .map_err(|error| DISCOVERY.unusable(&io, &error.to_string()))
 }
 
-/// The provider's keys. Why some are not used is explained in the log.
+/// The provider's keys. The log says why some of them are not used.
 pub(super) async fn keys<I: Io>(
     io: I,
     url: String,
@@ -77,7 +78,7 @@ pub(super) async fn keys<I: Io>(
 }
 
 impl Document {
-    /// The document's bytes. All redirects together take as long as one answer may.
+    /// The bytes of the document. All redirects together take no longer than `request_timeout`.
     async fn fetch<I: Io>(
         self,
         io: &I,
@@ -123,12 +124,12 @@ impl Document {
         Err(self.not_there(io, &format!("more than {MAX_REDIRECTS} redirects, the last one to {whose}")))
     }
 
-    /// What was asked for is not in the answer, and will not be when it is asked for again.
+    /// The document is not at its address, and asking again does not help.
     fn not_there<I: Io>(self, io: &I, why: &str) -> Unavailable {
         self.unusable(io, &format!("{why}; {}", self.remedy))
     }
 
-    /// The same, and `why` says what to do.
+    /// The document cannot be used. `why` says what to do.
     fn unusable<I: Io>(self, io: &I, why: &str) -> Unavailable {
         let what = self.name;
         warn!("{what}: {why}");
@@ -137,7 +138,7 @@ impl Document {
     }
 }
 
-/// Not to where the way is less protected than to the provider itself.
+/// A redirect must not be less protected than the way to the provider itself.
 fn may_follow(config: &config::Provider, target: &str) -> bool {
     config.allow_http_endpoints || oidc::is_unencrypted(&config.issuer_url) || !oidc::is_unencrypted(target)
 }
@@ -155,14 +156,14 @@ fn location(answer: &Response<Vec<u8>>) -> Option<String> {
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-/// Quoted and cut, because it is the provider's text; without the user, the password and the query, which may have what is
-/// secret.
+/// For the log: quoted and cut, because the provider wrote it; without user, password and query, which may be secret.
 fn shown(location: &str) -> String {
     let address = without_user(location.split(['?', '#']).next().unwrap_or_default());
     format!("{:?}", address.chars().take(200).collect::<String>())
 }
 
-/// Also in what is no URL, but is read as one by somebody: with other slashes, or too few of them.
+/// An address without its user and password. Some clients read an invalid URL as a valid one, for example with
+/// backslashes or with too few slashes. So those are handled too.
 fn without_user(address: &str) -> String {
     const SLASHES: [char; 2] = ['/', '\\'];
     let (scheme, rest) = match address.split_once(':') {

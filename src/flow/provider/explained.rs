@@ -1,7 +1,8 @@
-//! Which of the provider's keys are not used, as the log has it: once for each document.
+//! Which of the provider's keys are not used, for the log: once for each document.
 //!
-//! The servers of one provider may have different documents, and a stranger can have them fetched again and again: a token
-//! with a key that nobody knows is enough. So a document that differs from the last one is no news by that alone.
+//! The servers of one provider may have different documents, and any client can make the filter fetch them again and
+//! again: a token with an unknown key is enough. So a document is not explained again only because it differs from the
+//! last one.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,18 +13,19 @@ use log::{Level, log};
 use crate::oidc::PassedOver;
 use crate::time::Timestamp;
 
-/// A document that was not seen for this long is explained again: what was mended may be broken again.
+/// A document that was not seen for this long is explained again: what was fixed may be broken again.
 const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// So many documents are known, more than a provider has at a time.
+/// The most documents that are remembered, more than a provider has at a time.
 const MAX_DOCUMENTS: usize = 8;
 
-/// The documents with keys that are not used, each as these keys and when it was seen last; the last one at the end.
+/// The documents with keys that are not used: these keys, and when the document was last seen. The latest is at the
+/// end.
 #[derive(Default)]
 pub(in crate::flow) struct Explained(RefCell<VecDeque<(Timestamp, Vec<PassedOver>)>>);
 
 impl Explained {
-    /// Says why keys of a document are not used, if it is news.
+    /// Logs why keys of a document are not used, unless it was logged already.
     pub(in crate::flow) fn explain(&self, passed_over: &[PassedOver], level: Level, now: Timestamp) {
         if passed_over.is_empty() {
             return;

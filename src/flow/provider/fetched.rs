@@ -1,5 +1,5 @@
-//! A document of the provider that a worker keeps: fetched on demand, by one request for all that
-//! wait, and renewed in the background while the old one is still served.
+//! A document of the provider that a worker caches. It is fetched when it is needed, once for all that wait for it, and
+//! renewed in the background while the old one is still used.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -14,13 +14,13 @@ use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
 use crate::time::Timestamp;
 
-/// A document is renewed when somebody needs it and it is older than this.
+/// A document that is older than this is renewed the next time it is needed.
 const FRESH: Duration = Duration::from_secs(60 * 60);
 
-/// After a failure nobody asks again for so long: a dead provider is not hammered.
+/// How long the filter does not ask again after a failure, so that it does not flood a provider that is down.
 const BACKOFF: Duration = Duration::from_secs(1);
 
-/// A document that turned out to lack something (a key) is fetched again, at most so often.
+/// How long the filter does not fetch the document again if it lacks something (a key).
 const REFETCH: Duration = Duration::from_secs(10);
 
 /// One document, empty at first. Clones share it.
@@ -30,7 +30,7 @@ struct State<T> {
     value: Option<Rc<T>>,
     fetched_at: Option<Timestamp>,
     tried_at: Option<Timestamp>,
-    /// Why the last fetch brought nothing.
+    /// Why the last fetch failed.
     failure: Option<Unavailable>,
     running: Option<Running<T>>,
 }
@@ -39,7 +39,7 @@ struct State<T> {
 type Running<T> = Shared<oneshot::Receiver<Result<Rc<T>, Unavailable>>>;
 
 impl<T: 'static> Fetched<T> {
-    /// The document, fetched with `fetch` where there is none yet.
+    /// The document; fetched with `fetch` if there is none yet.
     pub(in crate::flow) async fn get<I: Io, F>(
         &self,
         io: &I,
@@ -60,13 +60,13 @@ impl<T: 'static> Fetched<T> {
             };
         };
         if !is_fresh {
-            // Nobody waits for it: the old one is served until the new one is here.
+            // No request waits for this: the old document is used until the new one is here.
             let _ = self.fetch(io, REFETCH, fetch);
         }
         Ok(value)
     }
 
-    /// The document as it is now at the provider, unless it was asked for a moment ago.
+    /// The document as the provider has it now, unless it was fetched a moment ago.
     pub(in crate::flow) async fn again<I: Io, F>(
         &self,
         io: &I,
@@ -81,7 +81,7 @@ impl<T: 'static> Fetched<T> {
         }
     }
 
-    /// The fetch that runs, or a new one; none where the last one began less than `pause` ago.
+    /// The fetch that is running, or a new one; none if the last one began less than `pause` ago.
     fn fetch<I: Io, F>(&self, io: &I, pause: Duration, fetch: impl FnOnce() -> F) -> Option<Running<T>>
     where
         F: Future<Output = Result<T, Unavailable>> + 'static,
@@ -97,7 +97,7 @@ impl<T: 'static> Fetched<T> {
         let running = receiver.shared();
         state.running = Some(running.clone());
         let (fetched, fetch, clock) = (self.clone(), fetch(), io.clone());
-        // Its own task: the request that asked first may be gone before the others have their answer.
+        // A task of its own: the request that asked first may be gone before the others have their answer.
         io.spawn(async move {
             let value = fetch.await.map(Rc::new);
             fetched.finished(value.clone(), clock.now());

@@ -1,5 +1,5 @@
-//! The OpenID provider as the flows see it: its metadata and keys, kept by the worker, and grants that
-//! end in a session.
+//! The OpenID provider for the flows: its metadata and keys, which the worker caches, and the grants that end in a
+//! session.
 
 mod client_auth;
 mod document;
@@ -30,7 +30,7 @@ use crate::oidc::{
 use crate::runtime::rate::LogLimit;
 use crate::session::{Claims, Session};
 
-/// One provider, as a worker knows it.
+/// One provider, with what a worker knows of it.
 pub(super) struct Provider<I> {
     config: Rc<config::Provider>,
     io: I,
@@ -39,24 +39,24 @@ pub(super) struct Provider<I> {
     client_auth: ClientAuthMethods,
     explained: Rc<Explained>,
     refreshes: Gate<I>,
-    /// Of answers that are less than they should be.
+    /// The limit of log lines about incomplete answers.
     lines: LogLimit,
 }
 
-/// What came of a refresh token.
+/// The result of a refresh grant.
 pub(super) struct Renewed {
     /// The session with the new tokens.
     pub(super) session: Session,
-    /// Why a sign-in with this answer would be refused. The session then lasts no longer than the old one.
+    /// Why a sign-in with this answer would be refused. Then the session lasts no longer than the old one.
     pub(super) refused: Option<SignInError>,
 }
 
-/// Whom claims are about.
+/// Whom the claims are about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// A person who signs in.
+    /// A user who signs in.
     New,
-    /// The person of a session, which has what the claims do not say.
+    /// The user of a session. The session keeps what the claims do not say.
     OfTheSession,
 }
 
@@ -85,7 +85,7 @@ impl<I: Io> Provider<I> {
         self.metadata.get(&self.io, || document::metadata(self.io.clone(), Rc::clone(&self.config))).await
     }
 
-    /// The session that an authorization code stands for.
+    /// Redeems an authorization code for a session.
     pub(super) async fn redeem(
         &self,
         code: &str,
@@ -105,7 +105,7 @@ impl<I: Io> Provider<I> {
         })
     }
 
-    /// The session that the tokens of a code are for.
+    /// The session of a code's tokens.
     async fn new_session(
         &self,
         metadata: &Metadata,
@@ -120,11 +120,11 @@ impl<I: Io> Provider<I> {
         Ok(session)
     }
 
-    /// The session that the refresh token of `old` stands for now. With the answer the old refresh token is used up, so
-    /// the new tokens are kept whatever else the answer lacks, unless it is about another person.
+    /// Uses the refresh token of `old`. With the answer that token is used up. So the new tokens are kept whatever else
+    /// the answer lacks, unless it is about another user.
     pub(super) async fn refresh(&self, old: &Session) -> Result<Renewed, SignInError> {
         let metadata = self.metadata().await?;
-        // Without them the refresh token would be used up for an answer that cannot be checked.
+        // Without the keys, the refresh token would be used up for an answer that cannot be checked.
         self.keys(&metadata).await?;
         let _permit = self.refreshes.enter().await?;
         let refresh_token = String::from_utf8_lossy(&old.refresh_token);
@@ -152,7 +152,7 @@ impl<I: Io> Provider<I> {
         Ok(Renewed { session, refused: Some(error) })
     }
 
-    /// OpenID Connect Core 12.2: the answer may have no ID token; one that it has is about the same person.
+    /// OpenID Connect Core 12.2: the answer may lack an ID token. If it has one, it must be about the same user.
     async fn renew_identity(
         &self,
         metadata: &Metadata,
@@ -163,7 +163,7 @@ impl<I: Io> Provider<I> {
         let Some(id_token) = tokens.id_token.as_deref() else {
             return Ok(());
         };
-        // Whether it holds or not: what comes with it may be another person's.
+        // Even an invalid ID token is compared: the tokens beside it may be another user's.
         let before = oidc::unverified_subject(&old.id_token);
         let now = oidc::unverified_subject(id_token.as_bytes());
         if before.is_some() && now.is_some() && before != now {
@@ -176,8 +176,8 @@ impl<I: Io> Provider<I> {
         self.identify(Some(metadata), &claims, tokens, session, Whose::OfTheSession).await
     }
 
-    /// The session that a bearer token stands for. It may have been given to another client (`azp`), which the
-    /// audience allows.
+    /// The session of a bearer token. The token may have been issued to another client (`azp`), if the audience allows
+    /// it.
     pub(super) async fn bearer(&self, token: &str) -> Result<Session, SignInError> {
         let metadata = self.metadata().await?;
         let claims = self.verify(&metadata, token, None, false).await?;
@@ -195,7 +195,7 @@ impl<I: Io> Provider<I> {
         Ok(session)
     }
 
-    /// Waits for the keys, so that the check of a token then waits for nothing but a key that is new.
+    /// Waits for the keys. After that, the check of a token waits only for a key that is new.
     pub(super) async fn has_keys(&self) -> Result<(), Unavailable> {
         let metadata = self.metadata().await?;
         self.keys(&metadata).await.map(drop)
@@ -210,12 +210,12 @@ impl<I: Io> Provider<I> {
         document::keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), explained)
     }
 
-    /// Whether tokens of that issuer may be this provider's.
+    /// Whether tokens of this issuer may be this provider's.
     pub(super) fn may_have_issued(&self, issuer: &str) -> bool {
         self.config.insecure_skip_issuer_verification || self.config.issuer_url == issuer
     }
 
-    /// The tokens of a grant, by the way in which the provider takes the client's secret.
+    /// Sends a grant, and tries the methods of client authentication that the provider may take.
     async fn grant(
         &self,
         metadata: &Metadata,
@@ -239,10 +239,10 @@ impl<I: Io> Provider<I> {
             let tokens = tokens(&answer);
             if is_refused {
                 match &tokens {
-                    // A code may be used up by the request before, if the server looks at it first.
+                    // The request before may have used up the code, if the server looks at the code first.
                     Ok(_) | Err(SignInError::InvalidGrant) => self.client_auth.was_right(method),
-                    // It objects to this way, which is not the first reason. Or the way is right, and the code is one that
-                    // a stranger made up: then the next who signs in has to come as far as this way.
+                    // The server rejects this method, which is not the first reason. Or the method is right, and a
+                    // client made the code up: then the next user who signs in has to get as far as this method.
                     Err(SignInError::Grant(error)) if *error != GrantError::Malformed => {
                         return Err(self.client_refused());
                     }
@@ -263,7 +263,7 @@ impl<I: Io> Provider<I> {
         SignInError::Grant(GrantError::InvalidClient)
     }
 
-    /// The claims of an ID token.
+    /// The claims of an ID token, if it is valid.
     async fn verify(
         &self,
         metadata: &Metadata,
@@ -277,7 +277,7 @@ impl<I: Io> Provider<I> {
         claims.await?.map_err(SignInError::IdToken)
     }
 
-    /// What every token of the provider must say.
+    /// What every token of this provider must say.
     fn expected<'a>(&'a self, metadata: &'a Metadata) -> Expected<'a> {
         let config = &self.config;
         Expected {
@@ -292,7 +292,7 @@ impl<I: Io> Provider<I> {
         }
     }
 
-    /// Checks a token with the provider's keys. A key that is not known yet is looked for once more at the provider.
+    /// Checks a token with the provider's keys. If the key is unknown, the keys are fetched once more.
     async fn check(
         &self,
         metadata: &Metadata,
@@ -306,9 +306,8 @@ impl<I: Io> Provider<I> {
         }
     }
 
-    /// Who it is, by the ID token's claims; userinfo is asked for what they lack. What neither says stays as it was in
-    /// the session. Without metadata the token is a bearer's: userinfo would not take it, and a program may have no email
-    /// address.
+    /// The user by the ID token's claims. Userinfo is asked for what they lack. The session keeps what neither says.
+    /// Without `metadata` it is a bearer token: userinfo would not take it, and a program may have no email address.
     async fn identify(
         &self,
         metadata: Option<&Metadata>,
@@ -338,7 +337,7 @@ impl<I: Io> Provider<I> {
                             "refresh: {error}, so the session keeps the claims that the ID token lacks{left_out}"
                         );
                     }
-                    // At some providers a user can enter the address of another person. A sign-in would have failed.
+                    // At some providers a user can enter another user's email address. A sign-in would have failed.
                     if !self.config.allow_unverified_email {
                         identity.leave_out_unverified_email(&names);
                     }
@@ -368,7 +367,7 @@ impl<I: Io> Provider<I> {
         if self.config.kind == Kind::Keycloak {
             let roles = oidc::keycloak_roles(tokens.access_token.as_bytes()).ok_or(SignInError::NoRoles)?;
             if !has_groups {
-                // The access token has all roles: one that it does not have was taken away.
+                // The access token has all roles: a role that is missing there was taken away.
                 session.groups.retain(|group| !group.starts_with(oidc::KEYCLOAK_ROLE.as_bytes()));
             }
             session.groups.extend(roles.into_iter().map(String::into_bytes));
@@ -376,7 +375,7 @@ impl<I: Io> Provider<I> {
         Ok(())
     }
 
-    /// Has in the session what was said of the person. GitLab's user is the nickname where there is one.
+    /// Writes what the claims say of the user into the session. For GitLab the user is the nickname, if there is one.
     fn take(identity: Identity, session: &mut Session) {
         let said = identity.said;
         for (said, value, mine) in [
@@ -396,7 +395,7 @@ impl<I: Io> Provider<I> {
         session.additional_claims = claims;
     }
 
-    /// Where a provider has many tenants, everybody can have an account at one of them.
+    /// If a provider has many tenants, anyone can have an account in one of them.
     fn check_tenant(&self, claims: &Map<String, Value>) -> Result<(), SignInError> {
         if self.config.kind != Kind::EntraId {
             return Ok(());
@@ -440,7 +439,8 @@ impl<I: Io> Provider<I> {
             }
             Err(error) => return Err(self.unusable_userinfo(&error.to_string())),
         };
-        // OpenID Connect Core 5.3.2: the answer may be of a token that was swapped for another person's.
+        // OpenID Connect Core 5.3.2: the subject must be the same. Otherwise an access token that was swapped would
+        // bring another user's claims.
         match oidc::subject(&more) {
             None => Err(SignInError::NoSubject),
             subject if subject == oidc::subject(claims) => Ok(more),
@@ -456,7 +456,8 @@ impl<I: Io> Provider<I> {
         Unavailable::Misconfigured.into()
     }
 
-    /// The tokens of a grant and its times; what a refresh does not renew stays.
+    /// Writes the tokens and times of a grant into the session. It keeps the ID token and the refresh token that an
+    /// answer lacks.
     fn keep_tokens(&self, tokens: &TokenResponse, session: &mut Session) {
         let now = self.io.now();
         session.access_token = tokens.access_token.clone().into_bytes();

@@ -1,57 +1,57 @@
-//! Why a grant ended in no session, and who can act on it.
+//! Why a grant did not end in a session, and who can act on it.
 
 use std::fmt;
 
 use crate::flow::outcome::Unavailable;
 use crate::oidc::{self, About, GrantError, IdTokenError};
 
-/// Why a grant ended in no session.
+/// Why a grant did not end in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::flow) enum SignInError {
-    /// The provider, or what a sign-in needs, is not to be had now.
+    /// The provider, or something else that a sign-in needs, is unavailable now.
     Unavailable(Unavailable),
-    /// The same, after the code was redeemed: it is good for nothing more.
+    /// The same, after the code was redeemed: the code cannot be used again.
     CodeUsed(Unavailable),
     /// The code or the refresh token is used, expired or revoked (RFC 6749 section 5.2).
     InvalidGrant,
-    /// The provider does not take this client, or does not speak as it should.
+    /// The provider rejects this client, or its answer breaks the protocol.
     Grant(GrantError),
     /// A code grant without an ID token.
     NoIdToken,
-    /// The ID token does not hold.
+    /// The ID token is invalid.
     IdToken(IdTokenError),
-    /// Userinfo is a JWT that does not hold.
+    /// Userinfo is a JWT that is invalid.
     Userinfo(IdTokenError),
     /// The refreshed ID token, or userinfo, is about another person.
     OtherSubject,
     /// Neither the ID token nor userinfo has the claim that `oidc_email_claim` names.
     NoEmail,
-    /// Userinfo does not say about whom it is.
+    /// Userinfo has no subject.
     NoSubject,
     /// `email_verified` is false.
     UnverifiedEmail,
-    /// The account is of a tenant that `entra_id_allowed_tenants` does not have, or of none.
+    /// The account has no tenant, or one that is not in `entra_id_allowed_tenants`.
     Tenant,
-    /// The access token is no JWT, so that it has no roles.
+    /// The access token is not a JWT, so it has no roles.
     NoRoles,
 }
 
 impl SignInError {
-    /// What the provider's answer is about. What it says of the person is of the token: to ask again gives the same, and a
-    /// new sign-in may not.
+    /// What the provider's answer is about. If it is about the user, it counts as about the token: the same request
+    /// would get the same answer, and a new sign-in may not.
     pub(in crate::flow) fn about(&self) -> About {
         match self {
             Self::InvalidGrant | Self::OtherSubject | Self::UnverifiedEmail | Self::Tenant => About::Token,
             Self::Grant(error) => error.about(),
             Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => About::Outage,
-            // What is not said stays as it was.
+            // The session keeps what the answer does not say.
             Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles | Self::CodeUsed(_) => {
                 About::Outage
             }
         }
     }
 
-    /// With how many keys a signature was checked that does not hold; at least.
+    /// How many signature checks an invalid token has cost; at least.
     pub(in crate::flow) fn forged_signatures(&self) -> u32 {
         match self {
             Self::IdToken(IdTokenError::BadSignature) => 1,

@@ -1,4 +1,4 @@
-//! A limit for calls of one kind to the provider: so many at the same time, and the others wait in line.
+//! A limit for calls of one kind to the provider: some at the same time, and the others wait in line.
 //!
 //! ```text
 //! enter ─┬─ a place is free ─────────────────────────────► Permit ── dropped ──► the first in line
@@ -7,8 +7,9 @@
 //!        └─ the line is full ─────────────────────────────► Unavailable::Busy
 //! ```
 //!
-//! Envoy has one limit for all calls to the provider, which all workers share. Each kind of call has a gate of its own
-//! in front of it, so that no kind takes the places of another: strangers can make code grants, but not refreshes.
+//! Envoy has one limit for all calls to the provider, which all workers share. Each kind of call has its own gate in front
+//! of it, so that no kind takes the places of another. Otherwise a client without a session could block refreshes by code
+//! grants.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,11 +23,11 @@ use futures_util::future::{Either, select};
 use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
 
-/// So many calls of one kind are under way in a worker at most. With 3 kinds, metadata and keys that is 26, and Envoy's
-/// limit for the provider (`circuit_breakers`) has to be above that for all workers together.
+/// The most calls of one kind that a worker has under way. With 3 kinds, metadata and keys that is 26. Envoy's limit
+/// for the provider (`circuit_breakers`) has to be above that for all workers together.
 const AT_ONCE: usize = 8;
 
-/// So many callers wait in line at most. What a caller holds is mostly the head of its request.
+/// The most callers that wait in line. A caller holds little more than the head of its request.
 const IN_LINE: usize = 256;
 
 /// The gate of one kind of call.
@@ -39,24 +40,24 @@ pub(in crate::flow) struct Gate<I> {
 
 struct Places {
     free: Cell<usize>,
-    /// Those who wait. Where some do, no place is free.
+    /// The callers that wait. If there are any, no place is free.
     line: RefCell<VecDeque<oneshot::Sender<Permit>>>,
 }
 
-/// A place that is taken until this is dropped.
+/// A place. It is free again as soon as this is dropped.
 pub(in crate::flow) struct Permit(Rc<Places>);
 
 impl<I: Io> Gate<I> {
-    /// A gate at which a caller waits so long at most. `busy` is counted for each one who does not get in.
+    /// A gate at which a caller waits for `patience` at most. `busy` is counted for each caller that does not get in.
     pub(in crate::flow) fn new(io: &I, patience: Duration, busy: Count) -> Self {
         let places = Places { free: Cell::new(AT_ONCE), line: RefCell::default() };
         Self { io: io.clone(), patience, busy, places: Rc::new(places) }
     }
 
-    /// Waits for a place, in the order of arrival. Who is dropped meanwhile leaves the line.
+    /// Waits for a place, in the order of arrival. A caller that is dropped meanwhile leaves the line.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] where the line is too long or too slow.
+    /// [`Unavailable::Busy`] if the line is too long or too slow.
     pub(in crate::flow) async fn enter(&self) -> Result<Permit, Unavailable> {
         if let Some(permit) = Places::take(&self.places) {
             return Ok(permit);
@@ -78,7 +79,7 @@ impl Places {
         Some(Permit(Rc::clone(places)))
     }
 
-    /// The last place in line; none where it is too long.
+    /// The last place in line; none if the line is full.
     fn line_up(&self) -> Option<oneshot::Receiver<Permit>> {
         let mut line = self.line.borrow_mut();
         if line.len() >= IN_LINE {
@@ -92,7 +93,7 @@ impl Places {
         Some(receiver)
     }
 
-    /// The first in line who still waits.
+    /// The first caller in line that still waits.
     fn next(&self) -> Option<oneshot::Sender<Permit>> {
         let mut line = self.line.borrow_mut();
         std::iter::from_fn(|| line.pop_front()).find(|turn| !turn.is_canceled())
@@ -102,7 +103,7 @@ impl Places {
 impl Drop for Permit {
     fn drop(&mut self) {
         match self.0.next() {
-            // A permit that arrives nowhere is dropped in its turn, and then is the next one's.
+            // If the receiver is gone, the permit is dropped here in its turn, and goes to the next one.
             Some(turn) => drop(turn.send(Self(Rc::clone(&self.0)))),
             None => self.0.free.set(self.0.free.get().saturating_add(1)),
         }

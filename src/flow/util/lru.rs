@@ -1,4 +1,4 @@
-//! What a worker remembers: the values that were used last, bounded in number and in bytes.
+//! A bounded LRU cache: the values that were used last, limited in number and in bytes.
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
@@ -6,11 +6,10 @@ use std::rc::Rc;
 
 use lru::LruCache;
 
-/// The bytes that an entry may have on average, as the users of a cache count them; what is decoded is about
-/// as large again.
+/// Memory budget for each entry, in encoded bytes. The decoded value needs about as much again.
 const ENTRY_BYTES: usize = 8 << 10;
 
-/// Values by key, the least recently used of which make room.
+/// Values by key. The least recently used make room for new ones.
 pub(in crate::flow) struct Recent<V>(Option<RefCell<Entries<V>>>);
 
 struct Entries<V> {
@@ -20,7 +19,7 @@ struct Entries<V> {
 }
 
 impl<V> Recent<V> {
-    /// At most that many values; zero remembers nothing.
+    /// Remembers at most `entries` values; with zero, none.
     pub(in crate::flow) fn new(entries: usize) -> Self {
         Self(NonZeroUsize::new(entries).map(|entries| {
             let max_bytes = entries.get().saturating_mul(ENTRY_BYTES);
@@ -47,7 +46,7 @@ impl<V> Recent<V> {
             .collect()
     }
 
-    /// Remembers a value of about so many bytes.
+    /// Remembers a value that needs about this many bytes.
     pub(in crate::flow) fn insert(&self, key: &[u8], value: &Rc<V>, bytes: usize) {
         let Some(entries) = &self.0 else { return };
         let mut entries = entries.borrow_mut();

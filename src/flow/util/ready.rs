@@ -1,9 +1,10 @@
-//! A value that is there already, or the way to it.
+//! A value that is there already, or a future that brings it.
 
 use std::future::Future;
 use std::pin::Pin;
 
-/// What may have to be waited for. If it need not be, there is no future and no allocation: that is the hot path.
+/// A value that may have to be waited for. If it is there already, there is no future and no allocation: that is the
+/// hot path.
 pub enum Ready<T> {
     /// It is there.
     Now(T),
@@ -17,7 +18,7 @@ impl<T: 'static> Ready<T> {
         Self::Later(Box::pin(future))
     }
 
-    /// Makes another value of this one, as soon as it is there.
+    /// Turns the value into another one, as soon as it is there.
     pub(in crate::flow) fn map<U>(self, then: impl FnOnce(T) -> U + 'static) -> Ready<U> {
         match self {
             Self::Now(value) => Ready::Now(then(value)),

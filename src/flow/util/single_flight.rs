@@ -1,4 +1,4 @@
-//! One call for all who ask for the same at the same time.
+//! Single flight: callers that ask for the same at the same time share one call.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,16 +8,16 @@ use std::pin::Pin;
 use futures_util::FutureExt;
 use futures_util::future::WeakShared;
 
-/// So many calls may be under way before those that nobody waits for any more are swept out.
+/// With this many calls under way, those that no caller waits for any more are removed.
 const SWEEP: usize = 256;
 
 type Call<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Calls under way, by key. They are held by those who wait: where all of them go, the call goes too.
+/// Calls under way, by key. The callers hold them: if all callers are dropped, the call is dropped too.
 pub(in crate::flow) struct Together<T>(RefCell<HashMap<Vec<u8>, WeakShared<Call<T>>>>);
 
 impl<T: Clone> Together<T> {
-    /// The result of the call that is under way for this key, else of a new one.
+    /// The result of the call that is under way for this key, or else of a new one.
     pub(in crate::flow) async fn get(&self, key: &[u8], start: impl FnOnce() -> Call<T>) -> T {
         let under_way = self.0.borrow().get(key).and_then(WeakShared::upgrade);
         let call = under_way.unwrap_or_else(|| {
@@ -32,7 +32,8 @@ impl<T: Clone> Together<T> {
             call
         });
         let result = call.await;
-        // Whoever comes now asks anew. The last of several may end a younger call's sharing, no more.
+        // A caller that comes from now on starts a new call. The last of several callers may remove a younger call
+        // here: then that call is not shared any more, which does no harm.
         self.0.borrow_mut().remove(key);
         result
     }

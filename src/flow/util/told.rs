@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// A line is written once in this time.
+/// A line is written once in this period.
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
-/// At most so many lines are written in that time.
+/// The most lines in one period.
 const MAX_LINES: usize = 1000;
 
-/// The lines of a period, by a hash of what they are about. If two have the same hash, one line is missing.
+/// The lines of a period, by a hash of what they are about. If two have the same hash, the second is not written.
 #[derive(Default)]
 pub(in crate::flow) struct Told {
     since: Cell<Option<Timestamp>>,
