@@ -14,7 +14,7 @@
 //! | [`pattern`] | regular expressions over bytes of strangers, in one pass |
 //! | `base64url` | base64 as oauth2-proxy writes and reads it |
 //! | [`bridge`] | gRPC frames to bytes and back: what the module does in the bridge |
-//! | `runtime` | what runs the flows: tasks, timers, calls, the host's tick |
+//! | `runtime` | what runs the flows: tasks, timers, calls, streams to Redis, the host's tick |
 //! | `host` | the only user of the proxy-wasm SDK; moves bytes, decides nothing |
 //!
 //! # Invariants

@@ -8,20 +8,15 @@ use http::{Request, Response};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
 
+use super::abi;
 use super::metrics::Metrics;
-use super::redis::Redis;
-use super::{abi, redis};
+use crate::bridge::SERVICE;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
-use crate::redis::{Command, CommandId, FailoverEvent, Failure, Health};
-use crate::runtime::{Host, Runtime};
+use crate::redis::{Command, FailoverEvent, Failure, Health, Reply};
+use crate::runtime::outbox;
+use crate::runtime::{Host, RedisCount, Runtime};
 use crate::time::Timestamp;
-
-/// Tells the bridge whether to speak TLS; the bridge takes it off again.
-const BRIDGE_HEADER: &str = "x-oauth2-session-bridge";
-
-/// A firewall in front of a provider may refuse who does not say what it is.
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// The I/O of one root context.
 #[derive(Clone)]
@@ -32,46 +27,30 @@ struct State {
     metrics: Metrics,
 }
 
+/// The longest body of an answer that is read, in bytes. A longer one is cut, and then does not parse.
+const MAX_BODY: usize = 1 << 20;
+
 /// What Envoy can do for a root context.
-struct Envoy {
+pub(super) struct Envoy {
+    root_id: u32,
     bridge_cluster: String,
-    redis: Option<Redis>,
+    metrics: Metrics,
 }
 
 impl HostIo {
     pub(super) fn new(root_id: u32, config: &Config) -> Self {
-        let bridge_cluster = &config.bridge_cluster;
         let metrics = Metrics::new();
         let mut seed = [0; 8];
-        // For the delays of reconnects; zeros where there is no randomness do as well.
+        // Zeros do as well, if there are no random bytes.
         let _ = getrandom::fill(&mut seed);
         let seed = u64::from_le_bytes(seed);
-        let redis = config.redis.as_ref();
-        let redis = redis.map(|redis| Redis::new(root_id, bridge_cluster, &redis.client, seed, metrics));
-        let envoy = Envoy { bridge_cluster: bridge_cluster.clone(), redis };
-        Self(Rc::new(State { runtime: Runtime::new(envoy), metrics }))
+        let redis = config.redis.as_ref().map(|redis| &redis.client);
+        let envoy = Envoy { root_id, bridge_cluster: config.bridge_cluster.clone(), metrics };
+        Self(Rc::new(State { runtime: Runtime::new(envoy, redis, seed), metrics }))
     }
 
-    pub(super) fn runtime(&self) -> &Runtime<impl Host + use<>> {
+    pub(super) fn runtime(&self) -> &Runtime<Envoy> {
         &self.0.runtime
-    }
-
-    fn redis_client(&self) -> Option<&Redis> {
-        self.0.runtime.host().redis.as_ref()
-    }
-
-    /// Bytes of a stream to Redis.
-    pub(super) fn stream_received(&self, token: u32, bytes: &[u8]) {
-        if let Some(redis) = self.redis_client() {
-            redis.received(token, bytes, steady());
-        }
-    }
-
-    /// The end of a stream to Redis, and what is said about it.
-    pub(super) fn stream_closed(&self, token: u32, message: &[u8]) {
-        if let Some(redis) = self.redis_client() {
-            redis.closed(token, message, steady());
-        }
     }
 }
 
@@ -80,9 +59,8 @@ impl Host for Envoy {
         steady()
     }
 
-    fn call(&self, request: &Request<Vec<u8>>, timeout: Duration) -> Result<u32, String> {
-        let headers = call_headers(request).ok_or("a part of the request is missing, or is not ASCII")?;
-        let body = (!request.body().is_empty()).then_some(request.body().as_slice());
+    fn call(&self, headers: Vec<(&str, &str)>, body: &[u8], timeout: Duration) -> Result<u32, String> {
+        let body = (!body.is_empty()).then_some(body);
         let cluster = &self.bridge_cluster;
         hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout)
             .map_err(|status| abi::not_begun(status, cluster))
@@ -96,44 +74,33 @@ impl Host for Envoy {
         abi::root_is_done();
     }
 
-    fn wake_redis(&self, now: Timestamp) {
-        if let Some(redis) = &self.redis {
-            redis.wake(now);
+    fn open_stream(&self, method: &str, headers: [(&str, &str); 2]) -> Result<u32, String> {
+        let headers = headers.map(|(name, value)| (name, value.as_bytes()));
+        let cluster = &self.bridge_cluster;
+        hostcalls::open_grpc_stream(cluster, SERVICE, method, headers.to_vec())
+            .map_err(|status| abi::not_begun(status, cluster))
+    }
+
+    fn write_stream(&self, token: u32, bytes: &[u8]) -> bool {
+        self.is_effective() && hostcalls::send_grpc_stream_message(token, Some(bytes), false).is_ok()
+    }
+
+    fn close_stream(&self, token: u32) {
+        if self.is_effective() {
+            let _ = hostcalls::cancel_grpc_stream(token);
         }
     }
 
-    fn next_wake_of_redis(&self, now: Timestamp) -> Option<Timestamp> {
-        self.redis.as_ref()?.next_wake(now)
-    }
-
-    fn flush_redis(&self, now: Timestamp) {
-        if let Some(redis) = &self.redis {
-            redis.flush(now);
-        }
-    }
-
-    fn open_streams(&self, now: Timestamp) {
-        if let Some(redis) = &self.redis {
-            redis.open_streams(now);
-        }
+    fn count(&self, what: RedisCount) {
+        self.metrics.count_redis(what);
     }
 }
 
-/// The headers of a call; nothing where one is missing, or is not ASCII.
-fn call_headers(request: &Request<Vec<u8>>) -> Option<Vec<(&str, &str)>> {
-    let uri = request.uri();
-    let mut headers = vec![
-        (":method", request.method().as_str()),
-        (":scheme", uri.scheme_str()?),
-        (":authority", uri.authority()?.as_str()),
-        (":path", uri.path_and_query().map_or("/", |path| path.as_str())),
-        (BRIDGE_HEADER, uri.scheme_str()?),
-        ("user-agent", USER_AGENT),
-    ];
-    for (name, value) in request.headers() {
-        headers.push((name.as_str(), value.to_str().ok()?));
+impl Envoy {
+    /// Makes the root context the effective one: the streams belong to it, whichever context a callback is for.
+    fn is_effective(&self) -> bool {
+        hostcalls::set_effective_context(self.root_id).is_ok()
     }
-    Some(headers)
 }
 
 impl Io for HostIo {
@@ -154,27 +121,16 @@ impl Io for HostIo {
         async move { answer.await.ok_or(CallFailed) }
     }
 
-    fn redis(&self, command: Command) -> impl Future<Output = redis::Outcome> + 'static {
-        let asked = self.redis_client().map(|redis| {
-            let (command, answer) = redis.send(command, steady());
-            (Asked { io: self.clone(), command }, answer)
-        });
-        async move {
-            match asked {
-                Some((_asked, answer)) => answer.await.unwrap_or(Err(Failure::Lost)),
-                None => Err(Failure::Unreachable),
-            }
-        }
+    fn redis(&self, command: Command) -> impl Future<Output = Result<Reply, Failure>> + 'static {
+        self.0.runtime.redis(command)
     }
 
     fn redis_health(&self) -> Health {
-        self.redis_client().map(|redis| redis.health(steady())).unwrap_or_default()
+        self.0.runtime.redis_health()
     }
 
     fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
-        if let Some(redis) = self.redis_client() {
-            redis.watch(Box::new(hook));
-        }
+        self.0.runtime.watch_redis(hook);
     }
 
     fn count(&self, what: Count) {
@@ -212,35 +168,12 @@ fn steady() -> Timestamp {
     abi::monotonic_time().map_or_else(now, |since| Timestamp::from_secs(0).after(since))
 }
 
-/// A command that somebody waits for; dropped where nobody does any more, as when the browser is gone.
-struct Asked {
-    io: HostIo,
-    command: CommandId,
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if let Some(redis) = self.io.redis_client() {
-            redis.forget(self.command);
-        }
-    }
-}
-
-/// The response of a call, inside the callback that announces it. `None` where the call failed,
-/// which the host tells by a response without headers.
-pub(super) fn call_response(num_headers: usize, body_size: usize) -> Option<Response<Vec<u8>>> {
+/// The answer of a call, inside the callback that announces it. A failed call has no headers.
+pub(super) fn answer(num_headers: usize, body_size: usize) -> Option<Response<Vec<u8>>> {
     if num_headers == 0 {
         return None;
     }
     let head = abi::headers(MapType::HttpCallResponseHeaders).ok()?;
-    let status = std::str::from_utf8(head.header(":status")).ok()?.parse::<u16>().ok()?;
-    let mut response = Response::builder().status(status);
-    for (name, value) in head.headers().filter(|(name, _)| !name.starts_with(b":")) {
-        response = response.header(name, value);
-    }
     let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size.min(MAX_BODY));
-    response.body(body.ok().flatten().unwrap_or_default()).ok()
+    outbox::answer(head.header(":status"), head.headers(), body.ok().flatten().unwrap_or_default())
 }
-
-/// The longest answer that the filter reads, in bytes; a longer one is cut and then does not parse.
-const MAX_BODY: usize = 1 << 20;

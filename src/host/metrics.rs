@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::abi::{Metric, MetricKind};
 use crate::flow::Unavailable;
 use crate::flow::io::Count;
+use crate::runtime::RedisCount;
 
 /// The metrics of one worker; those of all workers add up.
 #[derive(Clone, Copy, Default)]
@@ -70,8 +71,17 @@ impl Metrics {
         }
     }
 
-    /// A command is done, after so long.
-    pub(super) fn command(&self, has_reply: bool, time: Duration) {
+    /// What the runtime counts of Redis.
+    pub(super) fn count_redis(&self, what: RedisCount) {
+        match what {
+            RedisCount::Command { has_reply, time } => self.command(has_reply, time),
+            RedisCount::Connected => increment(self.connects),
+            RedisCount::ConnectFailed => increment(self.connect_failures),
+            RedisCount::Disconnected => increment(self.disconnects),
+        }
+    }
+
+    fn command(&self, has_reply: bool, time: Duration) {
         increment(self.commands);
         if !has_reply {
             increment(self.errors);
@@ -79,18 +89,6 @@ impl Metrics {
         if let Some(metric) = self.command_time {
             metric.record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         }
-    }
-
-    pub(super) fn connected(&self) {
-        increment(self.connects);
-    }
-
-    pub(super) fn connect_failed(&self) {
-        increment(self.connect_failures);
-    }
-
-    pub(super) fn disconnected(&self) {
-        increment(self.disconnects);
     }
 
     /// What a flow counts.

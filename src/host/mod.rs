@@ -13,7 +13,6 @@ mod abi;
 mod bridge;
 mod io;
 mod metrics;
-mod redis;
 mod request;
 mod root;
 

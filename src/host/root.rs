@@ -92,20 +92,20 @@ impl Context for Root {
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
         let Some(worker) = self.worker() else { return };
-        worker.io.runtime().answered(token, io::call_response(headers, body));
+        worker.io.runtime().answered(token, io::answer(headers, body));
         worker.io.runtime().end_of_root_callback();
     }
 
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         let Some(worker) = self.worker() else { return };
         let bytes = hostcalls::get_buffer(BufferType::GrpcReceiveBuffer, 0, size).ok().flatten();
-        worker.io.stream_received(token, &bytes.unwrap_or_default());
+        worker.io.runtime().stream_received(token, &bytes.unwrap_or_default());
         worker.io.runtime().end_of_root_callback();
     }
 
     fn on_grpc_stream_close(&mut self, token: u32, _status: u32) {
         let Some(worker) = self.worker() else { return };
-        worker.io.stream_closed(token, &abi::grpc_message());
+        worker.io.runtime().stream_closed(token, &abi::grpc_message());
         worker.io.runtime().end_of_root_callback();
     }
 }

@@ -1,26 +1,29 @@
 //! What runs the flows of one root context: their tasks, timers and calls, and when the host has to call them next.
 //!
 //! ```text
-//!                    ┌────────────── Runtime ───────────────┐
-//!  callbacks of the  │  Timers, Outbox, Redis ── wake ──►   │
-//!  root context and ─┼──► Tasks: run a portion              │ Host
-//!  of requests       │    flush, open the streams ──────────┼──► Redis
-//!                    │    dispatch the calls of the Outbox ─┼──► call
-//!                    │    set the Alarm ────────────────────┼──► set_tick
-//!                    │    leave, if the host waits for that ┼──► done
-//!                    └──────────────────────────────────────┘
+//!                    ┌──────────────── Runtime ─────────────────┐
+//!  callbacks of the  │  Timers, Outbox, RedisDriver ── wake ──► │
+//!  root context and ─┼──► Tasks: run a portion                  │ Host
+//!  of requests       │    drive the streams of Redis ───────────┼──► open_stream, write_stream, close_stream
+//!                    │    dispatch the calls of the Outbox ─────┼──► call
+//!                    │    set the Alarm ────────────────────────┼──► set_tick
+//!                    │    leave, if the host waits for that ────┼──► done
+//!                    └──────────────────────────────────────────┘
 //! ```
 //!
 //! It knows no Envoy: what Envoy can do for it is the trait [`Host`]. So all of it is tested natively.
 
 mod alarm;
-mod outbox;
+pub(crate) mod outbox;
 pub(crate) mod rate;
+mod redis;
 pub(crate) mod tasks;
 pub(crate) mod timers;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::redis::RedisCount;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -30,8 +33,10 @@ use http::{Request, Response};
 
 use self::alarm::Alarm;
 use self::outbox::Outbox;
+use self::redis::{Outcome, RedisDriver};
 use self::tasks::{PORTION, TaskId, Tasks};
 use self::timers::Timers;
+use crate::redis::{ClientConfig, Command, FailoverEvent, Failure, Health};
 use crate::time::Timestamp;
 
 /// How long the tasks of a root context may keep it, if the host has no use for it any more. It is a little longer than
@@ -43,11 +48,12 @@ pub(crate) trait Host {
     /// A clock that no user sets, for timers and deadlines. Only differences of its times mean something.
     fn steady_now(&self) -> Timestamp;
 
-    /// Makes an HTTP call, and gives the token that its answer will have. Only in a callback of the root context.
+    /// Makes an HTTP call through the bridge, and gives the token that its answer will have. Only in a callback of the
+    /// root context.
     ///
     /// # Errors
     /// Why it made no call.
-    fn call(&self, request: &Request<Vec<u8>>, timeout: Duration) -> Result<u32, String>;
+    fn call(&self, headers: Vec<(&str, &str)>, body: &[u8], timeout: Duration) -> Result<u32, String>;
 
     /// Calls the root context again after this period, and then in every such period; zero ends that.
     fn set_tick(&self, period: Duration);
@@ -55,17 +61,21 @@ pub(crate) trait Host {
     /// The root context may be deleted now.
     fn done(&self);
 
-    /// Tells Redis what time it is.
-    fn wake_redis(&self, now: Timestamp);
+    /// Opens a stream to Redis with this method and these headers, and gives its token. Only in a callback of the root
+    /// context.
+    ///
+    /// # Errors
+    /// Why it opened no stream.
+    fn open_stream(&self, method: &str, headers: [(&str, &str); 2]) -> Result<u32, String>;
 
-    /// When Redis has to be told the time.
-    fn next_wake_of_redis(&self, now: Timestamp) -> Option<Timestamp>;
+    /// Sends bytes on a stream, in any callback. If it gives false, the stream is gone.
+    fn write_stream(&self, token: u32, bytes: &[u8]) -> bool;
 
-    /// Sends what was asked of Redis, and hands out its replies. In any callback.
-    fn flush_redis(&self, now: Timestamp);
+    /// Ends a stream, in any callback.
+    fn close_stream(&self, token: u32);
 
-    /// Opens the streams to Redis that it needs. Only in a callback of the root context.
-    fn open_streams(&self, now: Timestamp);
+    /// Counts for the statistics of Redis.
+    fn count(&self, what: RedisCount);
 }
 
 /// The runtime of one root context.
@@ -74,25 +84,24 @@ pub(crate) struct Runtime<H> {
     tasks: Tasks,
     timers: Timers,
     outbox: Outbox,
+    redis: Option<RedisDriver>,
     alarm: Alarm,
     /// If the host waits for this root context to leave: when it does so with tasks that are not done.
     leaves_at: Cell<Option<Timestamp>>,
 }
 
 impl<H: Host> Runtime<H> {
-    pub(crate) fn new(host: H) -> Self {
+    /// `seed` is for the delays of reconnects to Redis, and should be another one in every worker.
+    pub(crate) fn new(host: H, redis: Option<&ClientConfig>, seed: u64) -> Self {
         Self {
             host,
             tasks: Tasks::default(),
             timers: Timers::default(),
             outbox: Outbox::default(),
+            redis: redis.map(|config| RedisDriver::new(config, seed)),
             alarm: Alarm::default(),
             leaves_at: Cell::default(),
         }
-    }
-
-    pub(crate) fn host(&self) -> &H {
-        &self.host
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {
@@ -117,11 +126,50 @@ impl<H: Host> Runtime<H> {
         self.outbox.answered(token, response);
     }
 
+    /// Sends a command to Redis, and waits for its outcome.
+    pub(crate) fn redis(&self, command: Command) -> impl Future<Output = Outcome> + use<H> {
+        let outcome = self.redis.as_ref().map(|redis| redis.command(command, self.host.steady_now()));
+        async move {
+            match outcome {
+                Some(outcome) => outcome.await,
+                None => Err(Failure::Unreachable),
+            }
+        }
+    }
+
+    /// How well Redis is.
+    pub(crate) fn redis_health(&self) -> Health {
+        self.redis.as_ref().map(|redis| redis.health(self.host.steady_now())).unwrap_or_default()
+    }
+
+    /// From now on this is called if something may lose a write in Redis.
+    pub(crate) fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
+        if let Some(redis) = &self.redis {
+            redis.watch(Box::new(hook));
+        }
+    }
+
+    /// Bytes arrived on the stream with this token.
+    pub(crate) fn stream_received(&self, token: u32, bytes: &[u8]) {
+        if let Some(redis) = &self.redis {
+            redis.received(token, bytes, self.host.steady_now());
+        }
+    }
+
+    /// The stream with this token ended, with this message.
+    pub(crate) fn stream_closed(&self, token: u32, message: &[u8]) {
+        if let Some(redis) = &self.redis {
+            redis.closed(token, message, self.host.steady_now());
+        }
+    }
+
     /// The tick came.
     pub(crate) fn ticked(&self) {
         self.alarm.rang();
         let now = self.host.steady_now();
-        self.host.wake_redis(now);
+        if let Some(redis) = &self.redis {
+            redis.wake(now);
+        }
         self.timers.fire(now);
     }
 
@@ -140,7 +188,9 @@ impl<H: Host> Runtime<H> {
 
     /// A callback of a request ends: what its flow asked of Redis goes out, in one piece.
     pub(crate) fn end_of_request_callback(&self) {
-        self.host.flush_redis(self.host.steady_now());
+        if let Some(redis) = &self.redis {
+            redis.flush(&self.host, self.host.steady_now());
+        }
         self.set_alarm();
     }
 
@@ -149,10 +199,12 @@ impl<H: Host> Runtime<H> {
     pub(crate) fn end_of_root_callback(&self) {
         let mut left = PORTION;
         loop {
-            let now = self.host.steady_now();
-            self.host.flush_redis(now);
-            self.host.open_streams(now);
-            self.host.flush_redis(now);
+            if let Some(redis) = &self.redis {
+                let now = self.host.steady_now();
+                redis.flush(&self.host, now);
+                redis.open_streams(&self.host, now);
+                redis.flush(&self.host, now);
+            }
             match self.tasks.run(left) {
                 0 => break,
                 ran => left = left.saturating_sub(ran),
@@ -188,7 +240,7 @@ impl<H: Host> Runtime<H> {
         let next = if self.has_work() {
             Some(now)
         } else {
-            let redis = self.host.next_wake_of_redis(now);
+            let redis = self.redis.as_ref().and_then(|redis| redis.next_wake(now));
             self.timers.next().into_iter().chain(redis).chain(self.leaves_at.get()).min()
         };
         if let Some(period) = self.alarm.set(next, now) {

@@ -5,24 +5,28 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::redis::{Endpoint, Reply, ServerName, Tls, Topology};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The clock of a host, and what it was asked for since the last look.
+/// A host: its clock, and what it was asked for since the last look.
 #[derive(Default)]
 struct FakeHost {
     passed: Cell<Duration>,
     asked: RefCell<Vec<String>>,
-    /// Why it makes no call, if it makes none.
-    refuses_calls: Cell<Option<&'static str>>,
+    /// Why it makes no call and opens no stream, if it does neither.
+    refuses: Cell<Option<&'static str>>,
+    has_lost_streams: Cell<bool>,
+    streams: Cell<u32>,
     tick: Cell<Option<Duration>>,
-    next_wake: Cell<Option<Timestamp>>,
+    counts: RefCell<Vec<RedisCount>>,
     is_done: Cell<usize>,
 }
 
 impl FakeHost {
-    fn note(&self, what: &str) {
-        self.asked.borrow_mut().push(what.to_owned());
+    fn ask(&self, what: String) -> Result<(), String> {
+        self.asked.borrow_mut().push(what);
+        self.refuses.get().map_or(Ok(()), |why| Err(why.to_owned()))
     }
 }
 
@@ -32,13 +36,10 @@ impl Host for FakeHost {
     }
 
     /// The token is the path of the request.
-    fn call(&self, request: &Request<Vec<u8>>, _timeout: Duration) -> Result<u32, String> {
-        let path = request.uri().path();
-        self.note(&format!("call {path}"));
-        match self.refuses_calls.get() {
-            Some(why) => Err(why.to_owned()),
-            None => Ok(path.trim_start_matches('/').parse().unwrap()),
-        }
+    fn call(&self, headers: Vec<(&str, &str)>, _body: &[u8], _timeout: Duration) -> Result<u32, String> {
+        let (_, path) = headers.into_iter().find(|(name, _)| *name == ":path").unwrap();
+        self.ask(format!("call {path}"))?;
+        Ok(path.trim_start_matches('/').parse().unwrap())
     }
 
     fn set_tick(&self, period: Duration) {
@@ -49,20 +50,27 @@ impl Host for FakeHost {
         self.is_done.set(self.is_done.get() + 1);
     }
 
-    fn wake_redis(&self, _now: Timestamp) {
-        self.note("wake");
+    /// Tokens are numbers from 100 on.
+    fn open_stream(&self, method: &str, headers: [(&str, &str); 2]) -> Result<u32, String> {
+        let [(_, server), (_, name)] = headers;
+        self.ask(format!("open {method} {server} as {name}"))?;
+        self.streams.set(self.streams.get() + 1);
+        Ok(99 + self.streams.get())
     }
 
-    fn next_wake_of_redis(&self, _now: Timestamp) -> Option<Timestamp> {
-        self.next_wake.get()
+    fn write_stream(&self, token: u32, bytes: &[u8]) -> bool {
+        let words = String::from_utf8(bytes.to_vec()).unwrap();
+        let words: Vec<_> = words.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect();
+        self.ask(format!("{token} write {}", words.join(" ").trim_end())).unwrap();
+        !self.has_lost_streams.get()
     }
 
-    fn flush_redis(&self, _now: Timestamp) {
-        self.note("flush");
+    fn close_stream(&self, token: u32) {
+        self.ask(format!("{token} close")).unwrap();
     }
 
-    fn open_streams(&self, _now: Timestamp) {
-        self.note("open");
+    fn count(&self, what: RedisCount) {
+        self.counts.borrow_mut().push(what);
     }
 }
 
@@ -72,11 +80,27 @@ struct Root(Rc<Runtime<FakeHost>>);
 
 impl Root {
     fn new() -> Self {
-        Self(Rc::new(Runtime::new(FakeHost::default())))
+        Self(Rc::new(Runtime::new(FakeHost::default(), None, 1)))
+    }
+
+    /// It has a Redis of one server.
+    fn with_redis(endpoint: Endpoint) -> Self {
+        let config = ClientConfig {
+            topology: Topology::Single(endpoint),
+            credentials: None,
+            database: 0,
+            client_name: "test".to_owned(),
+            connect_timeout: Duration::from_secs(1),
+            command_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::ZERO,
+            allowed_hosts: Vec::new(),
+            server_name: ServerName::default(),
+        };
+        Self(Rc::new(Runtime::new(FakeHost::default(), Some(&config), 1)))
     }
 
     fn host(&self) -> &FakeHost {
-        self.0.host()
+        &self.0.host
     }
 
     fn pass(&self, time: Duration) {
@@ -88,6 +112,29 @@ impl Root {
     fn tick(&self) {
         self.0.ticked();
         self.0.end_of_root_callback();
+    }
+
+    /// Bytes come on a stream.
+    fn receives(&self, token: u32, bytes: &str) {
+        self.0.stream_received(token, bytes.as_bytes());
+        self.0.end_of_root_callback();
+    }
+
+    /// A stream ends.
+    fn closed(&self, token: u32, message: &str) {
+        self.0.stream_closed(token, message.as_bytes());
+        self.0.end_of_root_callback();
+    }
+
+    /// A task that sends `GET key`, and its outcome.
+    fn spawn_get(&self, key: &str) -> Rc<RefCell<Option<Outcome>>> {
+        let outcome = Rc::new(RefCell::new(None));
+        let (get, into) = (self.0.redis(Command::get(key.as_bytes())), Rc::clone(&outcome));
+        self.0.tasks().spawn(Box::pin(async move {
+            let got = get.await;
+            into.replace(Some(got));
+        }));
+        outcome
     }
 
     /// A task that sleeps so long.
@@ -109,14 +156,14 @@ impl Root {
         answer
     }
 
-    /// What the host was asked for since the last look.
+    /// What the host was asked for since the last look, but for ticks.
     fn asked(&self) -> Vec<String> {
         self.host().asked.take()
     }
 
-    /// The calls among it.
-    fn calls(&self) -> Vec<String> {
-        self.asked().into_iter().filter(|what| what.starts_with("call")).collect()
+    /// What was counted since the last look.
+    fn counted(&self) -> Vec<RedisCount> {
+        self.host().counts.take()
     }
 
     /// The period that the host was told since the last look.
@@ -206,10 +253,10 @@ mod calls {
         assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert!(root.0.has_work());
         root.0.end_of_request_callback();
-        assert!(root.calls().is_empty());
+        assert!(root.asked().is_empty());
         assert_eq!(root.tick_set(), Some(Duration::from_millis(1)));
         root.tick();
-        assert_eq!(root.calls(), ["call /1"]);
+        assert_eq!(root.asked(), ["call /1"]);
         assert!(!root.0.has_work());
     }
 
@@ -218,7 +265,7 @@ mod calls {
         let root = Root::new();
         let answers = ["/1", "/2", "/3"].map(|path| root.spawn_call(path));
         root.tick();
-        assert_eq!(root.calls(), ["call /1", "call /2", "call /3"]);
+        assert_eq!(root.asked(), ["call /1", "call /2", "call /3"]);
         for (token, text) in [(3, "three"), (1, "one"), (9, "no call has this token"), (1, "once more")] {
             root.0.answered(token, body(text));
             root.0.end_of_root_callback();
@@ -241,14 +288,14 @@ mod calls {
     #[test]
     fn call_that_the_host_refuses_has_no_answer() {
         let root = Root::new();
-        root.host().refuses_calls.set(Some("no such cluster"));
+        root.host().refuses.set(Some("no such cluster"));
         let answer = root.spawn_call("/1");
         root.tick();
         assert_eq!(root.tick_set(), Some(Duration::from_millis(1)), "its task is woken, and runs next");
         root.pass(Duration::from_millis(1));
         root.tick();
         assert_eq!(*answer.borrow(), Some(None));
-        assert_eq!(root.calls(), ["call /1"]);
+        assert_eq!(root.asked(), ["call /1"]);
     }
 
     #[test]
@@ -257,7 +304,7 @@ mod calls {
         let request = Request::get("https://provider.example.com/1").body(Vec::new()).unwrap();
         drop(root.0.call(request, MINUTE));
         root.tick();
-        assert!(root.calls().is_empty());
+        assert!(root.asked().is_empty());
     }
 }
 
@@ -265,21 +312,10 @@ mod callbacks {
     use super::*;
 
     #[test]
-    fn root_callback_flushes_opens_streams_and_flushes_around_each_portion() {
-        let root = Root::new();
-        root.0.end_of_root_callback();
-        assert_eq!(root.asked(), ["flush", "open", "flush"]);
-        root.spawn_sleeper(Duration::ZERO);
-        root.tick();
-        assert_eq!(root.asked(), ["wake", "flush", "open", "flush", "flush", "open", "flush"]);
-    }
-
-    #[test]
-    fn request_callback_flushes_and_runs_no_task() {
+    fn request_callback_runs_no_task() {
         let root = Root::new();
         root.spawn_sleeper(Duration::ZERO);
         root.0.end_of_request_callback();
-        assert_eq!(root.asked(), ["flush"]);
         assert!(!root.0.tasks().is_empty());
         assert_eq!(root.tick_set(), Some(Duration::from_millis(1)));
     }
@@ -305,8 +341,8 @@ mod callbacks {
         root.spawn_sleeper(MINUTE * 3);
         root.tick();
         assert_eq!(root.tick_set(), Some(MINUTE * 3));
-        root.host().next_wake.set(Some(root.host().steady_now().after(MINUTE)));
-        root.0.end_of_request_callback();
+        root.spawn_sleeper(MINUTE);
+        root.0.end_of_root_callback();
         assert_eq!(root.tick_set(), Some(MINUTE));
         root.spawn_sleeper(MINUTE * 2);
         root.0.end_of_root_callback();
@@ -345,5 +381,176 @@ mod callbacks {
         root.0.tasks().insert(id, task);
         root.0.cancel(id);
         assert_eq!(root.tick_set(), None);
+    }
+}
+
+mod redis {
+    use super::*;
+
+    const OPEN: &str = "open tcp redis:6379 as redis:6379";
+    const HELLO: &str = "100 write CLIENT SETNAME test";
+
+    fn endpoint(host: &str, tls: Tls) -> Endpoint {
+        Endpoint { host: host.to_owned(), port: 6379, tls }
+    }
+
+    /// A root context with a Redis, and no connection yet.
+    fn disconnected() -> Root {
+        Root::with_redis(endpoint("redis", Tls::Off))
+    }
+
+    /// One that has the connection 100.
+    fn connected() -> Root {
+        let root = disconnected();
+        let outcome = root.spawn_get("first");
+        root.tick();
+        root.receives(100, "+OK\r\n");
+        root.receives(100, "$-1\r\n");
+        assert_eq!(*outcome.borrow(), Some(Ok(Reply::Nil)));
+        root.asked();
+        root.counted();
+        root
+    }
+
+    fn bulk(text: &str) -> Option<Outcome> {
+        Some(Ok(Reply::Bulk(text.as_bytes().to_vec())))
+    }
+
+    #[test]
+    fn stream_waits_for_a_callback_of_the_root() {
+        let root = disconnected();
+        root.spawn_get("k");
+        root.0.end_of_request_callback();
+        assert_eq!(root.asked(), [""; 0]);
+        assert_eq!(root.tick_set(), Some(Duration::from_millis(1)));
+        root.tick();
+        assert_eq!(root.asked(), [OPEN, HELLO], "its first bytes go out in the same callback");
+        root.receives(100, "+OK\r\n");
+        assert_eq!(root.asked(), ["100 write GET k"]);
+        assert_eq!(root.counted(), [RedisCount::Connected]);
+    }
+
+    #[test]
+    fn command_on_an_open_stream_goes_out_with_the_request_callback() {
+        let root = connected();
+        let (a, b) = (root.spawn_get("a"), root.spawn_get("b"));
+        root.0.end_of_request_callback();
+        assert_eq!(root.asked(), ["100 write GET a GET b"], "in one piece");
+        root.pass(Duration::from_millis(3));
+        root.receives(100, "$1\r\n1\r\n$1\r\n2\r\n");
+        assert_eq!((a.take(), b.take()), (bulk("1"), bulk("2")));
+        let count = RedisCount::Command { has_reply: true, time: Duration::from_millis(3) };
+        assert_eq!(root.counted(), [count, count]);
+    }
+
+    #[test]
+    fn error_reply_is_counted_as_an_error() {
+        let root = connected();
+        root.spawn_get("k");
+        root.0.end_of_root_callback();
+        root.receives(100, "-ERR no\r\n");
+        assert_eq!(root.counted(), [RedisCount::Command { has_reply: false, time: Duration::ZERO }]);
+    }
+
+    #[test]
+    fn command_whose_flow_is_gone_is_not_sent_and_not_counted() {
+        let root = connected();
+        drop(root.0.redis(Command::get(b"k")));
+        root.tick();
+        assert_eq!(root.asked(), [""; 0]);
+        let sent = root.0.redis(Command::get(b"k"));
+        root.0.end_of_request_callback();
+        drop(sent);
+        root.receives(100, "$-1\r\n");
+        assert_eq!(root.counted(), []);
+    }
+
+    #[test]
+    fn stream_that_the_host_refuses_is_a_failed_connection() {
+        let root = disconnected();
+        root.host().refuses.set(Some("no such cluster"));
+        let outcome = root.spawn_get("k");
+        root.tick();
+        assert_eq!(root.asked(), [OPEN]);
+        assert_eq!(root.counted(), [RedisCount::ConnectFailed]);
+        for _ in 0..300 {
+            root.pass(Duration::from_millis(10));
+            root.tick();
+        }
+        assert!(matches!(outcome.take(), Some(Err(_))));
+        assert!(
+            root.counted().contains(&RedisCount::Command { has_reply: false, time: Duration::from_secs(2) })
+        );
+    }
+
+    #[test]
+    fn stream_that_the_bridge_could_not_connect_is_a_failed_connection() {
+        let root = disconnected();
+        root.spawn_get("k");
+        root.tick();
+        root.closed(100, "[Connection refused]via_upstream");
+        assert_eq!(root.counted(), [RedisCount::ConnectFailed]);
+    }
+
+    #[test]
+    fn stream_that_ends_is_a_lost_connection_and_told() {
+        let root = connected();
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let into = Rc::clone(&heard);
+        root.0.watch_redis(move |event| into.borrow_mut().push(event));
+        root.closed(100, "");
+        assert_eq!(root.counted(), [RedisCount::Disconnected]);
+        assert_eq!(*heard.borrow(), [FailoverEvent::Disconnected]);
+        assert_ne!(root.0.redis_health(), Health::default());
+        root.closed(100, "");
+        root.receives(100, "+OK\r\n");
+        assert_eq!(root.counted(), [], "the token is no longer known");
+    }
+
+    #[test]
+    fn stream_that_cannot_be_written_is_closed_and_made_again() {
+        let root = connected();
+        root.host().has_lost_streams.set(true);
+        root.spawn_get("k");
+        root.0.end_of_request_callback();
+        assert_eq!(root.asked(), ["100 write GET k", "100 close"]);
+        root.host().has_lost_streams.set(false);
+        root.pass(Duration::from_secs(1));
+        root.tick();
+        assert_eq!(root.asked(), [OPEN, "101 write CLIENT SETNAME test"]);
+    }
+
+    #[test]
+    fn stream_names_its_server_and_how_to_connect() {
+        for (host, tls, expected) in [
+            ("redis", Tls::Verified, "open tls redis:6379 as redis:6379"),
+            ("fd00::7", Tls::Insecure, "open tls_insecure [fd00::7]:6379 as [fd00::7]:6379"),
+        ] {
+            let root = Root::with_redis(endpoint(host, tls));
+            root.spawn_get("k");
+            root.tick();
+            assert_eq!(root.asked().first().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn tick_comes_when_the_client_wants_to_be_woken() {
+        let root = disconnected();
+        root.spawn_get("k");
+        root.tick();
+        assert_eq!(root.tick_set(), Some(Duration::from_secs(1)), "the connect timeout");
+        root.pass(Duration::from_secs(1));
+        root.tick();
+        assert_eq!(root.counted(), [RedisCount::ConnectFailed]);
+        assert!(root.asked().contains(&"100 close".to_owned()));
+    }
+
+    #[test]
+    fn command_without_a_redis_fails_at_once() {
+        let root = Root::new();
+        let outcome = root.spawn_get("k");
+        root.tick();
+        assert_eq!(outcome.take(), Some(Err(Failure::Unreachable)));
+        assert_eq!(root.0.redis_health(), Health::default());
     }
 }
