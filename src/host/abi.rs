@@ -145,7 +145,7 @@ fn number(map: MapType) -> u32 {
 }
 
 /// Why Envoy did not begin a call or a stream to the bridge, for an operator's log.
-pub(super) fn not_begun(status: Status, cluster: &str) -> String {
+pub(super) fn call_error(status: Status, cluster: &str) -> String {
     match status {
         // It answered that in the callback: too many at the same time for this cluster, or no endpoint in it.
         Status::InternalFailure => {

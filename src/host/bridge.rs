@@ -12,13 +12,13 @@ use crate::bridge::{self, Unframe};
 
 /// One request through the bridge. What the filter asks the provider passes as it is.
 #[derive(Default)]
-pub(super) struct Bridge {
+pub(super) struct BridgeContext {
     stream: Option<RefCell<Unframe>>,
 }
 
-impl Context for Bridge {}
+impl Context for BridgeContext {}
 
-impl HttpContext for Bridge {
+impl HttpContext for BridgeContext {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
         let is_stream = abi::headers(MapType::HttpRequestHeaders)
             .is_ok_and(|head| bridge::is_stream(head.header(":path")));

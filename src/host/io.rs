@@ -63,7 +63,7 @@ impl Host for Envoy {
         let body = (!body.is_empty()).then_some(body);
         let cluster = &self.bridge_cluster;
         hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout)
-            .map_err(|status| abi::not_begun(status, cluster))
+            .map_err(|status| abi::call_error(status, cluster))
     }
 
     fn set_tick(&self, period: Duration) {
@@ -78,7 +78,7 @@ impl Host for Envoy {
         let headers = headers.map(|(name, value)| (name, value.as_bytes()));
         let cluster = &self.bridge_cluster;
         hostcalls::open_grpc_stream(cluster, SERVICE, method, headers.to_vec())
-            .map_err(|status| abi::not_begun(status, cluster))
+            .map_err(|status| abi::call_error(status, cluster))
     }
 
     fn write_stream(&self, token: u32, bytes: &[u8]) -> bool {
@@ -169,7 +169,7 @@ fn steady() -> Timestamp {
 }
 
 /// The answer of a call, inside the callback that announces it. A failed call has no headers.
-pub(super) fn answer(num_headers: usize, body_size: usize) -> Option<Response<Vec<u8>>> {
+pub(super) fn call_answer(num_headers: usize, body_size: usize) -> Option<Response<Vec<u8>>> {
     if num_headers == 0 {
         return None;
     }

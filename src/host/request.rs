@@ -40,16 +40,16 @@ pub(super) struct Worker {
 }
 
 /// One request.
-pub(super) struct Request {
+pub(super) struct RequestContext {
     id: u32,
     worker: Option<Worker>,
     task: Cell<Option<TaskId>>,
-    course: Rc<Course>,
+    stream: Rc<StreamState>,
 }
 
 /// How far a request has come, and what is done with its response on its way back.
 #[derive(Default)]
-struct Course {
+struct StreamState {
     /// What the response gets added.
     headers: RefCell<Vec<Header>>,
     /// The session cookie among it.
@@ -66,17 +66,17 @@ struct Course {
     status: Cell<Option<u16>>,
 }
 
-impl Request {
+impl RequestContext {
     pub(super) fn new(id: u32, worker: Option<Worker>) -> Self {
-        Self { id, worker, task: Cell::default(), course: Rc::default() }
+        Self { id, worker, task: Cell::default(), stream: Rc::default() }
     }
 
     fn decide(&self, worker: &Worker) -> Action {
         let Ok(block) = abi::headers(MapType::HttpRequestHeaders) else {
-            return refuse(&self.course);
+            return refuse(&self.stream);
         };
         let head = RequestHead::from(block);
-        let course = Rc::clone(&self.course);
+        let stream = Rc::clone(&self.stream);
         let state = worker.app.stripped_state().map(property);
         let head = match &state {
             Some(state) if worker.app.may_come_again() => {
@@ -93,7 +93,7 @@ impl Request {
         };
         match worker.app.handle(head) {
             Ready::Now(decision) => {
-                let action = apply(decision, &course, state.as_deref());
+                let action = apply(decision, &stream, state.as_deref());
                 // On the hot path there is none.
                 if worker.io.runtime().has_work() {
                     worker.io.runtime().end_of_request_callback();
@@ -103,7 +103,7 @@ impl Request {
             Ready::Later(waiting) => self.wait(
                 worker,
                 waiting,
-                move |decision| apply(decision, &course, state.as_deref()),
+                move |decision| apply(decision, &stream, state.as_deref()),
                 hostcalls::resume_http_request,
             ),
         }
@@ -113,7 +113,7 @@ impl Request {
     fn take_session(&self, worker: &Worker, handed_over: HandedOver) -> Action {
         // What cannot be looked at cannot be kept from the browser.
         let Ok(head) = abi::headers(MapType::HttpResponseHeaders) else {
-            return refuse(&self.course);
+            return refuse(&self.stream);
         };
         let found: Vec<_> = head.headers().filter(|(name, _)| is_session_header(name)).collect();
         let values: Vec<&[u8]> = found.iter().map(|(_, value)| *value).collect();
@@ -121,17 +121,17 @@ impl Request {
             return Action::Continue;
         }
         if remove(MapType::HttpResponseHeaders, found.iter().map(|(name, _)| *name)).is_err() {
-            return refuse(&self.course);
+            return refuse(&self.stream);
         }
         let cluster = abi::property(&["xds", "cluster_name"]);
         match worker.app.take_session(handed_over, &cluster, &values) {
             None => Action::Continue,
             Some(keeping) => {
-                let course = Rc::clone(&self.course);
-                course.is_held.set(true);
+                let stream = Rc::clone(&self.stream);
+                stream.is_held.set(true);
                 let hand = move |kept: Result<Vec<Header>, Reply>| {
-                    course.is_held.set(kept.is_err());
-                    hand_to_browser(kept, &course)
+                    stream.is_held.set(kept.is_err());
+                    hand_to_browser(kept, &stream)
                 };
                 self.wait(worker, keeping, hand, hostcalls::resume_http_response)
             }
@@ -139,7 +139,7 @@ impl Request {
     }
 
     /// Removes trailers, by their names. Also if the head still waits: Envoy may not ask about these trailers again.
-    fn strip(
+    fn remove_trailers(
         &self,
         map: MapType,
         names: impl FnOnce(&Worker, &HeaderBlock) -> Vec<Vec<u8>>,
@@ -183,99 +183,104 @@ impl Request {
     }
 }
 
-impl Context for Request {}
+impl Context for RequestContext {}
 
-impl HttpContext for Request {
+impl HttpContext for RequestContext {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
         match &self.worker {
             Some(worker) => self.decide(worker),
-            None => refuse(&self.course),
+            None => refuse(&self.stream),
         }
     }
 
     fn on_http_request_body(&mut self, _size: usize, _end: bool) -> Action {
-        go_on_if(self.course.is_let_through.get())
+        continue_if(self.stream.is_let_through.get())
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         let forged = |worker: &Worker, trailers: &_| worker.app.forged_trailers(trailers);
-        match self.strip(MapType::HttpRequestTrailers, forged) {
-            Ok(()) => go_on_if(self.course.is_let_through.get()),
+        match self.remove_trailers(MapType::HttpRequestTrailers, forged) {
+            Ok(()) => continue_if(self.stream.is_let_through.get()),
             Err(abi::Gone) => reset(),
         }
     }
 
     fn on_http_response_body(&mut self, _size: usize, _end: bool) -> Action {
-        go_on_if(!self.course.is_held.get())
+        continue_if(!self.stream.is_held.get())
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         let handed_over = |worker: &Worker, trailers: &_| worker.app.handed_over_trailers(trailers);
         let takes_sessions = self.worker.as_ref().is_some_and(|worker| worker.app.takes_sessions());
-        match if takes_sessions { self.strip(MapType::HttpResponseTrailers, handed_over) } else { Ok(()) } {
-            Ok(()) => go_on_if(!self.course.is_held.get()),
+        let removed = if takes_sessions {
+            self.remove_trailers(MapType::HttpResponseTrailers, handed_over)
+        } else {
+            Ok(())
+        };
+        match removed {
+            Ok(()) => continue_if(!self.stream.is_held.get()),
             Err(abi::Gone) => reset(),
         }
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
-        self.course.stripped.take();
-        let headers = self.course.headers.take();
-        let renewed = self.course.renewed.take();
-        if let Some(status) = self.course.status.take() {
+        self.stream.stripped.take();
+        let headers = self.stream.headers.take();
+        let renewed = self.stream.renewed.take();
+        if let Some(status) = self.stream.status.take() {
             restore_status(status);
         }
         if let Some(worker) = &self.worker {
             add_to_response(&worker.app.response_headers(headers, renewed.as_deref()));
         }
-        match (&self.worker, self.course.handed_over.take()) {
+        match (&self.worker, self.stream.handed_over.take()) {
             (None, _) | (_, HandedOver::Never) => Action::Continue,
             (Some(worker), handed_over) => self.take_session(worker, handed_over),
         }
     }
 }
 
-impl Drop for Request {
+impl Drop for RequestContext {
     fn drop(&mut self) {
         let Some(worker) = &self.worker else { return };
         if let Some(task) = self.task.get() {
             worker.io.runtime().cancel(task);
         }
-        if let Some(stripped) = self.course.stripped.take() {
+        if let Some(stripped) = self.stream.stripped.take() {
             worker.app.ended(stripped);
         }
     }
 }
 
 /// Carries a decision out for the effective context. `state` is the property that tells what it lacks.
-fn apply(decision: Decision, course: &Course, state: Option<&str>) -> Action {
+fn apply(decision: Decision, stream: &StreamState, state: Option<&str>) -> Action {
     for (name, value) in decision.log {
         abi::set_property(&property(name), value.as_bytes());
     }
     match decision.action {
         flow::Action::Forward(forward) => match edit(&forward) {
             Ok(()) => {
-                course.headers.replace(forward.response);
-                course.renewed.replace(forward.renewed);
-                course.handed_over.replace(forward.handed_over);
+                stream.headers.replace(forward.response);
+                stream.renewed.replace(forward.renewed);
+                stream.handed_over.replace(forward.handed_over);
                 if let (Some(state), Some(stripped)) = (state, &forward.stripped) {
                     abi::set_property(state, stripped.token().as_bytes());
                 }
-                course.stripped.replace(forward.stripped);
-                course.is_let_through.set(true);
+                stream.stripped.replace(forward.stripped);
+                stream.is_let_through.set(true);
                 Action::Continue
             }
             // What the client sent under our names must not arrive: rather no request at all.
-            Err(abi::Gone) => refuse(course),
+            Err(abi::Gone) => refuse(stream),
         },
         flow::Action::Reply(reply) => {
-            answer(&reply, course);
+            answer(&reply, stream);
             Action::Pause
         }
     }
 }
 
-fn go_on_if(may: bool) -> Action {
+fn continue_if(may: bool) -> Action {
     if may { Action::Continue } else { Action::Pause }
 }
 
@@ -299,14 +304,14 @@ fn remove<'a>(map: MapType, mut names: impl Iterator<Item = &'a [u8]>) -> Result
 }
 
 /// What became of a session that was handed over: its cookies, or a reply in the response's place.
-fn hand_to_browser(kept: Result<Vec<Header>, Reply>, course: &Course) -> Action {
+fn hand_to_browser(kept: Result<Vec<Header>, Reply>, stream: &StreamState) -> Action {
     match kept {
         Ok(cookies) => {
             add_to_response(&cookies);
             Action::Continue
         }
         Err(reply) => {
-            answer(&reply, course);
+            answer(&reply, stream);
             Action::Pause
         }
     }
@@ -318,13 +323,13 @@ fn add_to_response(headers: &[Header]) {
     }
 }
 
-fn answer(reply: &Reply, course: &Course) {
+fn answer(reply: &Reply, stream: &StreamState) {
     if !reply.is_grpc() {
-        course.status.set(Some(reply.status().as_u16()));
+        stream.status.set(Some(reply.status().as_u16()));
     }
     // Envoy drops it from an answer without a body.
     if let Some(content_type) = reply.headers().get(CONTENT_TYPE).filter(|_| reply.body().is_empty()) {
-        course.headers.replace(vec![("content-type", content_type.as_bytes().to_vec())]);
+        stream.headers.replace(vec![("content-type", content_type.as_bytes().to_vec())]);
     }
     let headers: Vec<_> =
         reply.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
@@ -357,8 +362,8 @@ fn reset() -> Action {
 }
 
 /// The answer where the filter cannot do its work: never through.
-fn refuse(course: &Course) -> Action {
-    course.status.set(Some(503));
+fn refuse(stream: &StreamState) -> Action {
+    stream.status.set(Some(503));
     let _ = send(503, "fault", &[(b"retry-after", b"5"), (b"cache-control", b"no-store")], b"");
     Action::Pause
 }

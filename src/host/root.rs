@@ -8,9 +8,9 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType};
 
 use super::abi;
-use super::bridge::Bridge;
+use super::bridge::BridgeContext;
 use super::io::{self, HostIo};
-use super::request::{self, Request, Worker};
+use super::request::{self, RequestContext, Worker};
 use crate::config::Config;
 use crate::flow::App;
 
@@ -41,7 +41,7 @@ impl Root {
     fn configure(&mut self, json: &[u8]) -> bool {
         let missing = abi::missing_functions();
         if !missing.is_empty() {
-            return lacks(&missing);
+            return refuse_to_start(&missing);
         }
         let environment: Vec<_> = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -59,7 +59,7 @@ impl Root {
             warn!("configuration: {line}");
         }
         if config.redis.is_some() && !abi::has_streams() {
-            return lacks(&["proxy_grpc_stream"]);
+            return refuse_to_start(&["proxy_grpc_stream"]);
         }
         let io = HostIo::new(self.id, &config);
         let app = App::new(config, io.clone());
@@ -79,7 +79,7 @@ impl Root {
 }
 
 /// Refuses to start, in a line that names the functions.
-fn lacks(functions: &[&str]) -> bool {
+fn refuse_to_start(functions: &[&str]) -> bool {
     error!("host: does not have what the filter needs: {}", functions.join(", "));
     false
 }
@@ -92,7 +92,7 @@ impl Context for Root {
 
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
         let Some(worker) = self.worker() else { return };
-        worker.io.runtime().answered(token, io::answer(headers, body));
+        worker.io.runtime().answered(token, io::call_answer(headers, body));
         worker.io.runtime().end_of_root_callback();
     }
 
@@ -133,13 +133,13 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let worker = match &self.role {
-            Role::Bridge => return Some(Box::<Bridge>::default()),
+            Role::Bridge => return Some(Box::<BridgeContext>::default()),
             Role::Filter(worker) => Some(worker.clone()),
             Role::None => {
                 warn!("configuration: a request came before it");
                 None
             }
         };
-        Some(Box::new(Request::new(id, worker)))
+        Some(Box::new(RequestContext::new(id, worker)))
     }
 }

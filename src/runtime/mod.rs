@@ -33,7 +33,7 @@ use http::{Request, Response};
 
 use self::alarm::Alarm;
 use self::outbox::Outbox;
-use self::redis::{Outcome, RedisDriver};
+use self::redis::{CommandOutcome, RedisDriver};
 use self::tasks::{PORTION, TaskId, Tasks};
 use self::timers::Timers;
 use crate::redis::{ClientConfig, Command, FailoverEvent, Failure, Health};
@@ -127,7 +127,7 @@ impl<H: Host> Runtime<H> {
     }
 
     /// Sends a command to Redis, and waits for its outcome.
-    pub(crate) fn redis(&self, command: Command) -> impl Future<Output = Outcome> + use<H> {
+    pub(crate) fn redis(&self, command: Command) -> impl Future<Output = CommandOutcome> + use<H> {
         let outcome = self.redis.as_ref().map(|redis| redis.command(command, self.host.steady_now()));
         async move {
             match outcome {

@@ -34,7 +34,7 @@ const SERVER_HEADER: &str = "x-oauth2-session-redis";
 const SERVER_NAME_HEADER: &str = "x-oauth2-session-redis-tls-name";
 
 /// What a command ends in.
-pub(crate) type Outcome = Result<Reply, Failure>;
+pub(crate) type CommandOutcome = Result<Reply, Failure>;
 
 /// What the statistics of Redis count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ struct Caller {
     since: Timestamp,
     /// The name of the command in Redis.
     verb: String,
-    answer: oneshot::Sender<Outcome>,
+    answer: oneshot::Sender<CommandOutcome>,
 }
 
 impl RedisDriver {
@@ -93,7 +93,11 @@ impl RedisDriver {
     }
 
     /// Sends a command with the next [`flush`](Self::flush), and waits for its outcome.
-    pub(crate) fn command(&self, command: Command, now: Timestamp) -> impl Future<Output = Outcome> + use<> {
+    pub(crate) fn command(
+        &self,
+        command: Command,
+        now: Timestamp,
+    ) -> impl Future<Output = CommandOutcome> + use<> {
         let (answer, receiver) = oneshot::channel();
         let verb = command.verb().to_owned();
         let id = self.0.client.borrow_mut().send(command, now);
@@ -200,7 +204,7 @@ impl RedisDriver {
         host.close_stream(token);
     }
 
-    fn done(&self, command: CommandId, outcome: Outcome, host: &impl Host, now: Timestamp) {
+    fn done(&self, command: CommandId, outcome: CommandOutcome, host: &impl Host, now: Timestamp) {
         let has_reply = !matches!(outcome, Err(_) | Ok(Reply::Error(_)));
         let caller = self.0.waiting.borrow_mut().remove(&command);
         let verb = caller.as_ref().map_or("", |caller| caller.verb.as_str());

@@ -127,7 +127,7 @@ impl Root {
     }
 
     /// A task that sends `GET key`, and its outcome.
-    fn spawn_get(&self, key: &str) -> Rc<RefCell<Option<Outcome>>> {
+    fn spawn_get(&self, key: &str) -> Rc<RefCell<Option<CommandOutcome>>> {
         let outcome = Rc::new(RefCell::new(None));
         let (get, into) = (self.0.redis(Command::get(key.as_bytes())), Rc::clone(&outcome));
         self.0.tasks().spawn(Box::pin(async move {
@@ -412,7 +412,7 @@ mod redis {
         root
     }
 
-    fn bulk(text: &str) -> Option<Outcome> {
+    fn bulk(text: &str) -> Option<CommandOutcome> {
         Some(Ok(Reply::Bulk(text.as_bytes().to_vec())))
     }
 

@@ -41,13 +41,14 @@ struct State {
 
 impl World {
     pub(super) fn new(now: Timestamp) -> Self {
-        let nobody: Network = Rc::new(RefCell::new(|_: &Request<Vec<u8>>| (Duration::ZERO, Err(CallFailed))));
+        let offline: Network =
+            Rc::new(RefCell::new(|_: &Request<Vec<u8>>| (Duration::ZERO, Err(CallFailed))));
         Self(Rc::new(State {
             now: Cell::new(now),
             tasks: Tasks::default(),
             timers: Timers::default(),
             shared: RefCell::default(),
-            network: RefCell::new(nobody),
+            network: RefCell::new(offline),
             redis: FakeRedis::default(),
             health: RefCell::default(),
             watchers: RefCell::default(),
