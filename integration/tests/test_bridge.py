@@ -123,8 +123,8 @@ def test_a_cluster_that_envoy_does_not_have_is_named(service, redis):
     running = service(
         bridge_cluster="nowhere", session_store_type="redis", redis_connection_url=redis.url, is_shared=False
     )
-    told = "Envoy has no cluster nowhere; write the name of the bridge's as bridge_cluster"
+    told = "Envoy has no cluster nowhere: set bridge_cluster to the name of the bridge's cluster"
     assert running.browser().get("/ready").status_code == 503
     assert running.envoy.says(f"Redis does not answer ({told})")
     assert running.browser().get("/oauth2/start").status_code == 503
-    assert running.envoy.says(f"bridge: no call is made: {told}")
+    assert running.envoy.says(f"bridge: could not send an HTTP call: {told}")

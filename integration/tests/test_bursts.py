@@ -231,7 +231,8 @@ def test_calls_that_fail_at_once(start, redis, measured):
     assert Counter(answer.status for answer in answers) == {503: len(requests)}
     assert all("retry-after" in answer.headers for answer in answers)
     assert service.envoy.says(
-        "bridge: no call is made: Envoy refuses it at the cluster oauth2_session_bridge; look at its circuit_breakers"
+        "bridge: could not send an HTTP call: Envoy refused it at the cluster oauth2_session_bridge: "
+        "check its circuit_breakers"
     )
 
 

@@ -16,7 +16,7 @@ from harness.process import StartFailed
 from harness.render import named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, filter_config
 
-LACKS = "host: does not have what the filter needs: "
+LACKS = "host: lacks functions that the filter needs: "
 
 
 def without(*functions: str):

@@ -149,12 +149,12 @@ pub(super) fn call_error(status: Status, cluster: &str) -> String {
     match status {
         // It answered that in the callback: too many at the same time for this cluster, or no endpoint in it.
         Status::InternalFailure => {
-            format!(
-                "Envoy refuses it at the cluster {cluster}; look at its circuit_breakers and its endpoint"
-            )
+            format!("Envoy refused it at the cluster {cluster}: check its circuit_breakers and its endpoint")
         }
         // BadArgument of a call, ParseFailure of a stream.
-        _ => format!("Envoy has no cluster {cluster}; write the name of the bridge's as bridge_cluster"),
+        _ => {
+            format!("Envoy has no cluster {cluster}: set bridge_cluster to the name of the bridge's cluster")
+        }
     }
 }
 

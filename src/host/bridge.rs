@@ -38,7 +38,9 @@ impl HttpContext for BridgeContext {
         };
         if !done {
             // Never a byte that Redis would take for something else.
-            error!("bridge: what came is no gRPC message; is it reached by something else than the filter?");
+            error!(
+                "bridge: received bytes that are not a gRPC message: let only the filter connect to this listener"
+            );
             let _ = abi::set_buffer(BufferType::HttpRequestBody, 0, size, b"");
             abi::reset_request();
             return Action::Pause;

@@ -337,7 +337,7 @@ fn answer(reply: &Reply, stream: &StreamState) {
     if send(reply.status().as_u16(), details, &headers, reply.body()).is_err() {
         thread_local!(static UNANSWERED: LogLimit = LogLimit::default());
         if let Some(left_out) = UNANSWERED.with(|limit| limit.next(io::now())) {
-            warn!("request: it could not be answered{left_out}");
+            warn!("request: could not send the answer{left_out}");
         }
     }
 }

@@ -80,7 +80,7 @@ impl Root {
 
 /// Refuses to start, in a line that names the functions.
 fn refuse_to_start(functions: &[&str]) -> bool {
-    error!("host: does not have what the filter needs: {}", functions.join(", "));
+    error!("host: lacks functions that the filter needs: {}", functions.join(", "));
     false
 }
 
@@ -136,7 +136,7 @@ impl RootContext for Root {
             Role::Bridge => return Some(Box::<BridgeContext>::default()),
             Role::Filter(worker) => Some(worker.clone()),
             Role::None => {
-                warn!("configuration: a request came before it");
+                warn!("configuration: a request arrived before it, and is answered 503");
                 None
             }
         };

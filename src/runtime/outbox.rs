@@ -41,7 +41,8 @@ impl Call {
     /// # Errors
     /// Why the host made no call.
     fn make(&self, host: &impl Host) -> Result<u32, String> {
-        let headers = headers(&self.request).ok_or("a part of the request is missing, or is not ASCII")?;
+        let headers =
+            headers(&self.request).ok_or("its URL is incomplete, or one of its headers is not ASCII")?;
         host.call(headers, self.request.body(), self.timeout)
     }
 }
@@ -84,7 +85,7 @@ impl Outbox {
                 }
                 Err(why) => {
                     if let Some(left_out) = self.failures.next(host.steady_now()) {
-                        error!("bridge: no call is made: {why}{left_out}");
+                        error!("bridge: could not send an HTTP call: {why}{left_out}");
                     }
                 }
             }

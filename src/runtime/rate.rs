@@ -76,8 +76,8 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
-            1 => f.write_str(" (1 line like this was left out before)"),
-            count => write!(f, " ({count} lines like this were left out before)"),
+            1 => f.write_str(" (1 similar line was left out before)"),
+            count => write!(f, " ({count} similar lines were left out before)"),
         }
     }
 }
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(limit.next(now).unwrap().to_string(), "");
         written(&limit, 50, now);
         let next = limit.next(Timestamp::from_secs(102)).unwrap();
-        assert_eq!(next.to_string(), " (41 lines like this were left out before)");
+        assert_eq!(next.to_string(), " (41 similar lines were left out before)");
         assert_eq!(limit.next(Timestamp::from_secs(103)).unwrap().to_string(), "");
     }
 

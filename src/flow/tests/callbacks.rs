@@ -373,7 +373,7 @@ fn strangers_fill_no_log() {
     let lines = lines_of(|| {
         site.browser().reply(targets[0], &[]);
     });
-    assert!(lines[0].ends_with("(990 lines like this were left out before)"), "{lines:?}");
+    assert!(lines[0].ends_with("(990 similar lines were left out before)"), "{lines:?}");
     site.provider.set_token_answer(Some((503, json!({}))));
     let lines = lines_of(|| {
         for (mut browser, target) in begun(&site, 100) {
