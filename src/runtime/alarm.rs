@@ -1,4 +1,4 @@
-//! The host's tick as an alarm: when it comes next, and what the host has to be told.
+//! The host's tick as an alarm: when it comes next, and which period the host has to be told.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -8,8 +8,7 @@ use crate::time::Timestamp;
 /// The shortest period of a tick.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The tick of one root context. The host repeats it until it is told otherwise, and begins to wait anew whenever it
-/// is told a period.
+/// The tick of one root context. The host repeats it until it gets another period, and each time begins to wait anew.
 #[derive(Default)]
 pub(crate) struct Alarm {
     /// When the tick comes next, as the host was last told.
@@ -22,15 +21,15 @@ impl Alarm {
         self.at.set(None);
     }
 
-    /// The period that the host has to be told, so that the tick comes at `next`, or as soon as it can if that has
-    /// passed. `Some(ZERO)` ends it; `None` is nothing to tell.
+    /// The period that the host has to be told so that the tick comes at `next`. If `next` has passed, the tick comes as
+    /// soon as it can. `Some(ZERO)` ends the tick; `None` means that the host knows already.
     pub(crate) fn set(&self, next: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
         let Some(next) = next else {
-            // A tick that comes for nothing does no harm, so one that was asked for may come.
+            // A needless tick does no harm, so the one that was asked for may come.
             return self.at.get().is_none().then_some(Duration::ZERO);
         };
         let at = next.max(now.after(SHORTEST));
-        // Under a steady load, a tick that is put off by every callback would never come.
+        // Under a steady load, a tick that each callback delays would never come.
         if self.at.get().is_some_and(|asked| asked <= at) {
             return None;
         }
@@ -48,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn callbacks_in_quick_succession_do_not_put_the_tick_off() {
+    fn frequent_callbacks_do_not_delay_the_tick() {
         let alarm = Alarm::default();
         assert_eq!(alarm.set(Some(at(0)), at(0)), Some(SHORTEST));
         for micros in (0..5000).step_by(100) {
@@ -59,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_time_replaces_a_later_one() {
+    fn earlier_time_replaces_a_later_one() {
         let alarm = Alarm::default();
         assert_eq!(alarm.set(Some(at(9000)), at(0)), Some(Duration::from_millis(9)));
         assert_eq!(alarm.set(Some(at(4000)), at(0)), Some(Duration::from_millis(4)));
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tick_ends_if_it_came_for_nothing() {
+    fn tick_stops_if_nothing_is_due() {
         let alarm = Alarm::default();
         assert_eq!(alarm.set(Some(at(4000)), at(0)), Some(Duration::from_millis(4)));
         assert_eq!(alarm.set(None, at(1000)), None);

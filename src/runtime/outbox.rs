@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn call_says_where_to_and_who_asks() {
+    fn call_headers_name_target_and_user_agent() {
         let request =
             Request::post("https://op.example.com:8443/token?a=b").header("accept", "application/json");
         let request = request.body(b"code=1".to_vec()).unwrap();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn call_to_a_relative_address_or_with_odd_bytes_has_no_headers() {
+    fn call_without_a_host_or_not_ascii_is_invalid() {
         for request in [
             Request::get("/token"),
             Request::get("https://op.example.com/").header("authorization", "Basic \u{e4}"),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_without_a_valid_status_or_header_is_none() {
+    fn answer_with_an_invalid_status_or_header_counts_as_none() {
         for status in ["", "99", "1000", "OK"] {
             assert!(answer_with(status, &[]).is_none(), "{status}");
         }

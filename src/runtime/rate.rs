@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// A token bucket, told by the time until which what has happened is paid for: each time costs a period, and less than
-/// `at_once` periods may be owed.
+/// A token bucket, kept as one time: the end of the periods that the events so far have used up. Each event costs a
+/// period, and fewer than `at_once` periods may be used in advance.
 pub(crate) struct Rate {
     period: Duration,
     owed_at_most: Duration,
@@ -20,42 +20,42 @@ impl Rate {
         Self { period, owed_at_most, paid_at: Cell::new(None) }
     }
 
-    /// Whether it may happen now.
+    /// Whether the event may happen now.
     pub(crate) fn allows(&self, now: Timestamp) -> bool {
         self.paid_at(now).since(now) <= self.owed_at_most
     }
 
-    /// It happens now, and costs as much as so many.
+    /// The event happens now, and costs as much as `times` events.
     pub(crate) fn take(&self, times: u32, now: Timestamp) {
         let paid_at = self.paid_at(now).after(self.period.saturating_mul(times));
         self.paid_at.set(Some(paid_at.min(now.after(self.most()))));
     }
 
     fn paid_at(&self, now: Timestamp) -> Timestamp {
-        // More than the most is never owed: then the clock was set back.
+        // A time further ahead than that is only possible if the clock was set back.
         let paid_at =
             self.paid_at.get().filter(|paid_at| *paid_at > now && paid_at.since(now) <= self.most());
         paid_at.unwrap_or(now)
     }
 
-    /// What one that costs as much as many can leave to be paid.
+    /// The most that can be used in advance, by an event that costs as much as many.
     fn most(&self) -> Duration {
         self.owed_at_most.saturating_add(self.period).saturating_mul(2)
     }
 }
 
-/// The limit of one kind of log line: ten at once, by as many people who fail in the same moment, then one a second.
+/// The limit of one kind of log line: ten at once, such as for ten users who fail in the same moment; then one a second.
 pub(crate) struct LogLimit {
     rate: Rate,
     left_out: Cell<u64>,
 }
 
-/// How many lines of the same kind were left out before this one; prints nothing if there were none.
+/// How many lines of the same kind were left out before this one. Zero prints nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LeftOut(u64);
 
 impl LogLimit {
-    /// Whether a line may be written now. The line has to end with what this gives.
+    /// `Some` if a line may be written now. Print it at the end of the line.
     pub(crate) fn next(&self, now: Timestamp) -> Option<LeftOut> {
         if !self.rate.allows(now) {
             self.left_out.set(self.left_out.get().saturating_add(1));
@@ -86,13 +86,13 @@ impl fmt::Display for LeftOut {
 mod tests {
     use super::*;
 
-    /// How many of so many lines at the same time are written.
+    /// How many of these lines are written, if all come at the same time.
     fn written(limit: &LogLimit, lines: usize, now: Timestamp) -> usize {
         (0..lines).filter_map(|_| limit.next(now)).count()
     }
 
     #[test]
-    fn some_lines_come_at_once_and_then_one_a_second() {
+    fn ten_lines_at_once_then_one_a_second() {
         let limit = LogLimit::default();
         assert_eq!(written(&limit, 1000, Timestamp::from_secs(100)), 10);
         assert_eq!(written(&limit, 1000, Timestamp::from_secs(101)), 1);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_how_many_were_left_out_before_it() {
+    fn line_says_how_many_were_left_out_before() {
         let limit = LogLimit::default();
         let now = Timestamp::from_secs(100);
         assert_eq!(limit.next(now).unwrap().to_string(), "");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_as_much_as_several_is_paid_for_as_long() {
+    fn expensive_event_blocks_the_next_for_several_periods() {
         let rate = Rate::new(2, Duration::from_secs(1));
         let now = |secs: i64| Timestamp::from_secs(100 + secs);
         rate.take(3, now(0));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_silences_nothing() {
+    fn clock_that_is_set_back_silences_no_line() {
         let limit = LogLimit::default();
         written(&limit, 1000, Timestamp::from_secs(10_000));
         assert_eq!(written(&limit, 1000, Timestamp::from_secs(100)), 10);

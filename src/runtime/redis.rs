@@ -39,7 +39,7 @@ pub(crate) type CommandOutcome = Result<Reply, Failure>;
 /// What the statistics of Redis count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RedisCount {
-    /// A command is done, after so long.
+    /// A command is done, after this time.
     Command { has_reply: bool, time: Duration },
     /// A connection was made.
     Connected,

@@ -1,7 +1,7 @@
-//! The task runner: flows that wait, polled when what they wait for has come.
+//! The task runner: it polls the flows that wait.
 //!
-//! Envoy calls the module on one thread at a time. A callback fills a slot (an answer arrived, a
-//! timer is due), the slot wakes its task, and the callback polls what is ready before it returns.
+//! Envoy calls the module on one thread at a time. A callback fills a slot (an answer arrived, a timer is due), the slot
+//! wakes its task, and the callback polls the tasks that are ready before it returns.
 //!
 //! # Portions
 //!
@@ -15,8 +15,8 @@
 //!           └ reply 3 ── on_http_response_headers         all of them on one native stack
 //! ```
 //!
-//! Some hundred of them overflow the stack, and the VM dies. So at most a [`PORTION`] runs in one callback of the root
-//! context; the rest waits for the next tick, in order.
+//! A few hundred of them overflow the stack, and the VM dies. So at most a [`PORTION`] runs in one callback of the root
+//! context. The rest waits for the next tick, in order.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// How many tasks run in one callback. docs/architecture.md has the host's limit as it was measured.
+/// How many tasks run in one callback. docs/architecture.md has the measured limit of the host.
 pub(crate) const PORTION: usize = 48;
 
 /// A future that the runner owns.
@@ -43,7 +43,7 @@ pub(crate) struct Tasks {
     ready: Arc<Ready>,
 }
 
-/// The tasks that somebody woke. `Waker` asks for `Send + Sync`; there is only one thread.
+/// The tasks that were woken. `Waker` asks for `Send + Sync`; there is only one thread.
 #[derive(Default)]
 struct Ready(Mutex<VecDeque<TaskId>>);
 
@@ -92,14 +92,14 @@ impl Tasks {
         self.ready.push(id);
     }
 
-    /// Drops a task, and with it whatever it waits for.
+    /// Drops a task, and with it its timers and commands.
     pub(crate) fn cancel(&self, id: TaskId) {
         // Dropped after the borrow ends: a destructor may come back to the runner.
         let task = self.waiting.borrow_mut().remove(&id);
         drop(task);
     }
 
-    /// Polls the tasks that are ready, in order, until none is or so many were; gives how many.
+    /// Polls the tasks that are ready, in order, at most `limit` of them. Gives how many it polled.
     pub(crate) fn run(&self, limit: usize) -> usize {
         (0..limit).take_while(|_| self.poll_next()).count()
     }
@@ -116,7 +116,7 @@ impl Tasks {
 
     /// Polls the first task that is ready; false if there is none.
     fn poll_next(&self) -> bool {
-        // Some that were woken are gone. Taken out while it runs, so that it may spawn and cancel others.
+        // A task may be cancelled after it was woken. It is taken out while it runs, so that it may spawn and cancel others.
         let taken = std::iter::from_fn(|| self.ready.pop())
             .find_map(|id| self.waiting.borrow_mut().remove(&id).map(|task| (id, task)));
         let Some((id, mut task)) = taken else { return false };
@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// So many tasks that each note their number when they run.
+    /// Spawns tasks that note their number when they run.
     fn noting(tasks: &Tasks, count: usize) -> Rc<RefCell<Vec<usize>>> {
         let ran = Rc::new(RefCell::new(Vec::new()));
         for number in 0..count {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_runs_in_portions_and_in_order() {
+    fn burst_runs_in_portions_and_in_order() {
         let tasks = Tasks::default();
         let ran = noting(&tasks, 1000);
         assert_eq!(tasks.run(PORTION), PORTION);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_another_one_wakes_is_of_the_same_portion() {
+    fn task_that_another_spawns_runs_in_the_same_portion() {
         let tasks = Rc::new(Tasks::default());
         let inner = Rc::clone(&tasks);
         tasks.spawn(Box::pin(async move { inner.spawn(Box::pin(async {})) }));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_task_is_none_of_a_portion() {
+    fn cancelled_task_takes_no_place_in_a_portion() {
         let tasks = Tasks::default();
         for _ in 0..PORTION {
             let (id, waker) = tasks.prepare();

@@ -137,7 +137,7 @@ impl Root {
         outcome
     }
 
-    /// A task that sleeps so long.
+    /// A task that sleeps for this delay.
     fn spawn_sleeper(&self, delay: Duration) {
         let root = self.clone();
         let sleep = self.0.timers().sleep(delay, move || root.host().steady_now());

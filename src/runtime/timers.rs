@@ -27,7 +27,7 @@ struct State {
 type Key = (Timestamp, u64);
 
 impl Timers {
-    /// Waits for so long, by this clock.
+    /// Waits for this delay, by this clock.
     pub(crate) fn sleep<C: Fn() -> Timestamp>(&self, delay: Duration, clock: C) -> Sleep<C> {
         Sleep { timers: self.clone(), until: clock().after(delay), clock, key: None }
     }
@@ -112,7 +112,7 @@ mod tests {
             self.timers.sleep(Duration::from_secs(secs), move || clock.now())
         }
 
-        /// A task that sleeps so long, then notes this number.
+        /// A task that sleeps, then notes this number.
         fn spawn(&self, secs: u64, number: u64) {
             let (sleep, woken) = (self.sleep(secs), Rc::clone(&self.woken));
             self.tasks.spawn(Box::pin(async move {
