@@ -1,8 +1,8 @@
-//! Host calls that the SDK offers only in a form that panics, allocates for each header or wants UTF-8.
+//! Host calls for which the SDK has no function, or one that panics, allocates for each header or wants UTF-8.
 //!
-//! The only `unsafe` code of the crate. Signatures: proxy-wasm ABI 0.2.1. The module's allocator
-//! (`proxy_on_memory_allocate`) is the SDK's: a buffer that the host returns was made by
-//! `Vec::with_capacity(size)`, so it is owned by taking it back as a `Vec` of just that size.
+//! The only `unsafe` code of the crate. The signatures are those of the proxy-wasm ABI 0.2.1. The host allocates what
+//! it returns by the SDK's `proxy_on_memory_allocate`, which is `Vec::with_capacity(size)`. So such a buffer becomes
+//! ours again as a `Vec` of exactly that size.
 
 use std::ptr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::flow::HeaderBlock;
 
 /// The status of a host call that worked.
 const OK: u32 = 0;
-/// Those of one that the host does not have, or does not let us use.
+/// The statuses of a host call that the host does not implement, or does not allow.
 const INTERNAL_FAILURE: u32 = 10;
 const UNIMPLEMENTED: u32 = 12;
 
@@ -118,7 +118,7 @@ unsafe extern "C" {
 const MONOTONIC: u32 = 1;
 const SUCCESS: u32 = 0;
 
-/// The time of a clock that nobody sets; none where the host has no such clock, which some tell by a zero.
+/// The time of a clock that no user sets. `None` if the host has no such clock; some hosts give zero then.
 pub(super) fn monotonic_time() -> Option<Duration> {
     let mut nanos = 0;
     // SAFETY: the pointer is valid for a write.
@@ -126,7 +126,7 @@ pub(super) fn monotonic_time() -> Option<Duration> {
     (result == SUCCESS && nanos > 0).then(|| Duration::from_nanos(nanos))
 }
 
-/// The host has the map or the stream no more.
+/// The host no longer has the map or the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
 
@@ -144,21 +144,21 @@ fn number(map: MapType) -> u32 {
     }
 }
 
-/// Why Envoy did not begin a call or a stream to the bridge, for an operator's log.
+/// Why Envoy did not start a call or a stream to the bridge, for the log.
 pub(super) fn call_error(status: Status, cluster: &str) -> String {
     match status {
-        // It answered that in the callback: too many at the same time for this cluster, or no endpoint in it.
+        // The cluster has too many at the same time, or no endpoint.
         Status::InternalFailure => {
             format!("Envoy refused it at the cluster {cluster}: check its circuit_breakers and its endpoint")
         }
-        // BadArgument of a call, ParseFailure of a stream.
+        // BadArgument for a call, ParseFailure for a stream.
         _ => {
             format!("Envoy has no cluster {cluster}: set bridge_cluster to the name of the bridge's cluster")
         }
     }
 }
 
-/// All pairs of a header map.
+/// All headers of a map.
 pub(super) fn headers(map: MapType) -> Result<HeaderBlock, Gone> {
     let mut data = ptr::null_mut();
     let mut size = 0;
@@ -168,7 +168,7 @@ pub(super) fn headers(map: MapType) -> Result<HeaderBlock, Gone> {
     Ok(HeaderBlock::parse(unsafe { returned(data, size) }))
 }
 
-/// One header; empty where there is none.
+/// One header; empty if it is missing.
 pub(super) fn header(map: MapType, name: &str) -> Vec<u8> {
     let mut data = ptr::null_mut();
     let mut size = 0;
@@ -183,7 +183,7 @@ pub(super) fn header(map: MapType, name: &str) -> Vec<u8> {
     unsafe { returned(data, size) }
 }
 
-/// The attribute of a stream, such as `xds`, `cluster_name`; empty where Envoy does not know it.
+/// An attribute of a stream, such as `xds`, `cluster_name`; empty if Envoy does not know it.
 pub(super) fn property(path: &[&str]) -> Vec<u8> {
     let path = path.join("\0");
     let mut data = ptr::null_mut();
@@ -198,17 +198,19 @@ pub(super) fn property(path: &[&str]) -> Vec<u8> {
     unsafe { returned(data, size) }
 }
 
-/// The buffer that the host returned: it allocated `size` bytes through the SDK's allocator and filled
-/// them (see above), or there is none.
+/// The buffer that the host returned, or an empty one for a null pointer.
+///
+/// # Safety
+/// The host must have allocated the buffer by the SDK's allocator with this size, and filled it (see above).
 unsafe fn returned(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() {
         return Vec::new();
     }
-    // SAFETY: so says the caller.
+    // SAFETY: the caller promises it.
     unsafe { Vec::from_raw_parts(data, size, size) }
 }
 
-/// Adds a header, beside others of its name.
+/// Adds a header, and keeps others of its name.
 pub(super) fn add_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Gone> {
     // SAFETY: pointers and sizes are those of live slices; the host copies them.
     done(unsafe {
@@ -216,7 +218,7 @@ pub(super) fn add_header(map: MapType, name: &str, value: &[u8]) -> Result<(), G
     })
 }
 
-/// Sets a header, in the place of all others of its name.
+/// Sets a header, and removes all others of its name.
 pub(super) fn set_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Gone> {
     // SAFETY: as `add_header`.
     done(unsafe {
@@ -224,13 +226,13 @@ pub(super) fn set_header(map: MapType, name: &str, value: &[u8]) -> Result<(), G
     })
 }
 
-/// Removes every header, or trailer, of that name.
+/// Removes every header, or trailer, of a name.
 pub(super) fn remove_header(map: MapType, name: &[u8]) -> Result<(), Gone> {
     // SAFETY: as `add_header`.
     done(unsafe { proxy_remove_header_map_value(number(map), name.as_ptr(), name.len()) })
 }
 
-/// Puts bytes in the place of those from `start` on, `size` of them, in a part of a body.
+/// Replaces `size` bytes of a part of a body, from `start` on, by these.
 pub(super) fn set_buffer(buffer: BufferType, start: usize, size: usize, bytes: &[u8]) -> Result<(), Gone> {
     let buffer = match buffer {
         BufferType::HttpRequestBody => 0,
@@ -240,14 +242,14 @@ pub(super) fn set_buffer(buffer: BufferType, start: usize, size: usize, bytes: &
     done(unsafe { proxy_set_buffer_bytes(buffer, start, size, bytes.as_ptr(), bytes.len()) })
 }
 
-/// Sets a property of the request of the effective context: filter state, for the access log and for
-/// filters that come after. Where the request is gone, nobody will look at it.
+/// Sets a property of the effective request: filter state, for the access log and for the filters that follow. If the
+/// request is gone, the property is not needed.
 pub(super) fn set_property(name: &str, value: &[u8]) {
     // SAFETY: as `add_header`.
     let _ = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
-/// Inside the callback that a gRPC stream ended: why it did, by `grpc-message`; empty if nothing says it.
+/// The `grpc-message` with which a gRPC stream ended, inside the callback that announces the end; empty if it had none.
 pub(super) fn grpc_message() -> Vec<u8> {
     let (mut code, mut data, mut size) = (0, ptr::null_mut(), 0);
     // SAFETY: all pointers are valid for writes; the host fills them in or returns an error.
@@ -259,11 +261,12 @@ pub(super) fn grpc_message() -> Vec<u8> {
     unsafe { returned(data, size) }
 }
 
-/// Has a property of requests last as long as the request, also if Envoy sends it once more; otherwise it lasts as long as
-/// one way through the filters. To be called in the root context. A host without it forgets the property.
+/// Lets a property live as long as its request, also if Envoy sends the request once more. Otherwise it would live as
+/// long as one pass through the filters. Call this in the root context. A host without this function forgets the
+/// property.
 pub(super) fn declare_request_property(name: &str) {
     const FUNCTION: &str = "declare_property";
-    /// Of Envoy's `DeclarePropertyArguments`: the number of each field, and its kind in Protocol Buffers.
+    /// The fields of Envoy's `DeclarePropertyArguments`: the number of each, and its wire type in Protocol Buffers.
     const NAME: u8 = 1 << 3 | 2;
     const TYPE: u8 = 3 << 3;
     const SPAN: u8 = 5 << 3;
@@ -289,18 +292,18 @@ pub(super) fn declare_request_property(name: &str) {
     }
 }
 
-/// Ends the request of the effective context without an answer.
+/// Ends the effective request without an answer.
 pub(super) fn reset_request() {
     const HTTP_REQUEST: u32 = 0;
     // SAFETY: no pointers.
     let _ = unsafe { proxy_close_stream(HTTP_REQUEST) };
 }
 
-/// A metric of Envoy, the same one for every worker that names it.
+/// A metric of Envoy. All workers that name it share it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Metric(u32);
 
-/// What a metric is.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MetricKind {
     Counter,
@@ -308,7 +311,7 @@ pub(super) enum MetricKind {
 }
 
 impl Metric {
-    /// The metric of that name; none where Envoy has no place for it.
+    /// The metric of that name; `None` if Envoy does not define it.
     pub(super) fn new(kind: MetricKind, name: &str) -> Option<Self> {
         let kind = match kind {
             MetricKind::Counter => 0,
@@ -333,21 +336,21 @@ impl Metric {
     }
 }
 
-/// No cluster has this name; and no message has these bytes, which is what Envoy takes it for first.
+/// A name that no cluster has. Envoy first reads it as a Protocol Buffers message, which it is not either.
 const NOWHERE: &[u8] = b"\xff";
 
-/// The functions of the ABI that the filter needs and this host only pretends to have.
+/// The functions of the ABI that the filter needs and that this host has in name only.
 ///
-/// A host that has none of a name does not load the module, and says so. But one may answer "not
-/// implemented", or have a function forbidden (`capability_restriction_config` of Envoy); the SDK and
-/// the standard library panic at that. Asked at the start, with arguments that have no effect.
+/// A host without a function of that name does not load the module, and says so. But a host may answer "not
+/// implemented", or may forbid a function (Envoy's `capability_restriction_config`). The SDK and the standard library
+/// would panic then. So they are called once at the start, with arguments that have no effect.
 pub(super) fn missing_functions() -> Vec<&'static str> {
     let (mut time, mut version, mut token) = (0, 0, 0);
     let (mut data, mut size) = (ptr::null_mut(), 0);
     let none = ptr::null();
     let (name, length) = (NOWHERE.as_ptr(), NOWHERE.len());
-    // SAFETY: what is written to is valid for writes; a null pointer has the size 0 beside it. There is no
-    // data under an empty key, a period of 0 is no tick, and a call to no cluster is not made.
+    // SAFETY: all pointers for results are valid for writes; each null pointer comes with the size 0. No effect: an
+    // empty key has no data, a period of 0 sets no tick, and Envoy makes no call to a missing cluster.
     let answers = unsafe {
         [
             ("proxy_get_current_time_nanoseconds", proxy_get_current_time_nanoseconds(&raw mut time)),
@@ -364,13 +367,13 @@ pub(super) fn missing_functions() -> Vec<&'static str> {
     missing.chain((!has_random).then_some("random_get")).collect()
 }
 
-/// Lets the host delete the root context that said in `on_done` that it is not done.
+/// Lets the host delete a root context that asked it in `on_done` to wait.
 pub(super) fn root_is_done() {
-    // SAFETY: it takes nothing. A host that did not wait for it says so, which is no matter.
+    // SAFETY: no pointers. If the host did not wait, the call fails and changes nothing.
     let _ = unsafe { proxy_done() };
 }
 
-/// Whether there are gRPC streams, which sessions in Redis need, asked likewise.
+/// Whether the host has gRPC streams, which sessions in Redis need. It is asked in the same way.
 pub(super) fn has_streams() -> bool {
     let (none, mut token) = (ptr::null(), 0);
     // SAFETY: as in `missing_functions`.
@@ -383,7 +386,7 @@ fn is_missing(answer: u32) -> bool {
     matches!(answer, INTERNAL_FAILURE | UNIMPLEMENTED)
 }
 
-/// Answers the request of the effective context in the upstream's place. The details are for Envoy's access log.
+/// Answers the effective request in place of the upstream. The details are for Envoy's access log.
 pub(super) fn send_response(
     status: u16,
     details: &str,

@@ -1,4 +1,4 @@
-//! The bridge role: one request to the internal listener, which may be a stream to Redis.
+//! The HTTP context of the bridge: one request to the internal listener, which may be a stream to Redis.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use proxy_wasm::types::{Action, BufferType, MapType};
 use super::abi;
 use crate::bridge::{self, Unframe};
 
-/// One request through the bridge. What the filter asks the provider passes as it is.
+/// One request through the bridge. Calls to the provider pass unchanged.
 #[derive(Default)]
 pub(super) struct BridgeContext {
     stream: Option<RefCell<Unframe>>,
@@ -37,7 +37,7 @@ impl HttpContext for BridgeContext {
             Err(bridge::Compressed) => false,
         };
         if !done {
-            // Never a byte that Redis would take for something else.
+            // No byte of it may reach Redis, which would read it as a command.
             error!(
                 "bridge: received bytes that are not a gRPC message: let only the filter connect to this listener"
             );
@@ -52,18 +52,18 @@ impl HttpContext for BridgeContext {
         if self.stream.is_none() {
             return Action::Continue;
         }
-        // As it was a call of gRPC, Envoy answers 200 also if it reached no server, and says so in `grpc-status`.
+        // The request is gRPC, so Envoy answers 200 even if it reached no server, and says so in `grpc-status`.
         let head = abi::headers(MapType::HttpResponseHeaders).unwrap_or_default();
         let is_connected = head.header(":status") == b"200" && head.header("grpc-status").is_empty();
         if !is_connected {
             self.stream = None;
-            // Envoy's own words: nothing of Redis. Those about TLS are in the first alone.
+            // These are Envoy's words, nothing that Redis sent. Only the first has a reason of TLS.
             let words = abi::property(&["upstream", "transport_failure_reason"]);
             let words = if words.is_empty() { head.header("grpc-message") } else { &words };
             let refusal = bridge::refusal(words);
             let _ = abi::set_header(MapType::HttpResponseHeaders, "grpc-message", refusal.as_bytes());
         } else {
-            // Envoy's gRPC client takes no other.
+            // Envoy's gRPC client accepts no other type.
             let _ = abi::set_header(MapType::HttpResponseHeaders, "content-type", b"application/grpc");
         }
         Action::Continue

@@ -1,4 +1,4 @@
-//! The core's world in Envoy: host calls for time, randomness, HTTP calls and shared data.
+//! [`Io`] and [`Host`] in Envoy: host calls for time, random bytes, HTTP calls, streams and shared data.
 
 use std::future::Future;
 use std::rc::Rc;
@@ -162,8 +162,7 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_secs(0).after(since)
 }
 
-/// A clock that no user sets, for timers and deadlines; where its zero lies is of no meaning. [`Io::now`] is the time of
-/// day, which may be set back by an hour.
+/// The clock of [`Host::steady_now`]. [`Io::now`] is the time of day, which may be set back by an hour.
 fn steady() -> Timestamp {
     abi::monotonic_time().map_or_else(now, |since| Timestamp::from_secs(0).after(since))
 }

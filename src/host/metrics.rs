@@ -1,4 +1,4 @@
-//! Envoy metrics, under `wasmcustom.` in its statistics. docs/operations.md documents the names.
+//! The filter's metrics, under `wasmcustom.` in Envoy's statistics. docs/operations.md documents the names.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::flow::Unavailable;
 use crate::flow::io::Count;
 use crate::runtime::RedisCount;
 
-/// The metrics of one worker; those of all workers add up.
+/// The metrics of one worker. Envoy adds up those of all workers.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Metrics {
     commands: Option<Metric>,
@@ -71,7 +71,7 @@ impl Metrics {
         }
     }
 
-    /// What the runtime counts of Redis.
+    /// Counts for the statistics of Redis.
     pub(super) fn count_redis(&self, what: RedisCount) {
         match what {
             RedisCount::Command { has_reply, time } => self.command(has_reply, time),
@@ -91,7 +91,7 @@ impl Metrics {
         }
     }
 
-    /// What a flow counts.
+    /// Counts what a flow reports.
     pub(super) fn count(&self, what: Count) {
         increment(match what {
             Count::Refresh => self.refreshes,

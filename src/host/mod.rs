@@ -1,13 +1,13 @@
-//! The filter in Envoy: the only user of the proxy-wasm SDK. It moves bytes and decides nothing.
+//! The filter in Envoy: the only user of the proxy-wasm SDK. It translates, and decides nothing.
 //!
 //! ```text
-//! RootContext (one a worker)          HttpContext (one a request)
-//!   configuration -> Rc<App>            request headers -> App::handle -> Decision
-//!   tick, answers of calls -> tasks     response headers <- what the decision adds
+//! RootContext (one per worker)             HttpContext (one per request)
+//!   configuration ──► App                    request headers ──► App::handle ──► Decision
+//!   tick, answers, streams ──► Runtime       response headers ◄── what the decision adds
 //! ```
 //!
-//! A decision that has to wait is a task of the root's runner ([`crate::runtime::tasks`]); when it is made, the
-//! request is resumed or answered from whichever callback that happens to be in.
+//! A decision that has to wait is a task of the root context's [`Runtime`](crate::runtime::Runtime). The callback that
+//! ends the task resumes or answers the request.
 
 mod abi;
 mod bridge;

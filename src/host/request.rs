@@ -1,4 +1,4 @@
-//! The HTTP context: one request, from its headers to what its response gets added.
+//! The HTTP context: one request, from its headers to the headers of its response.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -22,11 +22,11 @@ use crate::flow::{
 use crate::runtime::rate::LogLimit;
 use crate::runtime::tasks::TaskId;
 
-/// Under which the access log finds its fields: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy adds
-/// `wasm.` by itself.
+/// The prefix of the fields for the access log: `%FILTER_STATE(wasm.oauth2_session.user:PLAIN)%`. Envoy itself adds
+/// `wasm.`.
 const PREFIX: &str = "oauth2_session.";
 
-/// The name of a property of ours.
+/// The name of a property that the filter sets.
 pub(super) fn property(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
@@ -47,22 +47,24 @@ pub(super) struct RequestContext {
     stream: Rc<StreamState>,
 }
 
-/// How far a request has come, and what is done with its response on its way back.
+/// The state of a request, and what its response gets.
 #[derive(Default)]
 struct StreamState {
-    /// What the response gets added.
+    /// Headers to add to the response.
     headers: RefCell<Vec<Header>>,
-    /// The session cookie among it.
+    /// The renewed session cookie among them.
     renewed: RefCell<Option<Vec<u8>>>,
     handed_over: RefCell<HandedOver>,
-    /// What it lacks, until its response begins: Envoy may end it and send it once more.
+    /// The cookies that the filter removed from the request. They are kept until its response begins, because Envoy may
+    /// end the request and send it once more.
     stripped: RefCell<Option<Stripped>>,
-    /// Whether the request was let through. Until then no later part of it may go on: by that the head would go
-    /// on too, undecided, where a pause holds no more than the head (`allow_on_headers_stop_iteration` of Envoy).
+    /// Whether the filter let the request through. Until then, no later part of it may continue. If a pause holds the
+    /// head alone (Envoy's `allow_on_headers_stop_iteration`), a body that continues would take the head with it,
+    /// undecided.
     is_let_through: Cell<bool>,
-    /// Whether the head of the response waits.
+    /// Whether the filter holds the head of the response.
     is_held: Cell<bool>,
-    /// The status of the filter's own answer, unless it is for a program that speaks gRPC.
+    /// The status of the filter's own answer, unless it is for a gRPC client.
     status: Cell<Option<u16>>,
 }
 
@@ -81,7 +83,7 @@ impl RequestContext {
         let head = match &state {
             Some(state) if worker.app.may_come_again() => {
                 match worker.app.cookies_again(&head, &abi::property(&[state])) {
-                    // Also for filters that come after, if this one leaves the cookies as they are.
+                    // Filters that follow need them too, if this one leaves the cookies as they are.
                     Some(cookies) => {
                         let _ = abi::set_header(MapType::HttpRequestHeaders, "cookie", &cookies);
                         head.with_cookies(&cookies)
@@ -94,7 +96,7 @@ impl RequestContext {
         match worker.app.handle(head) {
             Ready::Now(decision) => {
                 let action = apply(decision, &stream, state.as_deref());
-                // On the hot path there is none.
+                // On the hot path there is no work.
                 if worker.io.runtime().has_work() {
                     worker.io.runtime().end_of_request_callback();
                 }
@@ -109,9 +111,9 @@ impl RequestContext {
         }
     }
 
-    /// Takes the session that the upstream hands over, where this is a response that can have one.
+    /// Takes the session that the upstream hands over, if this response has one.
     fn take_session(&self, worker: &Worker, handed_over: HandedOver) -> Action {
-        // What cannot be looked at cannot be kept from the browser.
+        // If the filter cannot read the headers, it cannot keep a session in them from the browser.
         let Ok(head) = abi::headers(MapType::HttpResponseHeaders) else {
             return refuse(&self.stream);
         };
@@ -138,7 +140,8 @@ impl RequestContext {
         }
     }
 
-    /// Removes trailers, by their names. Also if the head still waits: Envoy may not ask about these trailers again.
+    /// Removes the trailers with these names. It does so even if the head still waits, because Envoy may not call the
+    /// filter for these trailers again.
     fn remove_trailers(
         &self,
         map: MapType,
@@ -149,7 +152,7 @@ impl RequestContext {
         remove(map, names(worker, &trailers).iter().map(Vec::as_slice))
     }
 
-    /// Carries out what a flow ends in: at once, or when it is done, and the stream goes on by `resume`.
+    /// Carries out the result of a flow: at once, or when the flow is done. Then `resume` lets the stream continue.
     fn wait<T: 'static>(
         &self,
         worker: &Worker,
@@ -166,7 +169,7 @@ impl RequestContext {
                 let rest = async move {
                     let result = flow.await;
                     if hostcalls::set_effective_context(id).is_err() {
-                        return; // the browser is gone
+                        return; // the request is gone
                     }
                     if carry_out(result) == Action::Continue {
                         let _ = resume();
@@ -252,7 +255,7 @@ impl Drop for RequestContext {
     }
 }
 
-/// Carries a decision out for the effective context. `state` is the property that tells what it lacks.
+/// Carries out a decision about the effective request. `state` is the property that remembers removed cookies.
 fn apply(decision: Decision, stream: &StreamState, state: Option<&str>) -> Action {
     for (name, value) in decision.log {
         abi::set_property(&property(name), value.as_bytes());
@@ -270,7 +273,8 @@ fn apply(decision: Decision, stream: &StreamState, state: Option<&str>) -> Actio
                 stream.is_let_through.set(true);
                 Action::Continue
             }
-            // What the client sent under our names must not arrive: rather no request at all.
+            // Headers that the client sent under the filter's names must not reach the upstream. So it gets no request
+            // at all.
             Err(abi::Gone) => refuse(stream),
         },
         flow::Action::Reply(reply) => {
@@ -303,7 +307,7 @@ fn remove<'a>(map: MapType, mut names: impl Iterator<Item = &'a [u8]>) -> Result
     names.try_for_each(|name| abi::remove_header(map, name))
 }
 
-/// What became of a session that was handed over: its cookies, or a reply in the response's place.
+/// Adds the cookies of a session that was handed over to the response, or replaces the response by a reply.
 fn hand_to_browser(kept: Result<Vec<Header>, Reply>, stream: &StreamState) -> Action {
     match kept {
         Ok(cookies) => {
@@ -327,7 +331,7 @@ fn answer(reply: &Reply, stream: &StreamState) {
     if !reply.is_grpc() {
         stream.status.set(Some(reply.status().as_u16()));
     }
-    // Envoy drops it from an answer without a body.
+    // Envoy removes this header from an answer without a body.
     if let Some(content_type) = reply.headers().get(CONTENT_TYPE).filter(|_| reply.body().is_empty()) {
         stream.headers.replace(vec![("content-type", content_type.as_bytes().to_vec())]);
     }
@@ -342,26 +346,26 @@ fn answer(reply: &Reply, stream: &StreamState) {
     }
 }
 
-/// The details are `%RESPONSE_CODE_DETAILS%` of the access log.
+/// Sends an answer. The details are `%RESPONSE_CODE_DETAILS%` of the access log.
 fn send(status: u16, details: &str, headers: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), abi::Gone> {
     abi::send_response(status, &format!("oauth2_session_{details}"), headers, body)
 }
 
-/// Envoy answers 200 to every request that says it is gRPC. Who asks for a proxy, with the headers of a stranger, would take
-/// that for "let it through".
+/// Sets the status of an answer again, because Envoy makes it 200 if the request says that it is gRPC. A proxy that
+/// asks the auth endpoint with the headers of its client would take the 200 for permission.
 fn restore_status(status: u16) {
     if abi::header(MapType::HttpResponseHeaders, "content-type").starts_with(b"application/grpc") {
         let _ = abi::set_header(MapType::HttpResponseHeaders, ":status", status.to_string().as_bytes());
     }
 }
 
-/// Ends a request whose trailers cannot be read or removed. It may be too late for an answer.
+/// Ends a request whose trailers the filter cannot read or remove. It may be too late for an answer.
 fn reset() -> Action {
     abi::reset_request();
     Action::Pause
 }
 
-/// The answer where the filter cannot do its work: never through.
+/// Answers 503 if the filter cannot do its work. It never lets the request through then.
 fn refuse(stream: &StreamState) -> Action {
     stream.status.set(Some(503));
     let _ = send(503, "fault", &[(b"retry-after", b"5"), (b"cache-control", b"no-store")], b"");

@@ -1,4 +1,4 @@
-//! The root context: reads the configuration, and is called when time passes or an answer arrives.
+//! The root context: Envoy gives it the configuration, and calls it when time passes or an answer arrives.
 
 use std::env;
 
@@ -14,7 +14,7 @@ use super::request::{self, RequestContext, Worker};
 use crate::config::Config;
 use crate::flow::App;
 
-/// What configures the module as the bridge, in the place of a filter JSON.
+/// Configures the module as the bridge, in place of a filter JSON.
 const BRIDGE: &[u8] = b"bridge";
 
 /// One plugin configuration in one worker.
@@ -23,9 +23,9 @@ pub(super) struct Root {
     role: Role,
 }
 
-/// What the module is, by its plugin configuration.
+/// What the plugin configuration makes of the module.
 enum Role {
-    /// Not read yet, or not valid.
+    /// No configuration yet, or an invalid one.
     None,
     /// A filter JSON.
     Filter(Worker),
@@ -78,14 +78,14 @@ impl Root {
     }
 }
 
-/// Refuses to start, in a line that names the functions.
+/// Logs which functions are missing. Gives false, which tells Envoy not to start.
 fn refuse_to_start(functions: &[&str]) -> bool {
     error!("host: lacks functions that the filter needs: {}", functions.join(", "));
     false
 }
 
 impl Context for Root {
-    /// A listener was updated or removed, and its last request is over.
+    /// A listener was updated or removed, and its last request has ended.
     fn on_done(&mut self) -> bool {
         self.worker().is_none_or(|worker| worker.io.runtime().may_leave())
     }

@@ -21,8 +21,8 @@ impl Alarm {
         self.at.set(None);
     }
 
-    /// The period that the host has to be told so that the tick comes at `next`. If `next` has passed, the tick comes as
-    /// soon as it can. `Some(ZERO)` ends the tick; `None` means that the host knows already.
+    /// The period that the host has to be told so that the tick comes at `next`. If `next` has passed, the tick comes
+    /// as soon as it can. `Some(ZERO)` ends the tick; `None` means that the host knows already.
     pub(crate) fn set(&self, next: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
         let Some(next) = next else {
             // A needless tick does no harm, so the one that was asked for may come.

@@ -44,7 +44,8 @@ impl Rate {
     }
 }
 
-/// The limit of one kind of log line: ten at once, such as for ten users who fail in the same moment; then one a second.
+/// The limit of one kind of log line: ten at once, such as for ten users who fail in the same moment; then one a
+/// second.
 pub(crate) struct LogLimit {
     rate: Rate,
     left_out: Cell<u64>,

@@ -283,8 +283,7 @@ impl RedisDriver {
     }
 }
 
-/// A command whose outcome a flow waits for. If it is dropped, the flow no longer does, such as that of a browser which
-/// went away.
+/// A command whose outcome a flow waits for. It is dropped with the flow, such as when the browser goes away.
 struct Pending {
     redis: RedisDriver,
     command: CommandId,

@@ -1,7 +1,7 @@
 //! The task runner: it polls the flows that wait.
 //!
-//! Envoy calls the module on one thread at a time. A callback fills a slot (an answer arrived, a timer is due), the slot
-//! wakes its task, and the callback polls the tasks that are ready before it returns.
+//! Envoy calls the module on one thread at a time. A callback fills a slot (an answer arrived, a timer is due), the
+//! slot wakes its task, and the callback polls the tasks that are ready before it returns.
 //!
 //! # Portions
 //!
@@ -116,7 +116,8 @@ impl Tasks {
 
     /// Polls the first task that is ready; false if there is none.
     fn poll_next(&self) -> bool {
-        // A task may be cancelled after it was woken. It is taken out while it runs, so that it may spawn and cancel others.
+        // A task may be cancelled after it was woken. It is taken out while it runs, so that it may spawn and cancel
+        // others.
         let taken = std::iter::from_fn(|| self.ready.pop())
             .find_map(|id| self.waiting.borrow_mut().remove(&id).map(|task| (id, task)));
         let Some((id, mut task)) = taken else { return false };
