@@ -1,6 +1,6 @@
-//! What a flow needs from the outside, as a trait that the core owns: time, randomness, HTTP calls, Redis.
+//! What a flow needs from outside, as a trait that the core owns: time, random bytes, calls, Redis.
 //!
-//! Envoy implements it in `host::io`. Tests implement it with a clock that they move by hand.
+//! `host::io` implements it in Envoy. Tests implement it with a clock that they move by hand.
 
 use std::fmt;
 use std::future::Future;
@@ -9,10 +9,11 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use super::outcome::Unavailable;
-use crate::redis::{self, Command};
+use crate::redis;
+use crate::redis::Command;
 use crate::time::Timestamp;
 
-/// The world of one worker, cheap to clone.
+/// The inputs and outputs of one worker, cheap to clone.
 pub trait Io: Clone + 'static {
     /// The time of day.
     fn now(&self) -> Timestamp;
@@ -20,17 +21,17 @@ pub trait Io: Clone + 'static {
     /// Random bytes, fit for keys and nonces.
     ///
     /// # Errors
-    /// [`NoRandom`] if the host has none: then nothing secret can be made.
+    /// [`NoRandom`] if the host has none. Then no secret can be made.
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), NoRandom>;
 
-    /// Sends one HTTP request to the absolute URI that it names and waits for the whole answer.
+    /// Sends one HTTP request to its absolute URI, and waits for the whole answer.
     fn call(
         &self,
         request: Request<Vec<u8>>,
         timeout: Duration,
     ) -> impl Future<Output = Result<Response<Vec<u8>>, CallFailed>> + 'static;
 
-    /// Sends one command to Redis and waits for its reply.
+    /// Sends one command to Redis, and waits for its reply.
     fn redis(&self, command: Command)
     -> impl Future<Output = Result<redis::Reply, redis::Failure>> + 'static;
 
@@ -40,19 +41,19 @@ pub trait Io: Clone + 'static {
     /// From now on this is called with what may lose a write.
     fn watch_redis(&self, hook: impl Fn(redis::FailoverEvent) + 'static);
 
-    /// Counts one more for the operator.
+    /// Adds one to a statistic.
     fn count(&self, what: Count);
 
-    /// Waits.
+    /// Waits for this delay.
     fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + 'static;
 
-    /// Runs a task that outlives the request which started it.
+    /// Runs a task that outlives the request that started it.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 
-    /// Reads what the workers of this Envoy share under `key`.
+    /// Reads a value that the workers of this Envoy share.
     fn shared(&self, key: &str) -> Shared;
 
-    /// Writes what the workers of this Envoy share, unless it changed since `version` was read.
+    /// Writes a value that the workers of this Envoy share, unless it changed since `version` was read.
     ///
     /// # Errors
     /// [`Conflict`] if another worker was faster: read again.
@@ -69,14 +70,14 @@ pub trait Io: Clone + 'static {
     }
 }
 
-/// What is counted for the operator.
+/// What the statistics count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
-    /// A refresh grant that gave new tokens.
+    /// A refresh that gave new tokens.
     Refresh,
-    /// A refresh grant that the provider refused: a session ended.
+    /// A refresh that the provider refused: a session ended.
     RefreshRefused,
-    /// A refresh grant without a usable answer.
+    /// A refresh whose answer was missing or said neither.
     RefreshFailed,
     /// A grant, of a code or a refresh token, that the provider refused because of this client.
     ClientRefused,
@@ -84,43 +85,43 @@ pub enum Count {
     LockWait,
     /// A session that the login app handed over.
     HandedOver,
-    /// A session that the login app handed over and that could not be kept.
+    /// A session from the login app that the filter could not keep.
     HandedOverRefused,
     /// A session from an upstream that may not hand sessions over.
     HandedOverDropped,
     /// A sign-in that ended in a session.
     SignIn,
-    /// A callback that did not end in a session.
+    /// A sign-in that failed.
     SignInFailed,
-    /// A callback whose sign-in has tried as many codes as it may.
+    /// A callback that was refused, because its sign-in had tried too many codes.
     CallbackRefused,
-    /// A code that was not redeemed, because too many were at the same time.
+    /// A code that was not redeemed, because too many others were being redeemed.
     CodesBusy,
-    /// A refresh that did not begin, because too many were under way.
+    /// A refresh that did not start, because too many others were under way.
     RefreshesBusy,
-    /// A call of `backend_logout_url` that was not made, because too many were under way.
+    /// A call of `backend_logout_url` that was not made, because too many others were under way.
     LogoutsBusy,
     /// A session that its user ended.
     SignOut,
-    /// An answer of the provider that cannot be used and will be the same the next time: the operator has to act.
+    /// An answer of the provider that a retry would not change: the operator has to act.
     Misconfigured,
-    /// A request whose session could not be checked.
+    /// A request that was answered 503, because the filter could not tell whether its session is valid.
     Unavailable(Unavailable),
 }
 
 /// A value that the workers share, with the version to write over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shared {
-    /// The bytes; empty if nothing was written yet.
+    /// The bytes; empty if no worker has written it yet.
     pub value: Vec<u8>,
-    /// The version that a write has to name.
+    /// The version to write over.
     pub version: Version,
 }
 
-/// The version of a shared value; none if nothing was written yet.
+/// The version of a shared value; `None` if no worker has written it yet.
 pub type Version = Option<u32>;
 
-/// The call got no answer: refused, timed out, TLS failure, unknown host.
+/// The call had no answer: it was refused or timed out, TLS failed, or the host is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallFailed;
 
@@ -128,7 +129,7 @@ pub struct CallFailed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict;
 
-/// The host gave no random bytes.
+/// The host has no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRandom;
 

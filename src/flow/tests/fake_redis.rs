@@ -14,17 +14,17 @@ pub(super) struct FakeRedis {
     values: RefCell<Values>,
     seen: RefCell<Vec<String>>,
     is_down: Cell<bool>,
-    /// Commands of this name are lost, `true` after they were done.
+    /// Commands of this name break the connection; with `true`, after Redis ran them.
     loses: RefCell<Option<(String, bool)>>,
-    /// Commands of this name are done twice, because the reply to the first got lost.
+    /// Commands of this name run twice, because the first reply is lost.
     repeats: RefCell<Option<String>>,
-    /// Commands that it answers with an error, by the word that it knows them by.
+    /// The verb of commands that fail, and their error.
     refuses: RefCell<Option<(&'static str, &'static str)>>,
     delay: Cell<Duration>,
     doubted_until: Cell<Option<Timestamp>>,
-    /// What every command is answered instead: the reply to the one before it.
+    /// Every command gets the reply to the command before it. This is the next reply.
     shifted: RefCell<Option<Reply>>,
-    /// How many connections were closed because of it.
+    /// How many connections the client closed because of that.
     closed: Cell<usize>,
 }
 
@@ -33,12 +33,13 @@ impl FakeRedis {
         self.is_down.set(is_down);
     }
 
-    /// From now on, commands of this name break the connection; `is_done` where Redis does them before.
+    /// From now on, commands of this name break the connection; if `is_done`, after Redis ran them.
     pub(super) fn lose(&self, name: &str, is_done: bool) {
         *self.loses.borrow_mut() = Some((name.to_owned(), is_done));
     }
 
-    /// From now on, the client asks commands of this name again: the connection broke after they were done.
+    /// From now on, commands of this name run twice: the connection breaks after the first run, and the client repeats
+    /// them.
     pub(super) fn repeat(&self, name: &str) {
         *self.repeats.borrow_mut() = Some(name.to_owned());
     }
@@ -47,7 +48,7 @@ impl FakeRedis {
         *self.loses.borrow_mut() = None;
     }
 
-    /// From now on, commands of this word have an error as their reply.
+    /// From now on, commands with this verb have this error as their reply.
     pub(super) fn refuse(&self, verb: &'static str, error: &'static str) {
         *self.refuses.borrow_mut() = Some((verb, error));
     }
@@ -64,7 +65,7 @@ impl FakeRedis {
         self.delay.get()
     }
 
-    /// The commands since the last call, by name, oldest first.
+    /// The names of the commands since the last call, oldest first.
     pub(super) fn seen(&self) -> Vec<String> {
         self.seen.take()
     }
@@ -73,23 +74,23 @@ impl FakeRedis {
         self.values.borrow().clone()
     }
 
-    /// Everything is as it was then: a replica took over that had not got the last writes.
+    /// Sets all values back: a replica took over that lacks the last writes.
     pub(super) fn restore(&self, values: Values) {
         *self.values.borrow_mut() = values;
     }
 
-    /// It took over: for a moment the client does not believe that it has no such key.
+    /// It has just taken over: for a moment the client does not trust it that a key is missing.
     pub(super) fn doubt(&self, now: Timestamp) {
         self.doubted_until.set(Some(now.after(CATCH_UP)));
     }
 
-    /// From now on, and until the connection is closed, each command has the reply to the one before it; the first has
-    /// this one.
+    /// From now on, each command gets the reply to the command before it, and the first one gets this reply. It ends
+    /// when the client closes the connection.
     pub(super) fn shift(&self, reply: Reply) {
         *self.shifted.borrow_mut() = Some(reply);
     }
 
-    /// How many connections the client closed since the last call, for a reply that does not fit.
+    /// How many connections the client closed since the last call, because a reply did not fit the command.
     pub(super) fn closed(&self) -> usize {
         self.closed.take()
     }
@@ -105,7 +106,7 @@ impl FakeRedis {
         keys
     }
 
-    /// How long a key will live; `None` is for ever.
+    /// How long a key will live; `None` if it has no expiry.
     pub(super) fn ttl(&self, key: &str, now: Timestamp) -> Option<Duration> {
         self.values.borrow()[key.as_bytes()].1.map(|until| until.since(now))
     }
@@ -137,7 +138,7 @@ impl FakeRedis {
         }
     }
 
-    /// As the client does it: what does not fit closes the connection, and is asked once more.
+    /// The reply that the client accepts. If one does not fit the command, it closes the connection and asks again.
     fn fitting(&self, command: &Command, now: Timestamp) -> Reply {
         let mut reply = self.reply(command, now);
         if let Some(before) = &mut *self.shifted.borrow_mut() {

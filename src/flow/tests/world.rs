@@ -1,5 +1,5 @@
-//! A world for flows: a clock that is moved by hand, a provider made of closures, shared data that
-//! several workers can have in common.
+//! [`Io`] for tests: a clock that is moved by hand, a provider made of closures, a fake Redis, and data that several
+//! workers share.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::runtime::tasks::Tasks;
 use crate::runtime::timers::Timers;
 use crate::time::Timestamp;
 
-/// What a call is answered with, and how long that takes.
+/// How long a call takes, and its answer.
 pub(super) type Answer = (Duration, Result<Response<Vec<u8>>, CallFailed>);
 type Watcher = Box<dyn Fn(FailoverEvent)>;
 type Network = Rc<RefCell<dyn FnMut(&Request<Vec<u8>>) -> Answer>>;
@@ -65,13 +65,13 @@ impl World {
         &self.0.redis
     }
 
-    /// The connection to Redis broke, and perhaps was made again, just now.
+    /// The connection to Redis broke just now.
     pub(super) fn reconnected(&self) {
         let failure = Failure::Unreachable;
         self.redis_event(&Event::ConnectFailed { endpoint: redis_server(), failure }, None);
     }
 
-    /// Another server is the master, and every worker knows. It has this.
+    /// Another server is the master now. It has these values, and every worker learns of it.
     pub(super) fn fail_over(&self, values: Values) {
         self.0.redis.restore(values);
         self.0.redis.doubt(self.now());
@@ -79,17 +79,17 @@ impl World {
         self.all_hear(FailoverEvent::NewMaster);
     }
 
-    /// Every worker hears this.
+    /// Every worker learns of this.
     pub(super) fn all_hear(&self, what: FailoverEvent) {
         self.redis_event(&event_of(what), None);
     }
 
-    /// One worker hears this, by the order in which they began.
+    /// One worker learns of this: the first one that was made has number 0.
     pub(super) fn one_hears(&self, worker: usize, what: FailoverEvent) {
         self.redis_event(&event_of(what), Some(worker));
     }
 
-    /// What the client does with an event, and then the host. All workers have the same client here.
+    /// Handles an event as the client and the runtime do. Here all workers have the same client.
     fn redis_event(&self, event: &Event, worker: Option<usize>) {
         self.0.health.borrow_mut().note(event, self.now());
         let Some(what) = FailoverEvent::of(event) else { return };
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// How often this was counted.
+    /// The value of this statistic.
     pub(super) fn counted(&self, what: Count) -> usize {
         self.0.counts.borrow().iter().filter(|other| **other == what).count()
     }
@@ -118,7 +118,7 @@ impl World {
         self.0.has_random.set(false);
     }
 
-    /// Runs all futures and whatever they spawned to their end, moving the clock from timer to timer.
+    /// Runs all futures, and the tasks that they spawn, to their end. The clock moves from timer to timer.
     pub(super) fn run<T: 'static>(&self, futures: Vec<Pin<Box<dyn Future<Output = T>>>>) -> Vec<T> {
         let results: Rc<RefCell<Vec<Option<T>>>> =
             Rc::new(RefCell::new(futures.iter().map(|_| None).collect()));
@@ -133,7 +133,7 @@ impl World {
         results.take().into_iter().map(|result| result.expect("a flow that never ends")).collect()
     }
 
-    /// Runs what was spawned to its end.
+    /// Runs all tasks to their end.
     pub(super) fn drain(&self) {
         loop {
             self.0.tasks.run(usize::MAX);
@@ -222,7 +222,7 @@ impl Io for World {
     }
 }
 
-/// The event of a client that is heard as this.
+/// An event of the client that counts as this.
 fn event_of(what: FailoverEvent) -> Event {
     let endpoint = redis_server();
     match what {
