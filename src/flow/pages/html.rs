@@ -1,4 +1,4 @@
-//! A rendered page as an answer: its headers, and the policy that lets its own style and script through.
+//! A rendered page as an answer: its headers, and the policy that allows only its own style and script.
 
 use std::sync::LazyLock;
 
@@ -14,16 +14,15 @@ use sha2::{Digest, Sha256};
 
 use crate::flow::http::reply::{self, Reply};
 
-/// What stands between `<style>` and `</style>` in every page, byte for byte.
+/// The bytes between `<style>` and `</style>` in every page.
 pub(super) const STYLE: &str = include_str!("style.css");
 
-/// What stands between `<script>` and `</script>` in every page, byte for byte. It changes nothing but the query and the
-/// fragment of links that are there.
+/// The bytes between `<script>` and `</script>` in every page. The script changes only the query and the
+/// fragment of existing links.
 pub(super) const SCRIPT: &str = include_str!("fragment.js");
 
-/// The Content-Security-Policy of every page (CSP Level 3): its style and its script by hash, and nothing else.
-///
-/// The hashes are made of the bytes that the pages hold, once, so they cannot drift apart.
+/// The Content-Security-Policy of every page (CSP Level 3): its style and its script by hash, and nothing
+/// else. The hashes are computed from the bytes of the pages, so they always match.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     let policy = format!(
@@ -32,20 +31,21 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
         hash(STYLE),
         hash(SCRIPT)
     );
-    // Base64 fits into a header. Were it not so, a page would be plain, not open.
+    // Base64 is valid in a header. If it were not, a page would lose its style, and nothing more would be
+    // allowed.
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
 /// Renders a page.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Reply {
     let mut answer = reply::empty(status);
-    // Our templates write strings into a string, which does not fail.
+    // The templates write strings into a string, which does not fail.
     *answer.body_mut() = template.render().unwrap_or_default().into_bytes();
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // The address of a callback holds the code and the state.
+    // The address of a callback has the code and the state.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     answer

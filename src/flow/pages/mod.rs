@@ -1,10 +1,11 @@
-//! The pages that people see: sign-in, signed out, an error, and "not right now".
+//! The pages of the filter: sign-in, signed in, signed out, an error, and an outage.
 //!
-//! Each page is one HTML document of a few kilobytes that loads nothing. Its template is checked at compile time, and
-//! escapes every value. Its one script hands the fragment of the address on, which no server sees: to the `rd` of a link
-//! that has one, so that a sign-in leads back to `/#/route`; else to the link itself. An empty link stays as it is: with a
-//! fragment it would lead to a place in the page that is there, and ask nobody. At a callback nothing is handed on: the
-//! fragment may be the provider's, with a code or a token that is not for a query.
+//! Each page is one HTML document of a few kilobytes that loads nothing. Its template is checked at compile
+//! time, and escapes every value. Its one script copies the fragment of the address, which no server sees. It
+//! adds the fragment to the `rd` of a link, so that a sign-in leads back to `/#/route`; if a link has no
+//! `rd`, to the link itself. An empty link stays empty: with a fragment it would only scroll in the page, and
+//! send no request. At a callback the script copies nothing: the fragment may be the provider's, with a code
+//! or a token that must not be in a query.
 //!
 //! ```text
 //! base.html ────┬─ sign_in.html       200
@@ -24,13 +25,13 @@ use http::StatusCode;
 use super::Reply;
 use super::http::reply;
 
-/// The page with the button that begins a login.
+/// The page with the button that begins a sign-in.
 #[derive(Clone, Copy, Debug, Template)]
 #[template(path = "sign_in.html")]
 pub struct SignIn<'a> {
-    /// What the button calls the provider.
+    /// The name of the provider on the button.
     pub provider_name: &'a str,
-    /// Where the button leads.
+    /// The target of the button.
     pub start_url: &'a str,
     /// The operator's words above the button; plain text.
     pub banner: Option<&'a str>,
@@ -46,11 +47,11 @@ pub struct ErrorPage<'a> {
     pub status: StatusCode,
     /// The heading.
     pub title: &'a str,
-    /// What happened, for the person in front of the browser.
+    /// What happened, for the user.
     pub message: &'a str,
-    /// What to look for in the log.
+    /// The reference to search for in the log.
     pub reference: Option<&'a str>,
-    /// Where the button leads; without it there is no button.
+    /// The target of the button; without it there is no button.
     pub retry_url: Option<&'a str>,
     /// The words on the button.
     pub retry_label: &'a str,
@@ -88,19 +89,18 @@ pub fn error(page: &ErrorPage<'_>) -> Reply {
     html::page(page.status, &page)
 }
 
-/// The page for a browser that had nothing to finish.
+/// The page for a browser that is already signed in.
 pub fn signed_in(target: &str) -> Reply {
     html::page(StatusCode::OK, &SignedIn { target: on_this_site(target) })
 }
 
-/// The page after a sign-out that leads nowhere else.
+/// The page after a sign-out without another target.
 pub fn signed_out(sign_in_url: &str) -> Reply {
     html::page(StatusCode::OK, &SignedOut { sign_in_url: on_this_site(sign_in_url) })
 }
 
-/// 503: something that is needed does not answer. `what` that means begins a sentence, the reason ends it.
-///
-/// An empty `retry_url` is this very address (RFC 3986 section 4.4).
+/// 503: the store or the provider does not answer. `what` is the beginning of a sentence, and the reason its
+/// end. An empty `retry_url` means the same address (RFC 3986 section 4.4).
 pub fn unavailable(what: &str, reason: &str, retry_url: &str) -> Reply {
     let page = Unavailable { what, reason, retry_url: on_this_site(retry_url) };
     let mut answer = html::page(StatusCode::SERVICE_UNAVAILABLE, &page);
@@ -108,8 +108,8 @@ pub fn unavailable(what: &str, reason: &str, retry_url: &str) -> Reply {
     answer
 }
 
-/// The page in the place of what cannot be had for this reason. If that may pass by itself, it is [`unavailable`]; otherwise
-/// it is for the operator.
+/// The page for a request that fails for this reason. If waiting may help, it is [`unavailable`]. Otherwise
+/// the operator has to act.
 pub(super) fn not_now(
     what: &str,
     reason: super::Unavailable,
@@ -132,8 +132,8 @@ pub(super) fn not_now(
     }
 }
 
-/// 503: a session does not fit into its store, which does not pass by itself. The size and what helps are sentences that
-/// begin in lower case and end without a full stop.
+/// 503: a session is too large for its store, so waiting does not help. `size` has the size and the remedy.
+/// It begins in lower case and ends without a full stop.
 pub fn too_large(size: &str, reference: Option<&str>, retry_url: Option<&str>) -> Reply {
     let message = format!("You are not signed in, because {size}.");
     error(&ErrorPage {
@@ -146,7 +146,7 @@ pub fn too_large(size: &str, reference: Option<&str>, retry_url: Option<&str>) -
     })
 }
 
-/// A link to a path of this site; in the place of anything else, to this very address.
+/// A link to a path of this site; any other link becomes one to the same address.
 ///
 /// The path of a request may be the link, and a stranger can choose it. Browsers read `//host` and
 /// `/\host` as another site, and drop tabs and line ends first (WHATWG URL, "basic URL parser").
