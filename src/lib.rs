@@ -9,11 +9,11 @@
 //! | [`session`] | a session and its bytes: MessagePack, LZ4, AES, tickets, the CSRF cookie's content |
 //! | [`redis`] | Redis without I/O: protocol, connection, commands |
 //! | [`oidc`] | OpenID Connect without I/O: discovery, grants, ID tokens, claims |
-//! | [`flow`] | where the others meet: load, save, refresh, login, sign-out, headers, pages |
+//! | [`flow`] | uses the others: load, save, refresh, sign-in, sign-out, headers, pages |
 //! | `path_match` | which paths need no session, however an upstream reads them |
-//! | [`pattern`] | regular expressions over bytes of strangers, in one pass |
+//! | [`pattern`] | regular expressions for untrusted bytes, in one pass |
 //! | `base64url` | base64 as oauth2-proxy writes and reads it |
-//! | [`bridge`] | gRPC frames to bytes and back: what the module does in the bridge |
+//! | [`bridge`] | gRPC messages to bytes and back, for the connection to Redis |
 //! | `runtime` | what runs the flows: tasks, timers, calls, streams to Redis, the host's tick |
 //! | `host` | the only user of the proxy-wasm SDK; moves bytes, decides nothing |
 //!
@@ -21,10 +21,10 @@
 //!
 //! - `host` uses `flow`; `flow` uses `cookie`, `session`, `redis` and `oidc`; these do not use each other. One
 //!   exception: `session` decrypts only a [`cookie::Verified`] value, which nothing but the check
-//!   of a signature can make. So a byte that nobody signed never reaches a cipher.
+//!   of a signature can make. So no unsigned byte reaches a cipher.
 //! - Time, random numbers and the network are parameters ([`flow::Io`]); the core has no clock of its own.
 //! - No byte from outside can panic: the lints in `Cargo.toml` deny what could.
-//! - No error means "let through".
+//! - No failure ever lets a request through: every error path denies it or answers 503.
 
 #![cfg_attr(
     target_family = "wasm",

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-/// What the program prints about these sources, in an environment without options.
+/// The output of the program for these sources, in an environment without options.
 struct Run {
     json: Value,
     told: String,
@@ -102,7 +102,7 @@ fn alpha_configuration_is_converted() {
     run.tells("http_address: Envoy is the server");
     run.tells("injectRequestHeaders: X-Tenant: ");
     run.tells("loginURLParameters: login_hint: ");
-    // The cookie and who may come in are in the other file, as with oauth2-proxy.
+    // The cookie and the restrictions are in the other file, as with oauth2-proxy.
     assert_eq!(run.code, Some(1));
     run.tells("OAUTH2_PROXY_COOKIE_SECRET, which no source has");
     run.tells("email_domains: is missing");
@@ -167,7 +167,7 @@ fn run_text(name: &str, text: &str) -> Run {
     run
 }
 
-/// A configuration that the filter takes, and these lines.
+/// A valid configuration with these lines added.
 fn cfg(lines: &str) -> String {
     format!(
         "provider = \"oidc\"\noidc_issuer_url = \"https://login.example.com\"\nclient_id = \"a\"\n\

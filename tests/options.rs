@@ -49,7 +49,7 @@ fn every_oauth2_proxy_option_is_documented_once() {
     assert_eq!(documented, expected);
 }
 
-/// Flags whose option is not their own name with other dashes.
+/// Flags with another name than their option.
 fn flags_markdown() -> String {
     let renamed = original().filter(|(name, flag)| flag.trim_start_matches("--").replace('-', "_") != *name);
     let rows = renamed.map(|(name, flag)| format!("| `{flag}` | `{name}` |\n"));
@@ -68,7 +68,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap_or_default()
 }
 
-/// The file is this; with `UPDATE` it becomes this.
+/// Compares a file with its expected content, or writes that content if `UPDATE` is set.
 fn is_current(name: &str, expected: &str) {
     if std::env::var_os("UPDATE").is_some() {
         return fs::write(path(name), expected).unwrap();

@@ -1,13 +1,13 @@
-//! Regular expressions over bytes of strangers: what they cost is known when the configuration is read.
+//! Regular expressions for untrusted bytes. Their cost is known when the configuration is read.
 //!
 //! ```text
 //! pattern ── syntax ──► HIR ── regex-automata ──► DFA           once
-//! text ───────────────────────────────────────────► Matches    one step a byte
+//! text ───────────────────────────────────────────► Matches    one step per byte
 //! ```
 //!
-//! All patterns of a [`Set`] are looked for in one pass, by as few automata as hold them: patterns that would
-//! multiply each other's states (`a.*b` and `c.*d`) are in two. A pattern that no automaton holds is refused, so
-//! that no text can make one slow.
+//! All patterns of a [`Set`] are matched in one pass, by as few automata as possible: patterns that would multiply each
+//! other's states (`a.*b` and `c.*d`) are in two automata. A pattern that is too large for an automaton is refused, so that
+//! no text makes matching slow.
 
 mod syntax;
 #[cfg(test)]
@@ -22,34 +22,34 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_syntax::hir::Hir;
 
-/// The automata that a set may have: so many steps a byte costs at most.
+/// The most automata of a set, and so the most steps per byte.
 const MAX_AUTOMATA: usize = 8;
 
-/// Bytes that the table of an automaton may have, in each worker: a processor's cache still holds it.
+/// The most bytes of an automaton's table, in each worker: it still fits into a processor's cache.
 const MAX_TABLE: usize = 512 << 10;
 
-/// Bytes that making an automaton may take beside the table. They bound the time too, and a VM does not give them
-/// back.
+/// The most bytes for building an automaton, besides its table. They also limit the time, and a VM does not return
+/// memory.
 const MAX_WORK: usize = 2 << 20;
 
-/// A pattern, not yet ready for use. It is not anchored: `^` and `$` say where it has to fit.
+/// A parsed pattern. It is not anchored unless it has `^` or `$`.
 #[derive(Clone, Debug)]
 pub struct Pattern(Hir);
 
-/// Patterns that are looked for together.
+/// Patterns that are matched together.
 #[derive(Clone, Debug, Default)]
 pub struct Set(Vec<Table>);
 
-/// Which patterns of a [`Set`] fit, by their numbers.
+/// Which patterns of a [`Set`] match, by their numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Matches(Vec<bool>);
 
-/// What no automaton holds.
+/// Which patterns are too large for an automaton.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooComplex {
     /// This pattern, by itself.
     One(usize),
-    /// The patterns, each of which could be.
+    /// The patterns together; each of them alone is small enough.
     Together,
 }
 
@@ -67,17 +67,17 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// What is wrong with it, in one line.
+    /// The mistake, in one line.
     pub fn parse(pattern: &str) -> Result<Self, String> {
         syntax::parse(pattern).map(Self)
     }
 }
 
 impl Set {
-    /// Makes patterns ready for use.
+    /// Builds the automata of patterns.
     ///
     /// # Errors
-    /// [`TooComplex`] if that would take too much memory, or too much time for each text.
+    /// [`TooComplex`] if they would take too much memory, or too much time per text.
     pub fn new(patterns: &[Pattern]) -> Result<Self, TooComplex> {
         let patterns: Vec<&Hir> = patterns.iter().map(|pattern| &pattern.0).collect();
         let mut set = Self::default();
@@ -104,12 +104,12 @@ impl Set {
         self.add(first.saturating_add(some.len()), others)
     }
 
-    /// The patterns that fit somewhere in a text.
+    /// The patterns that match anywhere in a text.
     pub fn matches(&self, text: &[u8]) -> Matches {
         let patterns = self.0.last().map_or(0, |table| table.first.saturating_add(table.dfa.pattern_len()));
         let mut matches = Matches(vec![false; patterns]);
         for table in &self.0 {
-            // A state that is met again, as in a row, finds nothing new.
+            // The same state twice in a row finds nothing new.
             let mut before = None;
             table.read(text, |state| {
                 if before.replace(state) != Some(state) {
@@ -126,21 +126,21 @@ impl Set {
         matches
     }
 
-    /// Whether one of the patterns fits somewhere in a text.
+    /// Whether one of the patterns matches anywhere in a text.
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.0.iter().any(|table| table.read(text, |_| true))
     }
 }
 
 impl Matches {
-    /// Whether the pattern of that number fits.
+    /// Whether the pattern of that number matches.
     pub fn has(&self, number: usize) -> bool {
         self.0.get(number).copied().unwrap_or(false)
     }
 }
 
 impl Table {
-    /// None if it would be too large.
+    /// `None` if the automaton would be too large.
     fn new(first: usize, patterns: &[&Hir]) -> Option<Self> {
         let config =
             thompson::Config::new().which_captures(WhichCaptures::None).nfa_size_limit(Some(MAX_WORK));
@@ -156,15 +156,15 @@ impl Table {
         Some(Self { dfa, start, first })
     }
 
-    /// Reads a text, and tells `is_enough` each state that finds something, until that says so; whether it did.
-    /// Unlike the searches of the crate it cannot fail, for a search that fails would look like a pattern that does
-    /// not fit. What is not UTF-8 is read as Go reads it: each byte of it is a U+FFFD.
+    /// Reads a text and calls `is_enough` for each matching state until it returns true; returns whether it did. Unlike
+    /// the searches of the crate, this cannot fail: a failed search would look like a pattern that does not match. Invalid
+    /// UTF-8 is read as by Go: each such byte is a U+FFFD.
     fn read(&self, text: &[u8], mut is_enough: impl FnMut(StateID) -> bool) -> bool {
         let mut state = self.start;
         let mut read = |bytes: &[u8]| {
             for byte in bytes {
                 state = self.dfa.next_state(state, *byte);
-                // What is found ends before this byte, and nothing ends within a character.
+                // A match ends before this byte, and never inside a character.
                 if self.dfa.is_special_state(state) {
                     let is_within = byte & 0xc0 == 0x80;
                     if self.dfa.is_dead_state(state)

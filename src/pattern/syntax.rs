@@ -1,8 +1,8 @@
 //! RE2's syntax, as Go's `regexp` reads it (<https://github.com/google/re2/wiki/Syntax>), by way of `regex-syntax`.
 //!
-//! Classes and places such as `\d` and `\b` become those of ASCII. Refused, so that no pattern covers more than it
-//! says: what `regex-syntax` reads otherwise than RE2, or what RE2 has not, and `\p`, for which the module has no
-//! tables.
+//! Classes and assertions such as `\d` and `\b` are limited to ASCII, as in RE2. Refused are: syntax that `regex-syntax`
+//! reads differently, syntax that RE2 does not have, and `\p`, which needs tables that the module does not have. So no
+//! pattern matches more than it says.
 
 use regex_syntax::ast::parse::ParserBuilder;
 use regex_syntax::ast::{
@@ -12,7 +12,7 @@ use regex_syntax::ast::{
 use regex_syntax::hir::Hir;
 use regex_syntax::hir::translate::TranslatorBuilder;
 
-/// Groups in groups, and what else is in something: reading goes down as deep as they are.
+/// The deepest nesting, for example of groups: the parser recurses as deep.
 const MAX_DEPTH: u32 = 100;
 
 /// The largest number of a repetition, as in RE2.
@@ -25,7 +25,7 @@ type Result<T> = std::result::Result<T, String>;
 pub(super) fn parse(pattern: &str) -> Result<Hir> {
     let mut ast = read(pattern)?;
     as_re2(&mut ast, pattern)?;
-    // A byte that is no character is never read, so nothing has to keep patterns from it.
+    // Bytes that are not UTF-8 are never read, so patterns need not exclude them.
     let mut translator = TranslatorBuilder::new().utf8(false).build();
     translator.translate(pattern, &ast).map_err(|error| error.kind().to_string())
 }
@@ -44,7 +44,7 @@ fn fail<T>(mistake: &str) -> Result<T> {
 
 const DASH: &str = "a - within a class that is not between two characters has to be written as \\-";
 
-/// Makes the tree of a pattern what RE2 reads.
+/// Changes the syntax tree to what RE2 reads.
 fn as_re2(ast: &mut Ast, pattern: &str) -> Result<()> {
     match ast {
         Ast::Empty(_) | Ast::Dot(_) => {}
@@ -145,7 +145,7 @@ fn class_as_re2(class: &mut ClassBracketed) -> Result<()> {
     Ok(())
 }
 
-/// `\d` and the like are about ASCII.
+/// `\d`, `\s` and `\w` of ASCII.
 fn ascii(class: &ClassPerl) -> Result<Box<ClassBracketed>> {
     let characters = match (&class.kind, class.negated) {
         (ClassPerlKind::Digit, false) => "[0-9]",

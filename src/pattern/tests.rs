@@ -22,7 +22,7 @@ fn pattern_matches_anywhere_unless_anchored() {
     assert!(is_match(r"^\/public\/[a-z_\-]+\.(?:css|js)$", b"/public/a-b_c.css"));
 }
 
-/// What is not as in other dialects.
+/// Syntax that differs from other dialects.
 #[test]
 fn syntax_is_that_of_re2() {
     for (pattern, text, expected) in [
@@ -71,7 +71,7 @@ fn syntax_is_that_of_re2() {
         (r"\bpub\b", "/pub_", false),
         (r"\bb", "\u{e4}b", true),
         (r"\Bub", "pub", true),
-        // No place within a character.
+        // There is no word boundary inside a character.
         (r"\B", "a\u{e4}a", false),
         ("^a\u{e4}\\B", "a\u{e4}/", true),
         (r"^\Aa\z$", "a", true),
@@ -109,7 +109,7 @@ fn unsupported_syntax_is_a_one_line_error() {
         "[^",
         "[z-a]",
         r"[a-\d]",
-        // RE2 reads these otherwise than `regex-syntax`.
+        // RE2 and `regex-syntax` read these differently.
         "[a&&b]",
         "[a--b]",
         "[a~~b]",
@@ -214,10 +214,10 @@ fn large_combinations_are_split_into_automata() {
 
 #[test]
 fn too_complex_pattern_is_named() {
-    // Which of the last 30 characters were an `a` is a state each.
+    // One state for each combination of `a`s in the last 30 characters.
     assert_eq!(set(&["^/a", "a.{30}b", "c"]).unwrap_err(), TooComplex::One(1));
     assert_eq!(set(&["((a{999}){999}){999}"]).unwrap_err(), TooComplex::One(0));
-    // Few states, of many threads each.
+    // Few states, each of many threads.
     assert_eq!(set(&["[a-z]{1000}[a-z]{1000}[a-z]{1000}x"]).unwrap_err(), TooComplex::One(0));
     assert!(
         set(&[
@@ -234,7 +234,7 @@ fn too_complex_pattern_is_named() {
     assert_eq!(set(&many).unwrap_err(), TooComplex::Together);
 }
 
-/// A pattern of all that RE2 has and that `regex-lite` reads alike.
+/// A pattern of the syntax that RE2 and `regex-lite` share.
 fn pattern() -> impl Strategy<Value = String> {
     let one = prop_oneof![
         8 => "[abAB_/ä ]",

@@ -7,7 +7,7 @@ use oauth2_session_filter::cookie::{self, Jar, Sent};
 use super::sealed::{NAME, NOW, WEEK, is_part, secret, unlimited};
 use super::vectors;
 
-/// What oauth2-proxy signed with this secret under this name: nobody can sign anything else.
+/// All values that were signed with this secret under this name, by oauth2-proxy. No other value can be valid.
 static SIGNED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let vectors = vectors::oauth2_proxy();
     let headers =

@@ -49,7 +49,7 @@ pub(super) fn expected(audience_claims: &[String]) -> Expected<'_> {
     }
 }
 
-/// The claims of the vectors are the only ones that somebody signed.
+/// The only signed claims are those of the vectors.
 pub(super) fn accepts_only_what_was_signed(verified: Result<Map<String, Value>, IdTokenError>) {
     if let Ok(claims) = verified {
         assert_eq!(claims["sub"], "248289761001", "a signature that nobody made holds");

@@ -11,6 +11,6 @@ pub(super) fn run(bytes: &[u8]) {
     if let Ok(session) = session::open_cookie(&cookie, secret.aes_key()) {
         comes_back(&secret, &session);
     }
-    // The bytes themselves: whatever they decrypt to.
+    // The bytes themselves, which decrypt to other bytes.
     let _ = session::open_cookie(&verified(&secret, bytes), secret.aes_key());
 }

@@ -1,4 +1,4 @@
-//! The discovery document, and the requests that go where it says.
+//! The discovery document, and the requests to its endpoints.
 
 use oauth2_session_filter::oidc::{
     AuthorizationRequest, ClientAuth, ClientAuthMethod, Metadata, authorization_url, code_grant,
@@ -32,7 +32,7 @@ pub(super) fn run(bytes: &[u8]) {
         access_type: "",
     };
     let endpoint = &metadata.authorization_endpoint;
-    // A host such as `a.1` is none to a browser, which then goes nowhere.
+    // To a browser, a host such as `a.1` is invalid, so it goes nowhere.
     if let Some(origin) = read_by_browser(endpoint).map(|url| url.origin()) {
         let url = read_by_browser(&authorization_url(endpoint, &request)).expect("it is the endpoint's");
         assert_eq!(url.origin(), origin);

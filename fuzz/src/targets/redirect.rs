@@ -1,4 +1,4 @@
-//! Where `rd`, `X-Auth-Request-Redirect` and `X-Forwarded-*` send the browser, as a browser reads it (WHATWG URL).
+//! Redirects by `rd`, `X-Auth-Request-Redirect` and `X-Forwarded-*`, read as by a browser (WHATWG URL).
 
 use std::rc::Rc;
 
@@ -82,10 +82,10 @@ fn site(more: Value) -> Site {
     (world.clone(), App::new(config, world))
 }
 
-/// It leads to a path of `here`, or to a host on the list.
+/// The target is a path of `here`, or a host on the list.
 fn is_ours(location: &str, here: &str) {
     let base = Url::parse(&format!("https://{here}/oauth2/sign_out")).unwrap();
-    // A browser that cannot read it stays where it is.
+    // A browser stays on its page if it cannot read the URL.
     let Ok(url) = base.join(location) else { return };
     let host = url.host_str().unwrap_or_default();
     let is_in =

@@ -1,13 +1,13 @@
-//! The Redis client, and servers that say anything at any time: in pieces, late, unasked, about other servers.
+//! The Redis client, and servers that send anything at any time: in pieces, late, unsolicited, about other servers.
 //!
 //! ```text
 //! c            the topology: 1 a server, s Sentinels, c a Cluster; S and C with `redis_allowed_hosts`
 //! g0 w1 l2 e0  sends GET, SETEX, takes a lock, asks for a key's own name; the number picks the slot
-//! x3           nobody waits for the third command any more
+//! x3           the third command is cancelled
 //! o0 k0        the youngest stream opens, ends
 //! a0 7         every command on the youngest stream is answered; the second number picks the answers
 //! r0 *1~:7~    bytes come on the youngest stream; ~ is a line end
-//! p250         so many milliseconds pass
+//! p250         250 milliseconds pass
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -126,7 +126,7 @@ impl Run {
         self.take();
     }
 
-    /// Each command has a key of its own, by which it is known where it is written.
+    /// Each command has a key of its own, so that the model recognises it on a stream.
     fn send(&mut self, kind: u8, number: usize) {
         let key = format!("{{{}}}{}", ["a", "b", "c"][number % 3], self.sent.len());
         let key = key.as_bytes();
@@ -213,7 +213,7 @@ impl Run {
         assert!(self.open.len() <= 64, "so many streams at once");
     }
 
-    /// No server is there any more, and after a while everything is over.
+    /// All servers are gone, and after a while every command has failed.
     fn end(mut self) {
         for count in 0.. {
             assert!(count < 10_000, "it does not end");

@@ -1,4 +1,4 @@
-//! What has to hold for every decision.
+//! What must be true of every decision.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{Asked, HOST, HOUR, NAME, START, Site, WEEK, contains, has_secret};
 use crate::targets::sealed::{is_part, unlimited};
 use crate::targets::site::ISSUER;
 
-/// What an upstream takes for the word of the filter.
+/// Headers that an upstream trusts, since the filter sets them.
 const IDENTITY: [&str; 13] = [
     "gap-auth",
     "x-forwarded-access-token",
@@ -33,7 +33,7 @@ const IDENTITY: [&str; 13] = [
     "x-oauth2-session",
 ];
 
-/// More cookies than any answer sets and clears.
+/// More cookies than any answer sets and deletes.
 const MAX_COOKIES: usize = 140;
 
 impl Asked {
@@ -57,7 +57,7 @@ impl Asked {
 }
 
 impl Site {
-    /// A decision came.
+    /// Checks a decision.
     pub(super) fn decided(&mut self, asked: &Asked, decision: Decision) {
         let calls = self.world.calls();
         assert!(calls <= 10 * self.requests + 10, "{calls} calls for {} requests", self.requests);
@@ -103,7 +103,7 @@ impl Site {
             let jar = Jar::new([left.as_slice()]);
             let sent = Sent::find(&jar, NAME);
             let is_signed = |value: &[u8]| cookie::is_signed(&secret(), NAME, value, &mut unlimited());
-            // A chunk without those before it, or with bytes that no cookie has, is another application's.
+            // A chunk with a gap before it, or with invalid bytes, belongs to another application.
             let is_left =
                 jar.all(NAME).next().is_some() || sent.values().iter().any(|value| is_signed(value));
             assert!(!is_left, "a session goes to the upstream");
@@ -112,7 +112,7 @@ impl Site {
         let response = self.app.response_headers(forward.response, forward.renewed.as_deref());
         response.iter().for_each(is_good);
         let cookies = cookies(&response);
-        // What one reader finds ambiguous needs a session, and what is no path does.
+        // A path that is ambiguous needs a session, and so does a target that is not a path.
         let is_plain = asked.path().starts_with(b"/")
             && asked.path().iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
         let is_for_everybody = is_open && is_plain;
@@ -124,7 +124,7 @@ impl Site {
         self.hand_over(asked, forward.handed_over);
     }
 
-    /// Whose request it may be; `None` is somebody.
+    /// Whose request it may be; `None` is any signed-in user.
     fn people(&self, asked: &Asked) -> Vec<Option<Person>> {
         let has_token = self.has_token(asked);
         let has_lied = self.world.with_redis(|redis| redis.has_lied).unwrap_or(false);
@@ -161,9 +161,9 @@ impl Site {
         );
         assert!(!reply.details().is_empty(), "an answer does not say why it was given");
         let is_at_endpoint = asked.path().starts_with(b"/oauth2/");
-        // Envoy would make 200 of a refusal.
+        // Envoy would turn a refusal into a 200.
         assert!(!is_at_endpoint || !reply.is_grpc(), "an endpoint speaks gRPC");
-        // These two have a page for everybody. At the others a proxy may ask, and takes it for a yes.
+        // These two have a page for every client. The others may be asked by a proxy, which takes 200 for permission.
         let is_for_everybody = matches!(asked.path(), b"/oauth2/sign_in" | b"/oauth2/sign_out");
         let is_yes = is_at_endpoint && !is_for_everybody && reply.status().is_success();
         assert!(!is_yes || !self.people(asked).is_empty(), "an endpoint says yes to a stranger");
@@ -190,9 +190,9 @@ impl Site {
         }
     }
 
-    /// In the cookie store, a cookie that somebody has kept stays good.
+    /// In the cookie store, a copy of a cookie stays valid after a sign-out.
     fn signed_out(&mut self, asked: &Asked) {
-        // Of several session cookies, or one in odd company, it is not said which one is ended.
+        // If there are several session cookies, the model does not know which one is ended.
         let cookies = asked.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
         let pairs = cookies.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let ours: Vec<&[u8]> = pairs.filter(|pair| contains(pair, NAME)).collect();
@@ -258,7 +258,7 @@ impl Site {
         }
     }
 
-    /// The browser keeps the cookies, and whoever they are for is known.
+    /// The browser keeps the cookies, and the model learns whose session they are.
     fn learn(&mut self, cookies: &[Vec<u8>]) {
         let mut parts = Vec::new();
         for header in cookies {
@@ -295,7 +295,7 @@ impl Site {
         ticket.open(&value).ok().map(Person::from)
     }
 
-    /// Whether a request has a bearer token that holds.
+    /// Whether a request has a valid bearer token.
     fn has_token(&self, asked: &Asked) -> bool {
         let is_taken =
             self.config.bearer.is_some() && asked.began <= START.after(HOUR).after(Duration::from_secs(10));
@@ -311,14 +311,14 @@ impl Site {
     }
 }
 
-/// What a header can carry, and nothing secret.
+/// A valid header without secrets.
 fn is_good((name, value): &Header) {
     let is_content = value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t');
     assert!(is_content, "{name} ends too early: {value:?}");
     assert!(!has_secret(value), "a secret is in {name}");
 }
 
-/// The cookies that a response of the upstream sets, which is for one person then.
+/// The cookies that a response of the upstream sets. Such a response is for one user.
 fn cookies(response: &[Header]) -> Vec<Vec<u8>> {
     let values = |wanted: &str| {
         let headers = response.iter().filter(|(name, _)| *name == wanted);
@@ -330,8 +330,8 @@ fn cookies(response: &[Header]) -> Vec<Vec<u8>> {
     cookies
 }
 
-/// Whether an upstream could read a name as one of [`IDENTITY`]: to a CGI-like server whatever is no letter and no
-/// digit is the same.
+/// Whether an upstream could read a name as one of [`IDENTITY`]: a CGI-like server treats all characters alike that are
+/// neither letters nor digits.
 fn is_identity(name: &[u8]) -> bool {
     let plain = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     let name: Vec<u8> = name.iter().map(plain).collect();

@@ -1,4 +1,4 @@
-//! Who signed in, and what proves it.
+//! The users who signed in, and the cookies that prove it.
 
 use oauth2_session_filter::cookie::{self, CookieSecret};
 use oauth2_session_filter::session::Session;
@@ -9,22 +9,22 @@ use crate::targets::sealed::unlimited;
 
 use super::{Asked, COOKIE_SECRET, NAME, WEEK, contains};
 
-/// Somebody who signed in.
+/// A session of a user who signed in.
 pub(super) struct Known {
     /// The cookie's value, as it was signed.
     pub(super) value: Vec<u8>,
-    /// The same in the parts that the browser has.
+    /// The same value, in the chunks that the browser has.
     parts: Vec<Vec<u8>>,
-    /// Nothing where Redis lost the session.
+    /// `None` if Redis lost the session.
     pub(super) person: Option<Person>,
-    /// Where the session is, if it is in Redis.
+    /// The ticket, if the session is in Redis.
     pub(super) key: Option<Vec<u8>>,
     signed_at: Timestamp,
-    /// The requests that had been sent when this person had signed out.
+    /// How many requests had been sent when this user had signed out.
     ended_at: Option<usize>,
 }
 
-/// What the upstream gets to know.
+/// What the upstream is told about a user.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Person {
     pub(super) user: Vec<u8>,
@@ -64,7 +64,7 @@ impl Known {
         Self { value, parts, person, key, signed_at, ended_at: None }
     }
 
-    /// Whether a request has this cookie, however much else.
+    /// Whether a request has this cookie, among others.
     pub(super) fn is_presented(&self, asked: &Asked) -> bool {
         let cookies = asked.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
         self.parts.iter().all(|part| contains(&cookies, part))
@@ -76,18 +76,18 @@ impl Known {
         self.signed_at.after(WEEK) > asked.began && !is_over
     }
 
-    /// This person signed out, after so many requests.
+    /// The user signed out, after this many requests.
     pub(super) fn end(&mut self, requests: usize) {
         self.ended_at.get_or_insert(requests);
     }
 
-    /// Another cookie of a session that was signed out is of no use either.
+    /// Another cookie of a session that was signed out is invalid too.
     pub(super) fn is_of(&mut self, others: &[Self]) {
         let of_the_same = others.iter().filter(|other| other.key.is_some() && other.key == self.key);
         self.ended_at = of_the_same.filter_map(|other| other.ended_at).next();
     }
 
-    /// This person is signed in again.
+    /// The user is signed in again.
     pub(super) fn revive(&mut self) {
         self.ended_at = None;
     }

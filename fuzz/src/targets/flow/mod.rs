@@ -1,4 +1,4 @@
-//! The whole filter: a stranger and a browser send requests in any order, the provider and Redis answer as they like.
+//! The whole filter: an attacker and a browser send requests in any order, and the provider and Redis give any answer.
 //!
 //! ```text
 //! 0                                     the configuration, by its number in `CONFIGURATIONS`
@@ -7,12 +7,11 @@
 //! ! wait 60                             60 seconds pass
 //! ```
 //!
-//! In a request `{jar}` is what the browser has got, `{session}` and `{old}` are cookies of a person who signed in
-//! elsewhere, just now and an hour ago, `{state}` is the state of the login that began last, and `{token}` a bearer
-//! token.
+//! In a request, `{jar}` stands for the cookies of the browser, `{session}` and `{old}` for the cookies of a user who signed
+//! in elsewhere, just now and an hour ago, `{state}` for the state of the latest sign-in, and `{token}` for a bearer token.
 //!
-//! What has to hold: nobody gets through without a session, or as another person; what a client says about who it is
-//! does not arrive; the browser goes nowhere else; nothing secret is in an answer or in the log; every flow ends.
+//! The invariants: no request gets through without a session, or as another user; identity headers of a client never
+//! arrive; the browser is redirected only to allowed hosts; no answer or log line has secrets; every flow ends.
 
 mod checks;
 mod configurations;
@@ -39,15 +38,15 @@ const HOST: &str = "app.example.com";
 const HOUR: Duration = Duration::from_secs(3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// More say nothing that fewer do not.
+/// More of them find nothing new.
 const MAX_REQUESTS: usize = 40;
 
 const COOKIE_SECRET: &str = "secret-cookie-0123456789abcdefgh";
-/// No answer and no line of the log has these.
+/// Secrets that no answer and no log line may have.
 const SECRETS: [&str; 5] =
     [COOKIE_SECRET, "secret-client", "secret-redis", "secret-access-", "secret-refresh-"];
 
-/// The bytes are the lines of the picture above.
+/// The bytes are lines as in the example above.
 pub(super) fn run(bytes: &[u8]) {
     log::watch();
     if has_secret(bytes) {
@@ -87,11 +86,11 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 struct Asked {
     head: Vec<(Vec<u8>, Vec<u8>)>,
     began: Timestamp,
-    /// Its place among all requests.
+    /// Its number among all requests.
     number: usize,
 }
 
-/// One worker, and everybody around it.
+/// One worker, with its clients, the provider and Redis.
 struct Site {
     rules: &'static Rules,
     config: Config,
@@ -224,7 +223,7 @@ impl Site {
         self.world.drain();
     }
 
-    /// Puts in what only the site knows.
+    /// Replaces the placeholders.
     fn fill_in(&mut self, text: &[u8]) -> Vec<u8> {
         let mut filled = Vec::new();
         let mut rest = text;
@@ -266,7 +265,7 @@ impl Site {
         }
     }
 
-    /// The cookie of somebody who signed in so long before the start.
+    /// The cookie of a user who signed in this long before the start.
     fn session(&mut self, user: &str, age: Duration) -> Vec<u8> {
         let signed_at = START.secs() - i64::try_from(age.as_secs()).unwrap();
         let session = Session {

@@ -1,4 +1,4 @@
-//! A provider: it signs in whoever the code names, and answers otherwise as it is told to.
+//! A provider. It signs in the user that the code names, and gives the answers that the input chooses.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! The world of one worker: a clock that only moves where it is told to, tasks, calls, Redis.
+//! The world of one worker: a clock that is moved by hand, tasks, calls, Redis.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -78,12 +78,12 @@ impl World {
         }))
     }
 
-    /// Does something with the provider.
+    /// Accesses the provider.
     pub(crate) fn provider<T>(&self, what: impl FnOnce(&mut Provider) -> T) -> T {
         what(&mut self.0.provider.borrow_mut())
     }
 
-    /// Does something with Redis, where there is one.
+    /// Accesses Redis, if there is one.
     pub(crate) fn with_redis<T>(&self, what: impl FnOnce(&mut Redis) -> T) -> Option<T> {
         self.0.redis.borrow_mut().as_mut().map(what)
     }
@@ -93,7 +93,7 @@ impl World {
         self.0.calls.get()
     }
 
-    /// Begins a flow, up to where it has to wait.
+    /// Starts a flow, and runs it until it has to wait.
     pub(crate) fn start<T: 'static>(&self, flow: impl Future<Output = T> + 'static) -> Pending<T> {
         let result = Rc::new(RefCell::new(None));
         let to = Rc::clone(&result);
@@ -105,12 +105,12 @@ impl World {
         Pending { task, result }
     }
 
-    /// The result, where there is one by now.
+    /// The result, if there is one by now.
     pub(crate) fn result<T>(&self, pending: &Pending<T>) -> Option<T> {
         pending.result.borrow_mut().take()
     }
 
-    /// Waits for the result, however long that takes.
+    /// Waits for the result, for any time.
     pub(crate) fn finish<T>(&self, pending: &Pending<T>) -> T {
         for _ in 0..MAX_EVENTS {
             if let Some(result) = self.result(pending) {
@@ -173,7 +173,7 @@ impl World {
         self.0.woken.0.store(true, Ordering::Relaxed);
     }
 
-    /// Polls every task, until none is woken any more.
+    /// Polls every task until no task is woken.
     fn run(&self) {
         for count in 0.. {
             assert!(count < MAX_EVENTS, "a task wakes itself again and again");
