@@ -16,7 +16,7 @@ use std::{env, io};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth2_session_filter::cookie::{self, CookieSecret};
-use oauth2_session_filter::session::ticket::{Form, Ticket};
+use oauth2_session_filter::session::ticket::{Ticket, TicketForm};
 use oauth2_session_filter::session::{self, Session};
 use oauth2_session_filter::time::Timestamp;
 
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Some(redis) => {
                 let ticket = Ticket::new(NAME, random()?, random()?);
                 set(redis, ticket.redis_key(), &ticket.seal(&session, random()?))?;
-                ticket.encode(Form::Documented)
+                ticket.encode(TicketForm::Documented)
             }
         };
         out.write_all(&cookie::sign(&secret, NAME, &value, now.secs()))?;

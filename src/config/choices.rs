@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::value::{Malformed, Read, Value};
 use crate::cookie::SameSite;
 use crate::oidc::ClientAuthMethod;
-use crate::session::ticket::Form;
+use crate::session::ticket::TicketForm;
 
 /// How PKCE's challenge is made from its verifier (RFC 7636 section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,15 +98,15 @@ impl Value for ModeName {
     }
 }
 
-impl Value for Option<Form> {
+impl Value for Option<TicketForm> {
     const KIND: &'static str = "string";
     const EXPECTED: &'static str = "\"documented\", \"v2\", or \"\"";
 
     fn from_text(text: &str) -> Read<Self> {
         match text {
             "" => Ok(None),
-            "documented" => Ok(Some(Form::Documented)),
-            "v2" => Ok(Some(Form::V2)),
+            "documented" => Ok(Some(TicketForm::Documented)),
+            "v2" => Ok(Some(TicketForm::V2)),
             _ => Err(Malformed),
         }
     }

@@ -17,7 +17,7 @@ use super::url::Url;
 use super::value::Value;
 use crate::cookie::SameSite;
 use crate::oidc::ClientAuthMethod;
-use crate::session::ticket::Form;
+use crate::session::ticket::TicketForm;
 
 use Presence::{Differs, Needed, Ours, Required, Theirs};
 
@@ -303,7 +303,7 @@ options! {
         redis_session_cache: Duration = Ours("0s"),
             "How long a worker uses a session from memory without asking Redis, `1m` at most. During that time it \
              does not notice a sign-out at another worker or proxy";
-        redis_ticket_form: Option<Form> = Ours(""),
+        redis_ticket_form: Option<TicketForm> = Ours(""),
             "The format in which tickets are written: `documented`, `v2`, or empty for `v2` only if `cookie_name` \
              has a dot";
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::csrf::Csrf;
-use super::ticket::{Form, Ticket};
+use super::ticket::{Ticket, TicketForm};
 use super::*;
 use crate::cookie::{self, Allowance, CookieSecret, csrf_cookie_name};
 use crate::time::Timestamp;
@@ -215,13 +215,13 @@ fn ticket_is_that_of_oauth2_proxy() {
     let store = &vectors["ticket_store"];
     let secret = CookieSecret::new(BASE64_SECRET).unwrap();
     let made = Ticket::new(NAME, counted(0), counted(16));
-    assert_eq!(made.encode(Form::V2), vectors["ticket_plain"].as_str().unwrap().as_bytes());
+    assert_eq!(made.encode(TicketForm::V2), vectors["ticket_plain"].as_str().unwrap().as_bytes());
     assert_eq!(made.redis_key(), store["redis_key"].as_str().unwrap().as_bytes());
 
     let v2 = value(&store["set_cookie"][0]);
     let documented = vectors["ticket_legacy_signed_at_1700000000"].as_str().unwrap().as_bytes();
-    assert_eq!(cookie::sign(&secret, NAME, &made.encode(Form::V2), NOW), v2);
-    assert_eq!(cookie::sign(&secret, NAME, &made.encode(Form::Documented), NOW), documented);
+    assert_eq!(cookie::sign(&secret, NAME, &made.encode(TicketForm::V2), NOW), v2);
+    assert_eq!(cookie::sign(&secret, NAME, &made.encode(TicketForm::Documented), NOW), documented);
     for raw in [v2.as_slice(), documented] {
         assert_eq!(Ticket::decode(&verify(&secret, NAME, raw)).unwrap(), made);
     }
@@ -238,7 +238,7 @@ fn ticket_of_oauth2_proxys_own_test_is_read() {
     let case = &vectors["_own_test_vectors"]["ticket"];
     let ticket = decode_ticket(case["encoded"].as_str().unwrap().as_bytes()).unwrap();
     assert_eq!(ticket.redis_key(), case["id"].as_str().unwrap().as_bytes());
-    assert_eq!(ticket.encode(Form::V2), case["encoded"].as_str().unwrap().as_bytes());
+    assert_eq!(ticket.encode(TicketForm::V2), case["encoded"].as_str().unwrap().as_bytes());
 }
 
 fn decode_ticket(ticket: &[u8]) -> Result<Ticket, DecodeError> {
@@ -266,11 +266,11 @@ fn malformed_ticket_is_an_error() {
 
 #[test]
 fn cookie_name_with_a_dot_needs_the_second_form() {
-    assert_eq!(Form::for_cookie(b"_oauth2_proxy"), Form::Documented);
-    assert_eq!(Form::for_cookie(b"my.session"), Form::V2);
+    assert_eq!(TicketForm::for_cookie(b"_oauth2_proxy"), TicketForm::Documented);
+    assert_eq!(TicketForm::for_cookie(b"my.session"), TicketForm::V2);
     let ticket = Ticket::new(b"my.session", [1; 16], [2; 16]);
-    assert_eq!(decode_ticket(&ticket.encode(Form::V2)), Ok(ticket.clone()));
-    assert!(decode_ticket(&ticket.encode(Form::Documented)).is_err());
+    assert_eq!(decode_ticket(&ticket.encode(TicketForm::V2)), Ok(ticket.clone()));
+    assert!(decode_ticket(&ticket.encode(TicketForm::Documented)).is_err());
     assert_eq!(ticket.lock_key(), [ticket.redis_key(), b".lock"].concat());
 }
 

@@ -26,14 +26,14 @@ pub struct Ticket {
 
 /// How a ticket is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum TicketForm {
     /// `name-digits.secret`.
     Documented,
     /// `v2.….…`.
     V2,
 }
 
-impl Form {
+impl TicketForm {
     /// The form that most versions of oauth2-proxy read for a cookie of this name.
     pub fn for_cookie(name: &[u8]) -> Self {
         if name.contains(&b'.') { Self::V2 } else { Self::Documented }
@@ -64,11 +64,11 @@ impl Ticket {
     }
 
     /// The ticket as a cookie holds it, to be signed.
-    pub fn encode(&self, form: Form) -> Vec<u8> {
+    pub fn encode(&self, form: TicketForm) -> Vec<u8> {
         let secret = UNPADDED.encode(&self.secret).into_bytes();
         match form {
-            Form::Documented => [self.id.as_slice(), b".", &secret].concat(),
-            Form::V2 => [b"v2.", UNPADDED.encode(&self.id).as_bytes(), b".", &secret].concat(),
+            TicketForm::Documented => [self.id.as_slice(), b".", &secret].concat(),
+            TicketForm::V2 => [b"v2.", UNPADDED.encode(&self.id).as_bytes(), b".", &secret].concat(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Tickets, and what Redis has under their keys.
 
-use oauth2_session_filter::session::ticket::{Form, Ticket};
+use oauth2_session_filter::session::ticket::{Ticket, TicketForm};
 
 use super::sealed::{comes_back, secret, verified};
 
@@ -12,9 +12,9 @@ pub(super) fn run(bytes: &[u8]) {
     let Ok(ticket) = Ticket::decode(&verified(&secret, text)) else { return };
     assert!(!ticket.redis_key().is_empty() && ticket.lock_key().starts_with(ticket.redis_key()));
     let again = |form| Ticket::decode(&verified(&secret, &ticket.encode(form)));
-    assert!(again(Form::V2).as_ref() == Ok(&ticket), "another ticket comes back");
+    assert!(again(TicketForm::V2).as_ref() == Ok(&ticket), "another ticket comes back");
     if !ticket.redis_key().contains(&b'.') {
-        assert!(again(Form::Documented).as_ref() == Ok(&ticket), "another ticket comes back");
+        assert!(again(TicketForm::Documented).as_ref() == Ok(&ticket), "another ticket comes back");
     }
     if let Ok(session) = ticket.open(value) {
         comes_back(&secret, &session);

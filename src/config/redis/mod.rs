@@ -9,7 +9,7 @@ use self::servers::Servers;
 use super::errors::ConfigErrors;
 use super::options::Options;
 use crate::redis;
-use crate::session::ticket::Form;
+use crate::session::ticket::TicketForm;
 
 /// The default of oauth2-proxy (go-redis), if `redis_connection_idle_timeout` is not set.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -25,7 +25,7 @@ pub struct Redis {
     /// `redis_session_cache`.
     pub session_cache: Duration,
     /// `redis_ticket_form`; none for the format that most versions of oauth2-proxy read.
-    pub ticket_form: Option<Form>,
+    pub ticket_form: Option<TicketForm>,
 }
 
 /// The longest `redis_session_cache`.
@@ -75,9 +75,9 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
 }
 
 /// If the name of the cookie has dots, only the format `v2` is unambiguous.
-fn ticket_form(options: &Options, errors: &mut ConfigErrors) -> Option<Form> {
+fn ticket_form(options: &Options, errors: &mut ConfigErrors) -> Option<TicketForm> {
     let is_ambiguous =
-        options.redis_ticket_form == Some(Form::Documented) && options.cookie_name.contains('.');
+        options.redis_ticket_form == Some(TicketForm::Documented) && options.cookie_name.contains('.');
     errors.check(!is_ambiguous, "redis_ticket_form", "must be v2, because cookie_name has a dot");
     options.redis_ticket_form
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{config, mistake, mistakes};
 use crate::redis::{Credentials, Endpoint, Tls, Topology};
-use crate::session::ticket::Form;
+use crate::session::ticket::TicketForm;
 
 fn with(options: Value) -> Value {
     let mut all =
@@ -109,8 +109,8 @@ fn times_have_defaults() {
 fn the_form_of_tickets_can_be_chosen() {
     let form = |options| config(with(options)).redis.unwrap().ticket_form;
     assert_eq!(form(json!({})), None);
-    assert_eq!(form(json!({ "redis_ticket_form": "v2" })), Some(Form::V2));
-    assert_eq!(form(json!({ "redis_ticket_form": "documented" })), Some(Form::Documented));
+    assert_eq!(form(json!({ "redis_ticket_form": "v2" })), Some(TicketForm::V2));
+    assert_eq!(form(json!({ "redis_ticket_form": "documented" })), Some(TicketForm::Documented));
     mistake("redis_ticket_form", with(json!({ "redis_ticket_form": "v3" })));
     mistake("redis_ticket_form", with(json!({ "redis_ticket_form": "documented", "cookie_name": "a.b" })));
 }

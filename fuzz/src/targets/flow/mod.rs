@@ -24,7 +24,7 @@ use std::time::Duration;
 use oauth2_session_filter::config::Config;
 use oauth2_session_filter::flow::{App, Decision, Io, Ready};
 use oauth2_session_filter::session::Session;
-use oauth2_session_filter::session::ticket::{Form, Ticket};
+use oauth2_session_filter::session::ticket::{Ticket, TicketForm};
 use oauth2_session_filter::time::Timestamp;
 use oauth2_session_filter::{cookie, session};
 
@@ -282,7 +282,7 @@ impl Site {
         let value = if self.config.redis.is_some() {
             let ticket = Ticket::new(NAME, [user.as_bytes()[0]; 16], [7; 16]);
             self.world.with_redis(|redis| redis.put(ticket.redis_key(), &ticket.seal(&session, [1; 12])));
-            ticket.encode(Form::Documented)
+            ticket.encode(TicketForm::Documented)
         } else {
             session::seal_cookie(&session, secret.aes_key(), [1; 16], false)
         };

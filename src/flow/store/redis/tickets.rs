@@ -11,7 +11,7 @@ use crate::flow::outcome::{Reason, Unavailable};
 use crate::flow::store::session_cookie::{Found, SessionCookie};
 use crate::flow::verified_cache::{Raw, VerifiedCache};
 use crate::session::Session;
-use crate::session::ticket::{Form, Ticket};
+use crate::session::ticket::{Ticket, TicketForm};
 use crate::time::Timestamp;
 
 /// The ticket of a verified cookie.
@@ -31,14 +31,14 @@ impl Raw for TicketCookie {
 /// Reads tickets from cookies and signs cookies for them.
 pub(super) struct Tickets {
     cookie: Rc<SessionCookie>,
-    form: Form,
+    form: TicketForm,
     verified: VerifiedCache<TicketCookie>,
 }
 
 impl Tickets {
     pub(super) fn new(config: &Config, redis: &Redis, cookie: &Rc<SessionCookie>) -> Self {
         Self {
-            form: redis.ticket_form.unwrap_or_else(|| Form::for_cookie(cookie.name())),
+            form: redis.ticket_form.unwrap_or_else(|| TicketForm::for_cookie(cookie.name())),
             verified: VerifiedCache::new(config.cookie.session_cache_size),
             cookie: Rc::clone(cookie),
         }
