@@ -3,7 +3,7 @@
 
 use percent_encoding::percent_decode;
 
-use crate::pattern::{Pattern, Set, TooComplex};
+use crate::pattern::{Pattern, PatternSet, TooComplex};
 
 /// The longest path that is matched against patterns, in bytes and without its query: every byte costs time. A longer path
 /// needs a session, and no pattern of `api_routes` matches it.
@@ -14,7 +14,7 @@ pub(crate) const MAX_PATH: usize = 2048;
 pub struct SkipAuth {
     routes: Vec<Route>,
     /// The pattern of each route.
-    patterns: Set,
+    patterns: PatternSet,
 }
 
 /// One of them: `^/public/`, `GET=^/public/`, or `GET!=^/private/`.
@@ -37,7 +37,7 @@ impl SkipAuth {
 
     pub(crate) fn new(routes: Vec<(Route, Pattern)>) -> Result<Self, TooComplex> {
         let (routes, patterns): (Vec<_>, Vec<_>) = routes.into_iter().unzip();
-        Ok(Self { routes, patterns: Set::new(&patterns)? })
+        Ok(Self { routes, patterns: PatternSet::new(&patterns)? })
     }
 
     /// Whether a request needs no session. Every way in which an upstream may read the path has to be covered, not only

@@ -6,7 +6,7 @@ use http::uri::Scheme;
 use super::errors::{ConfigErrors, shown};
 use super::options::Options;
 use crate::path_match::{MAX_PATH, Route, SkipAuth, is_prefix};
-use crate::pattern::{Pattern, Set, TooComplex};
+use crate::pattern::{Pattern, PatternSet, TooComplex};
 
 /// The default port of https.
 pub const HTTPS: u16 = 443;
@@ -30,7 +30,7 @@ pub struct Routes {
     pub skip_auth_preflight: bool,
     /// `force_json_errors`.
     pub force_json_errors: bool,
-    api: Set,
+    api: PatternSet,
 }
 
 impl Routes {
@@ -49,8 +49,13 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Routes {
     check_paths(options, errors);
     let skip_auth =
         compile("skip_auth_routes", &options.skip_auth_routes, Route::parse, SkipAuth::new, errors);
-    let api =
-        compile("api_routes", &options.api_routes, Pattern::parse, |patterns| Set::new(&patterns), errors);
+    let api = compile(
+        "api_routes",
+        &options.api_routes,
+        Pattern::parse,
+        |patterns| PatternSet::new(&patterns),
+        errors,
+    );
     Routes {
         proxy_prefix: options.proxy_prefix.clone(),
         reverse_proxy: options.reverse_proxy,

@@ -5,7 +5,7 @@
 //! text ───────────────────────────────────────────► Matches    one step per byte
 //! ```
 //!
-//! All patterns of a [`Set`] are matched in one pass, by as few automata as possible: patterns that would multiply each
+//! All patterns of a [`PatternSet`] are matched in one pass, by as few automata as possible: patterns that would multiply each
 //! other's states (`a.*b` and `c.*d`) are in two automata. A pattern that is too large for an automaton is refused, so that
 //! no text makes matching slow.
 
@@ -38,9 +38,9 @@ pub struct Pattern(Hir);
 
 /// Patterns that are matched together.
 #[derive(Clone, Debug, Default)]
-pub struct Set(Vec<Table>);
+pub struct PatternSet(Vec<Table>);
 
-/// Which patterns of a [`Set`] match, by their numbers.
+/// Which patterns of a [`PatternSet`] match, by their numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Matches(Vec<bool>);
 
@@ -73,7 +73,7 @@ impl Pattern {
     }
 }
 
-impl Set {
+impl PatternSet {
     /// Builds the automata of patterns.
     ///
     /// # Errors

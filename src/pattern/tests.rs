@@ -3,11 +3,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Pattern, Set, TooComplex};
+use super::{Pattern, PatternSet, TooComplex};
 
-fn set(patterns: &[&str]) -> Result<Set, TooComplex> {
+fn set(patterns: &[&str]) -> Result<PatternSet, TooComplex> {
     let parsed: Vec<Pattern> = patterns.iter().map(|pattern| Pattern::parse(pattern).unwrap()).collect();
-    Set::new(&parsed)
+    PatternSet::new(&parsed)
 }
 
 fn is_match(pattern: &str, text: &[u8]) -> bool {
@@ -197,7 +197,7 @@ fn matches_name_the_patterns_of_a_set() {
         let matches = many.matches(format!("/{number}/x").as_bytes());
         assert_eq!((0..300).filter(|other| matches.has(*other)).collect::<Vec<_>>(), [number]);
     }
-    assert!(!many.is_match(b"/300/x") && !Set::default().is_match(b""));
+    assert!(!many.is_match(b"/300/x") && !PatternSet::default().is_match(b""));
 }
 
 #[test]
@@ -274,7 +274,7 @@ proptest! {
     fn any_pattern_and_text_run_without_panic(pattern: String, near in r"[\\()\[\]{}*+?|^$.,:a2<>Pi-]{0,12}", text: Vec<u8>) {
         for pattern in [pattern, near] {
             if let Ok(pattern) = Pattern::parse(&pattern)
-                && let Ok(set) = Set::new(&[pattern])
+                && let Ok(set) = PatternSet::new(&[pattern])
             {
                 prop_assert_eq!(set.is_match(&text), set.matches(&text).has(0));
             }

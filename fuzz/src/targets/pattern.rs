@@ -1,6 +1,6 @@
 //! Patterns of routes: they mean what they mean to another implementation, each by itself and all together.
 
-use oauth2_session_filter::pattern::{Pattern, Set};
+use oauth2_session_filter::pattern::{Pattern, PatternSet};
 
 /// A longer one takes long, and says nothing that a shorter one does not.
 const MAX_PATTERN: usize = 60;
@@ -15,11 +15,11 @@ pub(super) fn run(bytes: &[u8]) {
         .filter(|pattern| pattern.len() <= MAX_PATTERN && Pattern::parse(pattern).is_ok())
         .collect();
     let patterns: Vec<Pattern> = sources.iter().map(|pattern| Pattern::parse(pattern).unwrap()).collect();
-    let Ok(set) = Set::new(&patterns) else { return };
+    let Ok(set) = PatternSet::new(&patterns) else { return };
     let matches = set.matches(text);
     let mut is_any = false;
     for (number, source) in sources.iter().enumerate() {
-        let alone = Set::new(&[patterns[number].clone()]).expect("it is in a set already");
+        let alone = PatternSet::new(&[patterns[number].clone()]).expect("it is in a set already");
         let fits = alone.is_match(text);
         assert_eq!(matches.has(number), fits, "{source:?} means something else beside other patterns");
         is_any |= fits;
