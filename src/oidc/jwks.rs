@@ -11,7 +11,7 @@ use super::public_key::{Algorithm, PublicKey};
 const MAX_KEYS: usize = 100;
 
 /// For how many skipped keys the log gives the reason.
-const MAX_PASSED_OVER: usize = 16;
+const MAX_SKIPPED: usize = 16;
 
 /// How many characters of a key's identifier are logged.
 const MAX_NAME: usize = 64;
@@ -20,12 +20,12 @@ const MAX_NAME: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Jwks {
     keys: Vec<Key>,
-    passed_over: Vec<PassedOver>,
+    skipped: Vec<SkippedKey>,
 }
 
 /// A key of the document that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PassedOver {
+pub struct SkippedKey {
     /// Its position in the document, from 1.
     position: usize,
     /// Its identifier, truncated for the log.
@@ -51,7 +51,7 @@ pub enum JwksError {
     /// Not a JSON object with `keys`, or too large.
     Malformed,
     /// No key can be used for signatures.
-    NoKey(Vec<PassedOver>),
+    NoKey(Vec<SkippedKey>),
 }
 
 impl Jwks {
@@ -60,26 +60,26 @@ impl Jwks {
     pub fn parse(body: &[u8]) -> Result<Self, JwksError> {
         let document = object(body).ok_or(JwksError::Malformed)?;
         let all = document.get("keys").and_then(Value::as_array).ok_or(JwksError::Malformed)?;
-        let (mut keys, mut passed_over) = (Vec::new(), Vec::new());
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for (position, jwk) in (1_usize..).zip(all) {
             if keys.len() == MAX_KEYS {
-                passed_over.push(PassedOver::new(position, jwk, "100 keys are kept, and no more"));
+                skipped.push(SkippedKey::new(position, jwk, "100 keys are kept, and no more"));
                 break;
             }
             match Key::parse(jwk) {
                 Ok(key) => keys.push(key),
-                Err(reason) if passed_over.len() < MAX_PASSED_OVER => {
-                    passed_over.push(PassedOver::new(position, jwk, reason));
+                Err(reason) if skipped.len() < MAX_SKIPPED => {
+                    skipped.push(SkippedKey::new(position, jwk, reason));
                 }
                 Err(_) => {}
             }
         }
-        if keys.is_empty() { Err(JwksError::NoKey(passed_over)) } else { Ok(Self { keys, passed_over }) }
+        if keys.is_empty() { Err(JwksError::NoKey(skipped)) } else { Ok(Self { keys, skipped }) }
     }
 
     /// The first skipped keys of the document.
-    pub fn passed_over(&self) -> &[PassedOver] {
-        &self.passed_over
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.skipped
     }
 
     /// The keys with that identifier; all keys if the token has none.
@@ -114,7 +114,7 @@ impl Key {
     }
 }
 
-impl PassedOver {
+impl SkippedKey {
     fn new(position: usize, jwk: &Value, reason: &'static str) -> Self {
         let id = jwk.get("kid").and_then(Value::as_str).unwrap_or_default();
         Self { position, id: id.chars().take(MAX_NAME).collect(), reason }
@@ -130,7 +130,7 @@ fn optional<'a>(jwk: &'a Map<String, Value>, name: &str) -> Result<Option<&'a st
     }
 }
 
-impl fmt::Display for PassedOver {
+impl fmt::Display for SkippedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Quoted: it is the provider's text.
         write!(f, "key {} (kid {:?}) is not used: {}", self.position, self.id, self.reason)

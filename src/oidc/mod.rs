@@ -47,7 +47,7 @@ pub use id_token::{
 };
 pub use id_token_error::IdTokenError;
 pub use identity::{ClaimNames, Identity, claim_text};
-pub use jwks::{Jwks, JwksError, PassedOver};
+pub use jwks::{Jwks, JwksError, SkippedKey};
 pub(crate) use jws::MAX_TRIED;
 pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
 pub use location::redirected;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use log::{Level, log};
 
-use crate::oidc::PassedOver;
+use crate::oidc::SkippedKey;
 use crate::time::Timestamp;
 
 /// A document that was not seen for this long is explained again: what was fixed may be broken again.
@@ -22,24 +22,24 @@ const MAX_DOCUMENTS: usize = 8;
 /// The documents with keys that are not used: these keys, and when the document was last seen. The latest is at the
 /// end.
 #[derive(Default)]
-pub(in crate::flow) struct Explained(RefCell<VecDeque<(Timestamp, Vec<PassedOver>)>>);
+pub(in crate::flow) struct Explained(RefCell<VecDeque<(Timestamp, Vec<SkippedKey>)>>);
 
 impl Explained {
     /// Logs why keys of a document are not used, unless it was logged already.
-    pub(in crate::flow) fn explain(&self, passed_over: &[PassedOver], level: Level, now: Timestamp) {
+    pub(in crate::flow) fn explain(&self, passed_over: &[SkippedKey], level: Level, now: Timestamp) {
         if passed_over.is_empty() {
             return;
         }
         let mut known = self.0.borrow_mut();
         let is_known =
-            |(at, keys): &(Timestamp, Vec<PassedOver>)| keys == passed_over && at.was_within(PERIOD, now);
+            |(at, keys): &(Timestamp, Vec<SkippedKey>)| keys == skipped && at.was_within(PERIOD, now);
         if !known.iter().any(is_known) {
-            for key in passed_over {
+            for key in skipped {
                 log!(level, "keys (jwks_uri): {key}");
             }
         }
-        known.retain(|(_, keys)| keys != passed_over);
-        known.push_back((now, passed_over.to_vec()));
+        known.retain(|(_, keys)| keys != skipped);
+        known.push_back((now, skipped.to_vec()));
         if known.len() > MAX_DOCUMENTS {
             known.pop_front();
         }

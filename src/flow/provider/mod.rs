@@ -15,20 +15,20 @@ use log::warn;
 use serde_json::{Map, Value};
 
 use self::client_auth::ClientAuthMethods;
-
 use self::explained::Explained;
 use self::fetched::Fetched;
 use self::sign_in_error::SignInError;
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
 use super::util::gate::Gate;
-use crate::config::{self, Kind};
+use crate::config::Kind;
 use crate::oidc::{
-    self, About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity,
-    Jwks, Metadata, TokenResponse, Userinfo,
+    About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity, Jwks,
+    Metadata, TokenResponse, Userinfo,
 };
 use crate::runtime::rate::LogLimit;
 use crate::session::{Claims, Session};
+use crate::{config, oidc};
 
 /// One provider, with what a worker knows of it.
 pub(super) struct Provider<I> {

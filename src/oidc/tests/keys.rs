@@ -94,12 +94,12 @@ fn unusable_key_is_skipped_and_others_stay() {
 /// The lines of the log for the keys that are not used.
 fn reasons(keys: &[Value]) -> Vec<String> {
     let parsed = parse_keys(keys);
-    let passed_over = match &parsed {
-        Ok(keys) => keys.passed_over(),
-        Err(JwksError::NoKey(passed_over)) => passed_over,
+    let skipped = match &parsed {
+        Ok(keys) => keys.skipped(),
+        Err(JwksError::NoKey(skipped)) => skipped,
         Err(JwksError::Malformed) => panic!("it is a set of keys"),
     };
-    passed_over.iter().map(ToString::to_string).collect()
+    skipped.iter().map(ToString::to_string).collect()
 }
 
 #[test]
