@@ -17,7 +17,7 @@ pub enum ClientAuthMethod {
     /// `client_secret_post`: in the body.
     Post,
     /// In the header, not form-encoded (RFC 7617), for servers that do not decode it.
-    BasicAsItStands,
+    BasicUnencoded,
 }
 
 impl fmt::Display for ClientAuthMethod {
@@ -25,7 +25,7 @@ impl fmt::Display for ClientAuthMethod {
         f.write_str(match self {
             Self::Basic => "client_secret_basic",
             Self::Post => "client_secret_post",
-            Self::BasicAsItStands => "client_secret_basic, without form-encoding",
+            Self::BasicUnencoded => "client_secret_basic, without form-encoding",
         })
     }
 }
@@ -47,21 +47,21 @@ impl ClientAuth<'_> {
     /// for all clients, but a client may be registered for only one of them. Basic is the default of Discovery 1.0 section
     /// 3, and every server must support it by RFC 6749.
     pub fn methods(&self, metadata: &Metadata, wanted: Option<ClientAuthMethod>) -> Vec<ClientAuthMethod> {
-        use ClientAuthMethod::{Basic, BasicAsItStands, Post};
+        use ClientAuthMethod::{Basic, BasicUnencoded, Post};
 
         let lists =
             |name: &str| metadata.token_endpoint_auth_methods_supported.iter().any(|listed| listed == name);
         let mut methods = match wanted {
             _ if self.client_secret.is_empty() => vec![Post],
             Some(Post) => vec![Post],
-            Some(_) => vec![Basic, BasicAsItStands],
+            Some(_) => vec![Basic, BasicUnencoded],
             None if lists("client_secret_post") && !lists("client_secret_basic") => {
-                vec![Post, Basic, BasicAsItStands]
+                vec![Post, Basic, BasicUnencoded]
             }
-            None => vec![Basic, Post, BasicAsItStands],
+            None => vec![Basic, Post, BasicUnencoded],
         };
         if self.credentials() == self.encoded_credentials() {
-            methods.retain(|method| *method != BasicAsItStands);
+            methods.retain(|method| *method != BasicUnencoded);
         }
         methods
     }
@@ -71,7 +71,7 @@ impl ClientAuth<'_> {
         if !self.client_secret.is_empty() {
             match self.method {
                 ClientAuthMethod::Basic => return basic(&self.encoded_credentials()),
-                ClientAuthMethod::BasicAsItStands => return basic(&self.credentials()),
+                ClientAuthMethod::BasicUnencoded => return basic(&self.credentials()),
                 ClientAuthMethod::Post => {}
             }
         }
@@ -101,7 +101,7 @@ fn basic(credentials: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use super::ClientAuthMethod::{Basic, BasicAsItStands, Post};
+    use super::ClientAuthMethod::{Basic, BasicUnencoded, Post};
     use super::*;
 
     fn methods(listed: &[&str], secret: &str, wanted: Option<ClientAuthMethod>) -> Vec<ClientAuthMethod> {
@@ -134,8 +134,8 @@ mod tests {
     #[test]
     fn secret_changed_by_form_encoding_is_also_sent_raw() {
         for secret in ["a+b", "100%", "a:b", "a/b", "a b", "\u{fc}"] {
-            assert_eq!(methods(&[], secret, None), [Basic, Post, BasicAsItStands], "{secret}");
-            assert_eq!(methods(&[], secret, Some(Basic)), [Basic, BasicAsItStands], "{secret}");
+            assert_eq!(methods(&[], secret, None), [Basic, Post, BasicUnencoded], "{secret}");
+            assert_eq!(methods(&[], secret, Some(Basic)), [Basic, BasicUnencoded], "{secret}");
         }
         // Characters that form-encoding does not change; base64url consists of them.
         assert_eq!(methods(&[], "aZ09-._*", None), [Basic, Post]);

@@ -143,7 +143,7 @@ mod tests {
         let client = ClientAuth {
             client_id: "filter",
             client_secret: "p%+&=/\u{20ac}:\n",
-            method: ClientAuthMethod::BasicAsItStands,
+            method: ClientAuthMethod::BasicUnencoded,
         };
         let request = refresh_grant(ENDPOINT, &client, "r");
         let header = &request.headers()["authorization"];
