@@ -20,4 +20,4 @@ pub use self::secret::CookieSecret;
 pub use self::signed::{
     Allowance, Invalid, Verified, is_current, is_signed, newest_first, sign, signed_part, verify,
 };
-pub use self::split::{Sent, SetCookie, sent_bytes, split};
+pub use self::split::{SessionCookies, SetCookie, sent_bytes, split};

@@ -73,7 +73,7 @@ pub fn sent_bytes(name: &[u8], value: &[u8], attributes: &Attributes, max_age: M
 }
 
 /// The cookies of a request that may be the session cookie of a name, with unchecked signatures.
-pub struct Sent<'a> {
+pub struct SessionCookies<'a> {
     name: &'a [u8],
     /// The cookies of exactly that name, in their order.
     whole: Vec<&'a [u8]>,
@@ -82,7 +82,7 @@ pub struct Sent<'a> {
     sets: Vec<Set>,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> SessionCookies<'a> {
     /// Reads the cookies in one pass.
     pub fn find(jar: &Jar<'a>, name: &'a [u8]) -> Self {
         let (mut whole, mut chunks) = (Vec::new(), BTreeMap::<u32, Vec<&'a [u8]>>::new());

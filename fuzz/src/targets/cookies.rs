@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use oauth2_session_filter::cookie::{self, Jar, Sent};
+use oauth2_session_filter::cookie::{self, Jar, SessionCookies};
 
 use super::sealed::{NAME, NOW, WEEK, is_part, secret, unlimited};
 use super::vectors;
@@ -27,7 +27,7 @@ pub(super) fn run(bytes: &[u8]) {
         assert!(jar.all(name).any(|other| other == *value));
     }
     let secret = secret();
-    let sent = Sent::find(&jar, NAME);
+    let sent = SessionCookies::find(&jar, NAME);
     for value in sent.values() {
         if cookie::verify(&secret, NAME, &value, NOW, WEEK, &mut unlimited()).is_ok() {
             let is_ours = SIGNED.iter().any(|signed| is_same(signed, &value));
@@ -37,7 +37,7 @@ pub(super) fn run(bytes: &[u8]) {
     let is_unwanted = sent.is_part();
     let rest = jar.without(&is_unwanted);
     let left = Jar::new([rest.as_slice()]);
-    let left = Sent::find(&left, NAME);
+    let left = SessionCookies::find(&left, NAME);
     for value in left.values() {
         let is_signed = cookie::is_signed(&secret, NAME, &value, &mut unlimited());
         assert!(!is_signed, "a session is left");

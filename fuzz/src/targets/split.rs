@@ -1,6 +1,6 @@
 //! Long cookies: cut into chunks, and joined again from what a browser sends in any order.
 
-use oauth2_session_filter::cookie::{self, Attributes, Jar, MaxAge, Sent};
+use oauth2_session_filter::cookie::{self, Attributes, Jar, MaxAge, SessionCookies};
 
 use super::sealed::{NAME, NOW, WEEK, secret, unlimited};
 
@@ -24,7 +24,7 @@ pub(super) fn run(bytes: &[u8]) {
     let pair = |header: &[u8]| header.split(|byte| *byte == b';').next().unwrap().to_vec();
     let headers: Vec<Vec<u8>> = cookies.iter().rev().map(|cookie| pair(&cookie.header)).collect();
     let jar = Jar::new(headers.iter().map(Vec::as_slice));
-    let sent = Sent::find(&jar, NAME);
+    let sent = SessionCookies::find(&jar, NAME);
     let values = sent.values();
     assert_eq!(values.len(), 1);
     let verified =
@@ -36,6 +36,6 @@ pub(super) fn run(bytes: &[u8]) {
     // The same a second time is another set of the same value.
     let twice: Vec<&[u8]> = headers.iter().chain(&headers).map(Vec::as_slice).collect();
     let jar = Jar::new(twice);
-    let sent = Sent::find(&jar, NAME);
+    let sent = SessionCookies::find(&jar, NAME);
     assert!(sent.values().len() == 2 && sent.values().iter().all(|value| *value == signed));
 }

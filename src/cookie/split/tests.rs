@@ -29,7 +29,7 @@ fn sent_back(cookies: &[SetCookie]) -> Vec<Vec<u8>> {
 
 fn joined(name: &[u8], headers: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let jar = Jar::new(headers.iter().map(Vec::as_slice));
-    Sent::find(&jar, name).values().into_iter().map(Cow::into_owned).collect()
+    SessionCookies::find(&jar, name).values().into_iter().map(Cow::into_owned).collect()
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn chunks_are_recognised_by_name() {
 
 fn names(headers: &[Vec<u8>], holds: impl FnMut(&[u8]) -> bool) -> Vec<String> {
     let jar = Jar::new(headers.iter().map(Vec::as_slice));
-    let names = Sent::find(&jar, NAME).names(holds).into_iter();
+    let names = SessionCookies::find(&jar, NAME).names(holds).into_iter();
     names.map(|name| String::from_utf8(name).unwrap().replace("_oauth2_proxy", "n")).collect()
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::{Config, MAX_SESSION};
-use crate::cookie::{self, Allowance, Invalid, MaxAge, Sent, SetCookie, Verified};
+use crate::cookie::{self, Allowance, Invalid, MaxAge, SessionCookies, SetCookie, Verified};
 use crate::flow::outcome::{Loaded, Outcome};
 use crate::flow::verified_cache::Raw;
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
@@ -79,7 +79,7 @@ impl SessionCookie {
         mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, E>,
     ) -> Result<Found<T>, Option<E>> {
         let jar = head.jar();
-        let sent = Sent::find(&jar, self.name());
+        let sent = SessionCookies::find(&jar, self.name());
         let mut allowance = self.allowance;
         let mut reason = None;
         for value in sent.values() {
@@ -100,7 +100,7 @@ impl SessionCookie {
         mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, E>,
     ) -> Vec<T> {
         let jar = head.jar();
-        let sent = Sent::find(&jar, self.name());
+        let sent = SessionCookies::find(&jar, self.name());
         let mut allowance = self.allowance;
         let found = sent.values().into_iter().filter_map(|value| read(value, &mut allowance).ok());
         found.take(MAX_CHECKED).collect()
@@ -145,7 +145,7 @@ impl SessionCookie {
         let max_age = MaxAge::from(self.options.expire);
         let cookies = cookie::split(self.name(), value, &self.options.attributes, max_age, head.host());
         let jar = head.jar();
-        let sent = Sent::find(&jar, self.name());
+        let sent = SessionCookies::find(&jar, self.name());
         let mut headers = self.clear_but(&cookies, &sent, !sent.is_alone(), head);
         headers.extend(cookies.into_iter().map(|cookie| set_cookie(cookie.header)));
         headers
@@ -167,7 +167,7 @@ impl SessionCookie {
     /// The `Set-Cookie` headers that remove the session from the browser, in every scope.
     pub(in crate::flow) fn clear(&self, head: &RequestHead) -> Vec<Header> {
         let jar = head.jar();
-        self.clear_but(&[], &Sent::find(&jar, self.name()), true, head)
+        self.clear_but(&[], &SessionCookies::find(&jar, self.name()), true, head)
     }
 
     /// Removes the session cookie from the configured scope, except what is kept. Removes it from the other scopes too
@@ -175,7 +175,7 @@ impl SessionCookie {
     fn clear_but(
         &self,
         kept: &[SetCookie],
-        sent: &Sent<'_>,
+        sent: &SessionCookies<'_>,
         everywhere: bool,
         head: &RequestHead,
     ) -> Vec<Header> {
@@ -200,13 +200,13 @@ impl SessionCookie {
     /// Whether the browser sent several session cookies that all belong to this filter. Then only one may stay: a later
     /// request could otherwise use the session of another user, who was signed in before. A browser has several after a
     /// change of `cookie_domains` or `cookie_path`.
-    fn is_in_several_scopes(&self, sent: &Sent<'_>) -> bool {
+    fn is_in_several_scopes(&self, sent: &SessionCookies<'_>) -> bool {
         !sent.is_alone() && self.is_ours_everywhere(sent)
     }
 
     /// A cookie that our secret did not sign may belong to another application, and the browser does not say in which
     /// scope it is.
-    fn is_ours_everywhere(&self, sent: &Sent<'_>) -> bool {
+    fn is_ours_everywhere(&self, sent: &SessionCookies<'_>) -> bool {
         self.is_owned && sent.are_all(self.signature())
     }
 
@@ -227,7 +227,7 @@ impl SessionCookie {
     pub(in crate::flow) fn strip(&self, head: &RequestHead, forward: &mut Forward, io: &impl Io) {
         if self.is_stripped {
             let jar = head.jar();
-            let is_session = Sent::find(&jar, self.name()).is_part();
+            let is_session = SessionCookies::find(&jar, self.name()).is_part();
             let is_ours = |name: &[u8]| is_session(name) || cookie::is_csrf_name(self.name(), name);
             forward.cookie = Some(jar.without(is_ours));
             let stripped = jar.only(is_ours);

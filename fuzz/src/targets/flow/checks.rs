@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use oauth2_session_filter::cookie::{Jar, Sent};
+use oauth2_session_filter::cookie::{Jar, SessionCookies};
 use oauth2_session_filter::flow::{Action, Decision, Forward, HandedOver, Header, HeaderBlock, Io, Reply};
 use oauth2_session_filter::session::ticket::Ticket;
 use oauth2_session_filter::{cookie, session};
@@ -101,7 +101,7 @@ impl Site {
         if self.config.headers.strip_session_cookie {
             let left = forward.cookie.as_ref().expect("our cookies are kept from the upstream");
             let jar = Jar::new([left.as_slice()]);
-            let sent = Sent::find(&jar, NAME);
+            let sent = SessionCookies::find(&jar, NAME);
             let is_signed = |value: &[u8]| cookie::is_signed(&secret(), NAME, value, &mut unlimited());
             // A chunk with a gap before it, or with invalid bytes, belongs to another application.
             let is_left =
