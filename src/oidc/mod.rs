@@ -53,7 +53,7 @@ pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
 pub use location::redirected;
 pub use metadata::{Metadata, is_unencrypted, metadata_url};
 pub use pkce::{code_challenge_s256, code_verifier};
-pub use token_response::{About, GrantError, TokenResponse, is_invalid_client, is_temporary};
+pub use token_response::{ErrorScope, GrantError, TokenResponse, is_invalid_client, is_temporary};
 pub use userinfo::{Userinfo, parse_userinfo, userinfo_request};
 
 /// The largest response of the provider that is read. A discovery document has about 5 kB, a hundred keys with their

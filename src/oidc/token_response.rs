@@ -47,7 +47,7 @@ pub enum GrantError {
 
 /// What an error is about, which decides who can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
+pub enum ErrorScope {
     /// The code or the refresh token. Repeating the request does not help; the user can sign in again.
     Token,
     /// The client, or the address of the endpoint. The operator has to act; then the same code or token works.
@@ -110,14 +110,14 @@ impl GrantError {
     }
 
     /// What the error is about.
-    pub fn about(self) -> About {
+    pub fn about(self) -> ErrorScope {
         match self {
-            Self::InvalidGrant | Self::Refused | Self::Malformed => About::Token,
+            Self::InvalidGrant | Self::Refused | Self::Malformed => ErrorScope::Token,
             // The statuses that refuse a grant (RFC 6749 section 5.2, RFC 9110 section 15.5.4).
-            Self::Status(StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) => About::Token,
+            Self::Status(StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN) => ErrorScope::Token,
             // A token endpoint does not answer with a redirect, a 404 or a 405.
-            Self::InvalidClient | Self::UnauthorizedClient | Self::Status(_) => About::Client,
-            Self::Temporary => About::Outage,
+            Self::InvalidClient | Self::UnauthorizedClient | Self::Status(_) => ErrorScope::Client,
+            Self::Temporary => ErrorScope::Outage,
         }
     }
 }
@@ -368,7 +368,7 @@ mod tests {
             (200, page),
             (200, r#"{"token_type":"Bearer"}"#),
         ] {
-            assert_eq!(about(status, body), About::Token, "{status} {body}");
+            assert_eq!(about(status, body), ErrorScope::Token, "{status} {body}");
         }
         for (status, body) in [
             (401, r#"{"error":"invalid_client"}"#),
@@ -379,7 +379,7 @@ mod tests {
             (404, page),
             (405, page),
         ] {
-            assert_eq!(about(status, body), About::Client, "{status} {body}");
+            assert_eq!(about(status, body), ErrorScope::Client, "{status} {body}");
         }
         for (status, body) in [
             (500, r#"{"error":"invalid_client"}"#),
@@ -388,7 +388,7 @@ mod tests {
             (408, page),
             (400, r#"{"error":"temporarily_unavailable"}"#),
         ] {
-            assert_eq!(about(status, body), About::Outage, "{status} {body}");
+            assert_eq!(about(status, body), ErrorScope::Outage, "{status} {body}");
         }
     }
 }

@@ -68,12 +68,12 @@ pub(super) async fn keys<I: Io>(
     let body = KEYS.fetch(&io, &url, &config).await?;
     let keys = Jwks::parse(&body).map_err(|error| {
         let unusable = KEYS.not_there(&io, &error.to_string());
-        if let JwksError::NoKey(passed_over) = &error {
-            explained.explain(passed_over, Level::Warn, io.now());
+        if let JwksError::NoKey(skipped) = &error {
+            explained.explain(skipped, Level::Warn, io.now());
         }
         unusable
     })?;
-    explained.explain(keys.passed_over(), Level::Info, io.now());
+    explained.explain(keys.skipped(), Level::Info, io.now());
     Ok(keys)
 }
 

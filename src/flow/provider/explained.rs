@@ -26,8 +26,8 @@ pub(in crate::flow) struct Explained(RefCell<VecDeque<(Timestamp, Vec<SkippedKey
 
 impl Explained {
     /// Logs why keys of a document are not used, unless it was logged already.
-    pub(in crate::flow) fn explain(&self, passed_over: &[SkippedKey], level: Level, now: Timestamp) {
-        if passed_over.is_empty() {
+    pub(in crate::flow) fn explain(&self, skipped: &[SkippedKey], level: Level, now: Timestamp) {
+        if skipped.is_empty() {
             return;
         }
         let mut known = self.0.borrow_mut();

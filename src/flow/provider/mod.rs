@@ -23,7 +23,7 @@ use super::outcome::Unavailable;
 use super::util::gate::Gate;
 use crate::config::Kind;
 use crate::oidc::{
-    About, ClaimNames, ClientAuth, ClientAuthMethod, Expected, GrantError, IdTokenError, Identity, Jwks,
+    ClaimNames, ClientAuth, ClientAuthMethod, ErrorScope, Expected, GrantError, IdTokenError, Identity, Jwks,
     Metadata, TokenResponse, Userinfo,
 };
 use crate::runtime::rate::LogLimit;
@@ -145,7 +145,7 @@ impl<I: Io> Provider<I> {
         }
         session = old.clone();
         self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
-        if error.about() != About::Token {
+        if error.about() != ErrorScope::Token {
             return Ok(Renewed { session, refused: None });
         }
         session.expires_on = old.expires_on;
@@ -249,7 +249,7 @@ impl<I: Io> Provider<I> {
                     Err(_) => {}
                 }
             }
-            if matches!(&tokens, Err(SignInError::Grant(error)) if error.about() == About::Client) {
+            if matches!(&tokens, Err(SignInError::Grant(error)) if error.about() == ErrorScope::Client) {
                 self.io.count(Count::ClientRefused);
             }
             return tokens;

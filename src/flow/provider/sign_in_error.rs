@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::flow::outcome::Unavailable;
-use crate::oidc::{self, About, GrantError, IdTokenError};
+use crate::oidc;
+use crate::oidc::{ErrorScope, GrantError, IdTokenError};
 
 /// Why a grant did not end in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +40,16 @@ pub(in crate::flow) enum SignInError {
 impl SignInError {
     /// What the provider's answer is about. If it is about the user, it counts as about the token: the same request
     /// would get the same answer, and a new sign-in may not.
-    pub(in crate::flow) fn about(&self) -> About {
+    pub(in crate::flow) fn about(&self) -> ErrorScope {
         match self {
-            Self::InvalidGrant | Self::OtherSubject | Self::UnverifiedEmail | Self::Tenant => About::Token,
+            Self::InvalidGrant | Self::OtherSubject | Self::UnverifiedEmail | Self::Tenant => {
+                ErrorScope::Token
+            }
             Self::Grant(error) => error.about(),
-            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => About::Outage,
+            Self::Unavailable(_) | Self::NoIdToken | Self::IdToken(_) => ErrorScope::Outage,
             // The session keeps what the answer does not say.
             Self::Userinfo(_) | Self::NoSubject | Self::NoEmail | Self::NoRoles | Self::CodeUsed(_) => {
-                About::Outage
+                ErrorScope::Outage
             }
         }
     }

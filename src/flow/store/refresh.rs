@@ -28,7 +28,7 @@ use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::provider::{Provider, Renewed};
-use crate::oidc::About;
+use crate::oidc::ErrorScope;
 use crate::runtime::rate::LogLimit;
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -151,13 +151,13 @@ impl<I: Io> RefreshPolicy<I> {
         };
         let about = error.about();
         if matches!(error, SignInError::InvalidGrant | SignInError::OtherSubject)
-            || (about == About::Token && has_expired)
+            || (about == ErrorScope::Token && has_expired)
         {
             return Err(NotRenewed::Ended(error));
         }
         self.io.count(Count::RefreshFailed);
         Err(NotRenewed::Hindered(match about {
-            About::Client => {
+            ErrorScope::Client => {
                 if let Some(left_out) = self.clients.next(now) {
                     error!(
                         "refresh: {error}; until that is fixed, users with expired sessions are sent to the sign-in{left_out}"
@@ -170,7 +170,7 @@ impl<I: Io> RefreshPolicy<I> {
                     warn!("refresh: {error}; the session stays until it expires{left_out}");
                 }
                 match about {
-                    About::Token => Hindrance::Token,
+                    ErrorScope::Token => Hindrance::Token,
                     _ => Unavailable::Provider.into(),
                 }
             }

@@ -6,7 +6,7 @@ use log::Level;
 use crate::flow::access_log;
 use crate::flow::outcome::Unavailable;
 use crate::flow::provider::sign_in_error::SignInError;
-use crate::oidc::About;
+use crate::oidc::ErrorScope;
 
 /// Why a callback ended in no session.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ impl Failure {
                 "The sign-in service knows you, but this account has no access here. You can sign in with another \
                  account.",
             ),
-            Self::SignIn(SignInError::Grant(error)) if error.about() == About::Client => (
+            Self::SignIn(SignInError::Grant(error)) if error.about() == ErrorScope::Client => (
                 StatusCode::BAD_GATEWAY,
                 "The sign-in service refuses this site as its client. The operator has to fix this.",
             ),
@@ -88,7 +88,9 @@ impl Failure {
             Self::TooManyCodes => "too_many_codes",
             Self::SignIn(SignInError::Unavailable(reason) | SignInError::CodeUsed(reason))
             | Self::NotSaved(reason) => access_log::unavailable(*reason),
-            Self::SignIn(SignInError::Grant(error)) if error.about() == About::Client => "client_refused",
+            Self::SignIn(SignInError::Grant(error)) if error.about() == ErrorScope::Client => {
+                "client_refused"
+            }
             Self::SignIn(_) => "bad_answer",
             Self::Forbidden => "forbidden",
         }
