@@ -1,4 +1,4 @@
-//! Where cookies, sessions and the provider meet: what a request is answered with.
+//! What happens with a request: here cookies, sessions, stores and the provider meet.
 //!
 //! ```text
 //! request head ── App::handle ──┬─ Ready::Now(decision)     nothing to wait for: the hot path
@@ -6,9 +6,8 @@
 //! decision: Forward (edited headers) to the upstream, or Reply in its place
 //! ```
 //!
-//! Flows are straight-line `async` functions over [`Io`]; the host runs them, tests run them with
-//! a clock of their own. Loading a session ends in one of three outcomes ([`outcome::Outcome`]), and
-//! only one of them lets a request through.
+//! Flows are straight-line `async` functions over [`Io`]. The host runs them, and tests run them with a clock of their own.
+//! Loading a session has one of three outcomes ([`outcome::Outcome`]). Only one of them is a signed-in user.
 
 mod access_log;
 mod authorize;
@@ -67,11 +66,11 @@ pub use self::util::ready::Ready;
 pub struct App<I> {
     config: Rc<Config>,
     io: I,
-    /// None where others sign people in, and nothing is renewed.
+    /// None if another server signs users in and the filter refreshes nothing.
     provider: Option<Rc<Provider<I>>>,
-    /// None where there is no provider.
+    /// None if there is no provider.
     codes: Option<Rc<Codes<I>>>,
-    /// In front of `backend_logout_url`.
+    /// Limits the calls of `backend_logout_url`.
     logouts: Gate<I>,
     bearer: Option<Rc<Bearer<I>>>,
     cookie: Rc<SessionCookie>,
@@ -84,7 +83,7 @@ pub struct App<I> {
 }
 
 impl<I: Io> App<I> {
-    /// A worker with nothing fetched and nothing remembered.
+    /// A worker that has fetched nothing yet.
     pub fn new(config: Config, io: I) -> Rc<Self> {
         let config = Rc::new(config);
         let cookie = Rc::new(SessionCookie::new(&config));
@@ -111,8 +110,9 @@ impl<I: Io> App<I> {
         access_log::of_endpoint(&self.config, endpoints::handle(self, head))
     }
 
-    /// The headers that a response gets added now, of those that its request was decided to add. The upstream may have
-    /// taken its time, and the person have signed out meanwhile: then the session does not come back by its cookie.
+    /// The headers that are added to a response, of those that its request was decided to add. The upstream may have
+    /// taken its time, and the user may have signed out meanwhile. Then the response must not bring the session cookie
+    /// back.
     pub fn response_headers(&self, mut headers: Vec<Header>, renewed: Option<&[u8]>) -> Vec<Header> {
         if renewed.is_some_and(|cookie| self.store.is_ended(cookie)) {
             headers.retain(|(name, _)| *name != SET_COOKIE);
@@ -120,7 +120,7 @@ impl<I: Io> App<I> {
         headers
     }
 
-    /// The trailers of a request that must not arrive, by their names.
+    /// The names of a request's trailers that must not reach the upstream.
     pub fn forged_trailers(&self, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
         Names::of(&self.config.headers).found(trailers)
     }
@@ -130,14 +130,14 @@ impl<I: Io> App<I> {
         self.config.mode.login_app().is_some()
     }
 
-    /// The trailers of a response that hold a session, by their names. The filter takes no session from a trailer, and
-    /// the browser must not get it.
+    /// The names of a response's trailers that hold a session. The filter takes no session from a trailer, and the
+    /// browser must not get it.
     pub fn handed_over_trailers(&self, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
         login_app::drop_trailers(self, trailers)
     }
 
-    /// Takes the session in a response with these values of its header, from this cluster of Envoy; none if there is no
-    /// session to keep. Then the response goes on without it.
+    /// Takes the session from a response with these values of its header, from this cluster of Envoy. If there is none
+    /// to keep, the response goes on without it.
     pub fn take_session(
         self: &Rc<Self>,
         handed_over: HandedOver,
@@ -147,35 +147,35 @@ impl<I: Io> App<I> {
         login_app::take_session(self, handed_over, cluster, values)
     }
 
-    /// The name of the filter state that has the token, another one for each cookie: a chain may have several filters.
+    /// The name of the filter state with the token. Each cookie has its own, because a chain may have several filters.
     pub fn stripped_state(&self) -> Option<&str> {
         self.stripped_state.as_deref()
     }
 
-    /// A request has ended without a response, of which this was taken out.
+    /// A request has ended without a response, and these cookies were taken out of it.
     pub fn ended(&self, stripped: Stripped) {
         self.ended.add(stripped, self.io.now());
     }
 
-    /// Whether a request may come once more, so that its filter state has to be looked at.
+    /// Whether a request may come once more. Then its filter state has to be read.
     pub fn may_come_again(&self) -> bool {
         !self.ended.is_empty(self.io.now())
     }
 
-    /// All cookies of a request, together with those that were taken out of it when it came before, by the token in its
+    /// All cookies of a request, including those that were taken out of it when it came before; by the token in its
     /// filter state.
     pub fn cookies_again(&self, head: &RequestHead, token: &[u8]) -> Option<Vec<u8>> {
         self.ended.cookies_again(head, token, self.io.now())
     }
 
-    /// Loads the session of a request and decides with it: at once where nothing has to be waited for.
+    /// Loads the session of a request and decides with it, at once if nothing has to be waited for.
     fn with_session(self: &Rc<Self>, head: RequestHead, purpose: Purpose) -> Ready<Decision> {
         let app = Rc::clone(self);
         let loaded = load::session(self, &head, purpose.may_set_cookie());
         loaded.map(move |loaded| app.decide(&head, loaded, purpose))
     }
 
-    /// Decides by the session that was loaded; counts and notes what that is for the operator.
+    /// Decides by the session that was loaded; counts the outcome and adds it to the access log.
     fn decide(&self, head: &RequestHead, loaded: Loaded, purpose: Purpose) -> Decision {
         if let Outcome::Unavailable(reason) = loaded.outcome {
             self.io.count(Count::Unavailable(reason));
@@ -186,7 +186,7 @@ impl<I: Io> App<I> {
         let note = Note::of_session(&self.config, &loaded.outcome);
         let reason = access_log::reason(&loaded.outcome);
         let action = match loaded.outcome {
-            // A token without fallback that was none: no route and no endpoint lets that pass.
+            // An invalid token without fallback: no route and no endpoint lets it through.
             Outcome::Anonymous(Reason::BadToken) => {
                 Action::Reply(purpose.refuse_token(&self.config.routes, head))
             }
@@ -202,7 +202,7 @@ impl<I: Io> App<I> {
         }
     }
 
-    /// Logs which headers a person does not get; at most once an hour for each person.
+    /// Logs which headers are not set for a user, at most once an hour for each user.
     fn tell_what_is_unsaid(&self, person: &Person) {
         let (unsaid, session) = (&person.said.unsaid, &person.session);
         if person.allowed

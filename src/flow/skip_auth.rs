@@ -15,7 +15,7 @@ pub(super) fn skips_auth(config: &Config, head: &RequestHead) -> bool {
 
 /// `skip_auth_routes`.
 pub(super) fn is_skipped_route(config: &Config, head: &RequestHead) -> bool {
-    // A pattern such as `.*` fits a request without a path too, and is not meant to.
+    // A pattern such as `.*` also matches a request without a path, which is not meant.
     let skip_auth = &config.routes.skip_auth;
     head.has_path() && skip_auth.allows(head.method(), head.path()) && is_unambiguous(head.path())
 }

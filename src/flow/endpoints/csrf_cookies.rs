@@ -1,9 +1,8 @@
-//! The cookies of a login under way: what `/oauth2/start` gives the browser and the callback asks for.
+//! The CSRF cookies of a sign-in under way: `/oauth2/start` sets them and the callback asks for them.
 //!
-//! oauth2-proxy keeps one cookie for all logins (`<name>_csrf`), so of two tabs the later wins, or one
-//! for each (`cookie_csrf_per_request`: `<name>_<first 8 characters of the state's hash>_csrf`). We
-//! always write the one for each; without the option also the other, which an oauth2-proxy that gets
-//! the callback looks for.
+//! oauth2-proxy has one cookie for all sign-ins (`<name>_csrf`), so that the later of two tabs wins; or one for each
+//! (`cookie_csrf_per_request`: `<name>_<first 8 characters of the state's hash>_csrf`). The filter always writes the one
+//! for each. Without the option it also writes the other, in case that an oauth2-proxy gets the callback.
 
 use crate::config;
 use crate::cookie::{self, Allowance, MaxAge, Verified};
@@ -15,17 +14,17 @@ use crate::flow::store::session_cookie::{MAX_CLEARED, set_cookie};
 use crate::session::csrf::Csrf;
 use crate::time::Timestamp;
 
-/// So many logins a browser can have under way where `cookie_csrf_per_request_limit` does not say.
+/// How many sign-ins a browser can have under way without `cookie_csrf_per_request_limit`.
 const DEFAULT_LIMIT: usize = 8;
 
-/// So many cookies of one name are checked. A browser has more than one if paths or domains differ, or if another app
-/// below the same domain has one of the same name.
+/// How many cookies of one name are checked. A browser has several if paths or domains differ, or if another app under
+/// the same domain has a cookie of the same name.
 const MAX_CHECKED: usize = 8;
 
-/// The longest of them: three random numbers, encrypted and signed, are 400 bytes.
+/// The longest value: three random numbers, encrypted and signed, are 400 bytes.
 const MAX_LENGTH: usize = 1024;
 
-/// Those of a request and of its answer.
+/// The CSRF cookies of a request and of its answer.
 pub(super) struct CsrfCookies<'a> {
     options: &'a config::Cookie,
     head: &'a RequestHead,
@@ -37,7 +36,7 @@ impl<'a> CsrfCookies<'a> {
         Self { options, head, now }
     }
 
-    /// The `Set-Cookie` headers of a login that begins.
+    /// The `Set-Cookie` headers of a sign-in that begins.
     pub(super) fn begin(&self, login: &Csrf, io: &impl Io) -> Result<Vec<Header>, Unavailable> {
         let options = self.options;
         let max_age = MaxAge::from(options.csrf_expire);
@@ -55,12 +54,12 @@ impl<'a> CsrfCookies<'a> {
         Ok(headers)
     }
 
-    /// The login whose state's hash came back with the callback.
+    /// The sign-in whose state's hash came back with the callback.
     pub(super) fn find(&self, state_hash: &str) -> Option<Csrf> {
         self.names(state_hash).iter().find_map(|name| self.open(name, state_hash))
     }
 
-    /// The `Set-Cookie` headers that end a login: of the cookies that are its own, and of no other's.
+    /// The `Set-Cookie` headers that end a sign-in. They clear only its own cookies.
     pub(super) fn end(&self, state_hash: &str) -> Vec<Header> {
         self.names(state_hash)
             .iter()
@@ -69,7 +68,8 @@ impl<'a> CsrfCookies<'a> {
             .collect()
     }
 
-    /// The login in a cookie. A browser can send several of one name (other paths, other domains); the newest come first.
+    /// The sign-in in a cookie. A browser can send several cookies of one name (other paths, other domains); the newest
+    /// come first.
     fn open(&self, name: &str, state_hash: &str) -> Option<Csrf> {
         let name = name.as_bytes();
         let candidates = cookie::newest_first(self.head.jar().all(name).collect(), |raw| *raw);
@@ -86,11 +86,11 @@ impl<'a> CsrfCookies<'a> {
         cookie::verify(&options.secret, name, raw, self.now, options.csrf_expire, allowance).ok()
     }
 
-    /// Makes room for one more: a browser that begins logins and ends none would send ever more bytes.
+    /// Makes room for one more: otherwise a browser that begins sign-ins and ends none would send more and more bytes.
     fn clear_oldest(&self) -> Vec<Header> {
         let (jar, shared) = (self.head.jar(), self.shared_name());
         let session = self.options.name.as_bytes();
-        // One pass: a client that sends thousands of names must not have each of them looked for in all the others.
+        // In one pass: a client may send thousands of names, and each must not be compared with all others.
         let logins: Vec<(&[u8], &[u8])> = jar
             .pairs()
             .filter(|(name, _)| *name != shared.as_bytes() && cookie::is_csrf_name(session, name))
@@ -100,7 +100,7 @@ impl<'a> CsrfCookies<'a> {
         if too_many == 0 {
             return Vec::new();
         }
-        // What only says to be a login goes before those that are; none but the newest can be among those that stay.
+        // Cookies without a valid signature go first. Only the newest can be among those that stay.
         let logins = cookie::newest_first(logins, |(_, raw)| *raw);
         let mut allowance = Allowance::new(keep.saturating_add(MAX_CHECKED), MAX_LENGTH);
         let (logins, others): (Vec<_>, Vec<_>) =
@@ -113,7 +113,7 @@ impl<'a> CsrfCookies<'a> {
         set_cookie(self.options.csrf_attributes.clear(name, self.head.host()))
     }
 
-    /// The names under which a login can be, the one of its own first.
+    /// The names of a sign-in's cookies, its own first.
     fn names(&self, state_hash: &str) -> [String; 2] {
         [cookie::csrf_cookie_name(&self.options.name, Some(state_hash)), self.shared_name()]
     }

@@ -1,7 +1,6 @@
-//! `force_https`: what comes over http goes to https.
+//! `force_https`: redirects requests over http to https.
 //!
-//! Envoy's own redirects (`require_tls`, `https_redirect`) are made when the request has passed all filters, so this one
-//! answers first.
+//! Envoy makes its own redirects (`require_tls`, `https_redirect`) after all filters, so this filter answers first.
 
 use std::str;
 
@@ -15,22 +14,22 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::http::{reply, url};
 use crate::flow::skip_auth::is_skipped_route;
 
-/// The answer to a request over http; none where it may go on.
+/// The answer to a request over http; none if the request may go on.
 pub(in crate::flow) fn answer(config: &Config, head: &RequestHead) -> Option<Reply> {
     let port = config.routes.force_https?;
-    // No route skips an endpoint.
+    // `skip_auth_routes` does not apply to the filter's endpoints.
     let is_ours = config.routes.is_below_prefix(head.path());
     if head.scheme() == "https" || (!is_ours && is_skipped_route(config, head)) {
         return None;
     }
     Some(match Asker::of(&config.routes, head) {
-        // These follow no redirect, and show the user no body.
+        // Clients of these protocols follow no redirect, and show the user no body.
         Asker::Program(protocol) if protocol != Protocol::Http => protocol.answer(Problem::NeedsHttps),
         _ => redirect(head, port),
     })
 }
 
-/// To the address that the browser asked for.
+/// A redirect to the address that the browser asked for.
 fn redirect(head: &RequestHead, port: u16) -> Reply {
     let authority = str::from_utf8(head.host()).ok().and_then(url::authority).filter(|_| head.has_path());
     let Some(authority) = authority else {

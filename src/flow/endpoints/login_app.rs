@@ -1,12 +1,12 @@
-//! The sign-in app of one's own: it asks people who they are, we keep the session that it hands over.
+//! `mode` `app`: the operator's own login app authenticates users, and the filter keeps the session that it hands over.
 //!
 //! ```text
 //! browser ── POST /login ──► Envoy ──► app                      no session is needed for its path
 //!         ◄── set-cookie ── Envoy ◄── x-oauth2-session: {…}     only from its cluster, only on its path
 //! ```
 //!
-//! The header's value is JSON, or base64 of JSON (either alphabet). It never reaches the browser,
-//! whoever sent it, and as a trailer neither.
+//! The header's value is JSON, or base64 of JSON (either alphabet). The header never reaches the browser: not from another
+//! upstream, and not as a trailer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,11 +34,11 @@ use crate::flow::{App, access_log, pages};
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
 
-/// The longest value of the header, in bytes. Envoy takes 60 KiB of response headers; a cookie holds less.
+/// The longest value of the header, in bytes. Envoy accepts 60 KiB of response headers; a cookie holds less.
 const MAX_VALUE: usize = 32 << 10;
 
-/// The `set-cookie` headers of a session that is kept; a reply in the response's place where the store
-/// does not answer.
+/// The `set-cookie` headers of a session that is kept; or a reply instead of the response, if the store does not
+/// answer.
 pub(crate) type Keeping = Pin<Box<dyn Future<Output = Result<Vec<Header>, Reply>>>>;
 
 /// The members of the JSON.
@@ -64,12 +64,12 @@ struct Given {
     additional_claims: Map<String, Value>,
 }
 
-/// To the app, which gets to know in `rd` where the browser wanted to go.
+/// A redirect to the login app, with the target in `rd`.
 pub(in crate::flow) fn sign_in(login_app: &LoginApp, target: &str) -> Reply {
     reply::redirect(&format!("{}?rd={}", login_app.path, encode(target.as_bytes())))
 }
 
-/// What becomes of a session in the response to this request.
+/// What happens to a session in the response to this request.
 pub(in crate::flow) fn handed_over(config: &Config, head: &RequestHead) -> HandedOver {
     match config.mode.login_app() {
         None => HandedOver::Never,
@@ -78,8 +78,8 @@ pub(in crate::flow) fn handed_over(config: &Config, head: &RequestHead) -> Hande
     }
 }
 
-/// The trailers of a response that hold a session, by their names. The filter takes no session from a trailer, and
-/// the browser must not get it.
+/// The names of the trailers that hold a session. The filter takes no session from a trailer, and the browser must not
+/// get it.
 pub(in crate::flow) fn drop_trailers<I: Io>(app: &App<I>, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
     let names = trailers.headers().map(|(name, _)| name).filter(|name| is_session_header(name));
     let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
@@ -94,9 +94,8 @@ pub(in crate::flow) fn drop_trailers<I: Io>(app: &App<I>, trailers: &HeaderBlock
     names
 }
 
-/// Takes the session in a response with these values of its header, from this cluster of Envoy.
-/// Nothing comes of one that nobody may hand over, or that is not as it should be: the operator is told,
-/// and the response goes on without it.
+/// Takes the session from a response with these values of its header, from this cluster of Envoy. If this upstream may
+/// not hand sessions over, or the session is invalid, the filter logs that and the response goes on without it.
 pub(in crate::flow) fn take_session<I: Io>(
     app: &Rc<App<I>>,
     handed_over: HandedOver,
@@ -166,7 +165,7 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
     } else {
         decode(value).ok_or("it is neither JSON nor base64")?
     };
-    // The parser's own words could quote a token.
+    // The parser's message could quote a token.
     let given: Given = serde_json::from_slice(&json).map_err(|_| "its JSON is not as documented")?;
     if given.user.is_empty() {
         return Err("it has no user");
@@ -194,7 +193,7 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
     })
 }
 
-/// Whether headers can carry it exactly. The app can choose another value; a provider cannot be told to.
+/// Whether headers can carry the text exactly. A login app can choose another value, unlike a provider.
 fn is_name(text: &str) -> bool {
     headers::is_sayable(text.as_bytes()) && !text.chars().any(char::is_control)
 }

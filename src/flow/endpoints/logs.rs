@@ -1,20 +1,20 @@
-//! The limits of the log lines that a browser can cause again and again.
+//! The rate limits of log lines that browsers can cause again and again.
 
 use crate::runtime::rate::LogLimit;
 
-/// One limit for each kind of line, so that one kind leaves none of another out.
+/// One limit for each kind of line, so that lines of one kind do not suppress those of another.
 #[derive(Default)]
 pub(in crate::flow) struct Logs {
-    /// Callbacks that failed as any browser can make them fail.
+    /// Callbacks that failed in a way that any browser can cause.
     pub(in crate::flow) sign_ins_refused: LogLimit,
-    /// Callbacks that can be asked again, because something does not answer or too many ask.
+    /// Callbacks that can be tried again: something does not answer, or too many are under way.
     pub(in crate::flow) sign_ins_put_off: LogLimit,
     /// Callbacks that failed for a reason that the operator has to look into.
     pub(in crate::flow) sign_ins_failed: LogLimit,
     /// Calls of `backend_logout_url` that failed.
     pub(in crate::flow) logouts: LogLimit,
-    /// ID tokens that a sign-out did not hand out.
+    /// Sign-outs that did not give the ID token to the target.
     pub(in crate::flow) id_tokens: LogLimit,
-    /// Sessions that were handed over and not kept.
+    /// Sessions that a login app handed over and that were not kept.
     pub(in crate::flow) handed_over: LogLimit,
 }

@@ -1,4 +1,4 @@
-//! Which endpoint a request is for, by oauth2-proxy's paths, and the small ones among them.
+//! The endpoints, at oauth2-proxy's paths: which one a request is for, and the small ones.
 
 pub(super) mod beside;
 pub(super) mod callback;
@@ -36,7 +36,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// Whether the answer may carry a new session cookie, which is asked only where that matters.
+    /// Whether the answer may carry a new session cookie. This is asked only if it matters.
     pub(super) fn may_set_cookie(self) -> MaySetCookie {
         match self {
             Self::Upstream => upstream::may_set_cookie,
@@ -53,7 +53,7 @@ impl Purpose {
         }
     }
 
-    /// The answer to a bearer token that does not hold, where nothing else is taken in its place.
+    /// The answer to an invalid bearer token without fallback.
     pub(super) fn refuse_token(self, routes: &Routes, head: &RequestHead) -> Reply {
         match self {
             Self::Upstream => upstream::refuse_token(routes, head),
@@ -61,7 +61,7 @@ impl Purpose {
         }
     }
 
-    /// The answer, with why it was given: what loading the session ended in, or else what the endpoint found.
+    /// The answer with its reason: what loading the session ended in, or else what the endpoint found.
     pub(super) fn explain(self, answer: Reply, reason: &'static str) -> Reply {
         let word = match self {
             _ if !reason.is_empty() => reason,
@@ -74,7 +74,7 @@ impl Purpose {
     }
 }
 
-/// Sends a request to the endpoint that it names; all else goes to the upstream.
+/// Sends a request to its endpoint; all other requests are for the upstream.
 pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decision> {
     let routes = &app.config.routes;
     let is_connect = head.is_connect();
@@ -87,7 +87,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
     if let Some(answer) = force_https::answer(&app.config, &head) {
         return done(answer, "needs_https");
     }
-    // It is for a host, not for a path (RFC 9110 section 9.3.6), so for none of ours.
+    // CONNECT is for a host, not for a path (RFC 9110 section 9.3.6), so no endpoint is meant.
     if is_connect {
         return app.with_session(head, Purpose::Upstream);
     }
@@ -100,7 +100,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
         Mode::App(login_app) if matches!(endpoint, b"/start" | b"/sign_in") => {
             return done(login_app::sign_in(login_app, &redirect::target(&app.config, &head)), "start");
         }
-        // Nobody is sent there.
+        // The filter sends no browser to the callback in this mode.
         Mode::App(_) if endpoint == b"/callback" => {
             return done(reply::text(StatusCode::NOT_FOUND, "Not Found"), "not_found");
         }
@@ -108,7 +108,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
     }
     let allowed: &[&[u8]] = match endpoint {
         b"/start" | b"/userinfo" | b"/sign_in" => &[b"GET", b"HEAD"],
-        // A code can be redeemed once: whoever only asks for the head must not use it up.
+        // A code can be redeemed only once, so a `HEAD` request must not use it up.
         b"/callback" => &[b"GET"],
         b"/sign_out" => &[b"GET", b"HEAD", b"POST"],
         _ => &[],
@@ -131,7 +131,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
     }
 }
 
-/// Whether an endpoint is at that path; an empty one is no endpoint, and an empty path no way to it.
+/// Whether the endpoint has this path. An endpoint with an empty path is off.
 fn is_at(path: &[u8], endpoint: &str) -> bool {
     !endpoint.is_empty() && path == endpoint.as_bytes()
 }
@@ -144,8 +144,8 @@ fn wait(flow: impl Future<Output = impl Into<Decision>> + 'static) -> Ready<Deci
     Ready::later(async move { flow.await.into() })
 }
 
-/// `/ready`: whether the store can be used. The cookie store needs nobody else, so a filter that answers is ready. A
-/// filter that only reads sessions needs no more of Redis than to be there.
+/// `/ready`: whether the store can be used. The cookie store needs nothing else. If the filter only reads sessions, it
+/// is enough that Redis answers.
 async fn ready<I: Io>(app: Rc<App<I>>) -> Reply {
     let is_ready = if app.config.writes() { app.store.ready().await } else { app.store.check().await };
     match is_ready {
@@ -170,12 +170,12 @@ struct UserInfo {
     additional_claims: Map<String, Value>,
 }
 
-/// `/oauth2/userinfo`: who is signed in, as JSON; 401 where nobody is.
+/// `/oauth2/userinfo`: the signed-in user as JSON, or 401.
 fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed => {
             let session = &person.session;
-            // JSON is UTF-8. Replacement characters would give two people the same name.
+            // JSON is UTF-8. With replacement characters, two users could get the same name.
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
             reply::json(
                 StatusCode::OK,
@@ -196,7 +196,7 @@ fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     Action::Reply(answer)
 }
 
-/// `/oauth2/auth`, for `ext_authz` and nginx' `auth_request`: 202 with `X-Auth-Request-*`, 401 or 403.
+/// `/oauth2/auth`, for `ext_authz` and nginx's `auth_request`: 202 with `X-Auth-Request-*`, 401 or 403.
 fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(person) if person.allowed && authorize::by_query(&person.session, head) => {

@@ -1,4 +1,4 @@
-//! Where the browser goes after a sign-in or a sign-out, and the protection against open redirects.
+//! The target of the redirect after a sign-in or a sign-out, and the protection against open redirects.
 //!
 //! ```text
 //! endpoint: rd ──┐
@@ -6,7 +6,8 @@
 //!                                                                           └─ a URL, if its host is listed
 //! ```
 //!
-//! The order is oauth2-proxy's (`GetRedirect`), but for the `rd` in a page's own query, which that takes too.
+//! The order is that of oauth2-proxy (`GetRedirect`), with one exception: oauth2-proxy also takes an `rd` in a page's own
+//! query.
 
 use std::borrow::Cow;
 use std::str;
@@ -17,29 +18,29 @@ use crate::config::{Config, Mode};
 use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::{Absolute, is_same_authority};
 
-/// The encoder adds whatever is not ASCII.
+/// Percent-encodes only what is not ASCII: the encoder always does that.
 const NOT_ASCII: AsciiSet = AsciiSet::EMPTY;
 
-/// The longest target, in bytes. It goes to the provider and back in a URL, up to three times as long there, and not
-/// every server takes one of more than 8,000 bytes (RFC 9110 section 4.1).
+/// The longest target, in bytes. It goes to the provider and back in a URL, where it can be three times as long. Not
+/// every server accepts a URL of more than 8,000 bytes (RFC 9110 section 4.1).
 const MAX_TARGET: usize = 2048;
 
-/// Where a sign-in leads that is begun by an endpoint: where the query's `rd` says, else as for a page.
+/// The target of a sign-in that an endpoint begins: the query's `rd`, or else the same as for a page.
 pub(in crate::flow) fn target(config: &Config, head: &RequestHead) -> String {
     after_sign_in(config, head, by_query(config, head))
 }
 
-/// Where a sign-in leads that is begun by a page. Its query is its own, an `rd` in it too.
+/// The target of a sign-in that a page begins. The page's query belongs to the page, including an `rd`.
 pub(in crate::flow) fn back(config: &Config, head: &RequestHead) -> String {
     after_sign_in(config, head, None)
 }
 
-/// The target that the request asks for, if it asks for one that is allowed.
+/// The target that the request asks for, if it is allowed.
 pub(in crate::flow) fn requested(config: &Config, head: &RequestHead) -> Option<String> {
     by_query(config, head).or_else(|| by_header(config, head))
 }
 
-/// The first that is allowed: what was asked for, the header `X-Auth-Request-Redirect`, the address of the request, `/`.
+/// The first that is allowed of these: what was asked for, `X-Auth-Request-Redirect`, the address of the request, `/`.
 fn after_sign_in(config: &Config, head: &RequestHead, asked: Option<String>) -> String {
     let target = asked
         .or_else(|| by_header(config, head))
@@ -58,15 +59,15 @@ fn by_header(config: &Config, head: &RequestHead) -> Option<String> {
     checked(config, head.header("x-auth-request-redirect"))
 }
 
-/// Whether it is an endpoint of a sign-in, which would begin the next one, and so on.
+/// Whether the target is an endpoint that begins another sign-in, and so on without end.
 fn begins_a_sign_in(config: &Config, target: &str) -> bool {
     let path = target.split(['?', '#']).next().unwrap_or(target);
     let endpoint = path.strip_prefix(config.routes.proxy_prefix.as_str());
     endpoint.is_some_and(|endpoint| matches!(endpoint, "/sign_in" | "/start" | "/callback"))
 }
 
-/// A path as a URL with the host that the browser asked for, if the callback is on another one: there the path would be
-/// that of another page. Any name can point at an Envoy, so the host has to be on `whitelist_domains`.
+/// A path as a URL with the host that the browser asked for, if the callback is on another host: there the path would
+/// be another page. Any DNS name can point to an Envoy, so the host has to be in `whitelist_domains`.
 fn on_its_host(config: &Config, head: &RequestHead, target: &str) -> Option<String> {
     let callback = config.login.redirect_url.as_deref().filter(|_| !matches!(config.mode, Mode::App(_)))?;
     if !target.starts_with('/') {
@@ -80,9 +81,9 @@ fn on_its_host(config: &Config, head: &RequestHead, target: &str) -> Option<Stri
     checked(config, url.as_bytes()).filter(|_| is_elsewhere)
 }
 
-/// A target as a browser may be sent there, if it may.
+/// The target in the form for a redirect, if it is allowed.
 pub(in crate::flow) fn checked(config: &Config, target: &[u8]) -> Option<String> {
-    // It goes through URLs and a `state` as text. Bytes that are none can be said in ASCII.
+    // The target goes through URLs and a `state` as text. Bytes that are not UTF-8 are percent-encoded.
     let text = match str::from_utf8(target) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => percent_encode(target, &NOT_ASCII).into(),
@@ -91,14 +92,15 @@ pub(in crate::flow) fn checked(config: &Config, target: &[u8]) -> Option<String>
     is_allowed(target, &config.login.whitelist_domains).then(|| target.to_owned())
 }
 
-/// A target that is too long without its fragment, then without its query, and `/` if it still is too long.
+/// Shortens a target that is too long: first without its fragment, then without its query, and `/` if that is still too
+/// long.
 fn shortened(target: &str) -> &str {
     let up_to = |end: &[char]| target.split(end).next().unwrap_or(target);
     let shorter = [target, up_to(&['#']), up_to(&['?', '#'])];
     shorter.into_iter().find(|target| target.len() <= MAX_TARGET).unwrap_or("/")
 }
 
-/// Whether a browser may be sent there: a path of this host, or a URL on a whitelisted domain.
+/// Whether the target is a path of this host, or a URL in `whitelist_domains`.
 fn is_allowed(target: &str, whitelist: &[String]) -> bool {
     // Browsers drop tabs and line ends before they read a URL.
     let is_plain = !target.chars().any(char::is_control);
@@ -106,9 +108,8 @@ fn is_allowed(target: &str, whitelist: &[String]) -> bool {
         && if target.starts_with('/') { is_local_path(target) } else { is_whitelisted(target, whitelist) }
 }
 
-/// A path that stays on this host. `//host` and `/\host` would leave it, and so would what is one of these to a reader
-/// that drops blanks, or that takes `.` and `..` away first (RFC 3986 section 5.2.4). Further in, two slashes are two
-/// slashes.
+/// Whether a path stays on this host. `//host` and `/\host` leave it. So does a path that becomes one of these when a
+/// client drops blanks, or resolves `.` and `..` (RFC 3986 section 5.2.4). Later in the path, two slashes do no harm.
 fn is_local_path(target: &str) -> bool {
     let path = target.split(['?', '#']).next().unwrap_or(target);
     let mut folded: Vec<&str> = Vec::new();
@@ -118,7 +119,7 @@ fn is_local_path(target: &str) -> bool {
         match segment.trim().to_ascii_lowercase().replace("%2e", ".").as_str() {
             "." => {}
             ".." => _ = folded.pop(),
-            // Only what has another slash behind it could be taken for two of them.
+            // Only an empty segment with a slash after it can be read as `//`.
             "" if folded.is_empty() && !is_last => return false,
             _ => folded.push(segment),
         }
@@ -126,9 +127,9 @@ fn is_local_path(target: &str) -> bool {
     true
 }
 
-/// An http(s) URL whose host is on the list: `example.com` itself, `.example.com` or
-/// `*.example.com` with its subdomains; a port has to be named (`:8443`), or any (`:*`). What follows the host is no
-/// matter: it is percent-encoded where no URL can have it.
+/// Whether the host of an http(s) URL is on the list: `example.com` matches itself, `.example.com` or `*.example.com`
+/// also its subdomains. A port has to be listed (`:8443`), or any port (`:*`). What follows the host does not matter:
+/// characters that no URL can have are percent-encoded.
 fn is_whitelisted(target: &str, whitelist: &[String]) -> bool {
     let Some(url) = Absolute::parse(target) else {
         return false;

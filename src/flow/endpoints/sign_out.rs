@@ -1,4 +1,4 @@
-//! `/oauth2/sign_out`: the cookie goes, the provider is told, the browser goes where it asked to.
+//! `/oauth2/sign_out`: ends the session, clears the cookie, tells the provider, and redirects the browser.
 
 use std::rc::Rc;
 
@@ -13,11 +13,11 @@ use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
 use crate::flow::{App, access_log, pages};
 
-/// What the original replaces by the session's ID token, in `rd` and in `backend_logout_url`.
+/// The placeholder for the session's ID token in `rd` and in `backend_logout_url`, as in oauth2-proxy.
 const ID_TOKEN: &str = "{id_token}";
 
-/// Ends the session of the browser that asks. Where the store does not answer, the session goes on, and
-/// the page says so: a person who believes to be signed out must be.
+/// Ends the session of the browser. If the store does not answer, the session goes on, and the page says so: a user
+/// must not believe that they are signed out while they are not.
 pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
     let session = match app.store.end(&head).await {
         Ok(session) => session.inspect(|_| app.io.count(Count::SignOut)),
@@ -31,7 +31,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     if !id_token.is_empty() {
         tell_provider(&app, &id_token);
     }
-    // Both as it was sent and without the ID token's place: `/{id_token}/evil.example` would be `//evil.example`.
+    // The target is checked without the placeholder too: `/{id_token}/evil.example` would become `//evil.example`.
     let is_allowed =
         |target: &String| redirect::checked(&app.config, target.replace(ID_TOKEN, "").as_bytes()).is_some();
     let mut answer = match redirect::requested(&app.config, &head).filter(is_allowed) {
@@ -42,8 +42,9 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     reply::because(answer, "sign_out")
 }
 
-/// The target with the ID token in its place; without it, if that is not at the provider. Anybody can make a person
-/// follow a link to here, and who gets to know the ID token may be that person, where bearer tokens are taken.
+/// Puts the ID token into the target, if the target is at the provider; otherwise removes the placeholder. Anyone can
+/// make a user follow a link to this endpoint, and a site that learns the ID token could act as that user wherever
+/// bearer tokens are accepted.
 async fn with_id_token<I: Io>(app: &App<I>, target: &str, id_token: &str) -> String {
     if !target.contains(ID_TOKEN) || id_token.is_empty() {
         return target.replace(ID_TOKEN, "");
@@ -59,7 +60,7 @@ async fn with_id_token<I: Io>(app: &App<I>, target: &str, id_token: &str) -> Str
     }
 }
 
-/// Whether a target has the origin of the provider's end-session endpoint, or why nobody can say so.
+/// Whether the target has the origin of the provider's end-session endpoint, or why that is unknown.
 async fn check_target<I: Io>(app: &App<I>, target: &str) -> Result<(), &'static str> {
     let configured = app.config.login.end_session_url.clone();
     let endpoint = match (configured, &app.provider) {
@@ -75,7 +76,7 @@ async fn check_target<I: Io>(app: &App<I>, target: &str) -> Result<(), &'static 
     }
 }
 
-/// Calls `backend_logout_url`; the browser does not wait for it.
+/// Calls `backend_logout_url`. The browser does not wait for it.
 fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
     let Some(url) = &app.config.login.backend_logout_url else {
         return;

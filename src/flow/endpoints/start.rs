@@ -1,4 +1,4 @@
-//! `/oauth2/start`: a login begins with three random numbers and a redirect to the provider.
+//! `/oauth2/start` and `/oauth2/sign_in`: a sign-in begins with three random numbers and a redirect to the provider.
 
 use std::rc::Rc;
 
@@ -21,10 +21,10 @@ use crate::oidc;
 use crate::oidc::{AuthorizationRequest, authorization_url};
 use crate::session::csrf::Csrf;
 
-/// What it means for a person that something does not answer.
+/// The title of the page if something that a sign-in needs is unavailable.
 const NOT_NOW: &str = "You cannot sign in just now";
 
-/// `/oauth2/sign_in`: the page with the button. A session is ended, as the original does.
+/// `/oauth2/sign_in`: the page with the button. It ends the session, as in oauth2-proxy.
 pub(in crate::flow) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
     if let Err(reason) = app.store.end(&head).await {
         let page = pages::unavailable(NOT_NOW, reason.explain(), "");
@@ -42,7 +42,7 @@ pub(in crate::flow) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestH
     reply::because(page, "sign_in")
 }
 
-/// Where a login to `target` begins.
+/// The URL that begins a sign-in with this target.
 pub(in crate::flow) fn start_url(config: &Config, target: &str) -> String {
     format!("{}/start?rd={}", config.routes.proxy_prefix, encode(target.as_bytes()))
 }
@@ -95,7 +95,7 @@ async fn begin<I: Io>(app: &App<I>, head: &RequestHead, target: &str) -> Result<
     Ok(answer)
 }
 
-/// `redirect_url`, or the callback of the host that the browser asked.
+/// `redirect_url`, or the callback on the host that the browser asked for.
 pub(in crate::flow) fn redirect_uri(config: &Config, head: &RequestHead) -> String {
     config.login.redirect_url.clone().unwrap_or_else(|| {
         let host = String::from_utf8_lossy(head.host());
@@ -103,14 +103,13 @@ pub(in crate::flow) fn redirect_uri(config: &Config, head: &RequestHead) -> Stri
     })
 }
 
-/// The `state` parameter: the hash of the CSRF cookie's state, and where to go afterwards; in
-/// base64url where `encode_state` asks for it.
+/// The `state` parameter: the hash of the CSRF cookie's state, and the target; in base64url if `encode_state` is set.
 fn write_state(config: &Config, csrf: &Csrf, target: &str) -> String {
     let state = format!("{}:{target}", csrf.state_hash());
     if config.login.encode_state { URL_SAFE_NO_PAD.encode(state) } else { state }
 }
 
-/// The hash and the target in a `state` that came back.
+/// The hash and the target of a `state` parameter.
 pub(in crate::flow) fn read_state(config: &Config, state: &str) -> Option<(String, String)> {
     let state = if config.login.encode_state {
         String::from_utf8(URL_SAFE_NO_PAD.decode(state).ok()?).ok()?

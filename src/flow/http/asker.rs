@@ -1,4 +1,5 @@
-//! Who asks: a browser that shows pages and follows a sign-in, or a program that can do neither, and how a program is told.
+//! Whether the client is a browser, which shows pages and follows a sign-in, or a program, which can do neither; and how a
+//! program is answered.
 //!
 //! | protocol | by | not signed in, not allowed, not now |
 //! |---|---|---|
@@ -18,7 +19,7 @@ use super::reply::{self, Reply};
 use super::request::RequestHead;
 use crate::config::Routes;
 
-/// Who asks.
+/// What kind of client sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::flow) enum Asker {
     /// A browser, for a page.
@@ -27,7 +28,7 @@ pub(in crate::flow) enum Asker {
     Program(Protocol),
 }
 
-/// What a program speaks; of those that answer in the type of the request, that type.
+/// The protocol of a program. If it answers in the content type of the request, with that type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::flow) enum Protocol {
     Http,
@@ -37,18 +38,18 @@ pub(in crate::flow) enum Protocol {
     ConnectStream(&'static str),
 }
 
-/// What a program is told.
+/// What is wrong with a program's request.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::flow) enum Problem {
     NotSignedIn,
     Forbidden,
     /// The request came over http.
     NeedsHttps,
-    /// With what does not answer.
+    /// With what is unavailable.
     Unavailable(&'static str),
 }
 
-/// The types that have an answer of their own. Envoy reads them as they stand, so without parameters.
+/// The content types of protocols with their own answers. Envoy compares them without parameters too.
 const TYPES: [(&str, Protocol); 9] = [
     ("application/proto", Protocol::Connect),
     ("application/connect+json", Protocol::ConnectStream("application/connect+json")),
@@ -70,12 +71,12 @@ const END_OF_STREAM: u8 = 2;
 impl Asker {
     /// By the headers, `api_routes` and `force_json_errors`.
     pub(in crate::flow) fn of(routes: &Routes, head: &RequestHead) -> Self {
-        // A proxy in front takes each 2xx for the tunnel.
+        // A proxy in front reads each 2xx as an open tunnel.
         if head.is_connect() {
             return Self::Program(Protocol::Http);
         }
-        // Who asks an endpoint for another proxy sends the headers of a stranger and goes by the status of HTTP, which is
-        // 200 for a refusal of some protocols. None of them has a service there.
+        // A proxy that asks an endpoint (`/oauth2/auth`) passes on the headers of its client, and reads the HTTP
+        // status. For a refusal, some protocols answer with 200. None of them has a service at the endpoints.
         if !routes.is_below_prefix(head.path())
             && let Some(protocol) = Protocol::of(head)
         {
@@ -86,7 +87,7 @@ impl Asker {
     }
 }
 
-/// Whether a program asks, by what it says of itself. `Accept: application/json` is oauth2-proxy's sign.
+/// Whether the client says that it is a program. oauth2-proxy goes by `Accept: application/json`.
 fn is_program(head: &RequestHead) -> bool {
     let fetch_mode = head.header("sec-fetch-mode");
     let content_type = media_type(head.header("content-type"));
@@ -99,7 +100,7 @@ fn is_program(head: &RequestHead) -> bool {
         || (!accepts(head, b"text/html") && (!is_read(head) || accepts(head, b"text/event-stream")))
 }
 
-/// Whether it only reads. What else a request wants is lost with a redirect, which a browser follows with `GET`.
+/// Whether the request only reads. Anything else would be lost with a redirect, which a browser follows with `GET`.
 fn is_read(head: &RequestHead) -> bool {
     [Method::GET, Method::HEAD].iter().any(|method| method.as_str().as_bytes() == head.method())
 }
@@ -111,13 +112,13 @@ fn accepts(head: &RequestHead, wanted: &[u8]) -> bool {
         .any(|media| media_type(media) == wanted)
 }
 
-/// In small letters, without parameters.
+/// In lower case, without parameters.
 fn media_type(value: &[u8]) -> Vec<u8> {
     value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase()
 }
 
 impl Protocol {
-    /// The protocol that a request is in, where it has an answer of its own.
+    /// The protocol of a request, if it has its own answers.
     fn of(head: &RequestHead) -> Option<Self> {
         let content_type = media_type(head.header("content-type"));
         let is = |name: &str| content_type == name.as_bytes();
@@ -125,7 +126,7 @@ impl Protocol {
         if let Some((_, protocol)) = TYPES.into_iter().find(|(name, _)| is(name)) {
             return Some(protocol);
         }
-        // Messages in another form than those above.
+        // Other encodings of messages.
         if is_like("application/grpc-web-text") {
             return Some(Self::GrpcWeb("application/grpc-web-text"));
         }
@@ -142,7 +143,7 @@ impl Protocol {
         is_connect.then_some(Self::Connect)
     }
 
-    /// The answer of this protocol.
+    /// The answer in this protocol.
     pub(in crate::flow) fn answer(self, problem: Problem) -> Reply {
         let mut answer = match self {
             Self::Http => return problem.in_json(),
@@ -186,7 +187,7 @@ impl Problem {
         }
     }
 
-    /// Printable ASCII without `%`: that is how `grpc-message` has it.
+    /// Printable ASCII without `%`, as `grpc-message` requires.
     fn message(self) -> &'static str {
         match self {
             Self::NotSignedIn => "not signed in",

@@ -1,16 +1,16 @@
-//! What a browser says about why it asks: Fetch Metadata (W3C), and the purpose of a prefetch.
+//! Fetch Metadata (W3C): why a browser sends a request; and the purpose of a prefetch.
 
 use super::request::RequestHead;
 
-/// Whether nobody went there: the browser fetches ahead, or another site has it load an image, a script or the like.
-/// Forms, frames and redirects of other sites are navigations, and people go by them. What is not a browser, or an
-/// old one, says nothing of this.
+/// Whether the user did not navigate here: the browser prefetches, or another site makes it load an image, a script or
+/// the like. Forms, frames and redirects of other sites are navigations, which users follow. Old browsers and other
+/// clients do not send these headers.
 pub(in crate::flow) fn is_unasked(head: &RequestHead) -> bool {
     is_prefetch(head)
         || (head.header("sec-fetch-site") == b"cross-site" && head.header("sec-fetch-mode") != b"navigate")
 }
 
-/// `Sec-Purpose` (Fetch, section 3.9) may have more behind it, such as `;prerender`; the other two are older names.
+/// `Sec-Purpose` (Fetch, section 3.9) may have parameters, such as `;prerender`. The other two names are older.
 fn is_prefetch(head: &RequestHead) -> bool {
     ["sec-purpose", "purpose", "x-moz"]
         .into_iter()

@@ -1,7 +1,7 @@
-//! What a client sends under the names of identity headers. None of it may arrive, in any spelling.
+//! Identity headers that a client forged. None of them may reach the upstream, in any spelling.
 //!
 //! An upstream may read a name as another one: CGI, PHP, WSGI and lighttpd make `HTTP_X_FORWARDED_USER` of it, and any
-//! byte that is no ASCII letter or digit can become a `_` there. So each such byte counts as `-` here.
+//! byte that is not an ASCII letter or digit can become a `_` there. So each such byte counts as `-` here.
 
 use super::header_block::HeaderBlock;
 use super::request::RequestHead;
@@ -10,8 +10,8 @@ use crate::config::Headers;
 /// The response header by which a login app hands a session over.
 const SESSION_HEADER: &str = "x-oauth2-session";
 
-/// Names that only the filter may set, also those that it does not set: an upstream trusts them all. oauth2-proxy sets
-/// `GAP-Auth` to the email address, with `signature_key`.
+/// Names that only the filter may set. The list has also those that it does not set, because upstreams trust them.
+/// oauth2-proxy sets `GAP-Auth` to the email address, with `signature_key`.
 const IDENTITY: [&[u8]; 13] = [
     b"gap-auth",
     b"x-auth-request-access-token",
@@ -30,10 +30,10 @@ const IDENTITY: [&[u8]; 13] = [
 
 const AUTHORIZATION: &[u8] = b"authorization";
 
-/// Which names are the filter's.
+/// Which names only the filter may set.
 #[derive(Clone, Copy)]
 pub(in crate::flow) enum Names {
-    /// Those that say who somebody is.
+    /// The identity headers.
     Identity,
     /// These, and `Authorization`, if an option sets it.
     WithAuthorization,
@@ -51,7 +51,7 @@ impl Names {
     }
 
     /// The client's `connection` header without these names; none if it has none of them. The next proxy would drop the
-    /// headers that are named there (RFC 9110 section 7.6.1). The rest stays: an upgrade needs it.
+    /// headers that are named there (RFC 9110 section 7.6.1). The rest stays, because an upgrade needs it.
     pub(in crate::flow) fn not_nominated(self, head: &RequestHead) -> Option<Vec<u8>> {
         let options = || head.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let is_ours = |option: &[u8]| option.split(|byte| !is_token(*byte)).any(|word| self.has(word));
@@ -65,7 +65,7 @@ impl Names {
 
     fn has(self, name: &[u8]) -> bool {
         match name {
-            // On the hot path these bytes tell almost every other name.
+            // These bytes rule out almost every other name, which matters on the hot path.
             [b'x' | b'X', separator, b'a' | b'A' | b'f' | b'F' | b'o' | b'O', ..] => {
                 !separator.is_ascii_alphanumeric() && is_identity(name)
             }
@@ -80,7 +80,7 @@ fn is_identity(name: &[u8]) -> bool {
     IDENTITY.iter().any(|ours| is_same(name, ours))
 }
 
-/// Whether a response header hands a session over, in any spelling: it has tokens, so the browser must not get it.
+/// Whether a response header hands a session over, in any spelling. It has tokens, so the browser must not get it.
 pub fn is_session_header(name: &[u8]) -> bool {
     is_same(name, SESSION_HEADER.as_bytes())
 }

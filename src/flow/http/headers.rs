@@ -1,11 +1,11 @@
-//! Identity headers: what the upstream and the response get to know.
+//! Identity headers: what the upstream and the response are told about the user.
 //!
-//! A value that a header cannot carry exactly is left out: an upstream would read another one.
+//! A value that a header cannot carry exactly is left out: otherwise an upstream would read another value.
 //!
 //! | left out | because |
 //! |---|---|
 //! | a value with a control character, other than a tab inside it | RFC 9110 section 5.5 does not allow it |
-//! | a value with a blank at an end | it is no part of a header's value, so `" admin"` would be `admin` |
+//! | a value with a blank at an end | it is not part of a header's value, so `" admin"` would be `admin` |
 //! | a group that contains the separator | it would be two groups |
 //! | `Basic`, if the name contains a colon | what follows it would be the password (RFC 7617 section 2) |
 
@@ -19,12 +19,12 @@ use super::Header;
 use crate::config::Headers;
 use crate::session::Session;
 
-/// The headers about a person.
+/// The identity headers of a session.
 #[derive(Default)]
 pub(in crate::flow) struct Said {
-    /// What the upstream gets, by `pass_*`.
+    /// For the upstream, by `pass_*`.
     pub(in crate::flow) request: Rc<[Header]>,
-    /// What the response gets, by `set_xauthrequest` and `set_authorization_header`.
+    /// For the response, by `set_xauthrequest` and `set_authorization_header`.
     pub(in crate::flow) response: Vec<Header>,
     /// What is left out of both.
     pub(in crate::flow) unsaid: Unsaid,
@@ -37,7 +37,7 @@ pub(in crate::flow) struct Unsaid {
     groups: usize,
 }
 
-/// The headers about the person of a session.
+/// Works out the identity headers of a session.
 pub(in crate::flow) fn said(options: &Headers, session: &Session) -> Said {
     let mut unsaid = Unsaid::default();
     let request = for_upstream(options, session, &mut unsaid).into();
@@ -45,8 +45,8 @@ pub(in crate::flow) fn said(options: &Headers, session: &Session) -> Said {
     Said { request, response, unsaid }
 }
 
-/// The name for `X-Forwarded-User`; empty if there is none. Never the user in the place of a missing email address: a
-/// user can look like the address of somebody else.
+/// The name for `X-Forwarded-User`; empty if there is none. It is never the user instead of a missing email address: a
+/// user name can look like another user's address.
 pub(in crate::flow) fn name<'a>(options: &Headers, session: &'a Session) -> &'a [u8] {
     if options.prefer_email_to_user { &session.email } else { &session.user }
 }
@@ -95,7 +95,7 @@ pub(in crate::flow) fn is_sayable(value: &[u8]) -> bool {
     is_field_content && value.trim_ascii().len() == value.len()
 }
 
-/// Headers that have a value; those that cannot carry it are noted in `unsaid`.
+/// Collects the headers that have a value. It notes in `unsaid` those whose value a header cannot carry.
 struct Collector<'a> {
     found: Vec<Header>,
     unsaid: &'a mut Unsaid,
@@ -122,7 +122,7 @@ impl<'a> Collector<'a> {
         });
     }
 
-    /// The groups with separators between them; one without a name is left out, as oauth2-proxy does.
+    /// The groups, joined by the separator. A group with an empty name is left out, as in oauth2-proxy.
     fn add_groups(&mut self, name: &'static str, session: &Session, separator: u8) {
         let named = session.groups.iter().map(Vec::as_slice).filter(|group| !group.is_empty());
         let (exact, others): (Vec<_>, Vec<_>) =

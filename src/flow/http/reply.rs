@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::Header;
 
-/// Blanks and control characters; the encoder adds whatever is not ASCII.
+/// What is percent-encoded in a URI besides what is not ASCII.
 pub(in crate::flow) const NOT_IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
-/// How long a client should wait where something does not answer, in seconds.
+/// The seconds after which a client should try again (`Retry-After`).
 pub(in crate::flow) const RETRY_SECONDS: u32 = 5;
 
-/// An answer in the upstream's place, and what the host has to know about it besides HTTP.
+/// The filter's own answer, and what the host has to know about it besides HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     response: Response<Vec<u8>>,
@@ -25,12 +25,12 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Why it was given, in a word for the access log. Every answer has one. See [`because`].
+    /// Why it was given, as a word for the access log. Every answer has one. See [`because`].
     pub fn details(&self) -> &'static str {
         self.details
     }
 
-    /// Whether Envoy may make one of gRPC's of it. See [`as_grpc`].
+    /// Whether Envoy may turn it into a gRPC answer. See [`as_grpc`].
     pub fn is_grpc(&self) -> bool {
         self.is_grpc
     }
@@ -76,8 +76,9 @@ pub(in crate::flow) fn json(status: StatusCode, value: &impl Serialize) -> Reply
     reply
 }
 
-/// To a request whose type is `application/grpc` Envoy answers with status 200 and says all else in `grpc-status`. Only an
-/// answer to a client that speaks gRPC may be changed so: who asks `/oauth2/auth` goes by the status of HTTP.
+/// If the content type of the request is `application/grpc`, Envoy answers with status 200 and puts everything else
+/// into `grpc-status`. Only the answer to a gRPC client may be changed like this: a proxy that asks `/oauth2/auth`
+/// reads the HTTP status.
 pub(in crate::flow) fn as_grpc(mut reply: Reply) -> Reply {
     reply.is_grpc = true;
     reply
@@ -103,7 +104,7 @@ pub(in crate::flow) fn permanent_redirect(location: &str) -> Reply {
     reply
 }
 
-/// 302 to a URL or path that was checked or made here; what no URI can have is percent-encoded.
+/// 302 to a URL or path that was checked or made by the filter. Characters that no URI can have are percent-encoded.
 pub(in crate::flow) fn redirect(location: &str) -> Reply {
     let mut reply = empty(StatusCode::FOUND);
     set(&mut reply, LOCATION, &utf8_percent_encode(location, NOT_IN_URI).to_string());
@@ -119,12 +120,12 @@ pub(in crate::flow) fn method_not_allowed(allowed: &[&[u8]]) -> Reply {
     reply
 }
 
-/// Tells when to come back.
+/// Adds `Retry-After`.
 pub(in crate::flow) fn retry_later(reply: &mut Reply) {
     set(reply, RETRY_AFTER, &RETRY_SECONDS.to_string());
 }
 
-/// Adds headers that were made here; one that no response can carry is left out.
+/// Adds headers that the filter made. A header that no response can carry is left out.
 pub(in crate::flow) fn add_headers<'a>(reply: &mut Reply, headers: impl Iterator<Item = &'a Header>) {
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_bytes(value) {
@@ -133,8 +134,8 @@ pub(in crate::flow) fn add_headers<'a>(reply: &mut Reply, headers: impl Iterator
     }
 }
 
-/// Headers that a response of the upstream gets for one person: then no cache that people share may keep it (RFC 9111
-/// section 5.2.2.7). The upstream's own `cache-control` stays beside it; the strictest of both counts (section 4.2.1).
+/// Headers that are added to a response of the upstream for one user: a shared cache must not keep that response (RFC
+/// 9111 section 5.2.2.7). The upstream's own `cache-control` stays beside it; the stricter one counts (section 4.2.1).
 pub(in crate::flow) fn private(mut headers: Vec<Header>) -> Vec<Header> {
     if !headers.is_empty() {
         headers.push(("cache-control", b"private".to_vec()));

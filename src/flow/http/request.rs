@@ -1,4 +1,4 @@
-//! The head of a request: what Envoy knows when it asks, as bytes that nobody checked yet.
+//! The head of a request, as bytes that were not checked yet.
 
 use std::str;
 
@@ -28,7 +28,7 @@ impl RequestHead {
         HeaderBlock::from_pairs(pairs).into()
     }
 
-    /// The head as a proxy in front of Envoy sent it on, which says by headers of its own what the browser asked for
+    /// The head as a proxy in front of Envoy sent it on. That proxy's headers say what the browser asked for
     /// (`reverse_proxy`).
     pub(in crate::flow) fn forwarded(self) -> Self {
         Self { is_forwarded: true, ..self }
@@ -70,7 +70,7 @@ impl RequestHead {
         self.header(":method")
     }
 
-    /// Whether a tunnel is asked for, to a host and not to a path.
+    /// Whether the request is for a tunnel: to a host and not to a path.
     pub fn is_connect(&self) -> bool {
         self.method() == b"CONNECT"
     }
@@ -94,8 +94,7 @@ impl RequestHead {
         if scheme.eq_ignore_ascii_case(b"https") { "https" } else { "http" }
     }
 
-    /// Path and query that the browser asked for, to lead it back there. They say nothing about what the upstream
-    /// gets.
+    /// Path and query that the browser asked for, to send it back there. They say nothing about what the upstream gets.
     pub(in crate::flow) fn address(&self) -> &[u8] {
         let forwarded = self.header("x-forwarded-uri");
         if self.is_forwarded && forwarded.starts_with(b"/") { forwarded } else { self.target() }
@@ -117,7 +116,7 @@ impl RequestHead {
         self.queries(name).next()
     }
 
-    /// Every value of a query parameter, decoded. Of the others nothing is decoded: a stranger can send thousands.
+    /// Every value of a query parameter, decoded. The other parameters are not decoded: a client can send thousands.
     pub fn queries(&self, name: &str) -> impl Iterator<Item = String> {
         let query = self.target().splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
         let named = query.split(|byte| *byte == b'&').filter(move |pair| {

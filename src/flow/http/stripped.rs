@@ -1,15 +1,15 @@
-//! The cookies that `strip_session_cookie` took out of a request, in case that Envoy sends the request once more.
+//! The cookies that `strip_session_cookie` took out of a request, in case Envoy sends the request once more.
 //!
-//! With an `internal_redirect_policy`, a redirect of the upstream does not reach the browser. Envoy follows it: the request
-//! goes through all filters again, with the headers that they have left of it, and what they would have added to the response
-//! is lost. So the filter puts the cookies back, and decides as for any request with them.
+//! With an `internal_redirect_policy`, Envoy follows a redirect of the upstream itself. The request goes through all filters
+//! again, with the headers as the filters have left them, and what they would have added to the response is lost. So the
+//! filter puts the cookies back, and decides as for any request with these cookies.
 //!
 //! ```text
 //! request ──► its cookies stay in the worker, a random token goes into the filter state of the request ──► upstream
 //! the same again ──► the filter state has the token ──► the cookies come back                          ◄── 302
 //! ```
 //!
-//! A client cannot write filter state, and the token says nothing: an access log may show it.
+//! A client cannot write filter state. The token is random, so an access log may show it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -24,14 +24,15 @@ use crate::cookie::Jar;
 use crate::flow::io::Io;
 use crate::time::Timestamp;
 
-/// So long the cookies of a request that ended are kept: filters before this one may take their time with it.
+/// How long the cookies of a request that ended are kept. The filters before this one may take their time.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// So many requests are kept, and so many bytes of cookies. Most that end without a response are of clients that went away.
+/// How many requests are kept, and how many bytes of cookies. Most requests without a response are of clients that went
+/// away.
 const MAX_ENDED: usize = 256;
 const MAX_BYTES: usize = 2 << 20;
 
-/// What was taken out of one request.
+/// The cookies that were taken out of one request.
 pub struct Stripped {
     token: String,
     cookies: Vec<u8>,
@@ -45,7 +46,7 @@ impl fmt::Debug for Stripped {
 }
 
 impl Stripped {
-    /// None where there are no random numbers.
+    /// None if there are no random numbers.
     pub(in crate::flow) fn new(cookies: Vec<u8>, io: &impl Io) -> Option<Self> {
         let token = URL_SAFE_NO_PAD.encode(io.random::<16>().ok()?);
         Some(Self { token, cookies })
@@ -57,12 +58,12 @@ impl Stripped {
     }
 }
 
-/// Those of requests that have ended without a response, as one does that Envoy sends once more.
+/// The cookies of requests that ended without a response, as a request does that Envoy sends once more.
 #[derive(Default)]
 pub(in crate::flow) struct Ended(RefCell<VecDeque<(Timestamp, Stripped)>>);
 
 impl Ended {
-    /// A request has ended, of which this was taken out.
+    /// Keeps the cookies of a request that has ended.
     pub(in crate::flow) fn add(&self, stripped: Stripped, now: Timestamp) {
         let mut ended = self.0.borrow_mut();
         ended.push_back((now, stripped));
@@ -75,7 +76,8 @@ impl Ended {
         }
     }
 
-    /// Without those that are too old: if no other request ends, none of them would go.
+    /// Whether none are kept. This also drops those that are too old: if no other request ends, nothing else would drop
+    /// them.
     pub(in crate::flow) fn is_empty(&self, now: Timestamp) -> bool {
         let mut ended = self.0.borrow_mut();
         while ended.front().is_some_and(|(at, _)| !at.was_within(PERIOD, now)) {
@@ -84,7 +86,7 @@ impl Ended {
         ended.is_empty()
     }
 
-    /// All cookies of a request, together with those that were taken out of it when it came before.
+    /// All cookies of a request, including those that were taken out of it when it came before.
     pub(in crate::flow) fn cookies_again(
         &self,
         head: &RequestHead,

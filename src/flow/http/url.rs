@@ -14,7 +14,7 @@ pub(in crate::flow) fn is_same_origin(one: &str, other: &str) -> bool {
     origin(one).is_some_and(|one| origin(other) == Some(one))
 }
 
-/// Whether two absolute URLs lead to the same host and port, by whichever of the two schemes.
+/// Whether two absolute URLs have the same host and port, whatever their schemes.
 pub(in crate::flow) fn is_same_authority(one: &str, other: &str) -> bool {
     let authority =
         |url| Absolute::parse(url).map(|url| (url.host(), url.port().filter(|_| !url.is_at_default_port())));
@@ -26,7 +26,7 @@ fn origin(url: &str) -> Option<(&'static str, String, u16)> {
     Some((url.scheme, url.host(), url.port().unwrap_or(url.default_port())))
 }
 
-/// An http(s) URL with a host that everybody reads alike. Nothing is said of what follows the authority.
+/// An http(s) URL with a host that all clients read alike. What follows the authority is not checked.
 pub(in crate::flow) struct Absolute {
     scheme: &'static str,
     authority: Authority,
@@ -49,7 +49,7 @@ impl Absolute {
         self.authority.port_u16()
     }
 
-    /// The scheme and the authority, without a port that the scheme has in any case.
+    /// The scheme and the authority, without the scheme's default port.
     pub(in crate::flow) fn origin(&self) -> String {
         let port = self.port().filter(|_| !self.is_at_default_port());
         let port = port.map_or_else(String::new, |port| format!(":{port}"));
@@ -65,8 +65,8 @@ impl Absolute {
     }
 }
 
-/// Host and port, and nothing that hides the host: a user name in front of `@`, a `\`, which browsers read as `/`, or a
-/// percent sign, which they decode.
+/// Host and port, and nothing that hides the host: no user name before an `@`, no `\`, which browsers read as `/`, and
+/// no percent sign, which they decode.
 pub(in crate::flow) fn authority(text: &str) -> Option<Authority> {
     let authority = text.parse::<Authority>().ok()?;
     let host = authority.host();

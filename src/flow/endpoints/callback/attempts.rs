@@ -1,26 +1,26 @@
-//! How many codes were tried for one sign-in. Its CSRF cookie is the browser's, who can send it as often as he likes.
+//! How many codes were tried for one sign-in. The browser has its CSRF cookie and can send it as often as it likes.
 //!
-//! A worker remembers the states whose codes the provider answered last. A stranger can make it forget one by many
-//! others. That gives him nothing: for each of those the provider has answered him, and he could have begun another
-//! sign-in in the first place. What he can ask of the provider in all is limited by `gate`.
+//! A worker remembers the states whose codes the provider answered last. A client can make it forget one by many
+//! others. It gains nothing by that: the provider has answered each of the others too, and the client could have begun
+//! another sign-in in the first place. `gate` limits how many codes are redeemed in all.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// So many codes may be tried for one sign-in. A browser tries one, and two or three if its person submits the
+/// How many codes may be tried for one sign-in. A browser tries one, and two or three if its user submits the
 /// provider's form twice.
 const CODES: usize = 5;
 
-/// So many answers are remembered, of about 70 bytes each.
+/// How many answers are remembered, about 70 bytes each.
 const ANSWERS: usize = 1024;
 
 /// The attempts that a worker has seen.
 #[derive(Default)]
 pub(super) struct Attempts {
-    /// The state of each answer of the provider, the last at the end.
+    /// The state of each answer of the provider, the latest at the end.
     answered: RefCell<VecDeque<String>>,
-    /// The state of each attempt that is under way; no more than the gate lets in and into its line.
+    /// The state of each attempt that is under way. The gate limits their number.
     under_way: RefCell<Vec<String>>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempts {
-    /// One more attempt for the sign-in of this state; none where it has had its attempts, those under way among them.
+    /// One more attempt for the sign-in of this state; none if it has had its attempts, including those under way.
     pub(super) fn begin(self: &Rc<Self>, state_hash: &str) -> Option<Attempt> {
         let mut under_way = self.under_way.borrow_mut();
         let answered = self.answered.borrow();
@@ -44,7 +44,7 @@ impl Attempts {
 }
 
 impl Attempt {
-    /// The provider has answered to the code, whatever it said.
+    /// The provider has answered, whatever it said.
     pub(super) fn was_answered(&self) {
         let mut answered = self.attempts.answered.borrow_mut();
         answered.push_back(self.state_hash.clone());

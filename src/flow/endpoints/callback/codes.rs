@@ -29,21 +29,21 @@ use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::util::gate::{Gate, Permit};
 use crate::session::csrf::Csrf;
 
-/// A person who has just signed in, and the session cookie's value.
+/// The session cookie's value, and whom the new session is of.
 pub(super) type SignedIn = (Vec<u8>, Rc<Person>);
 
 type Outcome = Result<Rc<SignedIn>, Failure>;
 
 type Running = Shared<oneshot::Receiver<Outcome>>;
 
-/// The hash of a state, which the browser's CSRF cookie was found to fit, and a code.
+/// The hash of a state that fits the browser's CSRF cookie, and a code.
 type Key = (String, String);
 
-/// The codes of a worker.
+/// The codes that a worker is redeeming.
 pub(in crate::flow) struct Codes<I> {
     gate: Gate<I>,
     attempts: Rc<Attempts>,
-    /// As many as the gate lets in.
+    /// At most as many as the gate lets in.
     under_way: RefCell<Vec<(Key, Running)>>,
 }
 
@@ -56,19 +56,19 @@ impl<I: Io> Codes<I> {
         }
     }
 
-    /// What a code is about to become, if it is being redeemed.
+    /// The result that a code will have, if it is being redeemed.
     fn running(&self, key: &Key) -> Option<Running> {
         let under_way = self.under_way.borrow();
         under_way.iter().find(|(other, _)| other == key).map(|(_, running)| running.clone())
     }
 
-    /// Whether a browser waits for it: besides the list, and besides what is asked here.
+    /// Whether a browser waits for this code. Two receivers are not browsers': the one in the list, and the one here.
     fn is_awaited(&self, key: &Key) -> bool {
         self.running(key).and_then(|running| running.strong_count()).is_some_and(|count| count > 2)
     }
 }
 
-/// The session of a code, for the sign-in that this browser has begun.
+/// Redeems a code for a session, for the sign-in that this browser has begun.
 pub(super) async fn redeem<I: Io>(
     app: &Rc<App<I>>,
     head: &Rc<RequestHead>,
@@ -105,7 +105,7 @@ pub(super) async fn redeem<I: Io>(
 }
 
 async fn finish(running: Running) -> Outcome {
-    // A task that is gone has told nobody anything.
+    // If the task is gone, there is no result.
     running.await.unwrap_or(Err(Failure::SignIn(SignInError::Unavailable(Unavailable::Provider))))
 }
 
@@ -117,7 +117,7 @@ async fn run<I: Io>(
     key: &Key,
     permit: Permit,
 ) -> Result<SignedIn, Failure> {
-    // A code works once: it is not used up for a session that cannot be kept.
+    // A code works only once. So the store is checked first.
     app.store.check().await.map_err(|reason| Failure::SignIn(reason.into()))?;
     let code_verifier = Some(login.code_verifier.as_str()).filter(|verifier| !verifier.is_empty());
     let redirect_uri = start::redirect_uri(&app.config, head);
@@ -126,7 +126,7 @@ async fn run<I: Io>(
         .redeem(&key.1, &redirect_uri, code_verifier, &login.nonce_hash())
         .await
         .map_err(Failure::SignIn)?;
-    // The provider is asked for nothing more.
+    // No more requests go to the provider.
     drop(permit);
     session.nonce = login.nonce;
     let person = Person::new(&app.config, session);
@@ -134,7 +134,7 @@ async fn run<I: Io>(
         return Err(Failure::Forbidden);
     }
     if !codes.is_awaited(key) {
-        // No browser is there to be told, and the session that it has stays its session.
+        // All browsers are gone. Their session, if they have one, stays as it is.
         return Err(Failure::NoLogin);
     }
     let cookie = app.store.create(&person, head).await.map_err(Failure::NotSaved)?;

@@ -1,4 +1,4 @@
-//! Why a callback ended in no session: for the person, for the log and for the access log.
+//! Why a callback did not end in a session: for the user, for the log and for the access log.
 
 use http::StatusCode;
 use log::Level;
@@ -8,27 +8,27 @@ use crate::flow::outcome::Unavailable;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::oidc::ErrorScope;
 
-/// Why a callback ended in no session.
+/// Why a callback did not end in a session.
 #[derive(Clone)]
 pub(super) enum Failure {
     /// The `error` that the provider sent instead of a code.
     Provider(String),
-    /// There is no `state` or no `code`, or not as we made them.
+    /// `state` or `code` is missing, or is not one that the filter made.
     Malformed,
-    /// No cookie of this login: used already, too old, another browser, or somebody else's link.
+    /// No CSRF cookie fits this sign-in: it was used already, took too long, or began in another browser.
     NoLogin,
-    /// As many codes as one sign-in may try were tried.
+    /// This sign-in has tried as many codes as it may.
     TooManyCodes,
-    /// The code became no session.
+    /// The code could not be redeemed for a session.
     SignIn(SignInError),
-    /// `email_domains` or `allowed_groups` does not let this person in.
+    /// `email_domains` or `allowed_groups` does not let this user in.
     Forbidden,
     /// The session could not be kept, and the code is used up.
     NotSaved(Unavailable),
 }
 
 impl Failure {
-    /// For the person in front of the browser.
+    /// The status and the message for the user.
     pub(super) fn page(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Provider(_) => (
@@ -70,7 +70,7 @@ impl Failure {
         }
     }
 
-    /// What any browser can bring about is no fault of ours or of the provider.
+    /// A failure that any browser can cause is not a fault of the filter or of the provider.
     pub(super) fn level(&self) -> Level {
         match self {
             Self::Provider(_) | Self::Malformed | Self::NoLogin | Self::TooManyCodes => Level::Info,
@@ -96,7 +96,7 @@ impl Failure {
         }
     }
 
-    /// What is in the way, if the same callback can be asked again: the code is not used up by it.
+    /// Why the callback failed, if the same callback can be tried again: its code is not used up.
     pub(super) fn passing(&self) -> Option<Unavailable> {
         match self {
             Self::SignIn(SignInError::Unavailable(reason)) => Some(*reason).filter(|reason| reason.passes()),
@@ -104,7 +104,7 @@ impl Failure {
         }
     }
 
-    /// What is in the way, if that may be over for a new sign-in: the code is used up.
+    /// Why the callback failed, if a new sign-in may work: the code is used up.
     pub(super) fn passing_without_code(&self) -> Option<Unavailable> {
         match self {
             Self::SignIn(SignInError::CodeUsed(reason)) => Some(*reason).filter(|reason| reason.passes()),
@@ -113,7 +113,7 @@ impl Failure {
         }
     }
 
-    /// For the log: never what a stranger sent, but for an error code of the standards.
+    /// For the log: never text that a client sent, except for the error codes of the standards.
     pub(super) fn explain(&self) -> String {
         match self {
             Self::Provider(code) => format!("the provider answered {}", known_error(code)),

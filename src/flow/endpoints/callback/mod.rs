@@ -30,17 +30,17 @@ use crate::flow::pages::ErrorPage;
 use crate::flow::person::Person;
 use crate::flow::{App, load, pages};
 
-/// What it means for a person that something does not answer.
+/// The title of the page if something that a sign-in needs is unavailable.
 const NOT_DONE: &str = "Your sign-in is not finished";
 
-/// Finishes a login.
+/// Finishes a sign-in.
 pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
     let head = Rc::new(head);
     let state = head.query("state").and_then(|state| start::read_state(&app.config, &state));
     let (state_hash, target) = state.unwrap_or_default();
     let target = redirect::checked(&app.config, target.as_bytes()).unwrap_or_else(|| "/".to_owned());
     let signed_in = sign_in(&app, &head, &state_hash).await;
-    // The time of day as of now: the sign-in may have waited.
+    // As of now: the sign-in may have waited.
     let csrf_cookies = CsrfCookies::new(&app.config.cookie, &head, app.io.now());
     match signed_in {
         Ok(signed_in) => {
@@ -67,7 +67,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     }
 }
 
-/// The session of the person who comes back.
+/// The session of the user who comes back from the provider.
 async fn sign_in<I: Io>(
     app: &Rc<App<I>>,
     head: &Rc<RequestHead>,
@@ -85,8 +85,8 @@ async fn sign_in<I: Io>(
     codes::redeem(app, head, login, code).await
 }
 
-/// The person whose session this browser has, if it may come in with it. What anybody can bring about by a link changes
-/// no cookie, so a session that is renewed gets its new one with a request of another kind.
+/// Whom the browser's session is of, if it is let in. Anyone can make a browser come here by a link, so this changes no
+/// cookie: a session that is refreshed gets its new cookie with another request.
 async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Person>> {
     let loaded = load::session(app, head, |_, _| false).get().await;
     match loaded.outcome {
@@ -95,23 +95,23 @@ async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Optio
     }
 }
 
-/// The page for a browser that is signed in and comes back from a sign-in that is over: a second tab, a reload, the way
-/// back. Anybody can write this `state` and this code, so nothing becomes of the code, and the target is a link: the
-/// person chooses to follow it. A target on another host goes by a sign-in of its own.
+/// The page for a browser that is signed in and comes back from a sign-in that is over: a second tab, a reload, the
+/// back button. Anyone can write this `state` and this code. So the code is not redeemed, and the target is a link that
+/// the user may follow. A target on another host begins a new sign-in.
 fn offered(config: &Config, person: &Person, target: &str) -> Decision {
     let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(config, target) };
     Note::on(pages::signed_in(&link), config, "signed_in_already", Some(&person.session))
 }
 
-/// The page about a failure. A reference on it stands in the log beside the reason.
+/// The page about a failure. Its reference is in the log too, beside the reason.
 fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
     let reference = log(app, failure);
     if let Some(reason) = failure.passing() {
-        // An empty link is this very address, so the code and the state need not stand in the page.
+        // An empty link leads to the same address. So the page need not contain the code and the state.
         return pages::unavailable(NOT_DONE, reason.explain(), "");
     }
     if let Some(reason) = failure.passing_without_code() {
-        // The provider knows the person by now, so a new sign-in asks for nothing.
+        // The user is signed in at the provider by now, so a new sign-in asks for nothing.
         return pages::not_now(
             NOT_DONE,
             reason,
@@ -130,7 +130,7 @@ fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
     })
 }
 
-/// Logs a failure; gives the reference that its line has, if there is one.
+/// Logs a failure; gives the reference in its line, if a line was written.
 fn log<I: Io>(app: &App<I>, failure: &Failure) -> Option<String> {
     let limit = match (failure.passing(), failure.level()) {
         (Some(_), _) => &app.logs.sign_ins_put_off,
