@@ -38,11 +38,11 @@ impl Allowance {
         Self { checks, longest }
     }
 
-    fn take(&mut self, bytes: usize) -> Result<(), Invalid> {
+    fn take(&mut self, bytes: usize) -> Result<(), InvalidSignature> {
         if bytes > self.longest {
-            return Err(Invalid);
+            return Err(InvalidSignature);
         }
-        self.checks = self.checks.checked_sub(1).ok_or(Invalid)?;
+        self.checks = self.checks.checked_sub(1).ok_or(InvalidSignature)?;
         Ok(())
     }
 }
@@ -56,7 +56,7 @@ pub struct Verified {
 
 /// The value is not signed by this secret under this name, has expired, or is from the future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Invalid;
+pub struct InvalidSignature;
 
 impl Verified {
     /// The signed value.
@@ -81,7 +81,7 @@ pub fn sign(secret: &CookieSecret, name: &[u8], value: &[u8], secs: i64) -> Vec<
 /// Checks a cookie's value. A malformed or outdated value uses no allowance.
 ///
 /// # Errors
-/// [`Invalid`], without a reason: only an attacker could use it.
+/// [`InvalidSignature`], without a reason: only an attacker could use it.
 pub fn verify(
     secret: &CookieSecret,
     name: &[u8],
@@ -89,15 +89,15 @@ pub fn verify(
     now: Timestamp,
     expire: Duration,
     allowance: &mut Allowance,
-) -> Result<Verified, Invalid> {
-    let parts = Parts::of(raw).ok_or(Invalid)?;
+) -> Result<Verified, InvalidSignature> {
+    let parts = Parts::of(raw).ok_or(InvalidSignature)?;
     if !is_current(parts.timestamp, now, expire) {
-        return Err(Invalid);
+        return Err(InvalidSignature);
     }
     allowance.take(raw.len())?;
     parts.check(secret, name)?;
     // `|` is not in the alphabet of base64, so a value of four parts fails here.
-    let value = PADDED.decode(parts.value).map_err(|_| Invalid)?;
+    let value = PADDED.decode(parts.value).map_err(|_| InvalidSignature)?;
     Ok(Verified { value, timestamp: parts.timestamp })
 }
 
@@ -141,9 +141,9 @@ impl<'a> Parts<'a> {
     }
 
     /// Checks the signature, in constant time.
-    fn check(&self, secret: &CookieSecret, name: &[u8]) -> Result<(), Invalid> {
-        let signature = PADDED.decode(self.signature).map_err(|_| Invalid)?;
-        mac(secret, name, self.value, self.secs).verify_slice(&signature).map_err(|_| Invalid)
+    fn check(&self, secret: &CookieSecret, name: &[u8]) -> Result<(), InvalidSignature> {
+        let signature = PADDED.decode(self.signature).map_err(|_| InvalidSignature)?;
+        mac(secret, name, self.value, self.secs).verify_slice(&signature).map_err(|_| InvalidSignature)
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
         CookieSecret::new(b"0123456789abcdef").unwrap()
     }
 
-    fn check(raw: &[u8], expire: Duration) -> Result<Verified, Invalid> {
+    fn check(raw: &[u8], expire: Duration) -> Result<Verified, InvalidSignature> {
         verify(&secret(), b"name", raw, Timestamp::from_secs(NOW), expire, &mut PLENTY.clone())
     }
 
@@ -237,7 +237,7 @@ mod tests {
             let expected = vectors["validate_edge"][name].as_str().unwrap();
             let checked = match check(&raw, expire) {
                 Ok(verified) => format!("true {:?}", String::from_utf8_lossy(verified.value())),
-                Err(Invalid) => "false \"\"".to_owned(),
+                Err(InvalidSignature) => "false \"\"".to_owned(),
             };
             assert_eq!(checked, expected, "{name}");
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::{Config, MAX_SESSION};
-use crate::cookie::{self, Allowance, Invalid, MaxAge, SessionCookies, SetCookie, Verified};
+use crate::cookie::{self, Allowance, InvalidSignature, MaxAge, SessionCookies, SetCookie, Verified};
 use crate::flow::outcome::{Loaded, Outcome};
 use crate::flow::verified_cache::Raw;
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
@@ -112,7 +112,7 @@ impl SessionCookie {
         value: &[u8],
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Verified, Invalid> {
+    ) -> Result<Verified, InvalidSignature> {
         cookie::verify(&self.options.secret, self.name(), value, now, self.options.expire, allowance)
     }
 
