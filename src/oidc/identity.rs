@@ -116,7 +116,7 @@ impl Identity {
 
     /// Drops the standard email claim unless it is verified, also as an additional claim. For when userinfo, which could
     /// have said that it is not verified, does not answer. Another claim than `email` stays.
-    pub fn leave_out_unverified_email(&mut self, names: &ClaimNames<'_>) {
+    pub fn drop_unverified_email(&mut self, names: &ClaimNames<'_>) {
         if names.email != EMAIL || self.email_verified == Some(true) {
             return;
         }

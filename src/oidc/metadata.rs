@@ -92,7 +92,7 @@ impl Metadata {
 
     /// Requires https for every endpoint if the issuer has it: a document must not send codes, tokens and keys over an
     /// unencrypted connection. An unencrypted `end_session_endpoint` is dropped; it does not prevent a sign-in.
-    pub fn encrypted_as(mut self, issuer: &str) -> Result<Self, MetadataError> {
+    pub fn require_encryption(mut self, issuer: &str) -> Result<Self, MetadataError> {
         if is_unencrypted(issuer) {
             return Ok(self);
         }
@@ -270,7 +270,7 @@ mod tests {
             let mut document = document();
             document["jwks_uri"] = "https://login.example.com/keys".into();
             document["end_session_endpoint"] = url;
-            parse(&document).unwrap().encrypted_as(ISSUER).unwrap().end_session_endpoint
+            parse(&document).unwrap().require_encryption(ISSUER).unwrap().end_session_endpoint
         };
         let url = "https://login.example.com/end";
         assert_eq!(end(url.into()).as_deref(), Some(url));
@@ -289,15 +289,15 @@ mod tests {
             }
             parse(&document).unwrap()
         };
-        assert_eq!(with(json!({})).encrypted_as(ISSUER).as_ref(), Ok(&with(json!({}))));
+        assert_eq!(with(json!({})).require_encryption(ISSUER).as_ref(), Ok(&with(json!({}))));
         for name in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"] {
             for url in ["http://login.example.com/x", "HTTP://login.example.com:443/x"] {
                 let metadata = with(json!({ name: url }));
                 for issuer in [ISSUER, "HTTPS://login.example.com"] {
-                    let refused = metadata.clone().encrypted_as(issuer);
+                    let refused = metadata.clone().require_encryption(issuer);
                     assert_eq!(refused, Err(MetadataError::Unencrypted(name)), "{url} {issuer}");
                 }
-                assert!(metadata.encrypted_as("http://login.example.com").is_ok());
+                assert!(metadata.require_encryption("http://login.example.com").is_ok());
             }
         }
     }

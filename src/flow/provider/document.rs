@@ -54,7 +54,7 @@ pub(super) async fn metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Resu
     let metadata = Metadata::parse(&body, &config.issuer_url, config.insecure_skip_issuer_verification);
     let is_any_taken = config.allow_http_endpoints;
     metadata
-        .and_then(|found| if is_any_taken { Ok(found) } else { found.encrypted_as(&config.issuer_url) })
+        .and_then(|found| if is_any_taken { Ok(found) } else { found.require_encryption(&config.issuer_url) })
         .map_err(|error| DISCOVERY.unusable(&io, &error.to_string()))
 }
 

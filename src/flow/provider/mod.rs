@@ -339,7 +339,7 @@ impl<I: Io> Provider<I> {
                     }
                     // At some providers a user can enter another user's email address. A sign-in would have failed.
                     if !self.config.allow_unverified_email {
-                        identity.leave_out_unverified_email(&names);
+                        identity.drop_unverified_email(&names);
                     }
                 }
             }
