@@ -4,7 +4,7 @@
 use super::metadata::is_endpoint;
 
 /// The URL of a `location` header; `None` if it is not http or https.
-pub fn redirected(from: &str, location: &str) -> Option<String> {
+pub fn redirect_target(from: &str, location: &str) -> Option<String> {
     let location = location.split('#').next()?;
     let (scheme, rest) = from.split_once("://")?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -76,10 +76,14 @@ mod tests {
             ("g?y/../x", "http://a/b/c/g?y/../x"),
             ("https://login.example.com:8443/x?y#z", "https://login.example.com:8443/x?y"),
         ] {
-            assert_eq!(redirected("http://a/b/c/d;p?q", location).as_deref(), Some(expected), "{location}");
+            assert_eq!(
+                redirect_target("http://a/b/c/d;p?q", location).as_deref(),
+                Some(expected),
+                "{location}"
+            );
         }
-        assert_eq!(redirected("https://a", "g").as_deref(), Some("https://a/g"));
-        assert_eq!(redirected("https://a?q", "/g").as_deref(), Some("https://a/g"));
+        assert_eq!(redirect_target("https://a", "g").as_deref(), Some("https://a/g"));
+        assert_eq!(redirect_target("https://a?q", "/g").as_deref(), Some("https://a/g"));
     }
 
     #[test]
@@ -96,8 +100,8 @@ mod tests {
             "//",
             "https://a:0/",
         ] {
-            assert_eq!(redirected("https://a/b", location), None, "{location}");
+            assert_eq!(redirect_target("https://a/b", location), None, "{location}");
         }
-        assert_eq!(redirected("https://a/b", &format!("/{}", "x".repeat(10_000))), None);
+        assert_eq!(redirect_target("https://a/b", &format!("/{}", "x".repeat(10_000))), None);
     }
 }

@@ -50,7 +50,7 @@ pub use identity::{ClaimNames, Identity, claim_text};
 pub use jwks::{Jwks, JwksError, SkippedKey};
 pub(crate) use jws::MAX_TRIED;
 pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
-pub use location::redirected;
+pub use location::redirect_target;
 pub use metadata::{Metadata, is_unencrypted, metadata_url};
 pub use pkce::{code_challenge_s256, code_verifier};
 pub use token_response::{ErrorScope, GrantError, TokenResponse, is_invalid_client, is_temporary};

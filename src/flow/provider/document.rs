@@ -110,7 +110,7 @@ impl Document {
                 return Err(self.not_there(io, &format!("{whose} answered {}", status.as_u16())));
             };
             let said = format!("{whose} answered {} and leads to {}", status.as_u16(), shown(&location));
-            let Some(target) = oidc::redirected(&url, &location) else {
+            let Some(target) = oidc::redirect_target(&url, &location) else {
                 return Err(self.not_there(io, &format!("{said}, where no request can go")));
             };
             if !may_follow(config, &target) {

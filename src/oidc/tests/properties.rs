@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::vectors::{check, jwks_document, sign_claims, token};
 use crate::oidc::{
     AuthorizationRequest, ClaimNames, ClientAuth, ClientAuthMethod, Identity, Jwks, Metadata, TokenResponse,
-    authorization_url, code_grant, parse_userinfo, redirected, refresh_grant, unverified_subject,
+    authorization_url, code_grant, parse_userinfo, redirect_target, refresh_grant, unverified_subject,
     userinfo_request,
 };
 
@@ -110,9 +110,9 @@ proptest! {
         if !location.starts_with("//") {
             let mut expected = url::Url::parse(from).unwrap().join(&location).unwrap();
             expected.set_fragment(None);
-            prop_assert_eq!(redirected(from, &location), Some(expected.to_string()));
+            prop_assert_eq!(redirect_target(from, &location), Some(expected.to_string()));
         }
-        if let Some(target) = redirected(from, &any) {
+        if let Some(target) = redirect_target(from, &any) {
             prop_assert!(matches!(target.parse::<http::Uri>().unwrap().scheme_str(), Some("http" | "https")));
         }
     }
