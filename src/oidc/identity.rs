@@ -36,14 +36,14 @@ pub struct Identity {
     /// The additional claims that were found, by their configured names.
     pub additional_claims: Map<String, Value>,
     /// Which claims were present, even if empty.
-    pub said: Said,
+    pub present: PresentClaims,
     is_incomplete: bool,
 }
 
 /// Which claims were present. `null` counts as missing (OpenID Connect Core 5.3.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // as the fields of `Identity`
-pub struct Said {
+pub struct PresentClaims {
     pub user: bool,
     pub email: bool,
     pub preferred_username: bool,
@@ -67,7 +67,7 @@ impl Identity {
             additional_claims: additional
                 .filter_map(|name| Some((name.clone(), find(claims, name)?.clone())))
                 .collect(),
-            said: Said {
+            present: PresentClaims {
                 user: has(names.user),
                 email: has(names.email),
                 preferred_username: has("preferred_username"),
@@ -101,13 +101,13 @@ impl Identity {
                 *mine = other;
             }
         }
-        if !self.said.groups {
+        if !self.present.groups {
             self.groups = more.groups;
         }
-        self.said.user |= more.said.user;
-        self.said.email |= more.said.email;
-        self.said.preferred_username |= more.said.preferred_username;
-        self.said.groups |= more.said.groups;
+        self.present.user |= more.present.user;
+        self.present.email |= more.present.email;
+        self.present.preferred_username |= more.present.preferred_username;
+        self.present.groups |= more.present.groups;
         for (name, value) in more.additional_claims {
             self.additional_claims.entry(name).or_insert(value);
         }
@@ -120,7 +120,7 @@ impl Identity {
         if names.email != EMAIL || self.email_verified == Some(true) {
             return;
         }
-        self.said.email = false;
+        self.present.email = false;
         self.additional_claims.remove(EMAIL);
     }
 
@@ -128,7 +128,7 @@ impl Identity {
         (self.user.is_empty() && !names.user.is_empty())
             || self.email.is_empty()
             || (self.email_verified.is_none() && names.email == EMAIL)
-            || (!self.said.groups && !names.groups.is_empty())
+            || (!self.present.groups && !names.groups.is_empty())
             || names.additional.iter().any(|name| !self.additional_claims.contains_key(name))
     }
 }
@@ -296,14 +296,14 @@ mod tests {
 
     #[test]
     fn empty_claim_counts_as_said_and_null_does_not() {
-        let all = Said { user: true, email: true, preferred_username: true, groups: true };
+        let all = PresentClaims { user: true, email: true, preferred_username: true, groups: true };
         let empty = json!({ "sub": "", "email": "", "preferred_username": "", "groups": [] });
-        assert_eq!(identity(empty.clone()).said, all);
+        assert_eq!(identity(empty.clone()).present, all);
         let null = json!({ "sub": null, "email": null, "preferred_username": null, "groups": null });
         let mut identity = identity(null);
-        assert_eq!(identity.said, Said::default());
+        assert_eq!(identity.present, PresentClaims::default());
         identity.complete(&object(empty), &NAMES);
-        assert_eq!(identity.said, all);
+        assert_eq!(identity.present, all);
     }
 
     #[test]

@@ -347,7 +347,7 @@ impl<I: Io> Provider<I> {
         if identity.email_verified == Some(false) && !self.config.allow_unverified_email {
             return Err(SignInError::UnverifiedEmail);
         }
-        let has_groups = identity.said.groups;
+        let has_groups = identity.present.groups;
         Self::take(identity, session);
         if session.user.is_empty() {
             session.user = oidc::claim_text(claims, "sub").into_bytes();
@@ -377,7 +377,7 @@ impl<I: Io> Provider<I> {
 
     /// Writes what the claims say of the user into the session. For GitLab the user is the nickname, if there is one.
     fn take(identity: Identity, session: &mut Session) {
-        let said = identity.said;
+        let said = identity.present;
         for (said, value, mine) in [
             (said.user, identity.user, &mut session.user),
             (said.email, identity.email, &mut session.email),
