@@ -107,6 +107,8 @@ impl Connection {
         }
     }
 
+    // What happens.
+
     /// Takes a command. Its outcome becomes an output, now or later.
     pub(super) fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
         // Timeouts first: a stream that was idle for too long is not written to.
@@ -165,6 +167,32 @@ impl Connection {
         }
     }
 
+    /// Time passed.
+    pub(super) fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.now = now;
+        if let Some(Open { stream, .. }) = &self.open {
+            let is_over = self.stream_deadline().is_some_and(|deadline| deadline <= now);
+            if is_over && stream.is_ready() {
+                self.close_idle(out);
+            } else if is_over || self.hung_at().is_some_and(|hung_at| hung_at <= now) {
+                out.close(stream.id());
+                self.on_ended(Failure::Timeout, now, out);
+            }
+        }
+        self.expire(now, out);
+        self.connect(now, out);
+    }
+
+    /// When to [`wake`](Self::wake) next.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let stream = match (&self.open, &self.endpoint) {
+            (Some(_), _) => self.stream_deadline(),
+            (None, Some(_)) if !self.pipeline.is_empty() => self.reconnect.retry_at(),
+            (None, _) => None,
+        };
+        [stream, self.hung_at(), self.pipeline.next_deadline()].into_iter().flatten().min()
+    }
+
     /// Writes the commands that wait, if the stream is ready.
     pub(super) fn flush(&mut self, out: &mut Outbox) {
         if let Some(open) =
@@ -177,14 +205,7 @@ impl Connection {
         }
     }
 
-    /// Whether a command may wait. In a long outage it may wait only for an attempt that is due or under way.
-    ///
-    /// # Errors
-    /// The last failure, if it may not wait.
-    pub(super) fn admit(&self, now: Timestamp) -> Result<(), Failure> {
-        let is_attempt = self.open.is_some() || self.reconnect.is_due(now);
-        self.reconnect.verdict(now).filter(|_| !is_attempt).map_or(Ok(()), |failure| Err(failure.clone()))
-    }
+    // What a topology decides.
 
     /// From now on this is the server.
     pub(super) fn switch_to(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
@@ -219,6 +240,57 @@ impl Connection {
         self.possibly_stale_until = Some(now.after(CATCH_UP)).filter(|_| self.settings.has_replicas);
     }
 
+    /// Lets commands wait for the next stream if the server said that it was not ready for them.
+    pub(super) fn requeue(&mut self, refused: Vec<PendingCommand>, now: Timestamp, out: &mut Outbox) {
+        let refusal = refused.first().and_then(|pending| pending.refusal.clone());
+        for pending in refused {
+            self.push(pending, now, out);
+        }
+        if let Some(error) = refusal {
+            self.drain(Failure::NotReady(error), now, out);
+        }
+    }
+
+    /// The server says itself that it is the wrong one. Nothing more is written to it, and the stream ends with the
+    /// last reply. So it is known for each command whether it ran.
+    pub(super) fn drain(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        if let Some(open) = &mut self.open {
+            open.draining = Some(failure);
+        }
+        self.end_drained(now, out);
+    }
+
+    /// Ends the stream, if there is one.
+    pub(super) fn hang_up(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+        let Some((stream, endpoint)) = self.take_stream() else {
+            return;
+        };
+        out.close(stream.id());
+        if stream.is_ready() {
+            out.event(Event::Disconnected { endpoint, failure, in_flight: self.pipeline.in_flight() });
+        }
+        self.pipeline.on_broken(now, out);
+    }
+
+    /// Ends an idle stream.
+    pub(super) fn close_idle(&mut self, out: &mut Outbox) {
+        if let Some((stream, endpoint)) = self.take_stream() {
+            out.close(stream.id());
+            out.event(Event::IdleClosed { endpoint });
+        }
+    }
+
+    // What a topology asks for.
+
+    /// Whether a command may wait. In a long outage it may wait only for an attempt that is due or under way.
+    ///
+    /// # Errors
+    /// The last failure, if it may not wait.
+    pub(super) fn admit(&self, now: Timestamp) -> Result<(), Failure> {
+        let is_attempt = self.open.is_some() || self.reconnect.is_due(now);
+        self.reconnect.verdict(now).filter(|_| !is_attempt).map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
     /// What happened since the last call.
     pub(super) fn take_report(&mut self) -> ConnectionReport {
         std::mem::take(&mut self.report)
@@ -228,6 +300,51 @@ impl Connection {
     pub(super) fn take_waiting(&mut self) -> Vec<PendingCommand> {
         self.pipeline.take_waiting()
     }
+
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// Whether the stream is this one.
+    pub(super) fn owns(&self, id: StreamId) -> bool {
+        self.open.as_ref().is_some_and(|open| open.stream.id() == id)
+    }
+
+    pub(super) const fn has_stream(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether there are commands without an outcome.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.pipeline.is_empty()
+    }
+
+    /// Since when nothing arrived, if a reply is due.
+    pub(super) fn silent_since(&self) -> Option<Timestamp> {
+        let last_byte = self.open.as_ref()?.last_byte;
+        self.pipeline.first_written().map(|at| at.max(last_byte))
+    }
+
+    /// When the next attempt to connect may begin; `None` means at once.
+    pub(super) fn retry_at(&self) -> Option<Timestamp> {
+        self.reconnect.retry_at()
+    }
+
+    /// Whether an attempt to connect may begin.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.reconnect.is_due(now)
+    }
+
+    /// Whether there is no outage, and no reply has been due for `long`.
+    pub(super) fn is_well(&self, long: Duration, now: Timestamp) -> bool {
+        self.reconnect.retry_at().is_none() && self.silent_since().is_none_or(|since| since.after(long) > now)
+    }
+
+    pub(super) fn load(&self) -> Load {
+        self.pipeline.load()
+    }
+
+    // The transitions.
 
     /// Asks for a stream, if a command needs it and the backoff is over.
     fn connect(&mut self, now: Timestamp, out: &mut Outbox) {
@@ -295,56 +412,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Time passed.
-    pub(super) fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
-        self.now = now;
-        if let Some(Open { stream, .. }) = &self.open {
-            let is_over = self.stream_deadline().is_some_and(|deadline| deadline <= now);
-            if is_over && stream.is_ready() {
-                self.close_idle(out);
-            } else if is_over || self.hung_at().is_some_and(|hung_at| hung_at <= now) {
-                out.close(stream.id());
-                self.on_ended(Failure::Timeout, now, out);
-            }
-        }
-        self.expire(now, out);
-        self.connect(now, out);
-    }
-
-    /// When to [`wake`](Self::wake) next.
-    pub(super) fn next_wake(&self) -> Option<Timestamp> {
-        let stream = match (&self.open, &self.endpoint) {
-            (Some(_), _) => self.stream_deadline(),
-            (None, Some(_)) if !self.pipeline.is_empty() => self.reconnect.retry_at(),
-            (None, _) => None,
-        };
-        [stream, self.hung_at(), self.pipeline.next_deadline()].into_iter().flatten().min()
-    }
-
-    fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
-        let is_arriving = self.open.as_ref().is_some_and(|open| open.stream.is_within_reply());
-        self.pipeline.expire(is_arriving, now, out);
-    }
-
-    /// When the stream is presumed hung, unless something arrives before.
-    fn hung_at(&self) -> Option<Timestamp> {
-        let Open { last_byte, last_reply, .. } = self.open.as_ref()?;
-        let (written, timeout) = (self.pipeline.first_written()?, self.settings.command_timeout);
-        let silent = written.max(*last_byte).after(timeout);
-        let endless = written.max(*last_reply).after(timeout.saturating_mul(REPLY_TIMEOUTS));
-        Some(silent.min(endless))
-    }
-
-    /// When the stream has to be ready, or has been idle for too long.
-    fn stream_deadline(&self) -> Option<Timestamp> {
-        let Open { stream, last_reply, .. } = self.open.as_ref()?;
-        if stream.is_ready() {
-            let idle_timeout = self.settings.idle_timeout.filter(|_| self.pipeline.is_empty())?;
-            return Some(last_reply.after(idle_timeout));
-        }
-        Some(stream.since().after(self.settings.connect_timeout))
-    }
-
     /// Greets the server once more, without our name, if it may have hung up on that.
     fn retry_without_name(&mut self, why: &Failure, now: Timestamp, out: &mut Outbox) -> bool {
         let (Some(open), Some(endpoint)) = (&mut self.open, &self.endpoint) else {
@@ -358,48 +425,6 @@ impl Connection {
             open.stream.backdate(since);
         }
         hung_up
-    }
-
-    /// Lets commands wait for the next stream if the server said that it was not ready for them.
-    pub(super) fn requeue(&mut self, refused: Vec<PendingCommand>, now: Timestamp, out: &mut Outbox) {
-        let refusal = refused.first().and_then(|pending| pending.refusal.clone());
-        for pending in refused {
-            self.push(pending, now, out);
-        }
-        if let Some(error) = refusal {
-            self.drain(Failure::NotReady(error), now, out);
-        }
-    }
-
-    /// The server says itself that it is the wrong one. Nothing more is written to it, and the stream ends with the
-    /// last reply. So it is known for each command whether it ran.
-    pub(super) fn drain(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
-        if let Some(open) = &mut self.open {
-            open.draining = Some(failure);
-        }
-        self.end_drained(now, out);
-    }
-
-    /// Ends the stream, if there is one.
-    pub(super) fn hang_up(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
-        let Some((stream, endpoint)) = self.take_stream() else {
-            return;
-        };
-        out.close(stream.id());
-        if stream.is_ready() {
-            out.event(Event::Disconnected { endpoint, failure, in_flight: self.pipeline.in_flight() });
-        }
-        self.pipeline.on_broken(now, out);
-    }
-
-    /// Takes the stream away, and with it the endpoint, if that has to be looked up again for each stream.
-    fn take_stream(&mut self) -> Option<(Stream, Endpoint)> {
-        let Open { stream, .. } = self.open.take()?;
-        let endpoint = self.endpoint.clone()?;
-        if self.settings.is_resolved_per_stream {
-            self.endpoint = None;
-        }
-        Some((stream, endpoint))
     }
 
     /// The stream has ended: notes the outage, and lets the commands wait for the next stream or fail.
@@ -426,14 +451,6 @@ impl Connection {
         self.connect(now, out);
     }
 
-    /// Ends an idle stream.
-    pub(super) fn close_idle(&mut self, out: &mut Outbox) {
-        if let Some((stream, endpoint)) = self.take_stream() {
-            out.close(stream.id());
-            out.event(Event::IdleClosed { endpoint });
-        }
-    }
-
     /// Ends a draining stream if nothing is in flight.
     fn end_drained(&mut self, now: Timestamp, out: &mut Outbox) {
         if let Some(open) = &self.open
@@ -445,46 +462,37 @@ impl Connection {
         }
     }
 
-    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
-        self.endpoint.as_ref()
+    /// Takes the stream away, and with it the endpoint, if that has to be looked up again for each stream.
+    fn take_stream(&mut self) -> Option<(Stream, Endpoint)> {
+        let Open { stream, .. } = self.open.take()?;
+        let endpoint = self.endpoint.clone()?;
+        if self.settings.is_resolved_per_stream {
+            self.endpoint = None;
+        }
+        Some((stream, endpoint))
     }
 
-    /// Whether the stream is this one.
-    pub(super) fn owns(&self, id: StreamId) -> bool {
-        self.open.as_ref().is_some_and(|open| open.stream.id() == id)
+    fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
+        let is_arriving = self.open.as_ref().is_some_and(|open| open.stream.is_within_reply());
+        self.pipeline.expire(is_arriving, now, out);
     }
 
-    pub(super) const fn has_stream(&self) -> bool {
-        self.open.is_some()
+    /// When the stream is presumed hung, unless something arrives before.
+    fn hung_at(&self) -> Option<Timestamp> {
+        let Open { last_byte, last_reply, .. } = self.open.as_ref()?;
+        let (written, timeout) = (self.pipeline.first_written()?, self.settings.command_timeout);
+        let silent = written.max(*last_byte).after(timeout);
+        let endless = written.max(*last_reply).after(timeout.saturating_mul(REPLY_TIMEOUTS));
+        Some(silent.min(endless))
     }
 
-    /// Whether there are commands without an outcome.
-    pub(super) fn is_busy(&self) -> bool {
-        !self.pipeline.is_empty()
-    }
-
-    /// Since when nothing arrived, if a reply is due.
-    pub(super) fn silent_since(&self) -> Option<Timestamp> {
-        let last_byte = self.open.as_ref()?.last_byte;
-        self.pipeline.first_written().map(|at| at.max(last_byte))
-    }
-
-    /// When the next attempt to connect may begin; `None` means at once.
-    pub(super) fn retry_at(&self) -> Option<Timestamp> {
-        self.reconnect.retry_at()
-    }
-
-    /// Whether there is no outage, and no reply has been due for `long`.
-    pub(super) fn is_well(&self, long: Duration, now: Timestamp) -> bool {
-        self.reconnect.retry_at().is_none() && self.silent_since().is_none_or(|since| since.after(long) > now)
-    }
-
-    /// Whether an attempt to connect may begin.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.reconnect.is_due(now)
-    }
-
-    pub(super) fn load(&self) -> Load {
-        self.pipeline.load()
+    /// When the stream has to be ready, or has been idle for too long.
+    fn stream_deadline(&self) -> Option<Timestamp> {
+        let Open { stream, last_reply, .. } = self.open.as_ref()?;
+        if stream.is_ready() {
+            let idle_timeout = self.settings.idle_timeout.filter(|_| self.pipeline.is_empty())?;
+            return Some(last_reply.after(idle_timeout));
+        }
+        Some(stream.since().after(self.settings.connect_timeout))
     }
 }
