@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 from selenium.webdriver.common.keys import Keys
 
 
-def test_a_person_signs_in_and_out(chromium):
+def test_user_signs_in_and_out(chromium):
     browser = chromium(prompt="login")
     browser.open("/?page=1")
     assert browser.heading == "Sign in"
@@ -22,7 +22,7 @@ def test_a_person_signs_in_and_out(chromium):
     assert browser.heading == "Sign in"
 
 
-def test_a_person_signs_in_with_the_keyboard_alone(chromium):
+def test_user_signs_in_with_the_keyboard_alone(chromium):
     browser = chromium(prompt="login")
     browser.open("/echo")
     browser.leave_by(lambda: browser.press(Keys.TAB, Keys.ENTER))
@@ -33,7 +33,7 @@ def test_a_person_signs_in_with_the_keyboard_alone(chromium):
     assert headers["x-forwarded-user"] == "alice"
 
 
-def test_two_tabs_sign_in_beside_each_other(chromium):
+def test_two_tabs_sign_in_at_the_same_time(chromium):
     browser = chromium(prompt="login", skip_provider_button=True)
     browser.open("/echo?tab=1")
     first = browser.driver.current_window_handle
@@ -45,7 +45,7 @@ def test_two_tabs_sign_in_beside_each_other(chromium):
     assert browser.echoed()["path"] == "/echo?tab=1"
 
 
-def test_a_large_session_fits_into_the_browser(chromium):
+def test_large_session_fits_into_the_browser(chromium):
     browser = chromium(prompt="login")
     browser.sign_in("carol", "/echo")
     assert len(browser.session_cookies()) > 1
@@ -53,20 +53,20 @@ def test_a_large_session_fits_into_the_browser(chromium):
     assert headers["x-forwarded-groups"].count(",") == 400
 
 
-def test_a_script_of_the_page_gets_a_401_and_no_redirect(chromium):
+def test_script_of_a_page_gets_401_instead_of_a_redirect(chromium):
     browser = chromium(skip_auth_routes=["^/public"])
     browser.open("/public")
     assert browser.run("return (await fetch('/echo', { redirect: 'manual' })).status") == 401
 
 
-def test_a_refused_account_gets_a_page_with_a_reference(chromium):
+def test_refused_account_gets_a_page_with_a_reference(chromium):
     browser = chromium(prompt="login")
     browser.sign_in("bob", "/echo")
     assert browser.heading == "Sign-in failed"
     assert browser.session_cookies() == []
 
 
-def test_who_signs_out_is_signed_out_in_every_scope_that_the_cookie_ever_had(chromium):
+def test_sign_out_clears_the_cookie_in_every_former_scope(chromium):
     """`cookie_domains` was changed again and again, and the session of each time is still in the browser."""
     host = "app.eu.example.com"
     browser = chromium(host=host, prompt="login", cookie_domains=["eu.example.com"])
@@ -98,7 +98,7 @@ def test_who_signs_out_is_signed_out_in_every_scope_that_the_cookie_ever_had(chr
     assert browser.heading == "Sign in"
 
 
-def test_the_fragment_of_a_page_survives_the_sign_in_page(chromium):
+def test_fragment_of_a_page_survives_the_sign_in_page(chromium):
     browser = chromium(prompt="login")
     browser.open("/echo?x=1#/route?a=b&c=%20d")
     assert browser.heading == "Sign in"
@@ -108,7 +108,7 @@ def test_the_fragment_of_a_page_survives_the_sign_in_page(chromium):
     assert urlsplit(browser.driver.current_url).fragment == "/route?a=b&c=%20d"
 
 
-def test_a_fragment_leads_nowhere_else_and_runs_nothing(chromium):
+def test_hostile_fragment_neither_redirects_nor_runs_script(chromium):
     browser = chromium(prompt="login")
     for fragment in (
         "//evil.example/",
@@ -128,13 +128,13 @@ def test_a_fragment_leads_nowhere_else_and_runs_nothing(chromium):
         assert target.startswith("/echo#"), fragment
 
 
-def test_a_link_without_a_target_keeps_the_fragment_itself(chromium):
+def test_link_without_target_keeps_the_fragment(chromium):
     browser = chromium(prompt="login")
     browser.open("/oauth2/sign_out#/route")
     assert urlsplit(browser.link.get_attribute("href")).fragment == "/route"
 
 
-def test_try_again_asks_again_also_with_a_fragment(chromium, make_redis):
+def test_try_again_link_works_with_a_fragment(chromium, make_redis):
     """A link to the same address with a fragment asks nobody."""
     redis = make_redis()
     browser = chromium(prompt="login", session_store_type="redis", redis_connection_url=redis.url)
@@ -148,7 +148,7 @@ def test_try_again_asks_again_also_with_a_fragment(chromium, make_redis):
     assert browser.path == "/echo"
 
 
-def test_what_a_provider_puts_into_the_fragment_gets_into_no_query(chromium):
+def test_fragment_from_the_provider_does_not_reach_a_query(chromium):
     """`response_mode=fragment`: what is in a query is in logs."""
     browser = chromium(prompt="login")
     browser.open("/oauth2/callback#state=a&code=secret&id_token=secret&access_token=secret")

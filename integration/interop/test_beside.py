@@ -36,7 +36,7 @@ def sign_in(steps, user: str = "alice") -> Visitor:
 
 @every_store
 @pytest.mark.parametrize("user", ["alice", "carol"])
-def test_oauth2_proxy_signs_in_and_is_asked_for_nothing_else(beside, store, user):
+def test_oauth2_proxy_gets_only_the_requests_of_a_sign_in(beside, store, user):
     steps = beside(store)
     visitor = Visitor(steps.url)
     answer = visitor.sign_in(user, "/echo?page=1")
@@ -50,7 +50,7 @@ def test_oauth2_proxy_signs_in_and_is_asked_for_nothing_else(beside, store, user
 
 
 @every_store
-def test_people_who_are_signed_in_work_on_while_oauth2_proxy_is_down(beside, store):
+def test_signed_in_users_need_no_oauth2_proxy(beside, store):
     steps = beside(store)
     visitor = sign_in(steps)
     steps.oauth2_proxy.stop()
@@ -67,7 +67,7 @@ def test_people_who_are_signed_in_work_on_while_oauth2_proxy_is_down(beside, sto
 
 
 @every_store
-def test_a_refresh_by_the_filter_is_taken_by_oauth2_proxy_and_the_other_way(beside, store, provider):
+def test_refreshed_sessions_are_valid_at_both_proxies(beside, store, provider):
     steps = beside(store, pass_access_token=True)
     visitor = sign_in(steps)
     tokens = [arrived(visitor.get("/echo"))["x-forwarded-access-token"]]
@@ -82,7 +82,7 @@ def test_a_refresh_by_the_filter_is_taken_by_oauth2_proxy_and_the_other_way(besi
 
 
 @every_store
-def test_a_sign_out_at_oauth2_proxy_is_seen(beside, store, servers):
+def test_sign_out_at_oauth2_proxy_ends_the_session_at_the_filter(beside, store, servers):
     steps = beside(store)
     visitor = sign_in(steps)
     copy = visitor.copy()
@@ -95,7 +95,7 @@ def test_a_sign_out_at_oauth2_proxy_is_seen(beside, store, servers):
 
 
 @every_store
-def test_without_the_provider_s_credentials_the_filter_only_reads(beside, store, provider):
+def test_filter_without_credentials_of_the_provider_only_reads(beside, store, provider):
     """oauth2-proxy renews what it is asked about; the filter takes a session until its tokens expire."""
     options = {"oidc_issuer_url": None, "client_id": None, "redirect_url": None, "cookie_refresh": None}
     steps = beside(store, ours=options)
@@ -109,7 +109,7 @@ def test_without_the_provider_s_credentials_the_filter_only_reads(beside, store,
     assert arrived(visitor.get("/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_the_sign_in_page_and_its_files_are_oauth2_proxy_s(beside):
+def test_sign_in_page_and_its_files_come_from_oauth2_proxy(beside):
     steps = beside("cookie", skip_provider_button=False)
     stranger = Visitor(steps.url)
     answer = stranger.get("/echo")
@@ -121,7 +121,7 @@ def test_the_sign_in_page_and_its_files_are_oauth2_proxy_s(beside):
         assert stranger.get(path).status_code in (302, 400), path
 
 
-def test_the_filter_json_of_beside_yaml_is_filter_beside_json():
+def test_beside_yaml_has_the_filter_json_of_filter_beside_json():
     config = yaml.safe_load((CONFIG / "beside.yaml").read_text(encoding="utf-8"))
     (main,) = (listener for listener in config["static_resources"]["listeners"] if listener["name"] == "main")
     plugin = main["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0]["typed_config"]["config"]

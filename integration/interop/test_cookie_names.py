@@ -33,7 +33,7 @@ def attributes(answer, name: str) -> list[set[str]]:
 
 @pytest.mark.parametrize("store", ONE_OF_EACH)
 @pytest.mark.parametrize("cookies", COOKIES)
-def test_both_set_and_clear_the_same_cookies(start_pair, store, cookies):
+def test_both_proxies_set_and_clear_the_same_cookies(start_pair, store, cookies):
     with start_pair(store, **{"redirect_url": REDIRECT, "insecure_oidc_skip_nonce": False, **COOKIES[cookies]}) as pair:
         seen: dict[str, list] = {"start": [], "callback": [], "sign_out": []}
         for where, elsewhere in pair.ways:

@@ -71,7 +71,7 @@ def ask_both(pair, visitor) -> tuple[int, int]:
 
 @pytest.mark.parametrize("store", ["sentinel", "cluster"])
 @pytest.mark.parametrize("patience", ["2s", "15s"])
-def test_the_filter_loses_no_session_when_the_master_dies(start_pair, store, patience, request):
+def test_filter_loses_no_session_when_the_master_dies(start_pair, store, patience, request):
     """If the patience is longer than the failover, users of the filter do not see it. If it is shorter, the answer is a
     503 that keeps the cookie, and never a sign-in."""
     note = request.node.user_properties

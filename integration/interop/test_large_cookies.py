@@ -18,7 +18,7 @@ def chunks(pair, visitor) -> list[str]:
 
 
 @in_cookies
-def test_12_kilobytes_in_chunks(pair):
+def test_session_of_12_kilobytes_in_chunks_is_valid_at_both(pair):
     """dave's groups are hashes, which no compression makes shorter."""
     for where, elsewhere in pair.ways:
         visitor = pair.sign_in(where, "dave")
@@ -35,7 +35,7 @@ def test_12_kilobytes_in_chunks(pair):
 
 
 @in_cookies
-def test_both_cut_at_the_same_places(pair):
+def test_both_proxies_split_a_cookie_at_the_same_places(pair):
     lengths = []
     for where, _ in pair.ways:
         cookies = pair.session(pair.sign_in(where, "dave"))
@@ -48,7 +48,7 @@ SMALLER = [("carol", "dave"), ("dave", "alice"), ("carol", "alice")]
 
 @in_cookies
 @pytest.mark.parametrize(("before", "after"), SMALLER)
-def test_a_smaller_session_takes_the_place_of_a_larger_one(pair, before, after):
+def test_smaller_session_replaces_a_larger_one(pair, before, after):
     """Another user signs in with the same browser: the chunks that the smaller session does not need are stale."""
     visitor = pair.sign_in(pair.theirs, before)
     many = chunks(pair, visitor)
@@ -62,7 +62,7 @@ def test_a_smaller_session_takes_the_place_of_a_larger_one(pair, before, after):
 
 @in_cookies
 @pytest.mark.parametrize(("before", "after"), SMALLER)
-def test_a_smaller_session_of_oauth2_proxy_is_found_among_stale_chunks(pair, before, after):
+def test_smaller_session_of_oauth2_proxy_is_found_among_stale_chunks(pair, before, after):
     """oauth2-proxy leaves chunks that it does not need any more, and then does not know its own session."""
     visitor = pair.sign_in(pair.ours, before)
     many = chunks(pair, visitor)
@@ -75,7 +75,7 @@ def test_a_smaller_session_of_oauth2_proxy_is_found_among_stale_chunks(pair, bef
 
 @in_cookies
 @pytest.mark.parametrize(("before", "after"), [(after, before) for before, after in SMALLER])
-def test_a_larger_session_takes_the_place_of_a_smaller_one(pair, before, after):
+def test_larger_session_replaces_a_smaller_one(pair, before, after):
     """oauth2-proxy leaves the cookie that was enough for the smaller one, and goes on with that."""
     for where, elsewhere in pair.ways:
         visitor = pair.sign_in(elsewhere, before)
@@ -89,7 +89,7 @@ def test_a_larger_session_takes_the_place_of_a_smaller_one(pair, before, after):
 
 
 @pytest.mark.parametrize("user", ["alice", "dave"])
-def test_sessions_without_tokens(start_pair, user):
+def test_sessions_without_tokens_are_valid_at_both(start_pair, user):
     """session_cookie_minimal: nothing to refresh them with, so oauth2-proxy refuses cookie_refresh with it."""
     options = {"session_cookie_minimal": True, "cookie_refresh": "0s", "pass_access_token": False}
     with start_pair("cookie", **options) as pair:

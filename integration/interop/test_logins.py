@@ -28,7 +28,7 @@ def callback(pair, begin: str, user: str = "alice", visitor=None, path: str = "/
 
 @pytest.mark.parametrize("csrf", CSRF)
 @pytest.mark.parametrize("encode_state", [False, True])
-def test_a_login_begun_at_one_is_finished_at_the_other(start_pair, csrf, encode_state):
+def test_sign_in_begun_at_one_proxy_is_finished_at_the_other(start_pair, csrf, encode_state):
     with start_pair("cookie", **SAME, **CSRF[csrf], encode_state=encode_state) as pair:
         for begin, finish in pair.ways:
             visitor, back = callback(pair, begin)
@@ -40,7 +40,7 @@ def test_a_login_begun_at_one_is_finished_at_the_other(start_pair, csrf, encode_
 
 
 @pytest.mark.parametrize("store", ONE_OF_EACH)
-def test_start_and_callback_can_be_routes_to_different_proxies(start_pair, store):
+def test_start_and_callback_may_be_routed_to_different_proxies(start_pair, store):
     with start_pair(store, **SAME) as pair:
         for begin, finish in pair.ways:
             visitor = pair.visitor(pair.ours, {"/oauth2/start": begin, "/oauth2/callback": finish})
@@ -48,7 +48,7 @@ def test_start_and_callback_can_be_routes_to_different_proxies(start_pair, store
             assert arrived(visitor.get_at(pair.theirs))["x-forwarded-user"] == "alice"
 
 
-def test_two_tabs_with_a_cookie_for_each_are_finished_at_the_other(start_pair):
+def test_two_tabs_with_own_cookies_are_finished_at_the_other_proxy(start_pair):
     with start_pair("cookie", **SAME, cookie_csrf_per_request=True) as pair:
         for begin, finish in pair.ways:
             visitor, first = callback(pair, begin, path="/echo?tab=1")
@@ -60,7 +60,7 @@ def test_two_tabs_with_a_cookie_for_each_are_finished_at_the_other(start_pair):
             assert not [name for name in visitor.cookies if name.endswith("_csrf")], "the logins are over"
 
 
-def test_the_limit_of_logins_under_way_holds_whoever_began_them(start_pair):
+def test_limit_of_sign_ins_under_way_counts_both_proxies(start_pair):
     with start_pair("cookie", **SAME, **CSRF["one for each login"]) as pair:
         visitor = pair.visitor(pair.ours)
         for number in range(8):
@@ -72,7 +72,7 @@ def test_the_limit_of_logins_under_way_holds_whoever_began_them(start_pair):
         assert arrived(visitor.follow(visitor.get(back)))["x-forwarded-user"] == "alice"
 
 
-def test_two_tabs_at_the_filter_survive_an_oauth2_proxy_with_one_cookie_for_all(start_pair):
+def test_two_tabs_at_the_filter_survive_the_shared_cookie_of_oauth2_proxy(start_pair):
     """The filter writes a cookie for each login beside the one that oauth2-proxy knows."""
     with start_pair("cookie", **SAME) as pair:
         visitor, first = callback(pair, pair.ours, path="/echo?tab=1")
@@ -82,7 +82,7 @@ def test_two_tabs_at_the_filter_survive_an_oauth2_proxy_with_one_cookie_for_all(
             assert visitor.follow(visitor.get(back)).json()["path"] == f"/echo?tab={number}"
 
 
-def test_a_login_without_a_nonce_is_taken_where_both_skip_it(start_pair):
+def test_sign_in_without_nonce_works_if_both_proxies_skip_it(start_pair):
     """oauth2-proxy's default; see docs/compatibility.md."""
     with start_pair("cookie", insecure_oidc_skip_nonce=True) as pair:
         for begin, finish in pair.ways:
@@ -91,7 +91,7 @@ def test_a_login_without_a_nonce_is_taken_where_both_skip_it(start_pair):
             assert arrived(visitor.follow(visitor.get(back)))["x-forwarded-user"] == "alice"
 
 
-def test_a_login_without_a_nonce_is_refused_by_a_filter_that_asks_for_one(start_pair):
+def test_filter_that_needs_a_nonce_refuses_a_sign_in_without_one(start_pair):
     with start_pair("cookie", theirs={"insecure_oidc_skip_nonce": True}) as pair:
         visitor, back = callback(pair, pair.theirs)
         visitor.where = pair.ours
@@ -103,7 +103,7 @@ def test_a_login_without_a_nonce_is_refused_by_a_filter_that_asks_for_one(start_
 
 
 @pytest.mark.parametrize("csrf", CSRF)
-def test_a_callback_of_a_stranger_is_refused_by_both(start_pair, csrf):
+def test_both_proxies_refuse_a_stranger_s_callback(start_pair, csrf):
     with start_pair("cookie", **SAME, **CSRF[csrf]) as pair:
         for begin, finish in pair.ways:
             _, back = callback(pair, begin)
@@ -112,6 +112,6 @@ def test_a_callback_of_a_stranger_is_refused_by_both(start_pair, csrf):
             assert not pair.session(stranger)
 
 
-def test_the_redirect_uri_is_the_same(start_pair):
+def test_both_proxies_use_the_same_redirect_uri(start_pair):
     with start_pair("cookie") as pair:
         assert {urlsplit(callback(pair, where)[1]).netloc for where in (pair.ours, pair.theirs)} == {"app.example.com"}

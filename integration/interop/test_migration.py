@@ -43,7 +43,7 @@ def sign_in(steps, user: str) -> Visitor:
     [(EXT_AUTHZ, ALONE, EXT_AUTHZ), (EXT_AUTHZ, BESIDE, ALONE, BESIDE, EXT_AUTHZ)],
     ids=["without step 2", "all steps"],
 )
-def test_a_browser_that_is_signed_in_stays_so_at_every_step_and_back(start_steps, store, user, way):
+def test_browser_stays_signed_in_at_every_step_and_back(start_steps, store, user, way):
     steps = start_steps(store)
     first, *others = way
     steps.go_to(first)
@@ -60,7 +60,7 @@ def test_a_browser_that_is_signed_in_stays_so_at_every_step_and_back(start_steps
 
 @every_store
 @pytest.mark.parametrize(("began", "ended"), [(EXT_AUTHZ, ALONE), (ALONE, EXT_AUTHZ), (BESIDE, ALONE), (ALONE, BESIDE)])
-def test_a_login_under_way_outlives_a_step(start_steps, store, began, ended):
+def test_sign_in_under_way_survives_a_step(start_steps, store, began, ended):
     steps = start_steps(store)
     steps.go_to(began)
     visitor = Visitor(steps.url)
@@ -73,7 +73,7 @@ def test_a_login_under_way_outlives_a_step(start_steps, store, began, ended):
 
 @every_store
 @pytest.mark.parametrize("step", STEPS)
-def test_each_step_on_its_own(start_steps, store, step, servers):
+def test_sign_in_works_at_each_step(start_steps, store, step, servers):
     steps = start_steps(store)
     steps.go_to(step)
     stranger = Visitor(steps.url)
@@ -93,14 +93,14 @@ def test_each_step_on_its_own(start_steps, store, step, servers):
         assert kept.get("/echo").status_code == 302
 
 
-def test_the_paths_of_health_checks_are_the_service_s_where_oauth2_proxy_is_asked(start_steps):
+def test_health_check_paths_belong_to_the_service_beside_oauth2_proxy(start_steps):
     steps = start_steps("cookie")
     steps.go_to(EXT_AUTHZ)
     stranger = Visitor(steps.url)
     assert [stranger.get(path).status_code for path in ("/ping", "/ready")] == [302, 302]
 
 
-def test_with_ext_authz_every_request_is_a_request_to_oauth2_proxy_and_with_the_filter_alone_none(start_steps):
+def test_only_ext_authz_asks_oauth2_proxy_for_every_request(start_steps):
     steps = start_steps("cookie", cookie_refresh="0s")
     steps.go_to(EXT_AUTHZ)
     visitor = sign_in(steps, "alice")
@@ -113,7 +113,7 @@ def test_with_ext_authz_every_request_is_a_request_to_oauth2_proxy_and_with_the_
     assert arrived(visitor.get("/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_beside_yaml_is_envoy_yaml_but_for_the_other_cluster():
+def test_beside_yaml_differs_from_envoy_yaml_by_one_cluster():
     names = ("beside.yaml", "envoy.yaml")
     beside, alone = (yaml.safe_load((CONFIG / name).read_text(encoding="utf-8")) for name in names)
     for config in (beside, alone):

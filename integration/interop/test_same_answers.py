@@ -41,7 +41,7 @@ def identity(headers: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("store", ONE_OF_EACH)
 @pytest.mark.parametrize("headers", HEADERS)
-def test_the_same_headers_from_both(start_pair, store, headers):
+def test_both_proxies_set_the_same_headers(start_pair, store, headers):
     with start_pair(store, **HEADERS[headers]) as pair:
         for user in ("alice", "carol", "mallory"):
             for where, _ in pair.ways:
@@ -54,7 +54,7 @@ def test_the_same_headers_from_both(start_pair, store, headers):
 
 
 @pytest.mark.parametrize("store", ONE_OF_EACH)
-def test_the_same_answers_of_the_endpoints(start_pair, store):
+def test_endpoints_of_both_proxies_answer_alike(start_pair, store):
     with start_pair(store, **TOLD) as pair:
         for where, _ in pair.ways:
             visitor = pair.sign_in(where, "alice")
@@ -71,7 +71,7 @@ def test_the_same_answers_of_the_endpoints(start_pair, store):
 
 
 @pytest.mark.parametrize("store", ONE_OF_EACH)
-def test_a_forged_cookie_is_nobody_s_for_both(start_pair, store):
+def test_both_proxies_refuse_a_forged_cookie(start_pair, store):
     with start_pair(store) as pair:
         visitor = pair.sign_in(pair.ours, "alice")
         for key, value in visitor.kept.items():
@@ -83,7 +83,7 @@ def test_a_forged_cookie_is_nobody_s_for_both(start_pair, store):
             assert not pair.session(copy), f"{pair.name(where)} clears it"
 
 
-def test_whom_a_rule_does_not_let_in_is_let_in_by_neither(start_pair):
+def test_both_proxies_refuse_a_user_whom_a_rule_excludes(start_pair):
     rules = {"email_domains": ["example.com"]}
     with start_pair("redis") as open_pair, start_pair("redis", **rules) as pair:
         assert open_pair.sign_in(open_pair.ours, "mallory")

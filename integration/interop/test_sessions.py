@@ -30,7 +30,7 @@ def refreshers(provider) -> list[str]:
 
 
 @every_store
-def test_either_takes_the_sessions_of_the_other(pair, user):
+def test_sessions_of_either_proxy_are_valid_at_both(pair, user):
     for where, elsewhere in pair.ways:
         visitor = pair.sign_in(where, user)
         here = arrived(visitor.get_at(where))
@@ -41,7 +41,7 @@ def test_either_takes_the_sessions_of_the_other(pair, user):
 
 
 @every_store
-def test_a_session_that_either_refreshed_is_taken_by_the_other(pair, user, provider):
+def test_refreshed_session_is_valid_at_the_other_proxy(pair, user, provider):
     for where, elsewhere in pair.ways:
         visitor = pair.sign_in(where, user)
         old = arrived(visitor.get_at(where))["x-forwarded-access-token"]
@@ -58,7 +58,7 @@ def test_a_session_that_either_refreshed_is_taken_by_the_other(pair, user, provi
 
 
 @every_store
-def test_a_browser_can_go_back_and_forth_over_refreshes(pair, user, provider):
+def test_browser_alternates_between_proxies_over_refreshes(pair, user, provider):
     visitor = pair.sign_in(pair.theirs, user)
     for number in range(REQUESTS):
         if number in PAUSES:
@@ -70,7 +70,7 @@ def test_a_browser_can_go_back_and_forth_over_refreshes(pair, user, provider):
 
 
 @every_store
-def test_a_sign_out_by_one_is_seen_by_the_other(pair, user):
+def test_sign_out_at_one_proxy_ends_the_session_at_the_other(pair, user):
     for where, elsewhere in pair.ways:
         visitor = pair.sign_in(where, user)
         assert visitor.get_at(elsewhere).status_code == 200
@@ -84,7 +84,7 @@ def test_a_sign_out_by_one_is_seen_by_the_other(pair, user):
 
 
 @every_ticket_store
-def test_requests_at_both_at_the_same_time_make_one_grant(pair, provider):
+def test_simultaneous_requests_at_both_proxies_make_one_grant(pair, provider):
     for where, _ in pair.ways:
         visitor = pair.sign_in(where, "alice")
         time.sleep(DUE_SECONDS)
@@ -108,7 +108,7 @@ def test_requests_at_both_at_the_same_time_make_one_grant(pair, provider):
 
 
 @pytest.mark.parametrize("pair", ["redis"], indirect=True, scope="module")
-def test_the_lock_of_either_keeps_the_other_from_refreshing(pair, provider):
+def test_lock_of_one_proxy_stops_the_refresh_of_the_other(pair, provider):
     """One of them is in the middle of a grant when the other is asked: which of the two comes first is no chance."""
     for first, second in pair.ways:
         visitor = pair.sign_in(first, "alice")

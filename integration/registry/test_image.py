@@ -49,23 +49,23 @@ def pulled(request, registry):
     return pull(registry, f"filters/{request.param}", "1")
 
 
-def test_a_tool_to_push_with_is_there():
+def test_a_push_tool_is_installed():
     assert any(map(shutil.which, TOOLS)), f"none of {', '.join(TOOLS)} is there; on Debian: apt install skopeo"
 
 
-def test_the_module_comes_back_as_it_was_built(pulled):
+def test_pulled_module_is_the_built_one(pulled):
     assert pulled.module == WASM.read_bytes()
     assert list(pulled.files) == ["plugin.wasm"]
 
 
-def test_it_is_an_oci_image_of_one_layer_with_the_digest_it_had_here(pulled):
+def test_pulled_image_has_one_layer_and_the_built_digest(pulled):
     assert pulled.manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     assert pulled.manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
     assert len(pulled.manifest["layers"]) == 1
     assert pulled.digest == local_digest()
 
 
-def test_it_says_what_it_is(pulled):
+def test_image_has_its_annotations(pulled):
     about, said = package(), pulled.manifest["annotations"]
     assert pulled.config["config"]["Labels"] == said
     assert said["org.opencontainers.image.version"] == about.version
@@ -74,7 +74,7 @@ def test_it_says_what_it_is(pulled):
     assert said["module.wasm.digest"] == f"sha256:{hashlib.sha256(WASM.read_bytes()).hexdigest()}"
 
 
-def test_whoever_releases_it_says_where_it_is_from(monkeypatch):
+def test_release_names_source_and_revision(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     said = labels(package(), b"", "https://git.example.com/filter", "0123abc")
     assert said["org.opencontainers.image.source"] == "https://git.example.com/filter"
@@ -82,29 +82,29 @@ def test_whoever_releases_it_says_where_it_is_from(monkeypatch):
     assert said["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z"
 
 
-def test_it_is_small(pulled, record_property):
+def test_image_is_small(pulled, record_property):
     record_property("bytes to pull", pulled.size)
     assert pulled.size <= LARGEST
 
 
-def test_a_push_without_a_tool_says_what_is_missing(tmp_path):
+def test_push_without_a_tool_names_the_tools(tmp_path):
     finished = push("127.0.0.1:1/none:1", PATH=str(tmp_path))
     assert finished.returncode == 1
     assert "one of skopeo, oras, crane is needed" in finished.stderr
 
 
-def test_a_push_that_does_not_work_is_an_error():
+def test_failed_push_is_an_error():
     finished = push("127.0.0.1:1/none:1")
     assert finished.returncode == 1
     assert "could not push to 127.0.0.1:1/none:1" in finished.stderr
 
 
-def test_the_bill_of_materials_is_valid_cyclonedx():
+def test_bill_of_materials_is_valid_cyclonedx():
     errors = JsonStrictValidator(SchemaVersion.V1_6).validate_str(SBOM.read_text(encoding="utf-8"))
     assert errors is None, errors
 
 
-def test_the_bill_of_materials_is_that_of_the_module():
+def test_bill_of_materials_lists_the_linked_packages():
     bill = json.loads(SBOM.read_bytes())
     hashes = bill["metadata"]["component"]["hashes"]
     assert [f"sha256:{each['content']}" for each in hashes] == [digest_of(WASM.read_bytes())]

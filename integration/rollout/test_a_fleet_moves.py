@@ -22,7 +22,7 @@ def look(fleet: Fleet, people: list[tuple[str, Visitor]]) -> None:
 
 
 @pytest.mark.parametrize("store", ["cookie", "redis"])
-def test_nobody_is_signed_out_on_the_way(start_fleet, store, provider):
+def test_rolling_update_signs_no_user_out(start_fleet, store, provider):
     fleet = start_fleet(store)
     people: list[tuple[str, Visitor]] = []
     gone: list[Visitor] = []

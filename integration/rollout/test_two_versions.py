@@ -29,7 +29,7 @@ def grants(provider) -> int:
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-def test_a_session_is_taken_by_the_other(mixed, way, user):
+def test_session_is_valid_at_the_other_version(mixed, way, user):
     where, elsewhere = way
     visitor = mixed.sign_in(where, user)
     is_split = len(visitor.session(COOKIE)) > 1
@@ -41,7 +41,7 @@ def test_a_session_is_taken_by_the_other(mixed, way, user):
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-def test_a_session_is_renewed_by_either_and_taken_by_the_other(mixed, way, user, provider):
+def test_session_refreshed_by_one_version_is_valid_at_the_other(mixed, way, user, provider):
     where, elsewhere = way
     visitor = mixed.sign_in(where, user)
     tokens = [token(visitor.get_at(where))]
@@ -55,7 +55,7 @@ def test_a_session_is_renewed_by_either_and_taken_by_the_other(mixed, way, user,
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-def test_a_sign_out_at_one_is_one_at_the_other(mixed, way, user):
+def test_sign_out_at_one_version_ends_the_session_at_the_other(mixed, way, user):
     where, elsewhere = way
     visitor = mixed.sign_in(where, user)
     assert visitor.get_at(elsewhere).status_code == 200
@@ -69,7 +69,7 @@ def test_a_sign_out_at_one_is_one_at_the_other(mixed, way, user):
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-def test_a_login_begun_at_one_is_finished_at_the_other(mixed, way, user):
+def test_sign_in_begun_at_one_proxy_is_finished_at_the_other(mixed, way, user):
     where, elsewhere = way
     visitor = Visitor(where)
     back = visitor.callback_url(user, "/echo?from=start")
@@ -80,7 +80,7 @@ def test_a_login_begun_at_one_is_finished_at_the_other(mixed, way, user):
     assert arrived(visitor.get_at(where))["x-forwarded-user"] == user
 
 
-def test_two_tabs_begun_at_both_are_both_finished(mixed, way):
+def test_tabs_begun_at_both_versions_are_both_finished(mixed, way):
     where, elsewhere = way
     visitor = Visitor(where)
     first = visitor.callback_url("alice", "/echo?tab=1")
@@ -93,7 +93,7 @@ def test_two_tabs_begun_at_both_are_both_finished(mixed, way):
 
 
 @with_a_lock
-def test_the_lock_of_either_keeps_the_other_from_refreshing(mixed, way, provider):
+def test_lock_of_one_proxy_stops_the_refresh_of_the_other(mixed, way, provider):
     """One of them is in the middle of a grant when the other is asked."""
     where, elsewhere = way
     visitor = mixed.sign_in(where, "alice")
@@ -112,7 +112,7 @@ def test_the_lock_of_either_keeps_the_other_from_refreshing(mixed, way, provider
 
 
 @with_a_lock
-def test_a_sign_out_at_one_ends_a_refresh_at_the_other(mixed, way, provider):
+def test_sign_out_at_one_version_ends_a_refresh_at_the_other(mixed, way, provider):
     """The one in the middle of a grant does not bring the session back."""
     where, elsewhere = way
     visitor = mixed.sign_in(where, "alice")

@@ -27,7 +27,7 @@ def logged(service, path: str) -> tuple:
     return line["user"], line["session"], line["reason"]
 
 
-def test_the_example_says_who_it_is_and_why_not(service):
+def test_example_log_has_user_state_and_reason(service):
     at = service(access_log=EXAMPLE, access_log_fields=FIELDS, skip_auth_routes=["^/public"])
     browser = at.browser()
     browser.get("/first")
@@ -45,7 +45,7 @@ def test_the_example_says_who_it_is_and_why_not(service):
     assert logged(at, "/second") == (None, "anonymous", "bad_cookie")
 
 
-def test_a_request_that_had_to_wait_has_its_fields_too(make_redis, service):
+def test_request_that_waited_has_its_fields(make_redis, service):
     redis = make_redis()
     at = service(
         access_log=EXAMPLE,
@@ -69,7 +69,7 @@ def test_a_request_that_had_to_wait_has_its_fields_too(make_redis, service):
 
 
 @pytest.mark.parametrize("fields", [["state"], []])
-def test_what_was_not_asked_for_is_not_told(fields, service):
+def test_fields_that_are_not_configured_are_missing(fields, service):
     at = service(access_log=EXAMPLE, access_log_fields=fields)
     browser = at.browser()
     browser.sign_in("alice")
@@ -77,13 +77,13 @@ def test_what_was_not_asked_for_is_not_told(fields, service):
     assert logged(at, "/echo") == (None, "authenticated" if fields else None, None)
 
 
-def test_nobody_can_write_the_fields_but_the_filter(service):
+def test_client_cannot_set_the_fields(service):
     at = service(access_log=EXAMPLE, access_log_fields=FIELDS)
     at.browser().get("/forged", headers={"wasm.oauth2_session.user": "root", "x-forwarded-user": "root"})
     assert logged(at, "/forged") == (None, "anonymous", "no_cookie")
 
 
-def test_a_text_log_has_a_dash_where_there_is_nothing(service):
+def test_text_log_has_a_dash_for_a_missing_field(service):
     at = service(access_log=TEXT, access_log_fields=FIELDS)
     browser = at.browser()
     browser.get("/", headers={"x-mark": "before"})
@@ -94,7 +94,7 @@ def test_a_text_log_has_a_dash_where_there_is_nothing(service):
     assert after.split() == ["ACCESS", "after", "200", "alice", "authenticated", "-"]
 
 
-def test_the_details_of_an_answer_say_why_it_was_given(make_redis, service):
+def test_response_code_details_name_the_reason(make_redis, service):
     redis = make_redis()
     at = service(
         access_log=DETAILS,

@@ -20,7 +20,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
-def test_a_token_is_a_session_without_a_cookie(service, provider, algorithm):
+def test_token_is_a_session_without_a_cookie(service, provider, algorithm):
     provider.control("sign_with", alg=algorithm)
     try:
         page = service(pass_authorization_header=True).browser().sign_in("alice", "/echo")
@@ -38,14 +38,14 @@ def test_a_token_is_a_session_without_a_cookie(service, provider, algorithm):
     assert not browser.cookies
 
 
-def test_a_token_can_come_as_a_user_or_as_a_password(service, token):
+def test_token_in_basic_credentials_is_accepted(service, token):
     browser = service(skip_jwt_bearer_tokens=True).browser()
     for credentials in (f"{token}:", f"{token}:x-oauth-basic", f"alice:{token}"):
         value = base64.b64encode(credentials.encode()).decode()
         assert arrived(browser.get("/echo", headers={"authorization": f"Basic {value}"}))["x-forwarded-user"] == "alice"
 
 
-def test_the_endpoints_know_a_token(service, token):
+def test_endpoints_accept_a_token(service, token):
     browser = service(skip_jwt_bearer_tokens=True, set_xauthrequest=True).browser()
     answer = browser.get("/oauth2/auth", headers=bearer(token))
     assert (answer.status_code, answer.headers["x-auth-request-user"]) == (202, "alice")
@@ -69,7 +69,7 @@ def forgeries(token: str) -> dict[str, str]:
     }
 
 
-def test_a_forged_token_is_not_signed_in(service, token):
+def test_forged_token_is_not_signed_in(service, token):
     browser = service(skip_jwt_bearer_tokens=True).browser()
     for what, forged in forgeries(token).items():
         page = browser.get("/echo", headers=bearer(forged))
@@ -78,7 +78,7 @@ def test_a_forged_token_is_not_signed_in(service, token):
         assert program.status_code == 401, what
 
 
-def test_without_fallback_a_forged_token_is_forbidden(service, token):
+def test_forged_token_without_fallback_is_403(service, token):
     browser = service(skip_jwt_bearer_tokens=True, bearer_token_login_fallback=False).browser()
     for what, forged in forgeries(token).items():
         assert browser.get("/echo", headers=bearer(forged)).status_code == 403, what
@@ -86,14 +86,14 @@ def test_without_fallback_a_forged_token_is_forbidden(service, token):
     assert browser.get("/echo").status_code == 302
 
 
-def test_a_token_for_another_audience_is_not_signed_in(service, token):
+def test_token_for_another_audience_is_not_signed_in(service, token):
     browser = service(skip_jwt_bearer_tokens=True, client_id="another").browser()
     assert browser.get("/echo", headers=bearer(token)).status_code == 302
     browser = service(skip_jwt_bearer_tokens=True, client_id="another", oidc_extra_audiences=[CLIENT_ID]).browser()
     assert arrived(browser.get("/echo", headers=bearer(token)))["x-forwarded-user"] == "alice"
 
 
-def test_another_issuer_is_believed_where_that_is_said(service, make_provider, token):
+def test_additional_issuer_is_accepted_if_configured(service, make_provider, token):
     people = make_provider()
     options = {"provider": people, "skip_jwt_bearer_tokens": True}
     assert service(**options).browser().get("/echo", headers=bearer(token)).status_code == 302
@@ -102,7 +102,7 @@ def test_another_issuer_is_believed_where_that_is_said(service, make_provider, t
     assert arrived(browser.get("/echo", headers=bearer(token)))["x-forwarded-user"] == "alice"
 
 
-def test_a_token_whose_keys_are_not_to_be_had_is_a_503(service, make_provider):
+def test_token_with_unavailable_keys_is_503(service, make_provider):
     mine = make_provider()
     page = service(provider=mine, pass_authorization_header=True).browser().sign_in("alice", "/echo")
     token = arrived(page)["authorization"].removeprefix("Bearer ")

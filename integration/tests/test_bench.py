@@ -7,7 +7,7 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 
-def test_each_shape_of_the_hostile_benchmark_has_the_answer_that_it_is_about():
+def test_each_hostile_shape_gets_its_expected_answer():
     command = [sys.executable, str(BENCH / "hostile.py"), "--short"]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False

@@ -32,7 +32,7 @@ def is_a_cache_full(envoy: Envoy) -> bool:
     return any(int(number) > 0 for number in told)
 
 
-def test_a_node_that_names_host_after_host_leaves_room_for_the_provider(provider, upstream):
+def test_node_with_endless_redirects_leaves_room_for_the_provider(provider, upstream):
     """It cannot fill the cache of names through which people sign in."""
     node, keeper, number = FakeRedis(), Keeper(), count(1)
     is_lying = True
@@ -119,7 +119,7 @@ def test_limits_of_the_provider_are_above_the_simultaneous_calls_of_the_filter(s
     assert all(limit > (KINDS * at_once + DOCUMENTS) * WORKERS for limit in threshold.values()), threshold
 
 
-def test_a_cluster_that_envoy_does_not_have_is_named(service, redis):
+def test_missing_envoy_cluster_is_named(service, redis):
     running = service(
         bridge_cluster="nowhere", session_store_type="redis", redis_connection_url=redis.url, is_shared=False
     )

@@ -72,14 +72,14 @@ def cookie(browser) -> str:
     return f"cookie: {browser.cookie}"
 
 
-def test_readiness(running, measured):
+def test_burst_of_readiness_probes_is_answered(running, measured):
     service, redis = running
     service.browser().get("/ready")
     answers = measured(waiting_for(redis, service, [request("/ready")] * MANY))
     assert Counter(answer.status for answer in answers) == {200: MANY}
 
 
-def test_sessions_of_two_people(running, measured):
+def test_burst_with_sessions_of_two_users_mixes_none_up(running, measured):
     service, redis = running
     people = ["alice", "carol"]
     browsers = {person: service.browser() for person in people}
@@ -94,7 +94,7 @@ def test_sessions_of_two_people(running, measured):
     ]
 
 
-def test_a_session_that_is_gone(running, measured):
+def test_burst_with_a_deleted_session_goes_to_sign_in(running, measured):
     service, redis = running
     browser = service.browser()
     browser.sign_in("alice", "/echo")
@@ -105,7 +105,7 @@ def test_a_session_that_is_gone(running, measured):
     ]
 
 
-def test_an_outage(with_redis, make_redis, measured):
+def test_burst_in_an_outage_is_503(with_redis, make_redis, measured):
     redis = make_redis()
     service = with_redis(redis, redis_command_timeout="10s", is_shared=False)
     browser = service.browser()
@@ -116,7 +116,7 @@ def test_an_outage(with_redis, make_redis, measured):
     assert Counter(answer.status for answer in measured(burst)) == {503: MANY}
 
 
-def test_a_redis_that_hangs(with_redis, make_redis, measured):
+def test_burst_at_a_hanging_redis_is_503(with_redis, make_redis, measured):
     redis = make_redis()
     service = with_redis(redis, redis_command_timeout="3s", is_shared=False)
     browser = service.browser()
@@ -130,7 +130,7 @@ def test_a_redis_that_hangs(with_redis, make_redis, measured):
     until(lambda: browser.get("/echo").status_code == 200, "the session is there again")
 
 
-def test_browsers_that_go_away(running):
+def test_burst_of_browsers_that_leave_is_survived(running):
     service, redis = running
     browser = service.browser()
     browser.sign_in("alice", "/echo")
@@ -172,7 +172,7 @@ def start(provider, upstream):
         envoy.stop()
 
 
-def test_requests_that_are_let_through(start, redis, measured):
+def test_burst_of_requests_to_a_direct_response_is_answered(start, redis, measured):
     """A route with an answer of its own: a resume goes on to the response at once, as deep as a local reply."""
 
     def answer_at_once(_, routes):
@@ -200,7 +200,7 @@ def test_requests_that_are_let_through(start, redis, measured):
     ]
 
 
-def test_calls_that_fail_at_once(start, redis, measured):
+def test_burst_of_callbacks_with_failing_calls_is_503(start, redis, measured):
     """Envoy calls back about a call that it does not make just as deep in the stack. The grants begin together,
     because each sign-in first looks whether Redis is there."""
 
@@ -236,7 +236,7 @@ def test_calls_that_fail_at_once(start, redis, measured):
     )
 
 
-def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):
+def test_burst_of_sign_ins_shares_one_discovery(service, make_provider, measured):
     provider = make_provider()
     running = service(provider=provider, is_shared=False)
     provider.control("faults", discovery={"delay": DELAY_MS, "times": 1})
@@ -245,7 +245,7 @@ def test_sign_ins_while_discovery_is_fetched(service, make_provider, measured):
     assert [target and target[1] for target in targets] == [str(number) for number in range(MANY)]
 
 
-def test_tokens_of_an_unknown_key(service, make_provider, measured):
+def test_burst_of_tokens_with_unknown_keys_goes_to_sign_in(service, make_provider, measured):
     provider = make_provider()
     running = service(provider=provider, skip_jwt_bearer_tokens=True, is_shared=False)
     provider.control("faults", jwks={"delay": DELAY_MS})  # the worker knows no keys yet, so each request waits for them

@@ -29,7 +29,7 @@ def sets_session(response) -> bool:
 
 @pytest.mark.parametrize("status", [200, 206, 304])
 @pytest.mark.parametrize("cache_control", [CACHEABLE, None], ids=["cacheable", "nothing said"])
-def test_a_response_with_a_renewed_session_is_private(status, cache_control, service):
+def test_response_with_a_refreshed_session_is_private(status, cache_control, service):
     browser = service(cookie_refresh=REFRESH).browser()
     browser.sign_in("alice")
     said = [f"cache-control:{cache_control}"] if cache_control else []
@@ -45,7 +45,7 @@ def test_a_response_with_a_renewed_session_is_private(status, cache_control, ser
     assert (renewed.headers["etag"], renewed.headers["vary"]) == ('"one"', "accept")
 
 
-def test_a_response_that_says_who_it_is_for_is_private(service):
+def test_response_with_an_identity_is_private(service):
     browser = service(set_xauthrequest=True, skip_auth_routes=["^/respond"]).browser()
     path = respond(200, f"cache-control:{CACHEABLE}")
     assert directives(browser.get(path)) == ["max-age=600", "public"]
@@ -56,7 +56,7 @@ def test_a_response_that_says_who_it_is_for_is_private(service):
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_where_no_session_is_needed_no_cookie_is_set_or_cleared(method, service):
+def test_skipped_route_neither_sets_nor_clears_cookies(method, service):
     skipping = {"GET": {"skip_auth_routes": ["^/respond"]}, "OPTIONS": {"skip_auth_preflight": True}}[method]
     browser = service(cookie_refresh=REFRESH, **skipping).browser()
     path = respond(200, f"cache-control:{CACHEABLE}")
@@ -70,7 +70,7 @@ def test_where_no_session_is_needed_no_cookie_is_set_or_cleared(method, service)
     assert sets_session(browser.get("/echo"))
 
 
-def test_what_the_filter_answers_is_kept_by_no_cache(service):
+def test_answers_of_the_filter_are_kept_by_no_cache(service):
     running = service(allowed_groups=["admins"])
     stranger, alice = running.browser(), running.browser()
     alice.sign_in("alice")

@@ -23,7 +23,9 @@ SECRET = f"{CLIENT_SECRET[:20]}+/%2B:="
     ],
     ids=["basic", "post", "both, basic not decoded", "basic, not decoded"],
 )
-def test_a_sign_in_and_a_refresh(service, make_fake_provider, methods, decodes_basic, secret, codes):
+def test_client_authenticates_for_sign_in_and_refresh(
+    service, make_fake_provider, methods, decodes_basic, secret, codes
+):
     fake = make_fake_provider(client_secret=secret)
     fake.auth_methods, fake.decodes_basic = methods, decodes_basic
     browser = service(provider=fake, client_secret=secret, cookie_refresh="1s").browser()
@@ -35,7 +37,7 @@ def test_a_sign_in_and_a_refresh(service, make_fake_provider, methods, decodes_b
     assert len(fake.seen("token", "refresh_token")) == 1
 
 
-def test_a_wrong_secret_is_tried_in_other_ways_once(service, fake):
+def test_wrong_secret_is_tried_once_by_another_method(service, fake):
     fake.client_secret = "another"
     running = service(provider=fake)
     for _ in range(4):
@@ -53,13 +55,13 @@ def test_a_wrong_secret_is_tried_in_other_ways_once(service, fake):
         Answer(500),
     ],
 )
-def test_another_answer_sends_a_code_once(service, fake, refusal):
+def test_code_is_sent_once_after_any_other_error(service, fake, refusal):
     fake.answers["token"] = refusal
     service(provider=fake).browser().sign_in("alice", "/echo")
     assert len(fake.seen("token")) == 1
 
 
-def test_a_code_that_a_refused_client_used_up(service, fake):
+def test_sign_in_after_a_used_up_code_works(service, fake):
     fake.auth_methods, fake.uses_code_up_first = ["client_secret_post"], True
     browser = service(provider=fake).browser()
     assert browser.sign_in("alice", "/echo").status_code == 403

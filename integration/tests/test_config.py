@@ -31,7 +31,7 @@ def mistakes_of(config, upstream, environment=SECRETS) -> list[str]:
     return refused.value.lines
 
 
-def test_all_mistakes_are_named(provider, upstream):
+def test_error_lists_all_mistakes(provider, upstream):
     config = filter_config(
         provider,
         oidc_issuer_url="not a url",
@@ -56,11 +56,11 @@ def test_all_mistakes_are_named(provider, upstream):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"text"', "null", '{"provider": "oidc"} more'])
-def test_what_is_no_json_object_is_refused(text, upstream):
+def test_configuration_that_is_not_a_json_object_is_refused(text, upstream):
     assert mistakes_of(text, upstream)
 
 
-def test_a_secret_is_never_shown(provider, upstream):
+def test_errors_never_show_a_secret(provider, upstream):
     secret = "a-secret-of-the-wrong-length"
     with pytest.raises(ConfigurationError) as refused:
         Envoy(
@@ -74,26 +74,26 @@ def test_a_secret_is_never_shown(provider, upstream):
     assert "sesame-open" not in said
 
 
-def test_an_option_of_oauth2_proxy_that_makes_no_sense_here_is_explained(provider, upstream):
+def test_unsupported_oauth2_proxy_option_is_explained(provider, upstream):
     lines = mistakes_of(filter_config(provider, upstreams=["http://127.0.0.1:8080/"]), upstream)
     (line,) = [line for line in lines if "upstreams" in line]
     assert len(line.split()) > 4, f"no sentence that says what to do instead: {line}"
 
 
-def test_a_callback_that_no_browser_reaches_is_a_mistake(provider, upstream):
+def test_unreachable_callback_is_a_mistake(provider, upstream):
     for options in ({"redirect_url": "https://app.example.com/callback"}, {"cookie_path": "/app"}):
         (option,) = options
         (line,) = [line for line in mistakes_of(filter_config(provider, **options), upstream) if f"{option}: " in line]
         assert "/oauth2/callback" in line
 
 
-def test_a_callback_that_is_reached_only_through_a_rewrite_is_warned_of(service):
+def test_callback_that_needs_a_rewrite_logs_a_warning(service):
     running = service(redirect_url="http://app.example.com/tools/oauth2/callback")
     assert running.envoy.says("configuration: redirect_url: its path is not /oauth2/callback")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_of_a_filter_json_is_taken(example, upstream):
+def test_shipped_filter_json_is_valid(example, upstream):
     text = example.read_text(encoding="utf-8")
     password = {"OAUTH2_PROXY_REDIS_PASSWORD": "of-redis"} if "redis_username" in text else {}
     secrets = SECRETS if "client_id" in text else {"OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
@@ -102,7 +102,7 @@ def test_an_example_of_a_filter_json_is_taken(example, upstream):
     assert envoy.stop() == 0
 
 
-def test_the_environment_wins_over_the_json(provider, upstream):
+def test_environment_overrides_the_json(provider, upstream):
     lines = mistakes_of(
         filter_config(provider, cookie_expire="1h"),
         upstream,
@@ -156,7 +156,7 @@ class RunEnvoy:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_make_envoy_runs_until_it_is_ended(signal_number, tmp_path, provider, upstream):
+def test_make_envoy_runs_until_a_signal(signal_number, tmp_path, provider, upstream):
     config = filter_config(provider, skip_auth_routes=["^/echo"])
     with RunEnvoy(tmp_path, upstream, config, SECRETS) as envoy:
         url = envoy.until(r"listening on (http://\S+),")
@@ -183,7 +183,7 @@ def test_make_envoy_lists_the_mistakes(tmp_path, provider, upstream):
     assert "cookie_expire" in listed
 
 
-def test_make_envoy_says_that_a_file_is_missing(tmp_path):
+def test_make_envoy_names_a_missing_file(tmp_path):
     ended = subprocess.run(
         [sys.executable, RUN_ENVOY, "--config", tmp_path / "none.json"],
         capture_output=True,
@@ -195,7 +195,7 @@ def test_make_envoy_says_that_a_file_is_missing(tmp_path):
     assert "none.json" in ended.stderr
 
 
-def test_two_envoys_run_beside_each_other(service):
+def test_two_envoys_run_at_the_same_time(service):
     first, second = service(is_shared=False), service(is_shared=False)
     assert first.url != second.url
     for running in (first, second):

@@ -24,7 +24,7 @@ def attributes(cookie: str) -> list[str]:
     return [part.strip().lower().split("=")[0] for part in cookie.split(";")[1:]]
 
 
-def test_the_cookies_of_a_sign_in_are_only_for_this_host_and_not_for_scripts(browser):
+def test_cookies_of_a_sign_in_are_host_only_and_httponly(browser):
     callback = browser.callback_url()
     answer = browser.get(callback)
     cookie = set_cookies(answer)[NAME]
@@ -34,26 +34,26 @@ def test_the_cookies_of_a_sign_in_are_only_for_this_host_and_not_for_scripts(bro
     assert "secure" not in attributes(cookie), "the tests set cookie_secure to false"
 
 
-def test_cookies_are_secure_unless_that_is_turned_off(service):
+def test_cookies_are_secure_by_default(service):
     answer = service(cookie_secure=None).browser().get("/oauth2/start")
     assert answer.status_code == 302
     assert set_cookies(answer)
     assert all("secure" in attributes(cookie) for cookie in set_cookies(answer).values())
 
 
-def test_the_attributes_can_be_chosen(service):
+def test_cookie_attributes_follow_the_options(service):
     browser = service(cookie_name="mine", cookie_samesite="strict", cookie_path="/", cookie_expire="1h").browser()
     cookie = set_cookies(browser.get(browser.callback_url()))["mine"].lower()
     assert "samesite=strict" in cookie
     assert "max-age=3600" in cookie or "expires=" in cookie
 
 
-def test_no_cookie_remains_of_a_login_that_is_done(browser):
+def test_finished_sign_in_leaves_no_csrf_cookie(browser):
     browser.sign_in("alice")
     assert [name for name in browser.cookies if name.startswith(NAME)] == [NAME]
 
 
-def test_a_large_session_is_split_and_joined(browser):
+def test_large_session_is_split_and_joined(browser):
     browser.sign_in("carol")
     parts = session_cookies(browser)
     assert set(parts) >= {f"{NAME}_0", f"{NAME}_1"}
@@ -63,7 +63,7 @@ def test_a_large_session_is_split_and_joined(browser):
     assert groups[0] == "everything"
 
 
-def test_a_missing_part_of_a_large_session_is_no_session(browser):
+def test_large_session_with_a_missing_part_is_invalid(browser):
     browser.sign_in("carol")
     jar = browser._jar
     next_to_last = sorted(session_cookies(browser))[-1]
@@ -73,7 +73,7 @@ def test_a_missing_part_of_a_large_session_is_no_session(browser):
     assert browser.get("/echo").status_code == 302
 
 
-def test_a_small_session_leaves_no_parts_of_a_large_one(browser):
+def test_small_session_removes_the_parts_of_a_large_one(browser):
     browser.sign_in("carol")
     assert len(session_cookies(browser)) > 1
     # Signed in again as another user: the provider has to ask, so its session goes.
@@ -85,14 +85,14 @@ def test_a_small_session_leaves_no_parts_of_a_large_one(browser):
     assert set(session_cookies(browser)) == {NAME}
 
 
-def test_a_sign_out_takes_every_part_away(browser):
+def test_sign_out_removes_every_part(browser):
     browser.sign_in("carol")
     assert len(session_cookies(browser)) > 1
     browser.get("/oauth2/sign_out")
     assert session_cookies(browser) == {}
 
 
-def test_a_session_that_envoy_would_refuse_is_not_handed_out(service):
+def test_session_too_large_for_envoy_is_not_set(service):
     """carol's session is larger than 8 kB. A sign-out, and everything else, still works."""
     at = service(cookie_max_bytes=8192)
     browser = at.browser()
@@ -103,7 +103,7 @@ def test_a_session_that_envoy_would_refuse_is_not_handed_out(service):
     assert browser.get("/oauth2/sign_out").status_code == 200
 
 
-def test_a_sign_out_clears_the_cookie_in_each_domain_of_the_host(service, cookie):
+def test_sign_out_clears_the_cookie_in_each_domain(service, cookie):
     """A cookie is a name, a domain and a path. So after `cookie_domains` was changed there may be another one."""
     host = {"host": "app.example.com"}
     answer = service().browser().get("/oauth2/sign_out", headers={**host, "cookie": f"{NAME}={cookie}"})
@@ -113,7 +113,7 @@ def test_a_sign_out_clears_the_cookie_in_each_domain_of_the_host(service, cookie
     assert domains == {"", "app.example.com", "example.com"}
 
 
-def test_of_two_people_in_two_scopes_only_the_last_stays(service, cookie):
+def test_second_sign_in_removes_the_session_of_another_scope(service, cookie):
     """The browser sends both, in whatever order; the next answer leaves one."""
     at = service(cookie_domains=["example.com"])
     time.sleep(1.1)  # signatures have whole seconds
@@ -129,7 +129,7 @@ def test_of_two_people_in_two_scopes_only_the_last_stays(service, cookie):
         assert "private" in answer.headers["cache-control"]
 
 
-def test_a_large_session_is_found_behind_another_one_of_its_name(service, browser):
+def test_large_session_is_found_behind_another_of_its_name(service, browser):
     """The chunks of two sessions, those of another application with a secret of its own before ours."""
     other = service(cookie_secret="another-secret-of-32-characters!").browser()
     other.sign_in("carol")
@@ -141,7 +141,7 @@ def test_a_large_session_is_found_behind_another_one_of_its_name(service, browse
     assert arrived(answer)["x-forwarded-groups"].count(",") == 400
 
 
-def test_a_neighbour_whose_name_is_ours_and_a_number_stays_signed_in(service):
+def test_neighbour_with_a_numbered_cookie_name_stays_signed_in(service):
     neighbour = service(cookie_name=f"{NAME}_1", cookie_secret="another-secret-of-32-characters!").browser()
     neighbour.sign_in("alice")
     theirs = f"{NAME}_1={session_cookies(neighbour)[f'{NAME}_1']}"
@@ -181,36 +181,36 @@ def changed(value: str, at: int) -> str:
     ],
     ids=["value", "middle", "signature", "alphabet", "half", "swapped", "joined", "bars", "empty", "long"],
 )
-def test_a_forged_cookie_is_nobody(forge, cookie, service):
+def test_forged_cookie_goes_to_sign_in(forge, cookie, service):
     browser = service().browser()
     answer = browser.get("/echo", headers={"cookie": f"{NAME}={forge(cookie)}"})
     assert answer.status_code == 302
     assert browser.get("/echo", headers={"cookie": f"{NAME}={cookie}"}).status_code == 200
 
 
-def test_a_cookie_that_does_not_hold_is_taken_away(service):
+def test_invalid_cookie_is_cleared(service):
     answer = service().browser().get("/echo", headers={"cookie": f"{NAME}=abc|123|def; other=1"})
     gone = set_cookies(answer)
     assert list(gone) == [NAME]
     assert "max-age=0" in gone[NAME].lower() or "1970" in gone[NAME]
 
 
-def test_a_cookie_under_another_name_is_nobody(cookie, service):
+def test_cookie_under_another_name_goes_to_sign_in(cookie, service):
     other = service(cookie_name="other").browser()
     assert other.get("/echo", headers={"cookie": f"other={cookie}"}).status_code == 302
 
 
-def test_a_cookie_of_another_secret_is_nobody(cookie, service):
+def test_cookie_signed_with_another_secret_goes_to_sign_in(cookie, service):
     stranger = service(cookie_secret="another-secret-of-32-characters!").browser()
     assert stranger.get("/echo", headers={"cookie": f"{NAME}={cookie}"}).status_code == 302
 
 
-def test_a_cookie_is_good_in_another_envoy_with_the_same_secret(cookie, service):
+def test_cookie_is_valid_at_another_envoy_with_the_same_secret(cookie, service):
     replica = service(session_cache_size=0).browser()
     assert arrived(replica.get("/echo", headers={"cookie": f"{NAME}={cookie}"}))["x-forwarded-user"] == "alice"
 
 
-def test_a_session_without_tokens_is_smaller_and_works(service):
+def test_session_without_tokens_is_smaller_and_works(service):
     browser = service(session_cookie_minimal=True).browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     assert arrived(browser.get("/echo"))["x-forwarded-email"] == "alice@example.com"

@@ -70,7 +70,7 @@ def of(*languages: str) -> list[Block]:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_says_what_it_is(block):
+def test_every_block_has_a_known_language(block):
     assert block.language in {"json", "yaml", "sh", "text", "mermaid"}
 
 
@@ -78,7 +78,7 @@ def test_a_block_says_what_it_is(block):
 
 
 @pytest.mark.parametrize("block", of("json"), ids=str)
-def test_a_filter_json_is_taken(block, upstream):
+def test_documented_filter_json_is_valid(block, upstream):
     passwords = {
         name: value for used, password in PASSWORDS.items() if used in block.text for name, value in password.items()
     }
@@ -153,13 +153,13 @@ YAML_KINDS: dict[str, Callable[[dict, Path], None]] = {"common_tls_context": val
 
 
 @pytest.mark.parametrize("block", of("yaml"), ids=str)
-def test_a_piece_of_a_configuration_is_taken(block, tmp_path):
+def test_documented_piece_of_configuration_is_valid(block, tmp_path):
     for content in filter(None, yaml.safe_load_all(block.text)):
         kind = next((kind for kind in YAML_KINDS if kind in content), None)
         (YAML_KINDS[kind] if kind else validate_envoy)(content, tmp_path)
 
 
-def test_a_piece_that_envoy_does_not_take_fails(tmp_path):
+def test_invalid_piece_of_configuration_fails_its_test(tmp_path):
     with pytest.raises(AssertionError, match="merge_slashes"):
         validate_envoy({"merge_slashes": "perhaps"}, tmp_path)
 
@@ -287,7 +287,7 @@ WRITTEN = [(block, command) for block in of("sh") for command in commands_of(blo
 
 
 @pytest.mark.parametrize(("block", "command"), WRITTEN, ids=[f"{block}: {command[:40]}" for block, command in WRITTEN])
-def test_a_command_is_one_that_is_run(block, command, request):
+def test_documented_command_is_run(block, command, request):
     assert command in COMMANDS, f"COMMANDS has no suite that runs: {command}"
     COMMANDS[command].check(command, request)
     if command.startswith("make ") and "&&" not in command:
@@ -295,7 +295,7 @@ def test_a_command_is_one_that_is_run(block, command, request):
         run(["make", "--dry-run", *shlex.split(command.partition(" > ")[0])[1:]])
 
 
-def test_every_known_command_is_written_somewhere():
+def test_every_listed_command_is_documented():
     assert set(COMMANDS) == {command for _, command in WRITTEN}
 
 
@@ -322,7 +322,7 @@ def prose_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_target_of_make_is_there(page):
+def test_documented_make_target_exists(page):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"`make ([a-z-]+)", prose_of(page)):
         assert re.search(rf"^{target}:.* ## ", makefile, re.MULTILINE), f"make {target} is not in `make help`"
@@ -335,7 +335,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_link_leads_somewhere(page):
+def test_link_target_exists(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
         if target.startswith("https://"):
             continue
@@ -347,7 +347,7 @@ def test_a_link_leads_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_an_option_in_a_table_is_one(page):
+def test_documented_option_exists(page):
     options = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     refused = (ROOT / "src" / "config" / "refused.rs").read_text(encoding="utf-8")
     for table in re.findall(r"^\| option \|.*\n\|[-|]+\n((?:\|.*\n)+)", prose_of(page), re.MULTILINE):
@@ -362,7 +362,7 @@ LOG_LINE = re.compile(r"\b(?:error|warn|info|debug|log)!\(\s*(?:failure\.level\(
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.rs")))
 
 
-def test_every_log_line_is_about_something_that_is_documented():
+def test_every_log_line_is_documented():
     """`<about>: <what>`; of the two that are filled in, the callers name the subject."""
     operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     table = operations.partition("## Log")[2].partition("## Access log")[0]
@@ -378,7 +378,7 @@ def test_every_log_line_is_about_something_that_is_documented():
     assert about == documented
 
 
-def test_a_line_of_the_log_that_is_explained_is_one_that_is_written():
+def test_documented_log_line_exists():
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     tables = re.findall(r"^\| (?:the log says|line) \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
     phrases = [phrase for table in tables for phrase in re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)]
@@ -389,7 +389,7 @@ def test_a_line_of_the_log_that_is_explained_is_one_that_is_written():
         assert words in SOURCES or (code != words and f'"{code}"' in SOURCES), phrase
 
 
-def test_the_mistakes_that_are_shown_are_what_envoy_says(upstream):
+def test_documented_mistakes_match_envoy_s_output(upstream):
     (block,) = [block for block in of("text") if block.text.startswith("configuration: ")]
     config = json.loads((ROOT / "envoy-config" / "filter.json").read_text(encoding="utf-8"))
     with pytest.raises(ConfigurationError) as refused:

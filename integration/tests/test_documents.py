@@ -30,7 +30,7 @@ def metric(running) -> int:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_redirects_of_metadata_and_keys(service, fake, make_fake_provider, status):
+def test_redirects_of_metadata_and_keys_are_followed(service, fake, make_fake_provider, status):
     keys = make_fake_provider(keys=fake.keys)
     fake.answers = {"discovery": led(MOVED, status), "jwks": led(f"{keys.issuer}/moved/jwks", status)}
     assert arrived(service(provider=fake).browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
@@ -39,7 +39,7 @@ def test_redirects_of_metadata_and_keys(service, fake, make_fake_provider, statu
     assert "authorization" not in keys.requests[0]["headers"]
 
 
-def test_redirects_stay_encrypted(service, fake, make_fake_provider, tmp_path):
+def test_redirects_from_https_to_http_are_refused(service, fake, make_fake_provider, tmp_path):
     authority = Authority.make(tmp_path / "right")
     secure = make_fake_provider(host="localhost", **authority.issue("localhost"))
     secure.answers["discovery"] = led(MOVED)
@@ -53,7 +53,7 @@ def test_redirects_stay_encrypted(service, fake, make_fake_provider, tmp_path):
     assert fake.requests == []
 
 
-def test_redirects_in_a_circle_end(service, fake):
+def test_redirect_loop_ends(service, fake):
     fake.answers = {"discovery": led(MOVED), MOVED: led(MOVED)}
     running = service(provider=fake)
     assert_mistake(running.browser().get("/oauth2/start"))
@@ -62,7 +62,7 @@ def test_redirects_in_a_circle_end(service, fake):
 
 
 @pytest.mark.parametrize("endpoint", ["token", "userinfo"])
-def test_what_carries_a_secret_follows_no_redirect(service, fake, make_fake_provider, endpoint):
+def test_requests_with_a_secret_follow_no_redirect(service, fake, make_fake_provider, endpoint):
     other = make_fake_provider()
     fake.claims = {"email": None}  # so userinfo is asked
     fake.answers[endpoint] = led(f"{other.issuer}/moved/{endpoint}", 307)
@@ -84,7 +84,7 @@ def test_what_carries_a_secret_follows_no_redirect(service, fake, make_fake_prov
     ],
     ids=["404", "403", "html", "another issuer", "no token endpoint"],
 )
-def test_metadata_that_cannot_be_used(service, fake, answer, says):
+def test_unusable_metadata_is_502_and_logged(service, fake, answer, says):
     fake.answers["discovery"] = answer
     running = service(provider=fake, is_shared=False)
     assert_mistake(running.browser().get("/oauth2/start"))
@@ -105,7 +105,7 @@ def test_metadata_that_cannot_be_used(service, fake, answer, says):
     ],
     ids=["userinfo 401", "userinfo text", "keys 404", "keys of 1024 bits"],
 )
-def test_what_is_unusable_after_the_code_was_used(service, fake, endpoint, answer, says):
+def test_unusable_answer_after_the_code_is_502(service, fake, endpoint, answer, says):
     fake.claims = {"email": None}
     fake.answers[endpoint] = answer
     running = service(provider=fake, is_shared=False)

@@ -18,13 +18,13 @@ def test_probes_answer_without_a_session(path, browser, upstream):
     assert not upstream.seen
 
 
-def test_probes_can_be_elsewhere(service):
+def test_probes_answer_at_configured_paths(service):
     browser = service(ping_path="/healthz").browser()
     assert browser.get("/healthz").status_code == 200
     assert browser.get("/ping").status_code == 302
 
 
-def test_the_prefix_can_be_another(service, provider):
+def test_endpoints_answer_under_a_configured_prefix(service, provider):
     running = service(proxy_prefix="/login")
     provider.control("redirect_uri", uri=f"{running.url}/login/callback")
     browser = running.browser()
@@ -33,7 +33,7 @@ def test_the_prefix_can_be_another(service, provider):
     assert browser.get("/oauth2/userinfo").json()["path"] == "/oauth2/userinfo", "not the upstream's answer"
 
 
-def test_userinfo_says_who_is_signed_in(browser):
+def test_userinfo_names_the_signed_in_user(browser):
     stranger = browser.get("/oauth2/userinfo")
     assert stranger.status_code == 401
     browser.sign_in("alice")
@@ -54,7 +54,7 @@ def test_userinfo_has_additional_claims(service):
     assert browser.get("/oauth2/userinfo").json()["additionalClaims"] == {"name": "Alice Example"}
 
 
-def test_auth_says_whether_somebody_is_signed_in(service):
+def test_auth_is_202_only_for_a_signed_in_user(service):
     browser = service(set_xauthrequest=True).browser()
     assert browser.get("/oauth2/auth").status_code == 401
     browser.sign_in("alice")
@@ -78,26 +78,26 @@ def test_auth_says_whether_somebody_is_signed_in(service):
         ({"allowed_email_domains": "example.org", "allowed_groups": "admins"}, 403),
     ],
 )
-def test_auth_narrows_by_its_query(query, status, browser):
+def test_auth_restricts_users_by_its_query(query, status, browser):
     browser.sign_in("alice")
     assert browser.get("/oauth2/auth?" + urlencode(query)).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/oauth2/start", "/oauth2/callback", "/oauth2/sign_in", "/oauth2/userinfo"])
-def test_an_endpoint_does_not_take_a_post(path, browser):
+def test_endpoint_refuses_post(path, browser):
     answer = browser.request("POST", path)
     assert answer.status_code == 405
     assert "GET" in answer.headers["allow"]
 
 
 @pytest.mark.parametrize("path", ["/oauth2/sign_in", "/oauth2/start", "/oauth2/userinfo", "/oauth2/auth"])
-def test_an_answer_of_the_filter_is_not_to_be_cached(path, browser, upstream):
+def test_answers_of_the_filter_forbid_caching(path, browser, upstream):
     upstream.seen.clear()
     assert "no-store" in browser.get(path).headers["cache-control"]
     assert not upstream.seen
 
 
-def test_the_pages_are_safe_to_show(browser):
+def test_pages_escape_input_and_forbid_foreign_scripts(browser):
     page = browser.get("/oauth2/sign_in?rd=" + "%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
@@ -110,7 +110,7 @@ def test_the_pages_are_safe_to_show(browser):
 # ---- sign-out ----
 
 
-def test_a_sign_out_ends_the_session(browser):
+def test_sign_out_ends_the_session(browser):
     browser.sign_in("alice")
     answer = browser.get("/oauth2/sign_out")
     assert answer.status_code == 200
@@ -119,7 +119,7 @@ def test_a_sign_out_ends_the_session(browser):
     assert browser.get("/echo").status_code == 302
 
 
-def test_a_sign_out_by_post_ends_the_session(browser):
+def test_sign_out_by_post_ends_the_session(browser):
     browser.sign_in("alice")
     assert browser.request("POST", "/oauth2/sign_out").status_code == 200
     assert browser.get("/echo").status_code == 302
@@ -149,7 +149,7 @@ ASKED = {
 
 @pytest.mark.parametrize("path", ["/oauth2/sign_out", "/oauth2/sign_in"])
 @pytest.mark.parametrize("headers", UNASKED.values(), ids=UNASKED.keys())
-def test_what_nobody_asked_for_signs_nobody_out(path, headers, browser):
+def test_unrequested_sign_out_is_403_and_keeps_the_session(path, headers, browser):
     browser.sign_in("alice")
     answer = browser.get(path, headers=headers)
     assert answer.status_code == 403
@@ -159,19 +159,19 @@ def test_what_nobody_asked_for_signs_nobody_out(path, headers, browser):
 
 
 @pytest.mark.parametrize("headers", ASKED.values(), ids=ASKED.keys())
-def test_a_sign_out_from_another_site_that_somebody_asked_for_ends_the_session(headers, browser):
+def test_requested_sign_out_from_another_site_ends_the_session(headers, browser):
     browser.sign_in("alice")
     assert browser.get("/oauth2/sign_out", headers=headers).status_code == 200
     assert browser.get("/echo").status_code == 302
 
 
-def test_a_sign_out_leads_where_it_was_asked_to(browser):
+def test_sign_out_redirects_to_its_target(browser):
     browser.sign_in("alice")
     answer = browser.get("/oauth2/sign_out?rd=/goodbye")
     assert (answer.status_code, answer.headers["location"]) == (302, "/goodbye")
 
 
-def test_a_sign_out_never_leads_to_a_stranger(browser):
+def test_sign_out_never_redirects_to_an_unlisted_host(browser):
     browser.sign_in("alice")
     answer = browser.get("/oauth2/sign_out?" + urlencode({"rd": "https://evil.example/"}))
     assert answer.status_code == 200
@@ -179,7 +179,7 @@ def test_a_sign_out_never_leads_to_a_stranger(browser):
     assert browser.get("/echo").status_code == 302
 
 
-def test_a_sign_out_can_go_on_to_the_provider_with_the_id_token(service, provider):
+def test_sign_out_continues_at_the_provider_with_the_id_token(service, provider):
     host = urlsplit(provider.issuer).netloc
     browser = service(whitelist_domains=[host]).browser()
     browser.sign_in("alice")
@@ -189,7 +189,7 @@ def test_a_sign_out_can_go_on_to_the_provider_with_the_id_token(service, provide
     assert browser.get(answer.headers["location"]).status_code == 200, "the provider does not take the ID token"
 
 
-def test_a_sign_out_hands_the_id_token_to_nobody_else(service, provider):
+def test_sign_out_sends_the_id_token_only_to_the_provider(service, provider):
     provider_host = urlsplit(provider.issuer).netloc
     running = service(whitelist_domains=[provider_host, "app.example.org"])
     for target in (
@@ -203,7 +203,7 @@ def test_a_sign_out_hands_the_id_token_to_nobody_else(service, provider):
         assert (answer.status_code, answer.headers["location"]) == (302, target.format(id_token=""))
 
 
-def test_a_sign_out_tells_the_provider_behind_the_scenes(service, upstream):
+def test_sign_out_calls_the_backend_logout_url(service, upstream):
     browser = service(backend_logout_url=f"http://{upstream.address}/logout?hint={{id_token}}").browser()
     browser.sign_in("alice")
     upstream.seen.clear()

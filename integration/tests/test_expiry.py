@@ -19,7 +19,7 @@ def until_expired() -> None:
     time.sleep(TOKEN_SECONDS + 1.2)
 
 
-def test_a_session_is_renewed_when_its_tokens_have_expired(service, brief_provider):
+def test_session_with_expired_tokens_is_refreshed(service, brief_provider):
     browser = service(provider=brief_provider).browser()
     browser.sign_in("alice")
     until_expired()
@@ -27,7 +27,7 @@ def test_a_session_is_renewed_when_its_tokens_have_expired(service, brief_provid
     assert len(brief_provider.seen("token", "refresh_token")) == 1
 
 
-def test_an_expired_session_waits_for_a_provider_that_is_down(service, brief_provider):
+def test_expired_session_is_503_while_the_provider_is_down(service, brief_provider):
     browser = service(provider=brief_provider, provider_request_timeout="1s").browser()
     browser.sign_in("alice")
     until_expired()
@@ -44,7 +44,7 @@ def test_an_expired_session_waits_for_a_provider_that_is_down(service, brief_pro
     assert arrived(answer)["x-forwarded-user"] == "alice"
 
 
-def test_an_expired_session_without_a_refresh_token_is_over(service, make_provider):
+def test_expired_session_without_refresh_token_goes_to_sign_in(service, make_provider):
     provider = make_provider({"grant_types": ["authorization_code"]}, access_token_ttl=TOKEN_SECONDS)
     strict = service(provider=provider).browser()
     lenient = service(provider=provider, enforce_expires_on=False).browser()
@@ -55,7 +55,7 @@ def test_an_expired_session_without_a_refresh_token_is_over(service, make_provid
     assert lenient.get("/echo").status_code == 200
 
 
-def test_a_session_is_over_after_cookie_expire(service):
+def test_session_ends_after_cookie_expire(service):
     browser = service(cookie_expire="3s").browser()
     browser.sign_in("alice")
     cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())

@@ -11,14 +11,14 @@ from harness.service import arrived
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"])
-def test_a_sign_in(service, make_fake_provider, algorithm):
+def test_fake_provider_signs_in(service, make_fake_provider, algorithm):
     fake = make_fake_provider(keys=[Key(algorithm)])
     headers = arrived(service(provider=fake).browser().sign_in("alice", "/echo"))
     assert headers["x-forwarded-email"] == "alice@example.com"
     assert [request["form"]["grant_type"] for request in fake.seen("token")] == ["authorization_code"]
 
 
-def test_scripted_answers_take_their_turn(service, fake):
+def test_scripted_answers_come_in_order(service, fake):
     fake.answers["token:refresh_token"] = [Answer(claims={"email": "alice@new.example"})]
     browser = service(provider=fake, cookie_refresh="1s").browser()
     browser.sign_in("alice", "/echo")
@@ -27,6 +27,6 @@ def test_scripted_answers_take_their_turn(service, fake):
         assert arrived(browser.get("/echo"))["x-forwarded-email"] == email
 
 
-def test_a_key_that_is_not_published_signs_nobody_in(service, make_fake_provider):
+def test_unpublished_key_signs_no_user_in(service, make_fake_provider):
     fake = make_fake_provider(keys=[Key(is_published=False), Key()])
     assert service(provider=fake).browser().sign_in("alice", "/echo").status_code == 502

@@ -17,7 +17,7 @@ REQUIRE_TLS = {
 
 
 @pytest.mark.parametrize("http2", [False, True])
-def test_what_comes_over_http_goes_to_https(http2, service):
+def test_request_over_http_is_redirected_to_https(http2, service):
     at = service(force_https=True, skip_auth_routes=["^/echo"])
     browser = at.browser(http2=http2)
     host = at.url.removeprefix("http://").rpartition(":")[0]
@@ -32,7 +32,7 @@ def test_what_comes_over_http_goes_to_https(http2, service):
         assert browser.get(path).status_code == 200
 
 
-def test_behind_a_load_balancer_that_ends_tls_its_word_counts(service):
+def test_forwarded_proto_of_a_trusted_proxy_counts(service):
     at = service(force_https=True, access_log=BEHIND_ONE)
     browser = at.browser()
     assert browser.get("/page", headers={"x-forwarded-proto": "http"}).status_code == 308
@@ -42,7 +42,7 @@ def test_behind_a_load_balancer_that_ends_tls_its_word_counts(service):
     assert "redirect_uri=https%3A%2F%2F" in begin.headers["location"]
 
 
-def test_without_it_the_filter_answers_before_envoy_redirects(service):
+def test_filter_without_force_https_answers_before_envoy_redirects(service):
     """Why Envoy's own redirect to https cannot replace the option if the route has the filter."""
     routes = yaml.safe_dump({"route_config": {"virtual_hosts": [REQUIRE_TLS]}})
     at = service(access_log=routes, skip_auth_routes=["^/public"])

@@ -218,7 +218,7 @@ WAYS = {
 
 @pytest.mark.parametrize("where", ["header", "trailer"])
 @pytest.mark.parametrize("way", WAYS)
-def test_what_a_client_says_about_itself_never_arrives(way, where, http2, site):
+def test_claimed_identity_never_arrives(way, where, http2, site):
     names = ours(site.options)
     line, signed_in = WAYS[way]
     is_exception = way == "skipped" and site.options.get("skip_auth_strip_headers") is False
@@ -248,7 +248,7 @@ def test_what_a_client_says_about_itself_never_arrives(way, where, http2, site):
     assert {spell("X-Other-Groups").lower() for spell in SPELLINGS.values()} <= seen
 
 
-def test_capitals_in_http2_are_malformed(site):
+def test_capitals_in_http2_names_are_malformed(site):
     # RFC 9113 section 8.2.1. Whatever Envoy makes of it, nothing arrives under a name of ours.
     names = ours(site.options)
     for name, where in itertools.product(names, ["headers", "trailers"]):
@@ -279,14 +279,14 @@ UPGRADE = ("upgrade", "websocket")
         (["Upgrade, X-Forwarded-For"], "Upgrade, X-Forwarded-For"),
     ],
 )
-def test_a_client_nominates_no_header_of_ours(connection, expected, plain):
+def test_client_cannot_remove_identity_by_connection_header(connection, expected, plain):
     answer = plain.ask("GET /private", [*(("connection", value) for value in connection), UPGRADE], http2=False)
     headers = dict(answer.arrived["headers"])
     assert (answer.status, headers["connection"], headers["x-forwarded-user"]) == (101, expected, "alice")
     assert headers["upgrade"] == "websocket"
 
 
-def test_without_an_upgrade_envoy_lets_nothing_be_nominated(plain):
+def test_envoy_ignores_nominated_headers_without_an_upgrade(plain):
     # By itself; were it not so, the filter would have to look at more than `connection`.
     nominated = [(name, "x-forwarded-user") for name in ("connection", "keep-alive", "proxy-connection")]
     for more in ([], [UPGRADE, ("connection", "upgrade")]):
@@ -304,7 +304,7 @@ def test_without_an_upgrade_envoy_lets_nothing_be_nominated(plain):
 
 
 @pytest.mark.parametrize("upstream_http2", [False, True], ids=["upstream HTTP/1", "upstream HTTP/2"])
-def test_trailers_that_cannot_be_taken_out_end_the_request(shared_provider, upstream_http2, http2):
+def test_trailers_that_cannot_be_removed_end_the_request(shared_provider, upstream_http2, http2):
     without_removal = rendered(upstream_http2, lacks="proxy_remove_header_map_value")
     with site_with({}, shared_provider, how=without_removal) as site:
         assert site.ask("POST /private", trailers=[("x-other", "1")], http2=http2).arrived["trailers"] == [
@@ -317,7 +317,7 @@ def test_trailers_that_cannot_be_taken_out_end_the_request(shared_provider, upst
 
 
 @pytest.mark.parametrize("upstream_http2", [False, True], ids=["upstream HTTP/1", "upstream HTTP/2"])
-def test_a_session_in_a_trailer_does_not_reach_the_browser(shared_provider, upstream_http2):
+def test_session_in_a_trailer_does_not_reach_the_browser(shared_provider, upstream_http2):
     session = json.dumps({"user": "root", "access_token": "a-token-in-a-trailer"})
     with site_with(APP, shared_provider, how=rendered(upstream_http2)) as site:
         for name, http2 in itertools.product(["x-oauth2-session", "x.oauth2_session"], [False, True]):
@@ -332,7 +332,7 @@ def test_a_session_in_a_trailer_does_not_reach_the_browser(shared_provider, upst
         assert site.envoy.says("a session in the trailers of a response was dropped")
 
 
-def test_a_session_in_another_spelling_is_the_same_header(shared_provider):
+def test_session_header_in_another_spelling_is_the_same_header(shared_provider):
     session = quote('x_OAuth2.Session:{"user": "bob"}')
     with site_with(APP, shared_provider) as site:
         answer = site.ask(f"GET /login?header={session}", http2=False, signed_in=False)
@@ -345,7 +345,7 @@ def test_a_session_in_another_spelling_is_the_same_header(shared_provider):
 # ---- identities that cannot be written into a header ----
 
 
-def test_what_no_header_can_say_is_left_out_and_told_once(shared_provider):
+def test_identity_that_no_header_can_carry_is_omitted_and_logged_once(shared_provider):
     session = {"user": "ad:min", "email": "admin@example.com", "groups": ["staff", "CN=admins,DC=example"]}
     options = {**APP, "basic_auth_password": "a-password-of-the-upstream", "allowed_groups": ["CN=admins,DC=example"]}
     with site_with(options, shared_provider, session=session) as site:

@@ -76,25 +76,25 @@ def lines_that_say_so(lines: list[str]) -> set[str]:
         ["proxy_get_current_time_nanoseconds", "proxy_get_shared_data"],
     ],
 )
-def test_a_host_without_them_is_told_so_at_the_start(start, functions):
+def test_host_that_lacks_functions_is_refused_at_the_start(start, functions):
     with pytest.raises(StartFailed) as failed:
         start(*functions)
     assert lines_that_say_so(failed.value.lines) == {", ".join(functions)}
     assert not [line for line in failed.value.lines if "panicked" in line]
 
 
-def test_streams_are_needed_for_redis_alone(start):
+def test_grpc_streams_are_needed_only_for_redis(start):
     with pytest.raises(StartFailed) as failed:
         start("proxy_grpc_stream", session_store_type="redis", redis_connection_url="redis://127.0.0.1:1")
     assert lines_that_say_so(failed.value.lines) == {"proxy_grpc_stream"}
     assert not lines_that_say_so(start("proxy_grpc_stream").process.lines())
 
 
-def test_an_envoy_without_internal_listeners_says_so_itself(start):
+def test_envoy_without_internal_listeners_refuses_the_configuration(start):
     with pytest.raises(StartFailed) as failed:
         start(render=without_internal_listeners)
     assert [line for line in failed.value.lines if "InternalListener bootstrap extension is mandatory" in line]
 
 
-def test_metrics_may_be_missing(start):
+def test_host_without_metrics_is_accepted(start):
     start("proxy_define_metric")  # its end fails if a VM died

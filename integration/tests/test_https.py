@@ -22,7 +22,7 @@ def authority(tmp_path):
     return Authority.make(tmp_path / "right")
 
 
-def test_a_provider_with_a_good_certificate_signs_in(service, make_provider, authority):
+def test_provider_with_a_valid_certificate_signs_in(service, make_provider, authority):
     provider = make_provider(host="localhost", **authority.issue("localhost"))
     assert provider.issuer.startswith("https://localhost:")
     browser = service(provider=provider, ca=authority.file).browser()
@@ -30,7 +30,7 @@ def test_a_provider_with_a_good_certificate_signs_in(service, make_provider, aut
 
 
 @pytest.mark.parametrize("wrong", ["authority", "host", "date"])
-def test_a_certificate_is_refused_for_its(wrong, service, make_provider, authority, tmp_path):
+def test_invalid_certificate_is_refused_for_its(wrong, service, make_provider, authority, tmp_path):
     host = "elsewhere.example" if wrong == "host" else "localhost"
     provider = make_provider(host="localhost", **authority.issue(host, expired=wrong == "date"))
     trusted = Authority.make(tmp_path / "wrong") if wrong == "authority" else authority
@@ -47,7 +47,7 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_a_provider_may_speak_one_version_alone(version, service, make_fake_provider, authority):
+def test_provider_with_one_tls_version_is_accepted(version, service, make_fake_provider, authority):
     provider = make_fake_provider(host="localhost", tls_version=version, **authority.issue("localhost"))
     browser = service(provider=provider, ca=authority.file).browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
@@ -55,7 +55,7 @@ def test_a_provider_may_speak_one_version_alone(version, service, make_fake_prov
 
 @pytest.mark.parametrize("is_checked", [True, False], ids=["checked", "unchecked"])
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_redis_may_speak_one_version_alone(version, is_checked, with_redis, redis, authority):
+def test_redis_with_one_tls_version_is_accepted(version, is_checked, with_redis, redis, authority):
     certificate = authority.issue("localhost")
     relay = TlsRelay((HOST, redis.port), certificate["tls_cert"], certificate["tls_key"], version)
     running = with_redis(
@@ -93,7 +93,7 @@ def contexts(value: object) -> Iterator[dict]:
         yield from contexts(yaml.safe_load(value))
 
 
-def test_each_cluster_with_tls_speaks_1_3():
+def test_each_shipped_cluster_with_tls_allows_1_3():
     seen = 0
     for path, text in shipped():
         found = [context for document in yaml.safe_load_all(text) for context in contexts(document)]

@@ -39,7 +39,7 @@ def listener(config: dict) -> dict:
     return named(config["static_resources"]["listeners"], "main")
 
 
-def test_htpasswd_file_is_a_filter_of_envoy_s_on_routes_of_its_own(changed):
+def test_envoy_s_basic_auth_replaces_htpasswd_file(changed):
     hashed = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
 
     def change(config: dict) -> None:
@@ -74,7 +74,7 @@ def test_htpasswd_file_is_a_filter_of_envoy_s_on_routes_of_its_own(changed):
     assert browser.get("/echo", auth=("machine", "secret")).status_code == 302
 
 
-def test_authenticated_emails_file_is_a_filter_of_envoy_s_after_this_one(changed):
+def test_envoy_s_rbac_replaces_authenticated_emails_file(changed):
     def change(config: dict) -> None:
         filters = manager(config)["http_filters"]
         place = [each["name"] for each in filters].index("oauth2_session") + 1
@@ -99,7 +99,7 @@ def test_authenticated_emails_file_is_a_filter_of_envoy_s_after_this_one(changed
     assert at.browser().get("/echo", headers={"x-forwarded-email": "alice@example.com"}).status_code == 302
 
 
-def test_trusted_ips_are_a_filter_chain_without_the_filter(changed):
+def test_filter_chain_without_the_filter_replaces_trusted_ips(changed):
     def change(config: dict) -> None:
         chains = listener(config)["filter_chains"]
         trusted = json.loads(json.dumps(chains[0]))
@@ -120,7 +120,7 @@ def test_trusted_ips_are_a_filter_chain_without_the_filter(changed):
     assert at.browser().get("/echo").status_code == 302
 
 
-def test_the_address_of_the_client_and_the_log_of_requests_are_envoy_s(changed):
+def test_envoy_s_client_address_and_access_log_replace_options(changed):
     """real_client_ip_header, silence_ping_logging, request_id_header."""
 
     def change(config: dict) -> None:
@@ -154,7 +154,7 @@ def test_the_address_of_the_client_and_the_log_of_requests_are_envoy_s(changed):
     assert at.envoy.says("REQUEST ") == ["REQUEST /echo 192.0.2.7 42"]
 
 
-def test_what_is_set_in_routes_and_clusters(changed, tmp_path):
+def test_routes_and_clusters_replace_upstream_options(changed, tmp_path):
     """pass_host_header, disable_keep_alives, ssl_upstream_insecure_skip_verify; signature_key: a client certificate."""
     authority = Authority.make(tmp_path / "authority")
     of_upstream, of_envoy = authority.issue("elsewhere.example"), authority.issue("envoy.example")
@@ -219,7 +219,7 @@ def test_what_is_left_out(service):
     assert [browser.get(path).status_code for path in ("/liveness_check", "/readiness_check")] == [200, 200]
 
 
-def test_oidc_public_key_files_are_an_address_of_keys_without_discovery(service, provider):
+def test_jwks_url_without_discovery_replaces_oidc_public_key_files(service, provider):
     keys = {"oidc_jwks_url": f"{provider.issuer}/jwks"}
     at = service(
         skip_oidc_discovery=True, login_url=f"{provider.issuer}/auth", redeem_url=f"{provider.issuer}/token", **keys

@@ -53,7 +53,7 @@ def store(request, redis):
     return {} if request.param == "cookie" else {"session_store_type": "redis", "redis_connection_url": redis.url}
 
 
-def test_a_person_is_signed_in_where_the_redirect_leads(start, store, upstream):
+def test_user_is_signed_in_at_the_target_of_the_redirect(start, store, upstream):
     browser = start(**store).browser()
     browser.sign_in("alice")
     upstream.seen.clear()
@@ -66,7 +66,7 @@ def test_a_person_is_signed_in_where_the_redirect_leads(start, store, upstream):
     assert arrived(browser.get(twice))["x-forwarded-user"] == "alice"
 
 
-def test_a_large_session_too(start):
+def test_large_session_survives_the_redirect(start):
     browser = start().browser()
     browser.sign_in("carol")
     assert len([name for name in browser.cookies if name.startswith(NAME)]) > 1
@@ -75,7 +75,7 @@ def test_a_large_session_too(start):
     assert NAME not in headers.get("cookie", "")
 
 
-def test_a_cookie_that_was_renewed_on_the_way_reaches_the_browser(start, store):
+def test_refreshed_cookie_reaches_the_browser_after_the_redirect(start, store):
     browser = start(cookie_refresh="1s", **store).browser()
     browser.sign_in("alice")
     before = browser.cookies[NAME]
@@ -86,13 +86,13 @@ def test_a_cookie_that_was_renewed_on_the_way_reaches_the_browser(start, store):
     assert "private" in response.headers["cache-control"]
 
 
-def test_a_request_that_needed_no_session_has_it_where_one_is_needed(start):
+def test_skipped_route_redirects_to_a_page_with_the_session(start):
     browser = start(skip_auth_routes=["^/respond"]).browser()
     browser.sign_in("alice")
     assert arrived(browser.get(to(browser, "/echo")))["x-forwarded-user"] == "alice"
 
 
-def test_nobody_else_is_signed_in_by_it(start):
+def test_redirect_signs_no_other_request_in(start):
     """Neither the next request of the same connection, nor one that says to be the same."""
     browser = start(skip_auth_routes=["^/respond"]).browser()
     browser.sign_in("alice")
@@ -110,7 +110,7 @@ def test_nobody_else_is_signed_in_by_it(start):
         assert browser.get(to(browser, "/echo"), headers=headers).headers["location"].startswith("/oauth2/")
 
 
-def test_the_filter_state_is_no_cookie(start):
+def test_filter_state_contains_no_cookie(start):
     service = start()
     browser = service.browser()
     browser.sign_in("alice")

@@ -10,7 +10,7 @@ from harness.service import CLIENT_ID, arrived
 from harness.text import find
 
 
-def test_a_page_leads_to_the_provider_and_back_to_itself(browser):
+def test_sign_in_returns_to_the_requested_page(browser):
     target = "/echo?x=1&name=%C3%A4%26b"
     first = browser.get(target)
     assert first.status_code == 302
@@ -24,14 +24,14 @@ def test_a_page_leads_to_the_provider_and_back_to_itself(browser):
     assert headers["x-forwarded-groups"] == "admins,staff"
 
 
-def test_the_sign_in_page_can_be_skipped(service):
+def test_sign_in_page_can_be_skipped(service):
     browser = service(skip_provider_button=True).browser()
     location = browser.get("/echo").headers["location"]
     assert urlsplit(location).path == "/oauth2/start"
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_the_authorization_request_is_what_the_standards_ask_for(service, provider):
+def test_authorization_request_follows_the_standards(service, provider):
     running = service()
     running.browser().sign_in("alice")
     asked = provider.seen("authorization")[0]["params"]
@@ -45,7 +45,7 @@ def test_the_authorization_request_is_what_the_standards_ask_for(service, provid
     assert len(asked["nonce"]) >= 20
 
 
-def test_the_code_is_redeemed_once_with_the_code_verifier(service, provider):
+def test_code_is_redeemed_once_with_its_verifier(service, provider):
     service().browser().sign_in("alice")
     grants = provider.seen("token")
     assert [grant["grant_type"] for grant in grants] == ["authorization_code"]
@@ -54,7 +54,7 @@ def test_the_code_is_redeemed_once_with_the_code_verifier(service, provider):
     assert "client_secret" not in grants[0]["params"]
 
 
-def test_a_provider_that_wants_the_secret_in_the_form_gets_it_there(service, make_provider):
+def test_client_secret_post_sends_the_secret_in_the_form(service, make_provider):
     provider = make_provider({"method": "client_secret_post"}, client_auth_methods=["client_secret_post"])
     browser = service(provider=provider).browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
@@ -63,14 +63,14 @@ def test_a_provider_that_wants_the_secret_in_the_form_gets_it_there(service, mak
     assert "client_secret" in grant["params"]
 
 
-def test_the_provider_sees_nothing_of_the_bridge(service, provider):
+def test_provider_sees_no_header_of_the_bridge(service, provider):
     service().browser().sign_in("alice")
     headers = provider.seen("token")[0]["headers"]
     assert not [name for name in headers if name.startswith(("x-envoy", "x-forwarded", "x-oauth2", "x-request"))]
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
-def test_an_id_token_can_be_signed_with(algorithm, service, provider):
+def test_id_token_is_accepted_if_signed_with(algorithm, service, provider):
     provider.control("sign_with", alg=algorithm)
     try:
         page = service().browser().sign_in("alice", "/echo")
@@ -79,7 +79,7 @@ def test_an_id_token_can_be_signed_with(algorithm, service, provider):
     assert arrived(page)["x-forwarded-user"] == "alice"
 
 
-def test_claims_that_the_id_token_lacks_come_from_userinfo(service, provider):
+def test_missing_claims_come_from_userinfo(service, provider):
     provider.control("options", claims_only_in_userinfo=True)
     try:
         page = service().browser().sign_in("alice", "/echo")
@@ -90,7 +90,7 @@ def test_claims_that_the_id_token_lacks_come_from_userinfo(service, provider):
     assert len(provider.seen("userinfo")) == 1
 
 
-def test_new_keys_of_the_provider_are_found(service, make_provider):
+def test_rotated_keys_of_the_provider_are_found(service, make_provider):
     provider = make_provider()
     running = service(provider=provider)
     assert running.browser().sign_in("alice", "/echo").status_code == 200
@@ -136,7 +136,7 @@ def assert_refused(browser, answer, status=403):
     assert browser.get("/echo").status_code == 302, "there is a session"
 
 
-def test_a_changed_state_is_refused(browser):
+def test_changed_state_is_refused(browser):
     callback = browser.callback_url()
     state = parse_qs(urlsplit(callback).query)["state"][0]
     changed = ("B" if state[0] == "A" else "A") + state[1:]
@@ -144,12 +144,12 @@ def test_a_changed_state_is_refused(browser):
 
 
 @pytest.mark.parametrize("missing", ["state", "code"])
-def test_a_callback_is_refused_without(missing, browser):
+def test_callback_is_refused_without(missing, browser):
     callback = browser.callback_url()
     assert_refused(browser, browser.get(with_query(callback, **{missing: None})))
 
 
-def test_a_callback_in_another_browser_is_refused(service, provider):
+def test_callback_in_another_browser_is_refused(service, provider):
     running = service()
     callback = running.browser().callback_url("mallory")
     victim = running.browser()
@@ -157,7 +157,7 @@ def test_a_callback_in_another_browser_is_refused(service, provider):
     assert provider.seen("token") == [], "the code of a login that began elsewhere was redeemed"
 
 
-def test_a_callback_works_once(browser):
+def test_callback_works_only_once(browser):
     callback = browser.callback_url("alice", "/echo")
     assert browser.get(callback).status_code == 302
     cookies = dict(browser.cookies)
@@ -168,7 +168,7 @@ def test_a_callback_works_once(browser):
     assert browser.get("/echo").status_code == 200
 
 
-def test_a_callback_with_its_old_cookies_is_refused_by_the_provider(service):
+def test_repeated_callback_with_old_cookies_is_refused_by_the_provider(service):
     running = service()
     browser, thief = running.browser(), running.browser()
     callback = browser.callback_url()
@@ -178,7 +178,7 @@ def test_a_callback_with_its_old_cookies_is_refused_by_the_provider(service):
     assert_refused(thief, answer)
 
 
-def test_an_error_of_the_provider_is_a_page(browser):
+def test_error_of_the_provider_is_an_error_page(browser):
     callback = browser.callback_url()
     refused = with_query(callback, code=None, error="access_denied", error_description="<script>alert(1)</script>")
     answer = browser.get(refused)
@@ -186,7 +186,7 @@ def test_an_error_of_the_provider_is_a_page(browser):
     assert "alert(1)" not in answer.text
 
 
-def test_the_reference_of_a_failure_is_in_the_log(service):
+def test_reference_of_an_error_page_is_in_the_log(service):
     running = service()
     browser = running.browser()
     callback = browser.callback_url()
@@ -197,7 +197,7 @@ def test_the_reference_of_a_failure_is_in_the_log(service):
     assert "access_denied" in lines[0]
 
 
-def test_what_a_stranger_sends_as_an_error_is_not_in_the_log(service):
+def test_error_text_of_a_stranger_is_not_logged(service):
     running = service()
     browser = running.browser()
     browser.get(with_query(browser.callback_url(), code=None, error="made-up-by-a-stranger"))
@@ -208,24 +208,24 @@ def test_what_a_stranger_sends_as_an_error_is_not_in_the_log(service):
 # ---- which users are allowed ----
 
 
-def test_an_email_address_that_is_not_verified_is_refused(browser):
+def test_unverified_email_address_is_refused(browser):
     page = browser.sign_in("bob", "/echo")
     assert_refused(browser, page)
 
 
-def test_an_email_address_that_is_not_verified_can_be_allowed(service):
+def test_unverified_email_address_can_be_allowed(service):
     browser = service(insecure_oidc_allow_unverified_email=True).browser()
     assert arrived(browser.sign_in("bob", "/echo"))["x-forwarded-email"] == "bob@example.com"
 
 
-def test_only_the_email_domains_come_in(service):
+def test_only_listed_email_domains_are_allowed(service):
     running = service(email_domains=["example.com"])
     stranger = running.browser()
     assert_refused(stranger, stranger.sign_in("mallory", "/echo"))
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_only_the_allowed_groups_come_in(service):
+def test_only_listed_groups_are_allowed(service):
     running = service(allowed_groups=["admins"])
     other = running.browser()
     assert_refused(other, other.sign_in("carol", "/echo"))
@@ -247,7 +247,7 @@ def test_only_the_allowed_groups_come_in(service):
         "javascript:alert(1)",
     ],
 )
-def test_a_sign_in_never_leads_to_a_stranger(target, service):
+def test_sign_in_never_redirects_to_an_unlisted_host(target, service):
     running = service()
     browser = running.browser()
     start = "/oauth2/start?" + urlencode({"rd": target}) if "%" not in target else f"/oauth2/start?rd={target}"
@@ -257,7 +257,7 @@ def test_a_sign_in_never_leads_to_a_stranger(target, service):
     assert answer.headers["location"] == "/"
 
 
-def test_a_sign_in_leads_to_a_whitelisted_domain(service):
+def test_sign_in_redirects_to_a_whitelisted_domain(service):
     running = service(whitelist_domains=["app.example.com"])
     browser = running.browser()
     start = "/oauth2/start?" + urlencode({"rd": "https://app.example.com/x?y=1"})

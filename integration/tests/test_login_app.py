@@ -46,7 +46,7 @@ def hand_over(browser, *sessions: dict | str, path: str = "/login") -> httpx.Res
     return answer
 
 
-def test_a_session_of_the_app_signs_the_browser_in(running):
+def test_session_of_the_app_signs_the_browser_in(running):
     browser = running.browser()
     assert browser.get("/echo").headers["location"] == "/login?rd=%2Fecho"
     answer = hand_over(browser, ALICE)
@@ -60,21 +60,21 @@ def test_a_session_of_the_app_signs_the_browser_in(running):
     assert browser.get("/oauth2/userinfo").json()["user"] == "alice"
 
 
-def test_the_app_knows_who_is_signed_in_already(running):
+def test_app_gets_the_identity_of_a_signed_in_user(running):
     browser = running.browser()
     assert "x-forwarded-user" not in arrived(browser.get("/login", headers={"x-forwarded-user": "root"}))
     hand_over(browser, ALICE)
     assert arrived(browser.get("/login"))["x-forwarded-user"] == "alice"
 
 
-def test_base64_is_taken_as_well(running):
+def test_session_in_base64_is_accepted(running):
     browser = running.browser()
     session = {**ALICE, "user": "zoë>>>???"}
     hand_over(browser, base64.b64encode(json.dumps(session, ensure_ascii=False).encode()).decode())
     assert browser.get("/oauth2/userinfo").json()["user"] == "zoë>>>???"
 
 
-def test_sign_out_ends_it(running, redis):
+def test_sign_out_ends_the_session_of_the_app(running, redis):
     browser = running.browser()
     hand_over(browser, ALICE)
     assert browser.get("/oauth2/sign_out?rd=/login").headers["location"] == "/login"
@@ -83,7 +83,7 @@ def test_sign_out_ends_it(running, redis):
     assert redis.keys() == []
 
 
-def test_a_large_session_is_split_as_any_other(of_cookie):
+def test_large_session_of_the_app_is_split(of_cookie):
     browser = of_cookie().browser()
     token = base64.b64encode(bytes(range(256)) * 40).decode()
     hand_over(browser, {**ALICE, "id_token": token[:9000]})
@@ -91,7 +91,7 @@ def test_a_large_session_is_split_as_any_other(of_cookie):
 
 
 @pytest.mark.parametrize("path", ["/echo", "/loginx", "/public/login"])
-def test_a_response_on_another_path_hands_nothing_over(of_cookie, path):
+def test_response_on_another_path_makes_no_session(of_cookie, path):
     running = of_cookie(skip_auth_routes=["^/"])
     before = running.envoy.counters()["handed_over_dropped"]
     browser = running.browser()
@@ -99,7 +99,7 @@ def test_a_response_on_another_path_hands_nothing_over(of_cookie, path):
     assert running.envoy.counters()["handed_over_dropped"] == before + 1
 
 
-def test_an_upstream_that_is_not_trusted_hands_nothing_over(of_cookie):
+def test_untrusted_upstream_makes_no_session(of_cookie):
     running = of_cookie(login_app_clusters=["another"])
     before = running.envoy.counters()["handed_over_dropped"]
     browser = running.browser()
@@ -108,7 +108,7 @@ def test_an_upstream_that_is_not_trusted_hands_nothing_over(of_cookie):
     assert running.envoy.counters()["handed_over_dropped"] == before + 1
 
 
-def test_another_mode_leaves_the_header_alone(browser):
+def test_header_is_untouched_in_other_modes(browser):
     # It means nothing there, so it is the upstream's own.
     browser.sign_in()
     answer = browser.get("/echo?hand-over=%7B%7D")
@@ -130,7 +130,7 @@ def test_another_mode_leaves_the_header_alone(browser):
         {**ALICE, "email": "eve@elsewhere.org"},
     ],
 )
-def test_a_session_that_does_not_hold_is_refused_and_the_response_arrives(of_cookie, session):
+def test_invalid_session_is_refused_and_the_response_arrives(of_cookie, session):
     running = of_cookie(email_domains=["example.com"])
     before = running.envoy.counters()["handed_over_refused"]
     browser = running.browser()
@@ -142,14 +142,14 @@ def test_a_session_that_does_not_hold_is_refused_and_the_response_arrives(of_coo
     assert running.envoy.says("login app: the session that it handed over is refused")
 
 
-def test_of_two_sessions_none_is_taken(of_cookie):
+def test_two_sessions_in_one_response_are_refused(of_cookie):
     running = of_cookie()
     browser = running.browser()
     assert "set-cookie" not in hand_over(browser, ALICE, {**ALICE, "user": "bob"}).headers
     assert running.envoy.says("there is more than one")
 
 
-def test_where_redis_is_away_the_browser_is_told(with_redis, make_redis):
+def test_outage_of_redis_fails_the_hand_over_with_503(with_redis, make_redis):
     redis = make_redis()
     running = with_redis(redis, **APP, **NO_PROVIDER, redis_command_timeout="1s")
     browser = running.browser()
@@ -161,7 +161,7 @@ def test_where_redis_is_away_the_browser_is_told(with_redis, make_redis):
     redis.start()
 
 
-def test_a_request_can_go_away_while_its_session_is_kept(with_redis, make_redis):
+def test_request_may_end_while_its_session_is_stored(with_redis, make_redis):
     redis = make_redis()
     running = with_redis(redis, **APP, **NO_PROVIDER)
     browser = running.browser()

@@ -41,14 +41,14 @@ def start(provider, upstream, tmp_path):
 
 
 @pytest.mark.parametrize("which", ALL)
-def test_a_sign_in_with_sessions_in_cookies(start, which):
+def test_manifests_sign_in_with_sessions_in_cookies(start, which):
     browser = start(which).browser()
     assert browser.get("/echo").status_code == 302
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
 @pytest.mark.parametrize("which", ALL)
-def test_a_sign_in_with_sessions_in_redis(start, redis, which):
+def test_manifests_sign_in_with_sessions_in_redis(start, redis, which):
     browser = start(which, session_store_type="redis", redis_connection_url=redis.url).browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     assert redis.command("DBSIZE") == 1
@@ -85,7 +85,7 @@ def bridge_of_envoy_gateway() -> tuple[dict, list[dict]]:
 
 
 @pytest.mark.parametrize("of_manifest", [bridge_of_beside_yaml, bridge_of_istio, bridge_of_envoy_gateway])
-def test_the_bridge_is_that_of_envoy_yaml(of_manifest):
+def test_manifests_have_the_bridge_of_envoy_yaml(of_manifest):
     listener, clusters = of_manifest()
     listener_wanted, clusters_wanted = bridge_of_envoy_yaml()
     # How the module gets there is what differs.

@@ -13,7 +13,7 @@ from harness.service import CLIENT_ID, CLIENT_SECRET, COOKIE_SECRET, arrived
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_converted_configuration_signs_in(tmp_path, service, provider):
+def test_converted_configuration_signs_in(tmp_path, service, provider):
     source = tmp_path / "oauth2-proxy.cfg"
     source.write_text(f"""
         http_address = "127.0.0.1:4180"

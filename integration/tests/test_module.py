@@ -35,20 +35,20 @@ ABI = {
 PATH = re.compile(rb"/(?:root|home|Users|opt|tmp|work|usr|build)/[\w./-]+|/[\w./-]*\.cargo/[\w./-]+")
 
 
-def test_it_imports_nothing_that_a_host_may_lack():
+def test_module_imports_only_functions_of_the_specification():
     unknown = [
         f"{module}.{name}" for module, name, kind in imports() if kind != FUNCTION or name not in ABI.get(module, [])
     ]
     assert not unknown
 
 
-def test_it_exports_the_version_of_its_abi_and_what_it_needs_to_be_called():
+def test_module_exports_its_abi_version_and_its_callbacks():
     names = exports()
     assert {"proxy_abi_version_0_2_1", "_initialize", "memory", *NEEDED} <= names
     assert len([name for name in names if name.startswith("proxy_abi_version_")]) == 1
 
 
-def test_it_does_not_tell_where_it_was_built():
+def test_module_contains_no_build_path():
     module = WASM.read_bytes()
     assert not PATH.findall(module)
     assert str(ROOT).encode() not in module

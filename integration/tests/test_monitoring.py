@@ -127,7 +127,7 @@ WAYS = [PLAIN, WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_asked_for_is_there(way, scrapes):
+def test_queried_statistics_exist(way, scrapes):
     series = series_of(scrapes(way))
     missing = []
     for where, query in queries().items():
@@ -142,7 +142,7 @@ def test_what_is_asked_for_is_there(way, scrapes):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_query_of_the_dashboard_has_an_answer(way, scrapes, tmp_path):
+def test_every_query_of_the_dashboard_has_a_result(way, scrapes, tmp_path):
     """By Prometheus itself, with the series of this Envoy as they grow: a rate over several metrics may have none."""
     promtool = find_promtool()
     series = [{"job": "envoy", "instance": "a", **one} for one in series_of(scrapes(way))]
@@ -191,14 +191,14 @@ def test_every_statistic_of_the_filter_is_documented_and_on_the_dashboard(scrape
         assert metric in asked, f"no panel shows {metric}"
 
 
-def test_what_was_done_is_counted(scrape):
+def test_sign_ins_and_commands_are_counted(scrape):
     value = lambda metric: int(find(rf"^{metric}\{{\}} (\d+)$", scrape)[1])  # noqa: E731
     assert value("oauth2_session_sign_ins") == 1
     assert value("oauth2_session_sign_ins_failed") == 0
     assert value("oauth2_session_redis_command_time_us_count") > 0
 
 
-def test_a_failed_sign_in_a_sign_out_and_an_outage_are_counted(make_redis, with_redis):
+def test_failures_sign_outs_and_outages_are_counted(make_redis, with_redis):
     redis = make_redis()
     at = with_redis(redis, is_shared=False, redis_command_timeout="500ms")
     browser = at.browser()
@@ -214,7 +214,7 @@ def test_a_failed_sign_in_a_sign_out_and_an_outage_are_counted(make_redis, with_
     assert (of("unavailable.redis"), of("unavailable.provider"), of("unavailable.random")) == (1, 0, 0)
 
 
-def test_every_alert_is_explained():
+def test_every_alert_is_documented():
     for rule in RULES:
         assert f"`{rule['alert']}`" in OPERATIONS
 
@@ -222,7 +222,7 @@ def test_every_alert_is_explained():
 # ---- the dashboard ----
 
 
-def test_grafana_s_own_types_know_every_field_of_the_dashboard():
+def test_grafana_s_types_know_every_field():
     try:
         from grafana_foundation_sdk.cog import encoder, plugins
         from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -255,7 +255,7 @@ def differences(ours: object, theirs: object, path: str = ""):
         yield f"{path}: {ours!r} became {theirs!r}"
 
 
-def test_panels_have_a_place_of_their_own():
+def test_panels_do_not_overlap():
     taken: dict[tuple[int, int], str] = {}
     for panel in DASHBOARD["panels"]:
         at = panel["gridPos"]
@@ -280,7 +280,7 @@ def find_promtool() -> str:
 @pytest.mark.parametrize(
     "command", [["check", "rules", "alerts.yaml"], ["test", "rules", "alerts-test.yaml"]], ids=["check", "test"]
 )
-def test_promtool_takes_the_rules(command):
+def test_promtool_accepts_the_rules(command):
     promtool = find_promtool()
     ended = subprocess.run(
         [promtool, *command], cwd=MONITORING, capture_output=True, text=True, timeout=60, check=False
@@ -288,7 +288,7 @@ def test_promtool_takes_the_rules(command):
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_every_alert_has_a_test_that_sets_it_off_and_one_that_does_not():
+def test_every_alert_has_a_firing_and_a_quiet_test():
     tests = yaml.safe_load((MONITORING / "alerts-test.yaml").read_text(encoding="utf-8"))["tests"]
     expected = [check for test in tests for check in test["alert_rule_test"]]
     for rule in RULES:

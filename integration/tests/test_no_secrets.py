@@ -42,7 +42,7 @@ LEAKS = {
     ],
     ids=range(9),
 )
-def test_a_secret_is_found_also_in_part(secret, line):
+def test_part_of_a_secret_is_found(secret, line):
     known = KnownSecrets()
     assert not known.found_in(line)
     known.add("it", secret)
@@ -50,7 +50,7 @@ def test_a_secret_is_found_also_in_part(secret, line):
     assert not known.found_in("eyJhbGciOiJSUzI1NiJ9 1700000000 not signed in: no session cookie")
 
 
-def test_what_an_envoy_is_configured_with_is_known():
+def test_secrets_of_the_configuration_are_known():
     known = KnownSecrets()
     known.add_options({"OAUTH2_PROXY_COOKIE_SECRET": "0123456789abcdef"})
     known.add_options(
@@ -85,13 +85,13 @@ def envoy_with(provider, upstream, access_log: str | None) -> Envoy:
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-def test_an_envoy_that_logs_a_secret_fails_its_test(leak, provider, upstream):
+def test_envoy_that_logs_a_secret_fails_its_test(leak, provider, upstream):
     envoy = envoy_with(provider, upstream, text_access_log(f"ACCESS {LEAKS[leak]}"))
     with pytest.raises(AssertionError, match=f"Envoy's log has a secret:.*{leak}"):
         envoy.stop()
 
 
-def test_an_envoy_that_logs_none_does_not(provider, upstream):
+def test_envoy_without_a_logged_secret_passes(provider, upstream):
     envoy = envoy_with(provider, upstream, None)
     assert "sign-in: done" in envoy.log()
     assert envoy.stop() == 0

@@ -86,7 +86,7 @@ def cases(services, shared_provider, shared_redis):
     away.close()
 
 
-def test_grpc_gets_its_code_and_a_short_message(cases):
+def test_grpc_client_gets_its_code_and_a_short_message(cases):
     for url, cookie, code, _, _ in cases:
         head, trailers, body = call(url, {"content-type": "application/grpc", **cookie})
         assert (head[":status"], head["content-type"], head["grpc-status"]) == ("200", "application/grpc", str(code))
@@ -97,7 +97,7 @@ def test_grpc_gets_its_code_and_a_short_message(cases):
 
 
 @pytest.mark.parametrize("content_type", ["application/grpc-web+proto", "application/grpc-web-text"])
-def test_grpc_web_gets_its_code_in_the_head(content_type, cases):
+def test_grpc_web_client_gets_its_code_in_the_headers(content_type, cases):
     for url, cookie, code, _, _ in cases:
         answer = httpx.post(
             url + METHOD,
@@ -120,7 +120,7 @@ http_filters:
 """
 
 
-def test_grpc_web_behind_envoy_s_own_filter(service):
+def test_grpc_web_behind_envoy_s_filter_gets_its_code(service):
     at = service(filters_before=GRPC_WEB_FILTER)
     answer = httpx.post(
         at.url + METHOD,
@@ -134,7 +134,7 @@ def test_grpc_web_behind_envoy_s_own_filter(service):
     assert "location" not in answer.headers
 
 
-def test_connect_gets_its_error(cases):
+def test_connect_client_gets_its_error(cases):
     for url, cookie, _, code, status in cases:
         for content_type in ("application/json", "application/proto"):
             answer = httpx.post(
@@ -159,7 +159,7 @@ def test_connect_gets_its_error(cases):
         assert json.loads(answer.content[5:])["error"]["code"] == code
 
 
-def test_a_form_goes_to_the_sign_in_and_a_script_does_not(service):
+def test_form_goes_to_the_sign_in_and_script_gets_401(service):
     at = service()
     page = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "content-type": "application/x-www-form-urlencoded"}
     with httpx.Client(base_url=at.url, trust_env=False) as client:

@@ -28,7 +28,7 @@ def keycloak(shared_keycloak):
     return shared_keycloak
 
 
-def test_roles_of_keycloak_are_groups(service, keycloak):
+def test_keycloak_roles_are_groups(service, keycloak):
     browser = service(provider=keycloak, provider_name="keycloak-oidc").browser()
     groups = arrived(browser.sign_in("alice", "/echo"))["x-forwarded-groups"]
     assert groups.split(",") == [
@@ -42,12 +42,12 @@ def test_roles_of_keycloak_are_groups(service, keycloak):
 
 
 @pytest.mark.parametrize(("role", "status"), [("shop:clerk", 200), ("staff", 200), ("shop:boss", 403)])
-def test_a_role_of_keycloak_lets_in(service, keycloak, role, status):
+def test_keycloak_role_in_allowed_groups_lets_in(service, keycloak, role, status):
     browser = service(provider=keycloak, provider_name="keycloak-oidc", allowed_roles=[role]).browser()
     assert browser.sign_in("alice", "/echo").status_code == status
 
 
-def test_roles_follow_a_refresh(service, keycloak):
+def test_roles_change_with_a_refresh(service, keycloak):
     browser = service(provider=keycloak, provider_name="keycloak-oidc", cookie_refresh="1s").browser()
     browser.sign_in("alice", "/echo")
     keycloak.control("options", access_token_claims={"realm_access": {"roles": ["promoted"]}})
@@ -58,6 +58,6 @@ def test_roles_follow_a_refresh(service, keycloak):
     assert "role:staff" not in arrived(page)["x-forwarded-groups"].split(",")
 
 
-def test_an_opaque_access_token_has_no_roles(service):
+def test_opaque_access_token_has_no_roles(service):
     browser = service(provider_name="keycloak-oidc").browser()
     assert browser.sign_in("alice", "/echo").status_code == 502

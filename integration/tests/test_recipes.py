@@ -38,7 +38,7 @@ def run(make_service):
 # ---- groups, hosts and paths ----
 
 
-def test_groups_by_path(run, fake):
+def test_recipe_groups_by_path(run, fake):
     service = run(
         piece("configuration.md", "### Groups by path, with Envoy's RBAC"),
         fake,
@@ -62,7 +62,7 @@ def test_groups_by_path(run, fake):
     assert stranger.get("/admin/x", headers=forged).status_code == 302
 
 
-def test_a_filter_for_each_host(run, fake):
+def test_recipe_filter_for_each_host(run, fake):
     content = piece("configuration.md", "### A filter for each host or route")
 
     def ours(config: dict) -> None:
@@ -89,7 +89,7 @@ def test_a_filter_for_each_host(run, fake):
     assert service.browser().get("/echo", headers=at_the_other).status_code == 302
 
 
-def test_an_upstream_that_needs_escaped_slashes(run, fake):
+def test_recipe_upstream_that_needs_escaped_slashes(run, fake):
     service = run(
         piece("configuration.md", "### An upstream that needs `%2F`"),
         fake,
@@ -127,7 +127,7 @@ def port_of(provider) -> int:
 
 
 @pytest.mark.parametrize("host", ["localhost", "elsewhere.example"])
-def test_without_the_bridge(host, run, make_fake_provider, authority):
+def test_recipe_without_the_bridge(host, run, make_fake_provider, authority):
     heading = "### Without the bridge"
     provider = make_fake_provider(host="localhost", **authority.issue(host))
 
@@ -167,7 +167,7 @@ class EgressProxy(Relay):
         return accepted
 
 
-def test_through_an_egress_proxy(run, make_fake_provider, authority):
+def test_recipe_egress_proxy(run, make_fake_provider, authority):
     provider = make_fake_provider(host="localhost", **authority.issue("localhost"))
     proxy = EgressProxy()
 
@@ -184,7 +184,7 @@ def test_through_an_egress_proxy(run, make_fake_provider, authority):
     proxy.close()
 
 
-def test_a_sign_out_at_the_provider_too(run, fake):
+def test_recipe_sign_out_at_the_provider(run, fake):
     [text] = blocks("concepts.md", "## A sign-out at the provider too", "text")
     service = run({}, fake, whitelist_domains=[urlsplit(fake.issuer).netloc])
     browser = service.browser()
@@ -206,7 +206,7 @@ def test_a_sign_out_at_the_provider_too(run, fake):
 
 @pytest.mark.skipif(not has_tls(), reason="this Redis was built without TLS")
 @pytest.mark.parametrize("is_shown", [True, False], ids=["shown", "not shown"])
-def test_a_client_certificate_for_redis(is_shown, run, fake, make_redis, authority):
+def test_recipe_client_certificate_for_redis(is_shown, run, fake, make_redis, authority):
     redis = make_redis(
         certificate=authority.issue("localhost"), tls_auth_clients="yes", tls_ca_cert_file=authority.file
     )

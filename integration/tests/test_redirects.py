@@ -30,7 +30,7 @@ def many_hosts(service, provider, **options):
     return running
 
 
-def test_a_sign_in_leads_back_to_the_host_where_it_began(service, provider):
+def test_sign_in_returns_to_the_host_of_its_start(service, provider):
     running = many_hosts(service, provider)
     browser = running.browser()
     page = browser.get("/echo?x=1", headers=at("app1.example.com"))
@@ -43,13 +43,13 @@ def test_a_sign_in_leads_back_to_the_host_where_it_began(service, provider):
     assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_a_host_that_is_not_listed_is_never_led_to(service, provider):
+def test_unlisted_host_is_never_a_redirect_target(service, provider):
     browser = many_hosts(service, provider).browser()
     for host in ("app.evil.example", "app1.example.com.evil.example", "app1.example.com:8443"):
         assert rd(browser.get("/echo", headers=at(host))) == "/echo", host
 
 
-def test_a_proxy_in_front_says_what_the_browser_asked_for(service, provider):
+def test_forwarded_headers_of_a_proxy_name_the_page(service, provider):
     forwarded = at("envoy.internal", x_forwarded_host="app1.example.com", x_forwarded_uri="/tools/echo?x=1")
     browser = many_hosts(service, provider, reverse_proxy=True).browser()
     assert rd(browser.get("/echo?x=1", headers=forwarded)) == "http://app1.example.com/tools/echo?x=1"
@@ -60,7 +60,7 @@ def test_a_proxy_in_front_says_what_the_browser_asked_for(service, provider):
     assert rd(browser.get("/echo?x=1", headers=forwarded)) == "/echo?x=1"
 
 
-def test_a_header_says_where_to_lead_back_to(service, provider):
+def test_redirect_header_names_the_page_after_the_sign_in(service, provider):
     browser = many_hosts(service, provider).browser()
     for target in ("http://app2.example.com/x?y=1", "http://app2.example.com/a b", "/x"):
         expected = target if target.startswith("http") else f"http://app1.example.com{target}"
@@ -75,7 +75,7 @@ def test_a_header_says_where_to_lead_back_to(service, provider):
         ("/a//b?x=//y", "/a//b?x=//y"),
     ],
 )
-def test_a_target_that_needs_encoding_is_led_to(target, location, service):
+def test_target_that_needs_encoding_is_reached(target, location, service):
     running = service(whitelist_domains=["app.example.com"], skip_provider_button=True)
     browser = running.browser()
     form = browser.follow(browser.get("/oauth2/start?" + urlencode({"rd": target})))
@@ -84,7 +84,7 @@ def test_a_target_that_needs_encoding_is_led_to(target, location, service):
     assert browser.get("/oauth2/sign_out?" + urlencode({"rd": target})).headers["location"] == location
 
 
-def test_a_callback_that_is_over_leads_on_a_browser_that_is_signed_in(service):
+def test_late_callback_of_a_signed_in_browser_links_to_its_page(service):
     running = service()
     browser = running.browser()
     browser.sign_in("alice")

@@ -95,7 +95,7 @@ def options():
 # ---- one server ----
 
 
-def test_a_server(with_redis, make_redis, options):
+def test_documented_user_of_a_server_has_exactly_the_needed_rights(with_redis, make_redis, options):
     redis = make_redis()
     make_user(redis, "a server")
     running = with_redis(redis, **options)
@@ -119,7 +119,7 @@ def test_a_server(with_redis, make_redis, options):
         ("psetex", {"cookie_expire": "1h500ms"}),
     ],
 )
-def test_what_some_options_need_besides(right, option, with_redis, make_redis, options):
+def test_option_that_needs_another_right_works_with_it(right, option, with_redis, make_redis, options):
     redis = make_redis()
     make_user(redis, "a server")
     url = redis.url + option.pop("path", "")
@@ -146,7 +146,7 @@ def sentinel():
     topology.close()
 
 
-def test_sentinels_and_their_master(service, sentinel, options):
+def test_documented_users_of_sentinels_have_exactly_the_needed_rights(service, sentinel, options):
     running = service(
         **sentinel.options, **options, redis_sentinel_username=USER, redis_sentinel_password=SENTINEL_PASSWORD
     )
@@ -178,7 +178,7 @@ def cluster():
     topology.close()
 
 
-def test_a_cluster(service, cluster, options):
+def test_documented_user_of_a_cluster_has_exactly_the_needed_rights(service, cluster, options):
     running = service(**cluster.options, **options)
     for _ in range(3):
         use(running)
@@ -188,7 +188,7 @@ def test_a_cluster(service, cluster, options):
             is_missed(running, cluster.nodes, command, f"-{command}", f"+{command}")
 
 
-def test_a_cluster_while_a_slot_is_on_its_way(service, cluster, options):
+def test_moving_slot_needs_exactly_the_documented_rights(service, cluster, options):
     running = service(**cluster.options, **{**options, "cookie_refresh": "1h"})
     browser = running.browser()
     browser.sign_in("alice")

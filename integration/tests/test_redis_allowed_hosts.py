@@ -80,7 +80,7 @@ def by_sentinels(service, servers: Servers, **options: Any):
     )
 
 
-def test_a_sentinel_that_lies_is_passed_over(service, servers):
+def test_lying_sentinel_is_skipped(service, servers):
     servers.first.answer, servers.second.answer = sentinel(servers.thief), sentinel(servers.right)
     running = by_sentinels(service, servers, redis_allowed_hosts=servers.allowed)
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
@@ -90,7 +90,7 @@ def test_a_sentinel_that_lies_is_passed_over(service, servers):
     )
 
 
-def test_a_switch_to_a_server_that_may_not_be_named_is_not_followed(service, servers):
+def test_switch_to_a_forbidden_server_is_not_followed(service, servers):
     lie = threading.Event()
     servers.first.answer, servers.second.answer = sentinel(servers.right, servers.thief, lie), sentinel(servers.right)
     running = by_sentinels(service, servers, redis_allowed_hosts=servers.allowed)
@@ -104,7 +104,7 @@ def test_a_switch_to_a_server_that_may_not_be_named_is_not_followed(service, ser
     assert servers.thief.commands == []
 
 
-def test_if_all_sentinels_lie_it_is_a_503_and_nobody_is_signed_out(service, servers):
+def test_only_lying_sentinels_are_503_and_sign_no_user_out(service, servers):
     servers.first.answer = servers.second.answer = sentinel(servers.right)
     running = by_sentinels(service, servers, redis_allowed_hosts=servers.allowed)
     browser = running.browser()
@@ -120,7 +120,7 @@ def test_if_all_sentinels_lie_it_is_a_503_and_nobody_is_signed_out(service, serv
     until(lambda: other.get("/echo", headers={"cookie": cookie}).status_code == 200, "an outage ends")
 
 
-def test_without_the_option_whoever_is_named_gets_the_password(service, servers):
+def test_without_the_option_every_named_server_gets_the_password(service, servers):
     """As with oauth2-proxy. So the tests here would see it."""
     servers.first.answer = servers.second.answer = sentinel(servers.thief)
     running = by_sentinels(service, servers)
@@ -156,7 +156,7 @@ def node(itself: FakeRedis, keeper: Keeper, *, map_names: FakeRedis | None = Non
 
 
 @pytest.mark.parametrize("lie", ["map_names", "moved"])
-def test_a_node_that_lies_is_a_503_and_nobody_is_signed_out(service, servers, lie):
+def test_lying_node_is_503_and_signs_no_user_out(service, servers, lie):
     keeper = Keeper()
     honest = node(servers.first, keeper)
     servers.first.answer = honest
@@ -181,7 +181,7 @@ def test_a_node_that_lies_is_a_503_and_nobody_is_signed_out(service, servers, li
 
 
 @pytest.mark.parametrize("lie", ["map_names", "moved"])
-def test_a_server_that_lies_whenever_it_is_asked_does_not_fill_the_log(service, servers, lie):
+def test_constantly_lying_server_does_not_fill_the_log(service, servers, lie):
     servers.first.answer = node(servers.first, Keeper(), **{lie: servers.thief})
     running = by_cluster(service, servers, redis_allowed_hosts=["redis.example.com"])
     browser = running.browser()
@@ -193,7 +193,7 @@ def test_a_server_that_lies_whenever_it_is_asked_does_not_fill_the_log(service, 
     assert 0 < len(lines) <= 2 * (10 + time.monotonic() - since + 1)
 
 
-def test_a_list_with_a_mistake_stops_envoy(service, servers):
+def test_invalid_list_of_hosts_stops_envoy(service, servers):
     with pytest.raises(ConfigurationError) as refused:
         by_cluster(service, servers, redis_allowed_hosts=["10.0.0.0/8", "10.0.0.1/8"])
     [line] = refused.value.lines

@@ -89,7 +89,7 @@ def test_every_command_goes_to_the_owner_of_its_key(service, cluster):
     assert maps == ({"SHARDS"} if HAS_SHARDS else set())
 
 
-def test_a_node_that_refuses_to_tell_its_shards_tells_its_slots(service):
+def test_node_that_refuses_shards_is_asked_for_slots(service):
     """By an ACL. A Redis before 7.0 needs none for it: it does not know the command."""
     acl: dict[str, Any] = {"user": "default on nopass ~* &* +@all -cluster|shards"} if HAS_SHARDS else {}
     node = Redis(port=free_cluster_port(), cluster_enabled="yes", **acl)
@@ -115,7 +115,7 @@ def test_a_node_that_refuses_to_tell_its_shards_tells_its_slots(service):
         node.close()
 
 
-def test_nodes_are_taken_as_they_announce_themselves(service):
+def test_announced_addresses_of_nodes_are_used(service):
     """Under a name and other ports, as with address translation, in the map and in redirects."""
     names: dict[str, Any] = {"cluster_announce_hostname": "localhost", "cluster_preferred_endpoint_type": "hostname"}
     host = "localhost" if HAS_SHARDS else HOST  # 6.2 has no names yet
@@ -140,7 +140,7 @@ def test_nodes_are_taken_as_they_announce_themselves(service):
 
 
 @pytest.mark.skipif(not has_tls(), reason="this redis-server is built without TLS, and a relay is no node of a cluster")
-def test_a_cluster_with_tls(service, tmp_path):
+def test_cluster_with_tls_keeps_sessions(service, tmp_path):
     authority, stranger = Authority.make(tmp_path / "right"), Authority.make(tmp_path / "wrong")
     topology = ClusterTopology(certificate=authority.issue(HOST), ca=authority.file)
     try:
@@ -155,7 +155,7 @@ def test_a_cluster_with_tls(service, tmp_path):
         topology.close()
 
 
-def test_a_worker_has_at_most_one_connection_to_a_master(service, cluster):
+def test_worker_has_at_most_one_connection_to_a_master(service, cluster):
     before = [len(node.clients()) for node in cluster.nodes]
     running = service(**cluster.options, is_shared=False)
     for _ in range(24):
@@ -164,13 +164,13 @@ def test_a_worker_has_at_most_one_connection_to_a_master(service, cluster):
     assert sum(ours) == 3 and max(ours) == 1, ours
 
 
-def test_seeds_that_are_not_there_are_passed_over(service, cluster):
+def test_missing_seeds_are_skipped(service, cluster):
     urls = [f"redis://{HOST}:{free_port()}", cluster.nodes[-1].url]
     browser = service(**{**cluster.options, "redis_cluster_connection_urls": urls}).browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_a_node_as_the_only_server_is_not_ready_and_the_log_names_the_option(service, cluster):
+def test_node_as_single_server_is_unready_and_logs_the_option(service, cluster):
     """Two of three sessions would be a 503."""
     running = service(session_store_type="redis", redis_connection_url=cluster.nodes[0].url)
     browser = running.browser()
@@ -182,7 +182,7 @@ def test_a_node_as_the_only_server_is_not_ready_and_the_log_names_the_option(ser
 # ---- faults ----
 
 
-def test_a_master_that_is_killed_is_replaced(failover, cluster):
+def test_killed_master_is_replaced(failover, cluster):
     key = key_of(failover, "alice")
     master = cluster.owner(key)
     with failover.load(("alice",)) as load:
@@ -195,7 +195,7 @@ def test_a_master_that_is_killed_is_replaced(failover, cluster):
     until(cluster.is_ok, "the cluster is ok")
 
 
-def test_a_master_that_hangs_is_replaced(failover, cluster):
+def test_hanging_master_is_replaced(failover, cluster):
     key = key_of(failover, "alice")
     master = cluster.owner(key)
     with failover.load(("alice",)) as load:
@@ -210,7 +210,7 @@ def test_a_master_that_hangs_is_replaced(failover, cluster):
     until(cluster.is_ok, "the cluster is ok")
 
 
-def test_a_planned_failover_is_followed(failover, cluster):
+def test_planned_failover_is_followed(failover, cluster):
     key = key_of(failover, "alice")
     master = cluster.owner(key)
     with failover.load(("alice",)) as load:
@@ -219,7 +219,7 @@ def test_a_planned_failover_is_followed(failover, cluster):
         load.wait_for_answers(100)
 
 
-def test_a_slot_can_be_moved_while_it_is_in_use(failover, cluster):
+def test_slot_moves_while_in_use_without_a_failed_request(failover, cluster):
     key = key_of(failover, "alice")
     source = cluster.owner(key)
     target = next(node for node in cluster.nodes if role(node) == "master" and node is not source)
@@ -231,7 +231,7 @@ def test_a_slot_can_be_moved_while_it_is_in_use(failover, cluster):
     assert target.command("EXISTS", key) == 1
 
 
-def test_a_node_can_be_added_and_taken_away_again(failover, cluster):
+def test_node_is_added_and_removed_without_a_failed_request(failover, cluster):
     key = key_of(failover, "alice")
     source = cluster.owner(key)
     node = Redis(port=free_cluster_port(), keep=True, cluster_enabled="yes", cluster_node_timeout=NODE_TIMEOUT)
@@ -259,7 +259,7 @@ def test_a_node_can_be_added_and_taken_away_again(failover, cluster):
         node.close()
 
 
-def test_a_cluster_without_quorum_is_503_and_comes_back(failover, cluster):
+def test_cluster_without_quorum_is_503_and_recovers(failover, cluster):
     masters = [node for node in cluster.nodes if role(node) == "master"]
     with failover.load() as load:
         for node in cluster.nodes:

@@ -42,19 +42,19 @@ def assert_no_sign_in(running) -> None:
 # ---- the user of the filter ----
 
 
-def test_the_password_of_redis_may_come_by_the_environment(with_redis, make_redis):
+def test_password_of_redis_in_the_environment_is_used(with_redis, make_redis):
     redis = make_redis(password=PASSWORD)
     sign_in(with_redis(redis, redis_password=PASSWORD))
     assert len(redis.keys()) == 1
 
 
-def test_the_password_of_redis_may_stand_in_the_url(with_redis, make_redis):
+def test_password_of_redis_in_the_url_is_used(with_redis, make_redis):
     redis = make_redis(password=PASSWORD)
     sign_in(with_redis(redis, redis_connection_url=f"redis://:{PASSWORD}@127.0.0.1:{redis.port}"))
 
 
 @pytest.mark.parametrize("password", [WRONG, None], ids=["wrong", "missing"])
-def test_no_session_is_without_the_right_password(password, with_redis, make_redis):
+def test_wrong_password_of_redis_is_an_outage(password, with_redis, make_redis):
     redis = make_redis(password=PASSWORD)
     running = with_redis(redis, redis_password=password)
     assert_no_sign_in(running)
@@ -74,7 +74,7 @@ def eventually_200(browser, path: str, seconds: float = 10) -> bool:
     return True
 
 
-def test_an_acl_user_signs_in_with_no_more_than_it_needs(with_redis, make_redis, provider):
+def test_acl_user_with_minimal_rights_signs_in(with_redis, make_redis, provider):
     redis = make_redis(user=[f"filter on >{PASSWORD} ~_oauth2_proxy-* {COMMANDS}"])
     running = with_redis(redis, redis_username="filter", redis_password=PASSWORD, cookie_refresh="1s")
     browser = sign_in(running)
@@ -86,7 +86,7 @@ def test_an_acl_user_signs_in_with_no_more_than_it_needs(with_redis, make_redis,
     assert redis.keys() == []
 
 
-def test_a_user_of_the_acl_with_a_wrong_password_is_refused(with_redis, make_redis):
+def test_acl_user_with_a_wrong_password_is_an_outage(with_redis, make_redis):
     redis = make_redis(user=[f"filter on >{PASSWORD} ~* +@all"])
     assert_no_sign_in(with_redis(redis, redis_username="filter", redis_password=WRONG))
 
@@ -95,7 +95,7 @@ def with_acl_user(with_redis, redis, **options):
     return with_redis(redis, redis_username="filter", redis_password=PASSWORD, **options)
 
 
-def test_a_user_who_may_not_get_is_an_outage_and_no_sign_out(with_redis, make_redis):
+def test_acl_user_without_get_is_an_outage(with_redis, make_redis):
     redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
     browser = sign_in(with_acl_user(with_redis, redis))
     redis.command("ACL", "SETUSER", "filter", "-get")
@@ -105,7 +105,7 @@ def test_a_user_who_may_not_get_is_an_outage_and_no_sign_out(with_redis, make_re
     assert browser.get("/echo").status_code == 200
 
 
-def test_a_user_who_may_not_write_gets_no_sign_in_and_keeps_the_session(with_redis, make_redis):
+def test_acl_user_without_write_refuses_sign_ins_and_keeps_sessions(with_redis, make_redis):
     redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
     running = with_acl_user(with_redis, redis)
     browser = sign_in(running)
@@ -117,7 +117,7 @@ def test_a_user_who_may_not_write_gets_no_sign_in_and_keeps_the_session(with_red
 
 
 @pytest.mark.parametrize("command", ["set", "eval"])
-def test_a_user_who_may_not_lock_loses_no_session(command, with_redis, make_redis, provider):
+def test_acl_user_without_lock_loses_no_session(command, with_redis, make_redis, provider):
     """Without EVAL, a lock ends with its lease; without SET, no session is refreshed and all go on."""
     redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
     running = with_acl_user(with_redis, redis, cookie_refresh="1s")
@@ -132,13 +132,13 @@ def test_a_user_who_may_not_lock_loses_no_session(command, with_redis, make_redi
 # ---- which database ----
 
 
-def test_the_database_of_the_url_is_the_one_that_is_used(with_redis, redis):
+def test_database_of_the_url_is_used(with_redis, redis):
     sign_in(with_redis(redis, redis_connection_url=f"{redis.url}/3"))
     assert redis.keys() == []
     assert len(redis.keys(database=3)) == 1
 
 
-def test_a_database_that_redis_does_not_have_is_an_outage(with_redis, redis):
+def test_missing_database_is_an_outage(with_redis, redis):
     running = with_redis(redis, redis_connection_url=f"{redis.url}/16")
     assert_no_sign_in(running)
     assert running.envoy.says("DB index is out of range")
@@ -164,7 +164,7 @@ def tls_redis(make_redis, authority):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_server_with_the_right_certificate_is_trusted(host, with_redis, tls_redis, authority):
+def test_server_with_a_valid_certificate_is_trusted(host, with_redis, tls_redis, authority):
     redis = tls_redis(host, password=PASSWORD)
     url = f"rediss://{host}:{redis.tls_port}"
     sign_in(with_redis(redis, redis_connection_url=url, redis_password=PASSWORD, ca=authority.file))
@@ -185,7 +185,7 @@ def wrong_authority(tmp_path):
         ("localhost", "127.0.0.1"),
     ],
 )
-def test_a_certificate_for_another_host_is_refused(asked, named, with_redis, tls_redis, authority):
+def test_certificate_for_another_host_is_refused(asked, named, with_redis, tls_redis, authority):
     redis = tls_redis(named)
     with redis.monitor() as monitor:
         running = with_redis(redis, redis_connection_url=f"rediss://{asked}:{redis.tls_port}", ca=authority.file)
@@ -195,7 +195,7 @@ def test_a_certificate_for_another_host_is_refused(asked, named, with_redis, tls
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_certificate_of_another_authority_is_refused(host, with_redis, tls_redis, wrong_authority, authority):
+def test_certificate_of_another_authority_is_refused(host, with_redis, tls_redis, wrong_authority, authority):
     redis = tls_redis(host, by=wrong_authority)
     with redis.monitor() as monitor:
         running = with_redis(redis, redis_connection_url=f"rediss://{host}:{redis.tls_port}", ca=authority.file)
@@ -213,9 +213,7 @@ def test_a_certificate_of_another_authority_is_refused(host, with_redis, tls_red
         ("name", "verify SAN list"),
     ],
 )
-def test_the_log_tells_what_is_wrong_with_a_certificate(
-    fault, reason, with_redis, make_redis, authority, wrong_authority
-):
+def test_log_says_why_a_certificate_is_refused(fault, reason, with_redis, make_redis, authority, wrong_authority):
     by = wrong_authority if fault == "authority" else authority
     certificate = by.issue("elsewhere.example" if fault == "name" else HOST, expired=fault == "expired")
     redis = make_redis(certificate=certificate)
@@ -226,7 +224,7 @@ def test_the_log_tells_what_is_wrong_with_a_certificate(
     assert lines and all("CERTIFICATE_VERIFY_FAILED" in line and reason in line for line in lines), lines
 
 
-def test_the_log_tells_why_there_is_no_connection_at_all(with_redis, redis):
+def test_log_says_why_there_is_no_connection(with_redis, redis):
     for host, reason in (
         (f"{HOST}:{free_port()}", "Connection refused"),
         (f"redis.invalid:{redis.port}", "DNS resolution failure"),
@@ -238,9 +236,7 @@ def test_the_log_tells_why_there_is_no_connection_at_all(with_redis, redis):
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "redis"])
-def test_a_certificate_is_taken_unchecked_where_the_option_says_so(
-    scheme, with_redis, tls_redis, wrong_authority, authority
-):
+def test_certificate_is_not_checked_if_configured(scheme, with_redis, tls_redis, wrong_authority, authority):
     redis = tls_redis("elsewhere.example", by=wrong_authority)
     sign_in(
         with_redis(
@@ -253,26 +249,26 @@ def test_a_certificate_is_taken_unchecked_where_the_option_says_so(
     assert len(redis.keys()) == 1
 
 
-def test_a_plain_connection_to_a_tls_port_is_an_outage(with_redis, tls_redis):
+def test_plain_connection_to_a_tls_port_is_an_outage(with_redis, tls_redis):
     redis = tls_redis()
     assert_no_sign_in(with_redis(redis, redis_connection_url=f"redis://localhost:{redis.tls_port}"))
 
 
-def test_a_tls_connection_to_a_plain_port_is_an_outage(with_redis, redis, authority):
+def test_tls_connection_to_a_plain_port_is_an_outage(with_redis, redis, authority):
     running = with_redis(redis, redis_connection_url=f"rediss://localhost:{redis.port}", ca=authority.file)
     assert_no_sign_in(running)
     # The server waits for the end of a line.
     assert running.envoy.says(f"Redis: no connection to localhost:{redis.port}: Redis does not answer")
 
 
-def test_a_name_that_does_not_exist_is_an_outage(with_redis, redis):
+def test_unknown_host_name_is_an_outage(with_redis, redis):
     assert_no_sign_in(with_redis(redis, redis_connection_url=f"redis://redis.invalid:{redis.port}"))
 
 
 # ---- how many connections, and for how long ----
 
 
-def test_a_worker_has_one_connection_for_all_its_requests(with_redis, make_redis):
+def test_worker_uses_one_connection_for_all_requests(with_redis, make_redis):
     redis = make_redis()
     running = with_redis(redis)
     browsers = [sign_in(running) for _ in range(3)]
@@ -280,7 +276,7 @@ def test_a_worker_has_one_connection_for_all_its_requests(with_redis, make_redis
     assert len(redis.clients()) == 1
 
 
-def test_a_server_that_is_full_is_an_outage_until_there_is_room(with_redis, make_redis):
+def test_server_without_free_connections_is_an_outage(with_redis, make_redis):
     redis = make_redis(maxclients=1)
     running = with_redis(redis)
     browser = running.browser()
@@ -292,7 +288,7 @@ def test_a_server_that_is_full_is_an_outage_until_there_is_room(with_redis, make
     sign_in(running)
 
 
-def test_a_connection_that_redis_closes_costs_no_request(with_redis, make_redis):
+def test_connection_closed_by_redis_fails_no_request(with_redis, make_redis):
     redis = make_redis(timeout=2)
     browser = sign_in(with_redis(redis))
     for _ in range(2):
@@ -301,7 +297,7 @@ def test_a_connection_that_redis_closes_costs_no_request(with_redis, make_redis)
         assert browser.get("/echo").status_code == 200
 
 
-def test_a_connection_that_we_close_first_is_none_that_redis_closes(with_redis, make_redis):
+def test_filter_closes_idle_connections_before_redis(with_redis, make_redis):
     redis = make_redis(timeout=2)
     browser = sign_in(with_redis(redis, redis_connection_idle_timeout=1))
     for _ in range(2):
@@ -311,7 +307,7 @@ def test_a_connection_that_we_close_first_is_none_that_redis_closes(with_redis, 
     assert redis.closed_for_being_idle() == 0
 
 
-def test_a_connection_that_an_operator_kills_costs_no_request(with_redis, redis):
+def test_connection_killed_by_an_operator_fails_no_request(with_redis, redis):
     browser = sign_in(with_redis(redis))
     for _ in range(5):
         redis.command("CLIENT", "KILL", "TYPE", "normal")
@@ -382,7 +378,7 @@ def lied_to(with_redis, fake):
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lie_in_the_place_of_a_session_is_an_outage(lie, lied_to, fake):
+def test_invalid_reply_instead_of_a_session_is_an_outage(lie, lied_to, fake):
     browser = sign_in_by_script(lied_to, fake)
     good = fake.answer
     fake.answer = answer_to(b"GET", LIES[lie])
@@ -412,7 +408,7 @@ GREETINGS = ("an unknown error", "an integer", "an array", "the end")
 
 
 @pytest.mark.parametrize("lie", [lie for lie in LIES if lie not in GREETINGS])
-def test_a_lie_as_the_greeting_is_an_outage(lie, lied_to, fake):
+def test_invalid_greeting_is_an_outage(lie, lied_to, fake):
     browser = lied_to.browser()
     fake.answer = answer_to(b"PING", lambda _: None)
     assert_unavailable(browser.get("/ready"))  # and the connection has ended
@@ -422,7 +418,7 @@ def test_a_lie_as_the_greeting_is_an_outage(lie, lied_to, fake):
     assert eventually_200(browser, "/ready")
 
 
-def test_a_reply_that_nobody_asked_for_is_nobody_elses_session(lied_to, fake):
+def test_unasked_reply_is_not_a_session(lied_to, fake):
     """What comes too much must not be taken for the answer to the next request."""
     browser = sign_in_by_script(lied_to, fake)
     good = fake.answer
@@ -433,7 +429,7 @@ def test_a_reply_that_nobody_asked_for_is_nobody_elses_session(lied_to, fake):
     assert eventually_200(browser, "/echo")
 
 
-def test_an_answer_that_comes_byte_by_byte_is_an_answer(with_redis, fake):
+def test_reply_that_comes_byte_by_byte_is_read(with_redis, fake):
     browser = sign_in_by_script(with_redis(fake, redis_command_timeout="10s"), fake)
     good = fake.answer
 
@@ -445,7 +441,7 @@ def test_an_answer_that_comes_byte_by_byte_is_an_answer(with_redis, fake):
     assert {browser.get("/echo").status_code for _ in range(5)} == {200}
 
 
-def test_an_answer_that_is_late_is_not_the_next_ones(lied_to, fake):
+def test_late_reply_does_not_answer_the_next_command(lied_to, fake):
     """The reply of a command that timed out comes on a connection that is no more."""
     browser = sign_in_by_script(lied_to, fake)
     good = fake.answer
@@ -474,7 +470,7 @@ def resident(envoy) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("lie", ["a line without end", "a value without end", "arrays without end"])
-def test_a_server_that_floods_does_not_fill_envoys_memory(lie, lied_to, fake):
+def test_flooding_server_does_not_fill_envoy_s_memory(lie, lied_to, fake):
     browser = sign_in_by_script(lied_to, fake)
     fake.answer = answer_to(b"GET", LIES[lie])
     for _ in range(3):

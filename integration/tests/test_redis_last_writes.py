@@ -55,7 +55,7 @@ def come_and_go(services, request, fail_over) -> None:
     assert set(users.answers(users.gone)) == {302}
 
 
-def test_who_comes_and_goes_in_a_planned_failover_of_sentinels(service, sentinel, request):
+def test_planned_sentinel_failover_keeps_sign_ins_and_sign_outs(service, sentinel, request):
     """The old master takes writes for a second or two after its successor was promoted, and these are lost."""
     master = sentinel.master()
 
@@ -66,7 +66,7 @@ def test_who_comes_and_goes_in_a_planned_failover_of_sentinels(service, sentinel
     come_and_go(two(service, sentinel), request, fail_over)
 
 
-def test_who_comes_and_goes_when_a_replica_of_a_cluster_takes_over_by_force(service, cluster, request):
+def test_forced_cluster_takeover_keeps_sign_ins_and_sign_outs(service, cluster, request):
     """Without the agreement of the others: Redis loses what the old master is told until it knows of the new one."""
     replica = cluster.replica_of(cluster.nodes[0])
 
@@ -76,7 +76,7 @@ def test_who_comes_and_goes_when_a_replica_of_a_cluster_takes_over_by_force(serv
     come_and_go(two(service, cluster), request, fail_over)
 
 
-def test_a_refresh_just_before_a_failover_is_not_lost_where_nobody_asks_for_it_any_more(service):
+def test_refresh_before_a_failover_survives_without_further_requests(service):
     """Its refresh token is used up: a replica that has only the session before it would end it at the next refresh."""
     topology = SentinelTopology()
     try:

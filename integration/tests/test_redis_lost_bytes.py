@@ -66,7 +66,7 @@ class Stale:
         return SimpleNamespace(status_code=ask(self._url + path, self._cookie))
 
 
-def test_a_shifted_stream_of_replies_heals(service, lossy, record_property):
+def test_shifted_stream_of_replies_recovers(service, lossy, record_property):
     running = service(
         session_store_type="redis",
         redis_connection_url=f"redis://{HOST}:{lossy.port}",
@@ -93,7 +93,7 @@ def test_a_shifted_stream_of_replies_heals(service, lossy, record_property):
     assert running.envoy.says("a reply that belongs to another command")
 
 
-def test_a_slow_way_is_not_a_hung_one(service, redis, make_provider):
+def test_slow_network_is_not_an_outage(service, redis, make_provider):
     """A session of more than 60 kB takes longer than a command may, at 20 kB a second."""
     provider = make_provider(access_token_claims={"filler": "x" * 45_000})
     relay = SlowRelay((HOST, redis.port), rate=20_000)

@@ -45,7 +45,7 @@ def until_200(browser, path: str = "/ready", seconds: float = 10) -> None:
 # ---- no server ----
 
 
-def test_envoy_starts_without_redis_and_works_once_it_is_there(with_redis, make_redis):
+def test_envoy_starts_without_redis_and_recovers_with_it(with_redis, make_redis):
     redis = make_redis(is_started=False)
     running = with_redis(redis)
     browser = running.browser()
@@ -78,7 +78,7 @@ def down(with_redis, make_redis):
         "/ready",
     ],
 )
-def test_without_redis_there_is_a_503_and_the_session_goes_on(path, down):
+def test_outage_of_redis_is_503_and_keeps_the_session(path, down):
     browser, redis = down
     for _ in range(3):
         assert_unavailable(browser.get(path))
@@ -88,7 +88,7 @@ def test_without_redis_there_is_a_503_and_the_session_goes_on(path, down):
     assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_a_page_in_an_outage_says_so_and_a_program_gets_json(down):
+def test_outage_answers_browsers_with_a_page_and_programs_with_json(down):
     browser, _ = down
     page = browser.get("/echo", headers={"accept": "text/html"})
     assert_unavailable(page)
@@ -98,7 +98,7 @@ def test_a_page_in_an_outage_says_so_and_a_program_gets_json(down):
     assert program.headers["content-type"].startswith("application/json")
 
 
-def test_a_callback_in_an_outage_can_be_repeated(with_redis, make_redis, provider):
+def test_callback_in_an_outage_can_be_repeated(with_redis, make_redis, provider):
     redis = make_redis()
     browser = with_redis(redis).browser()
     callback = browser.callback_url("alice", "/echo")
@@ -114,7 +114,7 @@ def test_a_callback_in_an_outage_can_be_repeated(with_redis, make_redis, provide
 
 
 @pytest.mark.parametrize("seconds, status", [(4, 302), (14, 503)], ids=["4 s", "14 s"])
-def test_a_sign_in_waits_for_redis_once_its_code_is_used(seconds, status, with_redis, make_redis, provider):
+def test_sign_in_with_a_used_code_waits_for_redis(seconds, status, with_redis, make_redis, provider):
     """Redis goes away after the filter asked whether it is there, and before the session is written."""
     redis = make_redis()
     browser = with_redis(redis).browser()
@@ -139,7 +139,7 @@ def test_a_sign_in_waits_for_redis_once_its_code_is_used(seconds, status, with_r
 # ---- while requests run ----
 
 
-def test_a_restart_that_is_short_costs_no_request(with_redis, make_redis):
+def test_short_restart_of_redis_fails_no_request(with_redis, make_redis):
     """So often that it hits each state of a connection; a Redis that was just started says LOADING for a moment."""
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
@@ -152,7 +152,7 @@ def test_a_restart_that_is_short_costs_no_request(with_redis, make_redis):
     assert set(load.statuses()) == {200}, running.envoy.log()[-5000:]
 
 
-def test_a_long_restart_is_503_and_then_200_again(with_redis, make_redis):
+def test_long_restart_of_redis_is_503_and_then_200(with_redis, make_redis):
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="500ms")
     cookies = [sign_in(running).cookie for _ in range(3)]
@@ -168,7 +168,7 @@ def test_a_long_restart_is_503_and_then_200_again(with_redis, make_redis):
     assert set(load.statuses(since=back + 3)) == {200}
 
 
-def test_a_redis_that_ends_in_peace_is_no_different(with_redis, make_redis):
+def test_orderly_shutdown_of_redis_is_like_a_crash(with_redis, make_redis):
     """With SIGTERM it closes its connections in order, and a command may be under way."""
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
@@ -184,7 +184,7 @@ def test_a_redis_that_ends_in_peace_is_no_different(with_redis, make_redis):
 # ---- it hangs ----
 
 
-def test_a_redis_that_hangs_is_a_503(with_redis, make_redis):
+def test_hanging_redis_is_503(with_redis, make_redis):
     redis = make_redis()
     browser = sign_in(with_redis(redis))
     redis.pause()
@@ -198,7 +198,7 @@ def test_a_redis_that_hangs_is_a_503(with_redis, make_redis):
     until_200(browser, "/echo", seconds=3)
 
 
-def test_requests_that_wait_for_a_redis_that_hangs_are_all_answered(with_redis, make_redis):
+def test_all_requests_waiting_for_a_hanging_redis_are_answered(with_redis, make_redis):
     redis = make_redis()
     running = with_redis(redis, concurrency=2)
     cookie = sign_in(running).cookie
@@ -213,7 +213,7 @@ def test_requests_that_wait_for_a_redis_that_hangs_are_all_answered(with_redis, 
     assert set(load.statuses(since=back + 2)) == {200}
 
 
-def test_a_redis_that_hangs_for_a_moment_costs_no_request(with_redis, make_redis):
+def test_redis_that_hangs_briefly_fails_no_request(with_redis, make_redis):
     redis = make_redis()
     running = with_redis(redis, concurrency=2)
     cookie = sign_in(running).cookie
@@ -239,7 +239,7 @@ def assert_no_new_session(running) -> None:
     assert newcomer.get("/echo").status_code == 302
 
 
-def test_a_redis_that_is_full_takes_no_sign_in_and_keeps_those_who_are_in(with_redis, make_redis, provider):
+def test_full_redis_refuses_sign_ins_and_keeps_sessions(with_redis, make_redis, provider):
     redis = make_redis()
     running = with_redis(redis, cookie_refresh=DUE)
     browser = sign_in(running)
@@ -257,7 +257,7 @@ def test_a_redis_that_is_full_takes_no_sign_in_and_keeps_those_who_are_in(with_r
     sign_in(running)
 
 
-def test_a_replica_takes_no_sign_in_and_keeps_those_who_are_in(with_redis, make_redis, provider):
+def test_replica_refuses_sign_ins_and_keeps_sessions(with_redis, make_redis, provider):
     """As after a failover that the filter's address does not know of."""
     redis = make_redis()
     running = with_redis(redis, cookie_refresh=DUE)
@@ -281,7 +281,7 @@ def test_a_replica_takes_no_sign_in_and_keeps_those_who_are_in(with_redis, make_
     sign_in(running)
 
 
-def test_a_name_that_stands_for_another_master_is_followed(service, make_redis):
+def test_name_that_moves_to_another_master_is_followed(service, make_redis):
     """As of a managed Redis: the old master becomes a replica, and connections to it stay."""
     old, new = make_redis(), make_redis()
     relay = Relay((HOST, old.port))
@@ -306,7 +306,7 @@ def test_a_name_that_stands_for_another_master_is_followed(service, make_redis):
         relay.close()
 
 
-def test_a_replica_without_a_master_is_an_outage(with_redis, make_redis):
+def test_replica_without_a_master_is_an_outage(with_redis, make_redis):
     redis = make_redis(replica_serve_stale_data="no")
     browser = sign_in(with_redis(redis))
     redis.command("REPLICAOF", "127.0.0.1", free_port())
@@ -317,7 +317,7 @@ def test_a_replica_without_a_master_is_an_outage(with_redis, make_redis):
     until_200(browser, "/echo")
 
 
-def test_a_redis_that_loads_its_data_signs_nobody_out(with_redis, make_redis):
+def test_redis_that_loads_its_data_signs_no_user_out(with_redis, make_redis):
     """It has the key, but says LOADING until it has read all of them."""
     redis = make_redis(save="3600 1")
     running = with_redis(redis)
@@ -358,7 +358,7 @@ def refusal(redis) -> str:
     return ""
 
 
-def test_a_script_that_blocks_redis_signs_nobody_out(with_redis, make_redis):
+def test_script_that_blocks_redis_signs_no_user_out(with_redis, make_redis):
     """BUSY: a script of another client runs for longer than lua-time-limit."""
     redis = make_redis(lua_time_limit=100)
     browser = sign_in(with_redis(redis))
@@ -380,7 +380,7 @@ def test_a_script_that_blocks_redis_signs_nobody_out(with_redis, make_redis):
 # ---- busy with a script ----
 
 
-def test_a_slow_script_is_waited_for(with_redis, make_redis):
+def test_slow_script_delays_requests_without_failing_them(with_redis, make_redis):
     redis = make_redis()
     redis.command("CONFIG", "SET", "lua-time-limit", 50)
     running = with_redis(redis, redis_command_timeout="10s")

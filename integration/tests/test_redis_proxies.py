@@ -33,7 +33,7 @@ def without_client():
     server.close()
 
 
-def test_a_server_that_hangs_up_on_a_name_is_used_without_it(with_redis, without_client):
+def test_server_that_refuses_a_client_name_is_used_without_one(with_redis, without_client):
     running = with_redis(without_client, is_shared=False)
     browser = sign_in(running)
     assert browser.get("/echo").status_code == 200
@@ -83,7 +83,7 @@ def test_sessions_are_kept_behind_twemproxy(service, redis, tmp_path):
 
 
 @pytest.mark.parametrize("command, verb", [("setex", "SETEX"), ("set", "SET"), ("eval", "EVAL")])
-def test_a_command_that_is_not_allowed_makes_unready_and_is_named(command, verb, with_redis, make_redis):
+def test_forbidden_command_makes_unready_and_is_logged(command, verb, with_redis, make_redis):
     redis = make_redis()
     redis.command("ACL", "SETUSER", "default", f"-{command}")
     running = with_redis(redis, is_shared=False)
@@ -93,7 +93,7 @@ def test_a_command_that_is_not_allowed_makes_unready_and_is_named(command, verb,
     assert running.browser().get("/ready").status_code == 200
 
 
-def test_a_command_that_was_renamed_makes_unready_and_is_named(with_redis, make_redis):
+def test_renamed_command_makes_unready_and_is_logged(with_redis, make_redis):
     redis = make_redis(rename_command='SETEX ""')
     running = with_redis(redis, is_shared=False)
     assert running.browser().get("/ready").status_code == 503

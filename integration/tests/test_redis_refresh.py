@@ -124,7 +124,7 @@ def expired(with_redis, own_redis, make_provider):
 
 
 @pytest.mark.parametrize("delay", [0, 1000], ids=["a fast provider", "a slow one"])
-def test_a_burst_over_two_envoys_is_one_grant(delay, expired):
+def test_burst_over_two_envoys_makes_one_grant(delay, expired):
     pair, browser, old, own_provider = expired
     own_provider.control("faults", token={"delay": delay})
     tokens = {token_of(answer) for answer in burst(pair, browser)}
@@ -133,7 +133,7 @@ def test_a_burst_over_two_envoys_is_one_grant(delay, expired):
     assert grants(own_provider) == 1
 
 
-def test_a_burst_does_not_wait_for_a_grant_that_is_very_slow(pair, provider):
+def test_burst_does_not_wait_for_a_very_slow_grant(pair, provider):
     """The session is valid still: after two seconds it goes on as it is, and the grant goes on too."""
     browser, old = sign_in(pair[0])
     until_due()
@@ -144,7 +144,7 @@ def test_a_burst_does_not_wait_for_a_grant_that_is_very_slow(pair, provider):
     assert grants(provider) == 1
 
 
-def test_the_cookie_lasts_as_long_as_the_session(pair):
+def test_refresh_extends_the_cookie_with_the_session(pair):
     """The ticket stays the same; the first proxy that sees a refresh sets its cookie again."""
     browser, _ = sign_in(pair[0])
     before = browser.cookies[NAME]
@@ -157,7 +157,7 @@ def test_the_cookie_lasts_as_long_as_the_session(pair):
     assert "set-cookie" not in browser.get("/echo").headers
 
 
-def test_a_session_past_its_expiry_is_renewed_by_one_grant(with_redis, own_redis, make_provider):
+def test_expired_session_is_refreshed_by_one_grant(with_redis, own_redis, make_provider):
     """Without cookie_refresh, it is due when the access token has expired, and no request goes on without."""
     provider = make_provider(access_token_ttl=3)
     pair = two_envoys(with_redis, own_redis, provider=provider)
@@ -171,7 +171,7 @@ def test_a_session_past_its_expiry_is_renewed_by_one_grant(with_redis, own_redis
     assert grants(provider) == 1
 
 
-def test_sessions_of_two_browsers_are_two_grants(pair, provider):
+def test_sessions_of_two_browsers_make_two_grants(pair, provider):
     first, _ = sign_in(pair[0])
     second, _ = sign_in(pair[1])
     until_due()
@@ -184,7 +184,7 @@ def test_sessions_of_two_browsers_are_two_grants(pair, provider):
 # ---- the provider ----
 
 
-def test_a_provider_that_is_down_ends_no_session(pair, provider):
+def test_provider_that_is_down_ends_no_session(pair, provider):
     browser, old = sign_in(pair[0])
     until_due()
     provider.control("down")
@@ -199,7 +199,7 @@ def test_a_provider_that_is_down_ends_no_session(pair, provider):
     assert_renewable(pair, browser, provider)
 
 
-def test_an_expired_session_is_a_503_while_the_provider_is_down(with_redis, own_redis, make_provider):
+def test_expired_session_with_provider_down_is_503(with_redis, own_redis, make_provider):
     """The provider may or may not refresh it: the request does not get through, and the user is not signed out."""
     provider = make_provider(access_token_ttl=3)
     pair = two_envoys(with_redis, own_redis, provider=provider)
@@ -218,7 +218,7 @@ def test_an_expired_session_is_a_503_while_the_provider_is_down(with_redis, own_
     assert answer.status_code == 200
 
 
-def test_a_session_that_the_provider_ended_is_gone_everywhere(pair, own_redis, provider):
+def test_session_ended_by_the_provider_is_gone_everywhere(pair, own_redis, provider):
     browser, _ = sign_in(pair[0])
     provider.control("revoke")
     until_due()
@@ -231,7 +231,7 @@ def test_a_session_that_the_provider_ended_is_gone_everywhere(pair, own_redis, p
     assert browser.get("/echo").status_code == 302
 
 
-def test_a_browser_that_goes_away_does_not_take_the_grant_with_it(pair, provider):
+def test_browser_that_leaves_does_not_cancel_the_grant(pair, provider):
     browser, old = sign_in(pair[0])
     until_due()
     provider.control("faults", token={"delay": 1000, "times": 1})
@@ -250,7 +250,7 @@ def lock_of(redis) -> str:
     return f"{key}.lock"
 
 
-def test_a_lock_of_another_delays_no_longer_than_it_lasts(pair, own_redis, provider):
+def test_foreign_lock_delays_only_until_it_ends(pair, own_redis, provider):
     browser, old = sign_in(pair[0])
     until_due()
     own_redis.command("SET", lock_of(own_redis), "another proxy", "PX", 1200)
@@ -258,7 +258,7 @@ def test_a_lock_of_another_delays_no_longer_than_it_lasts(pair, own_redis, provi
     assert grants(provider) == 1
 
 
-def test_a_lock_that_lasts_holds_up_a_valid_session_for_two_seconds(pair, own_redis, provider):
+def test_long_foreign_lock_delays_a_valid_session_two_seconds(pair, own_redis, provider):
     browser, old = sign_in(pair[0])
     until_due()
     own_redis.command("SET", lock_of(own_redis), "another proxy", "PX", 3000)
@@ -268,7 +268,7 @@ def test_a_lock_that_lasts_holds_up_a_valid_session_for_two_seconds(pair, own_re
     assert grants(provider) == 1
 
 
-def test_a_lock_of_another_is_not_released_by_us(pair, own_redis):
+def test_foreign_lock_is_not_released(pair, own_redis):
     browser, _ = sign_in(pair[0])
     until_due()
     lock = lock_of(own_redis)
@@ -277,7 +277,7 @@ def test_a_lock_of_another_is_not_released_by_us(pair, own_redis):
     assert own_redis.command("GET", lock) == b"another proxy"
 
 
-def test_a_lock_is_held_for_as_long_as_the_grant_takes(with_redis, own_redis, provider):
+def test_lock_is_held_until_the_grant_ends(with_redis, own_redis, provider):
     """Longer than its lease: it is renewed meanwhile, so that the other Envoy makes no second grant."""
     pair = two_envoys(with_redis, own_redis, cookie_refresh=REFRESH, provider_request_timeout="20s")
     browser, old = sign_in(pair[0])
@@ -297,7 +297,7 @@ def test_a_lock_is_held_for_as_long_as_the_grant_takes(with_redis, own_redis, pr
     assert_renewable(pair, browser, provider)
 
 
-def test_an_envoy_that_is_killed_in_the_middle_delays_the_others_by_its_lease(pair, own_redis, provider):
+def test_killed_envoy_delays_others_only_by_its_lease(pair, own_redis, provider):
     browser, old = sign_in(pair[1])
     until_due()
     own_redis.command("SET", lock_of(own_redis), "an Envoy that is no more", "PX", LEASE_SECONDS * 1000)
@@ -311,7 +311,7 @@ def test_an_envoy_that_is_killed_in_the_middle_delays_the_others_by_its_lease(pa
 
 
 @pytest.mark.parametrize("away", [3, LEASE_SECONDS + 3], ids=["3 s", "longer than the lease"])
-def test_a_redis_that_hangs_when_the_session_is_to_be_saved_loses_nothing(away, pair, own_redis, provider):
+def test_redis_that_hangs_during_the_save_loses_no_session(away, pair, own_redis, provider):
     browser, old = sign_in(pair[0])
     until_due()
     provider.control("faults", token={"delay": 1000, "times": 1})
@@ -335,7 +335,7 @@ def test_a_redis_that_hangs_when_the_session_is_to_be_saved_loses_nothing(away, 
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["quiet", "busy"])
-def test_a_redis_that_crashes_when_the_session_is_to_be_saved_loses_nothing(is_busy, with_redis, make_redis, provider):
+def test_redis_that_crashes_during_the_save_loses_no_session(is_busy, with_redis, make_redis, provider):
     """With `appendfsync always`, it comes back with the old session: the new one is not there yet.
 
     Workers know of the outage by their connections, so all of them have one before it.

@@ -56,7 +56,7 @@ def flags(sentinel) -> bytes | None:
     return dict(zip(words[::2], words[1::2]))[b"flags"] if words else None
 
 
-def test_a_session_lives_at_the_master(service, sentinel):
+def test_session_is_stored_at_the_master(service, sentinel):
     running = service(**sentinel.options)
     browser = running.browser()
     with sentinel.master().monitor() as monitor:
@@ -68,7 +68,7 @@ def test_a_session_lives_at_the_master(service, sentinel):
     assert browser.get("/echo").status_code == 302
 
 
-def test_the_master_gets_these_commands_and_no_other(service, sentinel):
+def test_master_gets_only_the_expected_commands(service, sentinel):
     """Of a session with a refresh and a sign-out. The sentinels and replicas have commands of their own there."""
     running = service(**sentinel.options, cookie_refresh="2s", is_shared=False)
     browser = running.browser()
@@ -97,7 +97,7 @@ def test_the_master_gets_these_commands_and_no_other(service, sentinel):
 
 
 @pytest.mark.skipif(not has_tls(), reason="this redis-server is built without TLS, and so are its sentinels")
-def test_sentinels_and_servers_with_tls(service, tmp_path):
+def test_sentinels_and_servers_with_tls_keep_sessions(service, tmp_path):
     authority, stranger = Authority.make(tmp_path / "right"), Authority.make(tmp_path / "wrong")
     topology = SentinelTopology(certificate=authority.issue(HOST), ca=authority.file)
     try:
@@ -114,7 +114,7 @@ def test_sentinels_and_servers_with_tls(service, tmp_path):
         topology.close()
 
 
-def test_a_worker_has_one_connection_to_the_master_and_one_to_a_sentinel(service, sentinel):
+def test_worker_has_one_connection_each_to_master_and_sentinel(service, sentinel):
     before = connections(sentinel)
     browser = service(**sentinel.options, is_shared=False).browser()
     browser.sign_in("alice")
@@ -123,7 +123,7 @@ def test_a_worker_has_one_connection_to_the_master_and_one_to_a_sentinel(service
     assert connections(sentinel) - before == 2
 
 
-def test_the_database_of_the_url_is_used(service, sentinel):
+def test_database_of_the_url_is_used(service, sentinel):
     urls = [f"{url}/3" for url in sentinel.options["redis_sentinel_connection_urls"]]
     running = service(**{**sentinel.options, "redis_sentinel_connection_urls": urls})
     before = set(sentinel.master().keys(database=3))
@@ -134,7 +134,7 @@ def test_the_database_of_the_url_is_used(service, sentinel):
 # ---- faults ----
 
 
-def test_a_master_that_is_killed_is_replaced_and_comes_back_as_a_replica(failover, sentinel):
+def test_killed_master_is_replaced_and_returns_as_a_replica(failover, sentinel):
     master = sentinel.master()
     with failover.load() as load:
         master.kill()
@@ -146,7 +146,7 @@ def test_a_master_that_is_killed_is_replaced_and_comes_back_as_a_replica(failove
     until_whole(sentinel)
 
 
-def test_a_master_that_hangs_is_replaced(failover, sentinel):
+def test_hanging_master_is_replaced(failover, sentinel):
     master = sentinel.master()
     with failover.load() as load:
         master.pause()
@@ -160,7 +160,7 @@ def test_a_master_that_hangs_is_replaced(failover, sentinel):
     until_whole(sentinel)
 
 
-def test_a_planned_failover_is_followed(failover, sentinel):
+def test_planned_failover_is_followed(failover, sentinel):
     until_whole(sentinel)
     master = sentinel.master()
     with failover.load() as load:
@@ -170,7 +170,7 @@ def test_a_planned_failover_is_followed(failover, sentinel):
     until_whole(sentinel)
 
 
-def test_sentinels_may_be_restarted_one_by_one_and_a_failover_is_followed_after_that(failover, sentinel):
+def test_failover_after_restarts_of_all_sentinels_is_followed(failover, sentinel):
     until_whole(sentinel)
     master = sentinel.master()
     with failover.load() as load:
@@ -184,7 +184,7 @@ def test_sentinels_may_be_restarted_one_by_one_and_a_failover_is_followed_after_
     until_whole(sentinel)
 
 
-def test_sentinels_that_are_all_away_matter_only_in_a_failover(failover, sentinel):
+def test_sentinels_that_are_all_away_fail_no_request(failover, sentinel):
     until_whole(sentinel)
     with failover.load() as load:
         load.wait_for_answers(100)  # all workers have their connection
@@ -198,7 +198,7 @@ def test_sentinels_that_are_all_away_matter_only_in_a_failover(failover, sentine
     assert set(load.statuses()) == {200}
 
 
-def test_a_master_that_comes_back_empty_in_a_failover_signs_nobody_out(service):
+def test_master_that_returns_empty_signs_no_user_out(service):
     """It says that it is the master, and the sentinels name it until another one is: but that one has the data."""
     topology = SentinelTopology()
     try:
@@ -238,7 +238,7 @@ def test_a_master_that_comes_back_empty_in_a_failover_signs_nobody_out(service):
         topology.close()
 
 
-def test_a_sentinel_that_is_cut_off_and_names_the_old_master_is_passed_over(service, sentinel):
+def test_sentinel_that_names_the_old_master_is_skipped(service, sentinel):
     until_whole(sentinel)
     master = sentinel.master()
     for node in sentinel.nodes:
@@ -262,7 +262,7 @@ def test_a_sentinel_that_is_cut_off_and_names_the_old_master_is_passed_over(serv
         stray.close()
 
 
-def test_servers_are_taken_as_they_announce_themselves(service):
+def test_announced_addresses_of_servers_are_used(service):
     """Under a name and other ports, as with address translation, before and after a failover."""
     topology = SentinelTopology(host="localhost", are_relayed=True)
     try:
@@ -285,26 +285,26 @@ def test_servers_are_taken_as_they_announce_themselves(service):
         topology.close()
 
 
-def test_sentinels_that_are_not_there_are_passed_over(service, sentinel):
+def test_missing_sentinels_are_skipped(service, sentinel):
     urls = [f"redis://{HOST}:{free_port()}", *sentinel.options["redis_sentinel_connection_urls"]]
     browser = service(**{**sentinel.options, "redis_sentinel_connection_urls": urls}).browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_a_master_name_that_no_sentinel_knows_is_503(service, sentinel):
+def test_unknown_master_name_is_503(service, sentinel):
     running = service(
         **{**sentinel.options, "redis_sentinel_master_name": "no-such-master"}, redis_command_timeout="500ms"
     )
     assert running.browser().get("/ready").status_code == 503
 
 
-def test_names_in_the_place_of_addresses_are_taken(service, sentinel):
+def test_host_names_instead_of_addresses_are_accepted(service, sentinel):
     urls = [url.replace(HOST, "localhost") for url in sentinel.options["redis_sentinel_connection_urls"]]
     browser = service(**{**sentinel.options, "redis_sentinel_connection_urls": urls}).browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_passwords_of_sentinels_and_nodes_are_apart(service):
+def test_sentinels_and_nodes_have_separate_passwords(service):
     topology = SentinelTopology(sentinel_password="of-the-sentinels")
     try:
         right = {**topology.options, "redis_sentinel_password": "of-the-sentinels"}

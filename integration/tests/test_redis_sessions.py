@@ -55,7 +55,7 @@ def shape(command: list[str], key: str) -> str:
 # ---- keys and values ----
 
 
-def test_a_session_is_one_key_with_the_time_of_the_cookie(browser, redis):
+def test_session_is_one_key_with_the_cookie_s_lifetime(browser, redis):
     sign_in(browser)
     (key,) = redis.keys()
     assert KEY.fullmatch(key)
@@ -63,13 +63,13 @@ def test_a_session_is_one_key_with_the_time_of_the_cookie(browser, redis):
     assert week - 60 < redis.command("TTL", key) <= week
 
 
-def test_the_time_of_a_session_is_cookie_expire(with_redis, redis):
+def test_cookie_expire_is_the_lifetime_of_the_key(with_redis, redis):
     sign_in(with_redis(redis, cookie_expire="90m").browser())
     (key,) = redis.keys()
     assert 5340 < redis.command("TTL", key) <= 5400
 
 
-def test_the_cookie_is_a_ticket_and_nothing_of_the_session(browser, redis):
+def test_cookie_has_the_ticket_and_nothing_of_the_session(browser, redis):
     sign_in(browser)
     (key,) = redis.keys()
     digits, secret = ticket_of(browser.cookies[NAME])
@@ -78,7 +78,7 @@ def test_the_cookie_is_a_ticket_and_nothing_of_the_session(browser, redis):
     assert len(browser.cookies[NAME]) < 250
 
 
-def test_redis_alone_can_read_nothing_of_a_session(browser, redis):
+def test_data_in_redis_is_unreadable_without_the_cookie(browser, redis):
     sign_in(browser)
     email = browser.get("/oauth2/userinfo").json()["email"]
     (key,) = redis.keys()
@@ -90,7 +90,7 @@ def test_redis_alone_can_read_nothing_of_a_session(browser, redis):
     assert len(set(value)) > 200
 
 
-def test_every_command_of_a_session_is_one_that_is_expected(with_redis, redis):
+def test_session_sends_only_the_expected_commands(with_redis, redis):
     """So a new round trip, or a command that is not in the documented ACL, does not stay unnoticed."""
     running = with_redis(redis, cookie_refresh="2s", is_shared=False)
     browser = running.browser()
@@ -128,7 +128,7 @@ def test_every_command_of_a_session_is_one_that_is_expected(with_redis, redis):
     assert redis.keys() == []
 
 
-def test_pages_without_a_session_ask_redis_for_nothing(with_redis, redis):
+def test_requests_without_a_session_send_redis_no_command(with_redis, redis):
     browser = with_redis(redis).browser()
     with redis.monitor() as monitor:
         assert browser.get("/echo").status_code == 302
@@ -138,7 +138,7 @@ def test_pages_without_a_session_ask_redis_for_nothing(with_redis, redis):
         assert monitor.commands() == []
 
 
-def test_every_worker_and_every_envoy_knows_the_session(with_redis, redis):
+def test_session_is_valid_at_every_worker_and_envoy(with_redis, redis):
     running = with_redis(redis, concurrency=2)
     other = with_redis(redis, is_shared=False)
     browser = running.browser()
@@ -162,7 +162,7 @@ def test_sign_out_deletes_the_session(browser, redis):
     assert httpx.get(f"{browser.base_url}/echo", headers=old, trust_env=False).status_code == 302
 
 
-def test_a_deleted_key_is_a_sign_out_at_once(browser, redis):
+def test_deleted_key_is_an_immediate_sign_out(browser, redis):
     sign_in(browser)
     assert is_signed_in(browser)
     redis.command("DEL", *redis.keys())
@@ -171,7 +171,7 @@ def test_a_deleted_key_is_a_sign_out_at_once(browser, redis):
     assert NAME in browser.cookies, "a ticket without a session opens nothing, and stays"
 
 
-def test_a_key_that_expires_is_a_sign_out(browser, redis):
+def test_expired_key_is_a_sign_out(browser, redis):
     sign_in(browser)
     (key,) = redis.keys()
     redis.command("PEXPIRE", key, 3000)
@@ -180,7 +180,7 @@ def test_a_key_that_expires_is_a_sign_out(browser, redis):
     assert not is_signed_in(browser)
 
 
-def test_a_flushed_database_signs_everybody_out_and_takes_new_sign_ins(running, redis):
+def test_flushed_database_signs_all_out_and_accepts_new_sign_ins(running, redis):
     browsers = [running.browser() for _ in range(2)]
     for browser in browsers:
         sign_in(browser)
@@ -190,7 +190,7 @@ def test_a_flushed_database_signs_everybody_out_and_takes_new_sign_ins(running, 
     assert [is_signed_in(browser) for browser in browsers] == [True, False]
 
 
-def test_a_session_cache_goes_on_for_a_moment_without_redis(with_redis, make_redis):
+def test_session_cache_bridges_a_short_outage(with_redis, make_redis):
     redis = make_redis()
     browser = with_redis(redis, redis_session_cache="20s", redis_command_timeout="500ms", is_shared=False).browser()
     sign_in(browser)
@@ -215,7 +215,7 @@ def test_a_session_cache_goes_on_for_a_moment_without_redis(with_redis, make_red
     ],
     ids=["a text", "nothing", "28 zeros", "a list", "20 MB"],
 )
-def test_what_is_no_session_signs_one_browser_out_and_no_other(garbage, running, redis):
+def test_invalid_value_signs_only_its_browser_out(garbage, running, redis):
     broken, fine = running.browser(), running.browser()
     sign_in(broken)
     (key,) = redis.keys()
@@ -228,7 +228,7 @@ def test_what_is_no_session_signs_one_browser_out_and_no_other(garbage, running,
     assert is_signed_in(broken)
 
 
-def test_the_session_of_another_is_no_session_under_this_key(running, redis):
+def test_session_copied_to_another_key_is_invalid(running, redis):
     """A reader of Redis sees the key, and not the secret in the ticket."""
     browser, other = running.browser(), running.browser()
     sign_in(browser)
@@ -240,7 +240,7 @@ def test_the_session_of_another_is_no_session_under_this_key(running, redis):
     assert is_signed_in(other)
 
 
-def test_an_older_value_of_the_same_session_is_the_newest_one_again(with_redis, redis):
+def test_restored_older_value_of_a_session_is_valid(with_redis, redis):
     """A replica that took over may lack the last write; the refresh token in the older one is used up."""
     running = with_redis(redis, cookie_refresh="3s", pass_access_token=True)
     browser = running.browser()
@@ -256,7 +256,7 @@ def test_an_older_value_of_the_same_session_is_the_newest_one_again(with_redis, 
         assert time.monotonic() < deadline, "the newest session was not saved again"
 
 
-def test_a_new_sign_in_gets_a_new_ticket_and_deletes_the_old_session(browser, redis):
+def test_new_sign_in_gets_a_new_ticket_and_deletes_the_old(browser, redis):
     sign_in(browser)
     (old,) = redis.keys()
     cookie = browser.cookies[NAME]
@@ -267,13 +267,13 @@ def test_a_new_sign_in_gets_a_new_ticket_and_deletes_the_old_session(browser, re
     assert ticket_of(browser.cookies[NAME])[1] != ticket_of(cookie)[1]
 
 
-def test_the_sign_in_page_ends_the_session(browser, redis):
+def test_sign_in_page_ends_the_session(browser, redis):
     sign_in(browser)
     assert browser.get("/oauth2/sign_in").status_code == 200
     assert redis.keys() == []
 
 
-def test_a_ticket_cannot_be_made_without_the_cookie_secret(browser, redis):
+def test_ticket_without_the_cookie_secret_is_refused(browser, redis):
     sign_in(browser)
     value, time_stamp, _ = browser.cookies[NAME].split("|")
     forged = {"cookie": f"{NAME}={value}|{time_stamp}|{'A' * 43}="}
@@ -285,7 +285,7 @@ def test_a_ticket_cannot_be_made_without_the_cookie_secret(browser, redis):
 
 
 @pytest.mark.parametrize("options", [{"cookie_name": "a.session"}, {"redis_ticket_form": "v2"}], ids=["dot", "v2"])
-def test_a_ticket_in_the_second_form_is_a_session_too(options, with_redis, redis):
+def test_ticket_in_the_v2_form_is_valid(options, with_redis, redis):
     browser = with_redis(redis, **options).browser()
     sign_in(browser)
     name = options.get("cookie_name", NAME)
@@ -297,7 +297,7 @@ def test_a_ticket_in_the_second_form_is_a_session_too(options, with_redis, redis
 # ---- statistics ----
 
 
-def test_what_happens_is_counted(with_redis, redis, provider):
+def test_sessions_and_commands_are_counted(with_redis, redis, provider):
     running = with_redis(redis, cookie_refresh="2s", is_shared=False)
     assert running.envoy.counters() == dict.fromkeys(
         [
@@ -349,7 +349,7 @@ def test_what_happens_is_counted(with_redis, redis, provider):
     assert (counted["redis.disconnects"], counted["redis.errors"], counted["redis.connects"]) == (1, 1, 2)
 
 
-def test_refreshes_without_success_are_counted(with_redis, redis, provider):
+def test_failed_refreshes_are_counted(with_redis, redis, provider):
     running = with_redis(redis, cookie_refresh="1s", is_shared=False)
     refused, failed = running.browser(), running.browser()
     sign_in(refused)
@@ -364,7 +364,7 @@ def test_refreshes_without_success_are_counted(with_redis, redis, provider):
     assert (running.envoy.counters()["refreshes_failed"], running.envoy.counters()["refreshes_refused"]) == (1, 1)
 
 
-def test_the_statistics_are_there_for_prometheus(with_redis, redis):
+def test_statistics_are_exported_to_prometheus(with_redis, redis):
     running = with_redis(redis, is_shared=False)
     sign_in(running.browser())
 

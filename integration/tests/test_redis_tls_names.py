@@ -79,14 +79,14 @@ def assert_refused(running, host: str) -> None:
         assert any(reason in line for line in running.envoy.says("CERTIFICATE_VERIFY_FAILED"))
 
 
-def test_a_server_that_is_named_by_address_has_a_certificate_for_the_host_of_the_url(service, authority, options):
+def test_certificate_for_the_host_of_the_url_is_accepted(service, authority, options):
     running = service(**options(NAME), ca=authority.file, is_shared=False)
     sign_in(running)
     if "redis_connection_url" not in options(NAME):
         assert running.envoy.says(f"Redis: connected to {HOST}:")
 
 
-def test_after_a_failover_too(service, authority, sentinel):
+def test_certificate_is_accepted_after_a_failover_too(service, authority, sentinel):
     running = service(**by_sentinel(sentinel, NAME), ca=authority.file, is_shared=False)
     browser = running.browser()
     browser.sign_in("alice")
@@ -96,11 +96,11 @@ def test_after_a_failover_too(service, authority, sentinel):
     until(lambda: browser.get("/echo").status_code == 200, "the new master is followed", seconds=30)
 
 
-def test_the_option_names_what_the_certificate_has_to_be_for(service, authority, options):
+def test_option_names_the_expected_host_of_the_certificate(service, authority, options):
     sign_in(service(**options(HOST), redis_tls_server_name=NAME, ca=authority.file, is_shared=False))
 
 
-def test_a_certificate_for_another_name_is_refused(service, authority, options):
+def test_certificate_for_another_name_is_refused(service, authority, options):
     for host in (NAME, HOST):
         assert_refused(
             service(
@@ -114,11 +114,11 @@ def test_a_certificate_for_another_name_is_refused(service, authority, options):
         )
 
 
-def test_without_a_name_it_has_to_be_for_the_address(service, authority, options):
+def test_certificate_without_a_name_has_to_match_the_address(service, authority, options):
     assert_refused(service(**options(HOST), redis_command_timeout="500ms", ca=authority.file, is_shared=False), HOST)
 
 
-def test_hosts_that_may_be_named_are_compared_by_address(service, authority, cluster, sentinel):
+def test_allowed_hosts_are_compared_by_address(service, authority, cluster, sentinel):
     """The name is for the certificate alone."""
     for options in (by_cluster(cluster, NAME), by_sentinel(sentinel, NAME)):
         sign_in(service(**options, redis_allowed_hosts=[f"{HOST}/32"], ca=authority.file, is_shared=False))

@@ -59,7 +59,7 @@ def grants(provider) -> int:
     return len(provider.seen("token", "refresh_token"))
 
 
-def test_a_session_is_renewed_when_it_is_due(refreshing, provider):
+def test_due_session_is_refreshed(refreshing, provider):
     browser, token = sign_in(refreshing)
     assert grants(provider) == 0
     until_due()
@@ -74,7 +74,7 @@ def test_a_session_is_renewed_when_it_is_due(refreshing, provider):
     assert grants(provider) == 1
 
 
-def test_a_session_can_be_renewed_again_and_again(refreshing, provider):
+def test_session_is_refreshed_repeatedly(refreshing, provider):
     browser, _ = sign_in(refreshing)
     for number in (1, 2):
         until_due()
@@ -82,7 +82,7 @@ def test_a_session_can_be_renewed_again_and_again(refreshing, provider):
         assert grants(provider) == number
 
 
-def test_a_burst_with_the_old_cookie_is_one_grant(refreshing, provider):
+def test_burst_with_the_old_cookie_makes_one_grant(refreshing, provider):
     browser, token = sign_in(refreshing)
     until_due()
     answers = burst(refreshing, browser)
@@ -95,7 +95,7 @@ def test_a_burst_with_the_old_cookie_is_one_grant(refreshing, provider):
     assert grants(provider) == 1
 
 
-def test_a_burst_waits_for_a_slow_grant(refreshing, provider):
+def test_burst_waits_for_a_slow_grant(refreshing, provider):
     browser, token = sign_in(refreshing)
     until_due()
     provider.control("faults", token={"delay": 500})
@@ -107,7 +107,7 @@ def test_a_burst_waits_for_a_slow_grant(refreshing, provider):
     assert grants(provider) == 1
 
 
-def test_every_worker_knows_the_new_session(refreshing, provider):
+def test_refreshed_cookie_is_valid_at_every_worker(refreshing, provider):
     browser, _ = sign_in(refreshing)
     until_due()
     new = session_of(browser.get("/echo"))
@@ -120,7 +120,7 @@ def test_every_worker_knows_the_new_session(refreshing, provider):
     assert grants(provider) == 1
 
 
-def test_a_browser_that_goes_away_does_not_take_the_grant_with_it(refreshing, provider):
+def test_browser_that_leaves_does_not_cancel_the_grant(refreshing, provider):
     browser, token = sign_in(refreshing)
     old = {"cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items())}
     until_due()
@@ -132,7 +132,7 @@ def test_a_browser_that_goes_away_does_not_take_the_grant_with_it(refreshing, pr
     assert grants(provider) == 1
 
 
-def test_a_body_arrives_whole_after_a_refresh(refreshing, provider):
+def test_body_arrives_whole_after_a_refresh(refreshing, provider):
     browser, _ = sign_in(refreshing)
     until_due()
     provider.control("faults", token={"delay": 500})
@@ -144,7 +144,7 @@ def test_a_body_arrives_whole_after_a_refresh(refreshing, provider):
 
 
 @pytest.mark.parametrize("path, status", [("/oauth2/auth", 202), ("/oauth2/userinfo", 200)])
-def test_an_endpoint_renews_too(path, status, refreshing, provider):
+def test_endpoint_refreshes_a_due_session(path, status, refreshing, provider):
     browser, _ = sign_in(refreshing)
     until_due()
     answer = browser.get(path)
@@ -153,7 +153,7 @@ def test_an_endpoint_renews_too(path, status, refreshing, provider):
     assert grants(provider) == 1
 
 
-def test_a_person_whom_the_provider_ended_is_signed_out(refreshing, provider):
+def test_user_whose_session_the_provider_ended_is_signed_out(refreshing, provider):
     browser, _ = sign_in(refreshing)
     provider.control("revoke")
     until_due()
@@ -163,7 +163,7 @@ def test_a_person_whom_the_provider_ended_is_signed_out(refreshing, provider):
     assert grants(provider) == 1
 
 
-def test_a_burst_after_the_end_is_one_grant(refreshing, provider):
+def test_burst_with_an_ended_session_makes_one_grant(refreshing, provider):
     browser, _ = sign_in(refreshing)
     provider.control("revoke")
     until_due()
@@ -186,7 +186,7 @@ def sign_out(running, headers: dict[str, str]) -> None:
         assert answer.status_code == 200
 
 
-def test_a_refresh_under_way_brings_no_session_back(refreshing, provider):
+def test_refresh_under_way_does_not_undo_a_sign_out(refreshing, provider):
     browser, _ = sign_in(refreshing)
     until_due()
     provider.control("faults", token={"delay": 1000})
@@ -206,7 +206,7 @@ def test_a_refresh_under_way_brings_no_session_back(refreshing, provider):
 
 
 @pytest.mark.parametrize("cookie", ["old", "new"])
-def test_a_response_that_comes_late_brings_no_session_back(cookie, refreshing, upstream):
+def test_late_response_does_not_undo_a_sign_out(cookie, refreshing, upstream):
     browser, _ = sign_in(refreshing)
     old = headers_of(browser)
     until_due()
@@ -232,7 +232,7 @@ def test_a_response_that_comes_late_brings_no_session_back(cookie, refreshing, u
 BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-def test_a_cookie_is_renewed_once_however_its_signature_is_spelt(refreshing, provider):
+def test_cookie_with_another_spelling_of_its_signature_refreshes_once(refreshing, provider):
     browser, _ = sign_in(refreshing)
     until_due()
     provider.control("faults", token={"delay": 500})
@@ -257,7 +257,7 @@ def test_a_cookie_is_renewed_once_however_its_signature_is_spelt(refreshing, pro
 # ---- the provider does not answer ----
 
 
-def test_a_provider_that_is_down_ends_no_session(refreshing, provider):
+def test_provider_that_is_down_ends_no_session(refreshing, provider):
     browser, token = sign_in(refreshing)
     until_due()
     provider.control("down")
@@ -281,7 +281,7 @@ def test_a_provider_that_is_down_ends_no_session(refreshing, provider):
     ],
     ids=["500", "503", "429", "temporarily_unavailable", "invalid_client", "no token"],
 )
-def test_an_answer_that_is_not_invalid_grant_ends_no_session(fault, refreshing, provider):
+def test_error_other_than_invalid_grant_ends_no_session(fault, refreshing, provider):
     browser, token = sign_in(refreshing)
     until_due()
     provider.control("faults", token=fault)
@@ -290,7 +290,7 @@ def test_an_answer_that_is_not_invalid_grant_ends_no_session(fault, refreshing, 
     assert NAME in browser.cookies
 
 
-def test_a_session_is_renewed_once_the_provider_is_back(refreshing, provider):
+def test_session_is_refreshed_once_the_provider_is_back(refreshing, provider):
     browser, token = sign_in(refreshing)
     until_due()
     provider.control("faults", token={"status": 500})

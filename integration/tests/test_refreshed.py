@@ -62,7 +62,7 @@ def is_unavailable(answer) -> bool:
         {"answer": Answer(), "keys": [Key(is_published=False)]},
     ],
 )
-def test_what_is_not_said_stays_and_no_refresh_token_is_lost(running, fake, refreshed):
+def test_refresh_keeps_claims_and_tokens_that_the_answer_omits(running, fake, refreshed):
     browser, before = running.browser(), len(fake.seen("token", "refresh_token"))
     first = browser.sign_in("alice", "/echo")
     fake.answers["token:refresh_token"] = [refreshed["answer"]]
@@ -78,7 +78,7 @@ def test_what_is_not_said_stays_and_no_refresh_token_is_lost(running, fake, refr
     assert len(fake.seen("token", "refresh_token")) == before + 2
 
 
-def test_another_person_s_tokens_end_the_session(running, fake):
+def test_refresh_with_another_user_s_tokens_ends_the_session(running, fake):
     browser = running.browser()
     browser.sign_in("alice", "/echo")
     fake.answers["token:refresh_token"] = [Answer(claims={"sub": "mallory", "email": "mallory@example.com"})]
@@ -87,7 +87,7 @@ def test_another_person_s_tokens_end_the_session(running, fake):
     assert NAME not in browser.cookies
 
 
-def test_an_answer_about_the_token_ends_an_expired_session(running, fake):
+def test_refused_refresh_ends_an_expired_session(running, fake):
     browser = running.browser()
     browser.sign_in("alice", "/echo")
     fake.answers["token:refresh_token"] = Answer(403, "<html>Request blocked</html>")
@@ -99,7 +99,7 @@ def test_an_answer_about_the_token_ends_an_expired_session(running, fake):
     assert identity(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_a_wrong_client_secret_leads_to_the_sign_in_and_the_session_goes_on_with_the_right_one(running, fake):
+def test_refresh_with_a_wrong_client_secret_keeps_the_session(running, fake):
     browser = running.browser()
     browser.sign_in("alice", "/echo")
     cookies, before = browser.cookie, running.envoy.counters()["client_refused"]
@@ -116,7 +116,7 @@ def test_a_wrong_client_secret_leads_to_the_sign_in_and_the_session_goes_on_with
 
 
 @pytest.mark.parametrize("answer", [Answer(0), Answer(429, {"error": "invalid_grant"})])
-def test_an_expired_session_waits_for_an_answer(running, fake, answer):
+def test_expired_session_waits_for_the_provider(running, fake, answer):
     browser = running.browser()
     browser.sign_in("alice", "/echo")
     cookies = browser.cookie

@@ -42,20 +42,20 @@ FORGED = [
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_a_forged_header_never_arrives(name, signed_in):
+def test_forged_header_never_arrives(name, signed_in):
     headers = arrived(signed_in.get("/echo", headers=[(name, "forged"), (name, "forged-again")]))
     assert not [value for value in headers.values() if "forged" in value]
     assert headers["x-forwarded-user"] == "alice"
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_a_forged_header_never_arrives_where_nobody_has_to_sign_in(name, service):
+def test_forged_header_never_arrives_on_skipped_routes(name, service):
     browser = service(skip_auth_routes=["^/echo"]).browser()
     headers = arrived(browser.get("/echo", headers={name: "forged"}))
     assert "forged" not in headers.values()
 
 
-def test_a_claim_that_the_person_does_not_have_cannot_be_forged(service):
+def test_missing_claim_cannot_be_forged(service):
     # mallory is in no group, so there is no header of ours that would replace the forged one.
     browser = service().browser()
     browser.sign_in("mallory")
@@ -64,7 +64,7 @@ def test_a_claim_that_the_person_does_not_have_cannot_be_forged(service):
     assert "x-forwarded-groups" not in headers
 
 
-def test_other_headers_arrive_as_they_were_sent(signed_in):
+def test_other_headers_arrive_unchanged(signed_in):
     sent = {
         "X-Forwarded-Userx": "1",
         "X.Forwarded.For": "1",
@@ -77,14 +77,14 @@ def test_other_headers_arrive_as_they_were_sent(signed_in):
     assert {name: headers.get(name.lower()) for name in sent} == sent
 
 
-def test_the_access_token_is_passed_where_that_is_wanted(service):
+def test_access_token_is_passed_if_configured(service):
     running = service(pass_access_token=True)
     headers = arrived(running.browser().sign_in("alice", "/echo"))
     assert len(headers["x-forwarded-access-token"]) > 20
     assert headers["x-forwarded-access-token"] not in running.envoy.log()
 
 
-def test_the_id_token_is_passed_where_that_is_wanted(service):
+def test_id_token_is_passed_if_configured(service):
     running = service(pass_authorization_header=True)
     headers = arrived(running.browser().sign_in("alice", "/echo"))
     scheme, token = headers["authorization"].split(" ")
@@ -93,20 +93,20 @@ def test_the_id_token_is_passed_where_that_is_wanted(service):
     assert token not in running.envoy.log()
 
 
-def test_no_identity_is_passed_where_that_is_not_wanted(service):
+def test_identity_is_not_passed_if_switched_off(service):
     browser = service(pass_user_headers=False, pass_basic_auth=False).browser()
     headers = arrived(browser.sign_in("alice", "/echo"))
     assert not [value for value in headers.values() if "alice" in value]
     assert browser.get("/oauth2/userinfo").json()["user"] == "alice"
 
 
-def test_the_response_says_who_it_is_for_where_that_is_wanted(service):
+def test_response_has_the_identity_if_configured(service):
     page = service(set_xauthrequest=True).browser().sign_in("alice", "/echo")
     assert page.headers["x-auth-request-user"] == "alice"
     assert page.headers["x-auth-request-email"] == "alice@example.com"
 
 
-def test_the_session_cookie_arrives_unless_it_is_stripped(service):
+def test_session_cookie_arrives_unless_stripped(service):
     for strips in (False, True):
         browser = service(strip_session_cookie=strips).browser()
         browser.sign_in("alice")
@@ -117,7 +117,7 @@ def test_the_session_cookie_arrives_unless_it_is_stripped(service):
         assert "more=2" in headers["cookie"]
 
 
-def test_no_cookie_header_is_left_where_all_of_it_is_stripped(service):
+def test_stripping_the_only_cookie_removes_the_header(service):
     browser = service(strip_session_cookie=True).browser()
     browser.sign_in("alice")
     session = {name: value for name, value in browser.cookies.items() if name.startswith("_oauth2_proxy")}
@@ -141,7 +141,7 @@ def test_no_cookie_header_is_left_where_all_of_it_is_stripped(service):
         {"Sec-Fetch-Mode": "cors"},
     ],
 )
-def test_a_program_gets_a_401(headers, browser):
+def test_program_gets_401(headers, browser):
     answer = browser.get("/echo", headers=headers)
     assert answer.status_code == 401
     assert answer.json() == {}
@@ -156,19 +156,19 @@ def test_a_program_gets_a_401(headers, browser):
         {"Sec-Fetch-Mode": "navigate"},
     ],
 )
-def test_a_page_gets_a_302(headers, browser):
+def test_page_gets_302(headers, browser):
     answer = browser.get("/echo", headers=headers)
     assert answer.status_code == 302
     assert urlsplit(answer.headers["location"]).path == "/oauth2/sign_in"
 
 
-def test_api_routes_get_a_401(service):
+def test_api_route_gets_401(service):
     browser = service(api_routes=["^/api/"]).browser()
     assert browser.get("/api/things").status_code == 401
     assert browser.get("/things").status_code == 302
 
 
-def test_json_errors_can_be_forced(service):
+def test_force_json_errors_answers_pages_with_401(service):
     browser = service(force_json_errors=True).browser()
     assert browser.get("/things").status_code == 401
 
@@ -181,14 +181,14 @@ def with_public(service):
     return service(skip_auth_routes=["^/public/", "POST=^/hook$"]).browser()
 
 
-def test_a_route_can_skip_the_sign_in(with_public):
+def test_skipped_route_needs_no_sign_in(with_public):
     assert "x-forwarded-user" not in arrived(with_public.get("/public/page"))
     assert with_public.request("POST", "/hook").status_code == 200
     assert with_public.get("/hook").status_code == 302
     assert with_public.get("/private").status_code == 302
 
 
-def test_a_person_who_is_signed_in_is_known_there_too(with_public):
+def test_skipped_route_knows_a_signed_in_user(with_public):
     with_public.sign_in("alice", "/private")
     assert arrived(with_public.get("/public/page"))["x-forwarded-user"] == "alice"
 
@@ -210,7 +210,7 @@ def test_a_person_who_is_signed_in_is_known_there_too(with_public):
         "/private?/public/",
     ],
 )
-def test_a_path_with_two_meanings_skips_nothing(path, with_public):
+def test_ambiguous_path_skips_nothing(path, with_public):
     # By hand: httpx would tidy the path up.
     parts = urlsplit(with_public.base_url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
@@ -222,14 +222,14 @@ def test_a_path_with_two_meanings_skips_nothing(path, with_public):
     assert answer.status in (302, 400), f"{path} came through: {answer.status}"
 
 
-def test_a_route_can_be_the_only_one_that_needs_a_sign_in(service):
+def test_negated_route_is_the_only_one_that_needs_a_sign_in(service):
     browser = service(skip_auth_routes=["GET!=^/private"]).browser()
     assert browser.get("/anything").status_code == 200
     assert browser.get("/private/page").status_code == 302
     assert browser.request("POST", "/anything").status_code == 401
 
 
-def test_a_preflight_can_skip_the_sign_in(service):
+def test_preflight_skips_the_sign_in_if_configured(service):
     assert service().browser().request("OPTIONS", "/echo").status_code == 401
     assert service(skip_auth_preflight=True).browser().request("OPTIONS", "/echo").status_code == 200
 
@@ -238,24 +238,24 @@ def test_a_preflight_can_skip_the_sign_in(service):
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
-def test_a_body_arrives_whole(size, signed_in):
+def test_body_arrives_whole(size, signed_in):
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     answer = signed_in.request("POST", "/echo", content=body)
     assert answer.json()["body"] == {"length": size, "sha256": hashlib.sha256(body).hexdigest()}
 
 
-def test_a_body_in_chunks_arrives_whole(signed_in):
+def test_body_in_chunks_arrives_whole(signed_in):
     answer = signed_in.request("PUT", "/echo", content=iter([b"one ", b"two ", b"three"]))
     assert answer.json()["body"]["sha256"] == hashlib.sha256(b"one two three").hexdigest()
 
 
-def test_a_body_that_nobody_may_send_does_not_arrive(browser, upstream):
+def test_body_without_a_session_does_not_arrive(browser, upstream):
     upstream.seen.clear()
     assert browser.request("POST", "/echo", content=b"x" * 100_000).status_code == 401
     assert not upstream.seen
 
 
-def test_a_stream_is_not_held_back(signed_in, upstream):
+def test_stream_is_not_held_back(signed_in, upstream):
     # The upstream writes the rest only after the browser has the beginning.
     upstream.gate = threading.Event()
     with signed_in.service.stream("GET", f"{signed_in.base_url}/stream?gate") as answer:
@@ -267,7 +267,7 @@ def test_a_stream_is_not_held_back(signed_in, upstream):
 
 
 @pytest.mark.parametrize("more", [{}, {"connection": "X-Forwarded-User"}], ids=["", "with a nominated header"])
-def test_a_websocket_goes_through(more, signed_in):
+def test_websocket_with_a_session_is_opened(more, signed_in):
     url = signed_in.base_url.replace("http://", "ws://") + "/ws"
     headers = {**cookie_header(signed_in), **more}
     with websockets.sync.client.connect(url, additional_headers=headers, proxy=None) as socket:
@@ -277,14 +277,14 @@ def test_a_websocket_goes_through(more, signed_in):
             assert socket.recv() == message
 
 
-def test_a_websocket_of_nobody_gets_a_401(browser):
+def test_websocket_without_a_session_gets_401(browser):
     url = browser.base_url.replace("http://", "ws://") + "/ws"
     with pytest.raises(InvalidStatus) as refused:
         websockets.sync.client.connect(url, proxy=None)
     assert refused.value.response.status_code == 401
 
 
-def test_routes_of_every_kind_of_pattern(service):
+def test_route_patterns_match_as_documented(service):
     """The module has no Unicode tables, which the native tests have."""
     browser = service(
         skip_auth_routes=[

@@ -43,7 +43,7 @@ def part(claims: dict) -> str:
 
 
 @pytest.mark.parametrize("how", [render, with_stop_iteration], ids=["default", "stop_iteration"])
-def test_a_body_takes_no_head_past_the_filter(upstream, provider, how):
+def test_body_does_not_bypass_the_filter(upstream, provider, how):
     # A provider that takes a connection and never answers, so the check of a token waits.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         issuer = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -61,7 +61,7 @@ def test_a_body_takes_no_head_past_the_filter(upstream, provider, how):
                 assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
 
 
-def test_a_body_arrives_after_the_decision(upstream, provider, redis):
+def test_body_arrives_after_the_decision(upstream, provider, redis):
     options = filter_config(provider, session_store_type="redis", redis_connection_url=redis.url)
     with envoy_with(options, upstream) as envoy:
         provider.control("redirect_uri", uri=f"{envoy.url}/oauth2/callback")
@@ -72,7 +72,7 @@ def test_a_body_arrives_after_the_decision(upstream, provider, redis):
         assert answer.json()["body"]["length"] == 100_000
 
 
-def test_a_response_waits_whole_for_the_session_that_it_hands_over(upstream, provider, redis):
+def test_response_waits_until_its_session_is_stored(upstream, provider, redis):
     options = filter_config(
         provider,
         session_store_type="redis",

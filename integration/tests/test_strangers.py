@@ -37,7 +37,7 @@ def hold_code_grants(provider) -> None:
     provider.control("faults", **{"token:authorization_code": {"delay": 60_000}})
 
 
-def test_one_sign_in_can_try_a_few_codes(service, make_provider):
+def test_one_sign_in_may_try_only_a_few_codes(service, make_provider):
     provider = make_provider()
     running = service(provider=provider, concurrency=WORKERS, is_shared=False)
     with Strangers(running.url, STRANGERS, sign_ins=1) as strangers:
@@ -49,7 +49,7 @@ def test_one_sign_in_can_try_a_few_codes(service, make_provider):
 
 
 @pytest.mark.parametrize("store", ["cookie", "redis"])
-def test_code_grants_that_hang_keep_nobody_from_a_renewal_or_a_sign_in(store, service, make_provider, make_redis):
+def test_hanging_code_grants_block_no_refresh_and_no_sign_in(store, service, make_provider, make_redis):
     provider = make_provider()
     options = {"session_store_type": "redis", "redis_connection_url": make_redis().url} if store == "redis" else {}
     running = service(provider=provider, concurrency=WORKERS, is_shared=False, cookie_refresh=REFRESH, **options)
@@ -81,7 +81,7 @@ def test_code_grants_that_hang_keep_nobody_from_a_renewal_or_a_sign_in(store, se
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_a_browser_that_reloads_its_callback_uses_its_code_once(service, make_provider):
+def test_reloaded_callback_uses_its_code_once(service, make_provider):
     provider = make_provider()
     running = service(provider=provider, is_shared=False)
     browser = running.browser()
@@ -109,7 +109,7 @@ def forged(token: str, number: int, **header: str) -> str:
     return f"{part({**read(own_header), **header})}.{part({**read(payload), 'sub': f'm{number}'})}.{signature}"
 
 
-def test_forged_tokens_cost_a_bounded_number_of_checks_fetches_and_lines(service, make_provider):
+def test_forged_tokens_cause_bounded_checks_fetches_and_log_lines(service, make_provider):
     provider = make_provider()
     signing_in = service(provider=provider, pass_authorization_header=True)
     token = arrived(signing_in.browser().sign_in("alice", "/echo"))["authorization"].removeprefix("Bearer ")
@@ -143,7 +143,7 @@ def asked_from(address: str, running, path: str) -> int:
         return connection.getresponse().status
 
 
-def test_the_rate_limit_that_is_shipped_is_of_one_client_and_of_sign_ins_alone(service):
+def test_shipped_rate_limit_counts_sign_ins_of_one_client(service):
     running = service(filters_before=RATE_LIMIT.read_text(encoding="utf-8"))
     paths = ("/oauth2/start?rd=/", "/oauth2/sign_in", "/oauth2/callback?code=guess&state=a:b")
     stranger = Counter(asked_from("127.0.0.2", running, paths[number % 3]) for number in range(300))

@@ -94,7 +94,7 @@ def refresh_under_way(service: Service, browser: Browser):
 
 @pytest.mark.parametrize("change", [with_another_json, with_another_listener])
 @pytest.mark.parametrize("store", ["cookie", "redis"])
-def test_a_refresh_outlives_an_update(start, store, change, redis):
+def test_refresh_survives_an_update_of_the_listener(start, store, change, redis):
     options = {"session_store_type": "redis", "redis_connection_url": redis.url} if store == "redis" else {}
     service, listeners = start(**options)
     browser = service.browser()
@@ -112,7 +112,7 @@ def test_a_refresh_outlives_an_update(start, store, change, redis):
     assert service.envoy.counters()["refreshes_refused"] == 0
 
 
-def test_a_removed_listener_does_not_take_a_refresh_in_redis_with_it(start, make_redis):
+def test_refresh_in_redis_survives_the_removal_of_the_listener(start, make_redis):
     """Its VM lives on, because the bridge has the same `vm_id` and code."""
     # Other Envoys of this run are connected to the shared Redis.
     redis = make_redis()

@@ -28,20 +28,20 @@ def trapping(upstream, tmp_path):
         envoy.process.stop()
 
 
-def test_a_browser_takes_no_answer_of_a_dead_vm(trapping):
+def test_browser_refuses_the_answer_of_a_dead_vm(trapping):
     envoy = trapping(may_crash=True)
     with Browser(envoy.url) as browser, pytest.raises(VmDied):
         browser.get("/echo")
     envoy.stop()
 
 
-def test_no_status_stands_for_a_dead_vm_in_a_storm(trapping):
+def test_load_reports_a_dead_vm_instead_of_a_status(trapping):
     envoy = trapping(may_crash=True)
     assert ask(f"{envoy.url}/echo", "") == "VmDied"
     envoy.stop()
 
 
-def test_an_envoy_with_a_dead_vm_does_not_stop_in_peace(trapping):
+def test_stopping_an_envoy_with_a_dead_vm_fails(trapping):
     envoy = trapping()
     ask(f"{envoy.url}/echo", "")
     with pytest.raises(VmDied) as died:
@@ -49,7 +49,7 @@ def test_an_envoy_with_a_dead_vm_does_not_stop_in_peace(trapping):
     assert [sign for sign in died.value.signs if "proxy_on_request_headers failed: Uncaught RuntimeError" in sign]
 
 
-def test_the_statistics_tell_when_the_log_was_missed(trapping):
+def test_statistics_show_a_death_that_the_log_missed(trapping):
     envoy = trapping(may_crash=True)
     for _ in range(3):
         ask(f"{envoy.url}/echo", "")
@@ -58,7 +58,7 @@ def test_the_statistics_tell_when_the_log_was_missed(trapping):
     envoy.stop()
 
 
-def test_the_test_it_happened_in_fails_and_no_other(trapping, provider, upstream):
+def test_dead_vm_fails_only_its_own_test(trapping, provider, upstream):
     services = Services(provider, upstream)
     service = services._running["trap"] = Service(trapping(), provider)
     services.check([service])

@@ -27,19 +27,19 @@ def echo(envoy: str, cookie: str) -> httpx.Response:
     return httpx.get(f"{envoy}/echo", headers={"cookie": cookie}, timeout=30, trust_env=False, verify=False)
 
 
-def test_without_a_session_a_page_leads_to_the_sign_in(browser):
+def test_page_without_a_session_leads_to_the_sign_in(browser):
     answer = browser.get("/echo")
     assert answer.status_code == 302
     assert "/oauth2/sign_in" in answer.headers["location"] or "/oauth2/start" in answer.headers["location"]
 
 
-def test_both_envoys_say_that_redis_is_there():
+def test_both_envoys_are_ready():
     for envoy in ENVOYS:
         assert httpx.get(f"{envoy}/ready", trust_env=False, timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("person", ["alice", "carol"])
-def test_a_session_of_one_envoy_is_one_of_the_other(person, browsers):
+def test_session_of_one_envoy_is_valid_at_the_other(person, browsers):
     """Carol has so many groups that her session is a large one."""
     for browser in browsers:
         sign_in(browser, person)
@@ -47,7 +47,7 @@ def test_a_session_of_one_envoy_is_one_of_the_other(person, browsers):
             assert arrived(echo(envoy, browser.cookie))["x-forwarded-user"] == person
 
 
-def test_redis_has_the_session_under_its_key_and_cannot_read_it(browser, redis):
+def test_session_in_redis_is_encrypted(browser, redis):
     before = redis.keys()
     key = sign_in(browser)
     assert redis.keys() - before == {key}
@@ -59,7 +59,7 @@ def test_redis_has_the_session_under_its_key_and_cannot_read_it(browser, redis):
     assert len(browser.cookies[COOKIE]) < 250
 
 
-def test_an_expiry_at_both_envoys_is_one_grant(browser, provider, redis):
+def test_expired_session_at_both_envoys_makes_one_grant(browser, provider, redis):
     key = sign_in(browser)
     cookie, before = browser.cookies[COOKIE], redis.command("GET", key)
     token = arrived(browser.get("/echo"))["x-forwarded-access-token"]
@@ -82,7 +82,7 @@ def test_an_expiry_at_both_envoys_is_one_grant(browser, provider, redis):
     assert browser.cookies[COOKIE] == cookie, "the ticket stays the same"
 
 
-def test_a_sign_out_deletes_the_session_for_everybody(browser, redis):
+def test_sign_out_ends_every_copy_of_the_session(browser, redis):
     key = sign_in(browser)
     kept = browser.cookie
     assert browser.get("/oauth2/sign_out").status_code == 200
@@ -91,13 +91,13 @@ def test_a_sign_out_deletes_the_session_for_everybody(browser, redis):
     assert {echo(envoy, kept).status_code for envoy in ENVOYS} == {302}
 
 
-def test_a_key_that_is_deleted_in_redis_is_a_sign_out_at_once(browser, redis):
+def test_key_deleted_in_redis_is_an_immediate_sign_out(browser, redis):
     key = sign_in(browser)
     redis.command("DEL", key)
     assert {echo(envoy, browser.cookie).status_code for envoy in ENVOYS} == {302}
 
 
-def test_the_password_is_one_that_redis_asks_for(redis):
+def test_redis_refuses_commands_without_the_password(redis):
     """So the other tests run with a Redis that refuses clients without a password."""
     with Connection(redis.nodes[0]) as connection:
         requirement = connection.command("CONFIG", "GET", "requirepass")
@@ -105,7 +105,7 @@ def test_the_password_is_one_that_redis_asks_for(redis):
 
 
 @pytest.mark.skipif(TOPOLOGY == "single", reason="there are no replicas")
-def test_the_replicas_have_the_session_too(browser, redis):
+def test_replicas_have_the_session_too(browser, redis):
     key = sign_in(browser)
     assert redis.command("EXISTS", key) == 1
 
