@@ -149,7 +149,7 @@ def test_two_sessions_in_one_response_are_refused(of_cookie):
     assert running.envoy.says("there is more than one")
 
 
-def test_outage_of_redis_fails_the_hand_over_with_503(with_redis, make_redis):
+def test_hand_over_in_an_outage_of_redis_is_503(with_redis, make_redis):
     redis = make_redis()
     running = with_redis(redis, **APP, **NO_PROVIDER, redis_command_timeout="1s")
     browser = running.browser()

@@ -168,7 +168,7 @@ def test_long_restart_of_redis_is_503_and_then_200(with_redis, make_redis):
     assert set(load.statuses(since=back + 3)) == {200}
 
 
-def test_orderly_shutdown_of_redis_is_like_a_crash(with_redis, make_redis):
+def test_orderly_restart_of_redis_fails_no_request(with_redis, make_redis):
     """With SIGTERM it closes its connections in order, and a command may be under way."""
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
