@@ -1,1 +1,1 @@
-"""What the demo, the tests and the bench run: Envoy with the filter, a provider, a browser made of code."""
+"""The parts that the demo, the tests and the benchmarks start: Envoy with the filter, a provider, a browser in code."""

@@ -1,4 +1,4 @@
-"""Certificates of a test run's own."""
+"""Certificates for a test run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Authority:
         return str(path)
 
     def issue(self, host: str, expired: bool = False) -> dict[str, str]:
-        """Paths of a certificate for a name or an address and of its key, as options of a provider."""
+        """Issues a certificate for a name or an address: its path and that of its key, as options of a provider."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         certificate = (

@@ -1,4 +1,4 @@
-"""A browser made of code: cookies, redirects, and the two pages of a sign-in."""
+"""A browser in code: cookies, redirects, and the two pages of a sign-in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .vm import VmDied, is_answer_of_dead_vm
 
 MAX_REDIRECTS = 15
 SET_COOKIE = re.compile(r"[^=]+=([^;]+)")
-# What integration/upstream.py puts into its responses. Envoy's own x-envoy-upstream-service-time is
+# The header that integration/upstream.py puts into its responses. Envoy's own x-envoy-upstream-service-time is
 # missing if a response began before its request had ended.
 OF_THE_UPSTREAM = "x-upstream"
 
@@ -29,12 +29,12 @@ class Browser:
 
     def __init__(self, base_url: str, *, http2: bool = False):
         self.base_url = base_url
-        # What the filter itself wrote: its pages and its errors.
+        # The pages and errors that the filter itself wrote.
         self.pages: list[str] = []
         self._jar = http.cookiejar.CookieJar()
         options: dict[str, Any] = {"cookies": self._jar, "timeout": 30, "trust_env": False}
         self.service = httpx.Client(http1=not http2, http2=http2, **options)
-        # Certificates are the filter's business, not this browser's.
+        # The filter checks certificates; this browser does not.
         self.elsewhere = httpx.Client(verify=False, **options)
 
     def __enter__(self) -> Browser:
@@ -49,12 +49,12 @@ class Browser:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """Names and values of what the jar has for the service."""
+        """Names and values of the cookies for the service."""
         host = urlsplit(self.base_url).hostname
         return {cookie.name: cookie.value or "" for cookie in self._jar if cookie.domain.split(".local")[0] == host}
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request, no redirect followed. A path is of the service."""
+        """One request; it follows no redirect. A path without a host is one of the service."""
         url = urljoin(self.base_url, path)
         is_service = url.startswith(self.base_url)
         response = (self.service if is_service else self.elsewhere).request(method, url, **options)
@@ -69,7 +69,7 @@ class Browser:
 
     @property
     def cookie(self) -> str:
-        """The `cookie` header that the service would get, for requests past this browser."""
+        """The `cookie` header that the service would get, for requests without this browser."""
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     def get(self, path: str = "/", **options: Any) -> httpx.Response:
@@ -87,7 +87,7 @@ class Browser:
         raise AssertionError(f"more than {MAX_REDIRECTS} redirects, the last to {response.headers['location']}")
 
     def open_form(self, path: str = "/") -> httpx.Response:
-        """The provider's form, by the redirects and the sign-in page that lead to it."""
+        """The provider's form, reached through the redirects and the sign-in page."""
         page = self.follow(self.get(path))
         if (start := link_to(page, "/start?")) is not None:
             page = self.follow(self.get(start))
@@ -101,7 +101,7 @@ class Browser:
         return self.follow(self.request("POST", target, data={"login": user}), stop_before=stop_before)
 
     def sign_in(self, user: str = "alice", path: str = "/") -> httpx.Response:
-        """A whole sign-in: what the browser shows at its end."""
+        """A whole sign-in; returns the page at its end."""
         page = self.open_form(path)
         # The provider may know this browser already.
         return self.submit(page, user) if "<form" in page.text else page

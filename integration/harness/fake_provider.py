@@ -1,12 +1,12 @@
-"""An OpenID provider of which everything can be made to be odd, with real signatures.
+"""An OpenID provider with real signatures, whose answers can all be changed.
 
     fake = FakeProvider(keys=[Key("ES512")])
     fake.metadata = {"userinfo_endpoint": None}
     fake.answers["token:refresh_token"] = [Answer(members={"id_token": None}), Answer(400, {"error": "invalid_grant"})]
 
-The certified one (provider.py) says whether the filter is right; this one is for what others really answer. It runs
-in this process, and each attribute of a `FakeProvider` can be set at any time. It asks each browser for a user name,
-by the form that `Browser.sign_in` knows.
+The certified provider (provider.py) shows that the filter follows the standards; this one answers as other providers
+do. It runs in this process, and each attribute of a `FakeProvider` can be set at any time. It asks each browser for a
+user name, by the form that `Browser.sign_in` knows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ENDPOINTS = {
     "/revoke": "revocation",
     "/logout": "end_session",
 }
-# Each endpoint but the form is here once more, for redirects to lead to: "/moved/jwks".
+# Each endpoint but the form is also below this path, as the target of redirects: "/moved/jwks".
 MOVED = "/moved"
 CURVES: dict[str, Any] = {"256": ec.SECP256R1, "384": ec.SECP384R1, "512": ec.SECP521R1}
 HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
@@ -50,15 +50,15 @@ FORM = '<!doctype html><title>Fake provider</title><form method="post" action="{
 
 @dataclass
 class Answer:
-    """What an endpoint answers in the place of its own answer; without a status, what of its own is changed."""
+    """A scripted answer of an endpoint. Without a status, it changes the endpoint's own answer."""
 
     status: int | None = None  # 0: the connection is closed without an answer
     body: Any = b""  # bytes, text, or what becomes JSON
     headers: dict[str, str] = field(default_factory=dict)
-    delay: float = 0  # seconds before the request is looked at
-    gate: Event | None = None  # it is looked at when this is set
-    members: dict = field(default_factory=dict)  # of its JSON; None takes one out
-    claims: dict = field(default_factory=dict)  # of the ID token, or of userinfo; None takes one out
+    delay: float = 0  # seconds before the request is handled
+    gate: Event | None = None  # the request is handled when this is set
+    members: dict = field(default_factory=dict)  # of its JSON; None removes one
+    claims: dict = field(default_factory=dict)  # of the ID token, or of userinfo; None removes one
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Key:
     kid: str | None = field(default_factory=lambda: secrets.token_hex(4))
     bits: int = 2048
     secret: bytes = b""
-    jwk: dict = field(default_factory=dict)  # changes to what `jwks_uri` says of it; None takes a member out
+    jwk: dict = field(default_factory=dict)  # changes to its entry at `jwks_uri`; None removes a member
     is_published: bool = True
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ class Key:
         return changed(common, self.jwk)
 
     def token(self, claims: dict, header: dict | None = None) -> str:
-        """A JWT; `header` changes the header that it has by itself."""
+        """A JWT; `header` changes its own header."""
         header = changed({"alg": self.algorithm, "kid": self.kid}, header or {})
         data = ".".join(encode(json.dumps(part).encode()) for part in (header, claims))
         return f"{data}.{encode(self.sign(data.encode()))}"
@@ -139,14 +139,14 @@ class FakeProvider:
     ):
         self.client_id, self.client_secret = client_id, client_secret
         self.keys = keys or [Key()]  # the first one signs
-        self.metadata: dict = {}  # changes; None takes a member out
+        self.metadata: dict = {}  # changes; None removes a member
         self.claims: dict = {}  # changes of every ID token
         self.token_header: dict = {}  # changes of every ID token's header
         self.userinfo_key: Key | None = None  # with one, userinfo is a JWT
         self.lifetime = 3600  # seconds, of tokens
         # How the client may authenticate; a client without a secret need not.
         self.auth_methods = ["client_secret_basic", "client_secret_post"]
-        self.decodes_basic = True  # as RFC 6749 section 2.3.1 has it
+        self.decodes_basic = True  # as in RFC 6749 section 2.3.1
         self.refusal = Answer(401, {"error": "invalid_client"})  # otherwise
         self.uses_code_up_first = False  # also if the client is refused
         # By endpoint, by "token:" and a grant type, or by a path below /moved: one answer for all, or one each in turn
@@ -160,7 +160,7 @@ class FakeProvider:
         self._server.daemon_threads = True
         if tls_cert:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            if tls_version:  # that one alone
+            if tls_version:  # only this version
                 context.minimum_version = context.maximum_version = tls_version
             context.load_cert_chain(tls_cert, tls_key)
             self._server.socket = context.wrap_socket(
@@ -174,10 +174,10 @@ class FakeProvider:
         self._server.server_close()
 
     def add_redirect_uri(self, uri: str) -> None:
-        """Each is taken."""
+        """Every redirect URI is accepted."""
 
     def seen(self, endpoint: str, grant_type: str | None = None) -> list[dict]:
-        """The requests to an endpoint, oldest first: `path`, `headers` (names in small letters) and `form`."""
+        """The requests to an endpoint, oldest first: `path`, `headers` (names in lower case) and `form`."""
         return [
             request
             for request in self.requests
@@ -185,7 +185,7 @@ class FakeProvider:
         ]
 
     def answer(self, request: dict) -> tuple[Answer, Any]:
-        """The scripted answer, and its body with the changes that it names."""
+        """The answer to a request, and its body with the scripted changes."""
         endpoint, path, grant_type = request["endpoint"], request["path"], request["form"].get("grant_type")
         names = [path] if path.startswith(MOVED) else [f"{endpoint}:{grant_type}", endpoint]
         script = next((self.answers[name] for name in names if self.answers.get(name)), Answer())
@@ -199,7 +199,7 @@ class FakeProvider:
         body = changed(own.body, answer.members) if isinstance(own.body, dict) else own.body
         return Answer(own.status, headers={**own.headers, **answer.headers}), body
 
-    # ---- what it answers by itself ----
+    # ---- its own answers ----
 
     def _discovery(self, *_: object) -> Answer:
         url = {name: self.issuer + path for path, name in ENDPOINTS.items()}

@@ -1,4 +1,4 @@
-"""A server that speaks RESP as a test tells it to: for what a real Redis cannot be made to say."""
+"""A server that answers in RESP as a test wants it: for replies that a real Redis never gives."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NIL = b"$-1\r\n"
 
 
 class FakeRedis:
-    """Answers each command with what `answer(words)` gives.
+    """Answers each command with `answer(words)`.
 
-    Bytes are sent as they are; None closes the connection; a generator is taken piece by piece, so it may
-    sleep between two pieces. Commands that `answer` does not know, it hands to `default_answer`.
+    Bytes are sent as they are; None closes the connection; a generator is sent piece by piece, so it may
+    sleep between two pieces. `answer` passes commands that it does not know to `default_answer`.
     `answer` can be replaced while the server runs, and `commands` has the first word of each command.
     """
 
@@ -57,7 +57,7 @@ def read_command(stream) -> list[bytes]:
 
 
 def default_answer(words: list[bytes]) -> bytes:
-    """A Redis that is empty, and stays so."""
+    """The answers of an empty Redis that stores nothing."""
     name = words[0].upper()
     if name == b"PING":
         return PONG
@@ -73,7 +73,7 @@ def bulk(value: bytes) -> bytes:
 
 
 def array(*items: bytes) -> bytes:
-    """Of items that are replies themselves."""
+    """An array; its items are encoded replies."""
     return b"*%d\r\n%s" % (len(items), b"".join(items))
 
 
@@ -82,8 +82,8 @@ def integer(value: int) -> bytes:
 
 
 class Keeper:
-    """A server that keeps sessions, for one that shall lie about something else only: as master of a Sentinel, or as
-    the only node of a Cluster."""
+    """The answers of a server that keeps sessions: a test changes only the reply that shall be a lie. It can be the
+    master of a Sentinel, or the only node of a Cluster."""
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}

@@ -38,16 +38,16 @@ class Listeners:
         return named(manager["http_filters"], "oauth2_session")["typed_config"]["config"]
 
     def update(self, change: Callable[[], None]) -> None:
-        """Envoy gets the listener with a change to `main`, or to `plugin()`."""
+        """Gives Envoy the listener after a change to `main`, or to `plugin()`."""
         change()
         self._write([self.main])
 
     def remove(self) -> None:
-        """Envoy has no listener any more."""
+        """Removes the listener from Envoy."""
         self._write([])
 
     def _write(self, listeners: list[dict]) -> None:
-        # Envoy looks at the file when it is moved into its place.
+        # Envoy reads the file when it is moved into its place.
         self._version += 1
         resources = [{"@type": LISTENER, **listener} for listener in listeners]
         new = self._path.with_suffix(".new")

@@ -1,7 +1,7 @@
-"""The Envoy configuration that our manifests result in: what istiod and Envoy Gateway make of them, done here.
+"""The Envoy configuration that our manifests result in, made as istiod and Envoy Gateway make it.
 
 `istio` and `envoy_gateway` make functions with the parameters of harness/render.py, so an `Envoy` starts with them.
-What they do is what the sources of these projects do:
+They follow the sources of these projects:
 
     Istio          pilot/pkg/model/extensions.go (buildWasmConfig), networking/core/extension/extensionfilter.go,
                    networking/core/envoyfilter (ADD of clusters, listeners and extension configurations; MERGE into
@@ -32,7 +32,7 @@ EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 RUNTIME = "envoy.wasm.runtime.v8"
-# What an EnvoyFilter says to mean all HTTP connection managers.
+# The match of an EnvoyFilter for all HTTP connection managers.
 OF_THE_GATEWAY = {
     "context": "GATEWAY",
     "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}},
@@ -67,12 +67,12 @@ PATHS = {
 Renderer = Callable[..., str]
 
 
-# The ways in which our manifests bring the filter.
+# The manifests that install the filter.
 WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY = "Istio, WasmPlugin", "Istio, TrafficExtension", "Envoy Gateway"
 
 
 def shipped(which: str, folder: Path) -> Renderer:
-    """By the manifests as they are in envoy-config/. Files of Istio's discovery go to `folder`."""
+    """Renders with the manifests as they are in envoy-config/. Files of Istio's discovery go to `folder`."""
     if which == ENVOY_GATEWAY:
         names = ("envoyextensionpolicy", "envoypatchpolicy", "envoyproxy", "clienttrafficpolicy")
         return envoy_gateway(*(manifest(f"envoy-gateway/{name}.yaml") for name in names))
@@ -86,8 +86,8 @@ def manifest(path: str) -> dict:
 
 
 def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
-    """What a gateway gets of a WasmPlugin or TrafficExtension and of the EnvoyFilter. Extension configurations come by
-    discovery, as they do there; the files of that go to `folder`."""
+    """The configuration of a gateway with WasmPlugin or TrafficExtension and EnvoyFilter. Extension configurations
+    come by discovery, as in Istio; the files for it go to `folder`."""
 
     def render(
         filter_json: str,
@@ -142,7 +142,7 @@ def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
 
 
 def istio_statistics() -> dict:
-    """Which statistics the gateway of a pod with our annotation shows, and under which names."""
+    """The statistics of a gateway whose pod has our annotation, and their names."""
     annotations = yaml.safe_load(STATISTICS.read_text(encoding="utf-8"))["spec"]["template"]["metadata"]["annotations"]
     matcher = yaml.safe_load(annotations["proxy.istio.io/config"])["proxyStatsMatcher"]
     assert set(matcher) == {"inclusionPrefixes"}
@@ -155,7 +155,7 @@ def istio_statistics() -> dict:
 
 
 def istio_extension(plugin: dict, filter_json: str) -> dict:
-    """What istiod makes of a WasmPlugin, or of a TrafficExtension with `wasm`."""
+    """The filter that istiod makes of a WasmPlugin, or of a TrafficExtension with `wasm`."""
     spec = plugin["spec"].get("wasm", plugin["spec"])
     name = f"{plugin['metadata']['namespace']}.{plugin['metadata']['name']}"
     environment: dict = {"key_values": {}, "host_env_keys": []}
@@ -184,7 +184,7 @@ def istio_extension(plugin: dict, filter_json: str) -> dict:
 
 
 def discover(config: dict, extensions: list[dict], folder: Path) -> None:
-    """A file of resources in the place of istiod, for each filter that is discovered."""
+    """Writes a file of resources, in the place of istiod, for each discovered filter."""
     for listener in config["static_resources"]["listeners"]:
         for each in manager(listener)["http_filters"]:
             if "config_discovery" not in each:
@@ -198,7 +198,7 @@ def discover(config: dict, extensions: list[dict], folder: Path) -> None:
 
 
 def envoy_gateway(policy: dict, patches: dict, proxy: dict, traffic: dict) -> Renderer:
-    """What a Gateway's proxy gets of an EnvoyExtensionPolicy, an EnvoyPatchPolicy, an EnvoyProxy and a
+    """The configuration of a Gateway's proxy with an EnvoyExtensionPolicy, an EnvoyPatchPolicy, an EnvoyProxy and a
     ClientTrafficPolicy."""
 
     def render(
@@ -275,7 +275,7 @@ def envoy_gateway(policy: dict, patches: dict, proxy: dict, traffic: dict) -> Re
 
 
 def mount_module(filters: list[dict], proxy: dict, wasm: Path) -> None:
-    """The file of the module, which is where the EnvoyProxy mounts the image."""
+    """The file of the module, in the folder at which the EnvoyProxy mounts the image."""
     deployment = proxy["spec"]["provider"]["kubernetes"]["envoyDeployment"]
     [mount] = deployment["container"]["volumeMounts"]
     assert mount["name"] in {volume["name"] for volume in deployment["pod"]["volumes"] if "image" in volume}
@@ -285,7 +285,7 @@ def mount_module(filters: list[dict], proxy: dict, wasm: Path) -> None:
 
 
 def gateway(listen: str, upstream: str, filters: list[dict], admin_socket: Path | None) -> dict:
-    """A gateway with one route to everything, without anything of ours but the filters."""
+    """A gateway with one route for all requests, and only the filters of ours."""
     return {
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "node": {"id": "gateway", "cluster": "gateway"},
@@ -359,7 +359,7 @@ def internal_listeners(buffer_size_kb: int) -> dict:
 
 
 def finish(config: dict, ca: str | None) -> str:
-    """With the authorities of this machine in the place of those in the proxy's image."""
+    """Replaces the certificate authorities of the proxy's image by those of this machine."""
     for cluster in config["static_resources"]["clusters"]:
         tls = cluster.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
         if "trusted_ca" in tls.get("validation_context", {}):
@@ -377,7 +377,7 @@ def merge(into: dict, what: dict) -> None:
 
 
 def merged(given: dict, filter_json: str) -> dict:
-    """The configuration of a manifest, with what belongs to the test in its place."""
+    """The configuration of a manifest, with the addresses and secrets of the test."""
     return {"@type": STRING, "value": json.dumps({**given, **json.loads(filter_json)})}
 
 

@@ -1,4 +1,4 @@
-"""What a wasm module asks of its host, and what it gives it: the import and the export section of the filter."""
+"""The import and the export section of the filter's wasm module."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def imports() -> Iterator[tuple[str, str, int]]:
         kind, at = content[at], at + 1
         yield module, name, kind
         if kind != FUNCTION:
-            return  # what follows has another form, and a test has failed already
+            return  # the rest has another form, and a test has failed already
         _, at = read_u32(content, at)
 
 

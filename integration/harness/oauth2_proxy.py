@@ -1,6 +1,6 @@
 """A real oauth2-proxy beside the filter: the same provider, the same secret, the same upstream.
 
-The program is given, by OAUTH2_PROXY in the environment: see https://github.com/oauth2-proxy/oauth2-proxy/releases,
+The environment names the program, by OAUTH2_PROXY: see https://github.com/oauth2-proxy/oauth2-proxy/releases,
 or /bin/oauth2-proxy in the image quay.io/oauth2-proxy/oauth2-proxy.
 """
 
@@ -29,7 +29,7 @@ LINE = re.compile(r"\s*(\w+)\s*=\s*(.+)")
 
 
 class OAuth2Proxy:
-    """Started at once, on loopback, with a configuration file. Options have its names, as the filter's have."""
+    """Starts at once, on loopback, with a configuration file. Options have oauth2-proxy's names."""
 
     def __init__(self, provider: Provider, upstreams: list[str], cookie_secret: str, /, **options: Any):
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -80,7 +80,7 @@ class OAuth2Proxy:
         return "\n".join(self._started().lines())
 
     def requests(self) -> list[str]:
-        """Methods and targets that it was asked for since its start, oldest first."""
+        """Methods and targets of its requests since its start, oldest first."""
         # A request of our own marks the end, so that no line is missed that is still to come.
         own = f"{self._prefix}/static/{time.monotonic()}"
         with contextlib.suppress(urllib.error.HTTPError):
@@ -109,7 +109,7 @@ def program() -> str:
 
 
 def version() -> str:
-    """What it says; builds of one's own may say nothing of use."""
+    """Its version as it says it; a local build may say nothing useful."""
     return subprocess.run([program(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -119,7 +119,7 @@ def to_toml(settings: dict[str, object]) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The same back: one option in each line."""
+    """Reads such a file: one option in each line."""
     lines = path.read_text(encoding="utf-8").splitlines()
     found = [LINE.fullmatch(line) for line in lines if line.strip() and not line.startswith("#")]
     return {line[1]: json.loads(line[2]) for line in found if line}

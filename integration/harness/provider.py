@@ -24,7 +24,7 @@ class Provider:
     """A provider on loopback. Options: DEFAULTS in provider.mjs."""
 
     def __init__(self, clients: list[dict], **options: Any):
-        # One that it has again after it was down.
+        # A fixed port, so that it has the same one after it was down.
         options = {"port": free_port(), **options, "clients": clients}
         environment = {**os.environ, "PROVIDER_OPTIONS": json.dumps(options)}
         # Cookies have no port: on loopback, the browser sends the filter's cookies to the provider too.
@@ -49,7 +49,7 @@ class Provider:
             raise ValueError(f"{command}: {error.read().decode()}") from None
 
     def add_redirect_uri(self, uri: str) -> None:
-        """One more for every client."""
+        """Adds a redirect URI to every client."""
         self.control("redirect_uri", uri=uri)
 
     def seen(self, endpoint: str, grant_type: str | None = None) -> list[dict]:
@@ -61,11 +61,11 @@ class Provider:
         ]
 
     def issued(self) -> list[tuple[str, str]]:
-        """What it gave out since it was asked last: names and values of codes, tokens and PKCE verifiers."""
+        """The codes, tokens and PKCE verifiers since the last call: names and values."""
         return [(what, value) for what, value in self.control("issued")]
 
     def reset(self) -> None:
-        """No faults, nothing seen."""
+        """Removes faults, and forgets the requests seen."""
         self.control("faults")
         self.control("forget")
 

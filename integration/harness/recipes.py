@@ -26,7 +26,7 @@ def blocks(page: str, heading: str, language: str) -> list[str]:
 
 
 def piece(page: str, heading: str) -> dict:
-    """The one piece of Envoy's configuration there."""
+    """The only piece of Envoy's configuration below a heading."""
     [block] = blocks(page, heading, "yaml")
     return yaml.safe_load(block)
 
@@ -37,7 +37,7 @@ def manager(config: dict) -> dict:
 
 
 def add_filters(config: dict, filters: list[dict]) -> None:
-    """After the filter, before the router."""
+    """Puts HTTP filters after the filter and before the router."""
     chain = manager(config)["http_filters"]
     chain[-1:-1] = filters
 
@@ -47,7 +47,7 @@ def add_hosts(config: dict, hosts: list[dict]) -> None:
 
 
 def add_resources(kind: str) -> Callable[[dict, list[dict]], None]:
-    """Each in the place of the one of its name, if there is one."""
+    """Adds each item, or replaces the one of its name."""
 
     def add(config: dict, resources: list[dict]) -> None:
         for resource in resources:
@@ -84,7 +84,7 @@ def apply(config: dict, content: dict) -> None:
 
 
 def rendering(content: dict, change: Change = lambda config: None) -> Callable[..., str]:
-    """What makes the configuration that is shipped, with a piece in it and then changed: for `Envoy(render=…)`."""
+    """A function for `Envoy(render=…)`: the shipped configuration with a piece in it, then changed."""
 
     def made(*arguments: Any, wasm: Path, ca: str | None = None, **options: Any) -> str:
         config = json.loads(render(*arguments, wasm=wasm, ca=ca, **options))

@@ -1,7 +1,6 @@
 """Fills in envoy-config/envoy.yaml, or another template there: the file that is shipped is the file that is run.
 
-What is marked CHANGE there is set here, at the same places; all else stays as it is. The result is JSON,
-which Envoy reads too.
+The values marked CHANGE in it are set here; all others stay as they are. The result is JSON, which Envoy reads too.
 """
 
 from __future__ import annotations

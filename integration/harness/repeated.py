@@ -28,5 +28,5 @@ class Repeated:
             number += 1
 
     def turn(self, number: int) -> None:
-        """Once of it. The first numbers of the threads are 0, 1, 2, …"""
+        """One repetition. The first numbers of the threads are 0, 1, 2, …"""
         raise NotImplementedError

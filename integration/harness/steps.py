@@ -28,8 +28,8 @@ FILTERS = {BESIDE: "filter-beside.json", ALONE: "filter.json"}
 class Steps:
     """One site at one address, whose Envoy is replaced at each step; and its oauth2-proxy, until it is stopped.
 
-    `options` are for the filter and for oauth2-proxy: the store, and what a test needs. What is in `ours` is for the
-    filter alone; an option that is None there is left out, and without a client there is no client's secret.
+    `options` are for the filter and for oauth2-proxy: the store, and what a test needs. `ours` are for the filter
+    alone; None removes an option, and without a client the filter gets no client secret.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Steps:
         self.envoy: Envoy | None = None
 
     def go_to(self, step: str) -> None:
-        """Another Envoy in the place of the one before."""
+        """Replaces the Envoy by that of another step."""
         self._stop_envoy()
         filter_json = None
         if step in FILTERS:

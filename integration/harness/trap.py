@@ -1,8 +1,8 @@
-"""A module that traps at every request, byte by byte: what a VM that dies looks like from outside.
+"""A module that traps at every request, written byte by byte: it shows a dying VM from outside.
 
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable)
 
-All else is as little as Envoy takes for a module of the proxy-wasm ABI 0.2.1.
+The rest is the least that Envoy accepts as a module of the proxy-wasm ABI 0.2.1.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def vector(items: list[bytes]) -> bytes:
 
 
 def sized(content: bytes) -> bytes:
-    """The length is LEB128, two bytes of it, which is enough here."""
+    """The length is LEB128 in two bytes, which is enough here."""
     return bytes([len(content) & 0x7F | 0x80, len(content) >> 7]) + content
 
 

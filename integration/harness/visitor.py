@@ -17,8 +17,8 @@ SITE = "http://app.example.com"
 class Visitor(Browser):
     """Asks `SITE`; `where` is the URL of the proxy that answers; `routes` name others for prefixes of paths.
 
-    Its cookies are kept by name, domain and path, so what a proxy does not clear stays, and is sent beside what
-    another proxy set. They go to the site over http also with `Secure`.
+    It keeps cookies by name, domain and path. So a cookie that a proxy does not clear stays, and is sent beside that
+    of another proxy. It sends cookies with `Secure` over http too.
     """
 
     def __init__(self, where: str, routes: dict[str, str] | None = None):
@@ -26,7 +26,7 @@ class Visitor(Browser):
         self.where = where
         self.routes = routes or {}
         self.kept: dict[tuple[str, str, str], str] = {}
-        # `kept` is the jar of the site: this client's own takes nothing.
+        # `kept` is the jar of the site; this client's own stays empty.
         nothing = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         self.service = httpx.Client(cookies=nothing, verify=False, timeout=30, trust_env=False)
 
@@ -49,7 +49,7 @@ class Visitor(Browser):
             headers.setdefault("cookie", cookie)
         response = self.service.request(method, proxy + address, headers=headers, **options)
         refuse_answer_of_dead_vm(response)
-        # Relative redirects are of the site.
+        # So relative redirects stay at the site.
         response.request.url = httpx.URL(self.base_url + address)
         self.keep(response)
         return response
@@ -71,7 +71,7 @@ class Visitor(Browser):
                 self.kept[key] = value
 
     def sign_in_again(self, user: str, *, is_followed: bool = True) -> httpx.Response:
-        """A sign-in with the cookies that are there. Without `is_followed` it ends with the callback's answer."""
+        """A sign-in with the present cookies. Without `is_followed` it ends with the answer of the callback."""
         form = self.follow(self.get("/oauth2/start?rd=/echo"))
         back = self.submit(form, user, stop_before="/oauth2/callback")
         done = self.get(back.headers["location"])
@@ -79,7 +79,7 @@ class Visitor(Browser):
         return self.follow(done) if is_followed else done
 
     def session(self, cookie_name: str) -> dict[str, str]:
-        """The cookies of the session alone."""
+        """Only the cookies of the session."""
         return {
             name: value for name, value in self.cookies.items() if name.startswith(cookie_name) and "csrf" not in name
         }

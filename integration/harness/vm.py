@@ -1,7 +1,7 @@
-"""Whether a VM died: a module that trapped, by Envoy's log, by its statistics, and by what its clients get.
+"""Finds out whether a VM died: by Envoy's log, by its statistics, and by its answers.
 
 Envoy goes on without that VM. It starts another one after a pause, and until then answers with an empty 503 or with
-nothing. So a test that looks only at its own answers can be green beside it.
+nothing. So a test that looks only at its own answers may pass in spite of it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from email.message import Message
 
 # What V8 and Envoy write about it: `Function: proxy_on_… failed: Uncaught RuntimeError: unreachable` for a trap,
 # `Uncaught RangeError` for a stack that overflowed; `panicked at` is Rust's, `Caught Seg` Envoy's own crash. A
-# configuration that the filter refuses ends the VM too, and is no death.
+# configuration that the filter refuses ends the VM too; that is not a crash.
 DEATH = re.compile(
     r"Uncaught |Function: \S+ failed|in-VM backtrace|panicked at|Caught Seg"
     r"|Wasm VM failed (?!Failed to configure base Wasm plugin)"
 )
-# `vm_reload` counts the tries, `vm_reload_backoff` the requests that came in the pause before one.
+# `vm_reload` counts the attempts, `vm_reload_backoff` the requests in the pause before one.
 RELOAD = re.compile(r"^wasm\..*vm_reload")
 
 
@@ -38,5 +38,5 @@ def signs_in_statistics(counters: Mapping[str, int]) -> list[str]:
 
 
 def is_answer_of_dead_vm(status: int, headers: Mapping[str, str] | Message, body: bytes) -> bool:
-    """Envoy's answer in the place of a filter that is not there: 503 with nothing in it. Ours say when to come back."""
+    """Envoy's answer if the VM of the filter is dead: an empty 503. A 503 of the filter has `retry-after`."""
     return status == 503 and not body and "retry-after" not in headers

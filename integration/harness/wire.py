@@ -1,5 +1,5 @@
-"""HTTP/1.1 and HTTP/2 byte by byte: an upstream that tells all that arrived, and clients that send all they are told
-to. What a library tidies up (names, `connection`, trailers) is here what a test is about.
+"""HTTP/1.1 and HTTP/2 byte by byte: an upstream that reports all that arrived, and clients that send any header.
+Tests look at the very things that a library would tidy up: names, `connection`, trailers.
 
     upstream = Recorder()
     answer = ask(url, "GET", "/x", [("x.odd", "1")], trailers=[("x-late", "2")], http2=True)
@@ -47,7 +47,7 @@ class Recorder:
 
 @dataclasses.dataclass
 class Answer:
-    """Status 0: there was none, as the stream or the connection was reset."""
+    """Status 0: there was no answer; the stream or the connection was reset."""
 
     status: int = 0
     headers: Fields = dataclasses.field(default_factory=list)
@@ -103,7 +103,7 @@ def asked_for(target: str, what: str) -> Fields:
 
 
 def told(headers: Fields, trailers: Fields) -> Fields:
-    # By the first of them, the harness tells the upstream's responses from the filter's.
+    # The first one marks the upstream's responses; those of the filter do not have it.
     return [("x-upstream", "yes"), (ARRIVED, json.dumps({"headers": headers, "trailers": trailers}))]
 
 
