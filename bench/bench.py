@@ -1,4 +1,4 @@
-"""`make bench`: what the filter costs a request, compared with no filter and with one that does nothing.
+"""`make bench`: the cost of the filter for a request, compared with no filter and with an empty one.
 
     .venv/bin/python bench/bench.py                      about five minutes; writes bench/results.md and .svg
     .venv/bin/python bench/bench.py --rounds 3 --seconds 2 --print
@@ -6,8 +6,8 @@
 
 Every variant is an Envoy of its own with one worker and a direct response in the upstream's place. All of
 them run the whole time; wrk loads one after the other, for some seconds each, in rounds, and every round
-begins with another variant. So what the machine does besides falls on all of them alike, and a ratio is
-made within a round. What counts is Envoy's CPU time a request: it hardly depends on the client.
+begins with another variant. So other load of the machine affects all of them alike, and ratios are made
+within a round. The measure is Envoy's CPU time a request: it hardly depends on the client.
 
 Needs Linux, wrk, and `make build` before.
 """
@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "integration"), str(ROOT / "tools")]
 
-# Of integration/ and tools/, which are on the path from here on.
+# From integration/ and tools/, which are on the path from here on.
 from harness.process import StartFailed, stop_on_signals
 from harness.redis import Redis
 from harness.render import WASM

@@ -1,13 +1,13 @@
-"""`make bench-hostile`: what a stranger's request can cost a worker, by its shape.
+"""`make bench-hostile`: the cost of a stranger's request for a worker, by its shape.
 
     .venv/bin/python bench/hostile.py                     about ten minutes; writes bench/hostile.md
-    .venv/bin/python bench/hostile.py --short             some seconds: each shape has the answer that it is about
+    .venv/bin/python bench/hostile.py --short             some seconds: checks only that each shape gets its expected answer
     .venv/bin/python bench/hostile.py --print --only rd   only the shapes with that in their title
     .venv/bin/python bench/hostile.py --print --wasm other.wasm
 
-Each site is an Envoy with one worker. In each round every shape is sent, and before it `/x` without a cookie: what
-the machine does besides falls on both alike, and a ratio is made of such a pair. What counts is the CPU time of the
-worker's thread, so that a client may be as slow as it likes.
+Each site is an Envoy with one worker. In each round every shape is sent, and before it `/x` without a cookie: other
+load of the machine affects both alike, and a ratio is made of such a pair. The measure is the CPU time of the
+worker's thread, so a slow client does not matter.
 
 Needs Linux, and `make build` before.
 """
@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "integration"))
 
-# Of integration/, which is on the path from here on.
+# From integration/, which is on the path from here on.
 from harness.envoy import Envoy
 from harness.process import StartFailed, stop_on_signals
 from harness.redis import Redis
@@ -46,7 +46,7 @@ MOST = 4096
 
 
 class BadAnswer(Exception):
-    """A shape did not get the answer that it is about."""
+    """A shape did not get its expected answer."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A provider that has keys and takes no code: what it costs is not measured."""
+"""A provider that has keys and refuses every code; its own cost is not measured."""
 
 from __future__ import annotations
 

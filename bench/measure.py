@@ -16,7 +16,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BadRun(Exception):
-    """Something else than the variant was measured."""
+    """The measurement was not one of the variant."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def measure(envoy: Envoy, seconds: int, connections: int) -> Sample:
 
 
 def check(envoy: Envoy) -> None:
-    """The first and the last cookie get the answer that the variant is about."""
+    """Checks that the first and the last cookie get the variant's answer."""
     cookies = envoy.variant.cookies.read_text(encoding="ascii").split()
     for cookie in dict.fromkeys([*cookies[:1], *cookies[-1:]]) or [None]:
         connection = http.client.HTTPConnection("127.0.0.1", envoy.port, timeout=10)

@@ -1,4 +1,4 @@
-"""bench/results.md: medians and spreads of a run, and how near the goals they are."""
+"""bench/results.md: medians and spreads of a run, compared with the goals."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Memory:
 
 
 def ratio(results: list[Result], result: Result) -> Spread:
-    """CPU a request to the empty filter's, made within each round."""
+    """The ratio of the CPU time a request to the empty filter's, made within each round."""
     base = next(other for other in results if other.variant.key == BASE)
     return compare(result, base, lambda sample: sample.cpu_us)
 
 
 def compare(result: Result, other: Result, of: Callable[[Sample], float]) -> Spread:
-    """A figure to the same of another variant, made within each round."""
+    """The ratio of a figure to that of another variant, made within each round."""
     return Spread.of([of(ours) / of(theirs) for ours, theirs in zip(result.samples, other.samples)])
 
 
@@ -91,7 +91,7 @@ def table(results: list[Result]) -> str:
 
 
 def goals(results: list[Result]) -> list[str]:
-    """What we aim at, and what came out. Nothing fails here: machines differ, and so do runs."""
+    """The goals and the results. Nothing fails here: machines and runs differ."""
     by_key = {result.variant.key: result for result in results}
     cached = ratio(results, by_key["cached"])
     redis = compare(by_key["redis-1"], by_key["cached"], lambda sample: sample.requests_per_second)

@@ -17,12 +17,12 @@ COOKIE = "_oauth2_proxy"
 INDEXED = 4096 - 32 - len(":path")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
-# What an operator writes.
+# Patterns as an operator writes them.
 ORDINARY = {
     "skip_auth_routes": ["^/public/", "^/healthz$", r"\.(css|js|png|woff2)$", r"GET=^/docs/[^/]+\.html$"],
     "api_routes": ["^/api/v[0-9]+/", "/rpc/", "^/graphql$"],
 }
-# What costs other engines most, and a hundred of the ordinary ones.
+# Patterns that cost other engines most, and a hundred ordinary ones.
 NASTY = {
     "skip_auth_routes": [r"(a|aa)+$", r".*x.*y.*z", r"[a-z]{1,50}/[0-9]{1,50}/end", r"(?i)\bpublic\b.*\.html$"],
     "api_routes": [f"^/service-{number}/v[0-9]+/[^/]+/items" for number in range(100)],
@@ -65,7 +65,7 @@ def same(request: Request) -> Requests:
 
 
 def text(length: int, letters: str) -> str:
-    """That many letters, in no order that repeats soon."""
+    """That many letters, in an order that does not repeat soon."""
     state, letters_of_text = 7, []
     for _ in range(length):
         state = (state * 1103515245 + 12345) % (1 << 31)
@@ -90,7 +90,7 @@ def paths(site: str, patterns: str) -> list[Shape]:
         ("2 kB, HTTP/2 with HPACK", path(2 * KB, LETTERS + "/-."), True),
         ("4 kB, HTTP/2 with HPACK", path(INDEXED, LETTERS + "/-."), True),
     ]:
-        # Whether a pattern fits is no matter: what is no route is a sign-in.
+        # It does not matter whether a pattern matches: without a match, the answer is a sign-in.
         found.append(Shape(f"{patterns}: a path of {title}", site, same(request), (200, 302), http2))
     return found
 
@@ -100,7 +100,7 @@ def cookies() -> list[Shape]:
         return same(Request("/x", (("cookie", "; ".join(f"{name}={value}" for name, value in pairs)),)))
 
     def forged(length: int) -> str:
-        """What has the form of a signed value of today."""
+        """A value in the form of a current signed value."""
         rest = f"|{int(time.time())}|{'a' * 43}="
         return "A" * (length - len(rest)) + rest
 
@@ -127,7 +127,7 @@ def cookies() -> list[Shape]:
                     site,
                     cookie(*((f"{COOKIE}_{number}", "x") for number in range(size // 22))),
                 ),
-                # Each of the first could begin a cookie, and the first of them goes on through all the others.
+                # Each first chunk could begin a cookie, and one of them continues through all the others.
                 Shape(
                     f"forged {sessions}: {kb} in first chunks, and one of each other",
                     site,
@@ -246,7 +246,7 @@ def others() -> list[Shape]:
 
 
 def sites(issuers: dict[str, Issuer], redis_url: str) -> dict[str, dict]:
-    """Filter JSON by site, besides what all have."""
+    """Filter JSON by site, without the options of all sites."""
     plain = {"oidc_issuer_url": issuers["bearer"].issuer}
     bearer = {
         name: {"oidc_issuer_url": issuer.issuer, "skip_jwt_bearer_tokens": True} for name, issuer in issuers.items()

@@ -1,4 +1,4 @@
-"""What is compared, and the Envoy of each: the shipped configuration with a direct response as its route."""
+"""The variants that are compared, and their Envoys: the shipped configuration with a direct response as its route."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def variants(empty: Path, trimmed: Path, none: Path, one: Path, many: Path, coun
 
 
 def redis_variants(url: str, one: Path, thousand: Path, many: Path, count: int) -> list[Variant]:
-    """Sessions in Redis. Those of one and of a thousand fit into what a worker remembers."""
+    """Sessions in Redis. A worker remembers one session, and also a thousand."""
     store = {"session_store_type": "redis", "redis_connection_url": url}
     warm = {**store, "session_cache_size": count}
     cold = {**store, "session_cache_size": 0}

@@ -55,10 +55,10 @@ class Closed(Exception):
 
 
 class Client(Protocol):
-    """Its connections are open, and what that cost is past."""
+    """A client whose connections are open already."""
 
     def exchange(self, requests: Sequence[Request]) -> Sent:
-        """Sends all, and waits for all answers, which are in their order."""
+        """Sends all requests; returns the answers in their order."""
 
     def close(self) -> None: ...
 
@@ -153,7 +153,7 @@ class Http2:
 
     def _begin(self, request: Request) -> int:
         number = self._connection.get_next_available_stream_id()
-        # Two entries of a table that the path fills would take turns in it.
+        # Otherwise two entries would evict each other from a table that the path fills.
         host = NeverIndexedHeaderTuple(":authority", HOST)
         headers: list[Any] = [(":method", request.method), (":scheme", "http"), host, (":path", request.path)]
         self._connection.send_headers(number, [*headers, *request.headers], end_stream=True)
@@ -176,7 +176,7 @@ class Http2:
                     ended += 1
                 elif isinstance(event, (h2.events.StreamReset, h2.events.ConnectionTerminated)):
                     raise Closed("Envoy reset a stream")
-            # Acknowledgements, which are no request's.
+            # Acknowledgements, which belong to no request.
             self._socket.sendall(self._connection.data_to_send())
         return begun
 

@@ -1,7 +1,7 @@
 """Runs the fuzz targets, one after the other: python3 fuzz/fuzz.py [--seconds 60] [TARGET ...]
 
-It builds fuzz/ with the coverage counters of LLVM, which stable Rust has behind `-C passes`. What is found goes
-to fuzz/found/TARGET: inputs that reach new code, and `crash-…` for one that fails.
+It builds fuzz/ with the coverage counters of LLVM, which stable Rust has behind `-C passes`. The findings
+are in fuzz/found/TARGET: inputs that reach new code, and `crash-…` for an input that fails.
 """
 
 import argparse
@@ -25,7 +25,7 @@ FLAGS = (
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 )
-# One input may take so long, and so much memory: none comes near it.
+# The most time and memory for one input: all inputs need far less.
 LIMITS = ("-timeout=20", "-rss_limit_mb=1024")
 
 
@@ -56,7 +56,7 @@ def build():
     if not (shutil.which("c++") or shutil.which("g++")):
         sys.exit("fuzz: a C++ compiler is not there, which libFuzzer needs; on Debian: apt install g++")
     versions = subprocess.run(["rustc", "-vV"], check=True, text=True, capture_output=True).stdout
-    # With a target of its own, no build script and no macro has the counters.
+    # With its own target, build scripts and macros do not get the counters.
     (host,) = re.findall(r"^host: (.+)$", versions, re.MULTILINE)
     print("fuzz: building the targets", flush=True)
     command = [CARGO, "build", "--quiet", "--release", "--target", host]
@@ -72,14 +72,14 @@ def run(binary, target, arguments, **options):
 
 
 def fuzz(binary, target, given):
-    """How many executions there were; ends the program if one failed."""
+    """Returns the number of executions; ends the program if one failed."""
     found = FUZZ / "found" / target
     found.mkdir(parents=True, exist_ok=True)
     dictionary = FUZZ / "dictionaries" / f"{target}.dict"
     arguments = [f"-max_total_time={given.seconds}", "-print_final_stats=1", f"-artifact_prefix={found}/"]
     arguments += [f"-dict={dictionary}"] if dictionary.exists() else []
     with tempfile.TemporaryDirectory() as empty:
-        # The first folder is where new inputs go, and what was found before would change the order.
+        # New inputs go to the first folder; earlier findings in it would change the order.
         arguments += ["-seed=1", empty] if given.repeatable else [found]
         arguments += [FUZZ / "corpus" / target]
         done = run(binary, target, arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -94,7 +94,7 @@ def fuzz(binary, target, given):
 
 
 def minimize(binary, target):
-    """How many inputs are left of the seeds, of the corpus, and of what was found."""
+    """Returns how many inputs are left of the seeds, the corpus and the findings."""
     corpus = FUZZ / "corpus" / target
     with tempfile.TemporaryDirectory() as folder:
         seeds.write(folder)

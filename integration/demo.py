@@ -66,7 +66,7 @@ def run(port: int, store: str, stack: contextlib.ExitStack) -> None:
             "oidc_issuer_url": provider.issuer,
             "client_id": client["client_id"],
             "email_domains": ["*"],
-            "prompt": "login",  # or the provider signs the same person in again after a sign-out
+            "prompt": "login",  # otherwise the provider signs the same user in again after a sign-out
             "provider_display_name": "the demo provider",
             "cookie_secure": False,  # plain http, on loopback alone
             "cookie_refresh": "1m",

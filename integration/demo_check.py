@@ -1,4 +1,4 @@
-"""Runs `make run` as a newcomer does: signs in and out by script, ends it, and looks whether all is gone.
+"""Runs `make run` as a new user does: signs in and out by script, ends it, and checks that nothing is left.
 
 .venv/bin/python integration/demo_check.py [cookie|redis|sentinel|cluster]
 """
@@ -44,7 +44,7 @@ def main() -> int:
         giving_up.cancel()
         if url is None:
             return fail(f"make run ended with exit code {make.wait()} and gave no address")
-        # Whatever comes later is read too, or make would wait for room in the pipe.
+        # Later output is read too; otherwise make would wait for room in the pipe.
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(echoed(make)), daemon=True)
         reader.start()

@@ -2,9 +2,9 @@
 
     .venv/bin/python integration/fuzz_envoy.py --seconds 60 [--seed 7]
 
-Exit code 1 if a request got through without a session, if what a client said about who it is arrived at the
-upstream, if Envoy or the filter's VM died, or if an ordinary request was not answered as before. The seed and the
-number of the connection stand in the message: `--seed S --only N` sends that one connection again.
+Exit code 1 if a request got through without a session, if an identity that a client claimed arrived at the upstream,
+if Envoy or the filter's VM died, or if an ordinary request was not answered as before. The message has the seed and
+the number of the connection: `--seed S --only N` sends that one connection again.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from harness.service import CLIENT_SECRET, COOKIE_SECRET, client, filter_config
 PATIENCE = 0.25
 # Most of the time is waiting, for Envoy keeps a connection.
 THREADS = 32
-# So often it is looked whether all is well.
+# Connections between two checks.
 CONNECTIONS_PER_LOOK = 320
 IDENTITY = frozenset(words.IDENTITY)
 NO_LETTER = re.compile(rb"[^a-z0-9]")
-# What the upstream is told about her, see integration/provider/accounts.mjs.
+# Her identity at the upstream, see integration/provider/accounts.mjs.
 ALICE = sorted(
     (
         (b"x-forwarded-user", b"alice"),
@@ -52,12 +52,12 @@ ALICE = sorted(
 
 
 class Failed(Exception):
-    """Something that must not be."""
+    """A request was answered, or arrived, in a way that is not allowed."""
 
 
 @dataclass
 class Site:
-    """An Envoy, and what is right there."""
+    """An Envoy, and the expected answers."""
 
     name: str
     envoy: Envoy
@@ -72,7 +72,7 @@ class Site:
         return host, int(port)
 
     def sign_in(self) -> None:
-        """Alice has a session from now on."""
+        """Signs alice in."""
         with Browser(self.envoy.url) as browser:
             page = browser.sign_in("alice", "/known")
             if page.status_code != 200:
@@ -81,7 +81,7 @@ class Site:
             self.sessions.append(f"{name}={browser.cookies[name]}".encode())
 
     def send(self, seed: int, number: int) -> None:
-        """One connection, made of these two numbers alone."""
+        """One connection, which depends only on these two numbers."""
         chance = random.Random(f"{seed} {number}")
         exchange = chance.choice((http1.exchange, http2.exchange))
         for status, has_type in exchange(chance, self.address, self.sessions[-1], PATIENCE):
@@ -91,7 +91,7 @@ class Site:
                 raise Failed(f"the answer to connection {number} is {status}")
 
     def look(self) -> None:
-        """Whether all is well, and what arrived."""
+        """Fails if something went wrong; checks the requests that arrived."""
         self.check_arrivals()
         if self.envoy.process.exit_code is not None:
             raise Failed(f"Envoy ended with {self.envoy.process.exit_code}:\n{self.envoy.log()[-2000:]}")
@@ -101,7 +101,7 @@ class Site:
             stranger = browser.get("/x", headers={"accept": "application/json"}).status_code
         if stranger != 401:
             raise Failed(f"an ordinary request without a session is answered {stranger}")
-        # Anew, for one of the requests may have been a sign-out.
+        # Again, because one of the requests may have been a sign-out.
         self.sign_in()
 
     def check_arrivals(self) -> None:
@@ -124,7 +124,7 @@ class Site:
 
 
 def folded(name: bytes) -> bytes:
-    """A name as a CGI-like server reads it: whatever is no letter and no digit is the same to it."""
+    """A name as a CGI-like server reads it: all bytes other than letters and digits are the same."""
     return NO_LETTER.sub(b"-", name.lower())
 
 
@@ -184,7 +184,7 @@ def run(provider: Provider, redis: Redis, seconds: float, seed: int, only: int |
 
 
 def fuzz(provider: Provider, name: str, options: dict, seconds: float, seed: int, only: int | None) -> bool:
-    """Whether an Envoy with these options stood it."""
+    """Fuzzes an Envoy with these options; whether it passed."""
     upstream = Arrivals()
     envoy = Envoy(
         filter_config(provider, **options),

@@ -1,4 +1,4 @@
-"""`make envoy`: Envoy with a filter JSON of one's own, in the foreground until Ctrl-C.
+"""`make envoy`: Envoy with your own filter JSON, in the foreground until Ctrl-C.
 
 Envoy gets every OAUTH2_PROXY_… of the environment and gives it to the filter; no secret is written to a
 file or a command line. The exit code is Envoy's.

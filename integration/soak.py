@@ -2,8 +2,8 @@
 
     .venv/bin/python integration/soak.py --minutes 10
 
-Browsers that are signed in ask for a page without a pause, on a connection of its own each time; their
-sessions are due every few seconds, so there is always a refresh under way when Redis goes. Redis keeps its
+Signed-in browsers request a page without a pause, each time on a new connection. Their sessions are due every few
+seconds, so a refresh is always under way when Redis goes away. Redis keeps its
 data (`appendfsync always`), so no user may be signed out, whatever happens to it.
 
 Exit code 1 if an answer was neither 200 nor 503, a browser was signed out, something crashed, or Envoy's
@@ -45,7 +45,7 @@ GROWTH_MIB = 40
 
 @dataclass
 class Count:
-    """What happened."""
+    """The results of a run."""
 
     answers: Counter = field(default_factory=Counter)
     strange: dict[str, list[float]] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def main() -> int:
         ]
         return run(envoys, redis, provider, wanted.minutes * 60, random.Random(seed))
     finally:
-        # The report has told of a VM that died.
+        # The report has named a VM that died.
         with contextlib.suppress(VmDied):
             services.stop()
         redis.close()
@@ -106,7 +106,7 @@ def run(envoys: list[Service], redis: Redis, provider: Provider, seconds: float,
         arrived(browser.sign_in("alice", "/echo"))
         cookies.append(browser.cookie)
     provider.control("forget")
-    # Slow enough for Redis to go away between a grant and the session that comes of it.
+    # So slow that Redis goes away between a grant and the storing of its session.
     provider.control("faults", token={"delay": GRANT_MS})
     end = time.monotonic() + seconds
     threads = [
@@ -150,7 +150,7 @@ def is_signed_in(envoys: list[Service], cookie: str, since: float) -> bool:
 
 
 def break_redis(redis: Redis, end: float, chance: random.Random, count: Count) -> None:
-    """One fault after the other, with some peace between them; the last one is over a bit before the end."""
+    """One fault after the other, with pauses between them; the last one ends a bit before the run."""
     faults = ["crash", "crash and a pause", "hang", "stop"]
     while (left := end - time.monotonic()) > 12:
         time.sleep(chance.uniform(0.2, 4))

@@ -1,4 +1,4 @@
-"""What the demo's page shows of a session in Redis: its key and how long it will be there; never the secret."""
+"""The demo's page about a session in Redis: its key and its remaining time; never the secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rows(server_of: Callable[[str], Redis], cookies: str) -> dict[str, str]:
 
 
 def redis_key(cookies: str) -> str | None:
-    """The key in the cookie's ticket. The signature is not checked: the filter has done that.
+    """The key in the cookie's ticket. The signature is not checked here: the filter has checked it.
 
     base64url(<key> "." <secret>) "|" time "|" signature
     """

@@ -8,8 +8,8 @@
     /ws       a WebSocket that sends back what it gets
     /respond  the `status` and the headers (`header=name:value`) of the query; with `gate` it waits for `Upstream.gate`
 
-Each `hand-over` in the query is a session for the filter, as a sign-in app of one's own responds with.
-It writes no log: a header that it got may be a token.
+Each `hand-over` in the query becomes a session for the filter in the response, as of a custom sign-in app.
+It writes no log: a header may contain a token.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from urllib.parse import parse_qs, urlsplit
 CHUNKS = 5
 PAUSE_SECONDS = 0.1
 GATE_SECONDS = 20
-# So many requests are remembered.
+# The most requests that are remembered.
 MAX_SEEN = 1000
 # RFC 6455 section 1.3.
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 PAGE = Template((Path(__file__).parent / "upstream.html").read_text(encoding="utf-8"))
-# So many groups stand on the page.
+# The most groups on the page.
 SHOWN_GROUPS = 8
 
 
@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
 
     def end_headers(self) -> None:
-        # So that a test can tell its responses from pages of the filter.
+        # So that a test can distinguish its responses from pages of the filter.
         self.send_header("x-upstream", "yes")
         super().end_headers()
 
@@ -161,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def websocket(self) -> None:
-        """RFC 6455, as much of it as an echo needs: whole frames, no fragments, no extensions."""
+        """The part of RFC 6455 that an echo needs: whole frames, no fragments, no extensions."""
         key = self.headers.get("sec-websocket-key", "")
         if not key or self.headers.get("upgrade", "").lower() != "websocket":
             self.send_error(426)

@@ -1,4 +1,4 @@
-"""What Cargo knows of the package and of what goes into the wasm module."""
+"""Cargo's knowledge of the package, and of the packages in the wasm module."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Graph:
 
 
 def package() -> Package:
-    """This one."""
+    """The package of this repository."""
     return of(metadata("--no-deps")["packages"][0])
 
 
 def linked() -> Graph:
-    """What is linked into the module: no dependency of tests or builds, no macro.
+    """The packages that are linked into the module: without dependencies of tests and builds, and without macros.
 
     `cargo tree` knows the features that a build for this target has, `cargo metadata` the rest.
     """

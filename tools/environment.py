@@ -1,14 +1,14 @@
-"""Makes the environment of the demo and of the tests: Envoy, Node.js, Python packages, the provider,
-and Redis if the system has none.
+"""Makes the environment of the demo, the tests and the linters: Envoy, Node.js, Python packages, the provider, and
+Redis if the system has none.
 
     python3 tools/environment.py            what `make run`, `make envoy` and `make test` need
     python3 tools/environment.py --browser  also what `make test-browser` needs
     python3 tools/environment.py --image    also what `make test-image` and `make check-manifests` need
     python3 tools/environment.py --lint     also what `make lint` needs
 
-All of it lands in `.venv` and `integration/provider/node_modules`; no root, nothing of the system is
-changed. The second time it is done at once: stamps remember the requirements that are installed.
-Standard library only: this is what makes the environment that the rest runs in.
+It installs into `.venv` and `integration/provider/node_modules`, needs no root and changes nothing else. The second
+time it ends at once: stamps remember the installed requirements. It uses only the standard library, because all other
+programs run in the environment that it makes.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def add_wasm_target() -> None:
 
 
 class Stamp:
-    """Remembers in `.venv` that a step was done for the content of a file.
+    """Remembers in `.venv` for which content of a file a step was done.
 
     Written only if the step did not fail, so an interrupted installation is done again.
     """

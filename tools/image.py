@@ -4,8 +4,8 @@
 
 An image of one layer with one file, `plugin.wasm`: the form that Istio's agent, Envoy Gateway and kgateway
 all read (Istio, pkg/wasm/imagefetcher.go, `extractOCIStandardImage`), and that Kubernetes can mount as a volume.
-It is written as an OCI image layout. Nothing in it tells when, where or by whom it was built, so two builds of
-the same sources have the same digest. Standard library only.
+It is written as an OCI image layout. It contains no time, place or author of the build, so two builds of the
+same sources have the same digest. Standard library only.
 
     dist/image/oci-layout                  {"imageLayoutVersion": "1.0.0"}
     dist/image/index.json                  names the manifest

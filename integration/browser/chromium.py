@@ -1,4 +1,4 @@
-"""A headless Chromium of its own profile, and what a person does with it: read, click, press keys."""
+"""A headless Chromium with its own profile, and the actions of a user: read, click, press keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-# How long a page may take; a machine that also compiles is slow.
+# The most seconds for a page; a machine that also compiles is slow.
 SECONDS = 30
 
 # Chromium writes a line for each answer that is not a success, even if it is the expected answer.
@@ -38,7 +38,7 @@ class Chromium:
         options.add_argument("--disable-dev-shm-usage")
         # Hosts below a domain, for cookies that have one.
         options.add_argument("--host-resolver-rules=MAP *.example.com 127.0.0.1")
-        # The machine's proxy is not for loopback.
+        # The machine's proxy must not be used for loopback.
         options.add_argument("--no-proxy-server")
         if os.geteuid() == 0:
             # Chromium's sandbox does not work for root.
@@ -77,11 +77,11 @@ class Chromium:
 
     @property
     def focused(self) -> str | None:
-        """The name of the field that keys go to."""
+        """The name of the field with the focus."""
         return self.driver.switch_to.active_element.get_attribute("name")
 
     def echoed(self) -> dict:
-        """What /echo shows."""
+        """The JSON that /echo shows."""
         return json.loads(self.driver.find_element(By.TAG_NAME, "pre").text)
 
     def session_cookies(self, name: str = "_oauth2_proxy") -> list[dict]:
@@ -95,7 +95,7 @@ class Chromium:
         self.driver.get(urljoin(self.base_url, path))
 
     def open_in_new_tab(self, path: str = "/") -> str:
-        """The handle of the tab, which is the one at the front now."""
+        """Opens a tab and brings it to the front; returns its handle."""
         self.driver.switch_to.new_window("tab")
         self.open(path)
         return self.driver.current_window_handle
@@ -104,11 +104,11 @@ class Chromium:
         self.driver.switch_to.window(handle)
 
     def click(self, css: str = "a") -> None:
-        """Clicks, and waits for the page that this leads to."""
+        """Clicks, and waits for the next page."""
         self.leave_by(self.driver.find_element(By.CSS_SELECTOR, css).click)
 
     def leave_by(self, action: Callable[[], object]) -> None:
-        """Does what leads to another page, and waits for that page."""
+        """Does something that leads to another page, and waits for that page."""
         old, _ = self._document()
         action()
 
@@ -119,10 +119,10 @@ class Chromium:
         self.until(is_new, f"still at {self.driver.current_url}")
 
     def _document(self) -> tuple[float, str]:
-        """When it began, which no two of a tab share, and how far it is.
+        """When the document began, which is unique in a tab, and its state.
 
-        Not by an element of the old document, as Selenium's `staleness_of` does: where that is asked for in
-        the moment in which the new one takes its place, chromedriver fails instead of calling it stale.
+        Selenium's `staleness_of` would ask for an element of the old document. If that happens in the moment in
+        which the new one replaces it, chromedriver fails instead of calling the element stale.
         """
         began, state = self.driver.execute_script("return [performance.timeOrigin, document.readyState]")
         return began, state
@@ -136,7 +136,7 @@ class Chromium:
         self.click("button")
 
     def sign_in(self, user: str = "alice", path: str = "/") -> None:
-        """From a page that needs a sign-in to that page, by clicking."""
+        """Opens a page that needs a sign-in, and signs in by clicking."""
         self.open(path)
         self.click()
         self.fill_in(user)
@@ -153,7 +153,7 @@ class Chromium:
         return result["value"]
 
     def until(self, is_true: Callable[[], object], message: str = "") -> object:
-        """Waits; a page that changes meanwhile is no error."""
+        """Waits; a page may change meanwhile."""
         wait = WebDriverWait(
             self.driver, SECONDS, ignored_exceptions=(NoSuchElementException, StaleElementReferenceException)
         )
@@ -184,7 +184,7 @@ class Chromium:
         ]
 
     def asked_hosts(self) -> set[str]:
-        """host:port of every request so far, whatever asked for it."""
+        """host:port of every request so far."""
         for line in self.driver.get_log("performance"):
             message = json.loads(line["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":

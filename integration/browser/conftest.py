@@ -4,8 +4,8 @@
         browser = chromium(prompt="login")
 
 `chromium(**options)` starts an Envoy with these filter options, as `service` does, and a Chromium without
-cookies that is at it. After each test, the console of each is empty, it asked nobody but the service and
-the provider, and none of its cookies is in Envoy's log.
+cookies for it. A test fails if a console has a message, if a browser sent a request to another server than the
+service and the provider, or if one of its cookies is in Envoy's log.
 """
 
 from __future__ import annotations

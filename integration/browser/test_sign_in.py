@@ -1,4 +1,4 @@
-"""A person signs in and out, by clicking and by keys alone."""
+"""Users sign in and out, by clicking and with the keyboard alone."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,7 +26,7 @@ def test_user_signs_in_with_the_keyboard_alone(chromium):
     browser = chromium(prompt="login")
     browser.open("/echo")
     browser.leave_by(lambda: browser.press(Keys.TAB, Keys.ENTER))
-    # The field gets the focus when the page is painted, which may be later than all else.
+    # The field gets the focus when the page is painted, which may be later than all other events.
     browser.until(lambda: browser.focused == "login")
     browser.leave_by(lambda: browser.press("alice", Keys.ENTER))
     headers = dict(browser.echoed()["headers"])
@@ -67,7 +67,7 @@ def test_refused_account_gets_a_page_with_a_reference(chromium):
 
 
 def test_sign_out_clears_the_cookie_in_every_former_scope(chromium):
-    """`cookie_domains` was changed again and again, and the session of each time is still in the browser."""
+    """`cookie_domains` was changed several times, and the browser still has a session of each setting."""
     host = "app.eu.example.com"
     browser = chromium(host=host, prompt="login", cookie_domains=["eu.example.com"])
     browser.sign_in("alice", "/echo")
@@ -118,7 +118,7 @@ def test_hostile_fragment_neither_redirects_nor_runs_script(chromium):
         "&rd=https://evil.example/",
         "x" * 3000,
     ):
-        # Another fragment alone is no other page.
+        # A change of only the fragment is not another page.
         browser.open("about:blank")
         browser.open(f"/oauth2/sign_in?rd=%2Fecho%23old&rd=/other#{fragment}")
         link = urlsplit(browser.link.get_attribute("href"))
@@ -135,12 +135,12 @@ def test_link_without_target_keeps_the_fragment(chromium):
 
 
 def test_try_again_link_works_with_a_fragment(chromium, make_redis):
-    """A link to the same address with a fragment asks nobody."""
+    """A link to the same address with a fragment sends no request."""
     redis = make_redis()
     browser = chromium(prompt="login", session_store_type="redis", redis_connection_url=redis.url)
     browser.sign_in("alice", "/echo")
     redis.stop()
-    # Another fragment alone is no other page.
+    # A change of only the fragment is not another page.
     browser.open("about:blank")
     browser.open("/echo#/route")
     assert browser.heading == "Not available right now"
@@ -149,7 +149,7 @@ def test_try_again_link_works_with_a_fragment(chromium, make_redis):
 
 
 def test_fragment_from_the_provider_does_not_reach_a_query(chromium):
-    """`response_mode=fragment`: what is in a query is in logs."""
+    """`response_mode=fragment`: a query would be in logs."""
     browser = chromium(prompt="login")
     browser.open("/oauth2/callback#state=a&code=secret&id_token=secret&access_token=secret")
     assert browser.heading == "Sign-in failed"

@@ -1,6 +1,6 @@
 """The container engine, by its own commands: `docker`, and `docker compose` or `docker-compose`.
 
-Every command has an end: what hangs is an error that says what hung.
+Every command has a time limit: a command that hangs is an error that names it.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Project:
         return docker("exec", self.container(service), *words, seconds=seconds)
 
     def logs(self, service: str) -> str:
-        """What its containers printed, on both outputs."""
+        """The output of its container, from both streams."""
         done = subprocess.run(
             ["docker", "logs", "--timestamps", self.container(service)],
             stdout=subprocess.PIPE,

@@ -2,7 +2,7 @@
 # A container engine for a machine that runs none, such as a CI machine.
 #
 #   engine.sh start <folder>    starts dockerd if no engine answers; its log and process id are in the folder
-#   engine.sh stop <folder>     stops the one that was started
+#   engine.sh stop <folder>     stops the dockerd that was started
 set -euo pipefail
 
 folder=$2
@@ -10,7 +10,7 @@ answers() { timeout 20 docker version > /dev/null 2>&1; }
 
 start() {
   if answers; then
-    echo "engine: one answers already"
+    echo "engine: a container engine answers already"
     return
   fi
   if [ "$(id -u)" != 0 ] || ! command -v dockerd > /dev/null; then
@@ -22,7 +22,7 @@ start() {
   echo $! > "$folder/pid"
   for _ in $(seq 60); do
     if answers; then
-      echo "engine: it answers"
+      echo "engine: dockerd answers"
       return
     fi
     kill -0 "$(cat "$folder/pid")" 2> /dev/null || break
@@ -48,5 +48,5 @@ stop() {
 case $1 in
   start) start ;;
   stop) stop ;;
-  *) echo "engine: $1: it is start or stop" >&2; exit 2 ;;
+  *) echo "engine: $1: expected start or stop" >&2; exit 2 ;;
 esac

@@ -1,8 +1,8 @@
-"""What happens to the container of a master while people are signed in and ask.
+"""Faults of the container of a master, while signed-in users send requests.
 
 stop         the server ends, as in an update: connections are closed, then refused
 pause        the server hangs: connections stay, nothing is answered
-disconnect   the server is cut off the network, and goes on for itself
+disconnect   the server is cut off the network, and goes on alone
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Client:
 
 
 def inject(topology: Single, fault_class: type[Stop]) -> str:
-    """One fault, from a whole topology to a whole topology; what was seen, in a sentence."""
+    """One fault, until the topology is complete again; returns a sentence about what happened."""
     client = Client(topology.project)
     try:
         client.steady()
@@ -160,7 +160,7 @@ def inject(topology: Single, fault_class: type[Stop]) -> str:
 
 
 def replaced(topology: Single, client: Client, node: str) -> float:
-    """When most of the servers had agreed on another master, by the monotonic clock."""
+    """Waits until most servers agree on another master; returns the monotonic time."""
     until(lambda: topology.master(client.keys["alice"]) != node, f"another master than {node}")
     return time.monotonic()
 

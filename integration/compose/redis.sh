@@ -4,9 +4,8 @@
 #   redis.sh [line of redis.conf]...
 #   redis.sh --sentinel <address of the first master>
 #
-# Both write what they learn into their configuration: it is made once, and is there after a stop and a
-# start. The password comes from the environment, and stands in no command line. For the 3100, see
-# harness/sentinel.py.
+# Both change their configuration at run time, so it is written once and kept over a stop and a start. The
+# password comes from the environment, and is in no command line. For the 3100, see harness/sentinel.py.
 set -eu
 umask 077
 config=/data/redis.conf

@@ -4,9 +4,9 @@
 
 For each topology: brings it up, runs the end-to-end tests in the container `client`, then injects faults
 into the master's container while that client asks. If something fails, the logs of all containers are
-shown. In the end nothing is left: no container, network or volume. With KEEP=1 it stays, to be looked at.
+shown. At the end no container, network or volume is left. With KEEP=1 they stay, for inspection.
 
-Secrets are new each time, and go through the environment alone.
+Secrets are new in each run, and pass only through the environment.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Suite:
         return {"host": "provider", "port": 9000, "control_port": 9001, "clients": [client]}
 
     def run(self) -> bool:
-        """Whether everything holds."""
+        """Runs everything; whether it passed."""
         began = time.monotonic()
         try:
             self._start()
@@ -174,7 +174,7 @@ class Suite:
         self._say(output.strip().splitlines()[-1])
 
     def _check_logs(self) -> None:
-        """Nothing crashed, no secret is in a log."""
+        """Fails if something crashed, or a secret is in a log."""
         for service in self.project.services():
             log = self.project.logs(service)
             for name, secret in self._secrets.items():
@@ -223,7 +223,7 @@ It is still there: {name}
 
 
 def free_network() -> str:
-    """The first three numbers of a network that the engine does not have yet."""
+    """The first three numbers of an unused network."""
     taken = engine.docker("network", "ls", "--quiet").split()
     known = engine.docker("network", "inspect", *taken) + routes()
     return next(network for network in candidates() if f"{network}." not in known)
@@ -235,7 +235,7 @@ def candidates():
 
 
 def routes() -> str:
-    """What this machine itself reaches, where it says so (Linux)."""
+    """The networks that this machine itself reaches (Linux)."""
     try:
         lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
     except OSError:

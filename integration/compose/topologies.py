@@ -157,7 +157,7 @@ class Cluster(Single):
         return until(find, "most nodes name the same master")
 
     def _owner(self, slot: int, node: str) -> str | None:
-        """The address of the slot's master, as a node has it."""
+        """The address of the slot's master, as a node says."""
         for line in self.redis(node, "CLUSTER", "NODES").splitlines():
             _id, address, flags, _master, _ping, _pong, _epoch, _link, *slots = line.split()
             ranges = [[int(end) for end in span.split("-")] for span in slots if "[" not in span]
@@ -178,7 +178,7 @@ def attempt(ask: Callable[[], object]):
 
 
 def until(holds: Callable[[], object], what: str, *, seconds: float = 120, pause: float = 0.1):
-    """Waits until something is true, and gives it back."""
+    """Waits until a function returns something true, and returns that."""
     deadline = time.monotonic() + seconds
     while not (result := holds()):
         if time.monotonic() > deadline:

@@ -13,7 +13,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nx-upstream: yes\r\ncontent-length: 2\r\n\r\n"
 
 @dataclass
 class Arrival:
-    """A request as Envoy sent it on. Its trailers are among the headers: some read them so."""
+    """A request as Envoy forwarded it. Its trailers are among the headers, as some services read them."""
 
     line: bytes
     headers: list[tuple[bytes, bytes]]
@@ -50,7 +50,7 @@ class Arrivals:
                     body = b"" if arrival.method == b"HEAD" else b"ok"
                     connection.sendall(ANSWER + body)
             except (OSError, ValueError):
-                pass  # the request was ended in the middle
+                pass  # the request ended in the middle
 
 
 def read(stream) -> Arrival | None:

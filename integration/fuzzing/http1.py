@@ -64,7 +64,7 @@ def message(chance: random.Random, session: bytes) -> bytes:
 def exchange(
     chance: random.Random, address: tuple[str, int], session: bytes, patience: float
 ) -> list[tuple[int, bool]]:
-    """Sends it, and gives what came back: for each answer its status, and whether it has a content type."""
+    """Sends the bytes; returns for each answer its status, and whether it has a content type."""
     data = messages(chance, session)
     received = b""
     with socket.create_connection(address, timeout=5) as connection:
@@ -74,7 +74,7 @@ def exchange(
                 connection.sendall(part)
             if chance.random() < 0.03:
                 return []  # gone before the answer
-            # Half of a request is not waited for.
+            # An incomplete request gets no answer, so this does not wait for one.
             connection.shutdown(socket.SHUT_WR) if chance.random() < 0.05 else None
             connection.settimeout(patience)
             while len(received) < 1 << 20 and (more := connection.recv(65536)):

@@ -21,7 +21,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def literal(fields: list[tuple[bytes, bytes]]) -> bytes:
-    """HPACK (RFC 7541) without tables: any bytes, also those that no encoder would write."""
+    """HPACK (RFC 7541) without tables: any bytes, even those that no encoder writes."""
     return b"".join(b"\0" + text(name) + text(value) for name, value in fields)
 
 
@@ -127,7 +127,7 @@ def connection(chance: random.Random, session: bytes) -> bytes:
         if chance.random() < 0.01:
             data += noise(chance, stream)
     if chance.random() < 0.3:
-        # The preface is left alone: without it, this is HTTP/1.
+        # The preface stays as it is: without it, this is HTTP/1.
         return PREFACE + words.mutated(chance, data[len(PREFACE) :])
     return data
 
@@ -135,7 +135,7 @@ def connection(chance: random.Random, session: bytes) -> bytes:
 def exchange(
     chance: random.Random, address: tuple[str, int], session: bytes, patience: float
 ) -> list[tuple[int, bool]]:
-    """Sends it, and gives what came back: for each answer its status, and whether it has a content type."""
+    """Sends the bytes; returns for each answer its status, and whether it has a content type."""
     data = connection(chance, session)
     received = b""
     with socket.create_connection(address, timeout=5) as client:

@@ -1,10 +1,10 @@
-"""What hostile requests are made of. Everything comes from one `random.Random`, so a number makes it again."""
+"""The parts of hostile requests. All come from one `random.Random`, so the same seed makes the same request."""
 
 from __future__ import annotations
 
 import random
 
-# What an upstream takes for the word of the filter.
+# The headers that an upstream takes for the filter's.
 IDENTITY = (
     b"x-forwarded-user",
     b"x-forwarded-email",
@@ -20,7 +20,7 @@ IDENTITY = (
     b"gap-auth",
     b"x-oauth2-session",
 )
-# Bytes that a name may have in the place of `-` (RFC 9110 section 5.6.2), and some that it may not.
+# Bytes that a name may have instead of `-` (RFC 9110 section 5.6.2), and some that it may not have.
 SEPARATORS = (
     b"-",
     b"-",
@@ -76,7 +76,7 @@ PATHS = (
     b"/x;/public/",
 )
 ODD_PATHS = (b"", b"x", b"?", b"#", b"/%", b"/%zz", b"/\xff", b"/x#/public/", b"*", b"/a b")
-# What is put between `/public` and `/x`.
+# Texts between `/public` and `/x`.
 DETOURS = (
     b"/..",
     b"/../",
@@ -122,7 +122,7 @@ NAME = b"_oauth2_proxy"
 
 
 def pick(chance: random.Random, ordinary: tuple, odd: tuple, rate: float = 0.03):
-    """One of the ordinary ones; rarely an odd one, for each of these may end the whole request with a 400."""
+    """An ordinary value; rarely an odd one, because each of these may end the whole request with a 400."""
     return chance.choice(odd if chance.random() < rate else ordinary)
 
 
@@ -224,12 +224,12 @@ def headers(chance: random.Random, session: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def signed(chance: random.Random) -> bytes:
-    """It has the form of a signed value."""
+    """A value in the form of a signed one."""
     return token(chance, 90) + b"|%d|" % chance.choice((0, -1, 1_700_000_000, 1 << 70)) + token(chance, 60)[:44]
 
 
 def jwt(chance: random.Random) -> bytes:
-    """It has the form of a token, with a header and an issuer that may be the provider's."""
+    """A value in the form of a token, with a header, and with an issuer that may be the provider's."""
     parts = (
         b"eyJhbGciOiJSUzI1NiJ9",
         b"eyJhbGciOiJub25lIn0",
@@ -251,7 +251,7 @@ def junk(chance: random.Random, most: int) -> bytes:
 
 
 def mutated(chance: random.Random, data: bytes) -> bytes:
-    """A few bytes are others, missing, or there twice."""
+    """The value with a few bytes replaced, removed or doubled."""
     data = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 5))):
         if not data:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from .ports import address_of
 
-# More than a worker of Envoy can answer or resume in one go, by a factor of ten and more.
+# At least ten times as many as a worker of Envoy can answer or resume in one callback.
 MANY = 5000
 SECONDS = 60
 
 
 @dataclass
 class Answer:
-    """What came on a connection until its end; nothing if Envoy closed it without a word."""
+    """The answer on a connection; empty if Envoy closed it without one."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Answer:
 
 @contextlib.contextmanager
 def many_files():
-    """As many sockets as the system allows us; what is started inside may have as many."""
+    """Raises the limit of open files to what the system allows; children started inside inherit it."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[1] < 2 * MANY + 500:
         raise OSError(f"{before[1]} files are too few for this test: ulimit -Hn has to be {2 * MANY + 500}")

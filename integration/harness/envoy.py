@@ -47,14 +47,14 @@ class ConfigurationError(Exception):
 
 
 class Envoy:
-    """An Envoy of its own folder and admin socket, so any number can run beside each other.
+    """An Envoy with its own folder and admin socket, so any number can run at the same time.
 
     `filter_config` is the filter JSON, as a dictionary or as text; None if the configuration has no filter.
-    `environment` is what the filter reads as OAUTH2_PROXY_…; it reaches Envoy by its environment and stands in no
-    file. With port 0 in `listen`, `address` tells the port that Envoy got. `render` makes the configuration, and
-    takes what is in `rendered`: that of envoy-config/envoy.yaml, or of our manifests (harness/manifests.py).
+    `environment` has the filter's OAUTH2_PROXY_… variables; they reach Envoy by its environment and are in no file.
+    With port 0 in `listen`, `address` has the port that Envoy got. `render` makes the configuration, from
+    envoy-config/envoy.yaml or from our manifests (harness/manifests.py); it gets the options in `rendered`.
 
-    `stop` fails if a VM died meanwhile, unless the test says by `may_crash` that it wants just that.
+    `stop` fails if a VM died meanwhile, unless `may_crash` is set.
     """
 
     # Checks the log of every Envoy after its end; a test run sets it.
@@ -148,7 +148,7 @@ class Envoy:
         """The exit code of Envoy; 0 for an ordinary end."""
         signs, code = [], None
         try:
-            # Its statistics end with it.
+            # Read before the end: its statistics end with it.
             signs = self.crashes() if self.url else []
         finally:
             code = self._process.stop() if self._process else None
@@ -198,7 +198,7 @@ class Envoy:
         }
 
     def statistics(self, part: str = "") -> dict[str, int]:
-        """Envoy's counters with this in their names; none if it has ended."""
+        """Envoy's counters with this text in their names; empty if it has ended."""
         try:
             lines = self.admin(f"/stats?filter={part}&type=Counters").splitlines()
         except (OSError, http.client.HTTPException):
@@ -221,7 +221,7 @@ class Envoy:
 
 
 def configuration_errors(lines: list[str]) -> list[str]:
-    """What the filter says about its configuration, each mistake once (Envoy may load it twice)."""
+    """The mistakes that the filter names in its configuration, each once (Envoy may load it twice)."""
     found = [line.partition(" configuration: ")[2] for line in lines if " configuration: " in line]
     return list(dict.fromkeys(line for line in found if line))
 

@@ -21,7 +21,7 @@ PEOPLE = ("alice", "carol", "mallory")
 class Failover:
     """Two Envoys with two workers each, and users who are signed in at them.
 
-    `figures` takes what was measured; it is shown at the end of the run, and nothing depends on it.
+    `figures` collects measurements; they are shown at the end of the run, and nothing depends on them.
     """
 
     def __init__(self, service, topology: Topology, figures: list, **options: Any):

@@ -1,8 +1,8 @@
 """Every secret of a test run, and a search for them in texts.
 
-Envoys add what they are configured with, browsers the cookies that they got, providers the codes and tokens
-that they gave out. A text is searched for the beginning and the end of each, so that a log which cuts long
-values is found out too, and also in percent-encoding.
+Envoys add the secrets of their configuration, browsers their cookies, providers the codes and tokens that they issue.
+A text is searched for the beginning and the end of each secret, also in percent-encoding. So a log that cuts long
+values is caught too.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import unquote, urlsplit
 
-# The beginning and the end of a long secret that are searched for; a shorter one is searched for as a whole.
+# Length of the beginning and of the end that are searched for; a shorter secret is searched for as a whole.
 WINDOW = 16
 WORD = re.compile(rf"[\w+/=-]{{{WINDOW},}}", re.ASCII)
-# What an option with a secret is called.
+# The names of options with a secret.
 SECRET_OPTION = re.compile(r"secret|password", re.IGNORECASE)
 
 
 class KnownSecrets:
-    """Grows during a run. `sources` are asked for more before each search: each gives pairs of a name and a value."""
+    """Grows during a run. Each search first calls the `sources`, which return pairs of a name and a value."""
 
     def __init__(self) -> None:
         self._windows: dict[str, str] = {}
@@ -36,7 +36,7 @@ class KnownSecrets:
                 self._windows[part[:WINDOW]] = self._windows[part[-WINDOW:]] = what
 
     def add_options(self, options: str | dict | None) -> None:
-        """What is secret in a filter JSON, also one that is not valid, or in the environment."""
+        """Adds the secrets of a filter JSON, even of an invalid one, or of the environment."""
         try:
             options = json.loads(options) if isinstance(options, str) else options
         except ValueError:
@@ -75,9 +75,9 @@ def password_of(url: str) -> str | None:
 
 
 def parts_of(value: str) -> Iterator[str]:
-    """What of a value is secret by itself: all of it, the parts of a signed value or a JWT, those of a ticket."""
+    """The secret parts of a value: the value itself, the parts of a signed value, of a JWT, of a ticket."""
     parts = [part for part in re.split(r"[.|]", value) if len(part) >= WINDOW] or [value]
-    # The first part of a JWT says how the others are signed: the same for all.
+    # Not the first part of a JWT, which names the algorithm and is the same for all.
     yield from parts[1:] if value.startswith("eyJ") and len(parts) > 1 else parts
     yield from (part for part in ticket_of(value) if len(part) >= WINDOW)
 

@@ -37,7 +37,7 @@ class Load(Repeated):
             redis.kill()
         assert set(load.statuses()) == {200, 503}
 
-    Each request has a connection of its own, so that every worker gets some. Set-Cookie is not followed: a
+    Each request has a connection of its own, so that every worker gets some. Set-Cookie is ignored: a
     ticket stays the same for the whole life of a session.
     """
 
@@ -65,7 +65,7 @@ class Load(Repeated):
         return max((end for _, end, other in self._answers if other == status), default=0)
 
     def wait_for_success(self, since: float, seconds: float = 15) -> float:
-        """When the first 200 came after `since`, of a request that may have begun before."""
+        """When the first 200 came after `since`, also of a request that began before."""
         deadline = time.monotonic() + seconds
         while True:
             ends = [end for _, end, status in self._answers[-500:] if status == 200 and end >= since]

@@ -52,7 +52,7 @@ class Process:
         # If this process is killed and cannot stop the child, the kernel does (Linux).
         if setpriv := shutil.which("setpriv"):
             command = [setpriv, "--pdeathsig", "TERM", *command]
-        # In a session of its own: Ctrl-C reaches us alone, and we stop our children in our order.
+        # In a session of its own: Ctrl-C reaches only this process, which stops its children in order.
         self._popen = subprocess.Popen(
             [str(word) for word in command],
             env=environment,

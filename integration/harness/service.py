@@ -1,4 +1,4 @@
-"""An Envoy with the filter, as a test sees it: with browsers, and with a look at its log after each test."""
+"""An Envoy with the filter for tests: with browsers, and a check of its log after each test."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CLIENT_ID = "e2e"
 CLIENT_SECRET = secrets.token_urlsafe(32)
 COOKIE_SECRET = secrets.token_urlsafe(32)
 
-# So many Envoys run at the same time at most.
+# The most Envoys that run at the same time.
 MAX_ENVOYS = 8
 
 
 class Service:
-    """An Envoy with the filter, as a test sees it."""
+    """An Envoy with the filter, and its browsers."""
 
     def __init__(self, envoy: Envoy, provider: Provider | FakeProvider):
         self.envoy = envoy
@@ -41,7 +41,7 @@ class Service:
         return browser
 
     def check(self) -> None:
-        """Nothing crashed, nothing secret is in the log."""
+        """Fails if something crashed, or a secret is in the log."""
         assert self.envoy.process.exit_code is None, f"Envoy ended:\n{self.envoy.log()[-3000:]}"
         if signs := self.envoy.crashes():
             raise VmDied(signs)
@@ -164,7 +164,7 @@ def filter_config(provider: Provider | FakeProvider, provider_name: str | None =
 
 
 def client(**options: Any) -> dict:
-    """The filter, as a provider knows it."""
+    """The registration of the filter at a provider."""
     return {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": [], **options}
 
 

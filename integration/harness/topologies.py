@@ -20,7 +20,7 @@ NODE_TIMEOUT = 1000
 
 
 class Topology:
-    """Several servers that are one Redis to the filter. `options` are the filter's, to reach it."""
+    """Several servers that are one Redis for the filter. `options` are the filter's options for it."""
 
     options: dict
     nodes: list[Redis]
@@ -33,14 +33,14 @@ class Topology:
         raise NotImplementedError
 
     def is_prepared(self) -> bool:
-        """Whether a failover is in order: every replica has confirmed to have what its master has."""
+        """Whether a failover may begin: every replica has confirmed all writes of its master."""
         states = [attempt(lambda: node.command("ROLE")) or [None] for node in self.nodes]
         return all(
             int(confirmed) >= state[1] for state in states if state[0] == b"master" for _, _, confirmed in state[2]
         )
 
     def _relay_to(self, port: int) -> int:
-        """Another port, under which a server is to be known."""
+        """Another port, which leads to a server."""
         relay = Relay((HOST, port))
         self._close.append(relay.close)
         return relay.port
@@ -116,7 +116,7 @@ class SentinelTopology(Topology):
         return super().is_prepared() and not any(one.is_tilted() for one in self.sentinels)
 
     def master(self) -> Redis:
-        """The node that is the master by its own word and by that of most sentinels."""
+        """The master, as it says itself and as most sentinels say."""
 
         def find() -> Redis | None:
             named = [port for one in self.sentinels if (port := attempt(one.master_port))]
@@ -134,7 +134,7 @@ class SentinelTopology(Topology):
         return self.master().keys()
 
     def wait_for_another_master(self, than: Redis) -> float:
-        """When the sentinels had agreed on it, by the monotonic clock."""
+        """Waits until the sentinels agree on another master; returns the monotonic time."""
         until(
             lambda: self.master() is not than,
             "there is another master",
@@ -149,7 +149,7 @@ class SentinelTopology(Topology):
             one.command("SENTINEL", "SET", MASTER_NAME, "down-after-milliseconds", milliseconds)
 
     def fail_over(self) -> None:
-        """A planned change of masters."""
+        """Replaces the master as planned."""
         until(self.sentinels[0].fail_over, "the sentinel replaces the master")
 
 
@@ -217,7 +217,7 @@ class ClusterTopology(Topology):
     def _node(self, port: int, is_relayed: bool, **settings: Any) -> Redis:
         if not is_relayed:
             return Redis(port=port, **settings)
-        # From its start, because a Redis 6.2 looks at that only then.
+        # From its start, because Redis 6.2 reads these options only then.
         announced = self._relay_to(port)
         node = Redis(port=port, cluster_announce_port=announced, cluster_announce_bus_port=port + 10000, **settings)
         node.announced_port = announced
@@ -227,7 +227,7 @@ class ClusterTopology(Topology):
         return node.command("CLUSTER", "NODES").decode().splitlines()
 
     def is_ok(self) -> bool:
-        """Whether all nodes that answer say so."""
+        """Whether all answering nodes call the cluster ok."""
         states = [attempt(lambda: node.command("CLUSTER", "INFO")) for node in self.nodes]
         return all(b"cluster_state:ok" in state for state in states if state)
 
@@ -252,7 +252,7 @@ class ClusterTopology(Topology):
         return until(find, "a master has the slot")
 
     def is_whole(self) -> bool:
-        """Whether every node is a master or has its master's data: one that has not would lose it in a failover."""
+        """Whether every replica has its master's data: otherwise a failover would lose it."""
         return self.is_ok() and all(
             attempt(lambda: role(node) == "master" or is_synchronized(node)) for node in self.nodes
         )
@@ -276,7 +276,7 @@ class ClusterTopology(Topology):
         return sorted(itertools.chain.from_iterable(node.keys() for node in masters))
 
     def move_slot(self, key: str, to: Redis) -> None:
-        """As `redis-cli --cluster reshard` does it: the slot is moved while it is in use, one key at a time."""
+        """Moves a slot while it is in use, key by key, as `redis-cli --cluster reshard` does."""
         source = self.owner(key)
         slot = source.command("CLUSTER", "KEYSLOT", key)
         to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
@@ -287,11 +287,11 @@ class ClusterTopology(Topology):
             time.sleep(0.1)
         time.sleep(0.3)
         to.command("CLUSTER", "SETSLOT", slot, "NODE", node_id(to))
-        # With its last slot gone, it may be a replica by now, and refuse.
+        # After its last slot it may be a replica by now, and refuse.
         attempt(lambda: source.command("CLUSTER", "SETSLOT", slot, "NODE", node_id(to)))
 
     def wait_for_another_owner(self, key: str, than: Redis) -> float:
-        """When the others had agreed on it, by the monotonic clock."""
+        """Waits until the nodes agree on another owner; returns the monotonic time."""
         until(lambda: self.owner(key) is not than, "another master has the slot", pause=0.01)
         return time.monotonic()
 

@@ -38,7 +38,7 @@ class Users(Repeated):
         answer = browser.sign_in(NAMES[number % len(NAMES)], "/echo")
         cookie = browser.cookie
         if OF_THE_UPSTREAM not in answer.headers:
-            # A 200 is the sign-in page once more: signed out again between the callback and the page.
+            # A 200 is the sign-in page: the session was lost between the callback and the page.
             self.refused[answer.status_code] += 1
         elif number % LEAVES:
             self.present.append(cookie)

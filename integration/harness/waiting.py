@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from .redis import RedisError
 
-# Seconds for what only Redis does. A sentinel that did not run for 2 seconds, as on a busy machine, trusts no
-# clock any more and does nothing for 30: "TILT mode" in Redis' documentation of Sentinel.
+# Seconds for events in Redis. A sentinel that did not run for 2 seconds, as on a busy machine, no longer trusts its
+# clock and does nothing for 30 seconds: "TILT mode" in Redis' documentation of Sentinel.
 PATIENCE = 120
 
 
@@ -32,7 +32,7 @@ def until(
     pause: float = 0.05,
     report: Callable[[], str] = str,
 ):
-    """Waits until something is true, and gives it back. `report` says more if it never is."""
+    """Waits until `holds()` is true, and returns its value. `report` says more if it never is."""
     deadline = time.monotonic() + seconds
     while not (result := holds()):
         assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}\n{report()}"

@@ -31,7 +31,7 @@ STORES = {
     "cluster": {"server": "cluster"},
 }
 TICKETS = [name for name in STORES if name != "cookie"]
-# Whatever holds for a store holds for its topologies.
+# The topologies of a store behave like the store.
 ONE_OF_EACH = ["cookie", "redis"]
 
 
@@ -64,7 +64,7 @@ class Pair:
 
     @property
     def ways(self) -> tuple[tuple[str, str], tuple[str, str]]:
-        """From where to where."""
+        """The ways from one proxy to the other."""
         return (self.ours, self.theirs), (self.theirs, self.ours)
 
     def name(self, url: str) -> str:
@@ -150,7 +150,7 @@ def pair(request, start_pair):
 
 @pytest.fixture
 def start_steps(servers, shared_provider, provider, upstream):
-    """Starts what docs/migration.md begins with: `start_steps(store, **options)`, see harness/steps.py."""
+    """Starts the first step of docs/migration.md: `start_steps(store, **options)`, see harness/steps.py."""
     started = []
 
     def start(store: str, **options: Any) -> Steps:

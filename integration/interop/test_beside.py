@@ -1,4 +1,4 @@
-"""The filter beside a real oauth2-proxy, as envoy-config/beside.yaml has it: the one signs in, the other reads."""
+"""The filter beside a real oauth2-proxy, as in envoy-config/beside.yaml: oauth2-proxy signs in, the filter reads."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_sign_out_at_oauth2_proxy_ends_the_session_at_the_filter(beside, store, 
 
 @every_store
 def test_filter_without_credentials_of_the_provider_only_reads(beside, store, provider):
-    """oauth2-proxy renews what it is asked about; the filter takes a session until its tokens expire."""
+    """oauth2-proxy refreshes each session of a request; the filter accepts a session until its tokens expire."""
     options = {"oidc_issuer_url": None, "client_id": None, "redirect_url": None, "cookie_refresh": None}
     steps = beside(store, ours=options)
     visitor = sign_in(steps)

@@ -1,4 +1,4 @@
-"""The attributes of cookies: a browser takes what one proxy sets for what the other set, or it would keep both."""
+"""The attributes of cookies: they have to be the same at both proxies, or a browser would keep two cookies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REDIRECT = "http://app.example.com/oauth2/callback"
 
 
 def attributes(answer, name: str) -> list[set[str]]:
-    """Of the cookies of that name, or with it at the beginning."""
+    """The attributes of the cookies whose names begin with this."""
     headers = [header for header in answer.headers.get_list("set-cookie") if header.startswith(name)]
     return [{part.strip().lower() for part in header.split(";")[1:]} for header in headers]
 

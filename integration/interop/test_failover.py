@@ -1,4 +1,4 @@
-"""A master that dies while a browser alternates: the filter loses no session. What oauth2-proxy does is noted."""
+"""A master dies while a browser alternates between the proxies: the filter loses no session."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_REFRESH = "5m"
 
 
 def replacement(server, key: str, than) -> float:
-    """When another master had taken over, by the monotonic clock."""
+    """Waits until another master took over; returns the monotonic time."""
     if isinstance(server, SentinelTopology):
         return server.wait_for_another_master(than)
     return server.wait_for_another_owner(key, than)
@@ -40,7 +40,7 @@ def bring_back(server, node) -> None:
 
 @contextlib.contextmanager
 def killed(server, key: str):
-    """Kills the master of a key; gives when another had taken over, and has it back in the end."""
+    """Kills the master of a key; the value is the time at which another took over. Starts it again at the end."""
     until(lambda: is_whole(server), "the replicas have these sessions too")
     time.sleep(0.5)
     master = server.server_of(key)
@@ -63,8 +63,8 @@ def sign_in_at_the_same_master(pair, where: str, user: str, key: str | None):
 
 
 def ask_both(pair, visitor) -> tuple[int, int]:
-    """What oauth2-proxy does to the cookie, and to the session in Redis, is its business: it clears both where it
-    cannot load the session. So it gets a session of its own in this test, and copies of the cookie."""
+    """oauth2-proxy clears the cookie and the session in Redis if it cannot load the session. So it gets its own session
+    in this test, and copies of the cookie."""
     of_theirs = visitor.copy().get_at(pair.theirs).status_code
     return visitor.copy().get_at(pair.ours).status_code, of_theirs
 
@@ -95,7 +95,7 @@ def test_filter_loses_no_session_when_the_master_dies(start_pair, store, patienc
         note.append(("oauth2-proxy deleted the session in Redis", shared not in every_key(pair.server)))
         assert set(ours) <= ({200} if patience == "15s" else {200, 503}) and ours[200]
         assert arrived(visitor.get_at(pair.ours))["x-forwarded-user"] == "alice"
-        # oauth2-proxy looks for the new master when it does; the session is there.
+        # oauth2-proxy finds the new master in its own time; the session is there.
         until(
             lambda: visitor.copy().get_at(pair.theirs).status_code == 200 or key not in every_key(pair.server),
             "oauth2-proxy takes the session again",

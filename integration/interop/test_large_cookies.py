@@ -1,4 +1,4 @@
-"""Sessions that one cookie cannot hold, in chunks that either writes and the other joins; and sessions made small."""
+"""Sessions too large for one cookie, in chunks that one proxy writes and the other joins; and minimal sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def chunks(pair, visitor) -> list[str]:
 
 @in_cookies
 def test_session_of_12_kilobytes_in_chunks_is_valid_at_both(pair):
-    """dave's groups are hashes, which no compression makes shorter."""
+    """dave's groups are hashes, which cannot be compressed."""
     for where, elsewhere in pair.ways:
         visitor = pair.sign_in(where, "dave")
         cookies = pair.session(visitor)
@@ -27,7 +27,7 @@ def test_session_of_12_kilobytes_in_chunks_is_valid_at_both(pair):
         here, there = arrived(visitor.get_at(where)), arrived(visitor.get_at(elsewhere))
         assert len(there["x-forwarded-groups"].split(",")) == 80
         assert there["x-forwarded-groups"] == here["x-forwarded-groups"]
-        # Written again by the other, into the same chunks.
+        # The other proxy writes it again, into the same chunks.
         time.sleep(DUE_SECONDS)
         assert arrived(visitor.get_at(elsewhere))["x-forwarded-access-token"] != here["x-forwarded-access-token"]
         assert chunks(pair, visitor) == sorted(cookies)
@@ -53,7 +53,7 @@ def test_smaller_session_replaces_a_larger_one(pair, before, after):
     visitor = pair.sign_in(pair.theirs, before)
     many = chunks(pair, visitor)
     visitor.where = pair.ours
-    visitor.elsewhere.cookies.clear()  # the provider asks anew who it is
+    visitor.elsewhere.cookies.clear()  # the provider asks for the user again
     visitor.sign_in_again(after)
     assert len(chunks(pair, visitor)) < len(many), "stale chunks are gone"
     for where in (pair.ours, pair.theirs):
@@ -63,7 +63,7 @@ def test_smaller_session_replaces_a_larger_one(pair, before, after):
 @in_cookies
 @pytest.mark.parametrize(("before", "after"), SMALLER)
 def test_smaller_session_of_oauth2_proxy_is_found_among_stale_chunks(pair, before, after):
-    """oauth2-proxy leaves chunks that it does not need any more, and then does not know its own session."""
+    """oauth2-proxy leaves chunks that it no longer needs, and then cannot read its own session."""
     visitor = pair.sign_in(pair.ours, before)
     many = chunks(pair, visitor)
     visitor.where = pair.theirs
@@ -76,7 +76,7 @@ def test_smaller_session_of_oauth2_proxy_is_found_among_stale_chunks(pair, befor
 @in_cookies
 @pytest.mark.parametrize(("before", "after"), [(after, before) for before, after in SMALLER])
 def test_larger_session_replaces_a_smaller_one(pair, before, after):
-    """oauth2-proxy leaves the cookie that was enough for the smaller one, and goes on with that."""
+    """oauth2-proxy leaves the cookie of the smaller session, and goes on using it."""
     for where, elsewhere in pair.ways:
         visitor = pair.sign_in(elsewhere, before)
         time.sleep(1.1)  # signatures have whole seconds
@@ -90,7 +90,7 @@ def test_larger_session_replaces_a_smaller_one(pair, before, after):
 
 @pytest.mark.parametrize("user", ["alice", "dave"])
 def test_sessions_without_tokens_are_valid_at_both(start_pair, user):
-    """session_cookie_minimal: nothing to refresh them with, so oauth2-proxy refuses cookie_refresh with it."""
+    """session_cookie_minimal: these sessions cannot be refreshed, so oauth2-proxy refuses cookie_refresh with it."""
     options = {"session_cookie_minimal": True, "cookie_refresh": "0s", "pass_access_token": False}
     with start_pair("cookie", **options) as pair:
         for where, elsewhere in pair.ways:

@@ -14,7 +14,7 @@ CSRF = {
     "one CSRF cookie": {},
     "one for each login": {"cookie_csrf_per_request": True, "cookie_csrf_per_request_limit": 3},
 }
-# What the two have as different defaults has to be the same.
+# Options whose defaults differ have to be set alike.
 SAME = {"insecure_oidc_skip_nonce": False}
 
 
@@ -22,7 +22,7 @@ def callback(pair, begin: str, user: str = "alice", visitor=None, path: str = "/
     """A visitor who comes back from the provider, and the address of the callback."""
     visitor = visitor or pair.visitor(begin)
     visitor.where = begin
-    visitor.elsewhere.cookies.clear()  # the provider asks anew who it is
+    visitor.elsewhere.cookies.clear()  # the provider asks for the user again
     return visitor, visitor.callback_url(user, path)
 
 
@@ -65,7 +65,7 @@ def test_limit_of_sign_ins_under_way_counts_both_proxies(start_pair):
         visitor = pair.visitor(pair.ours)
         for number in range(8):
             visitor.get_at((pair.ours, pair.theirs)[number % 2], "/oauth2/start?rd=/echo")
-        # oauth2-proxy makes room before it adds its own, so that there is one more than its limit.
+        # oauth2-proxy removes cookies before it adds its own, so there is one more than its limit.
         assert len([name for name in visitor.cookies if name.endswith("_csrf")]) <= 4
         visitor, back = callback(pair, pair.theirs, visitor=visitor)
         visitor.where = pair.ours
@@ -96,7 +96,7 @@ def test_filter_that_needs_a_nonce_refuses_a_sign_in_without_one(start_pair):
         visitor, back = callback(pair, pair.theirs)
         visitor.where = pair.ours
         assert visitor.get(back).status_code == 502
-        # The other way it is no matter: oauth2-proxy looks at no nonce.
+        # The other way it does not matter: oauth2-proxy does not check the nonce.
         visitor, back = callback(pair, pair.ours)
         visitor.where = pair.theirs
         assert arrived(visitor.follow(visitor.get(back)))["x-forwarded-user"] == "alice"

@@ -1,4 +1,4 @@
-"""What the service behind and a script learn about a session is the same, whichever of the two answers."""
+"""Both proxies tell the service and a script the same about a session."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUERIES = {
 
 
 def identity(headers: dict[str, str]) -> dict[str, str]:
-    """What is said about the person, without what each proxy says about the connection."""
+    """The headers about the user, without those about the connection."""
     connection = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
     return {
         name: value
@@ -46,7 +46,7 @@ def test_both_proxies_set_the_same_headers(start_pair, store, headers):
         for user in ("alice", "carol", "mallory"):
             for where, _ in pair.ways:
                 visitor = pair.sign_in(where, user)
-                # oauth2-proxy lets through what it does not set itself; see docs/compatibility.md.
+                # oauth2-proxy lets headers through that it does not set itself; see docs/compatibility.md.
                 forged = FORGED if headers != "none" else {}
                 ours, theirs = (visitor.get_at(url, headers=forged) for url in (pair.ours, pair.theirs))
                 assert identity(arrived(ours)) == identity(arrived(theirs)), "for the upstream"

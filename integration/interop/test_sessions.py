@@ -50,7 +50,7 @@ def test_refreshed_session_is_valid_at_the_other_proxy(pair, user, provider):
         new = arrived(visitor.get_at(elsewhere))["x-forwarded-access-token"]
         assert refreshers(provider) == [pair.name(elsewhere)] and new != old
         assert arrived(visitor.get_at(where))["x-forwarded-access-token"] == new
-        # Once more, by the one that wrote it first.
+        # Again, by the proxy that wrote it first.
         time.sleep(DUE_SECONDS)
         newest = arrived(visitor.get_at(where))["x-forwarded-access-token"]
         assert refreshers(provider) == [pair.name(elsewhere), pair.name(where)] and newest not in (old, new)
@@ -89,7 +89,7 @@ def test_simultaneous_requests_at_both_proxies_make_one_grant(pair, provider):
         visitor = pair.sign_in(where, "alice")
         time.sleep(DUE_SECONDS)
         provider.control("forget")
-        # So that the lock is held for a while. oauth2-proxy's lasts for two seconds and is not renewed.
+        # So that the lock is held for a while. The lock of oauth2-proxy lasts two seconds and is not renewed.
         provider.control("faults", token={"delay": 700})
         copies = [visitor.copy() for _ in range(40)]
 
@@ -101,7 +101,7 @@ def test_simultaneous_requests_at_both_proxies_make_one_grant(pair, provider):
         assert {answer.status_code for answer in answers} == {200}
         assert len({arrived(answer)["x-forwarded-access-token"] for answer in answers}) == 1
         assert len(provider.seen("token", "refresh_token")) == 1
-        # That of a session that was ended may stay for a minute.
+        # The lock of an ended session may stay for a minute.
         keys = pair.server.keys()
         assert not [key for key in keys if f"{key}.lock" in keys]
         provider.control("faults")
@@ -109,7 +109,7 @@ def test_simultaneous_requests_at_both_proxies_make_one_grant(pair, provider):
 
 @pytest.mark.parametrize("pair", ["redis"], indirect=True, scope="module")
 def test_lock_of_one_proxy_stops_the_refresh_of_the_other(pair, provider):
-    """One of them is in the middle of a grant when the other is asked: which of the two comes first is no chance."""
+    """One proxy is in the middle of a grant when the other gets a request: the order is not left to chance."""
     for first, second in pair.ways:
         visitor = pair.sign_in(first, "alice")
         time.sleep(DUE_SECONDS)

@@ -1,4 +1,4 @@
-"""A registry of its own for the tests of the image; without its program they fail, they are not skipped."""
+"""A registry for the tests of the image. If its program is missing, they fail; they are not skipped."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Pulls a module from a registry by the rules of Istio's agent, in plain HTTP requests.
 
 Istio, pkg/wasm/imagefetcher.go: the manifest is Docker's or OCI's; the last layer has the media type that belongs to
-it; in its tar, compressed with gzip, lies a file whose base name is plugin.wasm. Envoy Gateway's internal/wasm has the
+it; its tar, compressed with gzip, has a file whose base name is plugin.wasm. Envoy Gateway's internal/wasm has the
 same rules. (A third form, an artifact of two layers, is not one that we make.)
 """
 

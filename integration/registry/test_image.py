@@ -18,7 +18,7 @@ from push import TOOLS
 
 from .fetcher import pull
 
-# What there is to pull, at most.
+# The most bytes to pull.
 LARGEST = 700_000  # 94,000 of them are the crates that read the patterns of routes, 18,000 that for P-521
 
 
@@ -38,7 +38,7 @@ def push(image: str, **environment: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(params=[tool for tool in TOOLS if shutil.which(tool)])
 def pulled(request, registry):
-    """What comes back from the registry after a push with this tool."""
+    """The module from the registry, after a push with this tool."""
     finished = push(
         f"{registry}/filters/{request.param}:1",
         PATH=str(shutil.which(request.param).rpartition("/")[0]),
@@ -70,7 +70,7 @@ def test_image_has_its_annotations(pulled):
     assert pulled.config["config"]["Labels"] == said
     assert said["org.opencontainers.image.version"] == about.version
     assert said["org.opencontainers.image.licenses"] == "MIT"
-    # What a WasmPlugin's `sha256` has to be.
+    # The `sha256` for a WasmPlugin.
     assert said["module.wasm.digest"] == f"sha256:{hashlib.sha256(WASM.read_bytes()).hexdigest()}"
 
 

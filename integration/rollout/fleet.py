@@ -45,7 +45,7 @@ class Fleet:
         provider.control("redirect_uri", uri=f"{SITE}/oauth2/callback")
 
     def runs(self, *versions: str) -> None:
-        """From now on these are the versions at the two addresses; a proxy of another one is replaced."""
+        """Sets the versions at the two addresses; replaces a proxy of another version."""
         for place, version in enumerate(versions):
             running = self._running[place]
             if running and running[0] == version:
@@ -60,7 +60,7 @@ class Fleet:
                 wasm=MODULES[version],
             )
             self._running[place] = version, Service(envoy, self._provider)
-        # A Service tells the provider its own.
+        # A Service has told the provider its own redirect URI.
         self._provider.control("redirect_uri", uri=f"{SITE}/oauth2/callback")
 
     @property
@@ -68,7 +68,7 @@ class Fleet:
         return [f"http://{address}" for address in self._addresses]
 
     def url(self, version: str) -> str:
-        """Of a proxy with this version."""
+        """The URL of a proxy with this version."""
         return next(url for url, running in zip(self.urls, self._running) if running and running[0] == version)
 
     def sign_in(self, where: str, user: str) -> Visitor:

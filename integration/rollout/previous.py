@@ -1,8 +1,8 @@
-"""The module of the version that is in use, from which a fleet moves to this one and back: built from its own sources.
+"""The module of the version before this one, built from its own sources: a fleet moves from it to this one and back.
 
     .venv/bin/python integration/rollout/previous.py
 
-Its commit stands here and nowhere else. A release writes its predecessor here.
+Its commit is only here. A release writes its predecessor here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TARGET = "wasm32-wasip1"
 
 
 class NotBuilt(Exception):
-    """The version before is not there, or cannot be built. The text says what to do."""
+    """The version before is missing, or cannot be built. The text says what to do."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Two versions side by side: what begins at a proxy with one of them goes on at a proxy with the other."""
+"""Two versions side by side: what begins at a proxy of one version goes on at a proxy of the other."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_tabs_begun_at_both_versions_are_both_finished(mixed, way):
 
 @with_a_lock
 def test_lock_of_one_proxy_stops_the_refresh_of_the_other(mixed, way, provider):
-    """One of them is in the middle of a grant when the other is asked."""
+    """One proxy is in the middle of a grant when the other gets a request."""
     where, elsewhere = way
     visitor = mixed.sign_in(where, "alice")
     time.sleep(DUE_SECONDS)
@@ -113,7 +113,7 @@ def test_lock_of_one_proxy_stops_the_refresh_of_the_other(mixed, way, provider):
 
 @with_a_lock
 def test_sign_out_at_one_version_ends_a_refresh_at_the_other(mixed, way, provider):
-    """The one in the middle of a grant does not bring the session back."""
+    """The proxy in the middle of a grant does not restore the session."""
     where, elsewhere = way
     visitor = mixed.sign_in(where, "alice")
     copy = visitor.copy()

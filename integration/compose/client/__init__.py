@@ -1,1 +1,1 @@
-"""What runs in the container `client`: the browser's side of the suite, and a look into Redis."""
+"""The programs in the container `client`: the browser's side of the suite, and access to Redis."""

@@ -2,9 +2,9 @@
 
     python3 -m client.asking
 
-It reads and writes lines of JSON. First it names its users: {"keys": {person: key in Redis}}. Then it
-obeys: ["success", seconds] waits for a 200 from now on, ["steady", seconds] until nothing but 200 comes
-any more, ["end"] stops and gives the verdict. Every command has one line as its answer.
+It reads and writes lines of JSON. First it names its users: {"keys": {person: key in Redis}}. Its
+commands: ["success", seconds] waits for the next 200, ["steady", seconds] waits until all answers are 200,
+["end"] stops and returns the verdict. Each command gets one line as its answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PEOPLE = ("alice", "carol", "mallory")
 THREADS = 4
 # Between two requests of a thread: the machine has other things to do too.
 PAUSE_SECONDS = 0.03
-# So many answers in a row, and over so many seconds, are a steady state.
+# A steady state: so many answers in a row, over so many seconds.
 STEADY_ANSWERS = 60
 STEADY_SECONDS = 2
 
@@ -46,7 +46,7 @@ class Asking:
         }
 
     def success(self, seconds: float) -> dict:
-        """How long it takes until there is a 200."""
+        """Seconds until the next 200."""
         began = time.monotonic()
         while not self.load.statuses(began)[200]:
             assert time.monotonic() - began < seconds, f"no 200 after {seconds:g} seconds: {self.load.statuses(began)}"
@@ -54,7 +54,7 @@ class Asking:
         return {"seconds": round(time.monotonic() - began, 2)}
 
     def steady(self, seconds: float) -> dict:
-        """How long it takes until all answers are 200."""
+        """Seconds until all answers are 200."""
         began = since = time.monotonic()
         while True:
             time.sleep(0.1)

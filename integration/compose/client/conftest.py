@@ -1,4 +1,4 @@
-"""Browsers at both Envoys, the provider's handles, and a look into Redis."""
+"""Browsers at both Envoys, control of the provider, and access to Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Provider:
         return answer.json()
 
     def grants(self, grant_type: str) -> int:
-        """How many grants were asked for since the last `forget`."""
+        """The number of grants since the last `forget`."""
         return sum(entry.get("grant_type") == grant_type for entry in self.control("seen"))
 
 

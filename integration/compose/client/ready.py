@@ -1,4 +1,4 @@
-"""Whether everything answers: exit code 0, or what does not answer yet.
+"""Exit code 0 if everything answers; otherwise prints what does not answer yet.
 
 python3 -m client.ready
 """
@@ -13,8 +13,8 @@ from client.servers import ENVOYS, PROVIDER_CONTROL
 from harness.browser import Browser
 from harness.service import arrived
 
-# The last thing is a sign-in at each Envoy, for which its way to the upstream has to be there too. Before that,
-# /ping is Envoy with the filter, /ready the way to Redis.
+# /ping checks Envoy with the filter, /ready its connection to Redis. At last, a sign-in at each Envoy checks its
+# connection to the upstream too.
 ADDRESSES = (f"{PROVIDER_CONTROL}/seen", *(f"{envoy}{path}" for envoy in ENVOYS for path in ("/ping", "/ready")))
 
 

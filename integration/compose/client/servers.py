@@ -12,7 +12,7 @@ from harness.browser import Browser
 from harness.redis import RedisError
 
 TOPOLOGY = os.environ["TOPOLOGY"]
-# Two, as in production: what one has written the other reads.
+# Two, as in production: one reads what the other has written.
 ENVOYS = ("http://envoy-a:8080", "http://envoy-b:8080")
 PROVIDER_CONTROL = "http://provider:9001"
 COOKIE = "_oauth2_proxy"
@@ -31,7 +31,7 @@ class Envoy:
 
 
 class Connection(redis.Connection):
-    """The harness' connection, which knows loopback alone, to a server elsewhere."""
+    """A connection to a server that is not on loopback, other than those of the harness."""
 
     def __init__(self, host: str, port: int = 6379, seconds: float = 10):
         self._socket = socket.create_connection((host, port), timeout=seconds)
@@ -58,7 +58,7 @@ class Redis:
         return next((node for node in self.masters() if key.encode() in ask(node, "KEYS", "*")), None)
 
     def command(self, word: str, key: str, *more: object):
-        """A command about one key; a master of a Cluster that has not its slot says so."""
+        """A command about one key, at the master of its slot."""
         for node in self.masters():
             try:
                 return ask(node, word, key, *more)
@@ -75,7 +75,7 @@ def ask(node: str, *words: object):
 
 
 def until(holds, what: str, *, seconds: float = 15, pause: float = 0.1):
-    """Waits until something is true, and gives it back."""
+    """Waits until a function returns something true, and returns that."""
     deadline = time.monotonic() + seconds
     while not (result := holds()):
         assert time.monotonic() < deadline, f"not after {seconds:g} seconds: {what}"

@@ -1,4 +1,4 @@
-"""A session from its sign-in to its sign-out, at two Envoys and in whatever form of Redis there is."""
+"""A session from its sign-in to its sign-out, at two Envoys and in each form of Redis."""
 
 from __future__ import annotations
 
