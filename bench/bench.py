@@ -56,11 +56,11 @@ def main() -> int:
     wanted = parser.parse_args()
 
     if shutil.which("wrk") is None:
-        return fail("wrk is not there; on Debian: apt install wrk")
+        return fail("wrk is missing; on Debian: apt install wrk")
     if not Path("/proc/self/stat").exists():
         return fail("CPU times are read from /proc, which only Linux has")
     if not WASM.is_file():
-        return fail(f"{WASM.relative_to(ROOT)} is not there: make build")
+        return fail(f"{WASM.relative_to(ROOT)} is missing: make build")
     stop_on_signals()
     try:
         with contextlib.ExitStack() as stack:

@@ -80,7 +80,7 @@ def main() -> int:
     if not Path("/proc/self/schedstat").exists():
         return fail("CPU times are read from /proc/PID/task/TID/schedstat, which this system has not")
     if not wanted.wasm.is_file():
-        return fail(f"{wanted.wasm} is not there: make build")
+        return fail(f"{wanted.wasm} is missing: make build")
     stop_on_signals()
     try:
         with contextlib.ExitStack() as stack:

@@ -54,7 +54,7 @@ def main():
 
 def build():
     if not (shutil.which("c++") or shutil.which("g++")):
-        sys.exit("fuzz: a C++ compiler is not there, which libFuzzer needs; on Debian: apt install g++")
+        sys.exit("fuzz: libFuzzer needs a C++ compiler, and none is installed; on Debian: apt install g++")
     versions = subprocess.run(["rustc", "-vV"], check=True, text=True, capture_output=True).stdout
     # With its own target, build scripts and macros do not get the counters.
     (host,) = re.findall(r"^host: (.+)$", versions, re.MULTILINE)

@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--plain-http", action="store_true", help="for a registry without TLS")
     wanted = parser.parse_args()
     if not (IMAGE / "index.json").is_file():
-        return fail(f"{IMAGE.relative_to(ROOT)} is not there: make image")
+        return fail(f"{IMAGE.relative_to(ROOT)} is missing: make image")
     tool = os.environ.get("PUSH_WITH") or next(filter(shutil.which, TOOLS), None)
     if tool not in TOOLS:
         return fail(f"one of {', '.join(TOOLS)} is needed; on Debian: apt install skopeo")

@@ -22,7 +22,7 @@ http: {{ addr: "{address}" }}
 def registry(tmp_path_factory):
     """The address of an empty registry, Debian's docker-registry."""
     program = shutil.which("docker-registry")
-    assert program, "docker-registry is not there; on Debian: apt install docker-registry"
+    assert program, "docker-registry is missing; on Debian: apt install docker-registry"
     folder = tmp_path_factory.mktemp("registry")
     address = f"{HOST}:{free_port()}"
     config = folder / "config.yml"

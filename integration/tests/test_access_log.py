@@ -17,12 +17,12 @@ TEXT = text_access_log(
     "ACCESS %REQ(X-MARK)% %RESPONSE_CODE% %FILTER_STATE(wasm.oauth2_session.user:PLAIN)%"
     " %FILTER_STATE(wasm.oauth2_session.state:PLAIN)% %FILTER_STATE(wasm.oauth2_session.reason:PLAIN)%"
 )
-# Envoy's own field, which tells the answers of the filter from those of the upstream ("via_upstream").
+# Envoy's own field, which distinguishes the answers of the filter from those of the upstream ("via_upstream").
 DETAILS = text_access_log("DETAILS %REQ(X-MARK)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%")
 
 
 def logged(service, path: str) -> tuple:
-    """What the log says of the last request to a path: user, state, reason."""
+    """The log's fields of the last request to a path: user, state, reason."""
     line = json.loads(service.envoy.says(f'"path":"{path}"')[-1])
     return line["user"], line["session"], line["reason"]
 

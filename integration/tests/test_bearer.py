@@ -10,7 +10,7 @@ from harness.service import CLIENT_ID, arrived
 
 @pytest.fixture
 def token(service):
-    """An ID token of alice, as an upstream gets it."""
+    """An ID token of alice, as the upstream gets it."""
     page = service(pass_authorization_header=True).browser().sign_in("alice", "/echo")
     return arrived(page)["authorization"].removeprefix("Bearer ")
 

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: their short forms look at every answer."""
+"""The short form of the benchmarks checks every answer."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The bridge: what a Redis that lies leaves of it for sign-ins, and that its limits are apart."""
+"""The bridge: a lying Redis leaves room for sign-ins, and the limits of Redis and of the provider are separate."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from harness.render import ROOT, TEMPLATE, named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 from harness.text import find
 
-# So many hosts a cache of names has room for, in this test.
+# The most hosts of a cache of names in this test.
 ROOM = 5
 
 
 def with_little_room(*args: Any, **options: Any) -> str:
-    """The configuration that is shipped, but for the room in its caches of names."""
+    """The shipped configuration with small caches of names."""
     return re.sub(r'"max_hosts": \d+', f'"max_hosts": {ROOM}', render(*args, **options))
 
 
@@ -33,7 +33,7 @@ def is_a_cache_full(envoy: Envoy) -> bool:
 
 
 def test_node_with_endless_redirects_leaves_room_for_the_provider(provider, upstream):
-    """It cannot fill the cache of names through which people sign in."""
+    """It cannot fill the cache of names that sign-ins use."""
     node, keeper, number = FakeRedis(), Keeper(), count(1)
     is_lying = True
 
@@ -100,7 +100,7 @@ def test_limits_of_the_bridge_are_above_the_limits_of_the_clusters_behind_it():
 
 # More workers than most machines have cores.
 WORKERS = 32
-# Kinds of calls that src/flow/gate.rs limits each, and the documents of which a worker fetches one of each.
+# Kinds of calls, each limited by src/flow/gate.rs, and documents, of which a worker fetches each once at a time.
 KINDS = 3
 DOCUMENTS = 2
 

@@ -1,7 +1,7 @@
-"""Thousands of requests that wait for the same thing, and go on in one moment.
+"""Thousands of requests that wait for the same event, and go on at the same moment.
 
-Envoy carries out the answers and resumes of one callback inside each other, so some hundred overflow the stack of the
-worker's VM (src/runtime/tasks.rs). Each request has to get its own answer, and the VM has to live: the harness looks for that
+Envoy nests the answers and resumes of one callback, so some hundred of them overflow the stack of the
+worker's VM (src/runtime/tasks.rs). Each request has to get its own answer, and the VM has to live: the harness checks that
 at the end of each test.
 """
 
@@ -32,7 +32,7 @@ def files():
 
 @pytest.fixture
 def measured(record_property):
-    """Reads the answers, and reports how long it took to the last."""
+    """Reads the answers, and reports the time until the last one."""
 
     def read(burst: Burst):
         answers = burst.answers()
@@ -51,7 +51,7 @@ def running(with_redis, make_redis):
 
 
 def sent(service: Service, requests: list[bytes]) -> Burst:
-    """The requests, when Envoy has all of them."""
+    """Sends the requests; returns when Envoy has all of them."""
     name = "http.main.downstream_rq_total"
     before = service.envoy.statistics(name)[name]
     burst = Burst(service.url, requests)
@@ -60,7 +60,7 @@ def sent(service: Service, requests: list[bytes]) -> Burst:
 
 
 def waiting_for(redis, service: Service, requests: list[bytes]) -> Burst:
-    """The requests were sent while Redis answers nothing. By now it does."""
+    """Sends the requests while Redis does not answer; returns when Redis does."""
     redis.pause()
     try:
         return sent(service, requests)
@@ -173,7 +173,7 @@ def start(provider, upstream):
 
 
 def test_burst_of_requests_to_a_direct_response_is_answered(start, redis, measured):
-    """A route with an answer of its own: a resume goes on to the response at once, as deep as a local reply."""
+    """A route with a direct response: a resume leads to the response at once, nested as deep as a local reply."""
 
     def answer_at_once(_, routes):
         routes.insert(
@@ -201,11 +201,11 @@ def test_burst_of_requests_to_a_direct_response_is_answered(start, redis, measur
 
 
 def test_burst_of_callbacks_with_failing_calls_is_503(start, redis, measured):
-    """Envoy calls back about a call that it does not make just as deep in the stack. The grants begin together,
-    because each sign-in first looks whether Redis is there."""
+    """Envoy's callback for a refused call is nested just as deep. The grants begin together, because each sign-in first
+    checks whether Redis answers."""
 
     def take_no_call(resources, _):
-        # The stream to Redis is the one request.
+        # The only request is the stream to Redis.
         one = {"thresholds": [{"max_requests": 1}]}
         named(resources["clusters"], "oauth2_session_bridge")["circuit_breakers"] = one
 

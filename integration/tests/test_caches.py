@@ -1,4 +1,4 @@
-"""What a cache in front of Envoy may keep: nothing that is for one person."""
+"""A cache in front of Envoy must not keep a response for one user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def respond(status: int = 200, *headers: str, path: str = "/respond") -> str:
 
 
 def directives(response) -> list[str]:
-    """The directives of all `cache-control` headers (RFC 9111 section 5.2): several are as one."""
+    """The directives of all `cache-control` headers (RFC 9111 section 5.2); several headers count as one."""
     values = response.headers.get_list("cache-control", split_commas=True)
     return sorted(value.strip() for value in values)
 
@@ -40,7 +40,7 @@ def test_response_with_a_refreshed_session_is_private(status, cache_control, ser
     time.sleep(DUE_SECONDS)
     renewed = browser.get(path)
     assert (renewed.status_code, sets_session(renewed)) == (status, True)
-    # Besides what the upstream says, of which nothing is changed.
+    # Added to the directives of the upstream, which stay unchanged.
     assert directives(renewed) == sorted([*expected, "private"])
     assert (renewed.headers["etag"], renewed.headers["vary"]) == ('"one"', "accept")
 
@@ -66,7 +66,7 @@ def test_skipped_route_neither_sets_nor_clears_cookies(method, service):
         answer = browser.request(method, path, headers=headers)
         assert (answer.status_code, answer.headers.get_list("set-cookie")) == (200, []), headers
         assert directives(answer) == ["max-age=600", "public"]
-    # The session is renewed with the next request that needs one.
+    # The next request that needs a session refreshes it.
     assert sets_session(browser.get("/echo"))
 
 

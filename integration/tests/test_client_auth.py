@@ -1,4 +1,4 @@
-"""How a provider takes the client's secret, whatever its metadata lists for all clients."""
+"""How a provider accepts the client's secret, even if its metadata lists other methods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from harness.fake_provider import Answer
 from harness.service import CLIENT_SECRET, arrived
 
-# What form-encoding changes.
+# Characters that form-encoding changes.
 SECRET = f"{CLIENT_SECRET[:20]}+/%2B:="
 
 

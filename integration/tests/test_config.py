@@ -1,4 +1,4 @@
-"""A bad configuration: Envoy does not start, every mistake is named, no secret is shown. And `make envoy`."""
+"""An invalid configuration: Envoy does not start, every mistake is named, no secret is shown. And `make envoy`."""
 
 from __future__ import annotations
 

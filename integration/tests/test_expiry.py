@@ -1,4 +1,4 @@
-"""Sessions that end: with their tokens, and with cookie_expire. And sessions that go on nevertheless."""
+"""Sessions that end, with their tokens or with cookie_expire, and sessions that are refreshed."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The provider of which everything can be odd: as it is by itself, it signs people in."""
+"""The fake provider: without scripted answers it signs users in."""
 
 from __future__ import annotations
 

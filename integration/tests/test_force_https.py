@@ -1,11 +1,11 @@
-"""`force_https`: what a browser asks over http goes to https."""
+"""`force_https`: requests over http are redirected to https."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-# What a load balancer in front says is believed.
+# Envoy trusts the headers of one load balancer in front.
 BEHIND_ONE = "xff_num_trusted_hops: 1"
 # Envoy's own redirect. The filter answers before it.
 REQUIRE_TLS = {

@@ -1,8 +1,8 @@
 """An identity that a client claims never arrives: in no spelling, as no header and no trailer, on no path.
 
-Envoy speaks to a Recorder, which tells what arrived byte for byte. What is a name of ours is said here once more:
-oauth2-proxy's documentation has the names, and CGI (RFC 3875 section 4.1.18) and its heirs the spellings; lighttpd's
-CGI makes `_` of each byte that is no letter or digit.
+Envoy speaks to a Recorder, which reports byte for byte what arrived. The list of identity headers is written here a
+second time: the names come from oauth2-proxy's documentation, the spellings from CGI (RFC 3875 section 4.1.18) and its
+successors. lighttpd's CGI makes `_` of each byte that is not a letter or a digit.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ IDENTITY = [
     "GAP-Auth",
     "X-OAuth2-Session",
 ]
-# What may stand in a name (RFC 9110 section 5.6.2), but letters and digits.
+# The bytes that a name may have besides letters and digits (RFC 9110 section 5.6.2).
 SEPARATORS = "-_.~!+#$%&'*^`|"
-# Envoy takes 100 headers.
+# Envoy accepts 100 headers.
 AT_ONCE = 70
 
 
@@ -71,7 +71,7 @@ APP = {
     "client_id": None,
 }
 
-# Which names are ours depends on the options, and so does whether X-Forwarded-User has to arrive.
+# The identity headers depend on the options, and so does whether X-Forwarded-User has to arrive.
 OPTIONS: dict[str, dict] = {
     "default": {},
     "nothing to set": {**NO_IDENTITY, **KEEPS},
@@ -85,7 +85,7 @@ OPTIONS: dict[str, dict] = {
 
 
 def folded(name: str) -> str:
-    """The name as a reader of CGI variables has it."""
+    """The name as a reader of CGI variables sees it."""
     return re.sub("[^a-z0-9]", "-", name.lower())
 
 
@@ -95,8 +95,8 @@ def ours(options: dict) -> list[str]:
 
 
 def forged(names: list[str], spellings: dict[str, Callable[[str], str]]) -> list[Fields]:
-    """Every name in every spelling, as many at once as Envoy takes; and in each lot one name that is not ours, so
-    that it is seen that such a spelling arrives."""
+    """Every name in every spelling, in lots that Envoy accepts. Each lot also has an unrelated name in each spelling,
+    which shows that such a spelling arrives."""
     fields = [(spell(name), FORGED) for spell in spellings.values() for name in names]
     lots = [fields[at : at + AT_ONCE] for at in range(0, len(fields), AT_ONCE)]
     return [[*lot, *((spell("X-Other-Groups"), "of-the-client") for spell in spellings.values())] for lot in lots]
@@ -232,7 +232,7 @@ def test_claimed_identity_never_arrives(way, where, http2, site):
         arrived = answer.arrived
         assert not what_was_forged(arrived["trailers"], names)
         if is_exception:
-            # The one that is documented.
+            # The documented exception.
             assert bool(what_was_forged(arrived["headers"], names)) is (where == "header")
         else:
             assert not what_was_forged(arrived["headers"], names)
@@ -244,19 +244,19 @@ def test_claimed_identity_never_arrives(way, where, http2, site):
         if "basic_auth_password" in site.options and signed_in:
             assert said["authorization"].startswith("Basic ")
         seen |= {name.lower() for part in arrived.values() for name, value in part if value == "of-the-client"}
-    # Envoy itself keeps none of these spellings back, so the filter did.
+    # Envoy itself removes none of these spellings, so the filter did.
     assert {spell("X-Other-Groups").lower() for spell in SPELLINGS.values()} <= seen
 
 
 def test_capitals_in_http2_names_are_malformed(site):
-    # RFC 9113 section 8.2.1. Whatever Envoy makes of it, nothing arrives under a name of ours.
+    # RFC 9113 section 8.2.1. However Envoy handles it, no identity header arrives.
     names = ours(site.options)
     for name, where in itertools.product(names, ["headers", "trailers"]):
         arrived = site.ask("GET /private", http2=True, **{where: [(name, FORGED)]}).arrived
         assert not what_was_forged([pair for pairs in (arrived or {}).values() for pair in pairs], names)
 
 
-# ---- what the next proxy is told to drop ----
+# ---- headers that `connection` asks the next proxy to drop ----
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +287,7 @@ def test_client_cannot_remove_identity_by_connection_header(connection, expected
 
 
 def test_envoy_ignores_nominated_headers_without_an_upgrade(plain):
-    # By itself; were it not so, the filter would have to look at more than `connection`.
+    # Envoy does this by itself; otherwise the filter would have to read more than `connection`.
     nominated = [(name, "x-forwarded-user") for name in ("connection", "keep-alive", "proxy-connection")]
     for more in ([], [UPGRADE, ("connection", "upgrade")]):
         headers = plain.ask("GET /private", [*nominated, *more, ("te", "trailers, x-forwarded-user")], http2=False)
@@ -300,7 +300,7 @@ def test_envoy_ignores_nominated_headers_without_an_upgrade(plain):
         }
 
 
-# ---- trailers that cannot be taken out, and those of a response ----
+# ---- trailers that cannot be removed, and trailers of a response ----
 
 
 @pytest.mark.parametrize("upstream_http2", [False, True], ids=["upstream HTTP/1", "upstream HTTP/2"])

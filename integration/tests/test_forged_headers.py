@@ -122,7 +122,7 @@ def envoy(request, shared_provider, upstream, oauth2_proxy, tmp_path_factory):
 
 @pytest.fixture(params=["HTTP/1.1", "HTTP/2"])
 def get(request, envoy, cookie):
-    """Asks for /echo as mallory, with these headers."""
+    """Requests /echo as mallory, with these headers."""
     is_2 = request.param == "HTTP/2"
     with httpx.Client(http1=not is_2, http2=is_2, trust_env=False) as client:
 

@@ -1,6 +1,6 @@
-"""A host that lacks what the filter needs: it says so in a line when it starts, and does not start.
+"""A host that lacks functions of the filter: the filter names them in a log line and refuses to start.
 
-Envoy can be told which functions a module may call (`capability_restriction_config`), which makes it such a host.
+`capability_restriction_config` makes Envoy such a host: it lists the functions that a module may call.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def start(provider, upstream):
 
 
 def lines_that_say_so(lines: list[str]) -> set[str]:
-    """What is lacked; Envoy may load the configuration more than once."""
+    """The missing functions; Envoy may load the configuration more than once."""
     return {line.partition(LACKS)[2] for line in lines if LACKS in line}
 
 

@@ -1,6 +1,6 @@
 """Bytes that no browser sends. The filter answers, and works for all others afterwards.
 
-That nothing crashed is checked after every test, see harness/service.py.
+After every test, the harness checks that nothing crashed (harness/service.py).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def test_session_among_junk_is_found(running):
 
 
 def test_second_session_cookie_of_junk_is_survived(running):
-    # A browser can send several of one name; which of them counts is the filter's choice.
+    # A browser can send several cookies of one name; the filter chooses one.
     browser = running.browser()
     browser.sign_in("alice")
     session = browser.cookies[NAME.decode()].encode()

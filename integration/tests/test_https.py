@@ -81,7 +81,7 @@ def shipped() -> Iterator[tuple[Path, str]]:
 
 
 def contexts(value: object) -> Iterator[dict]:
-    """The TLS contexts of clusters, also in the YAML that stands in a text, as a bootstrap does."""
+    """The TLS contexts of clusters, also in YAML inside of a string, such as a bootstrap."""
     if isinstance(value, dict):
         if str(value.get("@type", "")).endswith(CONTEXT):
             yield value

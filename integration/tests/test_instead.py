@@ -1,6 +1,6 @@
-"""What docs/options.md says to do instead of using an option that is refused, done with a real Envoy.
+"""The replacements that docs/options.md names for refused options, with a real Envoy.
 
-Of those sentences, what other tests do is not here: secrets in the environment, trusted CAs, statistics, WebSockets.
+Other tests have the rest: secrets in the environment, trusted CAs, statistics, WebSockets.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def test_routes_and_clusters_replace_upstream_options(changed, tmp_path):
 
 
 def test_what_is_left_out(service):
-    """allow_query_semicolons; gcp_healthchecks, by the paths that it stands for."""
+    """allow_query_semicolons; gcp_healthchecks, by its paths."""
     browser = service(skip_auth_routes=["^/echo"], ping_path="/liveness_check", ready_path="/readiness_check").browser()
     assert browser.get("/echo?a=1;b=2").json()["path"] == "/echo?a=1;b=2"
     assert [browser.get(path).status_code for path in ("/liveness_check", "/readiness_check")] == [200, 200]

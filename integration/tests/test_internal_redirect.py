@@ -27,7 +27,7 @@ def with_redirects(config: dict) -> None:
 
 
 def to(browser: Browser, path: str) -> str:
-    """A path at which the upstream answers with a redirect to this one. Envoy follows those with a host."""
+    """A path at which the upstream redirects to this one. Envoy follows only redirects with a host."""
     return "/respond?" + urlencode({"status": 302, "header": f"location:{browser.base_url}{path}"})
 
 
@@ -61,7 +61,7 @@ def test_user_is_signed_in_at_the_target_of_the_redirect(start, store, upstream)
     assert headers["x-forwarded-user"] == "alice"
     assert "theme=dark" in headers["cookie"] and NAME not in headers["cookie"]
     assert [line.partition("?")[0] for line in upstream.seen] == ["GET /respond", "GET /echo"]
-    # Once more than once.
+    # Two redirects in a row.
     twice = to(browser, to(browser, "/echo"))
     assert arrived(browser.get(twice))["x-forwarded-user"] == "alice"
 
@@ -93,7 +93,7 @@ def test_skipped_route_redirects_to_a_page_with_the_session(start):
 
 
 def test_redirect_signs_no_other_request_in(start):
-    """Neither the next request of the same connection, nor one that says to be the same."""
+    """Neither the next request of the connection, nor one that claims to be the redirected one."""
     browser = start(skip_auth_routes=["^/respond"]).browser()
     browser.sign_in("alice")
     arrived(browser.get(to(browser, "/echo")))
@@ -106,7 +106,7 @@ def test_redirect_signs_no_other_request_in(start):
     }
     for headers in ({"cookie": "x=1"}, forged):
         assert browser.get("/echo", headers=headers).status_code == 302
-        # Followed, and then without a session there.
+        # Envoy follows the redirect, and the request has no session there.
         assert browser.get(to(browser, "/echo"), headers=headers).headers["location"].startswith("/oauth2/")
 
 

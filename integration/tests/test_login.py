@@ -95,7 +95,7 @@ def test_rotated_keys_of_the_provider_are_found(service, make_provider):
     running = service(provider=provider)
     assert running.browser().sign_in("alice", "/echo").status_code == 200
     provider.control("rotate_keys")
-    # The keys are not fetched again and again for tokens of a stranger, so it may take a few seconds.
+    # The filter limits how often it fetches keys because of unknown tokens, so this may take a few seconds.
     deadline = time.monotonic() + 30
     while (page := running.browser().sign_in("alice", "/echo")).status_code != 200:
         assert time.monotonic() < deadline, "the new keys are never fetched"

@@ -1,4 +1,4 @@
-"""A sign-in app of one's own hands sessions over in a response header; no other response and no client can."""
+"""A custom sign-in app hands sessions over in a response header; no other response and no client can."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALICE = {
     "access_token": "an-access-token-of-the-app",
     "expires_in": 3600,
 }
-# The one cluster of envoy.yaml that is not the bridge's.
+# The only cluster of envoy.yaml that does not belong to the bridge.
 APP = {"mode": "app", "login_app_path": "/login", "login_app_clusters": ["upstream"]}
 NO_PROVIDER = {"provider": None, "oidc_issuer_url": None, "client_id": None}
 
@@ -39,7 +39,7 @@ def of_cookie(service):
 
 
 def hand_over(browser, *sessions: dict | str, path: str = "/login") -> httpx.Response:
-    """A response of the upstream with these sessions in it."""
+    """A response of the upstream with these sessions."""
     texts = [session if isinstance(session, str) else json.dumps(session) for session in sessions]
     answer = browser.request("POST", f"{path}?" + "&".join(f"hand-over={quote(text)}" for text in texts), content=b"x")
     assert "x-oauth2-session" not in answer.headers, "the browser must not see what is handed over"
@@ -109,7 +109,7 @@ def test_untrusted_upstream_makes_no_session(of_cookie):
 
 
 def test_header_is_untouched_in_other_modes(browser):
-    # It means nothing there, so it is the upstream's own.
+    # It has no meaning there, so it stays as the upstream's header.
     browser.sign_in()
     answer = browser.get("/echo?hand-over=%7B%7D")
     assert answer.headers["x-oauth2-session"] == "{}"

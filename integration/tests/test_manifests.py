@@ -19,7 +19,7 @@ ALL = (WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY)
 
 @pytest.fixture
 def start(provider, upstream, tmp_path):
-    """Starts an Envoy with what the manifests result in."""
+    """Starts an Envoy with the configuration that the manifests result in."""
     started = []
 
     def start(which: str, **options: Any) -> Service:
@@ -88,7 +88,7 @@ def bridge_of_envoy_gateway() -> tuple[dict, list[dict]]:
 def test_manifests_have_the_bridge_of_envoy_yaml(of_manifest):
     listener, clusters = of_manifest()
     listener_wanted, clusters_wanted = bridge_of_envoy_yaml()
-    # How the module gets there is what differs.
+    # Only the source of the module differs.
     for each in (listener, listener_wanted):
         named(manager(each)["http_filters"], "oauth2_session_bridge").clear()
     assert json.dumps(listener, sort_keys=True) == json.dumps(listener_wanted, sort_keys=True)

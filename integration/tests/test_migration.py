@@ -1,4 +1,4 @@
-"""`make config`: what it makes of a configuration of oauth2-proxy is what Envoy starts with."""
+"""`make config`: Envoy starts with the filter JSON that it makes of a configuration of oauth2-proxy."""
 
 from __future__ import annotations
 

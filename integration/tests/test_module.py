@@ -1,4 +1,4 @@
-"""What the module asks of a host: nothing beyond the proxy-wasm ABI 0.2.1, so that it loads in any that has it."""
+"""The functions that the module needs: only those of the proxy-wasm ABI 0.2.1, so it loads in every host with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.module import FUNCTION, exports, imports
 from harness.render import ROOT, WASM
 from trim_exports import NEEDED
 
-# The functions that the specification names, its WASI functions included:
+# The functions of the specification, including those of WASI:
 # https://github.com/proxy-wasm/spec/blob/main/abi-versions/v0.2.1/README.md
 ABI = {
     "env": """
@@ -31,7 +31,7 @@ ABI = {
         fd_write clock_time_get random_get environ_sizes_get environ_get args_sizes_get args_get proc_exit
     """.split(),
 }
-# A folder of the machine that it was built on; /rustc/ is what the standard library's paths are everywhere.
+# A folder of the machine that built it; the paths of the standard library are below /rustc/ everywhere.
 PATH = re.compile(rb"/(?:root|home|Users|opt|tmp|work|usr|build)/[\w./-]+|/[\w./-]*\.cargo/[\w./-]+")
 
 

@@ -29,7 +29,7 @@ MONITORING = ROOT / "envoy-config" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
 RULES = yaml.safe_load((MONITORING / "alerts.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-# Envoy adds up a histogram every few seconds.
+# Envoy merges histograms every few seconds.
 HISTOGRAM_SECONDS = 20
 
 # A metric by its name or by matchers; without matchers it is followed by a range.
@@ -43,7 +43,7 @@ IS_MATCH = {
     "!~": lambda pattern, value: re.fullmatch(pattern, value) is None,
 }
 PLAIN = "envoy.yaml"
-# Istio's tags give no label that the listener could be chosen by.
+# Istio's tags have no label for the listener.
 NOT_THERE = {(way, "variable listener") for way in (WASM_PLUGIN, TRAFFIC_EXTENSION)}
 
 
@@ -109,7 +109,7 @@ def series_of(scrape: str) -> list[dict[str, str]]:
 
 
 def selectors(query: str) -> list[list[tuple[str, str, str]]]:
-    """What a query asks for: the matchers of each selector."""
+    """The matchers of each selector of a query."""
     found = []
     for with_matchers, matchers, alone in SELECTOR.findall(query):
         name = [("__name__", "=", with_matchers or alone)] if with_matchers or alone else []
@@ -118,7 +118,7 @@ def selectors(query: str) -> list[list[tuple[str, str, str]]]:
 
 
 def fits(series: dict[str, str], selector: list[tuple[str, str, str]]) -> bool:
-    # Prometheus itself adds `job` and `instance`; `$listener` is chosen by the reader.
+    # Prometheus itself adds `job` and `instance`; the user chooses `$listener`.
     wanted = [matcher for matcher in selector if "$" not in matcher[2]]
     return all(IS_MATCH[how](pattern, series.get(name, "")) for name, how, pattern in wanted)
 
@@ -143,7 +143,7 @@ def test_queried_statistics_exist(way, scrapes):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_query_of_the_dashboard_has_a_result(way, scrapes, tmp_path):
-    """By Prometheus itself, with the series of this Envoy as they grow: a rate over several metrics may have none."""
+    """Prometheus itself evaluates them, with growing series of this Envoy: a rate over several metrics may be empty."""
     promtool = find_promtool()
     series = [{"job": "envoy", "instance": "a", **one} for one in series_of(scrapes(way))]
     selector = lambda labels: "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items()) + "}"  # noqa: E731
@@ -231,7 +231,7 @@ def test_grafana_s_types_know_every_field():
     plugins.register_default_plugins()
 
     def read(dashboard: dict) -> list[str]:
-        """What Grafana's types do not know, or change."""
+        """Fields that Grafana's types do not know, or change."""
         return list(differences(dashboard, json.loads(encoder.JSONEncoder().encode(Dashboard.from_json(dashboard)))))
 
     assert read(DASHBOARD) == []
@@ -273,7 +273,7 @@ def test_panels_do_not_overlap():
 def find_promtool() -> str:
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("not run: promtool is not there; on Debian it is in the package prometheus")
+        pytest.skip("not run: promtool is missing; on Debian it is in the package prometheus")
     return promtool
 
 

@@ -1,4 +1,4 @@
-"""No secret in any log: every test looks for that at its end (conftest.py), and here the look itself is tested."""
+"""No secret in any log: every test checks that at its end (conftest.py). These tests check the check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RANDOM = "Zm9vYmFyLXNvLWxvbmctdGhhdC1pdC1pcy1jdXQ"
 JWT = f"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.{RANDOM}"
 TICKET = base64.urlsafe_b64encode(b"_oauth2_proxy-00112233445566778899aabbccddeeff.c2VjcmV0LW9mLTE2LWJ5dGVz").decode()
 
-# An access log with all that it should not have.
+# Formats of access logs that leak a secret.
 LEAKS = {
     "a cookie": "%REQ(COOKIE)%",
     "a code": "%REQ(:PATH)%",

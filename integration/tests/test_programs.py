@@ -1,4 +1,4 @@
-"""Programs that are not signed in, in their own protocols: what a real Envoy makes of the filter's answers.
+"""Programs without a session, in their own protocols: the answers of the filter as a real Envoy sends them.
 
 The expectations come from gRPC's PROTOCOL-HTTP2.md, PROTOCOL-WEB.md and statuscodes.md, and from Connect's Protocol
 Reference.
@@ -64,8 +64,8 @@ def call(url: str, headers: dict[str, str], body: bytes = MESSAGE) -> tuple[dict
 
 @pytest.fixture(scope="module")
 def cases(services, shared_provider, shared_redis):
-    """Where a client is not signed in, may not come in, and where nobody can tell: addresses with what a client sends
-    there, and what each is in gRPC, in Connect and in HTTP."""
+    """Clients without a session, with a forbidden one, and with one that cannot be checked: their URL and headers, and
+    the status of each in gRPC, in Connect and in HTTP."""
     shared_provider.reset()
     away = Redis()
     options = {"session_store_type": "redis", "is_shared": False, "redis_command_timeout": "500ms"}
@@ -112,7 +112,7 @@ def test_grpc_web_client_gets_its_code_in_the_headers(content_type, cases):
         assert answer.content == b""
 
 
-# Envoy's filter for gRPC-Web stands before the authentication in many a configuration, and makes gRPC of it.
+# In many configurations, Envoy's filter for gRPC-Web comes before the authentication, and makes gRPC of it.
 GRPC_WEB_FILTER = """
 http_filters:
 - name: envoy.filters.http.grpc_web

@@ -14,7 +14,7 @@ def assert_unavailable(answer) -> None:
 
 
 def eventually(get, seconds: float = 30):
-    """What `get` answers once it is no 503."""
+    """The first answer of `get` that is not 503."""
     deadline = time.monotonic() + seconds
     while (answer := get()).status_code == 503:
         assert time.monotonic() < deadline, "still unavailable, though the provider is back"

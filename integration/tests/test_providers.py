@@ -1,4 +1,4 @@
-"""Providers by their names in oauth2-proxy, at a real provider that speaks as they do."""
+"""Providers by their names in oauth2-proxy, with a real provider that answers as they do."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 from harness.provider import Provider
 from harness.service import arrived, client
 
-# What Keycloak's access tokens have by default.
+# The default claims of Keycloak's access tokens.
 ROLES = {
     "realm_access": {"roles": ["offline_access", "staff"]},
     "resource_access": {"shop": {"roles": ["clerk"]}, "account": {"roles": ["view-profile"]}},

@@ -1,4 +1,4 @@
-"""The recipes of the documentation: each block is taken from its page, and people sign in with it."""
+"""The recipes of the documentation: each block is taken from its page, and users sign in with it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_recipe_without_the_bridge(host, run, make_fake_provider, authority):
 
 
 class EgressProxy(Relay):
-    """An HTTP proxy that takes CONNECT and nothing else."""
+    """An HTTP proxy that accepts only CONNECT."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -22,7 +22,7 @@ def rd(answer) -> str:
 
 
 def many_hosts(service, provider, **options):
-    """Many hosts, and one callback for all: its path is left out."""
+    """Many hosts, and one callback for all; `redirect_url` has no path."""
     running = service(
         redirect_url="http://auth.example.com", whitelist_domains=[".example.com"], skip_provider_button=True, **options
     )

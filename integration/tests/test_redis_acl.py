@@ -18,14 +18,14 @@ from ticket import redis_key
 USER, PASSWORD = "filter", "correct-horse-battery-staple"
 SENTINEL_PASSWORD = "staple-battery-horse-correct"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "stores.md"
-# What is of no use but to people, or is asked another way. It stands behind the users there.
+# Commands that only people need, or that have a substitute. The page names them after the users.
 OPTIONAL = ("client|setname", "cluster|shards", "+promoted-slave", "ping")
 
 pytestmark = pytest.mark.skipif(is_6(), reason="the rules are those of Redis 7")
 
 
 def rules(who: str) -> list[str]:
-    """The rights of this user, by the documentation."""
+    """The rights of this user in the documentation."""
     [line] = re.findall(rf"^{who} +(\S.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     return line.split()
 
@@ -44,7 +44,7 @@ def make_user(server, who: str, password: str = PASSWORD) -> None:
 
 
 def refused(server) -> set[str]:
-    """What was refused, but what may be missing."""
+    """The commands that were refused, without the optional ones."""
     entries = [dict(zip(entry[::2], entry[1::2])) for entry in server.command("ACL", "LOG")]
     return {entry[b"object"].decode().lower() for entry in entries if entry[b"username"].decode() == USER} - set(
         OPTIONAL
@@ -67,8 +67,8 @@ def use(running) -> None:
 
 
 def is_missed(running, servers, right: str, take: str, give: str) -> None:
-    """Without the right, `/ready` says so and the log; with it, all is well."""
-    time.sleep(0.3)  # what was said before is in the log by then
+    """Without the right, `/ready` fails and the log says why; with it, `/ready` succeeds."""
+    time.sleep(0.3)  # earlier lines are in the log by then
     before = len(running.envoy.log().splitlines())
     for server in servers:
         set_user(server, take)

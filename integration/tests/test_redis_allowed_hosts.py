@@ -19,7 +19,7 @@ REFUSED = "which redis_allowed_hosts does not allow"
 
 
 class Servers:
-    """One that keeps sessions, one that Sentinels and nodes may not name, and those that name one of the two."""
+    """A server for sessions, a server that Sentinels and nodes may not name, and two that name one of them."""
 
     def __init__(self) -> None:
         self.right, self.thief = FakeRedis(Keeper()), FakeRedis(Keeper())
@@ -46,7 +46,7 @@ def servers():
 
 
 def sentinel(named: FakeRedis, pushed: FakeRedis | None = None, when: threading.Event | None = None):
-    """Names a master; and tells, when it is time for it, of a switch to another one."""
+    """A Sentinel that names a master and, once `when` is set, announces a switch to another one."""
 
     def answer(words: list[bytes]):
         name = words[0].upper()
@@ -121,7 +121,7 @@ def test_only_lying_sentinels_are_503_and_sign_no_user_out(service, servers):
 
 
 def test_without_the_option_every_named_server_gets_the_password(service, servers):
-    """As with oauth2-proxy. So the tests here would see it."""
+    """As with oauth2-proxy. It shows that the other tests would notice a leak."""
     servers.first.answer = servers.second.answer = sentinel(servers.thief)
     running = by_sentinels(service, servers)
     assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
@@ -141,7 +141,7 @@ def by_cluster(service, servers: Servers, **options: Any):
 
 
 def node(itself: FakeRedis, keeper: Keeper, *, map_names: FakeRedis | None = None, moved: FakeRedis | None = None):
-    """A node with all slots that keeps sessions; or whose map, or whose redirects, name another server."""
+    """A node with all slots that keeps sessions, or whose map or redirects name another server."""
 
     def answer(words: list[bytes]) -> bytes:
         name = words[0].upper()
@@ -160,13 +160,13 @@ def test_lying_node_is_503_and_signs_no_user_out(service, servers, lie):
     keeper = Keeper()
     honest = node(servers.first, keeper)
     servers.first.answer = honest
-    # The node of the URL may be named whatever is in the list.
+    # The node of the URL is always allowed.
     running = by_cluster(service, servers, redis_allowed_hosts=["redis.example.com"])
     browser = running.browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     cookie = browser.cookie
     servers.first.answer = node(servers.first, keeper, **{lie: servers.thief})
-    # One that knows no map yet.
+    # An Envoy without a map.
     other = by_cluster(service, servers, redis_allowed_hosts=["redis.example.com"], ping_path="/other")
     for asked in (running, other) if lie == "moved" else (other,):
         response = asked.browser().get("/echo", headers={"cookie": cookie})
@@ -189,7 +189,7 @@ def test_constantly_lying_server_does_not_fill_the_log(service, servers, lie):
     statuses = {browser.get("/ready").status_code for _ in range(200)}
     assert statuses == {503}
     lines = running.envoy.says(REFUSED)
-    # Ten at once and then one a second, for commands that fail and for nodes that are asked for the slots.
+    # Ten at once and then one a second, for failed commands and for nodes that are asked for their slots.
     assert 0 < len(lines) <= 2 * (10 + time.monotonic() - since + 1)
 
 

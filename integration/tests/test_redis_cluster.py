@@ -1,4 +1,4 @@
-"""Redis as a Cluster: every key at the master of its slot, wherever that is just now."""
+"""Redis as a Cluster: every key is at the master of its slot, also after the slot has moved."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_sessions_are_spread_over_the_masters(service, cluster):
 
 
 def test_every_command_goes_to_the_owner_of_its_key(service, cluster):
-    """A whole life of a session, refresh and lock included; no command has two keys."""
+    """The whole life of a session, including refresh and lock; no command has two keys."""
     masters = [node for node in cluster.nodes if role(node) == "master"]
     running = service(**cluster.options, cookie_refresh="2s", is_shared=False)
     browser = running.browser()
@@ -90,7 +90,7 @@ def test_every_command_goes_to_the_owner_of_its_key(service, cluster):
 
 
 def test_node_that_refuses_shards_is_asked_for_slots(service):
-    """By an ACL. A Redis before 7.0 needs none for it: it does not know the command."""
+    """An ACL makes it refuse. A Redis before 7.0 needs none: it does not know the command."""
     acl: dict[str, Any] = {"user": "default on nopass ~* &* +@all -cluster|shards"} if HAS_SHARDS else {}
     node = Redis(port=free_cluster_port(), cluster_enabled="yes", **acl)
     try:
@@ -105,7 +105,7 @@ def test_node_that_refuses_shards_is_asked_for_slots(service):
         with node.monitor() as monitor:
             assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
             asked = [words[1].upper() for words in monitor.commands() if words[0].upper() == "CLUSTER"]
-        # What an ACL denies is not shown by MONITOR, and no administration in 6.2.
+        # MONITOR does not show commands that an ACL denies; in 6.2 it shows no administrative ones.
         assert asked == (["SLOTS"] if HAS_SHARDS else [])
         statistics = node.command("INFO", "commandstats").decode()
         assert (
@@ -171,10 +171,10 @@ def test_missing_seeds_are_skipped(service, cluster):
 
 
 def test_node_as_single_server_is_unready_and_logs_the_option(service, cluster):
-    """Two of three sessions would be a 503."""
+    """Otherwise two of three sessions would be a 503."""
     running = service(session_store_type="redis", redis_connection_url=cluster.nodes[0].url)
     browser = running.browser()
-    # By chance, all keys that it tries may be this node's.
+    # By chance, all keys that it tries may belong to this node.
     until(lambda: browser.get("/ready").status_code == 503, "it is not ready")
     assert running.envoy.says("with MOVED: the server is a node of a Cluster, set redis_use_cluster")
 

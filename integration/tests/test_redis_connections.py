@@ -16,7 +16,7 @@ from harness.service import arrived
 
 PASSWORD = "correct-horse-battery-staple"
 WRONG = "wrong-horse-battery-staple"
-# What the filter needs of an ACL user, by what it sends.
+# The commands that the filter sends, as rights of an ACL user.
 COMMANDS = "+ping +get +setex +set +del +eval +pexpire +client|setname"
 
 
@@ -59,7 +59,7 @@ def test_wrong_password_of_redis_is_an_outage(password, with_redis, make_redis):
     running = with_redis(redis, redis_password=password)
     assert_no_sign_in(running)
     assert running.envoy.says("refused the credentials")
-    # Mended at the server, it works without a restart of Envoy.
+    # After a repair at the server, it works without a restart of Envoy.
     redis.command("CONFIG", "SET", "requirepass", password or "")
     redis.password = password
     assert eventually_200(running.browser(), "/ready")
@@ -204,7 +204,7 @@ def test_certificate_of_another_authority_is_refused(host, with_redis, tls_redis
         assert monitor.commands() == []
 
 
-# Of a host with several addresses, Envoy tells what was wrong with the last of them: so this is one with one.
+# Envoy reports the error of a host's last address: so this host has only one.
 @pytest.mark.parametrize(
     "fault, reason",
     [
@@ -321,7 +321,7 @@ def wait_until(is_so, otherwise: str, seconds: float = 15) -> None:
         time.sleep(0.1)
 
 
-# ---- servers that are none, by a script: a real one cannot be made to say such things ----
+# ---- broken servers, by a script: a real one never gives such replies ----
 
 FLOOD = b"+" + b"x" * (1 << 20)
 
@@ -339,13 +339,13 @@ def shared_fake():
 
 @pytest.fixture
 def fake(shared_fake):
-    """The script, in order."""
+    """The script, with its default answers."""
     shared_fake.answer = default_answer
     return shared_fake
 
 
 def answer_to(command: bytes, answer):
-    """A server that is in order but for its answer to one command."""
+    """A server that answers one command in another way."""
     return lambda words: answer(words) if words[0].upper() == command else default_answer(words)
 
 
@@ -389,7 +389,7 @@ def test_invalid_reply_instead_of_a_session_is_an_outage(lie, lied_to, fake):
 
 
 def sign_in_by_script(running, fake):
-    """Signs in at a script that keeps what it gets."""
+    """Signs in with a script that stores sessions."""
     kept: dict[bytes, bytes] = {}
 
     def answer(words):
@@ -402,8 +402,7 @@ def sign_in_by_script(running, fake):
     return sign_in(running)
 
 
-# No more is asked of the answer to the greeting than that it is one.
-# A server that hangs up on our name is greeted without it.
+# Any reply to the greeting is accepted. If a server hangs up on the client name, the filter greets it without one.
 GREETINGS = ("an unknown error", "an integer", "an array", "the end")
 
 
@@ -419,7 +418,7 @@ def test_invalid_greeting_is_an_outage(lie, lied_to, fake):
 
 
 def test_unasked_reply_is_not_a_session(lied_to, fake):
-    """What comes too much must not be taken for the answer to the next request."""
+    """A surplus reply must not be taken for the answer to the next request."""
     browser = sign_in_by_script(lied_to, fake)
     good = fake.answer
     fake.answer = lambda words: good(words) + bulk(b"x" * 100)
@@ -442,7 +441,7 @@ def test_reply_that_comes_byte_by_byte_is_read(with_redis, fake):
 
 
 def test_late_reply_does_not_answer_the_next_command(lied_to, fake):
-    """The reply of a command that timed out comes on a connection that is no more."""
+    """The reply of a command that timed out comes on a connection that is closed."""
     browser = sign_in_by_script(lied_to, fake)
     good = fake.answer
     late: list[list[bytes]] = []
@@ -478,5 +477,5 @@ def test_flooding_server_does_not_fill_envoy_s_memory(lie, lied_to, fake):
     before = resident(lied_to.envoy)
     for _ in range(20):
         browser.get("/echo")
-    # 64 MiB each time: one that is kept would show.
+    # 64 MiB each time: keeping a single one would be visible.
     assert resident(lied_to.envoy) - before < 64

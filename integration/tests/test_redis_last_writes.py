@@ -15,7 +15,7 @@ from harness.users import Users
 from harness.waiting import until
 from ticket import redis_key
 
-# For so long after a failover, a session that is not there is not said to be gone.
+# Seconds after a failover in which a missing session is not treated as gone.
 DOUBT = 5
 
 
@@ -43,7 +43,7 @@ def come_and_go(services, request, fail_over) -> None:
         fail_over()
         users.wait_for(30)
         time.sleep(3)
-    # So that every worker has heard of the failover before its doubt has to be over.
+    # So that every worker knows of the failover before the wait below begins.
     users.answers(users.present)
     time.sleep(DOUBT)
     record = request.node.user_properties.append
@@ -56,7 +56,7 @@ def come_and_go(services, request, fail_over) -> None:
 
 
 def test_planned_sentinel_failover_keeps_sign_ins_and_sign_outs(service, sentinel, request):
-    """The old master takes writes for a second or two after its successor was promoted, and these are lost."""
+    """The old master accepts writes for a second or two after the promotion, and these are lost."""
     master = sentinel.master()
 
     def fail_over() -> None:
@@ -77,7 +77,7 @@ def test_forced_cluster_takeover_keeps_sign_ins_and_sign_outs(service, cluster, 
 
 
 def test_refresh_before_a_failover_survives_without_further_requests(service):
-    """Its refresh token is used up: a replica that has only the session before it would end it at the next refresh."""
+    """Its refresh token is used up: with the older session of a replica, the next refresh would fail and end it."""
     topology = SentinelTopology()
     try:
         one, other = two(service, topology, cookie_refresh="2s")
@@ -88,7 +88,7 @@ def test_refresh_before_a_failover_survives_without_further_requests(service):
         master, *replicas = topology.nodes
         until(lambda: topology.master() is master, "it is the master")
         before = master.command("GET", key)
-        # From now on the replicas get nothing any more, and Sentinels still think well of them.
+        # From now on the replicas get no more writes, and the Sentinels still accept them.
         for replica in replicas:
             replica.command("REPLICAOF", "NO", "ONE")
         time.sleep(2.1)

@@ -57,7 +57,7 @@ class Visitors:
 
 
 class Stale:
-    """A browser that has the cookie of a session that is over."""
+    """A browser with the cookie of an ended session."""
 
     def __init__(self, url: str, cookie: str):
         self._url, self._cookie = url, cookie
@@ -73,7 +73,7 @@ def test_shifted_stream_of_replies_recovers(service, lossy, record_property):
         is_shared=False,
     )
     browsers = [(user, sign_in(running, user)) for user in USERS * 2]
-    # What Redis says of these, that there is no such session, must not be taken for the answer about another.
+    # Redis' answer to these, that there is no session, must not be taken for the answer about another session.
     gone = [sign_in(running, "alice") for _ in range(3)]
     browsers += [(GONE, Stale(running.url, browser.cookie)) for browser in gone]
     for browser in gone:
@@ -94,7 +94,7 @@ def test_shifted_stream_of_replies_recovers(service, lossy, record_property):
 
 
 def test_slow_network_is_not_an_outage(service, redis, make_provider):
-    """A session of more than 60 kB takes longer than a command may, at 20 kB a second."""
+    """At 20 kB a second, a session of more than 60 kB takes longer than the time limit of a command."""
     provider = make_provider(access_token_claims={"filler": "x" * 45_000})
     relay = SlowRelay((HOST, redis.port), rate=20_000)
     try:

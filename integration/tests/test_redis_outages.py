@@ -34,7 +34,7 @@ def assert_unavailable(answer) -> None:
 
 
 def until_200(browser, path: str = "/ready", seconds: float = 10) -> None:
-    """Waits for 200; nothing but a 503 may come before."""
+    """Waits for 200; before it, only 503 is allowed."""
     deadline = time.monotonic() + seconds
     while (status := browser.get(path).status_code) != 200:
         assert status == 503
@@ -59,7 +59,7 @@ def test_envoy_starts_without_redis_and_recovers_with_it(with_redis, make_redis)
 
 @pytest.fixture
 def down(with_redis, make_redis):
-    """A browser that was signed in, and its Redis, which has gone."""
+    """A browser that was signed in, and its Redis, which is stopped."""
     redis = make_redis(keep=True)
     browser = sign_in(with_redis(redis, redis_command_timeout="1s"))
     redis.kill()
@@ -115,7 +115,7 @@ def test_callback_in_an_outage_can_be_repeated(with_redis, make_redis, provider)
 
 @pytest.mark.parametrize("seconds, status", [(4, 302), (14, 503)], ids=["4 s", "14 s"])
 def test_sign_in_with_a_used_code_waits_for_redis(seconds, status, with_redis, make_redis, provider):
-    """Redis goes away after the filter asked whether it is there, and before the session is written."""
+    """Redis goes away after the filter's PING, and before the session is written."""
     redis = make_redis()
     browser = with_redis(redis).browser()
     callback = browser.callback_url("alice", "/echo")
@@ -140,7 +140,7 @@ def test_sign_in_with_a_used_code_waits_for_redis(seconds, status, with_redis, m
 
 
 def test_short_restart_of_redis_fails_no_request(with_redis, make_redis):
-    """So often that it hits each state of a connection; a Redis that was just started says LOADING for a moment."""
+    """So often that it hits each state of a connection; a Redis that just started answers LOADING for a moment."""
     redis = make_redis(keep=True)
     running = with_redis(redis, concurrency=2, redis_command_timeout="5s")
     cookie = sign_in(running).cookie
@@ -181,7 +181,7 @@ def test_orderly_restart_of_redis_fails_no_request(with_redis, make_redis):
     assert set(load.statuses()) == {200}
 
 
-# ---- it hangs ----
+# ---- Redis hangs ----
 
 
 def test_hanging_redis_is_503(with_redis, make_redis):
@@ -227,7 +227,7 @@ def test_redis_that_hangs_briefly_fails_no_request(with_redis, make_redis):
     assert set(load.statuses()) == {200}
 
 
-# ---- it answers, and the answer is no ----
+# ---- Redis refuses commands ----
 
 
 def assert_no_new_session(running) -> None:
@@ -258,7 +258,7 @@ def test_full_redis_refuses_sign_ins_and_keeps_sessions(with_redis, make_redis, 
 
 
 def test_replica_refuses_sign_ins_and_keeps_sessions(with_redis, make_redis, provider):
-    """As after a failover that the filter's address does not know of."""
+    """As after a failover if the filter's address still leads to the old master."""
     redis = make_redis()
     running = with_redis(redis, cookie_refresh=DUE)
     browser = sign_in(running)
@@ -282,7 +282,7 @@ def test_replica_refuses_sign_ins_and_keeps_sessions(with_redis, make_redis, pro
 
 
 def test_name_that_moves_to_another_master_is_followed(service, make_redis):
-    """As of a managed Redis: the old master becomes a replica, and connections to it stay."""
+    """As at a managed Redis: the old master becomes a replica, and connections to it stay."""
     old, new = make_redis(), make_redis()
     relay = Relay((HOST, old.port))
     try:
@@ -310,7 +310,7 @@ def test_replica_without_a_master_is_an_outage(with_redis, make_redis):
     redis = make_redis(replica_serve_stale_data="no")
     browser = sign_in(with_redis(redis))
     redis.command("REPLICAOF", "127.0.0.1", free_port())
-    # A 6.2 answers a PING even so.
+    # Redis 6.2 answers a PING nevertheless.
     for path in ("/echo", "/oauth2/auth", *([] if is_6() else ["/ready"])):
         assert_unavailable(browser.get(path))
     redis.command("REPLICAOF", "NO", "ONE")
@@ -318,13 +318,13 @@ def test_replica_without_a_master_is_an_outage(with_redis, make_redis):
 
 
 def test_redis_that_loads_its_data_signs_no_user_out(with_redis, make_redis):
-    """It has the key, but says LOADING until it has read all of them."""
+    """It has the key, but answers LOADING until it has read all keys."""
     redis = make_redis(save="3600 1")
     running = with_redis(redis)
     browser = sign_in(running)
     with redis.connect() as connection:
         connection.command("CONFIG", "SET", "rdbcompression", "no")
-        # While it loads, it looks for clients after each 2 MiB.
+        # While it loads, it serves clients after each 2 MiB.
         for number in range(20):
             connection.command("SET", f"a large value {number}", b"x" * (2 << 20))
         connection.command("SAVE")
@@ -377,7 +377,7 @@ def test_script_that_blocks_redis_signs_no_user_out(with_redis, make_redis):
     until_200(browser, "/echo", seconds=3)
 
 
-# ---- busy with a script ----
+# ---- Redis is busy with a script ----
 
 
 def test_slow_script_delays_requests_without_failing_them(with_redis, make_redis):

@@ -1,4 +1,4 @@
-"""Something stands before Redis that does not know all commands, or the user may not send them all."""
+"""A proxy before Redis does not know all commands, or the user is not allowed all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.ports import HOST, free_port
 from harness.service import arrived
 from harness.waiting import until
 
-# Of Debian's package nutcracker.
+# From Debian's package nutcracker.
 TWEMPROXY = os.environ.get("TWEMPROXY") or shutil.which("nutcracker")
 
 

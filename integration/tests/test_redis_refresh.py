@@ -1,7 +1,7 @@
 """Refresh in Redis: one grant over all workers and Envoys, and no outage of any part loses a session.
 
-A refresh token works once: the provider takes the second use of one for a theft, and ends the session.
-So every test here looks, in the end, whether the session can be renewed once more.
+A refresh token works once: the provider takes its second use for a theft, and ends the session. So every test here
+checks at its end whether the session can be refreshed again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def until_due(seconds: float = DUE_SECONDS) -> None:
 
 def get(running, browser, path: str = "/echo", seconds: float = 30) -> httpx.Response:
     """A request on a connection of its own, with the browser's cookie."""
-    # Without `verify=False`, each reads all authorities of this machine, for a connection without TLS.
+    # Without `verify=False`, each client reads all certificate authorities, for a connection without TLS.
     return httpx.get(
         running.url + path, headers={"cookie": browser.cookie}, timeout=seconds, trust_env=False, verify=False
     )
@@ -83,7 +83,7 @@ def token_of(response) -> str:
 
 
 def the_token(services, browser) -> str:
-    """The one access token that all Envoys have; looked for twice, as the session may be due in between."""
+    """The access token that all Envoys have; read twice, because the session may become due in between."""
     for _ in range(2):
         tokens = {token_of(get(running, browser)) for running in services}
         if len(tokens) == 1:
@@ -112,8 +112,8 @@ def assert_renewable(services, browser, provider) -> None:
 def expired(with_redis, own_redis, make_provider):
     """Two Envoys, a browser whose session has expired, its token, and a provider of their own.
 
-    What has expired has to be waited for, however slow the machine is; what is only due goes on as it is
-    after two seconds.
+    A request with an expired session has to wait for the refresh, however slow the machine is. A session that is only
+    due goes on without it after two seconds.
     """
     own_provider = make_provider(access_token_ttl=EXPIRE_SECONDS)
     pair = two_envoys(with_redis, own_redis, provider=own_provider)
@@ -134,7 +134,7 @@ def test_burst_over_two_envoys_makes_one_grant(delay, expired):
 
 
 def test_burst_does_not_wait_for_a_very_slow_grant(pair, provider):
-    """The session is valid still: after two seconds it goes on as it is, and the grant goes on too."""
+    """The session is still valid: after two seconds requests use it as it is, and the grant goes on."""
     browser, old = sign_in(pair[0])
     until_due()
     provider.control("faults", token={"delay": 4000, "times": 1})
@@ -158,12 +158,12 @@ def test_refresh_extends_the_cookie_with_the_session(pair):
 
 
 def test_expired_session_is_refreshed_by_one_grant(with_redis, own_redis, make_provider):
-    """Without cookie_refresh, it is due when the access token has expired, and no request goes on without."""
+    """Without cookie_refresh, the session is due when its access token expires, and every request waits."""
     provider = make_provider(access_token_ttl=3)
     pair = two_envoys(with_redis, own_redis, provider=provider)
     browser, old = sign_in(pair[0])
     until_due(4.1)
-    # The tokens that come now last.
+    # The new tokens have a long lifetime.
     provider.control("options", access_token_ttl=3600)
     tokens = {token_of(answer) for answer in burst(pair, browser)}
     assert len(tokens) == 1
@@ -226,7 +226,7 @@ def test_session_ended_by_the_provider_is_gone_everywhere(pair, own_redis, provi
     assert {answer.status_code for answer in answers} == {302}
     assert any(answer.headers.get("set-cookie", "").startswith(f"{NAME}=;") for answer in answers), "it is cleared"
     assert grants(provider) == 1
-    # A lock that was released is no key, either.
+    # A released lock leaves no key either.
     assert own_redis.keys() == []
     assert browser.get("/echo").status_code == 302
 
@@ -278,7 +278,7 @@ def test_foreign_lock_is_not_released(pair, own_redis):
 
 
 def test_lock_is_held_until_the_grant_ends(with_redis, own_redis, provider):
-    """Longer than its lease: it is renewed meanwhile, so that the other Envoy makes no second grant."""
+    """The grant takes longer than the lease: the lock is renewed, so that the other Envoy makes no second grant."""
     pair = two_envoys(with_redis, own_redis, cookie_refresh=REFRESH, provider_request_timeout="20s")
     browser, old = sign_in(pair[0])
     until_due()
@@ -336,9 +336,9 @@ def test_redis_that_hangs_during_the_save_loses_no_session(away, pair, own_redis
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["quiet", "busy"])
 def test_redis_that_crashes_during_the_save_loses_no_session(is_busy, with_redis, make_redis, provider):
-    """With `appendfsync always`, it comes back with the old session: the new one is not there yet.
+    """With `appendfsync always`, Redis comes back with the old session: the new one is not saved yet.
 
-    Workers know of the outage by their connections, so all of them have one before it.
+    Workers notice the outage by their connections, so all of them have one before it.
     """
     redis = make_redis(keep=True)
     pair = two_envoys(with_redis, redis, cookie_refresh=REFRESH)

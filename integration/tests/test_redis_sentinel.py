@@ -29,7 +29,7 @@ def failover(service, sentinel, request):
 
 
 def until_whole(sentinel: SentinelTopology) -> None:
-    """Until there is one master with two replicas again, and the sentinels see no more of it than that."""
+    """Waits until there is one master with two replicas again, also for the sentinels."""
     master = sentinel.master()
     until(
         lambda: all(node is master or attempt(lambda: is_synchronized(node)) for node in sentinel.nodes),
@@ -45,7 +45,7 @@ def connected_to(running) -> set[str]:
 
 
 def connections(sentinel: SentinelTopology) -> int:
-    """Of all Envoys, to nodes and sentinels."""
+    """Connections of all Envoys to nodes and sentinels."""
     servers: list[Redis | Sentinel] = [*sentinel.nodes, *sentinel.sentinels]
     listed = [one.command("CLIENT", "LIST").decode() for one in servers]
     return sum(text.count(" name=oauth2-session-filter ") for text in listed)
@@ -69,7 +69,7 @@ def test_session_is_stored_at_the_master(service, sentinel):
 
 
 def test_master_gets_only_the_expected_commands(service, sentinel):
-    """Of a session with a refresh and a sign-out. The sentinels and replicas have commands of their own there."""
+    """The commands of a session with a refresh and a sign-out, without those of sentinels and replicas."""
     running = service(**sentinel.options, cookie_refresh="2s", is_shared=False)
     browser = running.browser()
     with sentinel.master().monitor() as monitor:
@@ -155,7 +155,7 @@ def test_hanging_master_is_replaced(failover, sentinel):
             load.wait_for_answers(100)
         finally:
             master.resume()
-        # It takes itself for the master until a sentinel has told it better.
+        # It takes itself for the master until a sentinel demotes it.
         load.wait_for_answers(100)
     until_whole(sentinel)
 
@@ -199,7 +199,7 @@ def test_sentinels_that_are_all_away_fail_no_request(failover, sentinel):
 
 
 def test_master_that_returns_empty_signs_no_user_out(service):
-    """It says that it is the master, and the sentinels name it until another one is: but that one has the data."""
+    """It calls itself master, and the sentinels name it until another one is promoted; only that one has the data."""
     topology = SentinelTopology()
     try:
         browser = service(**topology.options, is_shared=False).browser()
@@ -207,7 +207,7 @@ def test_master_that_returns_empty_signs_no_user_out(service):
         cookie = browser.cookie
         until(topology.is_prepared, "the replicas have the session")
         master, *replicas = topology.nodes
-        # The moment before the promotion, for as long as it takes to look at it.
+        # Holds the moment before the promotion, to look at it.
         topology.set_patience(60_000)
         for replica in replicas:
             replica.pause()

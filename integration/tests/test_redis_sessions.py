@@ -1,4 +1,4 @@
-"""Sessions in Redis: what a browser has of one, what Redis has of it, and how one ends."""
+"""Sessions in Redis: the browser's part, Redis' part, and the ends of a session."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_signed_in(browser) -> bool:
 
 
 def shape(command: list[str], key: str) -> str:
-    """A command in a line, with names for what is another one each time."""
+    """A command as a line, with names for words that differ each time."""
     names = {key: "KEY", f"{key}.lock": "LOCK"}
     words = [names.get(word, word) for word in command]
     if words[0] == "SETEX":
@@ -86,7 +86,7 @@ def test_data_in_redis_is_unreadable_without_the_cookie(browser, redis):
     _, secret = ticket_of(browser.cookies[NAME])
     for readable in (email, "alice", "eyJhbGciOi", secret):
         assert readable.encode() not in value
-    # Encrypted bytes are all kinds of bytes: of text, fewer than half.
+    # Encrypted data has nearly all byte values; text has fewer than half.
     assert len(set(value)) > 200
 
 
@@ -110,7 +110,7 @@ def test_session_sends_only_the_expected_commands(with_redis, redis):
         assert [shape(command, key) for command in monitor.commands()] == [
             "GET KEY",
             "SET LOCK TOKEN NX PX 6000",
-            "GET KEY",  # once more, because another may have been faster
+            "GET KEY",  # again, because another proxy may have been faster
             "SETEX KEY 604800 VALUE",
             "EVAL 1 LOCK TOKEN",
             "lua GET LOCK",
@@ -118,7 +118,7 @@ def test_session_sends_only_the_expected_commands(with_redis, redis):
         ]
         assert browser.get("/oauth2/sign_out").status_code == 200
         assert [shape(command, key) for command in monitor.commands()] == [
-            "SET LOCK TOKEN NX PX 6000",  # or a refresh under way would save it again
+            "SET LOCK TOKEN NX PX 6000",  # otherwise a refresh under way would save it again
             "GET KEY",
             "DEL KEY",
             "EVAL 1 LOCK TOKEN",
@@ -167,7 +167,7 @@ def test_deleted_key_is_an_immediate_sign_out(browser, redis):
     assert is_signed_in(browser)
     redis.command("DEL", *redis.keys())
     assert browser.get("/echo").status_code == 302
-    # It may be another tab's new one by then that a browser would clear.
+    # By then a browser might clear another tab's new cookie.
     assert NAME in browser.cookies, "a ticket without a session opens nothing, and stays"
 
 
@@ -241,7 +241,7 @@ def test_session_copied_to_another_key_is_invalid(running, redis):
 
 
 def test_restored_older_value_of_a_session_is_valid(with_redis, redis):
-    """A replica that took over may lack the last write; the refresh token in the older one is used up."""
+    """A replica that took over may lack the last write; the refresh token of the older session is used up."""
     running = with_redis(redis, cookie_refresh="3s", pass_access_token=True)
     browser = running.browser()
     sign_in(browser)

@@ -12,7 +12,7 @@ from harness.service import arrived
 from harness.topologies import ClusterTopology, SentinelTopology
 from harness.waiting import until
 
-# What the certificate is for, and nothing else. The servers name each other by `HOST`, an address.
+# The only name of the certificate. The servers name each other by `HOST`, an address.
 NAME = "localhost"
 
 pytestmark = pytest.mark.skipif(
@@ -73,7 +73,7 @@ def assert_refused(running, host: str) -> None:
     assert running.envoy.says("Redis does not answer (")
     assert "Redis: connected to" not in running.envoy.log()
     if host == HOST:
-        # Envoy's reason: the certificate holds, but for another name. The name has several addresses, of which the last
+        # Envoy's reason: the certificate is for another name. The name has several addresses, of which the last
         # does not answer.
         reason = "verify SAN list" if tells_what_is_wrong_with_certificates() else ""
         assert any(reason in line for line in running.envoy.says("CERTIFICATE_VERIFY_FAILED"))
@@ -119,7 +119,7 @@ def test_certificate_without_a_name_has_to_match_the_address(service, authority,
 
 
 def test_allowed_hosts_are_compared_by_address(service, authority, cluster, sentinel):
-    """The name is for the certificate alone."""
+    """The name is used only for the certificate."""
     for options in (by_cluster(cluster, NAME), by_sentinel(sentinel, NAME)):
         sign_in(service(**options, redis_allowed_hosts=[f"{HOST}/32"], ca=authority.file, is_shared=False))
         refused = service(

@@ -22,7 +22,7 @@ REQUESTS = 20
 
 @pytest.fixture
 def refreshing(service):
-    """An Envoy with two workers that refreshes sessions, and shows the access token to the upstream."""
+    """An Envoy with two workers that refreshes sessions, and passes the access token to the upstream."""
     return service(cookie_refresh=REFRESH, pass_access_token=True, concurrency=2)
 
 
@@ -180,7 +180,7 @@ def headers_of(browser) -> dict[str, str]:
 
 
 def sign_out(running, headers: dict[str, str]) -> None:
-    """Signs out on many connections, so that it is another worker too."""
+    """Signs out on many connections, so that every worker gets a sign-out."""
     for _ in range(6):
         answer = httpx.get(running.url + "/oauth2/sign_out", headers=headers, trust_env=False)
         assert answer.status_code == 200
@@ -227,7 +227,7 @@ def test_late_response_does_not_undo_a_sign_out(cookie, refreshing, upstream):
     assert (late.status_code, late.headers.get_list("set-cookie")) == (200, [])
 
 
-# ---- one cookie, however it is written ----
+# ---- one cookie in several spellings ----
 
 BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -237,7 +237,7 @@ def test_cookie_with_another_spelling_of_its_signature_refreshes_once(refreshing
     until_due()
     provider.control("faults", token={"delay": 500})
     cookie = browser.cookies[NAME].removesuffix("=")
-    # The last two bits of 43 letters are of no meaning to 32 bytes.
+    # The last two bits of 43 letters have no meaning for 32 bytes.
     first = BASE64URL.index(cookie[-1]) & ~3
     spellings = [f"{cookie[:-1]}{letter}=" for letter in BASE64URL[first : first + 4]]
     assert browser.cookies[NAME] in spellings

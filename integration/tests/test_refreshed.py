@@ -1,4 +1,4 @@
-"""What the provider answers to a refresh token, and what becomes of the session: RFC 6749, OpenID Connect Core 12.2."""
+"""The provider's answers to a refresh token, and the session after them: RFC 6749, OpenID Connect Core 12.2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "_oauth2_proxy"
 # How long a session lasts here, and until it has expired.
 LIFETIME = 2
 EXPIRED_SECONDS = LIFETIME + 1.1
-# A worker tries again after five.
+# A worker tries again after five seconds.
 AGAIN_SECONDS = 30
 SILENT = {"email": None, "email_verified": None, "preferred_username": None, "groups": None}
 
@@ -29,7 +29,7 @@ def one_fake():
 
 @pytest.fixture
 def fake(one_fake):
-    """The provider of all tests here, in order."""
+    """The provider of all tests here, reset at the end of each."""
     keys = one_fake.keys
     yield one_fake
     one_fake.keys, one_fake.client_secret, one_fake.answers = keys, CLIENT_SECRET, {}
@@ -37,7 +37,7 @@ def fake(one_fake):
 
 @pytest.fixture(params=["cookie", "redis"])
 def running(request, service, fake, redis):
-    """An Envoy with each store, whose sessions are renewed when they have expired."""
+    """An Envoy with each store, which refreshes expired sessions."""
     store = {"session_store_type": "redis", "redis_connection_url": redis.url} if request.param == "redis" else {}
     return service(provider=fake, pass_access_token=True, **store)
 
@@ -72,7 +72,7 @@ def test_refresh_keeps_claims_and_tokens_that_the_answer_omits(running, fake, re
     second = browser.get("/echo")
     assert identity(second) == identity(first)
     assert arrived(second)["x-forwarded-access-token"] != arrived(first)["x-forwarded-access-token"]
-    # The provider takes each refresh token once.
+    # The provider accepts each refresh token once.
     time.sleep(EXPIRED_SECONDS)
     assert identity(browser.get("/echo")) == identity(first)
     assert len(fake.seen("token", "refresh_token")) == before + 2

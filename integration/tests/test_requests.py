@@ -56,7 +56,7 @@ def test_forged_header_never_arrives_on_skipped_routes(name, service):
 
 
 def test_missing_claim_cannot_be_forged(service):
-    # mallory is in no group, so there is no header of ours that would replace the forged one.
+    # mallory is in no group, so the filter has no groups header that would replace the forged one.
     browser = service().browser()
     browser.sign_in("mallory")
     headers = arrived(browser.get("/echo", headers={"X-Forwarded-Groups": "admins"}))
@@ -211,7 +211,7 @@ def test_skipped_route_knows_a_signed_in_user(with_public):
     ],
 )
 def test_ambiguous_path_skips_nothing(path, with_public):
-    # By hand: httpx would tidy the path up.
+    # By hand: httpx would normalize the path.
     parts = urlsplit(with_public.base_url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
     connection.putrequest("GET", path, skip_host=True)
@@ -256,7 +256,7 @@ def test_body_without_a_session_does_not_arrive(browser, upstream):
 
 
 def test_stream_is_not_held_back(signed_in, upstream):
-    # The upstream writes the rest only after the browser has the beginning.
+    # The upstream sends the rest only after the browser has the beginning.
     upstream.gate = threading.Event()
     with signed_in.service.stream("GET", f"{signed_in.base_url}/stream?gate") as answer:
         chunks = answer.iter_bytes()

@@ -1,5 +1,5 @@
-"""A pause that holds the head alone (`allow_on_headers_stop_iteration` of Envoy's PluginConfig): what comes after the
-head must not take it past the filter before the filter has decided."""
+"""A pause that holds only the headers (`allow_on_headers_stop_iteration` of Envoy's PluginConfig): a body that follows
+must not carry them past the filter before it has decided."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def part(claims: dict) -> str:
 
 @pytest.mark.parametrize("how", [render, with_stop_iteration], ids=["default", "stop_iteration"])
 def test_body_does_not_bypass_the_filter(upstream, provider, how):
-    # A provider that takes a connection and never answers, so the check of a token waits.
+    # A provider that accepts a connection and never answers, so the check of a token waits.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         issuer = f"http://127.0.0.1:{silent.getsockname()[1]}"
         options = filter_config(provider, skip_jwt_bearer_tokens=True)

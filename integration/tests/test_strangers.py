@@ -20,7 +20,7 @@ from harness.strangers import Strangers
 from harness.waiting import until
 
 STRANGERS = 400
-# What src/flow/util/gate.rs and src/flow/endpoints/callback/attempts.rs let through, for each worker.
+# The limits of src/flow/util/gate.rs and src/flow/endpoints/callback/attempts.rs, for each worker.
 GRANTS = 8
 CODES = 5
 WORKERS = 2
@@ -33,7 +33,7 @@ def code_grants(provider) -> int:
 
 
 def hold_code_grants(provider) -> None:
-    """The provider answers to codes after longer than the filter waits; all else works."""
+    """The provider answers codes only after the filter's time limit; all else works."""
     provider.control("faults", **{"token:authorization_code": {"delay": 60_000}})
 
 
@@ -62,7 +62,7 @@ def test_hanging_code_grants_block_no_refresh_and_no_sign_in(store, service, mak
     provider.control("forget")
     with Strangers(running.url, STRANGERS) as strangers:
         until(lambda: code_grants(provider) >= GRANTS, "strangers ask the provider", seconds=20)
-        # Her session is due, and renewed as ever.
+        # Her session is due, and is refreshed as usual.
         assert arrived(alice.get("/echo"))["x-forwarded-user"] == "alice"
         assert len(provider.seen("token", "refresh_token")) == 1
         assert running.envoy.counters()["refreshes"] == 1
@@ -72,7 +72,7 @@ def test_hanging_code_grants_block_no_refresh_and_no_sign_in(store, service, mak
         assert (answer.status_code, answer.headers.get("retry-after")) == (503, "5")
         assert strangers.statuses() == {503: STRANGERS}
     provider.control("faults")
-    # Her code was not used up, if it did not get in line; otherwise she signs in anew.
+    # If her callback was refused, her code is not used up; otherwise she signs in again.
     answer = until(
         lambda: (got := carol.get(callback)).status_code != 503 and got, "the provider is free again", seconds=20
     )
@@ -99,7 +99,7 @@ def test_reloaded_callback_uses_its_code_once(service, make_provider):
 
 
 def forged(token: str, number: int, **header: str) -> str:
-    """The token of another person, or with another header, with the signature that was there."""
+    """The token with another user or another header, and the old signature."""
 
     def part(value: dict) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
@@ -128,9 +128,9 @@ def test_forged_tokens_cause_bounded_checks_fetches_and_log_lines(service, make_
         seconds = time.monotonic() - began
         assert answers <= {401, 503}
         assert status(client, token) == 200
-    # Once, and then once in ten seconds.
+    # One at once, then one in ten seconds.
     assert len(provider.seen("jwks")) <= 1 + seconds / 10
-    # Ten at once, then one a second, of those about tokens.
+    # Ten lines about tokens at once, then one a second.
     lines = [line for line in running.envoy.log().splitlines() if "bearer token: " in line]
     assert 10 <= len(lines) <= 11 + seconds
 

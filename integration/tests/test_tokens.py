@@ -1,4 +1,4 @@
-"""What providers sign: userinfo as a JWT, keys that are not used, numbers in unusual forms."""
+"""Signed data of providers: userinfo as a JWT, keys that are not used, numbers in unusual forms."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_userinfo_without_a_valid_signature_is_refused(service, with_signed_user
 
 
 def test_encrypted_userinfo_is_refused_and_named_in_the_log(service, with_signed_userinfo):
-    # The example of RFC 7516 section 3.3, as far as its form.
+    # In the form of the example of RFC 7516 section 3.3.
     with_signed_userinfo.answers["userinfo"] = Answer(
         200, "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.OKOa.48V1.5eym.XFBo", {"content-type": "application/jwt"}
     )

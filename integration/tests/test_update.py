@@ -1,4 +1,4 @@
-"""A new configuration of the listener, while a refresh is under way: the tokens that it brings are not lost."""
+"""A new configuration of the listener, while a refresh is under way: its tokens are not lost."""
 
 from __future__ import annotations
 

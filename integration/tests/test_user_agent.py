@@ -16,7 +16,7 @@ PRODUCT = f"oauth2-session-filter/{VERSION}"
 
 
 def test_every_request_to_the_provider_names_the_filter_and_its_version(service, fake):
-    fake.claims = {"email": None}  # so userinfo is asked
+    fake.claims = {"email": None}  # so the filter calls userinfo
     logout = f"{fake.issuer}/logout?id_token_hint={{id_token}}"
     browser = service(provider=fake, cookie_refresh="1s", backend_logout_url=logout).browser()
     arrived(browser.sign_in("alice", "/echo"))
@@ -28,5 +28,5 @@ def test_every_request_to_the_provider_names_the_filter_and_its_version(service,
     assert {request["endpoint"] for request in own} == {"discovery", "jwks", "token", "userinfo", "end_session"}
     assert {request["headers"].get("user-agent") for request in own} == {PRODUCT}
     assert re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+", PRODUCT), "RFC 9110 section 10.1.5"
-    # What the browser itself asks is its own.
+    # The browser's own requests have its own user agent.
     assert all(request["headers"]["user-agent"] != PRODUCT for request in fake.seen("authorization"))

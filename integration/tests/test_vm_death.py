@@ -1,4 +1,4 @@
-"""The harness sees a VM that dies: a module that traps makes red whatever looks at it."""
+"""The harness notices a VM that dies: a module that traps fails every check."""
 
 from __future__ import annotations
 
@@ -65,4 +65,4 @@ def test_dead_vm_fails_only_its_own_test(trapping, provider, upstream):
     ask(f"{service.url}/echo", "")
     with pytest.raises(VmDied):
         services.check([service])
-    services.stop()  # what died is not among its Envoys any more
+    services.stop()  # the dead Envoy is no longer among its Envoys
