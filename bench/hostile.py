@@ -110,7 +110,7 @@ def run(wanted: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     for shape in compared:
         results.append(first_look(envoys[shape.site], shape, wanted.sample))
         check(envoys)
-    say(f"{len(results)} shapes, each has the answer that it is about")
+    say(f"{len(results)} shapes, each got its expected answer")
     if wanted.short:
         return 0
     for number in range(wanted.rounds):
@@ -228,17 +228,17 @@ def base_us(results: list[Measured]) -> Spread:
 
 def page(results: list[Measured], wanted: argparse.Namespace) -> str:
     newline = "\n"
-    return f"""# What a stranger can cost
+    return f"""# The cost of a stranger's requests
 
 {newline.join(table(results))}
 
-Medians of {wanted.rounds} rounds, (least..most) in parentheses. A ratio is the CPU time of the worker's thread for a
-request, to that for `GET /x` without a cookie at the same Envoy by the same protocol just before, which is
-{base_us(results).show(0)} µs here. "Bytes" are those of path and headers as Envoy has them; by HTTP/2, a path that is sent
-again is a byte or two on the wire. The aim is for requests of up to 4 kB.
+Medians of {wanted.rounds} rounds, (least..most) in parentheses. A ratio compares the CPU time of the worker's thread for a
+request with that for `GET /x` without a cookie, at the same Envoy and by the same protocol just before, which is
+{base_us(results).show(0)} µs here. "Bytes" are those of path and headers as Envoy has them; in HTTP/2, a repeated path is a
+byte or two on the wire. The goal is for requests of up to 4 kB.
 
-Ordinary patterns are those of an operator; nasty ones are those that are slow elsewhere, and a hundred of the ordinary
-kind. [shapes.py](shapes.py) has them all.
+Ordinary patterns are those of an operator. Nasty ones are slow in other engines; there are also a hundred ordinary
+ones. [shapes.py](shapes.py) has them all.
 
 {datetime.date.today().isoformat()}, {envoy_version()}, {processor()}. The command:
 

@@ -144,7 +144,7 @@ def page(results: list[Result], memory: Memory, wanted: argparse.Namespace) -> s
 
 {table(results)}
 
-Medians of {wanted.rounds} rounds, (least..most) in parentheses. A ratio is made within each round.
+Medians of {wanted.rounds} rounds, (least..most) in parentheses. Ratios are made within a round.
 
 ## Goals
 
@@ -155,22 +155,22 @@ Medians of {wanted.rounds} rounds, (least..most) in parentheses. A ratio is made
 One Envoy for each variant, `--concurrency 1`, with the shipped `envoy-config/envoy.yaml` and a direct response
 (200, three bytes) in the upstream's place. wrk with {wanted.connections} connections loads one after the other, for
 {wanted.seconds} s in each round; every round begins with another variant. CPU time is user and system time of the Envoy
-process (`/proc/PID/stat`) over that window, divided by the requests in it; Redis' own is not counted. Every variant
+process (`/proc/PID/stat`) over that window, divided by the requests in it, without that of Redis. Every variant
 but "not signed in" gets `GET /` with a cookie: of about 1.4 kB, or with a ticket of about 160 bytes.
 
 - **no filter**: Envoy alone.
 - **an empty filter, as the SDK builds it**: [empty-filter/](empty-filter/), a proxy-wasm filter in Rust whose callbacks do
-  nothing. What any such filter costs.
+  nothing: the cost of any such filter.
 - **the same, with only our callbacks**: Envoy calls each callback that a module exports. Ours exports only those it
-  needs (`tools/trim_exports.py`); this is the empty filter treated alike.
-- **signed in, cookie seen before**: every request has the same cookie, as a browser's have. The worker knows it.
-- **signed in, {wanted.cookies:,} cookies in turn**: more people than the worker remembers (`session_cache_size`, 1000), so that each
+  needs (`tools/trim_exports.py`); this is the empty filter with the same exports.
+- **signed in, cookie seen before**: every request has the same cookie, as those of a browser. The worker remembers it.
+- **signed in, {wanted.cookies:,} cookies in turn**: more users than the worker remembers (`session_cache_size`, 1000), so that each
   request is a miss: HMAC, AES, LZ4 and MessagePack every time. The worst case of a signed-in request.
-- **not signed in: 302**: no cookie; the filter answers itself.
-- **Redis store, one session**: every request asks Redis, on this machine too, and gets about 1.2 kB. The worker has
-  decrypted them before.
-- **Redis store, 1,000 sessions in turn**: just as many as the worker remembers.
-- **Redis store, {wanted.sessions:,} sessions in turn**: far more. Every request is a miss: HMAC, AES and MessagePack.
+- **not signed in: 302**: no cookie; the filter itself answers.
+- **Redis store, one session**: every request reads about 1.2 kB from Redis, on the same machine. The worker remembers
+  the decrypted session.
+- **Redis store, 1,000 sessions in turn**: as many as the worker remembers.
+- **Redis store, {wanted.sessions:,} sessions in turn**: far more than that. Every request is a miss: HMAC, AES and MessagePack.
 - **the same, all of them remembered**: with `session_cache_size` {wanted.sessions:,}.
 - **Redis store, nothing remembered**: the same with `session_cache_size` 0.
 - **Redis with Sentinel**, **as a Cluster**: a master, two replicas and three sentinels; three masters and three replicas.
@@ -185,10 +185,10 @@ Resident memory of Envoy, in MiB, before the first load and after the last:
 
 An Envoy with one worker has two VMs of the module: the worker's, and the main thread's, which sees no request. The
 growth with {wanted.cookies:,} cookies is Envoy's own buffers (see "no filter") and a full cache of 1000 sessions. The cache holds
-at most 8 MiB of cookies, however large they are, and the sessions decoded from them. With Redis there is one of as
-many sessions beside it.
+at most 8 MiB of cookies, however large they are, and the sessions decoded from them. With Redis, there is a
+second cache of as many sessions.
 
-## Where
+## Machine and command
 
 {datetime.date.today().isoformat()}, {envoy_version()}, {processor()}. The command:
 

@@ -61,7 +61,7 @@ def test_signed_in_users_need_no_oauth2_proxy(beside, store):
     stranger = Visitor(steps.url)
     answer = stranger.get("/echo")
     assert answer.headers["location"] == "/oauth2/start?rd=%2Fecho"
-    assert stranger.get(answer.headers["location"]).status_code == 503, "only a sign-in needs it"
+    assert stranger.get(answer.headers["location"]).status_code == 503, "a sign-in began while oauth2-proxy was down"
     steps.oauth2_proxy.start()
     assert arrived(stranger.sign_in("mallory", "/echo"))["x-forwarded-user"] == "mallory"
 
@@ -91,7 +91,7 @@ def test_sign_out_at_oauth2_proxy_ends_the_session_at_the_filter(beside, store, 
     assert visitor.get("/echo").status_code == 302
     if store == "redis":
         assert not every_key(servers("redis"))
-        assert copy.get("/echo").status_code == 302, "with the old ticket too"
+        assert copy.get("/echo").status_code == 302, "the old ticket is still valid"
 
 
 @every_store

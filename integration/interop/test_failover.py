@@ -85,7 +85,7 @@ def test_filter_loses_no_session_when_the_master_dies(start_pair, store, patienc
             alternating = pool.submit(ask_both, pair, both)
             while not agreed.done() or time.monotonic() < agreed.result() + 6:
                 ours[visitor.get_at(pair.ours).status_code] += 1
-                assert pair.session(visitor) == session, "the cookie stays"
+                assert pair.session(visitor) == session, "the cookie changed"
                 if alternating.done():
                     status, of_theirs = alternating.result()
                     assert status in (200, 503) or shared not in every_key(pair.server)

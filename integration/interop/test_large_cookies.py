@@ -55,7 +55,7 @@ def test_smaller_session_replaces_a_larger_one(pair, before, after):
     visitor.where = pair.ours
     visitor.elsewhere.cookies.clear()  # the provider asks for the user again
     visitor.sign_in_again(after)
-    assert len(chunks(pair, visitor)) < len(many), "stale chunks are gone"
+    assert len(chunks(pair, visitor)) < len(many), "stale chunks remain"
     for where in (pair.ours, pair.theirs):
         assert arrived(visitor.get_at(where))["x-forwarded-user"] == after
 
@@ -69,7 +69,7 @@ def test_smaller_session_of_oauth2_proxy_is_found_among_stale_chunks(pair, befor
     visitor.where = pair.theirs
     visitor.elsewhere.cookies.clear()
     visitor.sign_in_again(after, is_followed=False)
-    assert len(chunks(pair, visitor)) >= len(many), "stale chunks are there"
+    assert len(chunks(pair, visitor)) >= len(many), "no stale chunks remain, so this tests nothing"
     assert arrived(visitor.get_at(pair.ours))["x-forwarded-user"] == after
 
 
@@ -100,6 +100,6 @@ def test_sessions_without_tokens_are_valid_at_both(start_pair, user):
             assert there["x-forwarded-user"] == user
             assert there["x-forwarded-groups"] == here["x-forwarded-groups"]
             if user == "alice":
-                assert size < 700, "no token is in it"
+                assert size < 700, "the session contains a token"
             answers = [visitor.get_at(url, "/oauth2/userinfo").json() for url in (where, elsewhere)]
             assert answers[0] == answers[1]

@@ -57,7 +57,9 @@ def test_two_tabs_with_own_cookies_are_finished_at_the_other_proxy(start_pair):
             for number, back in ((1, first), (2, second)):
                 answer = visitor.follow(visitor.get(back))
                 assert answer.json()["path"] == f"/echo?tab={number}", f"begun at {pair.name(begin)}"
-            assert not [name for name in visitor.cookies if name.endswith("_csrf")], "the logins are over"
+            assert not [name for name in visitor.cookies if name.endswith("_csrf")], (
+                "a cookie of a finished sign-in remains"
+            )
 
 
 def test_limit_of_sign_ins_under_way_counts_both_proxies(start_pair):

@@ -76,7 +76,7 @@ def test_sign_out_at_one_proxy_ends_the_session_at_the_other(pair, user):
         assert visitor.get_at(elsewhere).status_code == 200
         copy = visitor.copy()
         visitor.get_at(where, "/oauth2/sign_out")
-        assert not pair.session(visitor), "the browser has none of its cookies any more"
+        assert not pair.session(visitor), "a session cookie remains after the sign-out"
         assert visitor.get_at(elsewhere).status_code == 302
         if pair.server:
             # Without its session, a copy of the ticket is worth nothing.

@@ -50,7 +50,7 @@ def pulled(request, registry):
 
 
 def test_a_push_tool_is_installed():
-    assert any(map(shutil.which, TOOLS)), f"none of {', '.join(TOOLS)} is there; on Debian: apt install skopeo"
+    assert any(map(shutil.which, TOOLS)), f"none of {', '.join(TOOLS)} is installed; on Debian: apt install skopeo"
 
 
 def test_pulled_module_is_the_built_one(pulled):

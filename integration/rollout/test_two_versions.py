@@ -61,7 +61,7 @@ def test_sign_out_at_one_version_ends_the_session_at_the_other(mixed, way, user)
     assert visitor.get_at(elsewhere).status_code == 200
     copy = visitor.copy()
     assert visitor.get_at(elsewhere, "/oauth2/sign_out").status_code == 200
-    assert not visitor.session(COOKIE), "the browser has none of its cookies any more"
+    assert not visitor.session(COOKIE), "a session cookie remains after the sign-out"
     assert visitor.get_at(where).status_code == 302
     if mixed.redis:
         # Without its session, a copy of the ticket is worth nothing.
@@ -105,7 +105,7 @@ def test_lock_of_one_proxy_stops_the_refresh_of_the_other(mixed, way, provider):
         until(lambda: provider.seen("token", "refresh_token"), "the grant is under way")
         late = [pool.submit(visitor.copy().get_at, elsewhere) for _ in range(8)]
         tokens = {token(answer.result()) for answer in (early, *late)}
-    assert len(tokens) == 1, "all wait for the session that the first of them gets"
+    assert len(tokens) == 1, "a request did not wait for the session of the first refresh"
     assert grants(provider) == 1
     keys = mixed.redis.keys()
     assert not [key for key in keys if f"{key}.lock" in keys]

@@ -51,8 +51,10 @@ def test_error_lists_all_mistakes(provider, upstream):
         "skip_auth_routes",
         "cookie_secret",
     ):
-        assert [line for line in lines if option in line], f"nothing is said about {option}:\n" + "\n".join(lines)
-    assert any("cokie_name" in line and "cookie_name" in line for line in lines), "no hint at the right name"
+        assert [line for line in lines if option in line], f"the error does not name {option}:\n" + "\n".join(lines)
+    assert any("cokie_name" in line and "cookie_name" in line for line in lines), (
+        "the error does not suggest the right name"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"text"', "null", '{"provider": "oidc"} more'])
@@ -77,7 +79,7 @@ def test_errors_never_show_a_secret(provider, upstream):
 def test_unsupported_oauth2_proxy_option_is_explained(provider, upstream):
     lines = mistakes_of(filter_config(provider, upstreams=["http://127.0.0.1:8080/"]), upstream)
     (line,) = [line for line in lines if "upstreams" in line]
-    assert len(line.split()) > 4, f"no sentence that says what to do instead: {line}"
+    assert len(line.split()) > 4, f"the error does not say what to do instead: {line}"
 
 
 def test_unreachable_callback_is_a_mistake(provider, upstream):

@@ -35,7 +35,7 @@ def test_expired_session_is_503_while_the_provider_is_down(service, brief_provid
     answer = browser.get("/echo")
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
-    assert NAME in browser.cookies, "the outage logged the person out"
+    assert NAME in browser.cookies, "the outage signed the user out"
     brief_provider.control("faults")
     deadline = time.monotonic() + 30
     while (answer := browser.get("/echo")).status_code != 200:

@@ -355,7 +355,7 @@ def test_identity_that_no_header_can_carry_is_omitted_and_logged_once(shared_pro
             assert (headers["x-forwarded-user"], headers["x-forwarded-groups"]) == ("ad:min", "staff")
             assert "authorization" not in headers
         lines = site.envoy.says("a header cannot carry the exact value: authorization, 1 of its groups")
-        assert len(lines) == 1, "one line for a session, whatever the number of its requests"
+        assert len(lines) == 1, "more than one line for a session"
     with site_with({**options, "groups_header_separator": "|"}, shared_provider, session=session) as site:
         headers = dict(site.ask("GET /private", http2=False).arrived["headers"])
         assert headers["x-forwarded-groups"] == "staff|CN=admins,DC=example"

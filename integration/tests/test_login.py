@@ -133,7 +133,7 @@ def with_query(url: str, **changed: str | None) -> str:
 
 def assert_refused(browser, answer, status=403):
     assert answer.status_code == status, answer.text
-    assert browser.get("/echo").status_code == 302, "there is a session"
+    assert browser.get("/echo").status_code == 302, "the refused callback made a session"
 
 
 def test_changed_state_is_refused(browser):

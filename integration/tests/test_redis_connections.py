@@ -69,7 +69,7 @@ def test_wrong_password_of_redis_is_an_outage(password, with_redis, make_redis):
 def eventually_200(browser, path: str, seconds: float = 10) -> bool:
     deadline = time.monotonic() + seconds
     while browser.get(path).status_code != 200:
-        assert time.monotonic() < deadline, f"{path} does not get better"
+        assert time.monotonic() < deadline, f"{path} does not recover"
         time.sleep(0.1)
     return True
 
@@ -81,7 +81,7 @@ def test_acl_user_with_minimal_rights_signs_in(with_redis, make_redis, provider)
     time.sleep(1.1)
     assert browser.get("/echo").status_code == 200
     assert len(provider.seen("token", "refresh_token")) == 1
-    assert redis.command("ACL", "LOG") == [], "something was refused"
+    assert redis.command("ACL", "LOG") == [], "an ACL refused a command"
     assert browser.get("/oauth2/sign_out").status_code == 200
     assert redis.keys() == []
 
@@ -142,7 +142,7 @@ def test_missing_database_is_an_outage(with_redis, redis):
     running = with_redis(redis, redis_connection_url=f"{redis.url}/16")
     assert_no_sign_in(running)
     assert running.envoy.says("DB index is out of range")
-    assert redis.keys() == [], "a session in another database would be worse than none"
+    assert redis.keys() == [], "a session was stored in another database"
 
 
 # ---- TLS ----
@@ -191,7 +191,7 @@ def test_certificate_for_another_host_is_refused(asked, named, with_redis, tls_r
         running = with_redis(redis, redis_connection_url=f"rediss://{asked}:{redis.tls_port}", ca=authority.file)
         assert_no_sign_in(running)
         assert running.envoy.says("Redis does not answer (")
-        assert monitor.commands() == [], "something was said in spite of the certificate"
+        assert monitor.commands() == [], "a command was sent in spite of the certificate"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])

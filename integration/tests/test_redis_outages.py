@@ -30,7 +30,7 @@ def sign_in(running):
 def assert_unavailable(answer) -> None:
     assert answer.status_code == 503, f"{answer.status_code}\n{answer.text[:500]}"
     assert int(answer.headers["retry-after"]) > 0
-    assert "set-cookie" not in answer.headers, "a browser has to keep its cookies through an outage"
+    assert "set-cookie" not in answer.headers, "the outage cleared a cookie"
 
 
 def until_200(browser, path: str = "/ready", seconds: float = 10) -> None:
@@ -38,7 +38,7 @@ def until_200(browser, path: str = "/ready", seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while (status := browser.get(path).status_code) != 200:
         assert status == 503
-        assert time.monotonic() < deadline, f"{path} does not get better"
+        assert time.monotonic() < deadline, f"{path} does not recover"
         time.sleep(0.05)
 
 
@@ -51,7 +51,7 @@ def test_envoy_starts_without_redis_and_recovers_with_it(with_redis, make_redis)
     browser = running.browser()
     assert browser.get("/ping").status_code == 200
     assert_unavailable(browser.get("/ready"))
-    assert browser.get("/echo").status_code == 302, "without a ticket, no Redis is needed for the answer"
+    assert browser.get("/echo").status_code == 302, "the answer without a ticket needs Redis"
     redis.start()
     until_200(browser)
     sign_in(running)
@@ -105,7 +105,7 @@ def test_callback_in_an_outage_can_be_repeated(with_redis, make_redis, provider)
     redis.kill()
     provider.control("forget")
     assert_unavailable(browser.get(callback))
-    assert provider.seen("token") == [], "the code was used up for a session that cannot be kept"
+    assert provider.seen("token") == [], "the code was used up although the session cannot be stored"
     redis.start()
     until_200(browser)
     answer = browser.get(callback)
@@ -342,7 +342,7 @@ def test_redis_that_loads_its_data_signs_no_user_out(with_redis, make_redis):
         if status == 200:
             break
         time.sleep(0.05)
-    assert loading, "Redis never said LOADING; then this tests nothing"
+    assert loading, "Redis never answered LOADING, so this tests nothing"
     assert answers <= {200, 503}
     assert status == 200
 

@@ -99,7 +99,7 @@ def assert_renewable(services, browser, provider) -> None:
     """The session goes on in all Envoys, with a refresh token that was not used: its next refresh works."""
     until_due()
     before, token = grants(provider), token_of(get(services[0], browser))
-    assert grants(provider) == before + 1, "it was not renewed"
+    assert grants(provider) == before + 1, "the session was not refreshed"
     assert the_token(services, browser) == token
     statuses = [entry["status"] for entry in provider.seen("token", "refresh_token")]
     assert statuses[-1] == 200
@@ -224,7 +224,9 @@ def test_session_ended_by_the_provider_is_gone_everywhere(pair, own_redis, provi
     until_due()
     answers = burst(pair, browser, 40)
     assert {answer.status_code for answer in answers} == {302}
-    assert any(answer.headers.get("set-cookie", "").startswith(f"{NAME}=;") for answer in answers), "it is cleared"
+    assert any(answer.headers.get("set-cookie", "").startswith(f"{NAME}=;") for answer in answers), (
+        "the cookie was not cleared"
+    )
     assert grants(provider) == 1
     # A released lock leaves no key either.
     assert own_redis.keys() == []

@@ -177,7 +177,7 @@ def test_failover_after_restarts_of_all_sentinels_is_followed(failover, sentinel
         for one in sentinel.sentinels:
             one.restart()
             load.wait_for_answers(50)
-        assert set(load.statuses()) == {200}, "without a failover no request fails"
+        assert set(load.statuses()) == {200}, "a request failed without a failover"
         until_whole(sentinel)
         sentinel.fail_over()
         failover.recovered(load, sentinel.wait_for_another_master(master))
@@ -224,7 +224,7 @@ def test_master_that_returns_empty_signs_no_user_out(service):
                     return any(words[0].upper() == "GET" for words in monitor.commands())
 
                 until(has_asked, "it is asked for the session")
-            assert master.keys() == [], "it has no sessions"
+            assert master.keys() == [], "the restarted master has sessions, so this tests nothing"
             assert statuses == {503} and browser.cookie == cookie
             master.kill()
         finally:
@@ -255,9 +255,9 @@ def test_sentinel_that_names_the_old_master_is_skipped(service, sentinel):
         urls = [f"redis://{HOST}:{stray.port}", *sentinel.options["redis_sentinel_connection_urls"]]
         running = service(**{**sentinel.options, "redis_sentinel_connection_urls": urls}, is_shared=False)
         assert arrived(running.browser().sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
-        assert stray.master_port() == named_port(master), "it still names the old one"
+        assert stray.master_port() == named_port(master), "the sentinel that was cut off names the new master"
         refuted = running.envoy.says(f"no connection to {HOST}:{named_port(master)}: the server is not the master")
-        assert refuted, "it was asked, and not believed"
+        assert refuted, "the sentinel that was cut off was not asked"
     finally:
         stray.close()
 

@@ -79,7 +79,7 @@ def test_expired_session_at_both_envoys_makes_one_grant(browser, provider, redis
     assert len(renewed) == 1 and renewed != {token}
     assert redis.command("GET", key) != before
     assert redis.command("EXISTS", f"{key}.lock") == 0
-    assert browser.cookies[COOKIE] == cookie, "the ticket stays the same"
+    assert browser.cookies[COOKIE] == cookie, "the ticket changed"
 
 
 def test_sign_out_ends_every_copy_of_the_session(browser, redis):
