@@ -72,13 +72,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", default=7, type=int)
     parser.add_argument("--sample", default=0.1, type=float, help="seconds of CPU for each shape in each round, about")
-    parser.add_argument("--only", default="", help="only shapes that have this in their title")
+    parser.add_argument("--only", default="", help="only shapes with this text in their title")
     parser.add_argument("--wasm", default=WASM, type=Path, help="another build of the filter")
-    parser.add_argument("--short", action="store_true", help="only look at the answers")
+    parser.add_argument("--short", action="store_true", help="only check the answers")
     parser.add_argument("--print", action="store_true", help="only print, do not write bench/hostile.md")
     wanted = parser.parse_args()
     if not Path("/proc/self/schedstat").exists():
-        return fail("CPU times are read from /proc/PID/task/TID/schedstat, which this system has not")
+        return fail("CPU times are read from /proc/PID/task/TID/schedstat, which this system lacks")
     if not wanted.wasm.is_file():
         return fail(f"{wanted.wasm} is missing: make build")
     stop_on_signals()

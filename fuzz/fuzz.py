@@ -31,18 +31,18 @@ LIMITS = ("-timeout=20", "-rss_limit_mb=1024")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="how long for each target")
+    parser.add_argument("--seconds", type=int, default=60, help="seconds for each target")
     parser.add_argument("--repeatable", action="store_true", help="the same inputs in the same order each time")
-    parser.add_argument("--input", type=Path, help="only this file, with the one target that is named")
-    parser.add_argument("--corpus", action="store_true", help="makes the corpus anew, instead of fuzzing")
-    parser.add_argument("target", nargs="*", help="else all of them")
+    parser.add_argument("--input", type=Path, help="run only this file, with a single target")
+    parser.add_argument("--corpus", action="store_true", help="minimize the corpus instead of fuzzing")
+    parser.add_argument("target", nargs="*", help="default: all targets")
     given = parser.parse_args()
     known = sorted(target.__name__ for target in seeds.TARGETS)
     if unknown := set(given.target) - set(known):
         sys.exit(f"fuzz: no target {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     targets = given.target or known
     if given.input and len(targets) != 1:
-        sys.exit("fuzz: --input needs the one target that it is for")
+        sys.exit("fuzz: --input needs exactly one target")
     binary = build()
     if given.input:
         sys.exit(run(binary, targets[0], [given.input]).returncode)
@@ -86,7 +86,7 @@ def fuzz(binary, target, given):
     log = done.stderr.decode(errors="replace")
     if done.returncode:
         print("\n".join(log.splitlines()[-60:]), file=sys.stderr)
-        sys.exit(f"fuzz: {target} failed; the input is in {found}, and again: make fuzz TARGET={target} INPUT=…")
+        sys.exit(f"fuzz: {target} failed; the input is in {found}; repeat it with: make fuzz TARGET={target} INPUT=…")
     executions = int(re.findall(r"number_of_executed_units: *(\d+)", log)[0])
     edges = re.findall(r" cov: (\d+)", log)[-1]
     print(f"fuzz: {target}: {executions:,} executions in {given.seconds} s, {edges} edges", flush=True)

@@ -156,7 +156,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seconds", type=float, default=60)
     arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    arguments.add_argument("--only", type=int, help="the number of one connection, which is all that is sent")
+    arguments.add_argument("--only", type=int, help="send only the connection with this number")
     wanted = arguments.parse_args()
     stop_on_signals()
     print(f"fuzz-envoy: {wanted.seconds:g} seconds, --seed {wanted.seed}", flush=True)

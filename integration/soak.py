@@ -66,7 +66,7 @@ class Count:
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--minutes", type=float, default=5)
-    arguments.add_argument("--seed", type=int, default=None, help="the faults of an earlier run once more")
+    arguments.add_argument("--seed", type=int, default=None, help="repeat the faults of an earlier run")
     wanted = arguments.parse_args()
     seed = wanted.seed if wanted.seed is not None else random.SystemRandom().randrange(1_000_000)
     stop_on_signals()

@@ -35,7 +35,7 @@ OLDEST_PYTHON = (3, 9)
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--browser", action="store_true", help="also the packages of the browser tests")
-    arguments.add_argument("--image", action="store_true", help="also those of the tests of image and manifests")
+    arguments.add_argument("--image", action="store_true", help="also the packages of the tests of image and manifests")
     arguments.add_argument("--lint", action="store_true", help="also the linters of Python and of shell scripts")
     wanted = arguments.parse_args()
 

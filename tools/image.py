@@ -59,7 +59,7 @@ def main() -> int:
         print(f"image: {error}", file=sys.stderr)
         return 1
     print(f"image: {IMAGE.relative_to(ROOT)}, {size} bytes, {digest}")
-    print(f"image: {SBOM.relative_to(ROOT)}, what is in it")
+    print(f"image: {SBOM.relative_to(ROOT)}, the bill of materials")
     return 0
 
 

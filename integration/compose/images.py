@@ -46,7 +46,7 @@ BUILD_SECONDS = 600
 def chosen(kind: str) -> dict[str, str]:
     """Names of the images by their variables. `kind` is `official` or `stand-in`."""
     if kind not in ("official", "stand-in"):
-        raise EngineError(f"IMAGES={kind}: it is official or stand-in")
+        raise EngineError(f"IMAGES={kind}: expected official or stand-in")
     defaults = OFFICIAL if kind == "official" else STAND_INS
     return {variable: os.environ.get(variable) or name for variable, name in defaults.items()}
 
@@ -142,7 +142,7 @@ def make_base() -> None:
         assert tar.stdout
         tar.stdout.close()
         if tar.wait(60) != 0 or imported.returncode != 0:
-            raise EngineError(f"docker import did not work: {imported.stderr.strip()}")
+            raise EngineError(f"docker import failed: {imported.stderr.strip()}")
 
 
 def say(line: str) -> None:

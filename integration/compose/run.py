@@ -248,7 +248,7 @@ def wanted_topologies(name: str) -> list[type[Single]]:
     if name == "all":
         return list(TOPOLOGIES.values())
     if name not in TOPOLOGIES:
-        raise EngineError(f"TOPOLOGY={name}: it is {', '.join(TOPOLOGIES)} or all")
+        raise EngineError(f"TOPOLOGY={name}: expected {', '.join(TOPOLOGIES)} or all")
     return [TOPOLOGIES[name]]
 
 
@@ -258,7 +258,7 @@ def main() -> int:
     try:
         topologies = wanted_topologies(os.environ.get("TOPOLOGY") or "all")
         if keep and len(topologies) > 1:
-            raise EngineError("KEEP=1 is for one topology: say TOPOLOGY=single, sentinel or cluster")
+            raise EngineError("KEEP=1 needs a single topology: TOPOLOGY=single, sentinel or cluster")
         engine.check()
         names = images.chosen(os.environ.get("IMAGES") or "official")
         images.fetch(names)

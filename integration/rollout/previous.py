@@ -60,7 +60,7 @@ def build() -> None:
     }
     cargo = [os.environ.get("CARGO", "cargo"), "build", "--release", "--locked", "--quiet", "--lib", "--target", TARGET]
     if subprocess.run(cargo, cwd=sources, env=environment, check=False).returncode:
-        raise NotBuilt(f"the commit {commit} could not be built; what cargo says is above")
+        raise NotBuilt(f"the commit {commit} could not be built; cargo's output is above")
     built = target / TARGET / "release" / "oauth2_session_filter.wasm"
     # In tools/ today, in integration/ in older versions.
     (trim,) = sources.glob("*/trim_exports.py")
