@@ -121,5 +121,10 @@ def to_toml(settings: dict[str, object]) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """Reads such a file: one option in each line."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    found = [LINE.fullmatch(line) for line in lines if line.strip() and not line.startswith("#")]
-    return {line[1]: json.loads(line[2]) for line in found if line}
+    options = {}
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            option = LINE.fullmatch(line)
+            assert option, line
+            options[option[1]] = json.loads(option[2])
+    return options
