@@ -28,7 +28,7 @@ def local_digest() -> str:
 
 def push(image: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, ROOT / "integration" / "push.py", "--plain-http", image],
+        [sys.executable, ROOT / "tools" / "push.py", "--plain-http", image],
         capture_output=True,
         text=True,
         check=False,
