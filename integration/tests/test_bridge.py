@@ -100,7 +100,7 @@ def test_limits_of_the_bridge_are_above_the_limits_of_the_clusters_behind_it():
 
 # More workers than most machines have cores.
 WORKERS = 32
-# Kinds of calls, each limited by src/flow/gate.rs, and documents, of which a worker fetches each once at a time.
+# Kinds of calls, each limited by src/flow/util/gate.rs, and documents, of which a worker fetches each once at a time.
 KINDS = 3
 DOCUMENTS = 2
 
@@ -110,7 +110,9 @@ DOCUMENTS = 2
 )
 def test_limits_of_the_provider_are_above_the_simultaneous_calls_of_the_filter(shipped):
     """All kinds of calls share them: if they are reached, strangers take the places of signed-in users."""
-    at_once = int(find(r"const AT_ONCE: usize = (\d+);", (ROOT / "src/flow/gate.rs").read_text(encoding="utf-8"))[1])
+    at_once = int(
+        find(r"const AT_ONCE: usize = (\d+);", (ROOT / "src/flow/util/gate.rs").read_text(encoding="utf-8"))[1]
+    )
     limits = re.findall(
         r"circuit_breakers: &limits\n +thresholds: (\[.*\])",
         (ROOT / "envoy-config" / shipped).read_text(encoding="utf-8"),
