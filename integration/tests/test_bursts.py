@@ -1,8 +1,8 @@
 """Thousands of requests that wait for the same event, and go on at the same moment.
 
-Envoy nests the answers and resumes of one callback, so some hundred of them overflow the stack of the
-worker's VM (src/runtime/tasks.rs). Each request has to get its own answer, and the VM has to live: the harness checks that
-at the end of each test.
+Envoy nests the answers and resumes of one callback, so some hundred of them overflow the stack of the worker's VM
+(src/runtime/tasks.rs). Each request has to get its own answer, and the VM has to live: the harness checks that at the
+end of each test.
 """
 
 from __future__ import annotations
