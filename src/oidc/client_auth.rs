@@ -38,7 +38,7 @@ pub struct ClientAuth<'a> {
     pub client_id: &'a str,
     /// Its secret.
     pub client_secret: &'a str,
-    /// Where the secret goes.
+    /// How the secret is sent.
     pub method: ClientAuthMethod,
 }
 

@@ -1,4 +1,4 @@
-//! An ID token, or a bearer token, of anybody.
+//! Any ID token, or bearer token.
 
 use std::sync::LazyLock;
 
