@@ -14,9 +14,9 @@ const SWEEP: usize = 256;
 type Call<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Calls under way, by key. The callers hold them: if all callers are dropped, the call is dropped too.
-pub(in crate::flow) struct Together<T>(RefCell<HashMap<Vec<u8>, WeakShared<Call<T>>>>);
+pub(in crate::flow) struct SingleFlight<T>(RefCell<HashMap<Vec<u8>, WeakShared<Call<T>>>>);
 
-impl<T: Clone> Together<T> {
+impl<T: Clone> SingleFlight<T> {
     /// The result of the call that is under way for this key, or else of a new one.
     pub(in crate::flow) async fn get(&self, key: &[u8], start: impl FnOnce() -> Call<T>) -> T {
         let under_way = self.0.borrow().get(key).and_then(WeakShared::upgrade);
@@ -39,7 +39,7 @@ impl<T: Clone> Together<T> {
     }
 }
 
-impl<T> Default for Together<T> {
+impl<T> Default for SingleFlight<T> {
     fn default() -> Self {
         Self(RefCell::default())
     }

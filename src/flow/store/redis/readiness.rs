@@ -21,7 +21,7 @@ use futures_util::future::{Either, join_all, select};
 use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
 use crate::flow::store::session_cookie::SessionCookie;
-use crate::flow::util::single_flight::Together;
+use crate::flow::util::single_flight::SingleFlight;
 use crate::redis::{Command, Failure, Reply};
 use crate::time::Timestamp;
 
@@ -48,7 +48,7 @@ pub(super) struct Readiness<I> {
     cookie: Rc<SessionCookie>,
     good_at: Cell<Option<Timestamp>>,
     moved_at: Cell<Option<Timestamp>>,
-    probes: Together<Result<(), Unavailable>>,
+    probes: SingleFlight<Result<(), Unavailable>>,
 }
 
 impl<I: Io> Readiness<I> {
@@ -58,7 +58,7 @@ impl<I: Io> Readiness<I> {
             cookie: Rc::clone(cookie),
             good_at: Cell::default(),
             moved_at: Cell::default(),
-            probes: Together::default(),
+            probes: SingleFlight::default(),
         }
     }
 

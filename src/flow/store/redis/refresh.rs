@@ -24,7 +24,7 @@ use crate::flow::person::Person;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LONG_PATIENCE, NotRenewed, POLL, RefreshPolicy};
 use crate::flow::util::lru::Recent;
-use crate::flow::util::single_flight::Together;
+use crate::flow::util::single_flight::SingleFlight;
 use crate::session::Session;
 use crate::session::ticket::Ticket;
 use crate::time::Timestamp;
@@ -61,7 +61,7 @@ pub(super) struct RedisRefresher<I> {
     config: Rc<Config>,
     policy: Rc<RefreshPolicy<I>>,
     sessions: Rc<RedisSessions<I>>,
-    under_way: Together<Refreshed>,
+    under_way: SingleFlight<Refreshed>,
     /// When and why a refresh failed, by the key of the session.
     failures: Recent<(Timestamp, Hindrance)>,
 }
@@ -74,7 +74,7 @@ impl<I: Io> RedisRefresher<I> {
         io: &I,
     ) -> Self {
         Self {
-            under_way: Together::default(),
+            under_way: SingleFlight::default(),
             failures: Recent::new(FAILURES),
             sessions: Rc::clone(sessions),
             policy: Rc::clone(policy),

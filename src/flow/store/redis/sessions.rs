@@ -15,7 +15,7 @@ use crate::flow::io::Io;
 use crate::flow::outcome::{TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::util::lru::Recent;
-use crate::flow::util::single_flight::Together;
+use crate::flow::util::single_flight::SingleFlight;
 use crate::redis::{Command, Failure, MAX_BULK, Reply};
 use crate::session::Session;
 use crate::session::ticket::Ticket;
@@ -63,7 +63,7 @@ pub(super) struct RedisSessions<I> {
     decrypted: Recent<Decrypted>,
     pub(super) writes: RecentWrites,
     pub(super) health: SharedHealth<I>,
-    loads: Together<Value>,
+    loads: SingleFlight<Value>,
     /// When a value did not decrypt, by its key.
     mismatches: Recent<Timestamp>,
 }
@@ -75,7 +75,7 @@ impl<I: Io> RedisSessions<I> {
             decrypted: Recent::new(config.cookie.session_cache_size),
             writes: RecentWrites::new(),
             health: SharedHealth::new(redis.client.has_replicas(), io),
-            loads: Together::default(),
+            loads: SingleFlight::default(),
             mismatches: Recent::new(MISMATCHES),
             config: Rc::clone(config),
             io: io.clone(),
