@@ -1,10 +1,10 @@
 //! The OpenID provider for the flows: its metadata and keys, which the worker caches, and the grants that end in a
 //! session.
 
+mod cached_document;
 mod client_auth;
 mod document;
 mod explained;
-mod fetched;
 pub(super) mod sign_in_error;
 
 use std::future::Future;
@@ -14,9 +14,9 @@ use http::{Request, Response};
 use log::warn;
 use serde_json::{Map, Value};
 
+use self::cached_document::CachedDocument;
 use self::client_auth::ClientAuthMethods;
 use self::explained::Explained;
-use self::fetched::Fetched;
 use self::sign_in_error::SignInError;
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
@@ -34,8 +34,8 @@ use crate::{config, oidc};
 pub(super) struct Provider<I> {
     config: Rc<config::Provider>,
     io: I,
-    metadata: Fetched<Metadata>,
-    keys: Fetched<Jwks>,
+    metadata: CachedDocument<Metadata>,
+    keys: CachedDocument<Jwks>,
     client_auth: ClientAuthMethods,
     explained: Rc<Explained>,
     refreshes: Gate<I>,
@@ -66,8 +66,8 @@ impl<I: Io> Provider<I> {
         Self {
             config: Rc::new(config),
             io,
-            metadata: Fetched::default(),
-            keys: Fetched::default(),
+            metadata: CachedDocument::default(),
+            keys: CachedDocument::default(),
             client_auth: ClientAuthMethods::default(),
             explained: Rc::default(),
             refreshes,

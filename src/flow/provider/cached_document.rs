@@ -24,7 +24,7 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const REFETCH: Duration = Duration::from_secs(10);
 
 /// One document, empty at first. Clones share it.
-pub(in crate::flow) struct Fetched<T>(Rc<RefCell<State<T>>>);
+pub(in crate::flow) struct CachedDocument<T>(Rc<RefCell<State<T>>>);
 
 struct State<T> {
     value: Option<Rc<T>>,
@@ -38,7 +38,7 @@ struct State<T> {
 /// The result of the fetch that runs.
 type Running<T> = Shared<oneshot::Receiver<Result<Rc<T>, Unavailable>>>;
 
-impl<T: 'static> Fetched<T> {
+impl<T: 'static> CachedDocument<T> {
     /// The document; fetched with `fetch` if there is none yet.
     pub(in crate::flow) async fn get<I: Io, F>(
         &self,
@@ -130,13 +130,13 @@ fn is_within(event: Option<Timestamp>, period: Duration, now: Timestamp) -> bool
     event.is_some_and(|event| event.was_within(period, now))
 }
 
-impl<T> Clone for Fetched<T> {
+impl<T> Clone for CachedDocument<T> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<T> Default for Fetched<T> {
+impl<T> Default for CachedDocument<T> {
     fn default() -> Self {
         let state = State { value: None, fetched_at: None, tried_at: None, failure: None, running: None };
         Self(Rc::new(RefCell::new(state)))
