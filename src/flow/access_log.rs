@@ -36,13 +36,13 @@ const NOT_IN_LOG: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%').add(b'\'')
 const MAX_USER: usize = 256;
 
 /// What the access log says of a request, before the option picks.
-pub(super) struct Note {
+pub(super) struct AccessLogEntry {
     state: &'static str,
     reason: &'static str,
     user: Option<String>,
 }
 
-impl Note {
+impl AccessLogEntry {
     /// By the outcome of loading the session; none without `access_log_fields`.
     pub(super) fn of_session(config: &Config, outcome: &Outcome) -> Option<Self> {
         if config.access_log.is_empty() {
@@ -106,7 +106,7 @@ pub(super) fn of_endpoint(config: &Rc<Config>, decision: Ready<Decision>) -> Rea
     let config = Rc::clone(config);
     decision.map(move |decision| {
         if decision.log.is_empty() {
-            return Note::of_endpoint(&config, "", None).beside(&config, decision.action);
+            return AccessLogEntry::of_endpoint(&config, "", None).beside(&config, decision.action);
         }
         decision
     })

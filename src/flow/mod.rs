@@ -33,7 +33,7 @@ use std::rc::Rc;
 
 use log::warn;
 
-use self::access_log::Note;
+use self::access_log::AccessLogEntry;
 use self::bearer::Bearer;
 use self::endpoints::callback::Codes;
 use self::endpoints::login_app::Keeping;
@@ -183,7 +183,7 @@ impl<I: Io> App<I> {
         if let Outcome::Authenticated(person) = &loaded.outcome {
             self.tell_what_is_unsaid(person);
         }
-        let note = Note::of_session(&self.config, &loaded.outcome);
+        let entry = AccessLogEntry::of_session(&self.config, &loaded.outcome);
         let reason = access_log::reason(&loaded.outcome);
         let action = match loaded.outcome {
             // An invalid token without fallback: no route and no endpoint lets it through.
@@ -196,8 +196,8 @@ impl<I: Io> App<I> {
             Action::Reply(answer) => Action::Reply(purpose.explain(answer, reason)),
             action => action,
         };
-        match note {
-            Some(note) => note.beside(&self.config, action),
+        match entry {
+            Some(entry) => entry.beside(&self.config, action),
             None => action.into(),
         }
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::csrf_cookies::CsrfCookies;
 use super::redirect;
 use crate::config::{CodeChallengeMethod, Config, Kind};
-use crate::flow::access_log::Note;
+use crate::flow::access_log::AccessLogEntry;
 use crate::flow::decision::Decision;
 use crate::flow::http::reply::{self, Reply};
 use crate::flow::http::request::RequestHead;
@@ -54,7 +54,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
         Ok(answer) => reply::because(answer, "start").into(),
         Err(reason) => {
             let page = pages::not_now(NOT_NOW, reason, None, &start_url(&app.config, &target));
-            Note::on(page, &app.config, access_log::unavailable(reason), None)
+            AccessLogEntry::on(page, &app.config, access_log::unavailable(reason), None)
         }
     }
 }

@@ -20,7 +20,7 @@ use self::failure::Failure;
 use super::csrf_cookies::CsrfCookies;
 use super::{redirect, start};
 use crate::config::Config;
-use crate::flow::access_log::Note;
+use crate::flow::access_log::AccessLogEntry;
 use crate::flow::decision::Decision;
 use crate::flow::http::reply::{self, Reply};
 use crate::flow::http::request::RequestHead;
@@ -49,7 +49,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
             let mut answer = reply::redirect(&target);
             reply::add_headers(&mut answer, app.cookie.save(cookie, &head).iter());
             reply::add_headers(&mut answer, csrf_cookies.end(&state_hash).iter());
-            Note::on(answer, &app.config, "signed_in", Some(&person.session))
+            AccessLogEntry::on(answer, &app.config, "signed_in", Some(&person.session))
         }
         Err(failure) => {
             if matches!(failure, Failure::NoLogin)
@@ -62,7 +62,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
             if failure.passing().is_none() {
                 reply::add_headers(&mut answer, csrf_cookies.end(&state_hash).iter());
             }
-            Note::on(answer, &app.config, failure.word(), None)
+            AccessLogEntry::on(answer, &app.config, failure.word(), None)
         }
     }
 }
@@ -100,7 +100,7 @@ async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Optio
 /// the user may follow. A target on another host begins a new sign-in.
 fn offered(config: &Config, person: &Person, target: &str) -> Decision {
     let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(config, target) };
-    Note::on(pages::signed_in(&link), config, "signed_in_already", Some(&person.session))
+    AccessLogEntry::on(pages::signed_in(&link), config, "signed_in_already", Some(&person.session))
 }
 
 /// The page about a failure. Its reference is in the log too, beside the reason.
