@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::person::Person;
-use super::util::lru::Recent;
+use super::util::lru::BoundedLru;
 
 /// How many bytes at the end of a value are its key: an HMAC-SHA-256 in base64 has 44 characters.
 const KEY: usize = 44;
@@ -34,12 +34,12 @@ impl Raw for VerifiedPerson {
 ///
 /// The key is the end of the value. This is its signature, so verified values differ in it. A client can send it with
 /// another beginning. Then the comparison of all bytes fails, and the signature is verified as usual.
-pub(super) struct VerifiedCache<V>(Recent<V>);
+pub(super) struct VerifiedCache<V>(BoundedLru<V>);
 
 impl<V: Raw> VerifiedCache<V> {
     /// Keeps at most this many values; 0 turns the cache off.
     pub(super) fn new(entries: usize) -> Self {
-        Self(Recent::new(entries))
+        Self(BoundedLru::new(entries))
     }
 
     /// The value that was verified before, if it is the same byte for byte.

@@ -10,7 +10,7 @@ use lru::LruCache;
 const ENTRY_BYTES: usize = 8 << 10;
 
 /// Values by key. The least recently used make room for new ones.
-pub(in crate::flow) struct Recent<V>(Option<RefCell<Entries<V>>>);
+pub(in crate::flow) struct BoundedLru<V>(Option<RefCell<Entries<V>>>);
 
 struct Entries<V> {
     values: LruCache<Vec<u8>, (Rc<V>, usize)>,
@@ -18,7 +18,7 @@ struct Entries<V> {
     max_bytes: usize,
 }
 
-impl<V> Recent<V> {
+impl<V> BoundedLru<V> {
     /// Remembers at most `entries` values; with zero, none.
     pub(in crate::flow) fn new(entries: usize) -> Self {
         Self(NonZeroUsize::new(entries).map(|entries| {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::flow::person::Person;
-use crate::flow::util::lru::Recent;
+use crate::flow::util::lru::BoundedLru;
 use crate::session::ticket::Ticket;
 use crate::time::Timestamp;
 
@@ -15,7 +15,7 @@ pub(super) const PERIOD: Duration = Duration::from_secs(60);
 const ENTRIES: usize = 1000;
 
 /// The last write of each session.
-pub(super) struct RecentWrites(Recent<Write>);
+pub(super) struct RecentWrites(BoundedLru<Write>);
 
 /// The last write of one session.
 pub(super) struct Write {
@@ -33,7 +33,7 @@ pub(super) enum What {
 
 impl RecentWrites {
     pub(super) fn new() -> Self {
-        Self(Recent::new(ENTRIES))
+        Self(BoundedLru::new(ENTRIES))
     }
 
     /// A session is about to be saved.

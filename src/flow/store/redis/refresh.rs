@@ -23,7 +23,7 @@ use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LONG_PATIENCE, NotRenewed, POLL, RefreshPolicy};
-use crate::flow::util::lru::Recent;
+use crate::flow::util::lru::BoundedLru;
 use crate::flow::util::single_flight::SingleFlight;
 use crate::session::Session;
 use crate::session::ticket::Ticket;
@@ -63,7 +63,7 @@ pub(super) struct RedisRefresher<I> {
     sessions: Rc<RedisSessions<I>>,
     under_way: SingleFlight<Refreshed>,
     /// When and why a refresh failed, by the key of the session.
-    failures: Recent<(Timestamp, Hindrance)>,
+    failures: BoundedLru<(Timestamp, Hindrance)>,
 }
 
 impl<I: Io> RedisRefresher<I> {
@@ -75,7 +75,7 @@ impl<I: Io> RedisRefresher<I> {
     ) -> Self {
         Self {
             under_way: SingleFlight::default(),
-            failures: Recent::new(FAILURES),
+            failures: BoundedLru::new(FAILURES),
             sessions: Rc::clone(sessions),
             policy: Rc::clone(policy),
             config: Rc::clone(config),

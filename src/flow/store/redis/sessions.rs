@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::flow::io::Io;
 use crate::flow::outcome::{TooLarge, Unavailable};
 use crate::flow::person::Person;
-use crate::flow::util::lru::Recent;
+use crate::flow::util::lru::BoundedLru;
 use crate::flow::util::single_flight::SingleFlight;
 use crate::redis::{Command, Failure, MAX_BULK, Reply};
 use crate::session::Session;
@@ -60,23 +60,23 @@ pub(super) struct RedisSessions<I> {
     pub(super) io: I,
     config: Rc<Config>,
     session_cache: Duration,
-    decrypted: Recent<Decrypted>,
+    decrypted: BoundedLru<Decrypted>,
     pub(super) writes: RecentWrites,
     pub(super) health: SharedHealth<I>,
     loads: SingleFlight<Value>,
     /// When a value did not decrypt, by its key.
-    mismatches: Recent<Timestamp>,
+    mismatches: BoundedLru<Timestamp>,
 }
 
 impl<I: Io> RedisSessions<I> {
     pub(super) fn new(config: &Rc<Config>, redis: &config::Redis, io: &I) -> Self {
         Self {
             session_cache: redis.session_cache,
-            decrypted: Recent::new(config.cookie.session_cache_size),
+            decrypted: BoundedLru::new(config.cookie.session_cache_size),
             writes: RecentWrites::new(),
             health: SharedHealth::new(redis.client.has_replicas(), io),
             loads: SingleFlight::default(),
-            mismatches: Recent::new(MISMATCHES),
+            mismatches: BoundedLru::new(MISMATCHES),
             config: Rc::clone(config),
             io: io.clone(),
         }
