@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use super::decision::{Action, Decision};
 use super::http::reply::Reply;
 use super::http::{headers, reply};
-use super::outcome::{Outcome, Reason, Unavailable};
+use super::outcome::{AnonymousReason, Outcome, Unavailable};
 use super::util::ready::Ready;
 use crate::config::Config;
 use crate::session::Session;
@@ -132,18 +132,18 @@ pub(super) fn reason(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn anonymous(reason: Reason) -> &'static str {
+fn anonymous(reason: AnonymousReason) -> &'static str {
     match reason {
-        Reason::NoCookie => "no_cookie",
-        Reason::BadCookie => "bad_cookie",
-        Reason::BadToken => "bad_token",
-        Reason::NoSession => "no_session",
-        Reason::Gone => "gone",
-        Reason::Expired => "expired",
-        Reason::Refused => "refused",
-        Reason::ClientRefused => "client_refused",
-        Reason::TooLarge => "session_too_large",
-        Reason::SignedOut => "signed_out",
+        AnonymousReason::NoCookie => "no_cookie",
+        AnonymousReason::BadCookie => "bad_cookie",
+        AnonymousReason::BadToken => "bad_token",
+        AnonymousReason::NoSession => "no_session",
+        AnonymousReason::Gone => "gone",
+        AnonymousReason::Expired => "expired",
+        AnonymousReason::Refused => "refused",
+        AnonymousReason::ClientRefused => "client_refused",
+        AnonymousReason::TooLarge => "session_too_large",
+        AnonymousReason::SignedOut => "signed_out",
     }
 }
 

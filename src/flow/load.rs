@@ -6,7 +6,7 @@ use super::App;
 use super::bearer::Checked;
 use super::http::request::RequestHead;
 use super::io::Io;
-use super::outcome::{Loaded, Outcome, Reason};
+use super::outcome::{AnonymousReason, Loaded, Outcome};
 use super::util::ready::Ready;
 use crate::config::Config;
 
@@ -44,7 +44,7 @@ fn by_token<I: Io>(
         Ok(None) if app.config.bearer.as_ref().is_some_and(|bearer| bearer.login_fallback) => {
             return by_cookie(app, head, may_set_cookie);
         }
-        Ok(None) => Outcome::Anonymous(Reason::BadToken),
+        Ok(None) => Outcome::Anonymous(AnonymousReason::BadToken),
         Err(reason) => Outcome::Unavailable(reason),
     };
     Ready::Now(outcome.into())

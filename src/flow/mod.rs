@@ -42,7 +42,7 @@ use self::endpoints::{Purpose, login_app};
 use self::http::forged::Names;
 use self::http::stripped::Ended;
 use self::io::Count;
-use self::outcome::{Loaded, Outcome, Reason};
+use self::outcome::{AnonymousReason, Loaded, Outcome};
 use self::person::Person;
 use self::provider::Provider;
 use self::store::Store;
@@ -187,7 +187,7 @@ impl<I: Io> App<I> {
         let reason = access_log::reason(&loaded.outcome);
         let action = match loaded.outcome {
             // An invalid token without fallback: no route and no endpoint lets it through.
-            Outcome::Anonymous(Reason::BadToken) => {
+            Outcome::Anonymous(AnonymousReason::BadToken) => {
                 Action::Reply(purpose.refuse_token(&self.config.routes, head))
             }
             _ => purpose.decide(self, head, loaded),

@@ -12,7 +12,7 @@ pub(super) enum Outcome {
     /// The user has a session that is valid now.
     Authenticated(Rc<Person>),
     /// There is no valid session: the browser has to sign in.
-    Anonymous(Reason),
+    Anonymous(AnonymousReason),
     /// The filter cannot tell now. The browser keeps its cookie, and the operator has to act.
     Unavailable(Unavailable),
 }
@@ -25,7 +25,7 @@ pub(super) struct Loaded {
 
 /// Why a request is anonymous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum AnonymousReason {
     /// There is no session cookie.
     NoCookie,
     /// The signature is invalid, or the cookie is older than `cookie_expire`.
@@ -75,7 +75,7 @@ pub struct TooLarge {
     pub(super) remedy: &'static str,
 }
 
-impl Reason {
+impl AnonymousReason {
     /// Whether the browser keeps its cookie. A ticket without a session opens nothing. But its request may have been
     /// under way while another tab signed in, and clearing the cookie would then clear the new one; and a Redis that
     /// lost the session may get it back. A sign-out has cleared the cookie already. And that the provider rejects the

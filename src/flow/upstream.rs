@@ -13,7 +13,7 @@ use super::http::reply::{self, Reply};
 use super::http::request::RequestHead;
 use super::http::url::encode;
 use super::io::Io;
-use super::outcome::{Loaded, Outcome, Reason, Unavailable};
+use super::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
 use super::pages::ErrorPage;
 use super::person::Person;
 use super::skip_auth::{is_skipped_route, skips_auth};
@@ -79,7 +79,7 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
 }
 
 /// 302 to the sign-in for a page. A program is told that it is not signed in.
-fn sign_in(config: &Config, head: &RequestHead, reason: Reason) -> Reply {
+fn sign_in(config: &Config, head: &RequestHead, reason: AnonymousReason) -> Reply {
     if let Asker::Program(protocol) = Asker::of(&config.routes, head) {
         return protocol.answer(Problem::NotSignedIn);
     }
@@ -87,7 +87,7 @@ fn sign_in(config: &Config, head: &RequestHead, reason: Reason) -> Reply {
         return login_app::sign_in(login_app, &redirect::back(config, head));
     }
     // The page with the button ends the browser's session, and this session may go on.
-    let skips_page = config.login.skip_provider_button || reason == Reason::ClientRefused;
+    let skips_page = config.login.skip_provider_button || reason == AnonymousReason::ClientRefused;
     let endpoint = if skips_page { "start" } else { "sign_in" };
     let target = encode(redirect::back(config, head).as_bytes());
     reply::redirect(&format!("{}/{endpoint}?rd={target}", config.routes.proxy_prefix))

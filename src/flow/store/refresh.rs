@@ -24,7 +24,7 @@ use log::{error, info, warn};
 use crate::config::Config;
 use crate::flow::Io;
 use crate::flow::io::Count;
-use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
+use crate::flow::outcome::{AnonymousReason, Outcome, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::provider::{Provider, Renewed};
@@ -209,7 +209,7 @@ impl<I: Io> RefreshPolicy<I> {
     /// The outcome of a session that is due but must not be refreshed by this request.
     pub(super) fn outcome_as_is(&self, person: Rc<Person>, now: Timestamp) -> Outcome {
         if self.is_expired(&person.session, now) {
-            return Outcome::Anonymous(Reason::Expired);
+            return Outcome::Anonymous(AnonymousReason::Expired);
         }
         Outcome::Authenticated(person)
     }
@@ -225,13 +225,13 @@ impl<I: Io> RefreshPolicy<I> {
             return Outcome::Authenticated(person);
         }
         if !self.is_renewable(&person.session) {
-            return Outcome::Anonymous(Reason::Expired);
+            return Outcome::Anonymous(AnonymousReason::Expired);
         }
         match reason.into() {
             // The provider did not answer, so the filter does not know whether it would renew the session.
             Hindrance::Unavailable(reason) => Outcome::Unavailable(reason),
-            Hindrance::Client => Outcome::Anonymous(Reason::ClientRefused),
-            Hindrance::Token => Outcome::Anonymous(Reason::Refused),
+            Hindrance::Client => Outcome::Anonymous(AnonymousReason::ClientRefused),
+            Hindrance::Token => Outcome::Anonymous(AnonymousReason::Refused),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::slots::{self, RefreshSlot, SlotState};
 use crate::config::Config;
 use crate::cookie;
 use crate::flow::Io;
-use crate::flow::outcome::{Loaded, Outcome, Reason, TooLarge, Unavailable};
+use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, TooLarge, Unavailable};
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LEASE, NotRenewed, RefreshPolicy};
 use crate::flow::store::session_cookie::SessionCookie;
 use crate::flow::verified_cache::VerifiedPerson;
@@ -49,7 +49,7 @@ pub(super) struct CookieRefresher<I> {
 
 /// Why there is no newer session.
 enum Stop {
-    Ended(Reason),
+    Ended(AnonymousReason),
     Hindered(Hindrance),
 }
 
@@ -107,14 +107,14 @@ impl<I: Io> CookieRefresher<I> {
         loop {
             match slot.state(&self.io) {
                 Some(SlotState::Done(cookie)) if self.is_ended(&cookie) => {
-                    return Err(Stop::Ended(Reason::SignedOut));
+                    return Err(Stop::Ended(AnonymousReason::SignedOut));
                 }
                 Some(SlotState::Done(cookie)) => {
                     return self.sessions.open(cookie, self.io.now()).map_err(|_| no_answer());
                 }
-                Some(SlotState::Refused) => return Err(Stop::Ended(Reason::Refused)),
-                Some(SlotState::TooLarge) => return Err(Stop::Ended(Reason::TooLarge)),
-                Some(SlotState::Ended) => return Err(Stop::Ended(Reason::SignedOut)),
+                Some(SlotState::Refused) => return Err(Stop::Ended(AnonymousReason::Refused)),
+                Some(SlotState::TooLarge) => return Err(Stop::Ended(AnonymousReason::TooLarge)),
+                Some(SlotState::Ended) => return Err(Stop::Ended(AnonymousReason::SignedOut)),
                 Some(SlotState::Failed(reason)) => return Err(Stop::Hindered(reason)),
                 Some(SlotState::Running) => {}
                 None => {

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::cookie::Allowance;
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
-use crate::flow::outcome::{Reason, TooLarge, Unavailable};
+use crate::flow::outcome::{AnonymousReason, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::store::session_cookie::{Found, SessionCookie};
 use crate::flow::util::told::Told;
@@ -48,9 +48,9 @@ impl CookieSessions {
         &self,
         head: &RequestHead,
         now: Timestamp,
-    ) -> Result<Found<Rc<VerifiedPerson>>, Reason> {
+    ) -> Result<Found<Rc<VerifiedPerson>>, AnonymousReason> {
         let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
-        found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+        found.map_err(|reason| reason.unwrap_or(AnonymousReason::NoCookie))
     }
 
     /// All sessions in them, the newest first: a browser has several if their scopes differ.
@@ -63,16 +63,20 @@ impl CookieSessions {
         value: Cow<'_, [u8]>,
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Rc<VerifiedPerson>, Reason> {
+    ) -> Result<Rc<VerifiedPerson>, AnonymousReason> {
         match self.cache.get(&value) {
             Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
-            Some(_) => Err(Reason::BadCookie),
+            Some(_) => Err(AnonymousReason::BadCookie),
             None => self.read(value, now, allowance),
         }
     }
 
     /// The session in a cookie that another worker made.
-    pub(super) fn open(&self, cookie: Vec<u8>, now: Timestamp) -> Result<Rc<VerifiedPerson>, Reason> {
+    pub(super) fn open(
+        &self,
+        cookie: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Rc<VerifiedPerson>, AnonymousReason> {
         self.read(cookie.into(), now, &mut self.cookie.allowance())
     }
 
@@ -81,10 +85,10 @@ impl CookieSessions {
         cookie: Cow<'_, [u8]>,
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Rc<VerifiedPerson>, Reason> {
-        let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| Reason::BadCookie)?;
+    ) -> Result<Rc<VerifiedPerson>, AnonymousReason> {
+        let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| AnonymousReason::BadCookie)?;
         let session =
-            session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| Reason::NoSession)?;
+            session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| AnonymousReason::NoSession)?;
         let person = Person::new(&self.config, session);
         let (raw, signed_at) = (cookie.into_owned(), verified.timestamp());
         let signed_in = Rc::new(VerifiedPerson { raw, signed_at, person });

@@ -32,7 +32,7 @@ use super::session_cookie::{Found, SessionCookie};
 use crate::config::{Config, Redis};
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
-use crate::flow::outcome::{Loaded, Outcome, Reason, Unavailable};
+use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::util::ready::Ready;
 use crate::session::Session;
@@ -95,7 +95,7 @@ impl<I: Io> RedisStore<I> {
         let (now, ticket) = (self.io.now(), &found.ticket);
         match self.sessions.load(ticket).await {
             Err(reason) => Outcome::Unavailable(reason),
-            Ok(None) => Outcome::Anonymous(Reason::Gone),
+            Ok(None) => Outcome::Anonymous(AnonymousReason::Gone),
             Ok(Some(person)) if self.policy.is_due(&person.session, now) => {
                 self.refresher.refresh(ticket, person).await
             }

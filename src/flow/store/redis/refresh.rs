@@ -19,7 +19,7 @@ use super::sessions::{IfRefused, RedisSessions};
 use crate::config::Config;
 use crate::flow::Io;
 use crate::flow::io::Count;
-use crate::flow::outcome::{Outcome, Reason, TooLarge, Unavailable};
+use crate::flow::outcome::{AnonymousReason, Outcome, TooLarge, Unavailable};
 use crate::flow::person::Person;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LONG_PATIENCE, NotRenewed, POLL, RefreshPolicy};
@@ -50,7 +50,7 @@ enum Refreshed {
     /// The session as it is now.
     Now(Rc<Person>),
     /// The session has ended.
-    Ended(Reason),
+    Ended(AnonymousReason),
     /// The session was not refreshed.
     Hindered(Hindrance),
 }
@@ -136,7 +136,7 @@ impl<I: Io> RedisRefresher<I> {
         if lock.release().await == Ok(false) && lock.is_seized().await {
             // A sign-out took the lock by force. Our session may have been saved after it deleted the old one.
             return match self.sessions.end_locked(ticket).await {
-                Ok(()) => Refreshed::Ended(Reason::Gone),
+                Ok(()) => Refreshed::Ended(AnonymousReason::Gone),
                 Err(reason) => no_answer(reason),
             };
         }
@@ -164,7 +164,7 @@ impl<I: Io> RedisRefresher<I> {
         match self.sessions.load(ticket).await {
             Ok(Some(person)) if self.policy.is_due(&person.session, self.io.now()) => Ok(person),
             Ok(Some(person)) => Err(Refreshed::Now(person)),
-            Ok(None) => Err(Refreshed::Ended(Reason::Gone)),
+            Ok(None) => Err(Refreshed::Ended(AnonymousReason::Gone)),
             Err(reason) => Err(no_answer(reason)),
         }
     }
@@ -201,7 +201,7 @@ impl<I: Io> RedisRefresher<I> {
 
     async fn too_large(&self, ticket: &Ticket, old: &Person, renewed: &Session, size: TooLarge) -> Refreshed {
         let Some(session) = self.policy.fallback_if_too_large(renewed, &old.session, size) else {
-            return self.ended(ticket, Reason::TooLarge).await;
+            return self.ended(ticket, AnonymousReason::TooLarge).await;
         };
         let person = Person::new(&self.config, session);
         match self.sessions.save(ticket, &person, SAVE_PATIENCE, IfRefused::TryAgain).await {
@@ -219,16 +219,16 @@ impl<I: Io> RedisRefresher<I> {
                     return Refreshed::Now(person);
                 }
                 Ok(Some(_)) => self.io.sleep(REFUSED_PAUSE).await,
-                Ok(None) => return Refreshed::Ended(Reason::Gone),
+                Ok(None) => return Refreshed::Ended(AnonymousReason::Gone),
                 Err(reason) => return no_answer(reason),
             }
         }
         self.policy.log_ended(error);
-        self.ended(ticket, Reason::Refused).await
+        self.ended(ticket, AnonymousReason::Refused).await
     }
 
     /// Discards a session that the refresh ended.
-    async fn ended(&self, ticket: &Ticket, reason: Reason) -> Refreshed {
+    async fn ended(&self, ticket: &Ticket, reason: AnonymousReason) -> Refreshed {
         match self.sessions.discard(ticket).await {
             Ok(()) => Refreshed::Ended(reason),
             Err(reason) => no_answer(reason),

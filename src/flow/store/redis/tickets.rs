@@ -7,7 +7,7 @@ use crate::config::{Config, Redis};
 use crate::cookie::Allowance;
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
-use crate::flow::outcome::{Reason, Unavailable};
+use crate::flow::outcome::{AnonymousReason, Unavailable};
 use crate::flow::store::session_cookie::{Found, SessionCookie};
 use crate::flow::verified_cache::{Raw, VerifiedCache};
 use crate::session::Session;
@@ -45,9 +45,13 @@ impl Tickets {
     }
 
     /// The ticket in the request's cookies.
-    pub(super) fn find(&self, head: &RequestHead, now: Timestamp) -> Result<Found<Rc<TicketCookie>>, Reason> {
+    pub(super) fn find(
+        &self,
+        head: &RequestHead,
+        now: Timestamp,
+    ) -> Result<Found<Rc<TicketCookie>>, AnonymousReason> {
         let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
-        found.map_err(|reason| reason.unwrap_or(Reason::NoCookie))
+        found.map_err(|reason| reason.unwrap_or(AnonymousReason::NoCookie))
     }
 
     /// All tickets in them, the newest first: a browser has several if their scopes differ.
@@ -66,10 +70,10 @@ impl Tickets {
         value: Cow<'_, [u8]>,
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Rc<TicketCookie>, Reason> {
+    ) -> Result<Rc<TicketCookie>, AnonymousReason> {
         match self.verified.get(&value) {
             Some(ticket) if self.cookie.is_current(ticket.signed_at, now) => Ok(ticket),
-            Some(_) => Err(Reason::BadCookie),
+            Some(_) => Err(AnonymousReason::BadCookie),
             None => self.read(value, now, allowance),
         }
     }
@@ -79,9 +83,9 @@ impl Tickets {
         value: Cow<'_, [u8]>,
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Rc<TicketCookie>, Reason> {
-        let verified = self.cookie.verify(&value, now, allowance).map_err(|_| Reason::BadCookie)?;
-        let ticket = Ticket::decode(&verified).map_err(|_| Reason::NoSession)?;
+    ) -> Result<Rc<TicketCookie>, AnonymousReason> {
+        let verified = self.cookie.verify(&value, now, allowance).map_err(|_| AnonymousReason::BadCookie)?;
+        let ticket = Ticket::decode(&verified).map_err(|_| AnonymousReason::NoSession)?;
         let (raw, signed_at) = (value.into_owned(), verified.timestamp());
         let ticket = Rc::new(TicketCookie { raw, signed_at, ticket });
         self.verified.insert(&ticket);
