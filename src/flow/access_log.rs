@@ -49,7 +49,7 @@ impl AccessLogEntry {
             return None;
         }
         let (state, user) = match outcome {
-            Outcome::Authenticated(person) => (AUTHENTICATED, user(config, &person.session)),
+            Outcome::Authenticated(principal) => (AUTHENTICATED, user(config, &principal.session)),
             Outcome::Anonymous(_) => ("anonymous", None),
             Outcome::Unavailable(_) => ("unavailable", None),
         };
@@ -125,7 +125,7 @@ fn user(config: &Config, session: &Session) -> Option<String> {
 /// The word for an outcome; empty for a user who is let in.
 pub(super) fn reason(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Authenticated(person) if person.allowed => "",
+        Outcome::Authenticated(principal) if principal.allowed => "",
         Outcome::Authenticated(_) => FORBIDDEN,
         Outcome::Anonymous(reason) => anonymous(*reason),
         Outcome::Unavailable(reason) => unavailable(*reason),

@@ -59,7 +59,7 @@ fn has_email_domain<'a>(session: &Session, mut allowed: impl Iterator<Item = &'a
 mod tests {
     use super::*;
 
-    fn person(email: &str, groups: &[&str]) -> Session {
+    fn principal(email: &str, groups: &[&str]) -> Session {
         Session {
             email: email.as_bytes().to_vec(),
             groups: groups.iter().map(|group| group.as_bytes().to_vec()).collect(),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     fn in_domains(email: &str, domains: &[&str]) -> bool {
-        has_email_domain(&person(email, &[]), domains.iter().copied())
+        has_email_domain(&principal(email, &[]), domains.iter().copied())
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_constraint_of_a_query_has_to_hold() {
-        let alice = person("alice@example.com", &["admins", "staff"]);
+        let alice = principal("alice@example.com", &["admins", "staff"]);
         let holds = |query: &str| {
             let path = format!("/oauth2/auth?{query}");
             by_query(&alice, &RequestHead::from_pairs([(":path", path.as_bytes())]))

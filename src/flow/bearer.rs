@@ -21,11 +21,11 @@ use log::info;
 use super::http::request::RequestHead;
 use super::io::Io;
 use super::outcome::Unavailable;
-use super::person::Person;
+use super::principal::Principal;
 use super::provider::Provider;
 use super::provider::sign_in_error::SignInError;
 use super::util::ready::Ready;
-use super::verified_cache::{VerifiedCache, VerifiedPerson};
+use super::verified_cache::{VerifiedCache, VerifiedPrincipal};
 use crate::config::Config;
 use crate::oidc::{self, IdTokenError};
 use crate::runtime::rate::{LogLimit, Rate};
@@ -55,7 +55,7 @@ pub(super) struct Bearer<I> {
     io: I,
     /// All providers that may have issued a token.
     issuers: Vec<Rc<Provider<I>>>,
-    verified: VerifiedCache<VerifiedPerson>,
+    verified: VerifiedCache<VerifiedPrincipal>,
     refused: Refused,
     forged: Rate,
     /// The limit of log lines about invalid tokens.
@@ -88,7 +88,7 @@ impl Refused {
 }
 
 /// The result of a check: whose token it is; none if it is invalid.
-pub(super) type Checked = Result<Option<Rc<Person>>, Unavailable>;
+pub(super) type Checked = Result<Option<Rc<Principal>>, Unavailable>;
 
 impl<I: Io> Bearer<I> {
     /// None without `skip_jwt_bearer_tokens`. `provider` is the one that signs users in.
@@ -116,7 +116,9 @@ impl<I: Io> Bearer<I> {
         let Some(token) = token_of(authorization) else { return Some(Ready::Now(Ok(None))) };
         let now = self.io.now();
         Some(match self.verified.get(token.as_bytes()) {
-            Some(verified) if is_current(&verified, now) => Ready::Now(Ok(Some(Rc::clone(&verified.person)))),
+            Some(verified) if is_current(&verified, now) => {
+                Ready::Now(Ok(Some(Rc::clone(&verified.principal))))
+            }
             _ if self.refused.has(&token, now) => Ready::Now(Ok(None)),
             _ => {
                 let bearer = Rc::clone(self);
@@ -141,13 +143,13 @@ impl<I: Io> Bearer<I> {
             }
             match provider.bearer(token).await {
                 Ok(session) => {
-                    let person = Person::new(&self.config, session);
-                    self.verified.insert(&Rc::new(VerifiedPerson {
+                    let principal = Principal::new(&self.config, session);
+                    self.verified.insert(&Rc::new(VerifiedPrincipal {
                         raw: token.as_bytes().to_vec(),
                         signed_at: self.io.now().secs(),
-                        person: Rc::clone(&person),
+                        principal: Rc::clone(&principal),
                     }));
-                    return Ok(Some(person));
+                    return Ok(Some(principal));
                 }
                 Err(SignInError::Unavailable(reason)) => unavailable = Some(reason),
                 Err(error) => {
@@ -168,9 +170,10 @@ impl<I: Io> Bearer<I> {
 }
 
 /// Whether the token has not expired, and was verified not too long ago.
-fn is_current(verified: &VerifiedPerson, now: Timestamp) -> bool {
+fn is_current(verified: &VerifiedPrincipal, now: Timestamp) -> bool {
     let checked = Timestamp::from_secs(verified.signed_at);
-    now < checked.after(REMEMBERED) && verified.person.session.expires_on.is_some_and(|expires| now < expires)
+    now < checked.after(REMEMBERED)
+        && verified.principal.session.expires_on.is_some_and(|expires| now < expires)
 }
 
 /// The token of `Bearer` or of `Basic`. In `Basic`, it is the user if the password is empty or `x-oauth-basic`, or else

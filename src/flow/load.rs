@@ -40,7 +40,7 @@ fn by_token<I: Io>(
     checked: Checked,
 ) -> Ready<Loaded> {
     let outcome = match checked {
-        Ok(Some(person)) => Outcome::Authenticated(person),
+        Ok(Some(principal)) => Outcome::Authenticated(principal),
         Ok(None) if app.config.bearer.as_ref().is_some_and(|bearer| bearer.login_fallback) => {
             return by_cookie(app, head, may_set_cookie);
         }

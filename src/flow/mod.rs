@@ -19,7 +19,7 @@ pub mod io;
 mod load;
 mod outcome;
 pub mod pages;
-mod person;
+mod principal;
 mod provider;
 mod skip_auth;
 mod store;
@@ -43,7 +43,7 @@ use self::http::forged::Names;
 use self::http::stripped::Ended;
 use self::io::Count;
 use self::outcome::{AnonymousReason, Loaded, Outcome};
-use self::person::Person;
+use self::principal::Principal;
 use self::provider::Provider;
 use self::store::Store;
 use self::store::session_cookie::{SET_COOKIE, SessionCookie};
@@ -180,8 +180,8 @@ impl<I: Io> App<I> {
         if let Outcome::Unavailable(reason) = loaded.outcome {
             self.io.count(Count::Unavailable(reason));
         }
-        if let Outcome::Authenticated(person) = &loaded.outcome {
-            self.tell_what_is_unsaid(person);
+        if let Outcome::Authenticated(principal) = &loaded.outcome {
+            self.tell_what_is_unsaid(principal);
         }
         let entry = AccessLogEntry::of_session(&self.config, &loaded.outcome);
         let reason = access_log::reason(&loaded.outcome);
@@ -203,9 +203,9 @@ impl<I: Io> App<I> {
     }
 
     /// Logs which headers are not set for a user, at most once an hour for each user.
-    fn tell_what_is_unsaid(&self, person: &Person) {
-        let (unsaid, session) = (&person.said.unsaid, &person.session);
-        if person.allowed
+    fn tell_what_is_unsaid(&self, principal: &Principal) {
+        let (unsaid, session) = (&principal.said.unsaid, &principal.session);
+        if principal.allowed
             && !unsaid.is_empty()
             && self.told.is_news((&session.user, &session.email, unsaid), self.io.now())
         {

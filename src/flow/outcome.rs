@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use http::StatusCode;
 
-use super::person::Person;
+use super::principal::Principal;
 
 /// The result of loading the session of a request.
 pub(super) enum Outcome {
     /// The user has a session that is valid now.
-    Authenticated(Rc<Person>),
+    Authenticated(Rc<Principal>),
     /// There is no valid session: the browser has to sign in.
     Anonymous(AnonymousReason),
     /// The filter cannot tell now. The browser keeps its cookie, and the operator has to act.

@@ -15,7 +15,7 @@ use super::http::url::encode;
 use super::io::Io;
 use super::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
 use super::pages::ErrorPage;
-use super::person::Person;
+use super::principal::Principal;
 use super::skip_auth::{is_skipped_route, skips_auth};
 use super::{App, pages};
 use crate::config::{Config, Mode, Routes};
@@ -23,13 +23,13 @@ use crate::config::{Config, Mode, Routes};
 /// Decides by the session that was loaded.
 pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     match &loaded.outcome {
-        Outcome::Authenticated(person) if person.allowed => {
-            let mut response = person.said.response.clone();
+        Outcome::Authenticated(principal) if principal.allowed => {
+            let mut response = principal.said.response.clone();
             let renewed = loaded.renewed.clone().filter(|_| may_set_cookie(&app.config, head));
             if renewed.is_some() {
                 response.extend(app.cookie.for_response(head, &loaded));
             }
-            let forward = forward(app, head, Pass::Person(person));
+            let forward = forward(app, head, Pass::Principal(principal));
             Action::Forward(Forward { response: reply::private(response), renewed, ..forward })
         }
         _ if skips_auth(&app.config, head) => Action::Forward(forward(app, head, Pass::Nobody)),
@@ -58,7 +58,7 @@ pub(super) fn may_set_cookie(config: &Config, head: &RequestHead) -> bool {
 /// For whom a request goes on. The headers do not tell: a user may have none.
 enum Pass<'a> {
     /// For a user whom the configuration lets in.
-    Person(&'a Person),
+    Principal(&'a Principal),
     /// Without a user: the request needs no session.
     Nobody,
 }
@@ -67,7 +67,7 @@ enum Pass<'a> {
 fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
     let options = &app.config.headers;
     let (set, keeps_forged) = match pass {
-        Pass::Person(person) => (Rc::clone(&person.said.request), false),
+        Pass::Principal(principal) => (Rc::clone(&principal.said.request), false),
         Pass::Nobody => ([].into(), !options.skip_auth_strip_headers && is_skipped_route(&app.config, head)),
     };
     let mut forward =

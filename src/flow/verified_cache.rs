@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::person::Person;
+use super::principal::Principal;
 use super::util::lru::BoundedLru;
 
 /// How many bytes at the end of a value are its key: an HMAC-SHA-256 in base64 has 44 characters.
@@ -16,15 +16,15 @@ pub(super) trait Raw {
 
 /// A user by a cookie or a bearer token. It is one type for both, so that the module contains the code of the cache
 /// once.
-pub(super) struct VerifiedPerson {
+pub(super) struct VerifiedPrincipal {
     /// The value of the cookie, with its chunks joined, or the token.
     pub(super) raw: Vec<u8>,
     /// When the cookie was signed, or the token verified, in Unix seconds.
     pub(super) signed_at: i64,
-    pub(super) person: Rc<Person>,
+    pub(super) principal: Rc<Principal>,
 }
 
-impl Raw for VerifiedPerson {
+impl Raw for VerifiedPrincipal {
     fn raw(&self) -> &[u8] {
         &self.raw
     }

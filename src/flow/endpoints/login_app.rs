@@ -28,7 +28,7 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::encode;
 use crate::flow::http::{Header, headers, reply};
 use crate::flow::io::{Count, Io};
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::skip_auth::is_login_app_path;
 use crate::flow::{App, access_log, pages};
 use crate::session::{Claims, Session};
@@ -119,10 +119,10 @@ pub(in crate::flow) fn take_session<I: Io>(
     };
     let session =
         if others.is_empty() { session(value, app.io.now()) } else { Err("there is more than one") };
-    let person = session.map(|session| Person::new(&app.config, session));
-    let refused = match person {
-        Ok(person) if person.allowed => {
-            return Some(Box::pin(keep(Rc::clone(app), head, person)));
+    let principal = session.map(|session| Principal::new(&app.config, session));
+    let refused = match principal {
+        Ok(principal) if principal.allowed => {
+            return Some(Box::pin(keep(Rc::clone(app), head, principal)));
         }
         Ok(_) => "email_domains or allowed_groups does not allow this account",
         Err(reason) => reason,
@@ -137,9 +137,9 @@ pub(in crate::flow) fn take_session<I: Io>(
 async fn keep<I: Io>(
     app: Rc<App<I>>,
     head: Box<RequestHead>,
-    person: Rc<Person>,
+    principal: Rc<Principal>,
 ) -> Result<Vec<Header>, Reply> {
-    match app.store.create(&person, &head).await {
+    match app.store.create(&principal, &head).await {
         Ok(cookie) => {
             app.io.count(Count::HandedOver);
             info!("login app: a session was handed over");

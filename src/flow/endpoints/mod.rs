@@ -173,8 +173,8 @@ struct UserInfo {
 /// `/oauth2/userinfo`: the signed-in user as JSON, or 401.
 fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     let mut answer = match &loaded.outcome {
-        Outcome::Authenticated(person) if person.allowed => {
-            let session = &person.session;
+        Outcome::Authenticated(principal) if principal.allowed => {
+            let session = &principal.session;
             // JSON is UTF-8. With replacement characters, two users could get the same name.
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
             reply::json(
@@ -199,9 +199,11 @@ fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
 /// `/oauth2/auth`, for `ext_authz` and nginx's `auth_request`: 202 with `X-Auth-Request-*`, 401 or 403.
 fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     let mut answer = match &loaded.outcome {
-        Outcome::Authenticated(person) if person.allowed && authorize::by_query(&person.session, head) => {
+        Outcome::Authenticated(principal)
+            if principal.allowed && authorize::by_query(&principal.session, head) =>
+        {
             let mut answer = reply::empty(StatusCode::ACCEPTED);
-            reply::add_headers(&mut answer, person.said.response.iter());
+            reply::add_headers(&mut answer, principal.said.response.iter());
             answer
         }
         Outcome::Authenticated(_) => reply::empty(StatusCode::FORBIDDEN),

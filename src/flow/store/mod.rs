@@ -25,7 +25,7 @@ use self::session_cookie::SessionCookie;
 use super::RequestHead;
 use super::io::Io;
 use super::outcome::{Loaded, Unavailable};
-use super::person::Person;
+use super::principal::Principal;
 use super::provider::Provider;
 use super::util::ready::Ready;
 use crate::config::Config;
@@ -67,12 +67,12 @@ impl<I: Io> Store<I> {
     /// attacker cannot have planted it. The sessions that the browser had before are discarded.
     pub(super) async fn create(
         &self,
-        person: &Rc<Person>,
+        principal: &Rc<Principal>,
         head: &RequestHead,
     ) -> Result<Vec<u8>, Unavailable> {
         match self {
-            Self::Cookie(store) => store.create(person, head),
-            Self::Redis(store) => store.create(person, head).await,
+            Self::Cookie(store) => store.create(principal, head),
+            Self::Redis(store) => store.create(principal, head).await,
         }
     }
 

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::flow::Io;
 use crate::flow::io::Count;
 use crate::flow::outcome::{AnonymousReason, Outcome, TooLarge, Unavailable};
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::provider::{Provider, Renewed};
 use crate::oidc::ErrorScope;
@@ -207,24 +207,24 @@ impl<I: Io> RefreshPolicy<I> {
     }
 
     /// The outcome of a session that is due but must not be refreshed by this request.
-    pub(super) fn outcome_as_is(&self, person: Rc<Person>, now: Timestamp) -> Outcome {
-        if self.is_expired(&person.session, now) {
+    pub(super) fn outcome_as_is(&self, principal: Rc<Principal>, now: Timestamp) -> Outcome {
+        if self.is_expired(&principal.session, now) {
             return Outcome::Anonymous(AnonymousReason::Expired);
         }
-        Outcome::Authenticated(person)
+        Outcome::Authenticated(principal)
     }
 
     /// The outcome of a session that does not need a refresh, or was not refreshed for this reason.
     pub(super) fn outcome_without_refresh(
         &self,
-        person: Rc<Person>,
+        principal: Rc<Principal>,
         now: Timestamp,
         reason: impl Into<Hindrance>,
     ) -> Outcome {
-        if !self.is_expired(&person.session, now) {
-            return Outcome::Authenticated(person);
+        if !self.is_expired(&principal.session, now) {
+            return Outcome::Authenticated(principal);
         }
-        if !self.is_renewable(&person.session) {
+        if !self.is_renewable(&principal.session) {
             return Outcome::Anonymous(AnonymousReason::Expired);
         }
         match reason.into() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::browser::sent;
 use super::{MINUTE, Site};
 use crate::flow::Action;
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::oidc::tests::vectors::ISSUED;
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -38,7 +38,7 @@ fn userinfo_says_a_name_as_it_is_or_not_at_all() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let (app, head) = (Rc::clone(&site.app), browser.head("/", &[]));
-    let person = Person::new(&site.config, session);
+    let person = Principal::new(&site.config, session);
     let cookie = async move { app.store.create(&person, &head).await.unwrap() };
     let cookie = site.world.run(vec![Box::pin(cookie)]).remove(0);
     browser.cookies.insert("_oauth2_proxy".to_owned(), String::from_utf8(cookie).unwrap());

@@ -24,13 +24,13 @@ use crate::flow::endpoints::start;
 use crate::flow::http::request::RequestHead;
 use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::util::gate::{Gate, Permit};
 use crate::session::csrf::Csrf;
 
 /// The session cookie's value, and whom the new session is of.
-pub(super) type SignedIn = (Vec<u8>, Rc<Person>);
+pub(super) type SignedIn = (Vec<u8>, Rc<Principal>);
 
 type Outcome = Result<Rc<SignedIn>, Failure>;
 
@@ -129,15 +129,15 @@ async fn run<I: Io>(
     // No more requests go to the provider.
     drop(permit);
     session.nonce = login.nonce;
-    let person = Person::new(&app.config, session);
-    if !person.allowed {
+    let principal = Principal::new(&app.config, session);
+    if !principal.allowed {
         return Err(Failure::Forbidden);
     }
     if !codes.is_awaited(key) {
         // All browsers are gone. Their session, if they have one, stays as it is.
         return Err(Failure::NoLogin);
     }
-    let cookie = app.store.create(&person, head).await.map_err(Failure::NotSaved)?;
+    let cookie = app.store.create(&principal, head).await.map_err(Failure::NotSaved)?;
     info!("sign-in: done");
-    Ok((cookie, person))
+    Ok((cookie, principal))
 }

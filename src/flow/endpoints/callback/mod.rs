@@ -27,7 +27,7 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Outcome;
 use crate::flow::pages::ErrorPage;
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::{App, load, pages};
 
 /// The title of the page if something that a sign-in needs is unavailable.
@@ -44,18 +44,18 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     let csrf_cookies = CsrfCookies::new(&app.config.cookie, &head, app.io.now());
     match signed_in {
         Ok(signed_in) => {
-            let (cookie, person) = &*signed_in;
+            let (cookie, principal) = &*signed_in;
             app.io.count(Count::SignIn);
             let mut answer = reply::redirect(&target);
             reply::add_headers(&mut answer, app.cookie.save(cookie, &head).iter());
             reply::add_headers(&mut answer, csrf_cookies.end(&state_hash).iter());
-            AccessLogEntry::on(answer, &app.config, "signed_in", Some(&person.session))
+            AccessLogEntry::on(answer, &app.config, "signed_in", Some(&principal.session))
         }
         Err(failure) => {
             if matches!(failure, Failure::NoLogin)
-                && let Some(person) = signed_in_already(&app, &head).await
+                && let Some(principal) = signed_in_already(&app, &head).await
             {
-                return offered(&app.config, &person, &target);
+                return offered(&app.config, &principal, &target);
             }
             app.io.count(Count::SignInFailed);
             let mut answer = failed(&app, &failure, &target);
@@ -87,10 +87,10 @@ async fn sign_in<I: Io>(
 
 /// Whom the browser's session is of, if it is let in. Anyone can make a browser come here by a link, so this changes no
 /// cookie: a session that is refreshed gets its new cookie with another request.
-async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Person>> {
+async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Principal>> {
     let loaded = load::session(app, head, |_, _| false).get().await;
     match loaded.outcome {
-        Outcome::Authenticated(person) if person.allowed => Some(person),
+        Outcome::Authenticated(principal) if principal.allowed => Some(principal),
         _ => None,
     }
 }
@@ -98,9 +98,9 @@ async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Optio
 /// The page for a browser that is signed in and comes back from a sign-in that is over: a second tab, a reload, the
 /// back button. Anyone can write this `state` and this code. So the code is not redeemed, and the target is a link that
 /// the user may follow. A target on another host begins a new sign-in.
-fn offered(config: &Config, person: &Person, target: &str) -> Decision {
+fn offered(config: &Config, principal: &Principal, target: &str) -> Decision {
     let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(config, target) };
-    AccessLogEntry::on(pages::signed_in(&link), config, "signed_in_already", Some(&person.session))
+    AccessLogEntry::on(pages::signed_in(&link), config, "signed_in_already", Some(&principal.session))
 }
 
 /// The page about a failure. Its reference is in the log too, beside the reason.

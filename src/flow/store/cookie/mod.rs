@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
 use crate::flow::outcome::{Loaded, Outcome, Unavailable};
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::util::ready::Ready;
 use crate::session::Session;
 
@@ -48,20 +48,25 @@ impl<I: Io> CookieStore<I> {
             Ok(found) => found,
             Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
         };
-        let person = &found.value.person;
-        if !self.policy.is_due(&person.session, now) {
-            let outcome = self.policy.outcome_without_refresh(Rc::clone(person), now, Unavailable::Provider);
+        let principal = &found.value.principal;
+        if !self.policy.is_due(&principal.session, now) {
+            let outcome =
+                self.policy.outcome_without_refresh(Rc::clone(principal), now, Unavailable::Provider);
             return Ready::Now(found.in_one_scope(outcome.into()));
         }
         if !may_set_cookie() {
-            return Ready::Now(self.policy.outcome_as_is(Rc::clone(person), now).into());
+            return Ready::Now(self.policy.outcome_as_is(Rc::clone(principal), now).into());
         }
         let refresher = Rc::clone(&self.refresher);
         Ready::Later(Box::pin(async move { refresher.refresh(found.value).await }))
     }
 
-    pub(super) fn create(&self, person: &Rc<Person>, head: &RequestHead) -> Result<Vec<u8>, Unavailable> {
-        let cookie = self.sessions.seal(&person.session, None, &self.io)?;
+    pub(super) fn create(
+        &self,
+        principal: &Rc<Principal>,
+        head: &RequestHead,
+    ) -> Result<Vec<u8>, Unavailable> {
+        let cookie = self.sessions.seal(&principal.session, None, &self.io)?;
         self.end(head);
         Ok(cookie)
     }
@@ -71,7 +76,7 @@ impl<I: Io> CookieStore<I> {
         for signed_in in self.sessions.find_all(head, self.io.now()) {
             // Otherwise a refresh that is under way would give the browser a new cookie after this one was cleared.
             self.refresher.end(&signed_in.raw);
-            ended = ended.or_else(|| Some(signed_in.person.session.clone()));
+            ended = ended.or_else(|| Some(signed_in.principal.session.clone()));
         }
         ended
     }

@@ -25,7 +25,7 @@ use crate::flow::Io;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, TooLarge, Unavailable};
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LEASE, NotRenewed, RefreshPolicy};
 use crate::flow::store::session_cookie::SessionCookie;
-use crate::flow::verified_cache::VerifiedPerson;
+use crate::flow::verified_cache::VerifiedPrincipal;
 use crate::session::Session;
 
 /// How long requests with the old cookie find the new session. This is longer than a page takes: the browser may not
@@ -73,11 +73,11 @@ impl<I: Io> CookieRefresher<I> {
     }
 
     /// The session that `old` has become by a refresh in this worker or in another one.
-    pub(super) async fn refresh(self: &Rc<Self>, old: Rc<VerifiedPerson>) -> Loaded {
+    pub(super) async fn refresh(self: &Rc<Self>, old: Rc<VerifiedPrincipal>) -> Loaded {
         let mut signed_in = Rc::clone(&old);
         let mut hindrance = Unavailable::Provider.into();
         for _ in 0..MAX_HOPS {
-            if !self.policy.is_due(&signed_in.person.session, self.io.now()) {
+            if !self.policy.is_due(&signed_in.principal.session, self.io.now()) {
                 break;
             }
             signed_in = match self.follow(&signed_in).await {
@@ -91,7 +91,7 @@ impl<I: Io> CookieRefresher<I> {
         }
         Loaded {
             outcome: self.policy.outcome_without_refresh(
-                Rc::clone(&signed_in.person),
+                Rc::clone(&signed_in.principal),
                 self.io.now(),
                 hindrance,
             ),
@@ -100,7 +100,7 @@ impl<I: Io> CookieRefresher<I> {
     }
 
     /// Waits for the result of one refresh. Starts the refresh if no worker has.
-    async fn follow(self: &Rc<Self>, old: &Rc<VerifiedPerson>) -> Result<Rc<VerifiedPerson>, Stop> {
+    async fn follow(self: &Rc<Self>, old: &Rc<VerifiedPrincipal>) -> Result<Rc<VerifiedPrincipal>, Stop> {
         let no_answer = || Stop::Hindered(Unavailable::Provider.into());
         let slot = self.slot_of(&old.raw);
         let began = self.io.now();
@@ -125,7 +125,7 @@ impl<I: Io> CookieRefresher<I> {
                 }
             }
             let now = self.io.now();
-            if !began.was_within(self.policy.patience(&old.person.session, now), now) {
+            if !began.was_within(self.policy.patience(&old.principal.session, now), now) {
                 return Err(no_answer());
             }
             self.io.sleep(POLL).await;
@@ -133,7 +133,7 @@ impl<I: Io> CookieRefresher<I> {
     }
 
     /// The refresh itself. It renews its claim on the slot until it is done.
-    async fn run(&self, old: &VerifiedPerson, slot: &RefreshSlot) {
+    async fn run(&self, old: &VerifiedPrincipal, slot: &RefreshSlot) {
         let mut grant = pin!(self.grant(old));
         let state = loop {
             let renewal = pin!(self.io.sleep(LEASE / 3));
@@ -150,8 +150,8 @@ impl<I: Io> CookieRefresher<I> {
         slot.publish(&self.io, &state, period);
     }
 
-    async fn grant(&self, old: &VerifiedPerson) -> SlotState {
-        let session = match self.policy.renew(&old.person.session).await {
+    async fn grant(&self, old: &VerifiedPrincipal) -> SlotState {
+        let session = match self.policy.renew(&old.principal.session).await {
             Ok(session) => session,
             Err(NotRenewed::Ended(error)) => {
                 self.policy.log_ended(error);
@@ -169,8 +169,8 @@ impl<I: Io> CookieRefresher<I> {
         }
     }
 
-    fn too_large(&self, renewed: &Session, old: &VerifiedPerson, size: TooLarge) -> SlotState {
-        let Some(session) = self.policy.fallback_if_too_large(renewed, &old.person.session, size) else {
+    fn too_large(&self, renewed: &Session, old: &VerifiedPrincipal, size: TooLarge) -> SlotState {
+        let Some(session) = self.policy.fallback_if_too_large(renewed, &old.principal.session, size) else {
             return SlotState::TooLarge;
         };
         match self.sessions.seal_with_new_token(&session, old, &self.io) {

@@ -10,10 +10,10 @@ use crate::cookie::Allowance;
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
 use crate::flow::outcome::{AnonymousReason, TooLarge, Unavailable};
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::store::session_cookie::{Found, SessionCookie};
 use crate::flow::util::told::Told;
-use crate::flow::verified_cache::{VerifiedCache, VerifiedPerson};
+use crate::flow::verified_cache::{VerifiedCache, VerifiedPrincipal};
 use crate::session::{self, Session};
 use crate::time::Timestamp;
 
@@ -26,7 +26,7 @@ pub(super) struct CookieSessions {
     told: Told,
     config: Rc<Config>,
     cookie: Rc<SessionCookie>,
-    cache: VerifiedCache<VerifiedPerson>,
+    cache: VerifiedCache<VerifiedPrincipal>,
 }
 
 /// How much longer a new refresh token may be than the old one if the rest of the session stays the same. Tokens of one
@@ -48,13 +48,13 @@ impl CookieSessions {
         &self,
         head: &RequestHead,
         now: Timestamp,
-    ) -> Result<Found<Rc<VerifiedPerson>>, AnonymousReason> {
+    ) -> Result<Found<Rc<VerifiedPrincipal>>, AnonymousReason> {
         let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
         found.map_err(|reason| reason.unwrap_or(AnonymousReason::NoCookie))
     }
 
     /// All sessions in them, the newest first: a browser has several if their scopes differ.
-    pub(super) fn find_all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<VerifiedPerson>> {
+    pub(super) fn find_all(&self, head: &RequestHead, now: Timestamp) -> Vec<Rc<VerifiedPrincipal>> {
         self.cookie.all(head, |value, allowance| self.recall(value, now, allowance))
     }
 
@@ -63,7 +63,7 @@ impl CookieSessions {
         value: Cow<'_, [u8]>,
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Rc<VerifiedPerson>, AnonymousReason> {
+    ) -> Result<Rc<VerifiedPrincipal>, AnonymousReason> {
         match self.cache.get(&value) {
             Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
             Some(_) => Err(AnonymousReason::BadCookie),
@@ -76,7 +76,7 @@ impl CookieSessions {
         &self,
         cookie: Vec<u8>,
         now: Timestamp,
-    ) -> Result<Rc<VerifiedPerson>, AnonymousReason> {
+    ) -> Result<Rc<VerifiedPrincipal>, AnonymousReason> {
         self.read(cookie.into(), now, &mut self.cookie.allowance())
     }
 
@@ -85,13 +85,13 @@ impl CookieSessions {
         cookie: Cow<'_, [u8]>,
         now: Timestamp,
         allowance: &mut Allowance,
-    ) -> Result<Rc<VerifiedPerson>, AnonymousReason> {
+    ) -> Result<Rc<VerifiedPrincipal>, AnonymousReason> {
         let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| AnonymousReason::BadCookie)?;
         let session =
             session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| AnonymousReason::NoSession)?;
-        let person = Person::new(&self.config, session);
+        let principal = Principal::new(&self.config, session);
         let (raw, signed_at) = (cookie.into_owned(), verified.timestamp());
-        let signed_in = Rc::new(VerifiedPerson { raw, signed_at, person });
+        let signed_in = Rc::new(VerifiedPrincipal { raw, signed_at, principal });
         self.cache.insert(&signed_in);
         Ok(signed_in)
     }
@@ -102,7 +102,7 @@ impl CookieSessions {
     pub(super) fn seal<I: Io>(
         &self,
         session: &Session,
-        replaced: Option<&VerifiedPerson>,
+        replaced: Option<&VerifiedPrincipal>,
         io: &I,
     ) -> Result<Vec<u8>, Unavailable> {
         let most = self.config.cookie.max_bytes;
@@ -114,7 +114,7 @@ impl CookieSessions {
     pub(super) fn seal_with_new_token<I: Io>(
         &self,
         session: &Session,
-        old: &VerifiedPerson,
+        old: &VerifiedPrincipal,
         io: &I,
     ) -> Result<Vec<u8>, Unavailable> {
         let most = self.size(old).max(self.config.cookie.max_bytes);
@@ -122,7 +122,7 @@ impl CookieSessions {
     }
 
     /// The bytes that a session takes in the `cookie` header.
-    fn size(&self, signed_in: &VerifiedPerson) -> usize {
+    fn size(&self, signed_in: &VerifiedPrincipal) -> usize {
         self.cookie.size(&signed_in.raw)
     }
 

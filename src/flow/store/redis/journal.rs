@@ -27,7 +27,7 @@ use super::recent_writes::{What, Write};
 use super::sessions::{RedisSessions, done};
 use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::redis::{Command, FailoverEvent, Failure, Reply};
 use crate::session::ticket::Ticket;
 
@@ -125,7 +125,7 @@ impl<I: Io> Journal<I> {
         match (&write.what, news) {
             (What::Ended, FailoverEvent::NewMaster) => self.end_again(ticket).await,
             (What::Ended, FailoverEvent::Disconnected) => self.sessions.check().await.map(|()| false),
-            (What::Saved(person), _) => self.save_again(ticket, person, news).await,
+            (What::Saved(principal), _) => self.save_again(ticket, principal, news).await,
         }
     }
 
@@ -138,16 +138,16 @@ impl<I: Io> Journal<I> {
     async fn save_again(
         &self,
         ticket: &Ticket,
-        person: &Rc<Person>,
+        principal: &Rc<Principal>,
         news: FailoverEvent,
     ) -> Result<bool, Unavailable> {
         match self.io.redis(self.sessions.get(ticket)).await {
             Ok(Reply::Bulk(value)) => match self.sessions.decrypt(ticket, &value) {
-                Some(there) => self.sessions.replace_older(ticket, person, &there).await,
+                Some(there) => self.sessions.replace_older(ticket, principal, &there).await,
                 None => Ok(false),
             },
             Ok(Reply::Nil) | Err(Failure::PossiblyStale) if news == FailoverEvent::NewMaster => {
-                self.bring_back(ticket, person).await
+                self.bring_back(ticket, principal).await
             }
             Ok(_) | Err(Failure::PossiblyStale) => Ok(false),
             Err(_) => Err(Unavailable::Redis),
@@ -155,12 +155,12 @@ impl<I: Io> Journal<I> {
     }
 
     /// Saves a session that is missing, unless another proxy ends it.
-    async fn bring_back(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<bool, Unavailable> {
+    async fn bring_back(&self, ticket: &Ticket, principal: &Rc<Principal>) -> Result<bool, Unavailable> {
         let lock = Lock::new(&self.io, ticket)?;
         if !lock.try_acquire().await? {
             return Ok(false);
         }
-        let value = self.sessions.seal(ticket, person)?;
+        let value = self.sessions.seal(ticket, principal)?;
         let restored = self.sessions.restore(ticket, &value).await;
         // If the reply to the first release got lost, a second one finds no lock. This is no reason to delete the
         // session.

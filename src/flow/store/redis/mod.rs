@@ -33,7 +33,7 @@ use crate::config::{Config, Redis};
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::util::ready::Ready;
 use crate::session::Session;
 
@@ -77,8 +77,8 @@ impl<I: Io> RedisStore<I> {
             Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
         };
         match self.sessions.cached(&found.value.ticket) {
-            Some(person) if !self.policy.is_due(&person.session, now) => {
-                let outcome = self.policy.outcome_without_refresh(person, now, Unavailable::Provider);
+            Some(principal) if !self.policy.is_due(&principal.session, now) => {
+                let outcome = self.policy.outcome_without_refresh(principal, now, Unavailable::Provider);
                 Ready::Now(self.with_cookie(&found, outcome))
             }
             _ => {
@@ -96,10 +96,10 @@ impl<I: Io> RedisStore<I> {
         match self.sessions.load(ticket).await {
             Err(reason) => Outcome::Unavailable(reason),
             Ok(None) => Outcome::Anonymous(AnonymousReason::Gone),
-            Ok(Some(person)) if self.policy.is_due(&person.session, now) => {
-                self.refresher.refresh(ticket, person).await
+            Ok(Some(principal)) if self.policy.is_due(&principal.session, now) => {
+                self.refresher.refresh(ticket, principal).await
             }
-            Ok(Some(person)) => self.policy.outcome_without_refresh(person, now, Unavailable::Provider),
+            Ok(Some(principal)) => self.policy.outcome_without_refresh(principal, now, Unavailable::Provider),
         }
     }
 
@@ -107,7 +107,9 @@ impl<I: Io> RedisStore<I> {
     /// request, by another one, or by another proxy.
     fn with_cookie(&self, found: &Found<Rc<TicketCookie>>, outcome: Outcome) -> Loaded {
         let renewed = match &outcome {
-            Outcome::Authenticated(person) => self.tickets.renewed_cookie(&found.value, &person.session),
+            Outcome::Authenticated(principal) => {
+                self.tickets.renewed_cookie(&found.value, &principal.session)
+            }
             _ => None,
         };
         found.in_one_scope(Loaded { outcome, renewed })
@@ -115,11 +117,11 @@ impl<I: Io> RedisStore<I> {
 
     pub(super) async fn create(
         &self,
-        person: &Rc<Person>,
+        principal: &Rc<Principal>,
         head: &RequestHead,
     ) -> Result<Vec<u8>, Unavailable> {
         let ticket = self.tickets.create(&self.io)?;
-        self.sessions.save(&ticket, person, SAVE_PATIENCE, IfRefused::GiveUp).await?;
+        self.sessions.save(&ticket, principal, SAVE_PATIENCE, IfRefused::GiveUp).await?;
         for old in self.tickets.find_all(head, self.io.now()) {
             if self.sessions.discard(&old.ticket).await.is_err() {
                 warn!(
@@ -128,7 +130,7 @@ impl<I: Io> RedisStore<I> {
                 break;
             }
         }
-        Ok(self.tickets.cookie(&ticket, person.session.created_at.unwrap_or_else(|| self.io.now())))
+        Ok(self.tickets.cookie(&ticket, principal.session.created_at.unwrap_or_else(|| self.io.now())))
     }
 
     pub(super) async fn end(&self, head: &RequestHead) -> Result<Option<Session>, Unavailable> {

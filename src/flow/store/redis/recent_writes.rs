@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::util::lru::BoundedLru;
 use crate::session::ticket::Ticket;
 use crate::time::Timestamp;
@@ -26,7 +26,7 @@ pub(super) struct Write {
 
 /// What was written.
 pub(super) enum What {
-    Saved(Rc<Person>),
+    Saved(Rc<Principal>),
     /// Deleted, because its user signed out.
     Ended,
 }
@@ -37,9 +37,9 @@ impl RecentWrites {
     }
 
     /// A session is about to be saved.
-    pub(super) fn saved(&self, ticket: &Ticket, person: &Rc<Person>, at: Timestamp) {
-        let what = What::Saved(Rc::clone(person));
-        self.insert(Write { at, ticket: ticket.clone(), what }, person.session.size());
+    pub(super) fn saved(&self, ticket: &Ticket, principal: &Rc<Principal>, at: Timestamp) {
+        let what = What::Saved(Rc::clone(principal));
+        self.insert(Write { at, ticket: ticket.clone(), what }, principal.session.size());
     }
 
     /// A session has ended.
@@ -58,9 +58,9 @@ impl RecentWrites {
     }
 
     /// The session, if it was saved last, and not long ago.
-    pub(super) fn session(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Person>> {
+    pub(super) fn session(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Principal>> {
         match &self.of(ticket, now)?.what {
-            What::Saved(person) => Some(Rc::clone(person)),
+            What::Saved(principal) => Some(Rc::clone(principal)),
             What::Ended => None,
         }
     }

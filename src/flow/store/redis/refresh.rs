@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::flow::Io;
 use crate::flow::io::Count;
 use crate::flow::outcome::{AnonymousReason, Outcome, TooLarge, Unavailable};
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LONG_PATIENCE, NotRenewed, POLL, RefreshPolicy};
 use crate::flow::util::lru::BoundedLru;
@@ -48,7 +48,7 @@ const FAILURES: usize = 1000;
 #[derive(Clone)]
 enum Refreshed {
     /// The session as it is now.
-    Now(Rc<Person>),
+    Now(Rc<Principal>),
     /// The session has ended.
     Ended(AnonymousReason),
     /// The session was not refreshed.
@@ -84,7 +84,7 @@ impl<I: Io> RedisRefresher<I> {
     }
 
     /// The outcome of a session that is due: refreshed by this worker, by another one, or not at all.
-    pub(super) async fn refresh(self: &Rc<Self>, ticket: &Ticket, old: Rc<Person>) -> Outcome {
+    pub(super) async fn refresh(self: &Rc<Self>, ticket: &Ticket, old: Rc<Principal>) -> Outcome {
         let now = self.io.now();
         let is_early = !self.sessions.health.health().settles_in().is_zero()
             && !self.policy.is_expired(&old.session, now);
@@ -106,8 +106,8 @@ impl<I: Io> RedisRefresher<I> {
         });
         let give_up = self.io.sleep(self.policy.patience(&old.session, now));
         match select(pin!(refreshed), pin!(give_up)).await {
-            Either::Left((Refreshed::Now(person), _)) => {
-                self.policy.outcome_without_refresh(person, self.io.now(), Unavailable::Provider)
+            Either::Left((Refreshed::Now(principal), _)) => {
+                self.policy.outcome_without_refresh(principal, self.io.now(), Unavailable::Provider)
             }
             Either::Left((Refreshed::Ended(reason), _)) => Outcome::Anonymous(reason),
             Either::Left((Refreshed::Hindered(reason), _)) => {
@@ -160,10 +160,10 @@ impl<I: Io> RedisRefresher<I> {
     }
 
     /// The session in Redis if it is still due, otherwise the result.
-    async fn look(&self, ticket: &Ticket) -> Result<Rc<Person>, Refreshed> {
+    async fn look(&self, ticket: &Ticket) -> Result<Rc<Principal>, Refreshed> {
         match self.sessions.load(ticket).await {
-            Ok(Some(person)) if self.policy.is_due(&person.session, self.io.now()) => Ok(person),
-            Ok(Some(person)) => Err(Refreshed::Now(person)),
+            Ok(Some(principal)) if self.policy.is_due(&principal.session, self.io.now()) => Ok(principal),
+            Ok(Some(principal)) => Err(Refreshed::Now(principal)),
             Ok(None) => Err(Refreshed::Ended(AnonymousReason::Gone)),
             Err(reason) => Err(no_answer(reason)),
         }
@@ -185,38 +185,44 @@ impl<I: Io> RedisRefresher<I> {
         }
     }
 
-    async fn save(&self, ticket: &Ticket, old: &Person, session: Session) -> Refreshed {
-        let person = Person::new(&self.config, session);
-        match self.sessions.save(ticket, &person, SAVE_PATIENCE, IfRefused::TryAgain).await {
+    async fn save(&self, ticket: &Ticket, old: &Principal, session: Session) -> Refreshed {
+        let principal = Principal::new(&self.config, session);
+        match self.sessions.save(ticket, &principal, SAVE_PATIENCE, IfRefused::TryAgain).await {
             Ok(()) => {}
             Err(Unavailable::TooLarge(size)) => {
-                return self.too_large(ticket, old, &person.session, size).await;
+                return self.too_large(ticket, old, &principal.session, size).await;
             }
             Err(_) => warn!(
                 "refresh: could not save a refreshed session within 10 minutes; its user has to sign in again"
             ),
         }
-        Refreshed::Now(person)
+        Refreshed::Now(principal)
     }
 
-    async fn too_large(&self, ticket: &Ticket, old: &Person, renewed: &Session, size: TooLarge) -> Refreshed {
+    async fn too_large(
+        &self,
+        ticket: &Ticket,
+        old: &Principal,
+        renewed: &Session,
+        size: TooLarge,
+    ) -> Refreshed {
         let Some(session) = self.policy.fallback_if_too_large(renewed, &old.session, size) else {
             return self.ended(ticket, AnonymousReason::TooLarge).await;
         };
-        let person = Person::new(&self.config, session);
-        match self.sessions.save(ticket, &person, SAVE_PATIENCE, IfRefused::TryAgain).await {
-            Ok(()) => Refreshed::Now(person),
+        let principal = Principal::new(&self.config, session);
+        match self.sessions.save(ticket, &principal, SAVE_PATIENCE, IfRefused::TryAgain).await {
+            Ok(()) => Refreshed::Now(principal),
             Err(_) => no_answer(Unavailable::TooLarge(size)),
         }
     }
 
     /// The provider refused the refresh token. This ends the session, unless another proxy saves a new token.
-    async fn refused(&self, ticket: &Ticket, old: &Person, error: SignInError) -> Refreshed {
+    async fn refused(&self, ticket: &Ticket, old: &Principal, error: SignInError) -> Refreshed {
         let has_replicas = self.sessions.health.has_replicas;
         for _ in 0..if has_replicas { REFUSED_POLLS_REPLICATED } else { REFUSED_POLLS } {
             match self.sessions.load(ticket).await {
-                Ok(Some(person)) if person.session.refresh_token != old.session.refresh_token => {
-                    return Refreshed::Now(person);
+                Ok(Some(principal)) if principal.session.refresh_token != old.session.refresh_token => {
+                    return Refreshed::Now(principal);
                 }
                 Ok(Some(_)) => self.io.sleep(REFUSED_PAUSE).await,
                 Ok(None) => return Refreshed::Ended(AnonymousReason::Gone),

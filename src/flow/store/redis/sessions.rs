@@ -13,7 +13,7 @@ use super::recent_writes::{PERIOD, RecentWrites};
 use crate::config::{self, Config};
 use crate::flow::io::Io;
 use crate::flow::outcome::{TooLarge, Unavailable};
-use crate::flow::person::Person;
+use crate::flow::principal::Principal;
 use crate::flow::util::lru::BoundedLru;
 use crate::flow::util::single_flight::SingleFlight;
 use crate::redis::{Command, Failure, MAX_BULK, Reply};
@@ -42,7 +42,7 @@ pub(super) enum IfRefused {
 struct Decrypted {
     ticket: Ticket,
     fingerprint: Fingerprint,
-    person: Rc<Person>,
+    principal: Rc<Principal>,
     /// When Redis last had it.
     seen_at: Cell<Timestamp>,
 }
@@ -83,17 +83,17 @@ impl<I: Io> RedisSessions<I> {
     }
 
     /// The session of a ticket as Redis had it a moment ago, if `redis_session_cache` allows its use.
-    pub(super) fn cached(&self, ticket: &Ticket) -> Option<Rc<Person>> {
+    pub(super) fn cached(&self, ticket: &Ticket) -> Option<Rc<Principal>> {
         if self.session_cache.is_zero() {
             return None;
         }
         let known = self.decrypted.get(ticket.redis_key()).filter(|known| known.ticket == *ticket)?;
         let is_recent = known.seen_at.get().was_within(self.session_cache, self.io.now());
-        is_recent.then(|| Rc::clone(&known.person))
+        is_recent.then(|| Rc::clone(&known.principal))
     }
 
     /// The session of a ticket; `None` if Redis has none.
-    pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Person>>, Unavailable> {
+    pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Principal>>, Unavailable> {
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
             let call = self.io.redis(self.get(ticket));
@@ -113,7 +113,7 @@ impl<I: Io> RedisSessions<I> {
         if self.writes.is_ended(ticket, self.io.now()) {
             return Ok(None);
         }
-        Ok(self.decrypt(ticket, &value).map(|person| self.newer_of(ticket, person)))
+        Ok(self.decrypt(ticket, &value).map(|principal| self.newer_of(ticket, principal)))
     }
 
     /// Redis seems to have no such session. But a nil does not say to which command it belongs, and may be the reply to
@@ -150,25 +150,25 @@ impl<I: Io> RedisSessions<I> {
         true
     }
 
-    pub(super) fn decrypt(&self, ticket: &Ticket, value: &[u8]) -> Option<Rc<Person>> {
+    pub(super) fn decrypt(&self, ticket: &Ticket, value: &[u8]) -> Option<Rc<Principal>> {
         let fingerprint = Fingerprint::of(value)?;
         if let Some(known) = self.decrypted.get(ticket.redis_key())
             && known.fingerprint == fingerprint
             && known.ticket == *ticket
         {
             known.seen_at.set(self.io.now());
-            return Some(Rc::clone(&known.person));
+            return Some(Rc::clone(&known.principal));
         }
         let session = ticket.open(value).ok()?;
-        let person = Person::new(&self.config, session);
-        self.remember(ticket, value, &person);
-        Some(person)
+        let principal = Principal::new(&self.config, session);
+        self.remember(ticket, value, &principal);
+        Some(principal)
     }
 
-    fn remember(&self, ticket: &Ticket, value: &[u8], person: &Rc<Person>) {
+    fn remember(&self, ticket: &Ticket, value: &[u8], principal: &Rc<Principal>) {
         if let Some(fingerprint) = Fingerprint::of(value) {
-            let (person, seen_at) = (Rc::clone(person), Cell::new(self.io.now()));
-            let decrypted = Decrypted { ticket: ticket.clone(), fingerprint, person, seen_at };
+            let (principal, seen_at) = (Rc::clone(principal), Cell::new(self.io.now()));
+            let decrypted = Decrypted { ticket: ticket.clone(), fingerprint, principal, seen_at };
             self.decrypted.insert(ticket.redis_key(), &Rc::new(decrypted), value.len());
         }
     }
@@ -176,7 +176,7 @@ impl<I: Io> RedisSessions<I> {
     /// Replaces what Redis answered by what this worker saved a moment ago, if that is newer. Then a replica became the
     /// master without the last write. The refresh token of the older session is used up, so the newer session is saved
     /// again.
-    fn newer_of(self: &Rc<Self>, ticket: &Ticket, loaded: Rc<Person>) -> Rc<Person> {
+    fn newer_of(self: &Rc<Self>, ticket: &Ticket, loaded: Rc<Principal>) -> Rc<Principal> {
         let Some(saved) = self.writes.session(ticket, self.io.now()) else {
             return loaded;
         };
@@ -195,7 +195,7 @@ impl<I: Io> RedisSessions<I> {
     pub(super) async fn save(
         &self,
         ticket: &Ticket,
-        person: &Rc<Person>,
+        principal: &Rc<Principal>,
         patience: Duration,
         if_refused: IfRefused,
     ) -> Result<(), Unavailable> {
@@ -205,8 +205,8 @@ impl<I: Io> RedisSessions<I> {
             if self.writes.is_ended(ticket, now) {
                 return Ok(());
             }
-            let value = self.seal(ticket, person)?;
-            self.writes.saved(ticket, person, now);
+            let value = self.seal(ticket, principal)?;
+            self.writes.saved(ticket, principal, now);
             let reply = self.write(Command::setex(ticket.redis_key(), self.expire(), &value)).await;
             let gives_up = is_refusal(&reply) && if_refused == IfRefused::GiveUp;
             let result = done(reply);
@@ -229,19 +229,19 @@ impl<I: Io> RedisSessions<I> {
     }
 
     /// The bytes to save; an error if they are too large to be read back.
-    pub(super) fn seal(&self, ticket: &Ticket, person: &Rc<Person>) -> Result<Vec<u8>, Unavailable> {
-        let value = ticket.seal(&person.session, self.io.random()?);
+    pub(super) fn seal(&self, ticket: &Ticket, principal: &Rc<Principal>) -> Result<Vec<u8>, Unavailable> {
+        let value = ticket.seal(&principal.session, self.io.random()?);
         if value.len() > MAX_BULK {
             warn!(
                 "Redis: a session of {} bytes with {} groups is not written, because at most {MAX_BULK} bytes can be \
                  read back; let the provider give fewer groups or claims",
                 value.len(),
-                person.session.groups.len()
+                principal.session.groups.len()
             );
             let remedy = "The provider has to give fewer groups or claims";
             return Err(Unavailable::TooLarge(TooLarge { bytes: value.len(), most: MAX_BULK, remedy }));
         }
-        self.remember(ticket, &value, person);
+        self.remember(ticket, &value, principal);
         Ok(value)
     }
 
@@ -249,13 +249,13 @@ impl<I: Io> RedisSessions<I> {
     pub(super) async fn replace_older(
         &self,
         ticket: &Ticket,
-        person: &Rc<Person>,
-        there: &Rc<Person>,
+        principal: &Rc<Principal>,
+        there: &Rc<Principal>,
     ) -> Result<bool, Unavailable> {
-        if person.session.created_at <= there.session.created_at {
+        if principal.session.created_at <= there.session.created_at {
             return Ok(false);
         }
-        let value = self.seal(ticket, person)?;
+        let value = self.seal(ticket, principal)?;
         answered(self.io.redis(Command::replace(ticket.redis_key(), self.expire(), &value)).await)
     }
 
@@ -278,18 +278,18 @@ impl<I: Io> RedisSessions<I> {
         let lock = Lock::new(&self.io, ticket)?;
         lock.acquire().await?;
         // If this fails, only the ID token for the provider's logout call is missing.
-        let person = self.load(ticket).await.unwrap_or_default();
+        let principal = self.load(ticket).await.unwrap_or_default();
         self.end_locked(ticket).await?;
         // Another proxy that wrote the session a moment ago may restore it. So the lock is held until that proxy has
         // forgotten its write.
-        let written_at = person.as_ref().and_then(|person| person.session.created_at);
+        let written_at = principal.as_ref().and_then(|principal| principal.session.created_at);
         let is_old = written_at.is_some_and(|at| self.io.now().since(at) >= PERIOD);
         let _ = if self.health.has_replicas && !is_old {
             lock.extend(PERIOD).await
         } else {
             lock.release().await
         };
-        Ok(person.map(|person| person.session.clone()))
+        Ok(principal.map(|principal| principal.session.clone()))
     }
 
     /// The same for a caller that holds the lock, or knows that a sign-out holds it.

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::session::Session;
 
 /// A session, and what was worked out from it once.
-pub(super) struct Person {
+pub(super) struct Principal {
     pub(super) session: Session,
     /// Whether `email_domains` and `allowed_groups` let this user in.
     pub(super) allowed: bool,
@@ -16,7 +16,7 @@ pub(super) struct Person {
     pub(super) said: Said,
 }
 
-impl Person {
+impl Principal {
     pub(super) fn new(config: &Config, session: Session) -> Rc<Self> {
         Rc::new(Self {
             allowed: authorize::is_allowed(config, &session),
