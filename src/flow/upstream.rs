@@ -7,7 +7,7 @@ use log::debug;
 
 use super::decision::{Action, Forward};
 use super::endpoints::{login_app, redirect};
-use super::http::asker::{Asker, Problem, Protocol};
+use super::http::client_kind::{ClientKind, Problem, Protocol};
 use super::http::forged::Names;
 use super::http::reply::{self, Reply};
 use super::http::request::RequestHead;
@@ -80,7 +80,7 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
 
 /// 302 to the sign-in for a page. A program is told that it is not signed in.
 fn sign_in(config: &Config, head: &RequestHead, reason: AnonymousReason) -> Reply {
-    if let Asker::Program(protocol) = Asker::of(&config.routes, head) {
+    if let ClientKind::Program(protocol) = ClientKind::of(&config.routes, head) {
         return protocol.answer(Problem::NotSignedIn);
     }
     if let Mode::App(login_app) = &config.mode {
@@ -95,14 +95,16 @@ fn sign_in(config: &Config, head: &RequestHead, reason: AnonymousReason) -> Repl
 
 /// The answer to an invalid bearer token without fallback. Only programs send one, so no page helps.
 pub(super) fn refuse_token(routes: &Routes, head: &RequestHead) -> Reply {
-    match Asker::of(routes, head) {
-        Asker::Browser | Asker::Program(Protocol::Http) => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
-        Asker::Program(protocol) => protocol.answer(Problem::Forbidden),
+    match ClientKind::of(routes, head) {
+        ClientKind::Browser | ClientKind::Program(Protocol::Http) => {
+            reply::text(StatusCode::FORBIDDEN, "Forbidden")
+        }
+        ClientKind::Program(protocol) => protocol.answer(Problem::Forbidden),
     }
 }
 
 fn forbidden(routes: &Routes, head: &RequestHead) -> Reply {
-    if let Asker::Program(protocol) = Asker::of(routes, head) {
+    if let ClientKind::Program(protocol) = ClientKind::of(routes, head) {
         return protocol.answer(Problem::Forbidden);
     }
     pages::error(&ErrorPage {
@@ -116,7 +118,7 @@ fn forbidden(routes: &Routes, head: &RequestHead) -> Reply {
 }
 
 fn unavailable(routes: &Routes, head: &RequestHead, reason: Unavailable) -> Reply {
-    if let Asker::Program(protocol) = Asker::of(routes, head) {
+    if let ClientKind::Program(protocol) = ClientKind::of(routes, head) {
         return protocol.answer(Problem::Unavailable(reason.explain()));
     }
     pages::not_now("This page cannot be shown", reason, None, "")

@@ -8,7 +8,7 @@ use http::StatusCode;
 use percent_encoding::percent_encode;
 
 use crate::config::{Config, HTTPS};
-use crate::flow::http::asker::{Asker, Problem, Protocol};
+use crate::flow::http::client_kind::{ClientKind, Problem, Protocol};
 use crate::flow::http::reply::Reply;
 use crate::flow::http::request::RequestHead;
 use crate::flow::http::{reply, url};
@@ -22,9 +22,9 @@ pub(in crate::flow) fn answer(config: &Config, head: &RequestHead) -> Option<Rep
     if head.scheme() == "https" || (!is_ours && is_skipped_route(config, head)) {
         return None;
     }
-    Some(match Asker::of(&config.routes, head) {
+    Some(match ClientKind::of(&config.routes, head) {
         // Clients of these protocols follow no redirect, and show the user no body.
-        Asker::Program(protocol) if protocol != Protocol::Http => protocol.answer(Problem::NeedsHttps),
+        ClientKind::Program(protocol) if protocol != Protocol::Http => protocol.answer(Problem::NeedsHttps),
         _ => redirect(head, port),
     })
 }

@@ -1,6 +1,6 @@
 //! HTTP as the flows see it: heads of requests, replies, headers and URLs.
 
-pub(super) mod asker;
+pub(super) mod client_kind;
 pub(super) mod fetch_metadata;
 pub(super) mod forged;
 pub(super) mod header_block;

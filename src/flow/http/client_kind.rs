@@ -21,7 +21,7 @@ use crate::config::Routes;
 
 /// What kind of client sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::flow) enum Asker {
+pub(in crate::flow) enum ClientKind {
     /// A browser, for a page.
     Browser,
     /// A program, in this protocol.
@@ -68,7 +68,7 @@ const OF_FORMS: [&[u8]; 3] = [b"application/x-www-form-urlencoded", b"multipart/
 /// The flags of the envelope that ends a stream of Connect.
 const END_OF_STREAM: u8 = 2;
 
-impl Asker {
+impl ClientKind {
     /// By the headers, `api_routes` and `force_json_errors`.
     pub(in crate::flow) fn of(routes: &Routes, head: &RequestHead) -> Self {
         // A proxy in front reads each 2xx as an open tunnel.
