@@ -181,7 +181,7 @@ impl<I: Io> App<I> {
             self.io.count(Count::Unavailable(reason));
         }
         if let Outcome::Authenticated(principal) = &loaded.outcome {
-            self.tell_what_is_unsaid(principal);
+            self.log_omitted_headers(principal);
         }
         let entry = AccessLogEntry::of_session(&self.config, &loaded.outcome);
         let reason = access_log::reason(&loaded.outcome);
@@ -203,14 +203,14 @@ impl<I: Io> App<I> {
     }
 
     /// Logs which headers are not set for a user, at most once an hour for each user.
-    fn tell_what_is_unsaid(&self, principal: &Principal) {
-        let (unsaid, session) = (&principal.said.unsaid, &principal.session);
+    fn log_omitted_headers(&self, principal: &Principal) {
+        let (omitted, session) = (&principal.headers.omitted, &principal.session);
         if principal.allowed
-            && !unsaid.is_empty()
-            && self.told.is_news((&session.user, &session.email, unsaid), self.io.now())
+            && !omitted.is_empty()
+            && self.told.is_news((&session.user, &session.email, omitted), self.io.now())
         {
             warn!(
-                "headers: not set for a session, because a header cannot carry the exact value: {unsaid}. The value has \
+                "headers: not set for a session, because a header cannot carry the exact value: {omitted}. The value has \
                  a control character, a blank at an end, a colon (the name in `Basic`), or groups_header_separator (a \
                  group)"
             );

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::authorize;
-use super::http::headers::{self, Said};
+use super::http::headers::{self, IdentityHeaders};
 use crate::config::Config;
 use crate::session::Session;
 
@@ -13,14 +13,14 @@ pub(super) struct Principal {
     /// Whether `email_domains` and `allowed_groups` let this user in.
     pub(super) allowed: bool,
     /// The identity headers for the upstream and for the response.
-    pub(super) said: Said,
+    pub(super) headers: IdentityHeaders,
 }
 
 impl Principal {
     pub(super) fn new(config: &Config, session: Session) -> Rc<Self> {
         Rc::new(Self {
             allowed: authorize::is_allowed(config, &session),
-            said: headers::said(&config.headers, &session),
+            headers: headers::identity_headers(&config.headers, &session),
             session,
         })
     }

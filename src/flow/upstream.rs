@@ -24,7 +24,7 @@ use crate::config::{Config, Mode, Routes};
 pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     match &loaded.outcome {
         Outcome::Authenticated(principal) if principal.allowed => {
-            let mut response = principal.said.response.clone();
+            let mut response = principal.headers.response.clone();
             let renewed = loaded.renewed.clone().filter(|_| may_set_cookie(&app.config, head));
             if renewed.is_some() {
                 response.extend(app.cookie.for_response(head, &loaded));
@@ -67,7 +67,7 @@ enum Pass<'a> {
 fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
     let options = &app.config.headers;
     let (set, keeps_forged) = match pass {
-        Pass::Principal(principal) => (Rc::clone(&principal.said.request), false),
+        Pass::Principal(principal) => (Rc::clone(&principal.headers.request), false),
         Pass::Nobody => ([].into(), !options.skip_auth_strip_headers && is_skipped_route(&app.config, head)),
     };
     let mut forward =

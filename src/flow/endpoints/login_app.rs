@@ -195,7 +195,7 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
 
 /// Whether headers can carry the text exactly. A login app can choose another value, unlike a provider.
 fn is_name(text: &str) -> bool {
-    headers::is_sayable(text.as_bytes()) && !text.chars().any(char::is_control)
+    headers::is_field_value(text.as_bytes()) && !text.chars().any(char::is_control)
 }
 
 /// base64 of either alphabet, padded or not.

@@ -203,7 +203,7 @@ fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
             if principal.allowed && authorize::by_query(&principal.session, head) =>
         {
             let mut answer = reply::empty(StatusCode::ACCEPTED);
-            reply::add_headers(&mut answer, principal.said.response.iter());
+            reply::add_headers(&mut answer, principal.headers.response.iter());
             answer
         }
         Outcome::Authenticated(_) => reply::empty(StatusCode::FORBIDDEN),

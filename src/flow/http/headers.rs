@@ -21,28 +21,28 @@ use crate::session::Session;
 
 /// The identity headers of a session.
 #[derive(Default)]
-pub(in crate::flow) struct Said {
+pub(in crate::flow) struct IdentityHeaders {
     /// For the upstream, by `pass_*`.
     pub(in crate::flow) request: Rc<[Header]>,
     /// For the response, by `set_xauthrequest` and `set_authorization_header`.
     pub(in crate::flow) response: Vec<Header>,
     /// What is left out of both.
-    pub(in crate::flow) unsaid: Unsaid,
+    pub(in crate::flow) omitted: OmittedHeaders,
 }
 
 /// What is left out, for the log: names of headers, never values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(in crate::flow) struct Unsaid {
+pub(in crate::flow) struct OmittedHeaders {
     headers: Vec<&'static str>,
     groups: usize,
 }
 
 /// Works out the identity headers of a session.
-pub(in crate::flow) fn said(options: &Headers, session: &Session) -> Said {
-    let mut unsaid = Unsaid::default();
-    let request = for_upstream(options, session, &mut unsaid).into();
-    let response = for_response(options, session, &mut unsaid);
-    Said { request, response, unsaid }
+pub(in crate::flow) fn identity_headers(options: &Headers, session: &Session) -> IdentityHeaders {
+    let mut omitted = OmittedHeaders::default();
+    let request = for_upstream(options, session, &mut omitted).into();
+    let response = for_response(options, session, &mut omitted);
+    IdentityHeaders { request, response, omitted }
 }
 
 /// The name for `X-Forwarded-User`; empty if there is none. It is never the user instead of a missing email address: a
@@ -51,8 +51,8 @@ pub(in crate::flow) fn name<'a>(options: &Headers, session: &'a Session) -> &'a 
     if options.prefer_email_to_user { &session.email } else { &session.user }
 }
 
-fn for_upstream(options: &Headers, session: &Session, unsaid: &mut Unsaid) -> Vec<Header> {
-    let mut headers = Collector::new(unsaid);
+fn for_upstream(options: &Headers, session: &Session, omitted: &mut OmittedHeaders) -> Vec<Header> {
+    let mut headers = Collector::new(omitted);
     if options.pass_user_headers || options.pass_basic_auth {
         headers.add("x-forwarded-user", name(options, session));
         if !options.prefer_email_to_user {
@@ -72,8 +72,8 @@ fn for_upstream(options: &Headers, session: &Session, unsaid: &mut Unsaid) -> Ve
     headers.found
 }
 
-fn for_response(options: &Headers, session: &Session, unsaid: &mut Unsaid) -> Vec<Header> {
-    let mut headers = Collector::new(unsaid);
+fn for_response(options: &Headers, session: &Session, omitted: &mut OmittedHeaders) -> Vec<Header> {
+    let mut headers = Collector::new(omitted);
     if options.set_xauthrequest {
         headers.add("x-auth-request-user", &session.user);
         headers.add("x-auth-request-email", &session.email);
@@ -90,32 +90,32 @@ fn for_response(options: &Headers, session: &Session, unsaid: &mut Unsaid) -> Ve
 }
 
 /// Whether a header can carry exactly these bytes.
-pub(in crate::flow) fn is_sayable(value: &[u8]) -> bool {
+pub(in crate::flow) fn is_field_value(value: &[u8]) -> bool {
     let is_field_content = value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t');
     is_field_content && value.trim_ascii().len() == value.len()
 }
 
-/// Collects the headers that have a value. It notes in `unsaid` those whose value a header cannot carry.
+/// Collects the headers that have a value. It notes in `omitted` those whose value a header cannot carry.
 struct Collector<'a> {
     found: Vec<Header>,
-    unsaid: &'a mut Unsaid,
+    omitted: &'a mut OmittedHeaders,
 }
 
 impl<'a> Collector<'a> {
-    fn new(unsaid: &'a mut Unsaid) -> Self {
-        Self { found: Vec::new(), unsaid }
+    fn new(omitted: &'a mut OmittedHeaders) -> Self {
+        Self { found: Vec::new(), omitted }
     }
 
     fn add(&mut self, name: &'static str, value: &[u8]) {
-        self.add_if(is_sayable(value), name, value, <[u8]>::to_vec);
+        self.add_if(is_field_value(value), name, value, <[u8]>::to_vec);
     }
 
     fn add_bearer(&mut self, token: &[u8]) {
-        self.add_if(is_sayable(token), "authorization", token, |token| [b"Bearer ", token].concat());
+        self.add_if(is_field_value(token), "authorization", token, |token| [b"Bearer ", token].concat());
     }
 
     fn add_basic(&mut self, name: &[u8], password: &[u8]) {
-        let is_exact = is_sayable(name) && !name.contains(&b':');
+        let is_exact = is_field_value(name) && !name.contains(&b':');
         self.add_if(is_exact, "authorization", name, |name| {
             let credentials = STANDARD.encode([name, b":", password].concat());
             [b"Basic ", credentials.as_bytes()].concat()
@@ -126,8 +126,8 @@ impl<'a> Collector<'a> {
     fn add_groups(&mut self, name: &'static str, session: &Session, separator: u8) {
         let named = session.groups.iter().map(Vec::as_slice).filter(|group| !group.is_empty());
         let (exact, others): (Vec<_>, Vec<_>) =
-            named.partition(|group| is_sayable(group) && !group.contains(&separator));
-        self.unsaid.groups = others.len();
+            named.partition(|group| is_field_value(group) && !group.contains(&separator));
+        self.omitted.groups = others.len();
         if !exact.is_empty() {
             self.found.push((name, exact.join(&separator)));
         }
@@ -138,24 +138,24 @@ impl<'a> Collector<'a> {
         is_exact: bool,
         name: &'static str,
         value: &[u8],
-        said: impl FnOnce(&[u8]) -> Vec<u8>,
+        write: impl FnOnce(&[u8]) -> Vec<u8>,
     ) {
         if value.is_empty() {
         } else if is_exact {
-            self.found.push((name, said(value)));
+            self.found.push((name, write(value)));
         } else {
-            self.unsaid.headers.push(name);
+            self.omitted.headers.push(name);
         }
     }
 }
 
-impl Unsaid {
+impl OmittedHeaders {
     pub(in crate::flow) fn is_empty(&self) -> bool {
         self.headers.is_empty() && self.groups == 0
     }
 }
 
-impl fmt::Display for Unsaid {
+impl fmt::Display for OmittedHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups = (self.groups > 0).then(|| format!("{} of its groups", self.groups));
         let parts: Vec<_> = self.headers.iter().map(|name| (*name).to_owned()).chain(groups).collect();
@@ -172,8 +172,8 @@ mod tests {
 
     const PASSWORD: &str = "open sesame";
 
-    fn said_of(options: Value, session: &Session) -> Said {
-        said(&Config::for_tests(options).headers, session)
+    fn headers_of(options: Value, session: &Session) -> IdentityHeaders {
+        identity_headers(&Config::for_tests(options).headers, session)
     }
 
     fn value<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
@@ -188,10 +188,10 @@ mod tests {
         let session =
             Session { groups: groups.iter().map(|group| text(group)).collect(), ..Session::default() };
         let said =
-            said_of(json!({ "groups_header_separator": separator, "set_xauthrequest": true }), &session);
+            headers_of(json!({ "groups_header_separator": separator, "set_xauthrequest": true }), &session);
         let joined = value(&said.request, "x-forwarded-groups");
         assert_eq!(value(&said.response, "x-auth-request-groups"), joined);
-        (joined.map(|joined| String::from_utf8(joined.to_vec()).unwrap()), said.unsaid.groups)
+        (joined.map(|joined| String::from_utf8(joined.to_vec()).unwrap()), said.omitted.groups)
     }
 
     #[test]
@@ -203,11 +203,11 @@ mod tests {
                 preferred_username: text(said),
                 ..Session::default()
             };
-            let headers = said_of(json!({}), &session);
+            let headers = headers_of(json!({}), &session);
             for name in ["x-forwarded-user", "x-forwarded-email", "x-forwarded-preferred-username"] {
                 assert_eq!(value(&headers.request, name), Some(said.as_bytes()), "{name}");
             }
-            assert!(headers.unsaid.is_empty(), "{said:?}");
+            assert!(headers.omitted.is_empty(), "{said:?}");
         }
     }
 
@@ -215,29 +215,29 @@ mod tests {
     fn what_a_header_cannot_say_is_left_out_and_nothing_else_is_said() {
         let unsayable = [" admin ", "admin ", "\tadmin", "admin\n", "\radmin", "ad\x07min", "admin\x7f", " "];
         // These Envoy would refuse, or take for another header.
-        for unsaid in unsayable.into_iter().chain(["admin\0", "a\r\nx-forwarded-groups: b"]) {
+        for omitted in unsayable.into_iter().chain(["admin\0", "a\r\nx-forwarded-groups: b"]) {
             let session = Session {
-                user: text(unsaid),
-                email: text(unsaid),
-                preferred_username: text(unsaid),
-                access_token: text(unsaid),
-                id_token: text(unsaid),
-                groups: vec![text(unsaid), text("staff")],
+                user: text(omitted),
+                email: text(omitted),
+                preferred_username: text(omitted),
+                access_token: text(omitted),
+                id_token: text(omitted),
+                groups: vec![text(omitted), text("staff")],
                 ..Session::default()
             };
-            let all = said_of(
+            let all = headers_of(
                 json!({
                     "pass_access_token": true, "pass_authorization_header": true,
                     "set_xauthrequest": true, "set_authorization_header": true,
                 }),
                 &session,
             );
-            assert_eq!(*all.request, [("x-forwarded-groups", text("staff"))], "{unsaid:?}");
-            assert_eq!(*all.response, [("x-auth-request-groups", text("staff"))], "{unsaid:?}");
+            assert_eq!(*all.request, [("x-forwarded-groups", text("staff"))], "{omitted:?}");
+            assert_eq!(*all.response, [("x-auth-request-groups", text("staff"))], "{omitted:?}");
             // Five of the upstream and five of the response.
-            assert_eq!((all.unsaid.headers.len(), all.unsaid.groups), (10, 1), "{unsaid:?}");
-            let basic = said_of(json!({ "basic_auth_password": PASSWORD }), &session);
-            assert_eq!(value(&basic.request, "authorization"), None, "{unsaid:?}");
+            assert_eq!((all.omitted.headers.len(), all.omitted.groups), (10, 1), "{omitted:?}");
+            let basic = headers_of(json!({ "basic_auth_password": PASSWORD }), &session);
+            assert_eq!(value(&basic.request, "authorization"), None, "{omitted:?}");
         }
     }
 
@@ -261,10 +261,10 @@ mod tests {
             let session = Session { user: text(user), email: text(email), ..Session::default() };
             let mut all = json!({ "basic_auth_password": PASSWORD });
             all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-            let said = said_of(all, &session);
+            let said = headers_of(all, &session);
             let value = value(&said.request, "authorization").map(<[u8]>::to_vec);
             let decoded = value.map(|value| STANDARD.decode(value.strip_prefix(b"Basic ").unwrap()).unwrap());
-            (decoded.map(|bytes| String::from_utf8(bytes).unwrap()), said.unsaid.headers)
+            (decoded.map(|bytes| String::from_utf8(bytes).unwrap()), said.omitted.headers)
         };
         let by_email = || json!({ "prefer_email_to_user": true });
         assert_eq!(authorization(json!({}), "alice", ""), (Some(format!("alice:{PASSWORD}")), vec![]));
@@ -284,7 +284,7 @@ mod tests {
     fn a_user_is_no_email_address() {
         // A provider may let people choose their user, so that it looks like another one's email address.
         let session = Session { user: text("root@example.com"), ..Session::default() };
-        let said = said_of(json!({ "prefer_email_to_user": true }), &session);
+        let said = headers_of(json!({ "prefer_email_to_user": true }), &session);
         assert_eq!(*said.request, []);
     }
 
@@ -292,7 +292,7 @@ mod tests {
     fn the_log_gets_to_know_what_is_left_out_and_not_who() {
         let session =
             Session { user: text("ad:min "), groups: vec![text("a,b"), text("c,d")], ..Session::default() };
-        let said = said_of(json!({ "basic_auth_password": PASSWORD }), &session);
-        assert_eq!(said.unsaid.to_string(), "x-forwarded-user, authorization, 2 of its groups");
+        let said = headers_of(json!({ "basic_auth_password": PASSWORD }), &session);
+        assert_eq!(said.omitted.to_string(), "x-forwarded-user, authorization, 2 of its groups");
     }
 }
