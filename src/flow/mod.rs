@@ -48,7 +48,7 @@ use self::provider::Provider;
 use self::store::Store;
 use self::store::session_cookie::{SET_COOKIE, SessionCookie};
 use self::util::gate::Gate;
-use self::util::told::Told;
+use self::util::log_once::LogOnce;
 use crate::config::Config;
 
 pub use self::decision::{Action, Decision, Forward, HandedOver};
@@ -75,7 +75,7 @@ pub struct App<I> {
     bearer: Option<Rc<Bearer<I>>>,
     cookie: Rc<SessionCookie>,
     store: Store<I>,
-    told: Told,
+    log_once: LogOnce,
     logs: Logs,
     /// None without `strip_session_cookie`.
     stripped_state: Option<String>,
@@ -100,7 +100,7 @@ impl<I: Io> App<I> {
             provider,
             config,
             io,
-            told: Told::default(),
+            log_once: LogOnce::default(),
         })
     }
 
@@ -207,7 +207,7 @@ impl<I: Io> App<I> {
         let (omitted, session) = (&principal.headers.omitted, &principal.session);
         if principal.allowed
             && !omitted.is_empty()
-            && self.told.is_news((&session.user, &session.email, omitted), self.io.now())
+            && self.log_once.is_first((&session.user, &session.email, omitted), self.io.now())
         {
             warn!(
                 "headers: not set for a session, because a header cannot carry the exact value: {omitted}. The value has \

@@ -213,9 +213,10 @@ mod tests {
 
     #[test]
     fn what_a_header_cannot_say_is_left_out_and_nothing_else_is_said() {
-        let unsayable = [" admin ", "admin ", "\tadmin", "admin\n", "\radmin", "ad\x07min", "admin\x7f", " "];
+        let no_field_values =
+            [" admin ", "admin ", "\tadmin", "admin\n", "\radmin", "ad\x07min", "admin\x7f", " "];
         // These Envoy would refuse, or take for another header.
-        for omitted in unsayable.into_iter().chain(["admin\0", "a\r\nx-forwarded-groups: b"]) {
+        for omitted in no_field_values.into_iter().chain(["admin\0", "a\r\nx-forwarded-groups: b"]) {
             let session = Session {
                 user: text(omitted),
                 email: text(omitted),

@@ -12,7 +12,7 @@ use crate::flow::io::Io;
 use crate::flow::outcome::{AnonymousReason, TooLarge, Unavailable};
 use crate::flow::principal::Principal;
 use crate::flow::store::session_cookie::{Found, SessionCookie};
-use crate::flow::util::told::Told;
+use crate::flow::util::log_once::LogOnce;
 use crate::flow::verified_cache::{VerifiedCache, VerifiedPrincipal};
 use crate::session::{self, Session};
 use crate::time::Timestamp;
@@ -23,7 +23,7 @@ const REMEDY: &str = "The operator can keep sessions in Redis (session_store_typ
 
 /// Reads and seals sessions in cookies.
 pub(super) struct CookieSessions {
-    told: Told,
+    log_once: LogOnce,
     config: Rc<Config>,
     cookie: Rc<SessionCookie>,
     cache: VerifiedCache<VerifiedPrincipal>,
@@ -37,7 +37,7 @@ impl CookieSessions {
     pub(super) fn new(config: &Rc<Config>, cookie: &Rc<SessionCookie>) -> Self {
         Self {
             cache: VerifiedCache::new(config.cookie.session_cache_size),
-            told: Told::default(),
+            log_once: LogOnce::default(),
             config: Rc::clone(config),
             cookie: Rc::clone(cookie),
         }
@@ -134,7 +134,7 @@ impl CookieSessions {
         if bytes > limit {
             return Err(Unavailable::TooLarge(TooLarge { bytes, most, remedy: REMEDY }));
         }
-        if bytes > most / 2 && self.told.is_news((&session.user, &session.email), io.now()) {
+        if bytes > most / 2 && self.log_once.is_first((&session.user, &session.email), io.now()) {
             warn!(
                 "cookies: a session has {bytes} bytes in cookies, more than half of the {most} that cookie_max_bytes allows. \
                  {REMEDY}"

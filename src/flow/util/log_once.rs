@@ -15,14 +15,14 @@ const MAX_LINES: usize = 1000;
 
 /// The lines of a period, by a hash of what they are about. If two have the same hash, the second is not written.
 #[derive(Default)]
-pub(in crate::flow) struct Told {
+pub(in crate::flow) struct LogOnce {
     since: Cell<Option<Timestamp>>,
     hashes: RefCell<HashSet<u64>>,
 }
 
-impl Told {
+impl LogOnce {
     /// Whether a line about this may be written now.
-    pub(in crate::flow) fn is_news(&self, about: impl Hash, now: Timestamp) -> bool {
+    pub(in crate::flow) fn is_first(&self, about: impl Hash, now: Timestamp) -> bool {
         let mut hashes = self.hashes.borrow_mut();
         if !self.since.get().is_some_and(|since| since.was_within(PERIOD, now)) {
             self.since.set(Some(now));
@@ -39,20 +39,20 @@ mod tests {
 
     #[test]
     fn a_line_is_written_once_in_an_hour() {
-        let told = Told::default();
+        let log_once = LogOnce::default();
         let at = |minutes: u64| Timestamp::from_secs(1_700_000_000).after(Duration::from_secs(minutes * 60));
-        assert!(told.is_news("a", at(0)) && told.is_news("b", at(10)));
-        assert!(!told.is_news("a", at(59)));
-        assert!(told.is_news("a", at(60)) && !told.is_news("a", at(61)));
+        assert!(log_once.is_first("a", at(0)) && log_once.is_first("b", at(10)));
+        assert!(!log_once.is_first("a", at(59)));
+        assert!(log_once.is_first("a", at(60)) && !log_once.is_first("a", at(61)));
         // A clock that is set back begins a new hour.
-        assert!(told.is_news("a", at(0)));
+        assert!(log_once.is_first("a", at(0)));
     }
 
     #[test]
     fn nobody_fills_the_log_or_the_memory() {
-        let told = Told::default();
+        let log_once = LogOnce::default();
         let now = Timestamp::from_secs(1_700_000_000);
-        let lines = (0..5000).filter(|number| told.is_news(number, now)).count();
-        assert_eq!((lines, told.hashes.borrow().len()), (MAX_LINES, MAX_LINES));
+        let lines = (0..5000).filter(|number| log_once.is_first(number, now)).count();
+        assert_eq!((lines, log_once.hashes.borrow().len()), (MAX_LINES, MAX_LINES));
     }
 }
