@@ -44,7 +44,7 @@ pub(crate) type Keeping = Pin<Box<dyn Future<Output = Result<Vec<Header>, Reply>
 /// The members of the JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Given {
+struct SessionHeader {
     user: String,
     #[serde(default)]
     email: String,
@@ -166,30 +166,30 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
         decode(value).ok_or("it is neither JSON nor base64")?
     };
     // The parser's message could quote a token.
-    let given: Given = serde_json::from_slice(&json).map_err(|_| "its JSON is not as documented")?;
-    if given.user.is_empty() {
+    let header: SessionHeader = serde_json::from_slice(&json).map_err(|_| "its JSON is not as documented")?;
+    if header.user.is_empty() {
         return Err("it has no user");
     }
-    let names = [&given.user, &given.email, &given.preferred_username].into_iter().chain(&given.groups);
+    let names = [&header.user, &header.email, &header.preferred_username].into_iter().chain(&header.groups);
     if !names.into_iter().all(|name| is_name(name)) {
         return Err("a user, an email address or a group has a control character, or a blank at an end");
     }
-    if given.expires_in == Some(0) {
+    if header.expires_in == Some(0) {
         return Err("it has expired");
     }
-    let lifetime = given.expires_in.map(Duration::from_secs);
+    let lifetime = header.expires_in.map(Duration::from_secs);
     Ok(Session {
         created_at: Some(now),
         expires_on: lifetime.map(|lifetime| now.after(lifetime)),
-        access_token: given.access_token.into_bytes(),
-        id_token: given.id_token.into_bytes(),
-        refresh_token: given.refresh_token.into_bytes(),
+        access_token: header.access_token.into_bytes(),
+        id_token: header.id_token.into_bytes(),
+        refresh_token: header.refresh_token.into_bytes(),
         nonce: Vec::new(),
-        email: given.email.into_bytes(),
-        user: given.user.into_bytes(),
-        groups: given.groups.into_iter().map(String::into_bytes).collect(),
-        preferred_username: given.preferred_username.into_bytes(),
-        additional_claims: Claims::from_json(&given.additional_claims),
+        email: header.email.into_bytes(),
+        user: header.user.into_bytes(),
+        groups: header.groups.into_iter().map(String::into_bytes).collect(),
+        preferred_username: header.preferred_username.into_bytes(),
+        additional_claims: Claims::from_json(&header.additional_claims),
     })
 }
 
