@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::http::Header;
-use super::http::forged::Names;
+use super::http::forged::ProtectedNames;
 use super::http::reply::Reply;
 use super::http::request::RequestHead;
 use super::http::stripped::Stripped;
@@ -54,7 +54,7 @@ pub struct Forward {
 
 impl Forward {
     /// A request that goes on without the headers that its client sent under these names.
-    pub(super) fn without(names: Names, head: &RequestHead) -> Self {
+    pub(super) fn without(names: ProtectedNames, head: &RequestHead) -> Self {
         Self { remove: names.found(head.block()), connection: names.not_nominated(head), ..Self::default() }
     }
 }

@@ -39,8 +39,8 @@ use self::endpoints::callback::Codes;
 use self::endpoints::login_app::Keeping;
 use self::endpoints::logs::Logs;
 use self::endpoints::{Purpose, login_app};
-use self::http::forged::Names;
-use self::http::stripped::Ended;
+use self::http::forged::ProtectedNames;
+use self::http::stripped::EndedRequests;
 use self::io::Count;
 use self::outcome::{AnonymousReason, Loaded, Outcome};
 use self::principal::Principal;
@@ -79,7 +79,7 @@ pub struct App<I> {
     logs: Logs,
     /// None without `strip_session_cookie`.
     stripped_state: Option<String>,
-    ended: Ended,
+    ended: EndedRequests,
 }
 
 impl<I: Io> App<I> {
@@ -95,7 +95,7 @@ impl<I: Io> App<I> {
             store: Store::new(&config, &cookie, provider.clone(), &io),
             logs: Logs::default(),
             stripped_state: cookie.stripped_state(),
-            ended: Ended::default(),
+            ended: EndedRequests::default(),
             cookie,
             provider,
             config,
@@ -122,7 +122,7 @@ impl<I: Io> App<I> {
 
     /// The names of a request's trailers that must not reach the upstream.
     pub fn forged_trailers(&self, trailers: &HeaderBlock) -> Vec<Vec<u8>> {
-        Names::of(&self.config.headers).found(trailers)
+        ProtectedNames::of(&self.config.headers).found(trailers)
     }
 
     /// Whether responses may hand sessions over.

@@ -8,7 +8,7 @@ use log::debug;
 use super::decision::{Action, Forward};
 use super::endpoints::{login_app, redirect};
 use super::http::client_kind::{ClientKind, Problem, Protocol};
-use super::http::forged::Names;
+use super::http::forged::ProtectedNames;
 use super::http::reply::{self, Reply};
 use super::http::request::RequestHead;
 use super::http::url::encode;
@@ -71,7 +71,7 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
         Pass::Nobody => ([].into(), !options.skip_auth_strip_headers && is_skipped_route(&app.config, head)),
     };
     let mut forward =
-        if keeps_forged { Forward::default() } else { Forward::without(Names::of(options), head) };
+        if keeps_forged { Forward::default() } else { Forward::without(ProtectedNames::of(options), head) };
     forward.set = set;
     forward.handed_over = login_app::handed_over(&app.config, head);
     app.cookie.strip(head, &mut forward, &app.io);

@@ -1,7 +1,7 @@
 //! `mode` `beside`: requests for the endpoints of an oauth2-proxy go on to it, as the browser sent them.
 
 use crate::flow::decision::Forward;
-use crate::flow::http::forged::Names;
+use crate::flow::http::forged::ProtectedNames;
 use crate::flow::http::request::RequestHead;
 use crate::path_match::is_unambiguous;
 
@@ -19,5 +19,5 @@ pub(in crate::flow) fn is_of_oauth2_proxy(endpoint: &[u8]) -> bool {
 
 /// The request goes on to oauth2-proxy with its cookies and its `authorization`, but without identity headers.
 pub(in crate::flow) fn forward(head: &RequestHead) -> Forward {
-    Forward::without(Names::Identity, head)
+    Forward::without(ProtectedNames::Identity, head)
 }

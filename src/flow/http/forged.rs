@@ -32,14 +32,14 @@ const AUTHORIZATION: &[u8] = b"authorization";
 
 /// Which names only the filter may set.
 #[derive(Clone, Copy)]
-pub(in crate::flow) enum Names {
+pub(in crate::flow) enum ProtectedNames {
     /// The identity headers.
     Identity,
     /// These, and `Authorization`, if an option sets it.
     WithAuthorization,
 }
 
-impl Names {
+impl ProtectedNames {
     /// By the options.
     pub(in crate::flow) fn of(options: &Headers) -> Self {
         if options.sets_authorization() { Self::WithAuthorization } else { Self::Identity }

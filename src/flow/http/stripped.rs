@@ -60,9 +60,9 @@ impl Stripped {
 
 /// The cookies of requests that ended without a response, as a request does that Envoy sends once more.
 #[derive(Default)]
-pub(in crate::flow) struct Ended(RefCell<VecDeque<(Timestamp, Stripped)>>);
+pub(in crate::flow) struct EndedRequests(RefCell<VecDeque<(Timestamp, Stripped)>>);
 
-impl Ended {
+impl EndedRequests {
     /// Keeps the cookies of a request that has ended.
     pub(in crate::flow) fn add(&self, stripped: Stripped, now: Timestamp) {
         let mut ended = self.0.borrow_mut();
