@@ -36,8 +36,8 @@ use log::warn;
 use self::access_log::AccessLogEntry;
 use self::bearer::Bearer;
 use self::endpoints::callback::Codes;
+use self::endpoints::log_limits::LogLimits;
 use self::endpoints::login_app::Keeping;
-use self::endpoints::logs::Logs;
 use self::endpoints::{Purpose, login_app};
 use self::http::forged::ProtectedNames;
 use self::http::stripped::EndedRequests;
@@ -76,7 +76,7 @@ pub struct App<I> {
     cookie: Rc<SessionCookie>,
     store: Store<I>,
     log_once: LogOnce,
-    logs: Logs,
+    log_limits: LogLimits,
     /// None without `strip_session_cookie`.
     stripped_state: Option<String>,
     ended: EndedRequests,
@@ -93,7 +93,7 @@ impl<I: Io> App<I> {
             logouts: Gate::new(&io, config.login.backend_logout_timeout, Count::LogoutsBusy),
             bearer: Bearer::new(&config, provider.as_ref(), &io),
             store: Store::new(&config, &cookie, provider.clone(), &io),
-            logs: Logs::default(),
+            log_limits: LogLimits::default(),
             stripped_state: cookie.stripped_state(),
             ended: EndedRequests::default(),
             cookie,

@@ -85,7 +85,7 @@ pub(in crate::flow) fn drop_trailers<I: Io>(app: &App<I>, trailers: &HeaderBlock
     let names: Vec<_> = names.map(<[u8]>::to_vec).collect();
     if !names.is_empty() {
         app.io.count(Count::HandedOverDropped);
-        if let Some(left_out) = app.logs.handed_over.next(app.io.now()) {
+        if let Some(left_out) = app.log_limits.handed_over.next(app.io.now()) {
             warn!(
                 "login app: a session in the trailers of a response was dropped: send it as a header{left_out}"
             );
@@ -108,7 +108,7 @@ pub(in crate::flow) fn take_session<I: Io>(
         HandedOver::Kept(head) if is_trusted => head,
         _ => {
             app.io.count(Count::HandedOverDropped);
-            if let Some(left_out) = app.logs.handed_over.next(app.io.now()) {
+            if let Some(left_out) = app.log_limits.handed_over.next(app.io.now()) {
                 warn!(
                     "login app: dropped a session in the response of another upstream or path; see login_app_clusters \
                      and login_app_path{left_out}"
@@ -128,7 +128,7 @@ pub(in crate::flow) fn take_session<I: Io>(
         Err(reason) => reason,
     };
     app.io.count(Count::HandedOverRefused);
-    if let Some(left_out) = app.logs.handed_over.next(app.io.now()) {
+    if let Some(left_out) = app.log_limits.handed_over.next(app.io.now()) {
         error!("login app: the session that it handed over is refused: {refused}{left_out}");
     }
     None

@@ -52,7 +52,7 @@ async fn with_id_token<I: Io>(app: &App<I>, target: &str, id_token: &str) -> Str
     match check_target(app, target).await {
         Ok(()) => target.replace(ID_TOKEN, &encode(id_token.as_bytes())),
         Err(reason) => {
-            if let Some(left_out) = app.logs.id_tokens.next(app.io.now()) {
+            if let Some(left_out) = app.log_limits.id_tokens.next(app.io.now()) {
                 info!("sign-out: rd goes without the ID token: {reason}{left_out}");
             }
             target.replace(ID_TOKEN, "")
@@ -88,7 +88,7 @@ fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
     let app = Rc::clone(app);
     app.io.clone().spawn(async move {
         let Err(failure) = call_logout_url(&app, request).await else { return };
-        if let Some(left_out) = app.logs.logouts.next(app.io.now()) {
+        if let Some(left_out) = app.log_limits.logouts.next(app.io.now()) {
             warn!("sign-out: backend_logout_url: {failure}{left_out}");
         }
     });

@@ -133,9 +133,9 @@ fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
 /// Logs a failure; gives the reference in its line, if a line was written.
 fn log<I: Io>(app: &App<I>, failure: &Failure) -> Option<String> {
     let limit = match (failure.passing(), failure.level()) {
-        (Some(_), _) => &app.logs.sign_ins_put_off,
-        (None, Level::Warn) => &app.logs.sign_ins_failed,
-        (None, _) => &app.logs.sign_ins_refused,
+        (Some(_), _) => &app.log_limits.sign_ins_put_off,
+        (None, Level::Warn) => &app.log_limits.sign_ins_failed,
+        (None, _) => &app.log_limits.sign_ins_refused,
     };
     let left_out = limit.next(app.io.now())?;
     let reference = app.io.random::<4>().map(u32::from_be_bytes).unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::runtime::rate::LogLimit;
 
 /// One limit for each kind of line, so that lines of one kind do not suppress those of another.
 #[derive(Default)]
-pub(in crate::flow) struct Logs {
+pub(in crate::flow) struct LogLimits {
     /// Callbacks that failed in a way that any browser can cause.
     pub(in crate::flow) sign_ins_refused: LogLimit,
     /// Callbacks that can be tried again: something does not answer, or too many are under way.
