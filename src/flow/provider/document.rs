@@ -17,7 +17,7 @@ use http::header::LOCATION;
 use http::{Request, Response, StatusCode};
 use log::{Level, warn};
 
-use super::explained::Explained;
+use super::skipped_keys::SkippedKeyLog;
 use crate::config;
 use crate::flow::io::{CallFailed, Count, Io};
 use crate::flow::outcome::Unavailable;
@@ -63,17 +63,17 @@ pub(super) async fn keys<I: Io>(
     io: I,
     url: String,
     config: Rc<config::Provider>,
-    explained: Rc<Explained>,
+    skipped_keys: Rc<SkippedKeyLog>,
 ) -> Result<Jwks, Unavailable> {
     let body = KEYS.fetch(&io, &url, &config).await?;
     let keys = Jwks::parse(&body).map_err(|error| {
         let unusable = KEYS.not_there(&io, &error.to_string());
         if let JwksError::NoKey(skipped) = &error {
-            explained.explain(skipped, Level::Warn, io.now());
+            skipped_keys.log(skipped, Level::Warn, io.now());
         }
         unusable
     })?;
-    explained.explain(keys.skipped(), Level::Info, io.now());
+    skipped_keys.log(keys.skipped(), Level::Info, io.now());
     Ok(keys)
 }
 

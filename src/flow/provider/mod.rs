@@ -4,8 +4,8 @@
 mod cached_document;
 mod client_auth;
 mod document;
-mod explained;
 pub(super) mod sign_in_error;
+mod skipped_keys;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -16,8 +16,8 @@ use serde_json::{Map, Value};
 
 use self::cached_document::CachedDocument;
 use self::client_auth::ClientAuthMethods;
-use self::explained::Explained;
 use self::sign_in_error::SignInError;
+use self::skipped_keys::SkippedKeyLog;
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
 use super::util::gate::Gate;
@@ -37,7 +37,7 @@ pub(super) struct Provider<I> {
     metadata: CachedDocument<Metadata>,
     keys: CachedDocument<Jwks>,
     client_auth: ClientAuthMethods,
-    explained: Rc<Explained>,
+    skipped_keys: Rc<SkippedKeyLog>,
     refreshes: Gate<I>,
     /// The limit of log lines about incomplete answers.
     lines: LogLimit,
@@ -69,7 +69,7 @@ impl<I: Io> Provider<I> {
             metadata: CachedDocument::default(),
             keys: CachedDocument::default(),
             client_auth: ClientAuthMethods::default(),
-            explained: Rc::default(),
+            skipped_keys: Rc::default(),
             refreshes,
             lines: LogLimit::default(),
         }
@@ -206,8 +206,8 @@ impl<I: Io> Provider<I> {
     }
 
     fn fetch_keys(&self, metadata: &Metadata) -> impl Future<Output = Result<Jwks, Unavailable>> + use<I> {
-        let explained = Rc::clone(&self.explained);
-        document::keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), explained)
+        let skipped_keys = Rc::clone(&self.skipped_keys);
+        document::keys(self.io.clone(), metadata.jwks_uri.clone(), Rc::clone(&self.config), skipped_keys)
     }
 
     /// Whether tokens of this issuer may be this provider's.

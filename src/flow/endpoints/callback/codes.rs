@@ -32,9 +32,9 @@ use crate::session::csrf::Csrf;
 /// The session cookie's value, and whom the new session is of.
 pub(super) type SignedIn = (Vec<u8>, Rc<Principal>);
 
-type Outcome = Result<Rc<SignedIn>, Failure>;
+type Redeemed = Result<Rc<SignedIn>, Failure>;
 
-type Running = Shared<oneshot::Receiver<Outcome>>;
+type Running = Shared<oneshot::Receiver<Redeemed>>;
 
 /// The hash of a state that fits the browser's CSRF cookie, and a code.
 type Key = (String, String);
@@ -74,7 +74,7 @@ pub(super) async fn redeem<I: Io>(
     head: &Rc<RequestHead>,
     login: Csrf,
     code: String,
-) -> Outcome {
+) -> Redeemed {
     let codes = app.codes.clone().ok_or(Failure::Malformed)?;
     let key = (login.state_hash(), code);
     let Some(attempt) = codes.attempts.begin(&key.0) else {
@@ -104,7 +104,7 @@ pub(super) async fn redeem<I: Io>(
     finish(running).await
 }
 
-async fn finish(running: Running) -> Outcome {
+async fn finish(running: Running) -> Redeemed {
     // If the task is gone, there is no result.
     running.await.unwrap_or(Err(Failure::SignIn(SignInError::Unavailable(Unavailable::Provider))))
 }

@@ -22,11 +22,11 @@ const MAX_DOCUMENTS: usize = 8;
 /// The documents with keys that are not used: these keys, and when the document was last seen. The latest is at the
 /// end.
 #[derive(Default)]
-pub(in crate::flow) struct Explained(RefCell<VecDeque<(Timestamp, Vec<SkippedKey>)>>);
+pub(in crate::flow) struct SkippedKeyLog(RefCell<VecDeque<(Timestamp, Vec<SkippedKey>)>>);
 
-impl Explained {
+impl SkippedKeyLog {
     /// Logs why keys of a document are not used, unless it was logged already.
-    pub(in crate::flow) fn explain(&self, skipped: &[SkippedKey], level: Level, now: Timestamp) {
+    pub(in crate::flow) fn log(&self, skipped: &[SkippedKey], level: Level, now: Timestamp) {
         if skipped.is_empty() {
             return;
         }
