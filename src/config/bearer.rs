@@ -3,7 +3,7 @@
 use super::errors::{ConfigErrors, shown};
 use super::options::Options;
 use super::provider::Provider;
-use super::provider_name::Kind;
+use super::provider_name::ProviderKind;
 use super::url::Url;
 
 /// The options of bearer tokens.
@@ -50,7 +50,7 @@ fn issuer(entry: &str, provider: &Provider) -> Option<Provider> {
     let issuer = Url::parse(issuer).filter(|url| !url.as_str().contains('?'))?;
     let is_complete = !audience.is_empty();
     is_complete.then(|| Provider {
-        kind: Kind::Plain,
+        kind: ProviderKind::Plain,
         issuer_url: issuer.as_str().to_owned(),
         client_id: audience.to_owned(),
         metadata: None,

@@ -6,7 +6,7 @@ use super::callback;
 use super::errors::ConfigErrors;
 use super::mode::Mode;
 use super::options::Options;
-use super::provider_name::Kind;
+use super::provider_name::ProviderKind;
 
 /// The options of sign-in and sign-out.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(super) fn build(options: &Options, mode: &Mode, errors: &mut ConfigErrors) -
     if options.whitelist_domains.iter().any(|domain| domain.contains(['/', '@'])) {
         errors.add("whitelist_domains", "must be domains such as example.com, not URLs");
     }
-    let provider = options.provider.own();
+    let provider = options.provider.preset();
     let roles = options.allowed_roles.iter().map(|role| format!("role:{role}"));
     Login {
         skip_provider_button: options.skip_provider_button,
@@ -62,7 +62,7 @@ pub(super) fn build(options: &Options, mode: &Mode, errors: &mut ConfigErrors) -
         end_session_url: options.oidc_end_session_url.as_ref().map(|url| url.as_str().to_owned()),
         backend_logout_timeout: options.provider_request_timeout,
         // AD FS decodes the state twice; only base64url survives that.
-        encode_state: options.encode_state || provider.kind == Kind::Adfs,
+        encode_state: options.encode_state || provider.kind == ProviderKind::Adfs,
     }
 }
 

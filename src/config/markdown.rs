@@ -1,7 +1,7 @@
 //! The tables of `docs/options.md`, from the same rows that the parser uses.
 
 use super::options::{GROUPS, Presence, Row};
-use super::provider_name::{DOCS, OWN, REFUSED};
+use super::provider_name::{DOCS, PRESETS, REFUSED};
 use super::refused;
 
 /// All options in Markdown, one table for each group.
@@ -15,7 +15,7 @@ pub fn options_markdown() -> String {
 
 /// The values of `provider`, and what is particular about each of them.
 pub fn providers_markdown() -> String {
-    let own = OWN.iter().zip(DOCS).map(|(own, (name, doc))| {
+    let own = PRESETS.iter().zip(DOCS).map(|(own, (name, doc))| {
         let issuer = if own.issuer.is_empty() { String::new() } else { format!("`{}`. ", own.issuer) };
         format!("| `{name}` | {issuer}{doc} |\n")
     });
@@ -34,7 +34,7 @@ pub fn refused_markdown() -> String {
 
 fn row(row: &Row) -> String {
     let (default, difference) = match &row.presence {
-        Presence::Theirs(text) | Presence::Ours(text) => (code(text), String::new()),
+        Presence::Upstream(text) | Presence::FilterOnly(text) => (code(text), String::new()),
         Presence::Differs(text, "") => (code(text), "none there".to_owned()),
         Presence::Differs(text, theirs) => (code(text), format!("`{theirs}` there")),
         Presence::Required(_) | Presence::Needed => ("required".to_owned(), String::new()),
@@ -42,7 +42,7 @@ fn row(row: &Row) -> String {
     let differences: Vec<_> =
         [difference.as_str(), row.difference].into_iter().filter(|text| !text.is_empty()).collect();
     let comparison = match (&row.presence, differences.as_slice()) {
-        (Presence::Ours(_), _) => "ours".to_owned(),
+        (Presence::FilterOnly(_), _) => "ours".to_owned(),
         (_, []) => "same".to_owned(),
         (_, differences) => format!("differs: {}", differences.join("; ")),
     };

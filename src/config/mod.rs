@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! JSON ──┐
-//!        ├─ Given ── Options ──┬─ provider, cookie, redis, routes, login, headers, … ── Config
+//!        ├─ RawOptions ── Options ──┬─ provider, cookie, redis, routes, login, headers, … ── Config
 //! env  ──┘  (names) (types)    └─ ConfigErrors: all of them, not only the first
 //! ```
 //!
@@ -16,7 +16,6 @@ mod choices;
 mod cookie;
 mod duration;
 mod errors;
-mod given;
 mod headers;
 mod login;
 mod markdown;
@@ -24,6 +23,7 @@ mod mode;
 mod options;
 mod provider;
 mod provider_name;
+mod raw_options;
 mod redis;
 mod reference;
 mod refused;
@@ -45,15 +45,15 @@ pub use self::login::Login;
 pub use self::markdown::{options_markdown, providers_markdown, refused_markdown};
 pub use self::mode::{LoginApp, Mode};
 pub use self::provider::Provider;
-pub use self::provider_name::Kind;
+pub use self::provider_name::ProviderKind;
 pub use self::redis::Redis;
 pub use self::reference::{Known, known};
 pub use self::routes::{HTTPS, Routes};
 pub use self::schema::options_schema;
 pub use self::secret::Secret;
 
-use self::given::Given;
 use self::options::Options;
+use self::raw_options::RawOptions;
 
 /// A configuration without mistakes.
 #[derive(Clone, Debug)]
@@ -90,10 +90,10 @@ impl Config {
     /// All mistakes.
     pub fn parse(json: &[u8], env: &[(String, String)]) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::default();
-        let Some(given) = Given::new(json, env, &mut errors) else {
+        let Some(raw) = RawOptions::new(json, env, &mut errors) else {
             return Err(errors);
         };
-        let options = Options::read(&given, &mut errors);
+        let options = Options::read(&raw, &mut errors);
         errors.check(!options.bridge_cluster.is_empty(), "bridge_cluster", "must not be empty");
         let mode = mode::build(&options, &mut errors);
         let provider = mode::needs_provider(&options).then(|| provider::build(&options, &mut errors));

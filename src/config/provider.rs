@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::choices::CodeChallengeMethod;
 use super::errors::ConfigErrors;
 use super::options::Options;
-use super::provider_name::{Kind, Own, ProviderName};
+use super::provider_name::{ProviderKind, ProviderName, ProviderPreset};
 use super::secret::Secret;
 use super::url::Url;
 use crate::oidc::{ClientAuthMethod, Metadata, is_unencrypted};
@@ -14,7 +14,7 @@ use crate::oidc::{ClientAuthMethod, Metadata, is_unencrypted};
 #[derive(Clone, Debug)]
 pub struct Provider {
     /// How `provider` differs from the others.
-    pub kind: Kind,
+    pub kind: ProviderKind,
     /// `oidc_issuer_url`.
     pub issuer_url: String,
     /// `client_id`.
@@ -62,27 +62,27 @@ pub struct Provider {
 }
 
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {
-    let own = options.provider.own();
-    check(options, own, errors);
-    check_encryption(options, own, errors);
+    let preset = options.provider.preset();
+    check(options, preset, errors);
+    check_encryption(options, preset, errors);
     Provider {
-        kind: own.kind,
-        issuer_url: issuer(options, own, errors),
+        kind: preset.kind,
+        issuer_url: issuer(options, preset, errors),
         client_id: options.client_id.clone(),
         client_secret: options.client_secret.clone(),
         token_endpoint_auth_method: options.token_endpoint_auth_method,
-        scope: scope(options, own),
+        scope: scope(options, preset),
         code_challenge_method: options.code_challenge_method,
         prompt: options.prompt.clone(),
         acr_values: options.acr_values.clone(),
-        metadata: metadata(options, own, errors),
+        metadata: metadata(options, preset, errors),
         insecure_skip_issuer_verification: options.insecure_oidc_skip_issuer_verification,
         insecure_skip_nonce: options.insecure_oidc_skip_nonce,
         allow_http_endpoints: options.insecure_oidc_allow_http_endpoints,
         allow_unverified_email: options.insecure_oidc_allow_unverified_email,
-        user_id_claim: own.user_claim.to_owned(),
+        user_id_claim: preset.user_claim.to_owned(),
         email_claim: options.oidc_email_claim.clone(),
-        groups_claim: if own.has_groups { options.oidc_groups_claim.clone() } else { String::new() },
+        groups_claim: if preset.has_groups { options.oidc_groups_claim.clone() } else { String::new() },
         additional_claims: options.additional_claims.clone(),
         audience_claims: options.oidc_audience_claims.clone(),
         extra_audiences: options.oidc_extra_audiences.clone(),
@@ -92,7 +92,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {
     }
 }
 
-fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
+fn check(options: &Options, preset: &ProviderPreset, errors: &mut ConfigErrors) {
     if options.client_id.is_empty() && !errors.has("client_id") {
         errors.add("client_id", "is missing; write the client id that the provider has given to this client");
     }
@@ -103,27 +103,27 @@ fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
         (
             "allowed_roles",
             options.allowed_roles.is_empty(),
-            Kind::Keycloak,
+            ProviderKind::Keycloak,
             "is for the provider keycloak-oidc",
         ),
         (
             "entra_id_allowed_tenants",
             options.entra_id_allowed_tenants.is_empty(),
-            Kind::EntraId,
+            ProviderKind::EntraId,
             "is for the provider entra-id",
         ),
-        ("resource", options.resource.is_empty(), Kind::Adfs, "is for the provider adfs"),
+        ("resource", options.resource.is_empty(), ProviderKind::Adfs, "is for the provider adfs"),
     ] {
-        errors.check(is_unused || own.kind == kind, name, mistake);
+        errors.check(is_unused || preset.kind == kind, name, mistake);
     }
-    let can_have_groups = own.has_groups || options.allowed_groups.is_empty();
+    let can_have_groups = preset.has_groups || options.allowed_groups.is_empty();
     errors.check(
         can_have_groups,
         "allowed_groups",
         "cannot be used with this provider, because its tokens have no \
          groups",
     );
-    // A public client has only PKCE to prove that a code is its own.
+    // A public client has only PKCE to prove that a code is its preset.
     let has_proof = !options.client_secret.is_empty() || options.code_challenge_method.is_some();
     if !has_proof && !errors.has("client_secret") {
         errors.add(
@@ -144,8 +144,8 @@ fn check(options: &Options, own: &Own, errors: &mut ConfigErrors) {
 }
 
 /// The options may not name an http endpoint if the metadata may not.
-fn check_encryption(options: &Options, own: &Own, errors: &mut ConfigErrors) {
-    let issuer = options.oidc_issuer_url.as_ref().map_or(own.issuer, Url::as_str);
+fn check_encryption(options: &Options, preset: &ProviderPreset, errors: &mut ConfigErrors) {
+    let issuer = options.oidc_issuer_url.as_ref().map_or(preset.issuer, Url::as_str);
     if options.insecure_oidc_allow_http_endpoints || is_unencrypted(issuer) {
         return;
     }
@@ -165,22 +165,22 @@ fn check_encryption(options: &Options, own: &Own, errors: &mut ConfigErrors) {
     }
 }
 
-/// The issuer URL: from the option, otherwise the provider's own.
-fn issuer(options: &Options, own: &Own, errors: &mut ConfigErrors) -> String {
-    if options.oidc_issuer_url.is_none() && own.issuer.is_empty() && !errors.has("oidc_issuer_url") {
+/// The issuer URL: from the option, otherwise the provider's preset.
+fn issuer(options: &Options, preset: &ProviderPreset, errors: &mut ConfigErrors) -> String {
+    if options.oidc_issuer_url.is_none() && preset.issuer.is_empty() && !errors.has("oidc_issuer_url") {
         errors.add(
             "oidc_issuer_url",
             "is missing; write the provider's URL, such as https://login.example.com",
         );
     }
-    options.oidc_issuer_url.as_ref().map_or(own.issuer, Url::as_str).to_owned()
+    options.oidc_issuer_url.as_ref().map_or(preset.issuer, Url::as_str).to_owned()
 }
 
 /// The scope, built as in oauth2-proxy.
-fn scope(options: &Options, own: &Own) -> String {
+fn scope(options: &Options, preset: &ProviderPreset) -> String {
     let scope = match (options.scope.as_str(), options.allowed_groups.as_slice()) {
-        ("", [_, ..]) if own.has_groups_scope => format!("{} groups", own.scope),
-        ("", _) => own.scope.to_owned(),
+        ("", [_, ..]) if preset.has_groups_scope => format!("{} groups", preset.scope),
+        ("", _) => preset.scope.to_owned(),
         (scope, _) => scope.to_owned(),
     };
     let resource = options.resource.strip_suffix('/').unwrap_or(&options.resource);
@@ -191,7 +191,7 @@ fn scope(options: &Options, own: &Own) -> String {
 }
 
 /// The endpoints of the options, instead of the provider's own metadata.
-fn metadata(options: &Options, own: &Own, errors: &mut ConfigErrors) -> Option<Metadata> {
+fn metadata(options: &Options, preset: &ProviderPreset, errors: &mut ConfigErrors) -> Option<Metadata> {
     let endpoints = [
         ("login_url", &options.login_url),
         ("redeem_url", &options.redeem_url),
@@ -210,7 +210,7 @@ fn metadata(options: &Options, own: &Own, errors: &mut ConfigErrors) -> Option<M
         }
     }
     Some(Metadata {
-        issuer: options.oidc_issuer_url.as_ref().map_or(own.issuer, Url::as_str).to_owned(),
+        issuer: options.oidc_issuer_url.as_ref().map_or(preset.issuer, Url::as_str).to_owned(),
         authorization_endpoint: text(options.login_url.as_ref()),
         token_endpoint: text(options.redeem_url.as_ref()),
         jwks_uri: text(options.oidc_jwks_url.as_ref()),

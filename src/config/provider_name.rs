@@ -9,7 +9,7 @@ use super::value::{Malformed, Value};
 
 /// How a provider differs from the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProviderKind {
     /// Only OpenID Connect.
     #[default]
     Plain,
@@ -24,9 +24,9 @@ pub enum Kind {
 }
 
 /// The values of a provider, for what the options do not set.
-pub(super) struct Own {
+pub(super) struct ProviderPreset {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: ProviderKind,
     pub(super) display_name: &'static str,
     /// Empty if each customer has an issuer of its own.
     pub(super) issuer: &'static str,
@@ -39,9 +39,9 @@ pub(super) struct Own {
     pub(super) has_groups: bool,
 }
 
-const PLAIN: Own = Own {
+const PLAIN: ProviderPreset = ProviderPreset {
     name: "oidc",
-    kind: Kind::Plain,
+    kind: ProviderKind::Plain,
     display_name: "OpenID Connect",
     issuer: "",
     scope: "openid email profile",
@@ -50,21 +50,37 @@ const PLAIN: Own = Own {
     has_groups: true,
 };
 
-pub(super) const OWN: &[Own] = &[
+pub(super) const PRESETS: &[ProviderPreset] = &[
     PLAIN,
-    Own { name: "keycloak-oidc", kind: Kind::Keycloak, display_name: "Keycloak OIDC", ..PLAIN },
-    Own {
+    ProviderPreset {
+        name: "keycloak-oidc",
+        kind: ProviderKind::Keycloak,
+        display_name: "Keycloak OIDC",
+        ..PLAIN
+    },
+    ProviderPreset {
         name: "google",
-        kind: Kind::Google,
+        kind: ProviderKind::Google,
         display_name: "Google",
         issuer: "https://accounts.google.com",
         has_groups_scope: false,
         has_groups: false,
         ..PLAIN
     },
-    Own { name: "entra-id", kind: Kind::EntraId, display_name: "Microsoft Entra ID", ..PLAIN },
-    Own { name: "adfs", kind: Kind::Adfs, display_name: "ADFS", has_groups_scope: false, ..PLAIN },
-    Own {
+    ProviderPreset {
+        name: "entra-id",
+        kind: ProviderKind::EntraId,
+        display_name: "Microsoft Entra ID",
+        ..PLAIN
+    },
+    ProviderPreset {
+        name: "adfs",
+        kind: ProviderKind::Adfs,
+        display_name: "ADFS",
+        has_groups_scope: false,
+        ..PLAIN
+    },
+    ProviderPreset {
         name: "gitlab",
         display_name: "GitLab",
         issuer: "https://gitlab.com",
@@ -140,15 +156,15 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
 
 /// The value of `provider`.
 pub(super) enum ProviderName {
-    Taken(&'static Own),
+    Taken(&'static ProviderPreset),
     Refused(&'static str),
 }
 
 impl ProviderName {
     /// The provider's own values; those of plain OpenID Connect if the provider is refused.
-    pub(super) fn own(&self) -> &'static Own {
+    pub(super) fn preset(&self) -> &'static ProviderPreset {
         match self {
-            Self::Taken(own) => own,
+            Self::Taken(preset) => preset,
             Self::Refused(_) => &PLAIN,
         }
     }
@@ -165,12 +181,12 @@ impl Value for ProviderName {
     const EXPECTED: &'static str = "oidc, keycloak-oidc, google, entra-id, adfs or gitlab";
 
     fn from_text(text: &str) -> Result<Self, Malformed> {
-        let own = || OWN.iter().find(|own| own.name == text).map(Self::Taken);
+        let preset = || PRESETS.iter().find(|preset| preset.name == text).map(Self::Taken);
         let refused = || REFUSED.iter().find(|(name, _)| *name == text);
-        own().or_else(|| refused().map(|(_, instead)| Self::Refused(instead))).ok_or(Malformed)
+        preset().or_else(|| refused().map(|(_, instead)| Self::Refused(instead))).ok_or(Malformed)
     }
 
     fn schema() -> Json {
-        json!({ "enum": OWN.iter().map(|own| own.name).collect::<Vec<_>>() })
+        json!({ "enum": PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>() })
     }
 }

@@ -30,7 +30,7 @@ fn every_refused_option_exists_in_oauth2_proxy() {
 #[test]
 fn option_is_ours_only_if_oauth2_proxy_lacks_it() {
     for row in options::rows() {
-        let is_ours = matches!(row.presence, options::Presence::Ours(_));
+        let is_ours = matches!(row.presence, options::Presence::FilterOnly(_));
         assert_eq!(is_ours, !original().contains(&row.name), "{}", row.name);
     }
 }
@@ -52,7 +52,7 @@ fn flag_of_oauth2_proxy_suggests_its_option() {
 fn every_provider_that_is_taken_is_documented() {
     let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>();
     assert_eq!(
-        names(&mut provider_name::OWN.iter().map(|own| own.name)),
+        names(&mut provider_name::PRESETS.iter().map(|own| own.name)),
         names(&mut provider_name::DOCS.iter().map(|(name, _)| *name)),
     );
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::csrf_cookies::CsrfCookies;
 use super::redirect;
-use crate::config::{CodeChallengeMethod, Config, Kind};
+use crate::config::{CodeChallengeMethod, Config, ProviderKind};
 use crate::flow::access_log::AccessLogEntry;
 use crate::flow::decision::Decision;
 use crate::flow::http::reply::{self, Reply};
@@ -86,7 +86,7 @@ async fn begin<I: Io>(app: &App<I>, head: &RequestHead, target: &str) -> Result<
             code_challenge: challenge.as_ref().map(|(method, challenge)| (*method, challenge.as_str())),
             prompt: &provider.prompt,
             acr_values: &provider.acr_values,
-            access_type: if provider.kind == Kind::Google { "offline" } else { "" },
+            access_type: if provider.kind == ProviderKind::Google { "offline" } else { "" },
         },
     );
     let mut answer = reply::redirect(&url);

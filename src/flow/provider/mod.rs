@@ -21,7 +21,7 @@ use self::skipped_keys::SkippedKeyLog;
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
 use super::util::gate::Gate;
-use crate::config::Kind;
+use crate::config::ProviderKind;
 use crate::oidc::{
     ClaimNames, ClientAuth, ClientAuthMethod, ErrorScope, Expected, GrantError, IdTokenError, Identity, Jwks,
     Metadata, TokenResponse, Userinfo,
@@ -356,7 +356,7 @@ impl<I: Io> Provider<I> {
             // AD FS has accounts without an email address.
             let email = match (metadata, self.config.kind) {
                 (None, _) => "sub",
-                (_, Kind::Adfs) => "upn",
+                (_, ProviderKind::Adfs) => "upn",
                 _ => "",
             };
             session.email = oidc::claim_text(claims, email).into_bytes();
@@ -364,7 +364,7 @@ impl<I: Io> Provider<I> {
         if session.email.is_empty() && whose == Whose::New {
             return Err(SignInError::NoEmail);
         }
-        if self.config.kind == Kind::Keycloak {
+        if self.config.kind == ProviderKind::Keycloak {
             let roles = oidc::keycloak_roles(tokens.access_token.as_bytes()).ok_or(SignInError::NoRoles)?;
             if !has_groups {
                 // The access token has all roles: a role that is missing there was taken away.
@@ -397,7 +397,7 @@ impl<I: Io> Provider<I> {
 
     /// If a provider has many tenants, anyone can have an account in one of them.
     fn check_tenant(&self, claims: &Map<String, Value>) -> Result<(), SignInError> {
-        if self.config.kind != Kind::EntraId {
+        if self.config.kind != ProviderKind::EntraId {
             return Ok(());
         }
         let allowed = &self.config.allowed_tenants;

@@ -19,12 +19,12 @@ const SCHEMA: &str = "$schema";
 const MAX_JSON: usize = 1 << 20;
 
 /// The values of options, not parsed yet.
-pub(super) struct Given {
+pub(super) struct RawOptions {
     json: Map<String, Json>,
     env: HashMap<&'static str, String>,
 }
 
-impl Given {
+impl RawOptions {
     /// The values of both sources. Unknown names and refused options are mistakes. The result is `None` if
     /// the JSON cannot be parsed.
     pub(super) fn new(json: &[u8], env: &[(String, String)], errors: &mut ConfigErrors) -> Option<Self> {
