@@ -6,7 +6,8 @@
 
 use std::net::IpAddr;
 
-use super::config::{ClientConfig, Endpoint, Topology, is_host};
+use super::config::{ClientConfig, Topology};
+use super::endpoint::{Endpoint, is_host};
 use super::failure::Failure;
 use super::host_pattern::HostPattern;
 
@@ -79,7 +80,7 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::config::Tls;
+    use crate::redis::endpoint::Tls;
 
     fn endpoint(host: &str, port: u16) -> Endpoint {
         Endpoint { host: host.to_owned(), port, tls: Tls::Off }

@@ -1,9 +1,9 @@
 //! Where Redis is, and how to talk to it.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use super::endpoint::Endpoint;
 use super::host_pattern::HostPattern;
 use super::server_name::ServerName;
 
@@ -60,46 +60,6 @@ pub enum Topology {
         /// The nodes that are asked for the others. There must be one.
         seeds: Vec<Endpoint>,
     },
-}
-
-/// One server.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Endpoint {
-    /// A name or an address.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-    /// Whether the stream is encrypted. The host does it.
-    pub tls: Tls,
-}
-
-/// How a stream is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tls {
-    /// Not at all.
-    Off,
-    /// With TLS, and the certificate must have the server's [`ServerName`].
-    Verified,
-    /// With TLS, and the certificate is not checked.
-    Insecure,
-}
-
-/// The longest host name of DNS.
-const MAX_HOST: usize = 253;
-
-/// `host:port`, an IPv6 address in brackets.
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, .. } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
-}
-
-/// Whether this is a host: a name, or an address without brackets. It becomes part of a header.
-pub fn is_host(text: &str) -> bool {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_short = (1..=MAX_HOST).contains(&text.len());
-    is_short && (text.bytes().all(is_name) || text.parse::<Ipv6Addr>().is_ok())
 }
 
 /// The arguments of `AUTH`. The password is never printed.

@@ -38,7 +38,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::config::Endpoint;
+use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::health::CATCH_UP;
 use super::load::Load;

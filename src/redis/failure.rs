@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::config::Endpoint;
+use super::endpoint::Endpoint;
 use super::reply::ServerError;
 
 /// Why a command has no reply. The text is for logs.

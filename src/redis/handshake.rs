@@ -14,7 +14,8 @@
 use std::cell::RefCell;
 
 use super::command::Command;
-use super::config::{Credentials, Endpoint};
+use super::config::Credentials;
+use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::reply::Reply;
 

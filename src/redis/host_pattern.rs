@@ -14,7 +14,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::config::{Endpoint, is_host};
+use super::endpoint::{Endpoint, is_host};
 
 /// One entry of the list of hosts that servers may announce.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ fn plain(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::config::Tls;
+    use crate::redis::endpoint::Tls;
 
     fn is_match(pattern: &str, host: &str, port: u16) -> bool {
         let server = Endpoint { host: host.to_owned(), port, tls: Tls::Off };

@@ -29,6 +29,7 @@ mod cluster;
 mod command;
 mod config;
 mod connection;
+mod endpoint;
 mod failure;
 mod handshake;
 mod health;
@@ -53,7 +54,8 @@ mod waiting;
 
 pub use self::client::Client;
 pub use self::command::Command;
-pub use self::config::{ClientConfig, Credentials, Endpoint, Tls, Topology, is_host};
+pub use self::config::{ClientConfig, Credentials, Topology};
+pub use self::endpoint::{Endpoint, Tls, is_host};
 pub use self::failure::Failure;
 #[cfg(test)]
 pub(crate) use self::health::CATCH_UP;

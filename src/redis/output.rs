@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::config::Endpoint;
+use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::reply::Reply;
 

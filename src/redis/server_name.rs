@@ -11,7 +11,7 @@
 
 use std::net::IpAddr;
 
-use super::config::Endpoint;
+use super::endpoint::Endpoint;
 
 /// The name that the certificate of a server must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ fn is_address(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::config::Tls;
+    use crate::redis::endpoint::Tls;
 
     /// The names for these hosts.
     fn names(names: &ServerName, hosts: &[&str]) -> Vec<String> {

@@ -17,8 +17,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::config::{ClientConfig, Endpoint};
+use super::config::ClientConfig;
 use super::connection::Connection;
+use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;

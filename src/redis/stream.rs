@@ -8,7 +8,7 @@
 
 use std::rc::Rc;
 
-use super::config::Endpoint;
+use super::endpoint::Endpoint;
 use super::failure::{Failure, ProtocolError};
 use super::handshake::{Handshake, Progress};
 use super::output::{Outbox, StreamId};

@@ -18,7 +18,7 @@ use super::map::{MAX_MASTERS, Map};
 use super::{shards, slots};
 use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::command::Command;
-use crate::redis::config::Endpoint;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::{Failure, ProtocolError};
 use crate::redis::handshake::Handshake;
 use crate::redis::output::{Outbox, StreamId};

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::map::{MAX_MASTERS, Map};
-use crate::redis::config::Endpoint;
 use crate::redis::connection::{Connection, ConnectionReport};
+use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::Failure;
 use crate::redis::output::{Outbox, StreamId};
 use crate::redis::pending::PendingCommand;

@@ -7,7 +7,7 @@
 
 use super::slot::SLOTS;
 use crate::redis::announce_policy::AnnouncePolicy;
-use crate::redis::config::Endpoint;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::Failure;
 use crate::redis::reply::ServerError;
 
@@ -59,7 +59,7 @@ fn parts(error: &ServerError) -> Option<(&[u8], &[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::config::Tls;
+    use crate::redis::endpoint::Tls;
 
     fn at(host: &str, port: u16) -> Endpoint {
         Endpoint { host: host.to_owned(), port, tls: Tls::Verified }

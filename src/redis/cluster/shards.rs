@@ -11,7 +11,7 @@
 
 use super::map::{self, Map};
 use crate::redis::announce_policy::AnnouncePolicy;
-use crate::redis::config::{Endpoint, Tls};
+use crate::redis::endpoint::{Endpoint, Tls};
 use crate::redis::reply::Reply;
 
 /// The map in the reply of the node that was asked; `None` if it is ambiguous.

@@ -8,7 +8,7 @@
 
 use super::map::{self, Map};
 use crate::redis::announce_policy::AnnouncePolicy;
-use crate::redis::config::Endpoint;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::Failure;
 use crate::redis::reply::Reply;
 

@@ -1,7 +1,7 @@
 //! Reads the master from the replies and messages of a Sentinel.
 
 use crate::redis::announce_policy::AnnouncePolicy;
-use crate::redis::config::Endpoint;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::Failure;
 use crate::redis::reply::Reply;
 

@@ -36,8 +36,9 @@ use std::time::Duration;
 
 use self::watch::Watch;
 use super::announce_policy::AnnouncePolicy;
-use super::config::{ClientConfig, Credentials, Endpoint};
+use super::config::{ClientConfig, Credentials};
 use super::connection::Connection;
+use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;

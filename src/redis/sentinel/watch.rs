@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::answer;
 use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::command::Command;
-use crate::redis::config::Endpoint;
+use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::{Failure, ProtocolError};
 use crate::redis::handshake::Handshake;
 use crate::redis::output::{Outbox, StreamId};
