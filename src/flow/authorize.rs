@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_domain_is_matched_whole() {
+    fn email_domain_matches_as_a_whole() {
         assert!(in_domains("alice@example.com", &["example.org", "example.com"]));
         assert!(in_domains("Alice@EXAMPLE.com", &["Example.Com"]));
         assert!(!in_domains("alice@evil-example.com", &["example.com"]));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_or_an_asterisk_stands_for_subdomains() {
+    fn leading_dot_or_asterisk_matches_subdomains() {
         for pattern in [".example.com", "*.example.com"] {
             assert!(in_domains("alice@sub.example.com", &[pattern]));
             assert!(!in_domains("alice@example.com", &[pattern]));
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn an_asterisk_is_everybody_and_no_pattern_is_nobody() {
+    fn asterisk_matches_every_address_and_no_pattern_none() {
         assert!(in_domains("", &["*"]));
         assert!(!in_domains("", &["example.com"]));
         assert!(!in_domains("alice@example.com", &[]));
     }
 
     #[test]
-    fn every_constraint_of_a_query_has_to_hold() {
+    fn every_constraint_of_auth_query_must_match() {
         let alice = principal("alice@example.com", &["admins", "staff"]);
         let holds = |query: &str| {
             let path = format!("/oauth2/auth?{query}");

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_where_oauth2_proxy_finds_it() {
+    fn bearer_token_is_found_where_oauth2_proxy_finds_it() {
         let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln";
         for authorization in [
             format!("Bearer {token}"),

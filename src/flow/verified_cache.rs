@@ -75,7 +75,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equality_by_words_is_equality_of_bytes(a: Vec<u8>, at: prop::sample::Index, flip: u8, cut in 0_usize..3) {
+        fn comparison_by_words_equals_comparison_of_bytes(a: Vec<u8>, at: prop::sample::Index, flip: u8, cut in 0_usize..3) {
             let mut b = a.clone();
             if let Some(byte) = (!b.is_empty()).then(|| at.index(b.len())) {
                 b[byte] ^= flip;

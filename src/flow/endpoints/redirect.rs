@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn allows_what_the_original_allows() {
+    fn redirect_target_that_oauth2_proxy_allows_is_allowed() {
         for target in [
             "/redirect",
             "http://foo.bar/redirect",
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_original_refuses() {
+    fn redirect_target_that_oauth2_proxy_refuses_is_refused() {
         for target in [
             "",
             "//redirect",
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_ways_to_hide_a_host() {
+    fn redirect_target_with_hidden_host_is_refused() {
         for target in [
             "javascript:alert(1)",
             "http://foo.bar@evil.corp/",
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_too_long_loses_its_query_and_then_its_path() {
+    fn too_long_redirect_target_loses_query_then_path() {
         let long = "x".repeat(MAX_TARGET);
         for (target, expected) in [
             (format!("/page?{}", "x".repeat(MAX_TARGET - 6)), None),
@@ -269,7 +269,7 @@ mod tests {
 
     /// What stands behind the host cannot change it. The encoding is `reply::redirect`'s.
     #[test]
-    fn what_no_url_can_have_is_no_matter_behind_the_host() {
+    fn invalid_url_characters_after_host_do_no_harm() {
         for target in [
             "https://foo.bar/a b",
             "https://foo.bar/?q=\"a b\"",
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn two_slashes_are_a_host_at_the_beginning_alone() {
+    fn two_slashes_are_a_host_only_at_the_beginning() {
         for target in [
             "/a//b",
             "/a///",
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_said_in_ascii() {
+    fn non_utf8_target_is_percent_encoded() {
         let config = Config::for_tests(serde_json::json!({}));
         assert_eq!(checked(&config, b"/caf\xe9?x=\xff y").as_deref(), Some("/caf%E9?x=%FF y"));
         assert_eq!(checked(&config, "/caf\u{e9}".as_bytes()).as_deref(), Some("/caf\u{e9}"));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_in_the_query_of_a_path_is_no_matter() {
+    fn url_in_query_of_target_does_no_harm() {
         assert!(allowed("/page?next=https://evil.corp//x"));
     }
 

@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn another_site_loads_what_is_no_navigation() {
+    fn cross_site_load_is_not_a_navigation() {
         for mode in ["no-cors", "cors", "same-origin", "websocket", ""] {
             assert!(is_unasked(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)]), "{mode}");
         }
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefetch_says_so() {
+    fn prefetch_is_recognised_by_its_headers() {
         for (name, value) in [
             ("sec-purpose", "prefetch"),
             ("sec-purpose", "prefetch;prerender"),

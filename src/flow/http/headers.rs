@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_header_can_say_is_said_as_it_is() {
+    fn exact_value_is_sent_in_identity_headers() {
         for said in ["admin", "a b", "a\tb", "zoë", "a,b", "a:b", "CN=a,DC=b"] {
             let session = Session {
                 user: text(said),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_header_cannot_say_is_left_out_and_nothing_else_is_said() {
+    fn inexact_value_is_left_out_of_identity_headers() {
         let no_field_values =
             [" admin ", "admin ", "\tadmin", "admin\n", "\radmin", "ad\x07min", "admin\x7f", " "];
         // These Envoy would refuse, or take for another header.
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_said_whole_or_not_at_all() {
+    fn group_is_sent_whole_or_left_out() {
         assert_eq!(groups(",", &["a", "b c"]), (Some("a,b c".to_owned()), 0));
         // A group without a name is none, by the original.
         assert_eq!(groups(",", &["", "a", ""]), (Some("a".to_owned()), 0));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn basic_names_the_person_or_nobody() {
+    fn basic_credentials_need_an_exact_name() {
         let authorization = |options: Value, user: &str, email: &str| {
             let session = Session { user: text(user), email: text(email), ..Session::default() };
             let mut all = json!({ "basic_auth_password": PASSWORD });
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_no_email_address() {
+    fn missing_email_is_not_replaced_by_user() {
         // A provider may let people choose their user, so that it looks like another one's email address.
         let session = Session { user: text("root@example.com"), ..Session::default() };
         let said = headers_of(json!({ "prefer_email_to_user": true }), &session);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_gets_to_know_what_is_left_out_and_not_who() {
+    fn omitted_headers_are_logged_without_values() {
         let session =
             Session { user: text("ad:min "), groups: vec![text("a,b"), text("c,d")], ..Session::default() };
         let said = headers_of(json!({ "basic_auth_password": PASSWORD }), &session);

@@ -132,7 +132,7 @@ mod tests {
     use super::RequestHead;
 
     #[test]
-    fn parameters_are_decoded_and_found_by_their_decoded_name() {
+    fn query_parameters_are_found_by_decoded_name() {
         let target = b"/a?x=1&rd=%2Fa+b&%72%64=2&rd&=rd&r=d&rdx=3&rd==%26&rd=4?rd=5";
         let head = RequestHead::from_pairs([(":path", target.as_slice())]);
         assert_eq!(head.queries("rd").collect::<Vec<_>>(), ["/a b", "2", "", "=&", "4?rd=5"]);

@@ -89,7 +89,7 @@ mod tests {
     use super::{authority, is_same_authority, is_same_origin};
 
     #[test]
-    fn an_authority_is_a_host_and_perhaps_a_port() {
+    fn authority_is_host_with_optional_port() {
         for text in
             ["app.example.com", "APP.example.com:8443", "a_b", "127.0.0.1:80", "[::1]", "[fd00::1]:443"]
         {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_the_same_with_the_default_port_of_its_scheme() {
+    fn authority_equals_itself_with_default_port() {
         let here = "https://auth.example.com/oauth2/callback";
         for same in
             ["http://AUTH.example.com/x", "https://auth.example.com:443/", "http://auth.example.com:80"]
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_scheme_host_and_port() {
+    fn origin_is_scheme_host_and_port() {
         let here = "https://login.example.com/end";
         for same in [
             "https://login.example.com",

@@ -74,7 +74,7 @@ fn decoded(html: &str) -> String {
 }
 
 #[test]
-fn what_comes_from_outside_is_text_and_never_markup() {
+fn text_from_outside_is_never_markup() {
     // How often the words stand in a page: each field once, the title of the error twice.
     for (page, times) in pages(HOSTILE, "/").iter().zip([3, 5, 0, 0, 1]) {
         let html = body(page);
@@ -85,7 +85,7 @@ fn what_comes_from_outside_is_text_and_never_markup() {
 }
 
 #[test]
-fn a_link_keeps_its_address_and_stays_in_its_attribute() {
+fn link_keeps_its_address_and_stays_in_its_attribute() {
     for page in pages("words", URL) {
         assert_eq!(href(&page), URL);
         assert_eq!(body(&page).matches("<script").count(), 1);
@@ -93,7 +93,7 @@ fn a_link_keeps_its_address_and_stays_in_its_attribute() {
 }
 
 #[test]
-fn a_link_leads_to_no_other_site() {
+fn link_leads_to_no_other_site() {
     for url in [
         "//evil.example/",
         "/\\evil.example/",
@@ -111,12 +111,12 @@ fn a_link_leads_to_no_other_site() {
 }
 
 #[test]
-fn an_empty_link_is_this_very_address() {
+fn empty_link_leads_to_same_address() {
     assert_eq!(href(&unavailable("what", "reason", "")), "");
 }
 
 #[test]
-fn the_policy_lets_the_style_and_the_script_of_the_page_through_and_nothing_else() {
+fn policy_allows_only_the_pages_style_and_script() {
     for page in pages("words", URL) {
         let style = between(body(&page), "<style>", "</style>");
         let script = between(body(&page), "<script>", "</script>");
@@ -143,7 +143,7 @@ fn style_and_script_are_hashed_as_browsers_read_them() {
 }
 
 #[test]
-fn a_page_loads_nothing_and_runs_nothing_but_its_script() {
+fn page_loads_nothing_and_runs_only_its_script() {
     for page in pages("words", "/start") {
         let html = body(&page).to_ascii_lowercase();
         assert_eq!((html.matches("<script>").count(), html.matches("<script").count()), (1, 1));
@@ -156,14 +156,14 @@ fn a_page_loads_nothing_and_runs_nothing_but_its_script() {
 }
 
 #[test]
-fn a_page_is_small() {
+fn page_is_small() {
     for page in pages("words", "/start") {
         assert!(page.body().len() < 6 * 1024, "{}", page.body().len());
     }
 }
 
 #[test]
-fn a_page_can_be_read_on_a_phone_and_by_a_screen_reader() {
+fn page_is_readable_on_phone_and_by_screen_reader() {
     for page in pages("words", "/start") {
         let html = body(&page);
         assert!(html.starts_with("<!doctype html>\n<html lang=\"en\">"), "{html}");
@@ -187,7 +187,7 @@ fn a_page_can_be_read_on_a_phone_and_by_a_screen_reader() {
 }
 
 #[test]
-fn a_page_is_not_cached_framed_sniffed_or_told_of() {
+fn page_is_not_cached_framed_sniffed_or_referred() {
     for page in pages("words", "/start") {
         assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
         assert!(header(&page, "cache-control").contains("no-store"));
@@ -204,7 +204,7 @@ fn each_page_has_its_status() {
 }
 
 #[test]
-fn only_the_page_about_an_outage_says_when_to_come_back() {
+fn only_outage_page_has_retry_after() {
     let [sign_in, error, signed_in, signed_out, unavailable] = pages("words", "/start");
     assert_eq!(header(&unavailable, "retry-after"), "5");
     for page in [sign_in, error, signed_in, signed_out] {
@@ -213,14 +213,14 @@ fn only_the_page_about_an_outage_says_when_to_come_back() {
 }
 
 #[test]
-fn the_button_names_the_provider() {
+fn button_names_the_provider() {
     let page = full_sign_in("Example Login", "/start");
     let link = between(body(&page), "<a ", "</a>").replace("<bdi>", "").replace("</bdi>", "");
     assert!(link.ends_with(">Sign in with Example Login"), "{link}");
 }
 
 #[test]
-fn a_banner_and_a_footer_stand_where_they_are_set() {
+fn banner_and_footer_appear_if_set() {
     let page =
         |banner, footer| sign_in(&SignIn { provider_name: "OIDC", start_url: "/start", banner, footer });
     let both = page(Some("For staff only"), Some("Help: room 12"));
@@ -234,13 +234,13 @@ fn a_banner_and_a_footer_stand_where_they_are_set() {
 }
 
 #[test]
-fn the_line_ends_of_a_banner_stay() {
+fn line_ends_of_banner_stay() {
     let page = full_sign_in("first\nsecond", "/start");
     assert!(body(&page).contains("<p class=\"own\" dir=\"auto\">first\nsecond</p>"));
 }
 
 #[test]
-fn a_reference_is_shown_where_there_is_one() {
+fn reference_is_shown_if_there_is_one() {
     let page = |reference| {
         error(&ErrorPage {
             status: StatusCode::BAD_GATEWAY,
@@ -262,7 +262,7 @@ fn a_reference_is_shown_where_there_is_one() {
 }
 
 #[test]
-fn the_reason_of_an_outage_is_shown() {
+fn outage_page_shows_its_reason() {
     let page = unavailable("This page cannot be shown", "the sign-in service does not answer", "/reports");
     assert!(body(&page).contains(": the sign-in service does not answer.</p>"));
 }

@@ -27,7 +27,7 @@ fn fields(decision: Decision) -> [String; 3] {
 }
 
 #[test]
-fn a_request_is_of_somebody_or_nobody_and_why() {
+fn access_log_has_state_reason_and_user() {
     let site = site(json!({ "skip_auth_routes": ["^/public$"], "email_domains": ["example.com"] }));
     let mut browser = site.browser();
     assert_eq!(noted(&mut browser, "/"), ["anonymous", "no_cookie", ""]);
@@ -48,7 +48,7 @@ fn a_request_is_of_somebody_or_nobody_and_why() {
 }
 
 #[test]
-fn a_client_that_the_provider_does_not_take_has_a_reason_of_its_own() {
+fn access_log_names_rejected_client() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     site.provider.set_token_answer(Some((401, json!({ "error": "invalid_client" }))));
@@ -57,7 +57,7 @@ fn a_client_that_the_provider_does_not_take_has_a_reason_of_its_own() {
 }
 
 #[test]
-fn a_callback_says_what_it_ended_in() {
+fn access_log_has_outcome_of_callback() {
     let site = site(json!({ "prefer_email_to_user": true }));
     let mut browser = site.browser();
     let login = browser.start("/");
@@ -74,7 +74,7 @@ fn a_callback_says_what_it_ended_in() {
 
 /// Also where nothing else is told to the access log: `%RESPONSE_CODE_DETAILS%` is one of Envoy's own fields.
 #[test]
-fn every_answer_says_why_it_was_given() {
+fn every_reply_has_response_code_details() {
     let site = Site::new(json!({ "skip_provider_button": false }));
     let details = |browser: &mut Browser, target: &str, headers: &[(&str, &str)]| {
         let reply = browser.reply(target, headers);
@@ -115,7 +115,7 @@ fn every_answer_says_why_it_was_given() {
 }
 
 #[test]
-fn an_outage_is_told_from_a_session_that_is_over() {
+fn access_log_tells_outage_from_ended_session() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     site.world.pass(61 * MINUTE);
@@ -129,7 +129,7 @@ fn an_outage_is_told_from_a_session_that_is_over() {
 }
 
 #[test]
-fn a_name_cannot_make_a_line_or_a_column_of_its_own() {
+fn user_name_cannot_forge_log_lines_or_columns() {
     let site = site(json!({}));
     site.provider.set_claim("sub", json!("a\r\nb \"c\" 'd' \\e %f \u{e4}\u{202e}\u{85}\u{1b}[0m"));
     let [_, _, user] = noted(&mut site.signed_in(), "/");
@@ -141,7 +141,7 @@ fn a_name_cannot_make_a_line_or_a_column_of_its_own() {
 }
 
 #[test]
-fn only_what_was_asked_for_is_told() {
+fn access_log_has_only_requested_fields() {
     let mut browser = site(json!({ "access_log_fields": "state" })).signed_in();
     assert_eq!(noted(&mut browser, "/"), ["authenticated", "", ""]);
     let mut browser = site(json!({ "access_log_fields": ["user"] })).signed_in();

@@ -27,7 +27,7 @@ fn ask(browser: &mut Browser, token: &str) -> Result<String, u16> {
 }
 
 #[test]
-fn a_token_of_the_provider_is_a_session_without_a_cookie() {
+fn valid_bearer_token_needs_no_cookie() {
     let site = site(json!({ "set_xauthrequest": true }));
     let mut program = site.browser();
     let token = site.provider.token(json!({}));
@@ -49,14 +49,14 @@ fn a_token_of_the_provider_is_a_session_without_a_cookie() {
 }
 
 #[test]
-fn without_the_option_a_token_is_nothing() {
+fn bearer_token_is_ignored_without_the_option() {
     let site = Site::new(json!({}));
     let token = site.provider.token(json!({}));
     assert_eq!(ask(&mut site.browser(), &token), Err(302));
 }
 
 #[test]
-fn who_may_come_in_is_asked_of_a_token_too() {
+fn bearer_token_needs_allowed_email_domain() {
     let site = site(json!({ "allowed_groups": ["staff"], "email_domains": ["example.com"] }));
     let mut program = site.browser();
     assert!(ask(&mut program, &site.provider.token(json!({}))).is_ok());
@@ -66,7 +66,7 @@ fn who_may_come_in_is_asked_of_a_token_too() {
 }
 
 #[test]
-fn a_token_that_does_not_hold_is_not_signed_in() {
+fn invalid_bearer_token_is_not_signed_in() {
     let site = site(json!({ "oidc_extra_audiences": ["api"] }));
     let mut program = site.browser();
     for claims in [json!({ "aud": "api" }), json!({ "azp": "another", "aud": ["another", "api"] })] {
@@ -97,7 +97,7 @@ fn a_token_that_does_not_hold_is_not_signed_in() {
 }
 
 #[test]
-fn beside_a_token_that_does_not_hold_the_cookie_counts() {
+fn cookie_counts_beside_invalid_bearer_token() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     let expired = site.provider.token(json!({ "exp": 1 }));
@@ -110,7 +110,7 @@ fn beside_a_token_that_does_not_hold_the_cookie_counts() {
 }
 
 #[test]
-fn without_fallback_a_token_that_does_not_hold_is_forbidden_everywhere() {
+fn invalid_bearer_token_without_fallback_is_403_everywhere() {
     let site = site(json!({ "bearer_token_login_fallback": false, "skip_auth_routes": ["^/public$"] }));
     let mut browser = site.signed_in();
     let expired = format!("Bearer {}", site.provider.token(json!({ "exp": 1 })));
@@ -125,14 +125,14 @@ fn without_fallback_a_token_that_does_not_hold_is_forbidden_everywhere() {
 }
 
 #[test]
-fn a_program_without_an_email_address_is_its_subject() {
+fn bearer_token_without_email_uses_subject() {
     let site = site(json!({}));
     let token = site.provider.token(json!({ "email": null, "email_verified": null }));
     assert_eq!(ask(&mut site.browser(), &token).as_deref(), Ok("248289761001"));
 }
 
 #[test]
-fn a_token_ends_when_it_expires_though_it_is_remembered() {
+fn remembered_bearer_token_ends_at_its_expiry() {
     let site = site(json!({}));
     let mut program = site.browser();
     let now = crate::oidc::tests::vectors::ISSUED;
@@ -151,7 +151,7 @@ fn a_token_ends_when_it_expires_though_it_is_remembered() {
 }
 
 #[test]
-fn while_the_provider_is_down_only_known_keys_help() {
+fn provider_outage_allows_only_tokens_with_known_keys() {
     let site = site(json!({}));
     let mut program = site.browser();
     let token = site.provider.token(json!({}));
@@ -167,7 +167,7 @@ fn while_the_provider_is_down_only_known_keys_help() {
 }
 
 #[test]
-fn another_issuer_has_its_own_audience_and_the_standard_claims() {
+fn extra_jwt_issuer_has_own_audience_and_standard_claims() {
     let issuer = crate::oidc::tests::vectors::ISSUER;
     // The provider of the world stands for it; people sign in elsewhere.
     let site = site(json!({
@@ -182,7 +182,7 @@ fn another_issuer_has_its_own_audience_and_the_standard_claims() {
 }
 
 #[test]
-fn a_tenant_and_roles_are_looked_at_in_a_token_too() {
+fn bearer_token_is_checked_for_tenant_and_roles() {
     let site = site(json!({ "provider": "keycloak-oidc", "allowed_roles": ["staff"] }));
     let token = |roles: &[&str]| site.provider.token(json!({ "realm_access": { "roles": roles } }));
     assert!(ask(&mut site.browser(), &token(&["staff"])).is_ok());
@@ -198,7 +198,7 @@ fn a_tenant_and_roles_are_looked_at_in_a_token_too() {
 }
 
 #[test]
-fn a_token_of_somebody_without_access_ends_no_session_of_a_cookie() {
+fn forbidden_bearer_token_keeps_cookie_session() {
     for store in [
         json!({}),
         json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" }),
@@ -226,7 +226,7 @@ fn forged(key: Option<&str>, id: usize) -> String {
 }
 
 #[test]
-fn a_token_that_does_not_hold_is_not_checked_again_for_a_moment() {
+fn invalid_bearer_token_is_not_checked_again_at_once() {
     let site = site(json!({}));
     let mut program = site.browser();
     // A token of the future holds from 5 minutes before its time on.
@@ -239,7 +239,7 @@ fn a_token_that_does_not_hold_is_not_checked_again_for_a_moment() {
 }
 
 #[test]
-fn a_token_that_nobody_could_check_is_checked_again() {
+fn uncheckable_bearer_token_is_checked_again() {
     let site = site(json!({}));
     let mut program = site.browser();
     let token = site.provider.token(json!({}));
@@ -251,7 +251,7 @@ fn a_token_that_nobody_could_check_is_checked_again() {
 }
 
 #[test]
-fn a_token_whose_key_is_not_known_yet_holds_once_it_is() {
+fn bearer_token_with_new_key_works_once_key_is_known() {
     let site = site(json!({}));
     let mut program = site.browser();
     let without_it: Vec<Value> = jwks_document()["keys"]
@@ -272,7 +272,7 @@ fn a_token_whose_key_is_not_known_yet_holds_once_it_is() {
 }
 
 #[test]
-fn keys_that_nobody_has_are_looked_for_at_the_provider_once_in_ten_seconds() {
+fn unknown_keys_are_fetched_once_in_ten_seconds() {
     let site = site(json!({}));
     assert!(ask(&mut site.browser(), &site.provider.token(json!({}))).is_ok());
     assert_eq!(site.provider.calls("/jwks"), 1);
@@ -285,7 +285,7 @@ fn keys_that_nobody_has_are_looked_for_at_the_provider_once_in_ten_seconds() {
 }
 
 #[test]
-fn all_who_bring_a_key_that_nobody_has_wait_for_one_fetch() {
+fn requests_with_unknown_keys_share_one_fetch() {
     let site = site(json!({}));
     assert!(ask(&mut site.browser(), &site.provider.token(json!({}))).is_ok());
     site.world.pass(MINUTE);
@@ -306,7 +306,7 @@ fn all_who_bring_a_key_that_nobody_has_wait_for_one_fetch() {
 }
 
 #[test]
-fn forged_tokens_fill_no_log() {
+fn forged_tokens_do_not_fill_the_log() {
     let site = site(json!({}));
     let mut program = site.browser();
     assert!(ask(&mut program, &site.provider.token(json!({}))).is_ok());
@@ -329,7 +329,7 @@ fn forged_tokens_fill_no_log() {
 }
 
 #[test]
-fn forged_tokens_that_waited_for_the_keys_together_are_limited_too() {
+fn forged_tokens_waiting_for_keys_are_limited_too() {
     let site = site(json!({}));
     site.provider.set_delay(Duration::from_secs(1));
     let asked = (0..100).map(|number| {
@@ -347,7 +347,7 @@ fn forged_tokens_that_waited_for_the_keys_together_are_limited_too() {
 }
 
 #[test]
-fn the_checks_of_forged_tokens_are_limited() {
+fn checks_of_forged_tokens_are_limited() {
     let site = site(json!({}));
     let mut program = site.browser();
     let known = site.provider.token(json!({}));

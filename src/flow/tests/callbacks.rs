@@ -79,7 +79,7 @@ fn refuse_codes(site: &Site) {
 }
 
 #[test]
-fn the_codes_of_one_sign_in_are_few() {
+fn sign_in_may_try_only_a_few_codes() {
     for options in [json!({}), json!({ "cookie_csrf_per_request": true }), with_redis()] {
         let site = Site::new(options);
         refuse_codes(&site);
@@ -105,7 +105,7 @@ fn the_codes_of_one_sign_in_are_few() {
 }
 
 #[test]
-fn the_codes_of_one_sign_in_are_few_at_the_same_time_too() {
+fn sign_in_may_try_only_a_few_codes_at_once() {
     let site = Site::new(json!({}));
     refuse_codes(&site);
     let mut stranger = site.browser();
@@ -118,7 +118,7 @@ fn the_codes_of_one_sign_in_are_few_at_the_same_time_too() {
 }
 
 #[test]
-fn only_what_the_provider_says_about_a_code_counts() {
+fn outage_does_not_count_as_a_tried_code() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/");
@@ -158,7 +158,7 @@ fn begun(site: &Site, count: usize) -> Vec<(Browser, String)> {
 }
 
 #[test]
-fn codes_are_redeemed_a_few_at_a_time_and_in_their_order() {
+fn codes_are_redeemed_a_few_at_a_time_in_order() {
     let site = Site::new(json!({ "insecure_oidc_skip_nonce": true }));
     let browsers = begun(&site, 100);
     site.provider.set_code_delay(Duration::from_millis(100));
@@ -177,7 +177,7 @@ fn codes_are_redeemed_a_few_at_a_time_and_in_their_order() {
 }
 
 #[test]
-fn who_does_not_get_in_can_ask_again() {
+fn callback_without_a_place_can_be_repeated() {
     let site = Site::new(json!({ "insecure_oidc_skip_nonce": true }));
     let browsers = begun(&site, 600);
     site.provider.set_code_delay(4 * SECOND);
@@ -203,7 +203,7 @@ fn who_does_not_get_in_can_ask_again() {
 }
 
 #[test]
-fn strangers_who_come_back_keep_nobody_from_a_renewal() {
+fn many_callbacks_do_not_block_refreshes() {
     for store in [json!({}), with_redis()] {
         let mut options = json!({ "cookie_refresh": "10m", "insecure_oidc_skip_nonce": true });
         options.as_object_mut().unwrap().extend(store.as_object().unwrap().clone());
@@ -228,7 +228,7 @@ fn strangers_who_come_back_keep_nobody_from_a_renewal() {
 }
 
 #[test]
-fn who_leaves_the_line_takes_no_place_in_it() {
+fn browser_that_leaves_the_line_frees_its_place() {
     let site = Site::new(json!({ "insecure_oidc_skip_nonce": true }));
     let mut browsers = begun(&site, 8 + 1000 + 1);
     site.provider.set_code_delay(4 * SECOND);
@@ -244,7 +244,7 @@ fn who_leaves_the_line_takes_no_place_in_it() {
 }
 
 #[test]
-fn a_browser_that_asks_again_gets_what_its_code_has_become() {
+fn repeated_callback_gets_result_of_its_code() {
     for options in [json!({}), json!({ "cookie_csrf_per_request": true }), with_redis()] {
         let site = Site::new(options);
         let mut browser = site.browser();
@@ -273,7 +273,7 @@ fn a_browser_that_asks_again_gets_what_its_code_has_become() {
 }
 
 #[test]
-fn a_session_that_nobody_waits_for_is_not_kept() {
+fn session_without_waiting_browser_is_not_stored() {
     let site = Site::new(with_redis());
     let mut browser = site.signed_in();
     let before = site.world.fake_redis().keys();
@@ -287,7 +287,7 @@ fn a_session_that_nobody_waits_for_is_not_kept() {
 }
 
 #[test]
-fn another_browser_does_not_get_what_a_code_has_become() {
+fn other_browser_gets_no_result_of_the_code() {
     let site = Site::new(json!({}));
     let mut victim = site.browser();
     let login = victim.start("/");
@@ -306,7 +306,7 @@ fn another_browser_does_not_get_what_a_code_has_become() {
 }
 
 #[test]
-fn renewals_are_made_a_few_at_a_time() {
+fn refreshes_run_a_few_at_a_time() {
     let site = Site::new(json!({ "cookie_refresh": "10m" }));
     let mut people: Vec<Browser> = (0..60)
         .map(|_| {
@@ -334,7 +334,7 @@ fn renewals_are_made_a_few_at_a_time() {
 }
 
 #[test]
-fn the_provider_is_told_of_a_few_sign_outs_at_a_time() {
+fn backend_logouts_run_a_few_at_a_time() {
     let issuer = crate::oidc::tests::vectors::ISSUER;
     let site = Site::new(json!({ "backend_logout_url": format!("{issuer}/logout?id_token={{id_token}}") }));
     let browser = site.signed_in();
@@ -350,7 +350,7 @@ fn the_provider_is_told_of_a_few_sign_outs_at_a_time() {
 }
 
 #[test]
-fn strangers_fill_no_log() {
+fn failed_callbacks_do_not_fill_the_log() {
     let site = Site::new(json!({}));
     let targets = [
         "/oauth2/callback",

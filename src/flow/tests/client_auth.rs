@@ -43,7 +43,7 @@ fn refreshes(site: &Site) -> usize {
 }
 
 #[test]
-fn the_way_that_is_right_is_found_with_the_same_code_and_remembered() {
+fn right_client_auth_method_is_found_with_same_code() {
     let ways: [(TakesClient, usize); 2] = [(posts, 2), (is_basic, 3)];
     for (takes_client, tries) in ways {
         let site = site(json!({}));
@@ -61,7 +61,7 @@ fn the_way_that_is_right_is_found_with_the_same_code_and_remembered() {
 }
 
 #[test]
-fn a_refresh_finds_it_too() {
+fn refresh_finds_right_client_auth_method() {
     let ways: [TakesClient; 2] = [posts, is_basic];
     for takes_client in ways {
         let site = site(json!({}));
@@ -80,7 +80,7 @@ fn a_refresh_finds_it_too() {
 }
 
 #[test]
-fn no_other_answer_sends_a_code_twice() {
+fn only_invalid_client_sends_a_code_twice() {
     for (status, body) in [
         (400, json!({ "error": "invalid_grant" })),
         (400, json!({ "error": "invalid_request" })),
@@ -108,7 +108,7 @@ fn no_other_answer_sends_a_code_twice() {
 }
 
 #[test]
-fn a_wrong_secret_asks_in_other_ways_once_a_minute() {
+fn wrong_secret_tries_other_methods_once_a_minute() {
     let site = site(json!({}));
     site.provider.set_client(|_| false);
     for _ in 0..20 {
@@ -130,7 +130,7 @@ fn a_wrong_secret_asks_in_other_ways_once_a_minute() {
 
 /// Anybody can come with a code that the provider objects to, for whatever reason.
 #[test]
-fn a_way_whose_answer_is_not_about_the_client_is_tried_by_the_next_who_signs_in() {
+fn inconclusive_client_auth_method_is_tried_again_by_next_sign_in() {
     for (status, body) in [(400, json!({ "error": "invalid_request" })), (400, json!({})), (404, json!({}))] {
         let site = site(json!({}));
         site.provider.set_client(posts);
@@ -149,7 +149,7 @@ fn a_way_whose_answer_is_not_about_the_client_is_tried_by_the_next_who_signs_in(
 }
 
 #[test]
-fn an_option_names_the_way() {
+fn token_endpoint_auth_method_option_is_obeyed() {
     let site = site(json!({ "token_endpoint_auth_method": "client_secret_post" }));
     site.provider.set_client(posts);
     site.signed_in();
@@ -165,7 +165,7 @@ fn an_option_names_the_way() {
 }
 
 #[test]
-fn a_code_that_the_refusal_used_up_says_so_and_the_next_one_works() {
+fn code_used_up_by_refusal_fails_and_next_sign_in_works() {
     // The provider forgets a code when it refuses the client, and would have taken the form.
     let site = site(json!({}));
     site.provider.set_token_answer(Some((400, json!({ "error": "invalid_grant" }))));
@@ -178,7 +178,7 @@ fn a_code_that_the_refusal_used_up_says_so_and_the_next_one_works() {
 }
 
 #[test]
-fn what_a_server_says_of_a_way_that_it_does_not_know_is_no_reason() {
+fn rejected_client_auth_method_reports_first_reason() {
     let site = site(json!({}));
     site.provider
         .set_client(|request| !is_basic(request) && !request.headers().contains_key("authorization"));

@@ -37,7 +37,7 @@ fn assert_mistake(answer: &Reply) {
 }
 
 #[test]
-fn redirects_of_documents_are_followed() {
+fn redirects_of_provider_documents_are_followed() {
     for status in [301, 302, 303, 307, 308] {
         let site = Site::new(json!({}));
         site.provider.set_instead(DISCOVERY, status, "/moved/.well-known/openid-configuration", "");
@@ -49,7 +49,7 @@ fn redirects_of_documents_are_followed() {
 }
 
 #[test]
-fn a_redirect_of_documents_leaves_no_encryption() {
+fn redirect_of_document_from_https_to_http_is_refused() {
     for (path, location) in
         [(DISCOVERY, "http://login.example.com/moved/x"), ("/jwks", "http://10.0.0.1/moved/jwks")]
     {
@@ -80,7 +80,7 @@ fn assert_mistake_of_callback(site: &Site) {
 }
 
 #[test]
-fn redirects_end() {
+fn endless_redirects_of_documents_fail() {
     let site = Site::new(json!({}));
     site.provider.set_instead(DISCOVERY, 302, "/.well-known/openid-configuration?token=secret", "");
     let lines = lines_of(|| assert_mistake(&start(&site)));
@@ -90,7 +90,7 @@ fn redirects_end() {
 }
 
 #[test]
-fn all_redirects_together_take_no_longer_than_one_answer() {
+fn all_redirects_share_one_request_timeout() {
     let site = Site::new(json!({}));
     site.provider.set_instead(DISCOVERY, 302, DISCOVERY, "");
     site.provider.set_delay(Duration::from_secs(2));
@@ -101,7 +101,7 @@ fn all_redirects_together_take_no_longer_than_one_answer() {
 
 /// Envoy has timeouts of whole milliseconds, and 0 is none.
 #[test]
-fn no_time_that_is_left_is_no_request_without_a_timeout() {
+fn used_up_timeout_sends_no_request() {
     // Two answers take the 5 s, or all but half a millisecond of them.
     for delay in [2_500_000, 2_499_750] {
         let site = Site::new(json!({}));
@@ -114,7 +114,7 @@ fn no_time_that_is_left_is_no_request_without_a_timeout() {
 }
 
 #[test]
-fn the_log_has_nothing_secret_of_where_a_redirect_leads() {
+fn log_hides_secrets_of_redirect_targets() {
     for (location, says) in [
         ("https://user:secret@keys.example.com/jwks", "https://keys.example.com/jwks"),
         ("//secret@keys.example.com/a@b?secret", "//keys.example.com/a@b"),
@@ -132,7 +132,7 @@ fn the_log_has_nothing_secret_of_where_a_redirect_leads() {
 }
 
 #[test]
-fn what_carries_a_secret_follows_no_redirect() {
+fn token_and_userinfo_requests_follow_no_redirect() {
     let site = Site::new(json!({ "backend_logout_url": "https://login.example.com/logout?hint={id_token}" }));
     for path in ["/token", "/userinfo", "/logout"] {
         site.provider.set_instead(path, 307, "https://evil.example.com/", "");
@@ -150,7 +150,7 @@ fn what_carries_a_secret_follows_no_redirect() {
 }
 
 #[test]
-fn an_outage_of_discovery_is_no_mistake_and_a_mistake_no_outage() {
+fn discovery_outage_is_503_and_unusable_discovery_is_502() {
     for (status, text) in [(500, ""), (502, "<html>"), (503, ""), (429, ""), (408, "")] {
         let site = Site::new(json!({}));
         site.provider.set_instead(DISCOVERY, status, "", text);
@@ -189,7 +189,7 @@ fn come_back(site: &Site, browser: &mut Browser) -> Reply {
 }
 
 #[test]
-fn a_code_that_is_used_is_not_offered_again() {
+fn used_code_is_not_offered_again() {
     for (path, groups) in [("/jwks", json!(["staff"])), ("/userinfo", Value::Null)] {
         for (status, text, is_outage) in [
             (500, "", true),
@@ -224,7 +224,7 @@ fn a_code_that_is_used_is_not_offered_again() {
 }
 
 #[test]
-fn a_code_that_is_not_used_is_offered_again() {
+fn unused_code_is_offered_again() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/page");
@@ -237,7 +237,7 @@ fn a_code_that_is_not_used_is_offered_again() {
 }
 
 #[test]
-fn the_access_log_says_why_a_sign_in_does_not_begin_or_end() {
+fn access_log_has_reason_of_failed_sign_in() {
     let reason = |site: &Site, browser: &mut Browser, target: &str| {
         let decision = browser.decision(target, &[]);
         assert!(!decision.log.is_empty(), "{decision:?} {}", site.provider.urls().len());
@@ -269,7 +269,7 @@ fn the_access_log_says_why_a_sign_in_does_not_begin_or_end() {
 }
 
 #[test]
-fn keys_that_cannot_be_used_are_the_operators_for_a_bearer_token_too() {
+fn unusable_keys_are_misconfiguration_for_bearer_tokens() {
     let site = Site::new(json!({ "skip_jwt_bearer_tokens": true }));
     let authorization = format!("Bearer {}", site.provider.token(json!({})));
     let headers = [("authorization", authorization.as_str())];

@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::time::Timestamp;
 
 #[test]
-fn userinfo_has_the_originals_keys() {
+fn userinfo_has_keys_of_oauth2_proxy() {
     let site = Site::new(json!({}));
     let answer = site.browser().reply("/oauth2/userinfo", &[]);
     assert_eq!(answer.status(), 401);
@@ -25,7 +25,7 @@ fn userinfo_has_the_originals_keys() {
 }
 
 #[test]
-fn userinfo_says_a_name_as_it_is_or_not_at_all() {
+fn userinfo_has_exact_names_or_none() {
     // Bytes of another writer of the same store; JSON is text, and a replacement character makes all of them one.
     let session = Session {
         user: b"a\xff".to_vec(),
@@ -50,7 +50,7 @@ fn userinfo_says_a_name_as_it_is_or_not_at_all() {
 }
 
 #[test]
-fn auth_answers_202_401_or_403() {
+fn auth_endpoint_answers_202_401_or_403() {
     let site = Site::new(json!({ "set_xauthrequest": true }));
     assert_eq!(site.browser().reply("/oauth2/auth", &[]).status(), 401);
     let mut browser = site.signed_in();
@@ -62,7 +62,7 @@ fn auth_answers_202_401_or_403() {
 }
 
 #[test]
-fn a_constraint_that_is_given_several_times_is_one_list() {
+fn repeated_constraint_of_auth_is_one_list() {
     let site = Site::new(json!({}));
     let mut browser = site.signed_in();
     for (query, status) in [
@@ -77,7 +77,7 @@ fn a_constraint_that_is_given_several_times_is_one_list() {
 }
 
 #[test]
-fn sign_out_ends_the_session_and_tells_the_provider() {
+fn sign_out_ends_session_and_calls_backend_logout() {
     let site = Site::new(json!({
         "backend_logout_url": "https://login.example.com/logout?id_token_hint={id_token}",
     }));
@@ -99,7 +99,7 @@ fn sign_out_to(site: &Site, target: &str) -> String {
 }
 
 #[test]
-fn a_sign_out_hands_the_id_token_to_the_end_session_endpoint_and_to_nobody_else() {
+fn sign_out_gives_id_token_only_to_end_session_endpoint() {
     let at_the_provider = "https://login.example.com/end?id_token_hint=ey";
     let elsewhere =
         json!({ "whitelist_domains": ["login.example.com", "login.example.com:8443", ".example.org"] });
@@ -142,7 +142,7 @@ fn a_sign_out_hands_the_id_token_to_the_end_session_endpoint_and_to_nobody_else(
 }
 
 #[test]
-fn a_sign_out_while_discovery_fails_goes_without_the_id_token() {
+fn sign_out_without_discovery_omits_id_token() {
     let site = Site::new(json!({ "whitelist_domains": ["login.example.com"] }));
     site.provider.set_metadata("end_session_endpoint", json!("https://login.example.com/end"));
     let mut browser = site.signed_in();
@@ -156,7 +156,7 @@ fn a_sign_out_while_discovery_fails_goes_without_the_id_token() {
 }
 
 #[test]
-fn without_discovery_an_option_says_where_a_session_ends() {
+fn end_session_url_option_replaces_discovery() {
     let options = |more: serde_json::Value| {
         let mut all = json!({
             "skip_oidc_discovery": true,
@@ -176,7 +176,7 @@ fn without_discovery_an_option_says_where_a_session_ends() {
 }
 
 #[test]
-fn sign_out_goes_nowhere_else() {
+fn sign_out_redirects_only_to_allowed_targets() {
     let site = Site::new(json!({}));
     // Without the ID token's place, the last three are `//evil.com`.
     for target in
@@ -191,7 +191,7 @@ fn sign_out_goes_nowhere_else() {
 }
 
 #[test]
-fn the_sign_in_page_clears_the_session_and_leads_to_the_start() {
+fn sign_in_page_clears_session_and_links_to_start() {
     let site = Site::new(json!({ "skip_provider_button": false, "provider_display_name": "Example & Co" }));
     let mut browser = site.signed_in();
     let answer = browser.reply("/oauth2/sign_in?rd=%2Fpage", &[]);
@@ -203,7 +203,7 @@ fn the_sign_in_page_clears_the_session_and_leads_to_the_start() {
 }
 
 #[test]
-fn what_nobody_asked_for_signs_nobody_out() {
+fn prefetch_and_cross_site_load_do_not_sign_out() {
     let image =
         [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
     let ahead = [
@@ -231,7 +231,7 @@ fn what_nobody_asked_for_signs_nobody_out() {
 }
 
 #[test]
-fn a_sign_out_that_somebody_asked_for_ends_the_session() {
+fn navigation_to_sign_out_ends_session() {
     let navigation = ("sec-fetch-mode", "navigate");
     for headers in [
         // A form or a link of another site; the way back from the provider is one too.
@@ -250,7 +250,7 @@ fn a_sign_out_that_somebody_asked_for_ends_the_session() {
 }
 
 #[test]
-fn methods_that_an_endpoint_does_not_have_are_refused() {
+fn unsupported_method_of_endpoint_is_405() {
     let site = Site::new(json!({}));
     for (method, target) in
         [("POST", "/oauth2/start"), ("HEAD", "/oauth2/callback"), ("DELETE", "/oauth2/sign_out")]
@@ -262,7 +262,7 @@ fn methods_that_an_endpoint_does_not_have_are_refused() {
 }
 
 #[test]
-fn nothing_that_the_filter_answers_is_cached() {
+fn every_reply_of_the_filter_is_uncacheable() {
     let site = Site::new(json!({}));
     for target in [
         "/",
@@ -280,7 +280,7 @@ fn nothing_that_the_filter_answers_is_cached() {
 }
 
 #[test]
-fn ping_and_ready_answer_without_a_session() {
+fn ping_and_ready_need_no_session() {
     let site = Site::new(json!({}));
     site.provider.set_down(true);
     for target in ["/ping", "/ready"] {
@@ -289,7 +289,7 @@ fn ping_and_ready_answer_without_a_session() {
 }
 
 #[test]
-fn what_has_no_path_is_no_endpoint_and_skips_nothing() {
+fn request_without_path_is_no_endpoint_and_skips_nothing() {
     let site = Site::new(json!({
         "ping_path": "", "ready_path": "", "skip_auth_preflight": true,
         "skip_auth_routes": ["", "^", ".*", "CONNECT=^", "GET!=^/private"],
@@ -306,7 +306,7 @@ fn what_has_no_path_is_no_endpoint_and_skips_nothing() {
 }
 
 #[test]
-fn a_tunnel_is_not_for_an_endpoint_whatever_path_it_brings() {
+fn connect_tunnel_is_no_endpoint_whatever_its_path() {
     let site = Site::new(json!({ "skip_auth_routes": ["^/public"] }));
     for path in ["/ping", "/ready", "/public", "/oauth2/sign_in", "/oauth2/start"] {
         assert_eq!(site.browser().reply(path, &[(":method", "CONNECT")]).status(), 401, "{path}");
@@ -314,7 +314,7 @@ fn a_tunnel_is_not_for_an_endpoint_whatever_path_it_brings() {
 }
 
 #[test]
-fn the_session_is_refreshed_by_whichever_endpoint_is_asked_first() {
+fn any_endpoint_that_loads_a_session_refreshes_it() {
     let site = Site::new(json!({ "cookie_refresh": "30m" }));
     for target in ["/oauth2/auth", "/oauth2/userinfo"] {
         let mut browser = site.signed_in();

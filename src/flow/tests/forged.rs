@@ -105,7 +105,7 @@ fn sets_authorization(options: &Value) -> bool {
 }
 
 #[test]
-fn nothing_of_it_arrives_but_by_the_one_exception() {
+fn forged_headers_arrive_only_without_skip_auth_strip_headers() {
     for options in all_options() {
         let site = Site::new(options.clone());
         let expected = expected(sets_authorization(&options));
@@ -125,7 +125,7 @@ fn nothing_of_it_arrives_but_by_the_one_exception() {
 }
 
 #[test]
-fn a_session_that_says_nothing_is_a_session_all_the_same() {
+fn session_without_identity_removes_forged_headers() {
     // No name, no ID token: there is nothing to put in the place of what is forged.
     let options = with(json!({
         "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"],
@@ -147,7 +147,7 @@ fn a_session_that_says_nothing_is_a_session_all_the_same() {
 }
 
 #[test]
-fn an_oauth2_proxy_beside_gets_no_identity_but_the_credentials() {
+fn mode_beside_forwards_authorization_but_no_identity_headers() {
     let site = Site::new(json!({
         "mode": "beside", "oidc_issuer_url": "", "client_id": "", "client_secret": "",
         "basic_auth_password": "open sesame", "skip_auth_strip_headers": false,
@@ -157,7 +157,7 @@ fn an_oauth2_proxy_beside_gets_no_identity_but_the_credentials() {
 }
 
 #[test]
-fn as_a_trailer_nothing_of_it_goes_on_either() {
+fn forged_trailers_never_reach_upstream() {
     for options in all_options() {
         let site = Site::new(options.clone());
         let names = forged();
@@ -170,7 +170,7 @@ fn as_a_trailer_nothing_of_it_goes_on_either() {
 }
 
 #[test]
-fn bytes_that_are_not_text_are_compared_too() {
+fn forged_header_names_with_any_bytes_are_removed() {
     const NAME: &[u8] = b"x\xff\x66orwarded\xe9user";
     let site = Site::new(json!({ "skip_auth_routes": ["^/public$"] }));
     let head = RequestHead::from_pairs([
@@ -185,7 +185,7 @@ fn bytes_that_are_not_text_are_compared_too() {
 }
 
 #[test]
-fn a_client_nominates_no_header_of_ours_for_the_next_proxy_to_drop() {
+fn connection_header_cannot_drop_identity_headers() {
     let site = Site::new(json!({ "basic_auth_password": "open sesame" }));
     let mut browser = site.signed_in();
     let mut connection = |values: &[&str]| {

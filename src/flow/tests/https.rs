@@ -22,7 +22,7 @@ fn location(reply: &Reply) -> &str {
 }
 
 #[test]
-fn everything_goes_to_the_same_address_over_https() {
+fn http_request_is_redirected_to_same_address_over_https() {
     let site = site(json!({}));
     let mut browser = site.signed_in();
     for target in [
@@ -48,7 +48,7 @@ fn everything_goes_to_the_same_address_over_https() {
 }
 
 #[test]
-fn the_scheme_is_the_one_that_envoy_knows() {
+fn scheme_is_the_one_that_envoy_knows() {
     let site = site(json!({}));
     let ask = |headers: &[(&str, &str)]| site.browser().reply("/oauth2/start", headers).status().as_u16();
     assert_eq!(ask(&[HTTP, ("x-forwarded-proto", "https")]), 302);
@@ -57,7 +57,7 @@ fn the_scheme_is_the_one_that_envoy_knows() {
 }
 
 #[test]
-fn the_port_is_that_of_redirect_url_or_none() {
+fn https_redirect_has_port_of_redirect_url_or_none() {
     let to = |redirect_url: &str, host: &str| {
         let site = site(json!({ "redirect_url": redirect_url }));
         location(&site.browser().reply("/x", &[HTTP, (":authority", host)])).to_owned()
@@ -82,7 +82,7 @@ fn the_port_is_that_of_redirect_url_or_none() {
 }
 
 #[test]
-fn probes_and_skipped_routes_are_answered_over_http() {
+fn probes_and_skipped_routes_work_over_http() {
     let options = json!({ "skip_auth_routes": ["^/public", "^/oauth2/"], "skip_auth_preflight": true });
     let site = site(options);
     let mut browser = site.browser();
@@ -96,7 +96,7 @@ fn probes_and_skipped_routes_are_answered_over_http() {
 }
 
 #[test]
-fn other_modes_are_redirected_too() {
+fn force_https_works_in_every_mode() {
     let beside = super::modes::site(json!({ "mode": "beside", "force_https": true }), json!({}));
     for target in ["/", "/oauth2/sign_in", "/oauth2/static/x.css"] {
         location(&beside.browser().reply(target, &[HTTP]));
@@ -108,7 +108,7 @@ fn other_modes_are_redirected_too() {
 }
 
 #[test]
-fn what_cannot_be_redirected_is_refused() {
+fn http_request_without_redirect_target_is_refused() {
     let site = site(json!({ "skip_auth_routes": [".*"] }));
     for (method, target, authority) in [
         ("CONNECT", "", "x:443"),
@@ -136,7 +136,7 @@ fn what_cannot_be_redirected_is_refused() {
 
 /// A proxy that asks there sends the type of its client on, and takes each 2xx for a yes.
 #[test]
-fn an_endpoint_says_no_in_http_whatever_the_type_of_the_request_is() {
+fn endpoint_refuses_http_with_http_status_for_grpc_request() {
     let site = site(json!({}));
     for content_type in [
         "application/grpc",
@@ -160,7 +160,7 @@ fn an_endpoint_says_no_in_http_whatever_the_type_of_the_request_is() {
 
 /// A proxy in front that takes a prefix away says what the browser asked for.
 #[test]
-fn with_a_proxy_in_front_it_is_the_address_of_the_browser() {
+fn https_redirect_behind_proxy_has_address_of_browser() {
     let to = |options: Value, headers: &[(&str, &str)]| {
         let site = site(options);
         location(&site.browser().reply("/page?a=b", &[&[HTTP], headers].concat())).to_owned()

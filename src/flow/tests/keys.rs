@@ -23,7 +23,7 @@ fn with_a_useless_key(id: &str) -> Value {
 }
 
 #[test]
-fn the_log_says_once_which_keys_are_not_used() {
+fn skipped_keys_are_logged_once() {
     let site = Site::new(json!({}));
     site.provider.set_keys(with_a_useless_key("first"));
     let lines = lines_of(|| {
@@ -47,7 +47,7 @@ fn the_log_says_once_which_keys_are_not_used() {
 
 /// Servers behind one address, not all of which have the new keys yet.
 #[test]
-fn documents_that_take_turns_are_explained_once_each() {
+fn alternating_key_documents_are_logged_once_each() {
     let site = Site::new(json!({}));
     let documents = [with_a_useless_key("first"), jwks_document(), with_a_useless_key("second")];
     let take_turns = |times: usize| {
@@ -71,7 +71,7 @@ fn documents_that_take_turns_are_explained_once_each() {
 }
 
 #[test]
-fn the_log_says_why_none_of_the_keys_is_used() {
+fn unusable_key_document_logs_why_for_each_key() {
     let site = Site::new(json!({}));
     let small = crate::oidc::tests::vectors::vectors()["small_rsa"]["key"].clone();
     site.provider.set_keys(json!({ "keys": [small] }));
@@ -86,7 +86,7 @@ fn the_log_says_why_none_of_the_keys_is_used() {
 }
 
 #[test]
-fn a_provider_may_sign_with_p_521() {
+fn p_521_signature_of_id_token_is_accepted() {
     let site = Site::new(json!({ "insecure_oidc_skip_nonce": true }));
     let mut browser = site.browser();
     let login = browser.start("/");

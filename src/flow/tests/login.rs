@@ -11,7 +11,7 @@ use crate::oidc::tests::vectors::CLIENT;
 use crate::time::Timestamp;
 
 #[test]
-fn a_login_ends_where_it_began() {
+fn sign_in_leads_back_to_requested_page() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let answer = browser.reply("/page?x=1", &[]);
@@ -41,7 +41,7 @@ fn a_login_ends_where_it_began() {
 
 /// The address of the page goes through two URLs of ours and one of the provider.
 #[test]
-fn the_address_of_a_page_that_is_too_long_loses_its_query() {
+fn too_long_target_loses_its_query() {
     let site = Site::new(json!({}));
     let query = "x".repeat(60_000);
     let location = |answer: Reply| answer.headers()["location"].to_str().unwrap().to_owned();
@@ -71,7 +71,7 @@ fn the_address_of_a_page_that_is_too_long_loses_its_query() {
 }
 
 #[test]
-fn the_code_is_exchanged_with_the_verifier_of_the_challenge() {
+fn code_is_redeemed_with_verifier_of_its_challenge() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/");
@@ -84,7 +84,7 @@ fn the_code_is_exchanged_with_the_verifier_of_the_challenge() {
 }
 
 #[test]
-fn two_tabs_that_sign_in_at_once_both_end_signed_in() {
+fn two_tabs_that_sign_in_at_once_both_succeed() {
     for per_request in [false, true] {
         let site = Site::new(json!({ "cookie_csrf_per_request": per_request }));
         let mut browser = site.browser();
@@ -97,7 +97,7 @@ fn two_tabs_that_sign_in_at_once_both_end_signed_in() {
 }
 
 #[test]
-fn an_unfinished_login_leaves_a_bounded_number_of_cookies() {
+fn unfinished_sign_ins_leave_a_bounded_number_of_cookies() {
     let site = Site::new(json!({ "cookie_csrf_per_request": true, "cookie_csrf_per_request_limit": 3 }));
     let mut browser = site.browser();
     let mut last = browser.start("/0");
@@ -115,7 +115,7 @@ fn forged(site: &Site, number: usize) -> String {
 }
 
 #[test]
-fn of_many_cookies_that_could_be_a_logins_a_few_are_checked() {
+fn only_a_few_of_many_csrf_cookies_are_checked() {
     let site = Site::new(json!({ "cookie_csrf_per_request": true }));
     let answer = |others: usize| {
         let mut browser = site.browser();
@@ -138,7 +138,7 @@ fn of_many_cookies_that_could_be_a_logins_a_few_are_checked() {
 
 /// Another app of the domain can set cookies of that name, but does not know the name of a login's own.
 #[test]
-fn cookies_of_the_shared_name_do_not_hide_a_login() {
+fn invalid_cookies_of_shared_name_do_not_hide_a_sign_in() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/there");
@@ -148,7 +148,7 @@ fn cookies_of_the_shared_name_do_not_hide_a_login() {
 }
 
 #[test]
-fn what_only_says_to_be_a_login_makes_room_before_one_that_is() {
+fn unsigned_csrf_cookies_are_cleared_before_signed_ones() {
     let site = Site::new(json!({ "cookie_csrf_per_request": true, "cookie_csrf_per_request_limit": 3 }));
     let mut browser = site.browser();
     let login = browser.start("/there");
@@ -161,7 +161,7 @@ fn what_only_says_to_be_a_login_makes_room_before_one_that_is() {
 }
 
 #[test]
-fn thousands_of_cookies_of_logins_are_cleared_bit_by_bit() {
+fn thousands_of_csrf_cookies_are_cleared_in_steps() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     browser.cookies =
@@ -174,7 +174,7 @@ fn thousands_of_cookies_of_logins_are_cleared_bit_by_bit() {
 }
 
 #[test]
-fn thousands_of_cookies_named_as_chunks_keep_nobody_from_signing_in_and_out() {
+fn thousands_of_chunk_cookies_do_not_block_sign_in_or_out() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     browser.cookies = (0..3900).map(|number| (format!("_oauth2_proxy_{number}"), "x".to_owned())).collect();
@@ -190,7 +190,7 @@ fn thousands_of_cookies_named_as_chunks_keep_nobody_from_signing_in_and_out() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_keeps_nobody_from_signing_in() {
+fn clock_set_back_does_not_block_sign_in() {
     let site = Site::new(json!({}));
     site.provider.set_down(true);
     assert_eq!(site.browser().reply("/oauth2/start", &[]).status(), 503);
@@ -200,7 +200,7 @@ fn a_clock_that_is_set_back_keeps_nobody_from_signing_in() {
 }
 
 #[test]
-fn a_callback_cannot_be_replayed() {
+fn callback_cannot_be_replayed() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/");
@@ -214,7 +214,7 @@ fn a_callback_cannot_be_replayed() {
 }
 
 #[test]
-fn a_callback_of_another_browser_is_refused() {
+fn callback_of_another_browser_is_refused() {
     let site = Site::new(json!({}));
     let mut attacker = site.browser();
     let login = attacker.start("/");
@@ -226,7 +226,7 @@ fn a_callback_of_another_browser_is_refused() {
 }
 
 #[test]
-fn a_login_that_took_too_long_is_refused() {
+fn sign_in_that_took_too_long_is_refused() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/");
@@ -235,7 +235,7 @@ fn a_login_that_took_too_long_is_refused() {
 }
 
 #[test]
-fn a_callback_that_is_none_is_an_error_page_with_a_way_back() {
+fn malformed_callback_is_an_error_page_with_link_back() {
     let site = Site::new(json!({}));
     for query in
         ["", "?code=x", "?state=x&code=x", "?state=a:b", "?error=access_denied", "?state=%ff&code=%ff"]
@@ -251,7 +251,7 @@ fn a_callback_that_is_none_is_an_error_page_with_a_way_back() {
 }
 
 #[test]
-fn what_a_provider_says_is_not_taken_on_trust() {
+fn invalid_claims_of_id_token_fail_sign_in() {
     let cases: [(&str, Value, u16); 7] = [
         ("iss", json!("https://evil.example.com"), 502),
         ("aud", json!("another-client"), 502),
@@ -270,7 +270,7 @@ fn what_a_provider_says_is_not_taken_on_trust() {
 }
 
 #[test]
-fn another_nonce_is_refused() {
+fn id_token_with_other_nonce_is_refused() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let mut login = browser.start("/");
@@ -280,7 +280,7 @@ fn another_nonce_is_refused() {
 }
 
 #[test]
-fn who_may_come_in_is_decided_at_the_sign_in_and_at_every_request() {
+fn authorization_is_checked_at_sign_in_and_every_request() {
     for options in [json!({ "email_domains": ["example.org"] }), json!({ "allowed_groups": ["admins"] })] {
         let site = Site::new(options);
         let mut browser = site.browser();
@@ -296,7 +296,7 @@ fn who_may_come_in_is_decided_at_the_sign_in_and_at_every_request() {
 }
 
 #[test]
-fn userinfo_has_what_the_id_token_lacks() {
+fn userinfo_completes_the_id_token() {
     let site = Site::new(json!({}));
     site.provider.set_claim("email", json!(null));
     let sub = crate::oidc::tests::vectors::claims()["sub"].clone();
@@ -315,7 +315,7 @@ fn userinfo_has_what_the_id_token_lacks() {
 }
 
 #[test]
-fn an_unencrypted_endpoint_of_an_encrypted_issuer_is_not_used() {
+fn http_endpoint_of_https_issuer_is_not_used() {
     for endpoint in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"] {
         let plain = json!("http://login.example.com/token");
         let site = Site::new(json!({}));
@@ -328,7 +328,7 @@ fn an_unencrypted_endpoint_of_an_encrypted_issuer_is_not_used() {
 }
 
 #[test]
-fn a_provider_that_is_down_is_not_an_error_for_ever() {
+fn sign_in_works_once_provider_is_back() {
     let site = Site::new(json!({}));
     site.provider.set_down(true);
     let mut browser = site.browser();
@@ -340,7 +340,7 @@ fn a_provider_that_is_down_is_not_an_error_for_ever() {
 }
 
 #[test]
-fn a_callback_that_met_a_provider_that_is_down_can_be_repeated() {
+fn callback_during_provider_outage_can_be_repeated() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let login = browser.start("/");
@@ -354,7 +354,7 @@ fn a_callback_that_met_a_provider_that_is_down_can_be_repeated() {
 }
 
 #[test]
-fn requests_that_need_the_metadata_share_one_fetch() {
+fn concurrent_requests_share_one_metadata_fetch() {
     let site = Site::new(json!({}));
     site.provider.set_delay(Duration::from_millis(300));
     let starts = (0..20).map(|_| {
@@ -370,7 +370,7 @@ fn requests_that_need_the_metadata_share_one_fetch() {
 }
 
 #[test]
-fn without_random_numbers_no_login_begins() {
+fn sign_in_without_random_numbers_is_503() {
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     site.world.without_random();
@@ -379,7 +379,7 @@ fn without_random_numbers_no_login_begins() {
 }
 
 #[test]
-fn a_target_elsewhere_is_not_followed() {
+fn target_on_another_host_is_not_followed() {
     let site = Site::new(json!({ "whitelist_domains": [".example.org"] }));
     for (target, location) in [
         ("https://evil.com/", "/"),
@@ -391,7 +391,7 @@ fn a_target_elsewhere_is_not_followed() {
 }
 
 #[test]
-fn an_encoded_state_comes_back_as_well() {
+fn base64_encoded_state_is_read_back() {
     let site = Site::new(json!({ "encode_state": true }));
     let mut browser = site.browser();
     let login = browser.start("/page");

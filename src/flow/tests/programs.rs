@@ -34,7 +34,7 @@ fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
 }
 
 #[test]
-fn what_a_redirect_destroys_is_told() {
+fn program_gets_401_instead_of_redirect() {
     for headers in [
         // A form or a script that posts, but says that it shows no pages.
         [(":method", "POST"), ("accept", "*/*")].as_slice(),
@@ -59,7 +59,7 @@ fn what_a_redirect_destroys_is_told() {
 }
 
 #[test]
-fn a_browser_is_led_to_the_sign_in() {
+fn browser_without_session_is_redirected_to_sign_in() {
     for headers in [
         [].as_slice(),
         &[("accept", PAGE)],
@@ -97,7 +97,7 @@ fn three(content_type: &str, more: (&str, &str)) -> [Reply; 3] {
 
 /// Envoy makes the rest of HTTP's status (Envoy, `Grpc::Utility::httpToGrpcStatus`), and `grpc-message` of the body.
 #[test]
-fn grpc_gets_a_status_that_envoy_has_a_code_for_and_a_short_message() {
+fn grpc_client_gets_status_and_short_message() {
     for content_type in GRPC {
         let replies = three(content_type, ("x", "y"));
         assert_eq!(
@@ -115,7 +115,7 @@ fn grpc_gets_a_status_that_envoy_has_a_code_for_and_a_short_message() {
 }
 
 #[test]
-fn grpc_web_gets_its_status_in_a_head_without_a_body() {
+fn grpc_web_client_gets_status_in_headers() {
     for content_type in GRPC_WEB {
         let replies = three(content_type, ("x-grpc-web", "1"));
         for (reply, code) in replies.iter().zip(["16", "7", "14"]) {
@@ -134,7 +134,7 @@ const CONNECT_CODES: [(u16, &str); 3] =
     [(401, "unauthenticated"), (403, "permission_denied"), (503, "unavailable")];
 
 #[test]
-fn connect_gets_an_error_in_json_with_its_code() {
+fn connect_client_gets_json_error_with_code() {
     for (content_type, more) in [
         ("application/json", ("connect-protocol-version", "1")),
         ("application/proto", ("connect-protocol-version", "1")),
@@ -150,7 +150,7 @@ fn connect_gets_an_error_in_json_with_its_code() {
 }
 
 #[test]
-fn connect_by_get_says_so_in_its_query() {
+fn connect_get_request_is_recognised_by_query() {
     let query = "/x.Service/Method?connect=v1&encoding=json&message=%7B%7D";
     let reply = site().browser().reply(query, &[]);
     let error: Value = serde_json::from_slice(reply.body()).unwrap();
@@ -160,7 +160,7 @@ fn connect_by_get_says_so_in_its_query() {
 
 /// The envelope: flags with the second bit, a length of four bytes, JSON.
 #[test]
-fn a_stream_of_connect_ends_with_the_error() {
+fn connect_stream_ends_with_error() {
     for content_type in CONNECT_STREAMS {
         for (reply, (_, code)) in
             three(content_type, ("connect-protocol-version", "1")).iter().zip(CONNECT_CODES)
@@ -178,7 +178,7 @@ fn a_stream_of_connect_ends_with_the_error() {
 }
 
 #[test]
-fn a_token_that_does_not_hold_is_refused_in_the_protocol() {
+fn invalid_token_is_refused_in_protocol_of_client() {
     let site = Site::new(json!({ "skip_jwt_bearer_tokens": true, "bearer_token_login_fallback": false }));
     let token = ("authorization", "Bearer eyJhbGciOiJub25lIn0.e30.");
     let ask = |target: &str, content_type: &str| {
@@ -193,7 +193,7 @@ fn a_token_that_does_not_hold_is_refused_in_the_protocol() {
 /// Who asks there for another proxy sends the headers of a stranger, and goes by the status of HTTP. Nothing else has its
 /// place below the prefix, so no path there is answered in another way.
 #[test]
-fn an_endpoint_answers_in_http_whatever_the_type_of_the_request_is() {
+fn endpoint_answers_grpc_request_with_http_status() {
     let strict = json!({ "skip_jwt_bearer_tokens": true, "bearer_token_login_fallback": false });
     let bad_token = ("authorization", "Bearer eyJhbGciOiJub25lIn0.e30.");
     for (site, more, status) in [
@@ -212,7 +212,7 @@ fn an_endpoint_answers_in_http_whatever_the_type_of_the_request_is() {
 
 /// A 2xx would be a tunnel to whoever is in front (RFC 9110 section 9.3.6).
 #[test]
-fn a_tunnel_is_refused_in_http_whatever_the_type_of_the_request_is() {
+fn connect_tunnel_is_refused_with_http_status() {
     let types = GRPC.into_iter().chain(GRPC_WEB).chain(CONNECT_STREAMS).chain(["application/proto"]);
     for content_type in types {
         let headers = [(":method", "CONNECT"), (":authority", "x:443"), ("content-type", content_type)];

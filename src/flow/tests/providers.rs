@@ -24,7 +24,7 @@ fn roles(realm: &[&str], client: &str) -> String {
 }
 
 #[test]
-fn roles_of_keycloak_are_groups_and_follow_a_refresh() {
+fn keycloak_roles_are_groups_and_follow_refresh() {
     let site = keycloak(json!({}));
     site.provider.set_claim("groups", json!(["/people"]));
     let mut browser = site.signed_in();
@@ -38,7 +38,7 @@ fn roles_of_keycloak_are_groups_and_follow_a_refresh() {
 }
 
 #[test]
-fn a_role_of_keycloak_lets_in() {
+fn keycloak_role_in_allowed_groups_lets_in() {
     for (allowed, status) in [
         (json!({ "allowed_roles": ["staff"] }), 302),
         (json!({ "allowed_roles": ["shop:clerk"] }), 302),
@@ -52,7 +52,7 @@ fn a_role_of_keycloak_lets_in() {
 }
 
 #[test]
-fn without_roles_that_can_be_read_nobody_signs_in_at_keycloak() {
+fn keycloak_sign_in_without_readable_roles_fails() {
     let site = keycloak(json!({}));
     site.provider.set_access_token("opaque".to_owned());
     let answer = site.browser().sign_in(&site.provider, "/");
@@ -76,7 +76,7 @@ fn entra(allowed: Value, issuer: &str) -> Site {
 }
 
 #[test]
-fn a_tenant_of_entra_has_to_be_allowed() {
+fn entra_tenant_must_be_allowed() {
     let issuer = format!("https://login.microsoftonline.com/{TENANT}/v2.0");
     for (allowed, issuer, status) in [
         (json!([]), issuer.as_str(), 302),
@@ -92,7 +92,7 @@ fn a_tenant_of_entra_has_to_be_allowed() {
 }
 
 #[test]
-fn too_many_groups_of_entra_are_no_groups() {
+fn entra_groups_overage_means_no_groups() {
     let site = entra(json!([TENANT]), &format!("https://login.microsoftonline.com/{TENANT}/v2.0"));
     site.provider.set_claim("groups", Value::Null);
     site.provider.set_claim("_claim_names", json!({ "groups": "src1" }));
@@ -100,7 +100,7 @@ fn too_many_groups_of_entra_are_no_groups() {
 }
 
 #[test]
-fn an_account_of_ad_fs_without_an_email_address_has_its_principal_name() {
+fn adfs_account_without_email_has_its_upn() {
     let site = Site::new(json!({ "provider": "adfs", "resource": "urn:microsoft:userinfo" }));
     site.provider.set_claim("upn", json!("alice@corp.example.com"));
     assert_eq!(site.signed_in().who().as_deref(), Some("alice@example.com"));
@@ -121,7 +121,7 @@ fn an_account_of_ad_fs_without_an_email_address_has_its_principal_name() {
 }
 
 #[test]
-fn google_is_asked_for_a_refresh_token_and_not_for_groups() {
+fn google_sign_in_asks_for_refresh_token_not_groups() {
     let site = Site::new(json!({ "provider": "google" }));
     site.provider.set_claim("groups", Value::Null);
     let mut browser = site.browser();
@@ -134,7 +134,7 @@ fn google_is_asked_for_a_refresh_token_and_not_for_groups() {
 }
 
 #[test]
-fn the_user_of_gitlab_is_the_nickname() {
+fn gitlab_user_is_the_nickname() {
     let site = Site::new(json!({ "provider": "gitlab" }));
     site.provider.set_claim("groups", Value::Null);
     // GitLab's ID token has the direct groups under another name; userinfo has all.

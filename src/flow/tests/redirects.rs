@@ -44,7 +44,7 @@ fn state_target(site: &Site, target: &str, headers: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_sign_in_that_ends_on_another_host_leads_back_to_the_one_where_it_began() {
+fn callback_on_another_host_leads_back_to_first_host() {
     let site = many_hosts(json!({}));
     let mut browser = site.browser();
     let answer = browser.reply("/x?y=1", &[APP]);
@@ -61,7 +61,7 @@ fn a_sign_in_that_ends_on_another_host_leads_back_to_the_one_where_it_began() {
 }
 
 #[test]
-fn a_path_is_of_the_host_on_which_it_was_asked_for_in_every_way_to_a_sign_in() {
+fn every_sign_in_keeps_host_of_requested_path() {
     let site = many_hosts(json!({}));
     let page = many_hosts(json!({ "skip_provider_button": false }));
     for (query, headers, expected) in [
@@ -109,7 +109,7 @@ fn a_path_is_of_the_host_on_which_it_was_asked_for_in_every_way_to_a_sign_in() {
 }
 
 #[test]
-fn without_another_host_for_the_callback_a_path_stays_a_path() {
+fn callback_on_same_host_keeps_target_a_path() {
     for redirect_url in [json!(null), json!("https://app1.example.com/oauth2/callback")] {
         let mut options = json!({ "whitelist_domains": [".example.com"] });
         if !redirect_url.is_null() {
@@ -122,7 +122,7 @@ fn without_another_host_for_the_callback_a_path_stays_a_path() {
 }
 
 #[test]
-fn a_page_is_told_by_a_header_where_to_lead_back_to() {
+fn auth_request_redirect_header_sets_target() {
     let site = many_hosts(json!({}));
     let to = |target| ("x-auth-request-redirect", target);
     assert_eq!(back(&site, "/x", &[APP, to("https://b.example.com/y")]), "https://b.example.com/y");
@@ -137,7 +137,7 @@ fn a_page_is_told_by_a_header_where_to_lead_back_to() {
 /// The rows of oauth2-proxy's own table that have headers (v7.15.3, `pkg/app/redirect/director_test.go`), with a
 /// callback on the host of the request and whatever is there whitelisted.
 #[test]
-fn forwarded_headers_are_read_as_the_original_reads_them() {
+fn forwarded_headers_are_read_as_in_oauth2_proxy() {
     let site = |reverse_proxy: bool| {
         many_hosts(json!({ "reverse_proxy": reverse_proxy, "redirect_url": "https://oauth.example.com" }))
     };
@@ -192,7 +192,7 @@ fn forwarded_headers_are_read_as_the_original_reads_them() {
 }
 
 #[test]
-fn a_forwarded_host_is_the_host_of_the_browser_in_every_way_and_never_a_way_out() {
+fn forwarded_host_is_used_but_allows_no_open_redirect() {
     let site = Site::new(json!({ "reverse_proxy": true, "cookie_domains": ["a.example", "b.example"] }));
     let envoy = (":authority", "envoy.internal:8080");
     let answer = site.browser().reply("/oauth2/start?rd=/x", &[envoy, ("x-forwarded-host", "b.example")]);
@@ -217,7 +217,7 @@ fn a_forwarded_host_is_the_host_of_the_browser_in_every_way_and_never_a_way_out(
 }
 
 #[test]
-fn a_forwarded_address_opens_nothing() {
+fn forwarded_uri_does_not_skip_authentication() {
     let site = Site::new(
         json!({ "reverse_proxy": true, "skip_auth_routes": ["^/public"], "api_routes": ["^/api"] }),
     );
@@ -227,7 +227,7 @@ fn a_forwarded_address_opens_nothing() {
 }
 
 #[test]
-fn a_sign_in_app_gets_to_know_the_same() {
+fn login_app_gets_the_same_target() {
     let options = json!({
         "mode": "app", "login_app_path": "/login", "login_app_clusters": "login-app", "reverse_proxy": true,
         "cookie_secret": "0123456789abcdef0123456789abcdef", "email_domains": ["*"], "whitelist_domains": ["b.example"],
@@ -243,7 +243,7 @@ fn a_sign_in_app_gets_to_know_the_same() {
 }
 
 #[test]
-fn a_page_with_two_slashes_in_its_address_is_led_back_to() {
+fn target_may_contain_two_slashes() {
     let site = Site::new(json!({}));
     for page in ["/a//b", "/a/../b?x=//y", "/a/./b", "/a//", "/a\\\\b", "/caf%C3%A9//x", "/caf\u{e9}"] {
         let mut browser = site.browser();
@@ -258,7 +258,7 @@ fn a_page_with_two_slashes_in_its_address_is_led_back_to() {
 }
 
 #[test]
-fn what_no_url_can_have_is_encoded_on_the_way_out() {
+fn invalid_url_characters_are_encoded_in_redirects() {
     let site = Site::new(json!({ "whitelist_domains": ["b.example"] }));
     for (target, expected) in [
         ("https://b.example/a b?q=\"c\" <d>#e f", "https://b.example/a%20b?q=%22c%22%20%3Cd%3E#e%20f"),
@@ -291,7 +291,7 @@ fn link(answer: &Reply) -> String {
 }
 
 #[test]
-fn a_callback_that_is_over_offers_its_target_to_a_browser_that_is_signed_in() {
+fn finished_callback_offers_target_to_signed_in_browser() {
     for options in [json!({}), super::in_redis()] {
         let mut options = options.clone();
         options["whitelist_domains"] = json!(["b.example"]);
@@ -322,7 +322,7 @@ fn a_callback_that_is_over_offers_its_target_to_a_browser_that_is_signed_in() {
 }
 
 #[test]
-fn a_callback_that_is_over_is_an_error_for_everybody_else() {
+fn finished_callback_without_session_is_an_error() {
     let site = Site::new(json!({}));
     assert_eq!(come_back_late(&mut site.browser(), "/page").status(), 403);
     // A session that may not come in here.

@@ -69,7 +69,7 @@ fn about_neither() -> Vec<(u16, Value)> {
 }
 
 #[test]
-fn before_a_session_expires_it_goes_on_whatever_the_answer() {
+fn unexpired_session_survives_any_refused_refresh() {
     for answer in [about_the_token(), about_the_client(), about_neither()].concat() {
         for site in sites(&json!({})) {
             let mut browser = site.signed_in();
@@ -90,7 +90,7 @@ fn before_a_session_expires_it_goes_on_whatever_the_answer() {
 }
 
 #[test]
-fn an_expired_session_ends_by_an_answer_about_its_token() {
+fn expired_session_with_refused_refresh_goes_to_sign_in() {
     for answer in about_the_token() {
         for site in sites(&json!({})) {
             let mut browser = site.signed_in();
@@ -108,7 +108,7 @@ fn an_expired_session_ends_by_an_answer_about_its_token() {
 }
 
 #[test]
-fn an_expired_session_ends_also_if_the_answer_came_a_moment_before() {
+fn session_that_expires_after_refused_refresh_goes_to_sign_in() {
     for site in sites(&json!({})) {
         let mut browser = site.signed_in();
         site.provider.set_token_answer(Some((403, page())));
@@ -121,7 +121,7 @@ fn an_expired_session_ends_also_if_the_answer_came_a_moment_before() {
 }
 
 #[test]
-fn what_the_provider_says_of_the_client_leads_to_the_sign_in_and_ends_nothing() {
+fn rejected_client_leads_to_sign_in_and_ends_no_session() {
     for answer in about_the_client() {
         // The page with the button would end the session.
         for site in sites(&json!({ "skip_provider_button": false })) {
@@ -152,7 +152,7 @@ fn what_the_provider_says_of_the_client_leads_to_the_sign_in_and_ends_nothing() 
 }
 
 #[test]
-fn every_worker_knows_what_the_provider_said_of_the_client() {
+fn rejected_client_is_known_to_every_worker() {
     let site = Site::new(json!({}));
     let mut browser = site.signed_in();
     site.provider.set_token_answer(Some((401, error("invalid_client"))));
@@ -165,7 +165,7 @@ fn every_worker_knows_what_the_provider_said_of_the_client() {
 }
 
 #[test]
-fn whoever_signs_in_meanwhile_has_a_new_session() {
+fn sign_in_after_rejected_client_makes_new_session() {
     for site in sites(&json!({})) {
         let mut browser = site.signed_in();
         let before = browser.cookies.clone();
@@ -181,7 +181,7 @@ fn whoever_signs_in_meanwhile_has_a_new_session() {
 }
 
 #[test]
-fn an_expired_session_waits_for_an_answer() {
+fn expired_session_without_provider_answer_is_503() {
     for answer in about_neither() {
         for site in sites(&json!({})) {
             let mut browser = site.signed_in();

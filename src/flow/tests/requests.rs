@@ -7,7 +7,7 @@ use super::{MINUTE, Site};
 use crate::flow::{Action, App, Decision, Forward, Io, Ready, RequestHead};
 
 #[test]
-fn a_program_gets_401_and_a_page_302() {
+fn program_gets_401_and_page_gets_302() {
     let site = Site::new(json!({ "api_routes": ["^/api/"] }));
     let status =
         |target: &str, headers: &[(&str, &str)]| site.browser().reply(target, headers).status().as_u16();
@@ -24,7 +24,7 @@ fn a_program_gets_401_and_a_page_302() {
 }
 
 #[test]
-fn skip_auth_routes_let_through_and_nothing_else() {
+fn only_skip_auth_routes_need_no_session() {
     let site = Site::new(json!({ "skip_auth_routes": ["^/public/", "GET=^/read$", "PATCH!=^/closed"] }));
     let passes = |method: &str, target: &str| {
         matches!(site.browser().ask(target, &[(":method", method)]), Action::Forward(_))
@@ -42,7 +42,7 @@ fn skip_auth_routes_let_through_and_nothing_else() {
 
 /// Patterns are not for it, so that its length costs nothing.
 #[test]
-fn a_path_that_is_too_long_is_a_pages_unless_it_says_otherwise() {
+fn too_long_path_counts_as_a_page() {
     let site = Site::new(json!({ "skip_auth_routes": ["^/api/"], "api_routes": ["^/api/"] }));
     let longest = format!("/api/{}", "a".repeat(2043));
     assert!(matches!(site.browser().ask(&longest, &[]), Action::Forward(_)));
@@ -54,7 +54,7 @@ fn a_path_that_is_too_long_is_a_pages_unless_it_says_otherwise() {
 }
 
 #[test]
-fn where_no_session_is_needed_no_cookie_is_cleared() {
+fn skipped_route_clears_no_cookie() {
     let options = json!({ "skip_auth_routes": ["^/public$"], "skip_auth_preflight": true });
     let site = Site::new(options.clone());
     let mut junk = site.browser();
@@ -74,7 +74,7 @@ fn where_no_session_is_needed_no_cookie_is_cleared() {
 }
 
 #[test]
-fn where_no_session_is_needed_none_is_renewed() {
+fn skipped_route_refreshes_no_cookie_session() {
     let site = Site::new(json!({ "skip_auth_routes": ["^/public$"], "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     let before = browser.cookies.clone();
@@ -98,7 +98,7 @@ fn where_no_session_is_needed_none_is_renewed() {
 }
 
 #[test]
-fn a_session_in_redis_is_renewed_everywhere_and_its_cookie_follows() {
+fn redis_session_is_refreshed_on_skipped_route_and_cookie_follows() {
     let mut options = super::in_redis();
     options["skip_auth_routes"] = json!(["^/public$"]);
     options["cookie_refresh"] = json!("30m");
@@ -115,7 +115,7 @@ fn a_session_in_redis_is_renewed_everywhere_and_its_cookie_follows() {
 }
 
 #[test]
-fn a_response_with_something_for_one_person_is_private() {
+fn response_with_user_data_is_cache_control_private() {
     let cache_control = |forward: &Forward| -> Vec<Vec<u8>> {
         let headers = forward.response.iter().filter(|(name, _)| *name == "cache-control");
         headers.map(|(_, value)| value.clone()).collect()
@@ -139,7 +139,7 @@ fn a_response_with_something_for_one_person_is_private() {
 }
 
 #[test]
-fn who_may_not_come_in_keeps_the_session_and_can_sign_in_with_another_account() {
+fn forbidden_user_keeps_session_and_can_switch_account() {
     let site = Site::new(json!({ "skip_provider_button": false, "cookie_refresh": "30m" }));
     let mut browser = site.signed_in();
     browser.app = App::new(
@@ -167,7 +167,7 @@ fn who_may_not_come_in_keeps_the_session_and_can_sign_in_with_another_account() 
 }
 
 #[test]
-fn what_a_client_says_about_itself_never_arrives() {
+fn forged_identity_headers_never_reach_upstream() {
     let forged = [
         ("x-forwarded-user", "root"),
         ("x_forwarded_email", "root@example.com"),
@@ -189,7 +189,7 @@ fn what_a_client_says_about_itself_never_arrives() {
 }
 
 #[test]
-fn headers_are_those_of_the_options() {
+fn identity_headers_follow_options() {
     let site = Site::new(json!({
         "pass_access_token": true, "pass_authorization_header": true, "set_xauthrequest": true,
         "prefer_email_to_user": true,
@@ -210,7 +210,7 @@ fn headers_are_those_of_the_options() {
 }
 
 #[test]
-fn a_group_is_let_in_by_its_whole_name() {
+fn allowed_group_matches_whole_name() {
     let name = "CN=admins,DC=example";
     let site = Site::new(json!({ "allowed_groups": [name], "groups_header_separator": "|" }));
     site.provider.set_claim("groups", json!([name, "staff"]));
@@ -222,7 +222,7 @@ fn a_group_is_let_in_by_its_whole_name() {
 }
 
 #[test]
-fn a_bad_cookie_is_not_signed_in_and_is_cleared() {
+fn invalid_cookie_is_anonymous_and_cleared() {
     let site = Site::new(json!({}));
     let good = site.signed_in().cookies["_oauth2_proxy"].clone();
     let half = good.get(..good.len() / 2).unwrap();
@@ -235,7 +235,7 @@ fn a_bad_cookie_is_not_signed_in_and_is_cleared() {
 }
 
 #[test]
-fn bytes_that_are_not_text_are_ordinary() {
+fn non_utf8_headers_are_handled() {
     let site = Site::new(json!({}));
     let good = site.signed_in().cookies["_oauth2_proxy"].clone();
     let cookie =
@@ -251,7 +251,7 @@ fn bytes_that_are_not_text_are_ordinary() {
 }
 
 #[test]
-fn one_of_several_cookies_of_the_name_is_enough() {
+fn one_valid_cookie_among_several_is_enough() {
     let site = Site::new(json!({}));
     let good = site.signed_in().cookies["_oauth2_proxy"].clone();
     let mut browser = site.browser();
@@ -266,7 +266,7 @@ fn forged(site: &Site, number: usize) -> String {
 
 /// Each check hashes the whole cookie, and a stranger sends as many as fit into the headers.
 #[test]
-fn of_many_cookies_that_could_be_ours_a_few_are_checked() {
+fn only_a_few_of_many_session_cookies_are_checked() {
     let site = Site::new(json!({ "session_cache_size": 0 }));
     let mut browser = site.signed_in();
     let good = browser.cookies["_oauth2_proxy"].clone();
@@ -293,7 +293,7 @@ fn of_many_cookies_that_could_be_ours_a_few_are_checked() {
 }
 
 #[test]
-fn a_cookie_that_was_checked_before_is_found_among_any_number() {
+fn remembered_cookie_is_found_among_any_number() {
     let site = Site::new(json!({}));
     let mut browser = site.signed_in();
     assert!(browser.who().is_some());
@@ -306,7 +306,7 @@ fn a_cookie_that_was_checked_before_is_found_among_any_number() {
 }
 
 #[test]
-fn an_expired_cookie_is_not_remembered() {
+fn expired_cookie_is_not_remembered() {
     let site = Site::new(json!({ "cookie_expire": "2h", "enforce_expires_on": false }));
     let mut browser = site.signed_in();
     assert!(browser.who().is_some());
@@ -317,7 +317,7 @@ fn an_expired_cookie_is_not_remembered() {
 }
 
 #[test]
-fn a_remembered_cookie_is_compared_as_a_whole() {
+fn remembered_cookie_is_compared_byte_for_byte() {
     for size in [0, 1000] {
         let site = Site::new(json!({ "session_cache_size": size }));
         let mut browser = site.signed_in();
@@ -331,7 +331,7 @@ fn a_remembered_cookie_is_compared_as_a_whole() {
 }
 
 #[test]
-fn a_large_session_is_split_and_its_stale_chunks_go() {
+fn large_session_is_split_and_stale_chunks_expire() {
     let site = Site::new(json!({}));
     // Long and not to be compressed.
     let groups: Vec<String> =
@@ -353,7 +353,7 @@ fn a_large_session_is_split_and_its_stale_chunks_go() {
 }
 
 #[test]
-fn strip_session_cookie_keeps_ours_from_the_upstream() {
+fn strip_session_cookie_hides_filter_cookies_from_upstream() {
     let site = Site::new(json!({ "strip_session_cookie": true }));
     let mut browser = site.signed_in();
     browser.start("/other-tab");

@@ -156,7 +156,7 @@ const DOMAINS: [Option<&str>; 4] =
     [None, Some("app.eu.example.com"), Some("eu.example.com"), Some("example.com")];
 
 #[test]
-fn who_signs_out_has_no_session_in_any_scope() {
+fn sign_out_clears_session_in_every_scope() {
     for store in [json!({}), in_redis()] {
         for (domains, path) in
             [(json!([]), "/"), (json!([".example.com"]), "/"), (json!(["eu.example.com", "com"]), "/app")]
@@ -193,7 +193,7 @@ fn who_signs_out_has_no_session_in_any_scope() {
 }
 
 #[test]
-fn the_person_who_was_signed_in_before_does_not_come_back() {
+fn earlier_user_in_another_scope_does_not_come_back() {
     let site = Site::new(json!({ "cookie_domains": ["example.com"] }));
     for (old, new) in
         [(None, Some("example.com")), (Some("eu.example.com"), None), (Some("example.com"), None)]
@@ -224,7 +224,7 @@ fn the_person_who_was_signed_in_before_does_not_come_back() {
 }
 
 #[test]
-fn a_cookie_that_our_secret_did_not_sign_may_be_another_applications() {
+fn cookie_signed_by_another_secret_is_not_cleared() {
     for store in [json!({}), in_redis()] {
         let site = Site::new(store.clone());
         let stranger = Site::new(with(&store, json!({ "cookie_secret": "another secret!!" })));
@@ -248,7 +248,7 @@ fn a_cookie_that_our_secret_did_not_sign_may_be_another_applications() {
 }
 
 #[test]
-fn chunks_in_several_scopes_go_in_a_few_answers_of_bounded_size() {
+fn chunks_in_several_scopes_are_cleared_in_bounded_answers() {
     let groups: Vec<String> =
         (0_u64..1500).map(|number| format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     for name in [NAME.to_owned(), "n".repeat(200)] {
@@ -289,7 +289,7 @@ fn chunks_in_several_scopes_go_in_a_few_answers_of_bounded_size() {
 }
 
 #[test]
-fn a_neighbour_whose_name_is_ours_and_a_number_keeps_its_cookie() {
+fn other_cookie_named_like_a_chunk_is_kept() {
     let site = Site::new(json!({ "strip_session_cookie": true }));
     let neighbour =
         Site::new(json!({ "cookie_name": "_oauth2_proxy_1", "cookie_secret": "another secret!!" }));
@@ -305,7 +305,7 @@ fn a_neighbour_whose_name_is_ours_and_a_number_keeps_its_cookie() {
 }
 
 #[test]
-fn beside_an_oauth2_proxy_nothing_is_cleared() {
+fn mode_beside_clears_no_cookie() {
     let options = json!({ "mode": "beside", "oidc_issuer_url": "", "client_id": "", "client_secret": "" });
     let (site, maker) = (Site::new(options), Site::new(json!({})));
     let mut browser = Scoped::new(&site);

@@ -54,7 +54,7 @@ fn first(site: &Site, browser: &mut Browser, target: &str) -> (Vec<u8>, Vec<u8>)
 }
 
 #[test]
-fn a_request_that_comes_once_more_has_its_session() {
+fn internally_redirected_request_keeps_its_session() {
     for store in [json!({}), in_redis()] {
         let site = Site::new(with(store));
         let mut browser = site.signed_in();
@@ -72,7 +72,7 @@ fn a_request_that_comes_once_more_has_its_session() {
 }
 
 #[test]
-fn a_cookie_that_was_renewed_reaches_the_browser() {
+fn refreshed_cookie_of_redirected_request_reaches_browser() {
     for store in [json!({}), in_redis()] {
         let site = Site::new(with(store));
         let mut browser = site.signed_in();
@@ -89,14 +89,14 @@ fn a_cookie_that_was_renewed_reaches_the_browser() {
 }
 
 #[test]
-fn one_that_needed_no_session_has_it_where_one_is_needed() {
+fn redirect_from_skipped_route_has_session_if_needed() {
     let site = Site::new(with(json!({ "skip_auth_routes": ["^/public$"] })));
     let (cookie, token) = first(&site, &mut site.signed_in(), "/public");
     assert!(is_let_in(&ask(&site, "/private", &cookie, &token)));
 }
 
 #[test]
-fn nothing_else_has_it() {
+fn stripped_cookies_come_back_only_by_their_token() {
     let site = Site::new(with(json!({})));
     let (cookie, token) = first(&site, &mut site.signed_in(), "/a");
     for state in [b"".as_slice(), b"AAAAAAAAAAAAAAAAAAAAAA", &token[1..]] {
@@ -113,7 +113,7 @@ fn nothing_else_has_it() {
 }
 
 #[test]
-fn who_signed_out_meanwhile_stays_so() {
+fn redirected_request_after_sign_out_is_anonymous() {
     let site = Site::new(with(in_redis()));
     let mut browser = site.signed_in();
     let (cookie, token) = first(&site, &mut browser, "/a");
@@ -122,7 +122,7 @@ fn who_signed_out_meanwhile_stays_so() {
 }
 
 #[test]
-fn requests_that_end_without_a_response_take_no_memory_without_bound() {
+fn stripped_cookies_of_ended_requests_are_bounded() {
     let site = Site::new(with(json!({ "skip_auth_routes": ["^/public$"] })));
     let mut tokens = Vec::new();
     for _ in 0..300 {
@@ -137,7 +137,7 @@ fn requests_that_end_without_a_response_take_no_memory_without_bound() {
 }
 
 #[test]
-fn what_did_not_come_again_is_forgotten_without_another_that_ends() {
+fn stripped_cookies_are_forgotten_in_time() {
     let site = Site::new(with(json!({})));
     first(&site, &mut site.signed_in(), "/a");
     assert!(site.app.may_come_again());
@@ -148,7 +148,7 @@ fn what_did_not_come_again_is_forgotten_without_another_that_ends() {
 }
 
 #[test]
-fn without_the_option_there_is_nothing_of_this() {
+fn nothing_is_stripped_without_the_option() {
     let site = Site::new(json!({}));
     assert_eq!(site.app.stripped_state(), None);
     assert!(site.signed_in().forward("/", &[]).stripped.is_none());

@@ -31,7 +31,7 @@ fn status(site: &Site, userinfo: String) -> u16 {
 }
 
 #[test]
-fn a_signed_answer_is_believed_if_what_it_says_is_right() {
+fn valid_signed_userinfo_is_accepted() {
     let site = site(json!({ "oidc_extra_audiences": ["mobile"] }));
     for more in [
         json!({}),
@@ -49,7 +49,7 @@ fn a_signed_answer_is_believed_if_what_it_says_is_right() {
 }
 
 #[test]
-fn a_signed_answer_that_does_not_hold_signs_nobody_in() {
+fn invalid_signed_userinfo_fails_sign_in() {
     let site = site(json!({}));
     assert_eq!(status(&site, sign_claims(&claims(json!({})))), 302);
     for more in [
@@ -70,7 +70,7 @@ fn a_signed_answer_that_does_not_hold_signs_nobody_in() {
 }
 
 #[test]
-fn a_signature_that_the_provider_did_not_make_signs_nobody_in() {
+fn forged_userinfo_signature_fails_sign_in() {
     let site = site(json!({}));
     let claims = claims(json!({ "iss": ISSUER, "aud": CLIENT }));
     let good = sign_claims(&claims);
@@ -92,7 +92,7 @@ fn a_signature_that_the_provider_did_not_make_signs_nobody_in() {
 }
 
 #[test]
-fn an_encrypted_answer_is_refused_by_name() {
+fn encrypted_userinfo_is_refused_with_its_own_reason() {
     let site = site(json!({}));
     let header = encode(&json!({ "alg": "RSA-OAEP", "enc": "A256GCM", "cty": "JWT" }));
     let lines = lines_of(|| assert_eq!(status(&site, format!("{header}.AAAA.AAAA.AAAA.AAAA")), 502));
@@ -101,7 +101,7 @@ fn an_encrypted_answer_is_refused_by_name() {
 }
 
 #[test]
-fn a_check_that_is_off_for_id_tokens_is_off_here_too() {
+fn checks_switched_off_for_id_tokens_are_off_for_userinfo() {
     let options =
         json!({ "insecure_oidc_skip_issuer_verification": true, "oidc_audience_claims": ["client_id"] });
     let site = site(options);
@@ -114,7 +114,7 @@ fn a_check_that_is_off_for_id_tokens_is_off_here_too() {
 }
 
 #[test]
-fn a_new_key_is_fetched_for_it() {
+fn unknown_key_of_userinfo_is_fetched() {
     let site = site(json!({}));
     // Signs the ID token by the key of its name, and userinfo by one that comes later.
     let header = json!({ "alg": "EdDSA", "kid": "new" });
@@ -133,7 +133,7 @@ fn a_new_key_is_fetched_for_it() {
 }
 
 #[test]
-fn a_refresh_keeps_the_person_and_the_new_tokens_if_it_does_not_hold() {
+fn refresh_with_invalid_userinfo_keeps_user_and_new_tokens() {
     let site = site(json!({ "cookie_refresh": "30m" }));
     let bob = || sign_claims(&claims(json!({})));
     site.provider.set_userinfo(bob().into());
@@ -150,7 +150,7 @@ fn a_refresh_keeps_the_person_and_the_new_tokens_if_it_does_not_hold() {
 
 /// Servers that write a number in one place and a string in the other.
 #[test]
-fn a_subject_is_the_same_as_a_number_and_as_a_string() {
+fn userinfo_subject_may_be_number_or_string() {
     for (in_the_token, in_userinfo, expected) in [
         (json!(42), json!("42"), 302),
         (json!("42"), json!(42), 302),
@@ -174,7 +174,7 @@ fn a_subject_is_the_same_as_a_number_and_as_a_string() {
 }
 
 #[test]
-fn a_subject_that_is_a_number_is_compared_when_a_session_is_renewed() {
+fn refresh_compares_numeric_subjects() {
     for (renewed, is_same) in
         [(json!(42), true), (json!("42"), true), (json!(43), false), (json!("43"), false)]
     {

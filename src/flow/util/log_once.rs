@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_written_once_in_an_hour() {
+    fn log_line_is_written_once_an_hour() {
         let log_once = LogOnce::default();
         let at = |minutes: u64| Timestamp::from_secs(1_700_000_000).after(Duration::from_secs(minutes * 60));
         assert!(log_once.is_first("a", at(0)) && log_once.is_first("b", at(10)));
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_fills_the_log_or_the_memory() {
+    fn many_log_lines_fill_neither_log_nor_memory() {
         let log_once = LogOnce::default();
         let now = Timestamp::from_secs(1_700_000_000);
         let lines = (0..5000).filter(|number| log_once.is_first(number, now)).count();

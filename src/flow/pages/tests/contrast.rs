@@ -4,7 +4,7 @@ use super::super::html::STYLE;
 
 /// WCAG 2.2, success criterion 1.4.3 (text) and 1.4.11 (focus, marks).
 #[test]
-fn the_colours_have_enough_contrast_in_both_themes() {
+fn colours_have_enough_contrast_in_both_themes() {
     let (light, dark) = STYLE.split_once("@media (prefers-color-scheme: dark)").unwrap();
     for theme in [light, dark] {
         for (ink, ground, least) in [

@@ -52,7 +52,7 @@ fn hand_over(site: &Site, browser: &mut Browser, session: &Value) -> bool {
 }
 
 #[test]
-fn a_session_that_the_app_hands_over_signs_the_browser_in() {
+fn session_from_login_app_signs_browser_in() {
     for site in [app(json!({})), in_redis(json!({}))] {
         let mut browser = site.browser();
         assert!(hand_over(&site, &mut browser, &alice()));
@@ -65,7 +65,7 @@ fn a_session_that_the_app_hands_over_signs_the_browser_in() {
 }
 
 #[test]
-fn tokens_and_claims_are_kept_too() {
+fn tokens_and_claims_from_login_app_are_kept() {
     let site = app(json!({ "pass_access_token": true, "pass_authorization_header": true }));
     let mut browser = site.browser();
     let mut session = alice();
@@ -83,7 +83,7 @@ fn tokens_and_claims_are_kept_too() {
 }
 
 #[test]
-fn base64_of_either_alphabet_is_taken() {
+fn session_header_may_be_either_base64_alphabet() {
     // ">>>" and "???" are where the two alphabets differ.
     let session = json!({ "user": "a>>>b???c" }).to_string();
     let standard = STANDARD.encode(&session);
@@ -98,7 +98,7 @@ fn base64_of_either_alphabet_is_taken() {
 }
 
 #[test]
-fn a_session_of_anybody_else_is_dropped_and_counted() {
+fn session_from_another_upstream_is_dropped_and_counted() {
     let site = app(json!({ "skip_auth_routes": ["^/public/"] }));
     let value = alice().to_string();
     let values: &[&[u8]] = &[value.as_bytes()];
@@ -117,13 +117,13 @@ fn a_session_of_anybody_else_is_dropped_and_counted() {
 }
 
 #[test]
-fn no_other_mode_looks_for_a_session_in_a_response() {
+fn session_header_is_ignored_in_other_modes() {
     let mut browser = Site::new(json!({})).signed_in();
     assert!(matches!(browser.forward("/login", &[]).handed_over, HandedOver::Never));
 }
 
 #[test]
-fn a_session_that_is_not_as_documented_is_refused_and_counted() {
+fn malformed_session_header_is_refused_and_counted() {
     let site = app(json!({ "email_domains": ["example.com"] }));
     let long = "x".repeat(32 << 10);
     let sessions = [
@@ -149,7 +149,7 @@ fn a_session_that_is_not_as_documented_is_refused_and_counted() {
 }
 
 #[test]
-fn who_cannot_be_said_exactly_is_refused() {
+fn session_with_inexact_names_is_refused() {
     let site = app(json!({}));
     for name in ["ali\u{0}ce", "alice\n", "ali\tce", "alice\u{7f}", "ali\u{85}ce", " alice", "alice ", " "] {
         for session in [
@@ -168,7 +168,7 @@ fn who_cannot_be_said_exactly_is_refused() {
 }
 
 #[test]
-fn a_session_is_a_session_in_whatever_spelling_and_never_a_trailer() {
+fn session_header_is_removed_in_any_spelling_and_from_trailers() {
     for name in ["x-oauth2-session", "x_oauth2_session", "X-OAuth2.Session"] {
         assert!(crate::flow::is_session_header(name.as_bytes()), "{name}");
     }
@@ -190,7 +190,7 @@ fn a_session_is_a_session_in_whatever_spelling_and_never_a_trailer() {
 }
 
 #[test]
-fn of_two_sessions_in_one_response_none_is_taken() {
+fn two_session_headers_in_one_response_are_refused() {
     let site = app(json!({}));
     let value = alice().to_string();
     let mut browser = site.browser();
@@ -199,7 +199,7 @@ fn of_two_sessions_in_one_response_none_is_taken() {
 }
 
 #[test]
-fn it_ends_when_the_app_says() {
+fn session_from_login_app_ends_after_expires_in() {
     let site = app(json!({}));
     let mut browser = site.browser();
     let mut session = alice();
@@ -215,7 +215,7 @@ fn it_ends_when_the_app_says() {
 }
 
 #[test]
-fn a_client_that_the_provider_does_not_take_leads_to_the_app_and_ends_nothing() {
+fn rejected_client_leads_to_login_app_and_ends_nothing() {
     let site = Site::new(json!({
         "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"], "cookie_refresh": "10m",
     }));
@@ -239,7 +239,7 @@ fn a_client_that_the_provider_does_not_take_leads_to_the_app_and_ends_nothing() 
 }
 
 #[test]
-fn a_new_session_has_a_new_ticket_and_the_old_one_is_deleted() {
+fn new_session_from_login_app_replaces_old_ticket() {
     let site = in_redis(json!({}));
     let mut browser = site.browser();
     assert!(hand_over(&site, &mut browser, &alice()));
@@ -252,7 +252,7 @@ fn a_new_session_has_a_new_ticket_and_the_old_one_is_deleted() {
 }
 
 #[test]
-fn where_the_store_does_not_answer_the_person_is_told() {
+fn login_app_session_without_store_is_an_error_page() {
     let site = in_redis(json!({}));
     site.world.fake_redis().set_down(true);
     let mut browser = site.browser();
@@ -264,7 +264,7 @@ fn where_the_store_does_not_answer_the_person_is_told() {
 }
 
 #[test]
-fn whoever_has_no_session_is_sent_to_the_app() {
+fn browser_without_session_is_sent_to_login_app() {
     let site = app(json!({}));
     let long = "x".repeat(60_000);
     for (target, location) in [
@@ -285,7 +285,7 @@ fn whoever_has_no_session_is_sent_to_the_app() {
 }
 
 #[test]
-fn the_sign_out_is_ours_in_this_mode_too() {
+fn mode_app_has_the_filters_sign_out() {
     let site = in_redis(json!({}));
     let mut browser = site.browser();
     assert!(hand_over(&site, &mut browser, &alice()));

@@ -22,14 +22,14 @@ fn location(browser: &mut Browser, target: &str) -> String {
 }
 
 #[test]
-fn a_session_of_the_oauth2_proxy_is_enough() {
+fn session_of_oauth2_proxy_is_enough() {
     let site = beside(json!({}));
     let mut browser = signed_in(&site, json!({}));
     assert_eq!(browser.who().unwrap(), "alice@example.com");
 }
 
 #[test]
-fn whoever_has_none_is_sent_to_the_oauth2_proxy() {
+fn browser_without_session_is_sent_to_oauth2_proxy() {
     let site = beside(json!({}));
     assert_eq!(location(&mut site.browser(), "/a?b=c"), "/oauth2/sign_in?rd=%2Fa%3Fb%3Dc");
     let site = beside(json!({ "skip_provider_button": true, "proxy_prefix": "/auth" }));
@@ -37,7 +37,7 @@ fn whoever_has_none_is_sent_to_the_oauth2_proxy() {
 }
 
 #[test]
-fn the_endpoints_of_the_oauth2_proxy_are_its_own() {
+fn endpoints_of_oauth2_proxy_go_to_it() {
     let site = beside(json!({ "strip_session_cookie": true, "pass_authorization_header": true }));
     let mut browser = signed_in(&site, json!({}));
     for endpoint in ["sign_in", "sign_out?rd=/", "start?rd=/", "callback?code=x", "auth", "userinfo"] {
@@ -55,7 +55,7 @@ fn the_endpoints_of_the_oauth2_proxy_are_its_own() {
 }
 
 #[test]
-fn what_only_looks_like_an_endpoint_needs_a_session() {
+fn path_that_resembles_an_endpoint_needs_a_session() {
     let site = beside(json!({}));
     for target in [
         "/oauth2/",
@@ -71,7 +71,7 @@ fn what_only_looks_like_an_endpoint_needs_a_session() {
 }
 
 #[test]
-fn a_cookie_that_is_not_understood_stays() {
+fn unreadable_cookie_of_oauth2_proxy_stays() {
     // Whoever has another secret, by mistake, must not sign everybody out of the oauth2-proxy.
     let site = beside(json!({ "cookie_secret": "another secret!!" }));
     let mut browser = signed_in(&site, json!({}));
@@ -81,7 +81,7 @@ fn a_cookie_that_is_not_understood_stays() {
 }
 
 #[test]
-fn whom_the_filter_does_not_let_in_stays_signed_in_at_the_oauth2_proxy() {
+fn forbidden_user_stays_signed_in_at_oauth2_proxy() {
     let site = beside(json!({ "allowed_groups": ["nobody-is-in-it"] }));
     let mut browser = signed_in(&site, json!({}));
     let before = browser.cookies.clone();
@@ -90,7 +90,7 @@ fn whom_the_filter_does_not_let_in_stays_signed_in_at_the_oauth2_proxy() {
 }
 
 #[test]
-fn an_expired_session_is_the_oauth2_proxy_s_to_renew() {
+fn expired_session_is_left_to_oauth2_proxy() {
     let site = beside(json!({}));
     let mut browser = signed_in(&site, json!({}));
     site.world.pass(61 * MINUTE);
@@ -99,7 +99,7 @@ fn an_expired_session_is_the_oauth2_proxy_s_to_renew() {
 }
 
 #[test]
-fn with_the_provider_s_credentials_sessions_are_renewed() {
+fn mode_beside_with_client_credentials_refreshes() {
     let renewing = json!({ "cookie_refresh": "10m" });
     let mut options = renewing.clone();
     options["mode"] = json!("beside");
@@ -115,7 +115,7 @@ fn with_the_provider_s_credentials_sessions_are_renewed() {
 }
 
 #[test]
-fn a_client_that_the_provider_does_not_take_leaves_the_oauth2_proxy_s_session() {
+fn rejected_client_leaves_session_of_oauth2_proxy() {
     let site = Site::new(json!({ "mode": "beside", "cookie_refresh": "10m" }));
     let mut browser = signed_in(&site, json!({ "cookie_refresh": "10m" }));
     let before = browser.cookies.clone();
@@ -130,7 +130,7 @@ fn a_client_that_the_provider_does_not_take_leaves_the_oauth2_proxy_s_session() 
 }
 
 #[test]
-fn the_provider_of_bearer_tokens_alone_renews_nothing() {
+fn provider_for_bearer_tokens_alone_refreshes_nothing() {
     let site = Site::new(json!({ "mode": "beside", "skip_jwt_bearer_tokens": true }));
     let mut browser = signed_in(&site, json!({}));
     assert!(browser.who().is_some());
@@ -141,7 +141,7 @@ fn the_provider_of_bearer_tokens_alone_renews_nothing() {
 
 /// It only reads them, and its user of Redis may not be allowed to do more.
 #[test]
-fn it_is_ready_if_it_can_read_sessions() {
+fn mode_beside_is_ready_if_it_can_read_sessions() {
     let options = json!({ "session_store_type": "redis", "redis_connection_url": "redis://127.0.0.1" });
     let site = beside(options);
     for verb in ["SETEX", "SET", "DEL", "EVAL"] {
