@@ -1,4 +1,4 @@
-//! What the access log gets to know, and what is counted.
+//! What the access log says, and what is counted.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ fn site(changes: Value) -> Site {
     Site::new(options)
 }
 
-/// State, reason and user of a request; empty where the log has none.
+/// State, reason and user of a request; each is empty if the log has none.
 fn noted(browser: &mut Browser, target: &str) -> [String; 3] {
     fields(browser.decision(target, &[]))
 }
@@ -72,7 +72,7 @@ fn access_log_has_outcome_of_callback() {
     assert_eq!((site.world.counted(Count::SignIn), site.world.counted(Count::SignInFailed)), (1, 3));
 }
 
-/// Also where nothing else is told to the access log: `%RESPONSE_CODE_DETAILS%` is one of Envoy's own fields.
+/// Even without `access_log_fields`: `%RESPONSE_CODE_DETAILS%` is one of Envoy's own fields.
 #[test]
 fn every_reply_has_response_code_details() {
     let site = Site::new(json!({ "skip_provider_button": false }));

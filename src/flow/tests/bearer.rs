@@ -1,4 +1,4 @@
-//! Bearer tokens in the place of a session.
+//! Bearer tokens instead of sessions.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn site(options: Value) -> Site {
     Site::new(all)
 }
 
-/// What becomes of a request with a token: who it is for the upstream, or the status of the answer.
+/// What happens to a request with a token: the user for the upstream, or the status of the answer.
 fn ask(browser: &mut Browser, token: &str) -> Result<String, u16> {
     match browser.ask("/", &[("authorization", &format!("Bearer {token}"))]) {
         Action::Forward(forward) => Ok(sent(&forward, "x-forwarded-email")),
@@ -103,7 +103,7 @@ fn cookie_counts_beside_invalid_bearer_token() {
     let expired = site.provider.token(json!({ "exp": 1 }));
     assert_eq!(ask(&mut browser, &expired).as_deref(), Ok("alice@example.com"));
     assert_eq!(ask(&mut browser, "opaque").as_deref(), Ok("alice@example.com"));
-    // And one that holds counts more than the cookie.
+    // A valid token counts more than the cookie.
     let token = site.provider.token(json!({ "email": "bot@example.com" }));
     assert_eq!(ask(&mut browser, &token).as_deref(), Ok("bot@example.com"));
     assert!(browser.has_session());
@@ -162,14 +162,14 @@ fn provider_outage_allows_only_tokens_with_known_keys() {
     assert!(ask(&mut program, &token).is_ok());
     site.provider.set_down(true);
     assert!(ask(&mut program, &site.provider.token(json!({ "jti": "another" }))).is_ok());
-    // Tokens of nobody whom we know ask nobody.
+    // Tokens of unknown issuers cause no request.
     assert_eq!(ask(&mut program, &site.provider.token(json!({ "iss": "https://evil.example" }))), Err(302));
 }
 
 #[test]
 fn extra_jwt_issuer_has_own_audience_and_standard_claims() {
     let issuer = crate::oidc::tests::vectors::ISSUER;
-    // The provider of the world stands for it; people sign in elsewhere.
+    // The test's provider is this issuer; users sign in elsewhere.
     let site = site(json!({
         "oidc_issuer_url": "https://people.example.com",
         "oidc_email_claim": "mail",
@@ -214,7 +214,7 @@ fn forbidden_bearer_token_keeps_cookie_session() {
     }
 }
 
-/// A token of an algorithm and of a key that may have no name, which the provider never signed.
+/// A token with this algorithm and key, or without a key, that the provider has not signed.
 fn forged(key: Option<&str>, id: usize) -> String {
     let mut header = json!({ "alg": "ES256" });
     if let Some(key) = key {
@@ -229,7 +229,7 @@ fn forged(key: Option<&str>, id: usize) -> String {
 fn invalid_bearer_token_is_not_checked_again_at_once() {
     let site = site(json!({}));
     let mut program = site.browser();
-    // A token of the future holds from 5 minutes before its time on.
+    // A token of the future is valid from 5 minutes before its time.
     let token = site.provider.token(json!({ "nbf": ISSUED + 5 * 60 + 3 }));
     assert_eq!(ask(&mut program, &token), Err(302));
     site.world.pass(Duration::from_secs(9));
@@ -301,7 +301,7 @@ fn requests_with_unknown_keys_share_one_fetch() {
         |decision: &Decision| matches!(&decision.action, Action::Reply(reply) if reply.status() == 302);
     assert!(decisions.iter().all(is_sent_to_sign_in));
     assert_eq!(site.provider.calls("/jwks"), 2);
-    // Meanwhile a token of a key that is known waits for nobody.
+    // Meanwhile a token with a known key waits for nothing.
     assert!(ask(&mut site.browser(), &site.provider.token(json!({}))).is_ok());
 }
 
@@ -356,11 +356,11 @@ fn checks_of_forged_tokens_are_limited() {
     let statuses: Vec<_> =
         (0..1000).map(|number| ask(&mut program, &forged(Some("p256"), number)).unwrap_err()).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 302).count(), 20);
-    assert!(statuses[20..].iter().all(|status| *status == 503), "nobody has looked at these");
+    assert!(statuses[20..].iter().all(|status| *status == 503), "these are not checked");
     assert_eq!(site.world.counted(Count::Unavailable(Unavailable::Busy)), 980);
-    // Who has been here before is checked again, as after every 5 minutes.
+    // A token that was verified before is checked again, as after every 5 minutes.
     assert!(ask(&mut program, &known).is_ok());
-    // What is refused for another reason than its signature costs nobody a check.
+    // A token that is invalid for another reason than its signature costs no check of a signature.
     assert_eq!(ask(&mut program, &site.provider.token(json!({ "jti": "new", "exp": 1 }))), Err(503));
     site.world.pass(Duration::from_micros(2500));
     assert!(ask(&mut program, &site.provider.token(json!({ "jti": "new" }))).is_ok());

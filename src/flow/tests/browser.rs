@@ -45,12 +45,12 @@ impl Browser {
         RequestHead::from_pairs(pairs.iter().map(|(name, value)| (*name, value.as_bytes())))
     }
 
-    /// What becomes of a request.
+    /// What happens to a request.
     pub(super) fn ask(&mut self, target: &str, headers: &[(&str, &str)]) -> Action {
         self.decision(target, headers).action
     }
 
-    /// What becomes of a request, with what the access log says about it.
+    /// What happens to a request, and what the access log says about it.
     pub(super) fn decision(&mut self, target: &str, headers: &[(&str, &str)]) -> Decision {
         let decision = match self.app.handle(self.head(target, headers)) {
             Ready::Now(decision) => decision,
@@ -63,7 +63,7 @@ impl Browser {
         decision
     }
 
-    /// The answer in the upstream's place.
+    /// The filter's answer.
     pub(super) fn reply(&mut self, target: &str, headers: &[(&str, &str)]) -> Reply {
         match self.ask(target, headers) {
             Action::Reply(reply) => reply,
@@ -101,7 +101,7 @@ impl Browser {
         self.come_back(provider, &login)
     }
 
-    /// The email address that the upstream gets to know; `None` where the request does not get there.
+    /// The email address for the upstream; `None` if the request does not get there.
     pub(super) fn who(&mut self) -> Option<String> {
         match self.ask("/", &[]) {
             Action::Forward(forward) => Some(sent(&forward, "x-forwarded-email")),

@@ -1,4 +1,4 @@
-//! Callbacks that nobody's provider sent: how much one sign-in, and all of them together, may ask of the provider.
+//! Forged callbacks: how much one sign-in, and all of them together, may ask of the provider.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,14 +18,14 @@ use crate::flow::{Action, Io, Ready, Reply};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a browser does with its callback, or does not wait for.
+/// The answer to a callback; `None` if the browser does not wait for it.
 type Asked = Pin<Box<dyn Future<Output = Option<Action>>>>;
 
 fn with_redis() -> Value {
     json!({ "session_store_type": "redis", "redis_connection_url": "redis://redis.example.com" })
 }
 
-/// Where a browser comes back with a code.
+/// The target at which a browser comes back with a code.
 fn callback(login: &BTreeMap<String, String>, code: &str) -> String {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     format!("/oauth2/callback?code={}&state={}", encode(code), encode(&login["state"]))
@@ -46,7 +46,7 @@ fn ask(world: &World, browser: &Browser, target: &str, patience: Duration) -> As
     })
 }
 
-/// The same, from so many seconds on.
+/// The same, after a delay.
 fn ask_later(world: &World, browser: &Browser, target: &str, delay: Duration) -> Asked {
     let (clock, browser, target) = (world.clone(), browser.clone(), target.to_owned());
     Box::pin(async move {
@@ -90,7 +90,7 @@ fn sign_in_may_try_only_a_few_codes() {
             .collect();
         assert_eq!(code_grants(&site), 5);
         assert_eq!(site.world.counted(Count::CallbackRefused), 495);
-        // Redis was not asked for nothing either.
+        // Redis was not asked in vain either.
         assert!(site.world.fake_redis().seen().len() <= 5);
         for reply in &replies {
             assert_eq!(reply.status(), StatusCode::FORBIDDEN);
@@ -98,7 +98,7 @@ fn sign_in_may_try_only_a_few_codes() {
             assert!(page.contains("This sign-in is already finished"), "{page}");
             assert!(reply.headers().contains_key("set-cookie"), "the sign-in is over for the browser too");
         }
-        // Another sign-in of the same browser is another.
+        // A new sign-in of the same browser has its own attempts.
         site.provider.set_token_answer(None);
         assert_eq!(stranger.sign_in(&site.provider, "/").status(), StatusCode::FOUND);
     }
@@ -192,10 +192,10 @@ fn callback_without_a_place_can_be_repeated() {
             turned_away.push((browser, target));
         }
     }
-    // The first eight, and those who were next when these were done.
+    // The first eight, and the next eight after them.
     assert_eq!(turned_away.len(), 600 - 16);
     assert_eq!(site.world.counted(Count::CodesBusy), 600 - 16);
-    assert_eq!(code_grants(&site), 16, "no code of those who were turned away was used up");
+    assert_eq!(code_grants(&site), 16, "no code of a refused browser was used up");
     site.provider.set_code_delay(Duration::ZERO);
     for (mut browser, target) in turned_away {
         assert_eq!(browser.reply(&target, &[]).status(), StatusCode::FOUND);
@@ -221,7 +221,7 @@ fn many_callbacks_do_not_block_refreshes() {
         assert!(matches!(person, Some(Action::Forward(_))), "{person:?}");
         assert_eq!(site.provider.grants("refresh_token").len(), 1);
         assert_eq!(site.world.counted(Count::Refresh), 1);
-        // And the strangers are gone a moment later: a person signs in.
+        // A moment later the other browsers are gone, and a user signs in.
         site.provider.set_code_delay(Duration::ZERO);
         site.signed_in();
     }
@@ -324,7 +324,7 @@ fn refreshes_run_a_few_at_a_time() {
     }
     assert_eq!(site.provider.most_at_once("refresh_token"), 8);
     assert_eq!(site.world.counted(Count::RefreshFailed), site.world.counted(Count::RefreshesBusy));
-    // Who was not renewed is renewed by a later request.
+    // A session that was not refreshed is refreshed by a later request.
     site.provider.set_delay(Duration::ZERO);
     site.world.pass(10 * SECOND);
     for browser in &mut people {
@@ -382,7 +382,7 @@ fn failed_callbacks_do_not_fill_the_log() {
     });
     assert_eq!(lines.len(), 10);
     site.provider.set_token_answer(None);
-    // A failure that the operator has to look into has its line all the same.
+    // A failure that the operator has to look into is logged all the same.
     site.provider.set_claim("iss", json!("https://evil.example.com"));
     let lines = lines_of(|| {
         assert_eq!(site.browser().sign_in(&site.provider, "/").status(), StatusCode::BAD_GATEWAY);

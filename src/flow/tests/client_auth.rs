@@ -116,7 +116,7 @@ fn wrong_secret_tries_other_methods_once_a_minute() {
         assert_eq!(page.status(), StatusCode::BAD_GATEWAY);
     }
     assert_eq!(codes(&site), 20 + 2);
-    // People who try all the time do not put that off.
+    // Users who try all the time do not extend the pause.
     for _ in 0..11 {
         site.world.pass(MINUTE / 6);
         site.browser().sign_in(&site.provider, "/");
@@ -128,7 +128,7 @@ fn wrong_secret_tries_other_methods_once_a_minute() {
     site.signed_in();
 }
 
-/// Anybody can come with a code that the provider objects to, for whatever reason.
+/// Any client can send a code that the provider rejects, for whatever reason.
 #[test]
 fn inconclusive_client_auth_method_is_tried_again_by_next_sign_in() {
     for (status, body) in [(400, json!({ "error": "invalid_request" })), (400, json!({})), (404, json!({}))] {
@@ -188,5 +188,5 @@ fn rejected_client_auth_method_reports_first_reason() {
         assert_eq!(page.status(), StatusCode::BAD_GATEWAY);
     });
     assert!(lines.iter().any(|line| line.contains("invalid_client")), "{lines:?}");
-    assert_eq!(codes(&site), 2, "invalid_client alone leads on");
+    assert_eq!(codes(&site), 2, "only invalid_client leads to the next method");
 }

@@ -1,4 +1,4 @@
-//! The provider's metadata and keys: where redirects lead, and what cannot pass by itself.
+//! The provider's metadata and keys: redirects, outages and misconfiguration.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn assert_outage(answer: &Reply) {
     assert!(body(answer).contains("wait a few seconds"));
 }
 
-/// The page of something that the operator has to set.
+/// The page about something that the operator has to set.
 fn assert_mistake(answer: &Reply) {
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     assert!(!answer.headers().contains_key("retry-after"));
@@ -99,7 +99,7 @@ fn all_redirects_share_one_request_timeout() {
     assert_eq!(site.provider.calls(DISCOVERY), 3);
 }
 
-/// Envoy has timeouts of whole milliseconds, and 0 is none.
+/// Envoy's timeouts are whole milliseconds, and 0 means no timeout.
 #[test]
 fn used_up_timeout_sends_no_request() {
     // Two answers take the 5 s, or all but half a millisecond of them.
@@ -169,13 +169,13 @@ fn discovery_outage_is_503_and_unusable_discovery_is_502() {
         site.provider.set_instead(DISCOVERY, status, "", text);
         let lines = lines_of(|| {
             assert_mistake(&start(&site));
-            // Also for who comes while the provider is not asked again.
+            // The same for a browser that comes while the provider is not asked again.
             assert_mistake(&start(&site));
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].starts_with("discovery: ") && lines[0].contains(says), "{lines:?}");
         assert_eq!(site.world.counted(Count::Misconfigured), 1);
-        // It is over as soon as the operator has done it.
+        // It works again as soon as the operator has acted.
         site.provider.set_in_order();
         site.world.pass(MINUTE);
         assert_eq!(start(&site).status(), StatusCode::FOUND);
@@ -215,7 +215,7 @@ fn used_code_is_not_offered_again() {
             }
             assert!(body(&answer).contains("href=\"/oauth2/start?rd=%2Fpage\""), "{}", body(&answer));
             assert!(browser.cookies.is_empty(), "that sign-in is over: {:?}", browser.cookies);
-            // The page leads to where it works as soon as that is over.
+            // The page's link works as soon as the outage is over.
             site.provider.set_in_order();
             site.world.pass(MINUTE);
             assert_eq!(browser.sign_in(&site.provider, "/page").status(), StatusCode::FOUND);

@@ -89,7 +89,7 @@ fn sign_out_ends_session_and_calls_backend_logout() {
     assert_eq!(site.provider.calls("/logout"), 1);
 }
 
-/// Where a sign-out with this `rd` leads.
+/// The target of a sign-out with this `rd`.
 fn sign_out_to(site: &Site, target: &str) -> String {
     let mut browser = site.signed_in();
     let encoded: String = form_urlencoded::byte_serialize(target.as_bytes()).collect();
@@ -130,7 +130,7 @@ fn sign_out_gives_id_token_only_to_end_session_endpoint() {
             assert_eq!(sign_out_to(site, target), target.replace("{id_token}", ""));
         }
     }
-    // Nobody knows the endpoint.
+    // The end-session endpoint is unknown.
     let unknown = "https://login.example.com/end?id_token_hint=";
     assert_eq!(sign_out_to(&Site::new(elsewhere.clone()), end), unknown);
     let unencrypted = Site::new(elsewhere.clone());

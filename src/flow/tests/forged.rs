@@ -1,7 +1,7 @@
-//! What a client says about who it is, in every spelling, on every way through, under every option.
+//! Forged identity headers, in every spelling, on every way through the filter, under every option.
 //!
 //! The names and the spellings are said here once more: oauth2-proxy's documentation has the names, and CGI (RFC 3875
-//! section 4.1.18) and its heirs make the same variable of `-` and of any other byte that is no letter or digit.
+//! section 4.1.18) and its heirs make the same variable of `-` and of any other byte that is not a letter or digit.
 
 use serde_json::{Value, json};
 
@@ -48,19 +48,19 @@ fn spellings(name: &str) -> Vec<String> {
     all
 }
 
-/// What a stranger sends: all names in all spellings, `Authorization` too, and what is nobody's to say.
+/// What a client forges: all names in all spellings, and `Authorization`.
 fn forged() -> Vec<String> {
     IDENTITY.iter().chain(&["authorization"]).chain(&OTHERS).flat_map(|name| spellings(name)).collect()
 }
 
-/// Whether a client may not say it.
+/// Whether a client may not send this header.
 fn is_ours(name: &str, with_authorization: bool) -> bool {
     let folded: String =
         name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     IDENTITY.contains(&folded.as_str()) || (with_authorization && folded == "authorization")
 }
 
-/// What of it does not arrive.
+/// The headers that do not arrive.
 fn removed(forward: &Forward) -> Vec<String> {
     forward.remove.iter().map(|name| String::from_utf8(name.clone()).unwrap()).collect()
 }
@@ -82,7 +82,7 @@ fn with(more: Value) -> Value {
     options
 }
 
-/// What the options are about: whether the upstream gets to know anything, `Authorization`, the exception.
+/// The options: whether there are identity headers, `Authorization`, and the exception.
 fn all_options() -> Vec<Value> {
     let mut all = Vec::new();
     for says in [
@@ -126,7 +126,7 @@ fn forged_headers_arrive_only_without_skip_auth_strip_headers() {
 
 #[test]
 fn session_without_identity_removes_forged_headers() {
-    // No name, no ID token: there is nothing to put in the place of what is forged.
+    // No name and no ID token: there is nothing to replace the forged headers with.
     let options = with(json!({
         "mode": "app", "login_app_path": "/login", "login_app_clusters": ["login-app"],
         "oidc_issuer_url": "", "client_id": "", "client_secret": "",
@@ -142,7 +142,7 @@ fn session_without_identity_removes_forged_headers() {
     let forward = ask(&mut browser, "GET", "/private");
     assert!(forward.set.is_empty());
     assert_eq!(removed(&forward), expected(true));
-    // The login page is for everybody, and no route that is skipped.
+    // The login page needs no session, but it is not a skipped route.
     assert_eq!(removed(&ask(&mut site.browser(), "GET", "/login")), expected(true));
 }
 

@@ -103,7 +103,7 @@ fn force_https_works_in_every_mode() {
     }
     let app = json!({ "mode": "app", "force_https": true, "login_app_path": "/login", "login_app_clusters": ["login-app"] });
     let app = super::modes::site(app, json!({}));
-    // Passwords come there.
+    // Users send passwords there.
     location(&app.browser().reply("/login", &[HTTP, (":method", "POST")]));
 }
 
@@ -115,7 +115,7 @@ fn http_request_without_redirect_target_is_refused() {
         ("OPTIONS", "*", "x"),
         ("GET", "/oauth2/auth", "a b"),
         ("GET", "/oauth2/auth", ""),
-        // Whoever reads this in another way would be led to another host.
+        // A client that reads this in another way would be led to another host.
         ("GET", "/oauth2/auth", "a@b"),
         ("GET", "/oauth2/auth", "a:b@c:80"),
         ("GET", "/oauth2/auth", "a\u{e4}"),
@@ -134,7 +134,7 @@ fn http_request_without_redirect_target_is_refused() {
     assert_eq!(ask("application/json").status(), 308);
 }
 
-/// A proxy that asks there sends the type of its client on, and takes each 2xx for a yes.
+/// A proxy that asks this endpoint passes on the content type of its client, and reads each 2xx as a yes.
 #[test]
 fn endpoint_refuses_http_with_http_status_for_grpc_request() {
     let site = site(json!({}));
@@ -158,7 +158,7 @@ fn endpoint_refuses_http_with_http_status_for_grpc_request() {
     }
 }
 
-/// A proxy in front that takes a prefix away says what the browser asked for.
+/// A proxy in front that removes a prefix says what the browser asked for.
 #[test]
 fn https_redirect_behind_proxy_has_address_of_browser() {
     let to = |options: Value, headers: &[(&str, &str)]| {

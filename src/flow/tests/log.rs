@@ -22,7 +22,7 @@ impl Log for Lines {
     fn flush(&self) {}
 }
 
-/// The lines of at least the level info that this logs, debug left out.
+/// The lines that this logs, without those of level debug.
 pub(super) fn lines_of(work: impl FnOnce()) -> Vec<String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -52,7 +52,7 @@ fn too_long_target_loses_its_query() {
     let login = browser.start(&format!("/page?{query}"));
     assert!(login["state"].ends_with(":/page"), "{:.100}", login["state"]);
     assert_eq!(location(browser.come_back(&site.provider, &login)), "/page");
-    // A `state` that somebody else wrote.
+    // A forged `state`.
     let login = browser.start("/");
     let state = login["state"].replace(":/", &format!(":/page?{query}"));
     let answer = browser.come_back(
@@ -303,7 +303,7 @@ fn userinfo_completes_the_id_token() {
     site.provider.set_userinfo(json!({ "sub": sub, "email": "bob@example.com" }));
     let mut browser = site.signed_in();
     assert_eq!(browser.who().as_deref(), Some("bob@example.com"));
-    // Of somebody else, or of nobody, it is not taken (OpenID Connect Core 5.3.2).
+    // Userinfo of another user, or without a subject, is refused (OpenID Connect Core 5.3.2).
     for userinfo in [
         json!({ "sub": "mallory", "email": "bob@example.com" }),
         json!({ "sub": null, "email": "bob@example.com" }),

@@ -1,4 +1,4 @@
-//! Who asks: what a redirect or a page would destroy is told in its own words.
+//! Programs: they get an answer in their own protocol instead of a redirect or a page.
 //!
 //! Codes: gRPC's statuscodes.md and http-grpc-status-mapping.md, Connect's Protocol Reference ("Error codes").
 
@@ -79,7 +79,7 @@ fn browser_without_session_is_redirected_to_sign_in() {
     }
 }
 
-/// A request in this type, of a client that is not signed in, that may not come in, and of which nobody can tell.
+/// The answers in this content type: not signed in, not allowed, and unavailable.
 fn three(content_type: &str, more: (&str, &str)) -> [Reply; 3] {
     let headers =
         [(":method", "POST"), ("content-type", content_type), ("te", "trailers"), ("accept", PAGE), more];
@@ -190,8 +190,8 @@ fn invalid_token_is_refused_in_protocol_of_client() {
     assert_eq!(ask("/x", "application/json").body(), b"Forbidden");
 }
 
-/// Who asks there for another proxy sends the headers of a stranger, and goes by the status of HTTP. Nothing else has its
-/// place below the prefix, so no path there is answered in another way.
+/// A proxy that asks an endpoint passes on the headers of its client, and reads the HTTP status. No other protocol has
+/// a service there.
 #[test]
 fn endpoint_answers_grpc_request_with_http_status() {
     let strict = json!({ "skip_jwt_bearer_tokens": true, "bearer_token_login_fallback": false });
@@ -210,7 +210,7 @@ fn endpoint_answers_grpc_request_with_http_status() {
     }
 }
 
-/// A 2xx would be a tunnel to whoever is in front (RFC 9110 section 9.3.6).
+/// A 2xx would open a tunnel for the proxy in front (RFC 9110 section 9.3.6).
 #[test]
 fn connect_tunnel_is_refused_with_http_status() {
     let types = GRPC.into_iter().chain(GRPC_WEB).chain(CONNECT_STREAMS).chain(["application/proto"]);

@@ -24,7 +24,7 @@ struct State {
     instead: HashMap<&'static str, Instead>,
     delay: Duration,
     code_delay: Duration,
-    /// So many calls may be under way; more fail at once, as those beyond Envoy's limit for a cluster do.
+    /// The most calls that may be under way. More fail at once, as calls beyond Envoy's limit for a cluster do.
     limit: Option<usize>,
     under_way: Vec<(String, Timestamp, Timestamp)>,
     keys: Value,
@@ -76,7 +76,7 @@ impl Provider {
         provider
     }
 
-    /// Answers nobody from now on, or everybody again.
+    /// Stops answering from now on, or starts again.
     pub(super) fn set_down(&self, is_down: bool) {
         self.0.borrow_mut().is_down = is_down;
     }
@@ -137,7 +137,7 @@ impl Provider {
         self.0.borrow_mut().token_answer = answer;
     }
 
-    /// Who may ask for tokens; whoever may not gets `invalid_client`, and its code or refresh token is not looked at.
+    /// Which clients may ask for tokens. Others get `invalid_client`, and their code or refresh token is not looked at.
     pub(super) fn set_client(&self, takes_client: TakesClient) {
         self.0.borrow_mut().takes_client = takes_client;
     }
@@ -169,7 +169,7 @@ impl Provider {
         self.0.borrow_mut().access_token = Some(token);
     }
 
-    /// For how many seconds every grant's access token holds; `null` where the provider does not say.
+    /// How many seconds every access token is valid; `null` if the provider does not say.
     pub(super) fn set_expires_in(&self, expires_in: Value) {
         self.0.borrow_mut().expires_in = expires_in;
     }

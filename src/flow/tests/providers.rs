@@ -1,4 +1,4 @@
-//! What the providers do that oauth2-proxy has names for. Claims as their documentation has them.
+//! Providers that oauth2-proxy has names for. The claims are as in their documentation.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn keycloak_sign_in_without_readable_roles_fails() {
     site.provider.set_access_token("opaque".to_owned());
     let answer = site.browser().sign_in(&site.provider, "/");
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
-    // Another provider's access token is nobody's business.
+    // Another provider's access token is not read.
     let site = Site::new(json!({}));
     site.provider.set_access_token(roles(&["staff"], "clerk"));
     assert_eq!(sent(&site.signed_in().forward("/", &[]), "x-forwarded-groups"), "staff");

@@ -1,4 +1,4 @@
-//! Where a browser is led back to: from its own address, from headers, and from a callback on another host.
+//! The target that a browser is led back to: from its own address, from headers, and from a callback on another host.
 
 use serde_json::{Value, json};
 
@@ -30,12 +30,12 @@ fn rd(answer: &Reply, path: &str) -> String {
     percent_encoding::percent_decode_str(query).decode_utf8().unwrap().into_owned()
 }
 
-/// Where a page leads back to.
+/// The target of a sign-in that a page begins.
 fn back(site: &Site, target: &str, headers: &[(&str, &str)]) -> String {
     rd(&site.browser().reply(target, headers), "/oauth2/start")
 }
 
-/// Where the `state` leads that an endpoint sends to the provider.
+/// The target in the `state` that an endpoint sends to the provider.
 fn state_target(site: &Site, target: &str, headers: &[(&str, &str)]) -> String {
     let answer = site.browser().reply(target, headers);
     let (_, query) = location(&answer).split_once('?').unwrap();
@@ -330,7 +330,7 @@ fn finished_callback_without_session_is_an_error() {
     let mut browser = strict.browser();
     browser.cookies = site.signed_in().cookies;
     assert_eq!(come_back_late(&mut browser, "/page").status(), 403);
-    // Nobody can tell.
+    // The filter cannot tell.
     let redis = Site::new(super::in_redis());
     let mut browser = redis.signed_in();
     browser.app = redis.worker();

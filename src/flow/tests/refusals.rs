@@ -25,7 +25,7 @@ fn error(code: &str) -> Value {
     json!({ "error": code })
 }
 
-/// No JSON object.
+/// Not a JSON object.
 fn page() -> Value {
     json!("<html>")
 }
@@ -57,7 +57,7 @@ fn about_the_client() -> Vec<(u16, Value)> {
     ]
 }
 
-/// Answers that are none.
+/// Answers that say neither.
 fn about_neither() -> Vec<(u16, Value)> {
     vec![
         (500, page()),
@@ -138,10 +138,10 @@ fn rejected_client_leads_to_sign_in_and_ends_no_session() {
             assert_eq!(browser.reply("/", &[("accept", "application/json")]).status(), 401);
             assert_eq!(browser.reply("/oauth2/auth", &[]).status(), 401);
             assert_eq!((&browser.cookies, site.world.fake_redis().keys()), (&cookies, keys));
-            // However many ask, the provider is asked once in five seconds.
+            // However many requests come, the provider is asked once in five seconds.
             assert_eq!(site.world.counted(Count::ClientRefused), 1);
             assert_eq!(site.world.counted(Count::RefreshFailed), 1);
-            // The operator has put the right secret in.
+            // The operator has set the right secret.
             site.provider.set_token_answer(None);
             site.world.pass(A_MOMENT);
             assert_eq!(browser.who().as_deref(), Some("alice@example.com"));

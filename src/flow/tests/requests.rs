@@ -130,7 +130,7 @@ fn response_with_user_data_is_cache_control_private() {
         assert_eq!(cache_control(&browser.forward("/", &[])), [b"private"]);
         assert!(browser.forward("/", &[]).response.is_empty());
     }
-    // A token in a header is as good as one in a cookie, and it may go out where no session is needed.
+    // A token in a response header is as secret as a cookie, also if no session is needed.
     let options = json!({ "set_authorization_header": true, "skip_auth_routes": ["^/public$"] });
     let mut browser = Site::new(options).signed_in();
     for target in ["/", "/public"] {
@@ -259,12 +259,12 @@ fn one_valid_cookie_among_several_is_enough() {
     assert!(browser.who().is_some());
 }
 
-/// What looks like a signed value of today, and newer than what was signed a minute ago.
+/// A value that looks signed today, newer than values that were signed a minute ago.
 fn forged(site: &Site, number: usize) -> String {
     format!("{number:0>8}|{}|{}=", site.world.now().secs(), "a".repeat(43))
 }
 
-/// Each check hashes the whole cookie, and a stranger sends as many as fit into the headers.
+/// Each check hashes the whole cookie, and a client can send as many as fit into the headers.
 #[test]
 fn only_a_few_of_many_session_cookies_are_checked() {
     let site = Site::new(json!({ "session_cache_size": 0 }));
@@ -278,7 +278,7 @@ fn only_a_few_of_many_session_cookies_are_checked() {
     };
     assert!(who_among((0..15).map(|number| forged(&site, number)).collect()).is_some());
     assert_eq!(who_among((0..16).map(|number| forged(&site, number)).collect()), None);
-    // What cannot be ours is none of them: another form, another time, or too long for a browser.
+    // Values that cannot be the filter's do not count: another form, another time, or too long for a browser.
     let time = site.world.now().secs();
     let mac = format!("{}=", "a".repeat(43));
     let junk = [

@@ -1,4 +1,4 @@
-//! Cookies of one name in several scopes: what is left of them after `cookie_domains` or `cookie_path` was changed.
+//! Cookies of one name in several scopes: what happens to them after `cookie_domains` or `cookie_path` was changed.
 
 use std::rc::Rc;
 
@@ -41,7 +41,7 @@ impl Scoped {
         }
     }
 
-    /// A cookie that it has had for long, or its chunks.
+    /// A cookie that the browser has had for long, or its chunks.
     fn keep(&mut self, cookies: &[(String, String)], domain: Option<&str>, path: &str) {
         for (name, value) in cookies {
             self.cookies.push(Cookie {
@@ -53,7 +53,7 @@ impl Scoped {
         }
     }
 
-    /// What it is answered at a target.
+    /// The answer to a request for this target.
     fn decide(&self, target: &str) -> Action {
         let mut cookies: Vec<&Cookie> = self
             .cookies
@@ -80,7 +80,7 @@ impl Scoped {
         decision.action
     }
 
-    /// The status and the `set-cookie` headers of that; it takes these.
+    /// The status and the `set-cookie` headers of the answer. The browser stores the cookies.
     fn ask(&mut self, target: &str) -> (u16, Vec<String>) {
         let (status, headers): (u16, Vec<Vec<u8>>) = match self.decide(target) {
             Action::Reply(reply) => {
@@ -134,7 +134,7 @@ impl Scoped {
     }
 }
 
-/// The cookies of a session of this person, which a filter with these options keeps.
+/// The cookies of a session of this user, which a filter with these options keeps.
 fn session(site: &Site, options: &Value, email: &str) -> Vec<(String, String)> {
     site.provider.set_claim("email", json!(email));
     // Signatures have whole seconds.
@@ -151,7 +151,7 @@ fn with(options: &Value, more: Value) -> Value {
     all
 }
 
-/// Where a cookie of [`HOST`] can be.
+/// The scopes that a cookie of [`HOST`] can have.
 const DOMAINS: [Option<&str>; 4] =
     [None, Some("app.eu.example.com"), Some("eu.example.com"), Some("example.com")];
 

@@ -14,7 +14,7 @@ fn with(more: Value) -> Value {
     options
 }
 
-/// What becomes of a request with these headers, and this in its filter state.
+/// What happens to a request with these headers, and with this token in its filter state.
 fn ask(site: &Site, target: &str, cookie: &[u8], state: &[u8]) -> Action {
     let pairs = [
         (":method", b"GET".as_slice()),

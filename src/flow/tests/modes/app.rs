@@ -29,7 +29,7 @@ fn alice() -> Value {
     json!({ "user": "alice", "email": "alice@example.com", "groups": ["staff", "admins"] })
 }
 
-/// What the browser gets after a response with this session, or `None` where it is not kept.
+/// The cookies after a response with this session; `None` if the session is not kept.
 fn respond(
     site: &Site,
     browser: &mut Browser,
@@ -84,7 +84,7 @@ fn tokens_and_claims_from_login_app_are_kept() {
 
 #[test]
 fn session_header_may_be_either_base64_alphabet() {
-    // ">>>" and "???" are where the two alphabets differ.
+    // The two alphabets differ for ">>>" and "???".
     let session = json!({ "user": "a>>>b???c" }).to_string();
     let standard = STANDARD.encode(&session);
     let url_safe = URL_SAFE_NO_PAD.encode(&session);
@@ -204,7 +204,7 @@ fn session_from_login_app_ends_after_expires_in() {
     let mut browser = site.browser();
     let mut session = alice();
     session["expires_in"] = json!(3600);
-    // Nobody here could use it.
+    // The filter could not use it in this mode.
     session["refresh_token"] = json!("rt");
     assert!(hand_over(&site, &mut browser, &session));
     site.world.pass(59 * MINUTE);

@@ -72,7 +72,7 @@ fn path_that_resembles_an_endpoint_needs_a_session() {
 
 #[test]
 fn unreadable_cookie_of_oauth2_proxy_stays() {
-    // Whoever has another secret, by mistake, must not sign everybody out of the oauth2-proxy.
+    // A filter with another secret, by mistake, must not sign users out of the oauth2-proxy.
     let site = beside(json!({ "cookie_secret": "another secret!!" }));
     let mut browser = signed_in(&site, json!({}));
     let before = browser.cookies.clone();

@@ -1,4 +1,4 @@
-//! Where others sign people in: an oauth2-proxy beside the filter, or an app of one's own.
+//! Modes in which another server signs users in: an oauth2-proxy beside the filter, or a login app.
 
 mod app;
 mod beside;
