@@ -74,10 +74,9 @@ impl Host for Envoy {
         abi::root_is_done();
     }
 
-    fn open_stream(&self, method: &str, headers: [(&str, &str); 2]) -> Result<u32, String> {
-        let headers = headers.map(|(name, value)| (name, value.as_bytes()));
+    fn open_stream(&self, method: &str, headers: Vec<(&str, &[u8])>) -> Result<u32, String> {
         let cluster = &self.bridge_cluster;
-        hostcalls::open_grpc_stream(cluster, SERVICE, method, headers.to_vec())
+        hostcalls::open_grpc_stream(cluster, SERVICE, method, headers)
             .map_err(|status| abi::call_error(status, cluster))
     }
 
@@ -118,7 +117,7 @@ impl Io for HostIo {
         timeout: Duration,
     ) -> impl Future<Output = Result<Response<Vec<u8>>, CallFailed>> + 'static {
         let answer = self.0.runtime.call(request, timeout);
-        async move { answer.await.ok_or(CallFailed) }
+        async move { answer.await.map_err(|_| CallFailed) }
     }
 
     fn redis(&self, command: Command) -> impl Future<Output = Result<Reply, Failure>> + 'static {

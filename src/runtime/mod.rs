@@ -32,7 +32,7 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use self::alarm::Alarm;
-use self::outbox::Outbox;
+use self::outbox::{Outbox, Waiting};
 use self::redis::{CommandOutcome, RedisDriver};
 use self::tasks::{PORTION, TaskId, Tasks};
 use self::timers::Timers;
@@ -66,7 +66,7 @@ pub(crate) trait Host {
     ///
     /// # Errors
     /// Why it opened no stream.
-    fn open_stream(&self, method: &str, headers: [(&str, &str); 2]) -> Result<u32, String>;
+    fn open_stream(&self, method: &str, headers: Vec<(&str, &[u8])>) -> Result<u32, String>;
 
     /// Sends bytes on a stream, in any callback. If it gives false, the stream is gone.
     fn write_stream(&self, token: u32, bytes: &[u8]) -> bool;
@@ -112,12 +112,8 @@ impl<H: Host> Runtime<H> {
         &self.timers
     }
 
-    /// Asks for an HTTP call; gives its answer, or `None` if none came.
-    pub(crate) fn call(
-        &self,
-        request: Request<Vec<u8>>,
-        timeout: Duration,
-    ) -> impl Future<Output = Option<Response<Vec<u8>>>> + use<H> {
+    /// Asks for an HTTP call, and waits for its answer. An error means that no answer came.
+    pub(crate) fn call(&self, request: Request<Vec<u8>>, timeout: Duration) -> Waiting {
         self.outbox.call(request, timeout)
     }
 
@@ -128,10 +124,10 @@ impl<H: Host> Runtime<H> {
 
     /// Sends a command to Redis, and waits for its outcome.
     pub(crate) fn redis(&self, command: Command) -> impl Future<Output = CommandOutcome> + use<H> {
-        let outcome = self.redis.as_ref().map(|redis| redis.command(command, self.host.steady_now()));
+        let sent = self.redis.as_ref().map(|redis| redis.send(command, self.host.steady_now()));
         async move {
-            match outcome {
-                Some(outcome) => outcome.await,
+            match sent {
+                Some((_pending, outcome)) => outcome.await.unwrap_or(Err(Failure::Lost)),
                 None => Err(Failure::Unreachable),
             }
         }

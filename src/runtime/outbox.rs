@@ -11,7 +11,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::Future;
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -29,6 +28,9 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 
 /// Carries the answer of a call to the flow that waits for it. Dropped if there is none.
 type Answer = oneshot::Sender<Response<Vec<u8>>>;
+
+/// Waits for the answer of a call.
+pub(crate) type Waiting = oneshot::Receiver<Response<Vec<u8>>>;
 
 /// A call that a flow asked for.
 struct Call {
@@ -57,15 +59,11 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Asks for a call; gives its answer, or `None` if none came.
-    pub(crate) fn call(
-        &self,
-        request: Request<Vec<u8>>,
-        timeout: Duration,
-    ) -> impl Future<Output = Option<Response<Vec<u8>>>> + use<> {
+    /// Asks for a call, and waits for its answer. An error means that no answer came.
+    pub(crate) fn call(&self, request: Request<Vec<u8>>, timeout: Duration) -> Waiting {
         let (answer, receiver) = oneshot::channel();
         self.queue.borrow_mut().push(Call { request, timeout, answer });
-        async move { receiver.await.ok() }
+        receiver
     }
 
     /// Whether no call waits to be made.

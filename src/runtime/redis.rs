@@ -10,7 +10,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -92,21 +91,17 @@ impl RedisDriver {
         }))
     }
 
-    /// Sends a command with the next [`flush`](Self::flush), and waits for its outcome.
-    pub(crate) fn command(
+    /// Sends a command with the next [`flush`](Self::flush). Keep the first part while you wait for the outcome.
+    pub(crate) fn send(
         &self,
         command: Command,
         now: Timestamp,
-    ) -> impl Future<Output = CommandOutcome> + use<> {
+    ) -> (Pending, oneshot::Receiver<CommandOutcome>) {
         let (answer, receiver) = oneshot::channel();
         let verb = command.verb().to_owned();
         let id = self.0.client.borrow_mut().send(command, now);
         self.0.waiting.borrow_mut().insert(id, Caller { since: now, verb, answer });
-        let pending = Pending { redis: self.clone(), command: id };
-        async move {
-            let _pending = pending;
-            receiver.await.unwrap_or(Err(Failure::Lost))
-        }
+        (Pending { redis: self.clone(), command: id }, receiver)
     }
 
     /// The caller no longer waits for a command, if it still did.
@@ -154,7 +149,7 @@ impl RedisDriver {
             let server = endpoint.to_string();
             // With the port, as Envoy reads it: so an IPv6 address has its brackets.
             let name = Endpoint { host: self.0.server_name.of(&endpoint).to_owned(), ..endpoint }.to_string();
-            let metadata = [(SERVER_HEADER, server.as_str()), (SERVER_NAME_HEADER, name.as_str())];
+            let metadata = vec![(SERVER_HEADER, server.as_bytes()), (SERVER_NAME_HEADER, name.as_bytes())];
             match host.open_stream(method, metadata) {
                 Ok(token) => {
                     self.0.open.borrow_mut().push((stream, token));
@@ -284,7 +279,7 @@ impl RedisDriver {
 }
 
 /// A command whose outcome a flow waits for. It is dropped with the flow, such as when the browser goes away.
-struct Pending {
+pub(crate) struct Pending {
     redis: RedisDriver,
     command: CommandId,
 }
