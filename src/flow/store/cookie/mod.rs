@@ -58,7 +58,7 @@ impl<I: Io> CookieStore<I> {
             return Ready::Now(self.policy.outcome_as_is(Rc::clone(principal), now).into());
         }
         let refresher = Rc::clone(&self.refresher);
-        Ready::Later(Box::pin(async move { refresher.refresh(found.value).await }))
+        Ready::later(async move { refresher.refresh(found.value).await })
     }
 
     pub(super) fn create(

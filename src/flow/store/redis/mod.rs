@@ -83,10 +83,10 @@ impl<I: Io> RedisStore<I> {
             }
             _ => {
                 let store = Rc::clone(self);
-                Ready::Later(Box::pin(async move {
+                Ready::later(async move {
                     let outcome = store.by_ticket(&found.value).await;
                     store.with_cookie(&found, outcome)
-                }))
+                })
             }
         }
     }

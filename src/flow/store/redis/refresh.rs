@@ -86,8 +86,8 @@ impl<I: Io> RedisRefresher<I> {
     /// The outcome of a session that is due: refreshed by this worker, by another one, or not at all.
     pub(super) async fn refresh(self: &Rc<Self>, ticket: &Ticket, old: Rc<Principal>) -> Outcome {
         let now = self.io.now();
-        let is_early = !self.sessions.health.health().settles_in().is_zero()
-            && !self.policy.is_expired(&old.session, now);
+        let is_early =
+            !self.sessions.health.get().settles_in().is_zero() && !self.policy.is_expired(&old.session, now);
         let failed = self.recent_failure(ticket, now);
         if is_early || failed.is_some() {
             return self.policy.outcome_without_refresh(
@@ -147,7 +147,7 @@ impl<I: Io> RedisRefresher<I> {
     async fn lock(&self, ticket: &Ticket) -> Result<Lock<I>, Refreshed> {
         let lock = Lock::new(&self.io, ticket).map_err(no_answer)?;
         let began = self.io.now();
-        self.io.sleep(self.sessions.health.health().settles_in()).await;
+        self.io.sleep(self.sessions.health.get().settles_in()).await;
         while !lock.try_acquire().await.map_err(no_answer)? {
             if !began.was_within(LONG_PATIENCE, self.io.now()) {
                 return Err(no_answer(Unavailable::Provider));

@@ -107,7 +107,7 @@ impl<I: Io> RedisSessions<I> {
         });
         let Some(value) = value.await? else {
             self.decrypted.remove(key);
-            return if self.health.health().may_lack_data() { Err(Unavailable::Redis) } else { Ok(None) };
+            return if self.health.get().may_lack_data() { Err(Unavailable::Redis) } else { Ok(None) };
         };
         // A failover brought it back for a moment.
         if self.writes.is_ended(ticket, self.io.now()) {
