@@ -36,40 +36,40 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Events that may have lost writes.
 #[derive(Default)]
-struct News {
+struct Events {
     /// The worst one that was not handled yet.
-    latest: Cell<Option<FailoverEvent>>,
+    pending: Cell<Option<FailoverEvent>>,
     /// Whether a task handles them.
-    is_looked_after: Cell<bool>,
+    is_handled: Cell<bool>,
 }
 
 /// From now on, repeats what a failover may have lost.
 pub(super) fn watch<I: Io>(sessions: &Rc<RedisSessions<I>>, io: &I) {
     let sessions = Rc::downgrade(sessions);
-    let heard = Rc::new(News::default());
-    io.watch_redis(move |news| {
+    let events = Rc::new(Events::default());
+    io.watch_redis(move |event| {
         let Some(sessions) = sessions.upgrade().filter(|sessions| sessions.health.has_replicas) else {
             return;
         };
-        if news == FailoverEvent::NewMaster {
+        if event == FailoverEvent::NewMaster {
             sessions.health.tell_failover();
         }
-        heard.hear(news);
-        if !heard.is_looked_after.replace(true) {
+        events.add(event);
+        if !events.is_handled.replace(true) {
             let io = sessions.io.clone();
-            let journal = Journal { io: io.clone(), sessions, news: Rc::clone(&heard) };
+            let journal = Journal { io: io.clone(), sessions, events: Rc::clone(&events) };
             io.spawn(async move {
-                journal.look_after().await;
-                journal.news.is_looked_after.set(false);
+                journal.handle_events().await;
+                journal.events.is_handled.set(false);
             });
         }
     });
 }
 
-impl News {
+impl Events {
     /// Several events at the same time are handled as the worst of them.
-    fn hear(&self, news: FailoverEvent) {
-        self.latest.set(self.latest.get().max(Some(news)));
+    fn add(&self, event: FailoverEvent) {
+        self.pending.set(self.pending.get().max(Some(event)));
     }
 }
 
@@ -77,21 +77,21 @@ impl News {
 struct Journal<I> {
     io: I,
     sessions: Rc<RedisSessions<I>>,
-    news: Rc<News>,
+    events: Rc<Events>,
 }
 
 impl<I: Io> Journal<I> {
     /// Checks all writes; starts again at the next event.
-    async fn look_after(&self) {
-        while let Some(news) = self.news.latest.take() {
+    async fn handle_events(&self) {
+        while let Some(event) = self.events.pending.take() {
             let now = self.io.now();
             let mut lost = 0_usize;
             for write in self.sessions.writes.all(now) {
-                if self.news.latest.get().is_some() {
-                    self.news.hear(news);
+                if self.events.pending.get().is_some() {
+                    self.events.add(event);
                     break;
                 }
-                lost = lost.saturating_add(usize::from(self.was_lost(&write, news).await));
+                lost = lost.saturating_add(usize::from(self.was_lost(&write, event).await));
             }
             if lost > 0 {
                 info!("failover: Redis had lost {lost} writes of the last minute; they were repeated");
@@ -100,9 +100,9 @@ impl<I: Io> Journal<I> {
     }
 
     /// Repeats a write if it was lost, as soon as Redis answers. Whether it was lost.
-    async fn was_lost(&self, write: &Rc<Write>, news: FailoverEvent) -> bool {
+    async fn was_lost(&self, write: &Rc<Write>, event: FailoverEvent) -> bool {
         loop {
-            match self.write_again(write, news).await {
+            match self.write_again(write, event).await {
                 Ok(was_lost) => return was_lost,
                 Err(_) if write.is_recent(self.io.now()) => self.io.sleep(PAUSE).await,
                 Err(reason) => {
@@ -117,15 +117,15 @@ impl<I: Io> Journal<I> {
     }
 
     /// The same, once.
-    async fn write_again(&self, write: &Rc<Write>, news: FailoverEvent) -> Result<bool, Unavailable> {
+    async fn write_again(&self, write: &Rc<Write>, event: FailoverEvent) -> Result<bool, Unavailable> {
         let ticket = &write.ticket;
         if !self.sessions.writes.is_last(write) {
-            return Ok(false); // something newer is looked after
+            return Ok(false); // A newer write of the session is checked instead.
         }
-        match (&write.what, news) {
+        match (&write.what, event) {
             (What::Ended, FailoverEvent::NewMaster) => self.end_again(ticket).await,
             (What::Ended, FailoverEvent::Disconnected) => self.sessions.check().await.map(|()| false),
-            (What::Saved(principal), _) => self.save_again(ticket, principal, news).await,
+            (What::Saved(principal), _) => self.save_again(ticket, principal, event).await,
         }
     }
 
@@ -139,14 +139,14 @@ impl<I: Io> Journal<I> {
         &self,
         ticket: &Ticket,
         principal: &Rc<Principal>,
-        news: FailoverEvent,
+        event: FailoverEvent,
     ) -> Result<bool, Unavailable> {
         match self.io.redis(self.sessions.get(ticket)).await {
             Ok(Reply::Bulk(value)) => match self.sessions.decrypt(ticket, &value) {
                 Some(there) => self.sessions.replace_older(ticket, principal, &there).await,
                 None => Ok(false),
             },
-            Ok(Reply::Nil) | Err(Failure::PossiblyStale) if news == FailoverEvent::NewMaster => {
+            Ok(Reply::Nil) | Err(Failure::PossiblyStale) if event == FailoverEvent::NewMaster => {
                 self.bring_back(ticket, principal).await
             }
             Ok(_) | Err(Failure::PossiblyStale) => Ok(false),

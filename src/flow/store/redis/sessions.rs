@@ -97,10 +97,10 @@ impl<I: Io> RedisSessions<I> {
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
             let call = self.io.redis(self.get(ticket));
-            let (store, ticket) = (Rc::clone(self), ticket.clone());
+            let (sessions, ticket) = (Rc::clone(self), ticket.clone());
             Box::pin(async move {
                 match call.await {
-                    Ok(Reply::Nil) => store.confirm_missing(&ticket).await,
+                    Ok(Reply::Nil) => sessions.confirm_missing(&ticket).await,
                     reply => value_of(reply),
                 }
             })
@@ -129,14 +129,14 @@ impl<I: Io> RedisSessions<I> {
     /// the connection. So the client closes the connection and asks again. If the second value does not decrypt either,
     /// the value itself is wrong. Then other requests should not lose their connection for it each time.
     pub(super) fn get(self: &Rc<Self>, ticket: &Ticket) -> Command {
-        let (store, ticket) = (Rc::downgrade(self), ticket.clone());
+        let (sessions, ticket) = (Rc::downgrade(self), ticket.clone());
         Command::get(ticket.redis_key()).checked(move |value| {
-            let Some(store) = store.upgrade() else { return true };
-            if store.decrypt(&ticket, value).is_some() {
-                store.mismatches.remove(ticket.redis_key());
+            let Some(sessions) = sessions.upgrade() else { return true };
+            if sessions.decrypt(&ticket, value).is_some() {
+                sessions.mismatches.remove(ticket.redis_key());
                 return true;
             }
-            !store.is_first_mismatch(&ticket)
+            !sessions.is_first_mismatch(&ticket)
         })
     }
 
@@ -183,10 +183,10 @@ impl<I: Io> RedisSessions<I> {
         if saved.session.created_at <= loaded.session.created_at {
             return loaded;
         }
-        let (store, ticket, newest) = (Rc::clone(self), ticket.clone(), Rc::clone(&saved));
+        let (sessions, ticket, newer) = (Rc::clone(self), ticket.clone(), Rc::clone(&saved));
         self.io.spawn(async move {
             // If this fails, the next request that loads the session tries again.
-            let _ = store.replace_older(&ticket, &newest, &loaded).await;
+            let _ = sessions.replace_older(&ticket, &newer, &loaded).await;
         });
         saved
     }
