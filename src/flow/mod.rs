@@ -25,7 +25,6 @@ mod skip_auth;
 mod store;
 #[cfg(test)]
 mod tests;
-mod upstream;
 mod util;
 mod verified_cache;
 

@@ -9,6 +9,7 @@ pub(super) mod login_app;
 pub(super) mod redirect;
 pub(super) mod sign_out;
 pub(super) mod start;
+mod upstream;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -21,7 +22,7 @@ use super::decision::{Action, Decision};
 use super::http::{fetch_metadata, reply};
 use super::load::MaySetCookie;
 use super::outcome::{Loaded, Outcome};
-use super::{App, Io, Ready, Reply, RequestHead, access_log, authorize, upstream};
+use super::{App, Io, Ready, Reply, RequestHead, access_log, authorize};
 use crate::config::{Mode, Routes};
 
 /// What a session is loaded for.

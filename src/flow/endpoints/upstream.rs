@@ -5,20 +5,20 @@ use std::rc::Rc;
 use http::StatusCode;
 use log::debug;
 
-use super::decision::{Action, Forward};
-use super::endpoints::{login_app, redirect};
-use super::http::client_kind::{ClientKind, Problem, Protocol};
-use super::http::forged::ProtectedNames;
-use super::http::reply::{self, Reply};
-use super::http::request::RequestHead;
-use super::http::url::encode;
-use super::io::Io;
-use super::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
-use super::pages::ErrorPage;
-use super::principal::Principal;
-use super::skip_auth::{is_skipped_route, skips_auth};
-use super::{App, pages};
+use super::{login_app, redirect};
 use crate::config::{Config, Mode, Routes};
+use crate::flow::decision::{Action, Forward};
+use crate::flow::http::client_kind::{ClientKind, Problem, Protocol};
+use crate::flow::http::forged::ProtectedNames;
+use crate::flow::http::reply::{self, Reply};
+use crate::flow::http::request::RequestHead;
+use crate::flow::http::url::encode;
+use crate::flow::io::Io;
+use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
+use crate::flow::pages::ErrorPage;
+use crate::flow::principal::Principal;
+use crate::flow::skip_auth::{is_skipped_route, skips_auth};
+use crate::flow::{App, pages};
 
 /// Decides by the session that was loaded.
 pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
