@@ -149,7 +149,7 @@ integration-images: environment ## build stand-ins for the images of `make integ
 
 lint: environment-lint ## check Rust (rustfmt, clippy), Python (ruff, mypy) and shell scripts (shellcheck), warnings denied
 	@echo "lint: rustfmt"
-	@$(CARGO) fmt --check
+	@$(CARGO) fmt --all --check
 	@$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	@echo "lint: clippy, native"
 	@$(CARGO) clippy --quiet --all-targets -- -D warnings

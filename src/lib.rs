@@ -5,14 +5,12 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`config`] | filter JSON and environment to a checked [`config::Config`] |
-//! | [`cookie`] | HTTP cookies as bytes: jar, split and join, signatures, `Set-Cookie` |
-//! | [`session`] | a session and its bytes: MessagePack, LZ4, AES, tickets, the CSRF cookie's content |
+//! | [`cookie`], [`session`], [`time`] | the crate `codec/`: what oauth2-proxy writes to cookies and to Redis, byte for byte |
 //! | [`redis`] | Redis without I/O: protocol, connection, commands |
 //! | [`oidc`] | OpenID Connect without I/O: discovery, grants, ID tokens, claims |
 //! | [`flow`] | uses the others: load, save, refresh, sign-in, sign-out, headers, pages |
 //! | `path_match` | which paths need no session, however an upstream reads them |
 //! | [`pattern`] | regular expressions for untrusted bytes, in one pass |
-//! | `base64url` | base64 as oauth2-proxy writes and reads it |
 //! | [`bridge`] | gRPC messages to bytes and back, for the connection to Redis |
 //! | `runtime` | what runs the flows: tasks, timers, calls, streams to Redis, the host's tick |
 //! | `host` | the only user of the proxy-wasm SDK; moves bytes, decides nothing |
@@ -31,7 +29,6 @@
     allow(unreachable_pub, reason = "what is public natively is not in the wasm module")
 )]
 
-mod base64url;
 pub mod config;
 mod path_match;
 #[cfg_attr(not(any(test, target_family = "wasm")), allow(dead_code, reason = "only a host runs flows"))]
@@ -43,10 +40,6 @@ mod runtime;
 pub mod bridge;
 #[cfg(target_family = "wasm")]
 mod bridge;
-#[cfg(not(target_family = "wasm"))]
-pub mod cookie;
-#[cfg(target_family = "wasm")]
-mod cookie;
 #[cfg(not(target_family = "wasm"))]
 pub mod flow;
 #[cfg(target_family = "wasm")]
@@ -63,17 +56,15 @@ mod pattern;
 pub mod redis;
 #[cfg(target_family = "wasm")]
 mod redis;
+
 #[cfg(not(target_family = "wasm"))]
-pub mod session;
+pub use session_codec::{cookie, session, time};
 #[cfg(target_family = "wasm")]
-mod session;
-#[cfg(not(target_family = "wasm"))]
-pub mod time;
-#[cfg(target_family = "wasm")]
-mod time;
+use session_codec::{cookie, session, time};
 
 #[cfg(test)]
 #[path = "../tests/vectors/mod.rs"]
+#[allow(dead_code, reason = "the tests of the codec use the rest")]
 mod vectors;
 
 #[cfg(target_family = "wasm")]

@@ -36,8 +36,9 @@ class Graph:
 
 
 def package() -> Package:
-    """The package of this repository."""
-    return of(metadata("--no-deps")["packages"][0])
+    """The filter's package: the one of the repository's top folder."""
+    packages = metadata("--no-deps")["packages"]
+    return of(next(each for each in packages if Path(each["manifest_path"]) == ROOT / "Cargo.toml"))
 
 
 def linked() -> Graph:

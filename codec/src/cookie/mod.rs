@@ -12,8 +12,8 @@ mod secret;
 mod signed;
 mod split;
 
-pub use self::attributes::{Attributes, MaxAge, SameSite};
-pub(crate) use self::attributes::{is_domain, without_dot};
+pub use self::attributes::{Attributes, MaxAge, SameSite, is_domain, without_dot};
+
 pub use self::csrf_name::{csrf_cookie_name, is_csrf_name};
 pub use self::jar::Jar;
 pub use self::secret::CookieSecret;

@@ -162,7 +162,7 @@ fn domains(host: &[u8]) -> impl Iterator<Item = &str> {
 }
 
 /// RFC 6265 section 5.2.3 ignores a dot at the beginning.
-pub(crate) fn without_dot(domain: &str) -> &str {
+pub fn without_dot(domain: &str) -> &str {
     domain.strip_prefix('.').unwrap_or(domain)
 }
 
@@ -187,7 +187,7 @@ fn matches_domain(host: &[u8], domain: &str) -> bool {
 
 /// Whether a browser accepts this as a domain: a host name (RFC 1123 section 2.1), with `_` allowed in its labels. An IPv4
 /// address looks like one.
-pub(crate) fn is_domain(domain: &str) -> bool {
+pub fn is_domain(domain: &str) -> bool {
     let is_label = |label: &str| {
         matches!(label.len(), 1..=63)
             && !label.starts_with('-')
