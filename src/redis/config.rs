@@ -30,7 +30,7 @@ pub struct ClientConfig {
     /// The hosts that Sentinels and nodes of a Cluster may announce, besides those of the topology. An empty list
     /// allows all.
     pub allowed_hosts: Vec<HostPattern>,
-    /// The name that their certificates must have, with [`Tls::Verified`]. The host checks it.
+    /// The name that their certificates must have, with [`Tls::Verified`](super::Tls::Verified). The host checks it.
     pub server_name: ServerName,
 }
 
