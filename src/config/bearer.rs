@@ -2,25 +2,25 @@
 
 use super::errors::{ConfigErrors, shown};
 use super::options::Options;
-use super::provider::Provider;
+use super::provider::ProviderConfig;
 use super::provider_name::ProviderKind;
 use super::url::Url;
 
 /// The options of bearer tokens.
 #[derive(Clone, Debug)]
-pub struct Bearer {
+pub struct BearerConfig {
     /// `bearer_token_login_fallback`.
     pub login_fallback: bool,
     /// `extra_jwt_issuers`, each as a provider that is only used for tokens, not for sign-ins.
-    pub issuers: Vec<Provider>,
+    pub issuers: Vec<ProviderConfig>,
 }
 
 /// The options; `None` if no tokens are accepted.
 pub(super) fn build(
     options: &Options,
-    provider: Option<&Provider>,
+    provider: Option<&ProviderConfig>,
     errors: &mut ConfigErrors,
-) -> Option<Bearer> {
+) -> Option<BearerConfig> {
     if !options.skip_jwt_bearer_tokens {
         let mistake = "is for bearer tokens; set skip_jwt_bearer_tokens, or leave this out";
         errors.check(options.extra_jwt_issuers.is_empty(), "extra_jwt_issuers", mistake);
@@ -40,16 +40,16 @@ pub(super) fn build(
             ),
         }
     }
-    Some(Bearer { login_fallback: options.bearer_token_login_fallback, issuers })
+    Some(BearerConfig { login_fallback: options.bearer_token_login_fallback, issuers })
 }
 
 /// The claims are the standard ones, even if the options set others for the provider; oauth2-proxy does the
 /// same.
-fn issuer(entry: &str, provider: &Provider) -> Option<Provider> {
+fn issuer(entry: &str, provider: &ProviderConfig) -> Option<ProviderConfig> {
     let (issuer, audience) = entry.rsplit_once('=')?;
     let issuer = Url::parse(issuer).filter(|url| !url.as_str().contains('?'))?;
     let is_complete = !audience.is_empty();
-    is_complete.then(|| Provider {
+    is_complete.then(|| ProviderConfig {
         kind: ProviderKind::Plain,
         issuer_url: issuer.as_str().to_owned(),
         client_id: audience.to_owned(),

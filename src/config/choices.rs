@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::value::{Malformed, Read, Value};
+use super::value::{InvalidValue, Read, Value};
 use crate::cookie::SameSite;
 use crate::oidc::ClientAuthMethod;
 use crate::session::ticket::TicketForm;
@@ -35,7 +35,7 @@ impl Value for Option<SameSite> {
             "lax" => Ok(Some(SameSite::Lax)),
             "strict" => Ok(Some(SameSite::Strict)),
             "none" => Ok(Some(SameSite::None)),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 
@@ -53,7 +53,7 @@ impl Value for Option<CodeChallengeMethod> {
             "" => Ok(None),
             "S256" => Ok(Some(CodeChallengeMethod::S256)),
             "plain" => Ok(Some(CodeChallengeMethod::Plain)),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 
@@ -71,7 +71,7 @@ impl Value for Option<ClientAuthMethod> {
             "" => Ok(None),
             "client_secret_basic" => Ok(Some(ClientAuthMethod::Basic)),
             "client_secret_post" => Ok(Some(ClientAuthMethod::Post)),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 
@@ -89,7 +89,7 @@ impl Value for ModeName {
             "login" => Ok(Self::Login),
             "beside" => Ok(Self::Beside),
             "app" => Ok(Self::App),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 
@@ -107,7 +107,7 @@ impl Value for Option<TicketForm> {
             "" => Ok(None),
             "documented" => Ok(Some(TicketForm::Documented)),
             "v2" => Ok(Some(TicketForm::V2)),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 

@@ -36,7 +36,7 @@ mod url;
 mod value;
 
 pub use self::access_log::AccessLog;
-pub use self::bearer::Bearer;
+pub use self::bearer::BearerConfig;
 pub use self::choices::CodeChallengeMethod;
 pub use self::cookie::{Cookie, MAX_SESSION};
 pub use self::errors::ConfigErrors;
@@ -44,9 +44,9 @@ pub use self::headers::Headers;
 pub use self::login::Login;
 pub use self::markdown::{options_markdown, providers_markdown, refused_markdown};
 pub use self::mode::{LoginApp, Mode};
-pub use self::provider::Provider;
+pub use self::provider::ProviderConfig;
 pub use self::provider_name::ProviderKind;
-pub use self::redis::Redis;
+pub use self::redis::RedisConfig;
 pub use self::reference::{Known, known};
 pub use self::routes::{HTTPS, Routes};
 pub use self::schema::options_schema;
@@ -63,13 +63,13 @@ pub struct Config {
     /// Who signs users in.
     pub mode: Mode,
     /// The provider; none if the filter does not need it.
-    pub provider: Option<Provider>,
+    pub provider: Option<ProviderConfig>,
     /// The bearer tokens that are accepted instead of a session; none if the filter accepts none.
-    pub bearer: Option<Bearer>,
+    pub bearer: Option<BearerConfig>,
     /// The cookies.
     pub cookie: Cookie,
     /// The store in Redis; none if sessions are in the cookie.
-    pub redis: Option<Redis>,
+    pub redis: Option<RedisConfig>,
     /// The options of paths.
     pub routes: Routes,
     /// Which users are allowed, and the options of the pages.

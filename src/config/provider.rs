@@ -12,7 +12,7 @@ use crate::oidc::{ClientAuthMethod, Metadata, is_unencrypted};
 
 /// The options of the provider.
 #[derive(Clone, Debug)]
-pub struct Provider {
+pub struct ProviderConfig {
     /// How `provider` differs from the others.
     pub kind: ProviderKind,
     /// `oidc_issuer_url`.
@@ -61,11 +61,11 @@ pub struct Provider {
     pub request_timeout: Duration,
 }
 
-pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Provider {
+pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> ProviderConfig {
     let preset = options.provider.preset();
     check(options, preset, errors);
     check_encryption(options, preset, errors);
-    Provider {
+    ProviderConfig {
         kind: preset.kind,
         issuer_url: issuer(options, preset, errors),
         client_id: options.client_id.clone(),

@@ -5,7 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::value::{Malformed, Value};
+use super::value::{InvalidValue, Value};
 
 /// How a provider differs from the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,10 +180,10 @@ impl Value for ProviderName {
     const KIND: &'static str = "string";
     const EXPECTED: &'static str = "oidc, keycloak-oidc, google, entra-id, adfs or gitlab";
 
-    fn from_text(text: &str) -> Result<Self, Malformed> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let preset = || PRESETS.iter().find(|preset| preset.name == text).map(Self::Taken);
         let refused = || REFUSED.iter().find(|(name, _)| *name == text);
-        preset().or_else(|| refused().map(|(_, instead)| Self::Refused(instead))).ok_or(Malformed)
+        preset().or_else(|| refused().map(|(_, instead)| Self::Refused(instead))).ok_or(InvalidValue)
     }
 
     fn schema() -> Json {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::errors::ConfigErrors;
 use super::options::{self, Presence};
 use super::refused;
-use super::value::{Malformed, Value};
+use super::value::{InvalidValue, Value};
 
 /// The prefix of the variable of an option; the option's name in capitals follows.
 const PREFIX: &str = "OAUTH2_PROXY_";
@@ -57,7 +57,7 @@ impl RawOptions {
             (None, None) => (Ok(default()), String::new()),
         };
         match (read, presence) {
-            (Err(Malformed), _) => {
+            (Err(InvalidValue), _) => {
                 errors.add(name, format!("must be {}{remark}", T::EXPECTED));
                 default()
             }

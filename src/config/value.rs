@@ -10,9 +10,9 @@ use super::url::Url;
 
 /// The value is not of the option's type.
 #[derive(Debug)]
-pub(super) struct Malformed;
+pub(super) struct InvalidValue;
 
-pub(super) type Read<T> = Result<T, Malformed>;
+pub(super) type Read<T> = Result<T, InvalidValue>;
 
 /// A type of options.
 pub(super) trait Value: Default {
@@ -30,7 +30,7 @@ pub(super) trait Value: Default {
 
     /// The value in the JSON. A string is accepted for every type, because the environment has only strings.
     fn from_json(json: &Json) -> Read<Self> {
-        json.as_str().map_or(Err(Malformed), Self::from_text)
+        json.as_str().map_or(Err(InvalidValue), Self::from_text)
     }
 
     /// What [`Self::from_json`] accepts, as JSON Schema.
@@ -65,7 +65,7 @@ impl Value for Secret {
 
     /// A secret that was read from a file often ends with a line break, and then it is another secret.
     fn from_text(text: &str) -> Read<Self> {
-        if text.chars().any(char::is_control) { Err(Malformed) } else { Ok(Self::new(text)) }
+        if text.chars().any(char::is_control) { Err(InvalidValue) } else { Ok(Self::new(text)) }
     }
 
     fn is_empty(&self) -> bool {
@@ -82,7 +82,7 @@ impl Value for bool {
         match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 
@@ -90,7 +90,7 @@ impl Value for bool {
         match json {
             Json::Bool(value) => Ok(*value),
             Json::String(text) => Self::from_text(text),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 
@@ -106,16 +106,16 @@ impl Value for usize {
     fn from_text(text: &str) -> Read<Self> {
         // Rust's parser accepts a sign.
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|_| is_number).ok_or(Malformed)
+        text.parse().ok().filter(|_| is_number).ok_or(InvalidValue)
     }
 
     fn from_json(json: &Json) -> Read<Self> {
         match json {
             Json::Number(number) => {
-                number.as_u64().and_then(|number| Self::try_from(number).ok()).ok_or(Malformed)
+                number.as_u64().and_then(|number| Self::try_from(number).ok()).ok_or(InvalidValue)
             }
             Json::String(text) => Self::from_text(text),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 
@@ -130,7 +130,7 @@ impl Value for Duration {
     const EXPECTED: &'static str = "a duration in quotes, such as \"168h\" or \"1m30s\", and not negative";
 
     fn from_text(text: &str) -> Read<Self> {
-        duration::parse(text).ok_or(Malformed)
+        duration::parse(text).ok_or(InvalidValue)
     }
 
     fn schema() -> Json {
@@ -150,10 +150,10 @@ impl Value for Vec<String> {
         match json {
             Json::Array(entries) => {
                 let texts: Option<Vec<_>> = entries.iter().map(Json::as_str).collect();
-                texts.map(|texts| without_blanks(texts.into_iter())).ok_or(Malformed)
+                texts.map(|texts| without_blanks(texts.into_iter())).ok_or(InvalidValue)
             }
             Json::String(text) => Self::from_text(text),
-            _ => Err(Malformed),
+            _ => Err(InvalidValue),
         }
     }
 
@@ -177,7 +177,7 @@ impl Value for Option<Url> {
         "an absolute http or https URL such as \"https://login.example.com\", without user name and fragment";
 
     fn from_text(text: &str) -> Read<Self> {
-        if text.is_empty() { Ok(None) } else { Url::parse(text).map(Some).ok_or(Malformed) }
+        if text.is_empty() { Ok(None) } else { Url::parse(text).map(Some).ok_or(InvalidValue) }
     }
 
     fn schema() -> Json {

@@ -6,7 +6,7 @@ use super::config::{ClientConfig, Topology};
 use super::failure::Failure;
 use super::health::{Health, HealthMonitor};
 use super::load::Load;
-use super::output::{CommandId, Outbox, Output, StreamId};
+use super::output::{CommandId, Output, Outputs, StreamId};
 use super::pending::PendingCommand;
 use super::router::Router;
 use super::sentinel::Sentinel;
@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 /// clock: deadlines move with it.
 pub struct Client {
     router: Box<dyn Router>,
-    out: Outbox,
+    out: Outputs,
     commands: u64,
     health: HealthMonitor,
     /// The time of the last call, which is when its events happened.
@@ -39,7 +39,7 @@ impl Client {
         };
         Self {
             router,
-            out: Outbox::default(),
+            out: Outputs::default(),
             commands: 0,
             health: HealthMonitor::default(),
             now: Timestamp::from_secs(0),

@@ -42,7 +42,7 @@ use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::health::CATCH_UP;
 use super::load::Load;
-use super::output::{CommandId, Event, Outbox, StreamId};
+use super::output::{CommandId, Event, Outputs, StreamId};
 use super::pending::PendingCommand;
 use super::pipeline::Pipeline;
 use super::reconnect::Reconnect;
@@ -110,7 +110,7 @@ impl Connection {
     // What happens.
 
     /// Takes a command. Its outcome becomes an output, now or later.
-    pub(super) fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outputs) {
         // Timeouts first: a stream that was idle for too long is not written to.
         self.wake(now, out);
         match self.admit(now) {
@@ -120,7 +120,7 @@ impl Connection {
     }
 
     /// Takes a command that was admitted already.
-    pub(super) fn push(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn push(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outputs) {
         self.now = now;
         self.pipeline.push(pending);
         self.connect(now, out);
@@ -132,14 +132,14 @@ impl Connection {
     }
 
     /// The host opened a stream.
-    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
+    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outputs) {
         if let Some(open) = &mut self.open {
             open.stream.opened(id, out);
         }
     }
 
     /// Bytes arrived.
-    pub(super) fn received(&mut self, id: StreamId, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+    pub(super) fn received(&mut self, id: StreamId, mut bytes: &[u8], now: Timestamp, out: &mut Outputs) {
         self.now = now;
         if let Some(open) = self.open.as_mut().filter(|open| open.stream.id() == id && !bytes.is_empty()) {
             open.last_byte = now;
@@ -161,14 +161,14 @@ impl Connection {
     }
 
     /// The host closed a stream, or could not open it.
-    pub(super) fn closed(&mut self, id: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn closed(&mut self, id: StreamId, why: Failure, now: Timestamp, out: &mut Outputs) {
         if self.owns(id) && !self.retry_without_name(&why, now, out) {
             self.on_ended(why, now, out);
         }
     }
 
     /// Time passed.
-    pub(super) fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn wake(&mut self, now: Timestamp, out: &mut Outputs) {
         self.now = now;
         if let Some(Open { stream, .. }) = &self.open {
             let is_over = self.stream_deadline().is_some_and(|deadline| deadline <= now);
@@ -194,7 +194,7 @@ impl Connection {
     }
 
     /// Writes the commands that wait, if the stream is ready.
-    pub(super) fn flush(&mut self, out: &mut Outbox) {
+    pub(super) fn flush(&mut self, out: &mut Outputs) {
         if let Some(open) =
             self.open.as_ref().filter(|open| open.stream.is_ready() && open.draining.is_none())
         {
@@ -208,7 +208,7 @@ impl Connection {
     // What a topology decides.
 
     /// From now on this is the server.
-    pub(super) fn switch_to(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn switch_to(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outputs) {
         if self.endpoint.as_ref() == Some(&endpoint) {
             return;
         }
@@ -229,7 +229,7 @@ impl Connection {
         failure: Failure,
         since: Timestamp,
         now: Timestamp,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) {
         self.reconnect.failed(failure, since, now);
         self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
@@ -241,7 +241,7 @@ impl Connection {
     }
 
     /// Lets commands wait for the next stream if the server said that it was not ready for them.
-    pub(super) fn requeue(&mut self, refused: Vec<PendingCommand>, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn requeue(&mut self, refused: Vec<PendingCommand>, now: Timestamp, out: &mut Outputs) {
         let refusal = refused.first().and_then(|pending| pending.refusal.clone());
         for pending in refused {
             self.push(pending, now, out);
@@ -253,7 +253,7 @@ impl Connection {
 
     /// The server says itself that it is the wrong one. Nothing more is written to it, and the stream ends with the
     /// last reply. So it is known for each command whether it ran.
-    pub(super) fn drain(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn drain(&mut self, failure: Failure, now: Timestamp, out: &mut Outputs) {
         if let Some(open) = &mut self.open {
             open.draining = Some(failure);
         }
@@ -261,7 +261,7 @@ impl Connection {
     }
 
     /// Ends the stream, if there is one.
-    pub(super) fn hang_up(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn hang_up(&mut self, failure: Failure, now: Timestamp, out: &mut Outputs) {
         let Some((stream, endpoint)) = self.take_stream() else {
             return;
         };
@@ -273,7 +273,7 @@ impl Connection {
     }
 
     /// Ends an idle stream.
-    pub(super) fn close_idle(&mut self, out: &mut Outbox) {
+    pub(super) fn close_idle(&mut self, out: &mut Outputs) {
         if let Some((stream, endpoint)) = self.take_stream() {
             out.close(stream.id());
             out.event(Event::IdleClosed { endpoint });
@@ -347,7 +347,7 @@ impl Connection {
     // The transitions.
 
     /// Asks for a stream, if a command needs it and the backoff is over.
-    fn connect(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn connect(&mut self, now: Timestamp, out: &mut Outputs) {
         if self.open.is_none()
             && let Some(endpoint) = &self.endpoint
             && !self.pipeline.is_empty()
@@ -366,7 +366,7 @@ impl Connection {
         &mut self,
         event: StreamEvent,
         now: Timestamp,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) -> Result<(), Failure> {
         if let Some(open) = &mut self.open {
             open.last_reply = now;
@@ -396,7 +396,7 @@ impl Connection {
         Ok(())
     }
 
-    fn on_reply(&mut self, reply: Reply, out: &mut Outbox) -> Result<(), Failure> {
+    fn on_reply(&mut self, reply: Reply, out: &mut Outputs) -> Result<(), Failure> {
         let hands_back = self.settings.hands_back;
         // A server that answers `PING` may still run no command with a key.
         let is_run =
@@ -413,7 +413,7 @@ impl Connection {
     }
 
     /// Greets the server once more, without our name, if it may have hung up on that.
-    fn retry_without_name(&mut self, why: &Failure, now: Timestamp, out: &mut Outbox) -> bool {
+    fn retry_without_name(&mut self, why: &Failure, now: Timestamp, out: &mut Outputs) -> bool {
         let (Some(open), Some(endpoint)) = (&mut self.open, &self.endpoint) else {
             return false;
         };
@@ -428,7 +428,7 @@ impl Connection {
     }
 
     /// The stream has ended: notes the outage, and lets the commands wait for the next stream or fail.
-    fn on_ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+    fn on_ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outputs) {
         let Some((stream, endpoint)) = self.take_stream() else {
             return;
         };
@@ -452,7 +452,7 @@ impl Connection {
     }
 
     /// Ends a draining stream if nothing is in flight.
-    fn end_drained(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn end_drained(&mut self, now: Timestamp, out: &mut Outputs) {
         if let Some(open) = &self.open
             && let Some(failure) = open.draining.clone()
             && self.pipeline.in_flight() == 0
@@ -472,7 +472,7 @@ impl Connection {
         Some((stream, endpoint))
     }
 
-    fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn expire(&mut self, now: Timestamp, out: &mut Outputs) {
         let is_arriving = self.open.as_ref().is_some_and(|open| open.stream.is_within_reply());
         self.pipeline.expire(is_arriving, now, out);
     }

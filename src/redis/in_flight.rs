@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::output::{CommandId, Outbox};
+use super::output::{CommandId, Outputs};
 use super::pending::PendingCommand;
 use super::reply::Reply;
 use crate::time::Timestamp;
@@ -36,7 +36,7 @@ impl InFlight {
 
     /// Fails the commands whose time is over. They stay, so that their replies are recognised and dropped. The first
     /// one does not fail if its reply is `arriving`: it has as much time as the stream then.
-    pub(super) fn expire(&mut self, timeout: Duration, arriving: bool, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn expire(&mut self, timeout: Duration, arriving: bool, now: Timestamp, out: &mut Outputs) {
         if self.oldest().is_none_or(|sent_at| sent_at.after(timeout) > now) {
             return;
         }

@@ -100,12 +100,12 @@ pub enum Event {
 
 /// Outputs that the host has not taken yet.
 #[derive(Default)]
-pub(super) struct Outbox {
+pub(super) struct Outputs {
     outputs: VecDeque<Output>,
     streams: u64,
 }
 
-impl Outbox {
+impl Outputs {
     /// Asks for a stream.
     pub(super) fn open(&mut self, endpoint: &Endpoint) -> StreamId {
         self.streams = self.streams.wrapping_add(1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::command::Command;
 use super::failure::Failure;
-use super::output::{CommandId, Outbox};
+use super::output::{CommandId, Outputs};
 use super::reply::{Reply, ServerError};
 use crate::time::Timestamp;
 
@@ -71,13 +71,13 @@ impl PendingCommand {
     }
 
     /// Its time is over.
-    pub(super) fn expired(&mut self, out: &mut Outbox) {
+    pub(super) fn expired(&mut self, out: &mut Outputs) {
         let failure = self.refusal.take().map_or(Failure::Timeout, Failure::NotReady);
         self.done(Err(failure), out);
     }
 
     /// Puts out the outcome, unless the command was cancelled.
-    pub(super) fn done(&self, outcome: Result<Reply, Failure>, out: &mut Outbox) {
+    pub(super) fn done(&self, outcome: Result<Reply, Failure>, out: &mut Outputs) {
         if !self.is_cancelled {
             out.done(self.id, outcome);
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::failure::{Failure, ProtocolError};
 use super::in_flight::InFlight;
 use super::load::Load;
-use super::output::{CommandId, Outbox};
+use super::output::{CommandId, Outputs};
 use super::pending::PendingCommand;
 use super::reply::{Reply, ServerError};
 use super::waiting::Waiting;
@@ -71,7 +71,7 @@ impl Pipeline {
         reply: Reply,
         is_possibly_stale: bool,
         hands_back: impl Fn(&ServerError) -> bool,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) -> Result<Option<PendingCommand>, ProtocolError> {
         if self.in_flight.answers_asking(&reply) {
             return Ok(None);
@@ -106,13 +106,13 @@ impl Pipeline {
     }
 
     /// Fails the commands whose time is over, except the one whose reply is `arriving`.
-    pub(super) fn expire(&mut self, arriving: bool, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn expire(&mut self, arriving: bool, now: Timestamp, out: &mut Outputs) {
         self.in_flight.expire(self.timeout, arriving, now, out);
         self.waiting.expire(now, out);
     }
 
     /// The stream ended: the commands in flight wait again, before the others, or fail.
-    pub(super) fn on_broken(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn on_broken(&mut self, now: Timestamp, out: &mut Outputs) {
         let mut again = Vec::new();
         for mut pending in self.in_flight.take() {
             if pending.deadline(self.timeout) <= now {
@@ -133,7 +133,7 @@ impl Pipeline {
     pub(super) fn give_up<'a>(
         &mut self,
         verdict: impl Fn(Timestamp) -> Option<&'a Failure>,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) {
         self.waiting.give_up(verdict, out);
     }

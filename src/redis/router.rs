@@ -2,34 +2,34 @@
 
 use super::failure::Failure;
 use super::load::Load;
-use super::output::{CommandId, Outbox, StreamId};
+use super::output::{CommandId, Outputs, StreamId};
 use super::pending::PendingCommand;
 use crate::time::Timestamp;
 
 pub(super) trait Router {
     /// Takes a command. Its outcome becomes an output, now or later. Its number is greater than all before.
-    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox);
+    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outputs);
 
     /// The caller no longer waits for a command: its outcome does not become an output.
     fn cancel(&mut self, command: CommandId);
 
     /// The host opened a stream.
-    fn opened(&mut self, stream: StreamId, out: &mut Outbox);
+    fn opened(&mut self, stream: StreamId, out: &mut Outputs);
 
     /// Bytes arrived.
-    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox);
+    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outputs);
 
     /// The host closed a stream, or could not open it.
-    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox);
+    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outputs);
 
     /// Time passed.
-    fn wake(&mut self, now: Timestamp, out: &mut Outbox);
+    fn wake(&mut self, now: Timestamp, out: &mut Outputs);
 
     /// When to [`wake`](Self::wake) next.
     fn next_wake(&self) -> Option<Timestamp>;
 
     /// Writes the commands that wait, as far as their connections are ready.
-    fn flush(&mut self, out: &mut Outbox);
+    fn flush(&mut self, out: &mut Outputs);
 
     /// The commands that have no outcome yet.
     fn load(&self) -> Load;

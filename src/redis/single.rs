@@ -23,7 +23,7 @@ use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;
-use super::output::{CommandId, Outbox, StreamId};
+use super::output::{CommandId, Outputs, StreamId};
 use super::pending::PendingCommand;
 use super::reply::{Reply, ServerError};
 use super::router::Router;
@@ -48,7 +48,7 @@ impl Single {
     }
 
     /// Handles the commands that the server did not run.
-    fn process(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn process(&mut self, now: Timestamp, out: &mut Outputs) {
         let refused = self.node.take_report().refused;
         let (read_only, unready): (Vec<_>, _) = refused.into_iter().partition(is_read_only);
         self.node.requeue(unready, now, out);
@@ -69,7 +69,7 @@ fn is_read_only(pending: &PendingCommand) -> bool {
 }
 
 impl Router for Single {
-    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outputs) {
         self.node.send(pending, now, out);
     }
 
@@ -77,20 +77,20 @@ impl Router for Single {
         self.node.cancel(command);
     }
 
-    fn opened(&mut self, stream: StreamId, out: &mut Outbox) {
+    fn opened(&mut self, stream: StreamId, out: &mut Outputs) {
         self.node.opened(stream, out);
     }
 
-    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outputs) {
         self.node.received(stream, bytes, now, out);
         self.process(now, out);
     }
 
-    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
+    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outputs) {
         self.node.closed(stream, why, now, out);
     }
 
-    fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn wake(&mut self, now: Timestamp, out: &mut Outputs) {
         self.node.wake(now, out);
     }
 
@@ -98,7 +98,7 @@ impl Router for Single {
         self.node.next_wake()
     }
 
-    fn flush(&mut self, out: &mut Outbox) {
+    fn flush(&mut self, out: &mut Outputs) {
         self.node.flush(out);
     }
 

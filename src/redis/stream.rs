@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, ProtocolError};
 use super::handshake::{Handshake, Progress};
-use super::output::{Outbox, StreamId};
+use super::output::{Outputs, StreamId};
 use super::reply::Reply;
 use super::resp::Decoder;
 use crate::time::Timestamp;
@@ -49,7 +49,7 @@ impl Stream {
         endpoint: &Endpoint,
         handshake: &Rc<Handshake>,
         now: Timestamp,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) -> Self {
         Self {
             id: out.open(endpoint),
@@ -101,7 +101,7 @@ impl Stream {
     }
 
     /// The host opened a stream. It may be this one.
-    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
+    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outputs) {
         if id == self.id && matches!(self.phase, Phase::Opening) {
             self.phase = Phase::Greeting { answered: 0 };
             out.write(id, self.handshake.bytes(self.is_named));

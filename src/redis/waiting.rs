@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::output::{CommandId, Outbox};
+use super::output::{CommandId, Outputs};
 use super::pending::PendingCommand;
 use crate::time::Timestamp;
 
@@ -59,7 +59,7 @@ impl Waiting {
     }
 
     /// Fails the commands whose time is over.
-    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outputs) {
         while self.next_deadline().is_some_and(|deadline| deadline <= now)
             && let Some(mut pending) = self.pop()
         {
@@ -71,7 +71,7 @@ impl Waiting {
     pub(super) fn give_up<'a>(
         &mut self,
         verdict: impl Fn(Timestamp) -> Option<&'a Failure>,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) {
         for pending in self.take() {
             match verdict(pending.sent_at) {

@@ -19,7 +19,7 @@ const CLIENT_NAME: &str = "oauth2-session-filter";
 
 /// The options of Redis.
 #[derive(Clone, Debug)]
-pub struct Redis {
+pub struct RedisConfig {
     /// The servers and how to talk to them.
     pub client: redis::ClientConfig,
     /// `redis_session_cache`.
@@ -32,7 +32,7 @@ pub struct Redis {
 const MAX_SESSION_CACHE: Duration = Duration::from_secs(60);
 
 /// The store in Redis; `None` if sessions are in cookies, or if there is a mistake.
-pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redis> {
+pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<RedisConfig> {
     match options.session_store_type.as_str() {
         "redis" => {}
         "cookie" => {
@@ -67,7 +67,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
         "must be at most 1m; a session that was ended is still valid for that time",
     );
     let servers = servers::build(options, errors)?;
-    Some(Redis {
+    Some(RedisConfig {
         client: client(options, servers, errors),
         session_cache: options.redis_session_cache,
         ticket_form: ticket_form(options, errors),

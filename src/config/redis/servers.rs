@@ -9,7 +9,7 @@
 //! If there are several URLs, the last one also has the user, the password and the database of the servers
 //! with the data, as in oauth2-proxy.
 
-use super::url::Url;
+use super::url::RedisUrl;
 use crate::config::errors::ConfigErrors;
 use crate::config::options::Options;
 use crate::redis::{Credentials, Endpoint, HostPattern, ServerName, Tls, Topology, is_host};
@@ -26,7 +26,7 @@ const UNCHECKED: &str = "needs a certificate that is verified; write rediss:// i
 /// The servers, and the other parts of their URL.
 pub(super) struct Servers {
     pub(super) topology: Topology,
-    pub(super) url: Url,
+    pub(super) url: RedisUrl,
 }
 
 /// The configured servers; `None` if there is a mistake.
@@ -73,7 +73,7 @@ fn single(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
     if errors.has("redis_connection_url") {
         return None;
     }
-    let url = match Url::parse(options.redis_connection_url.expose(), DEFAULT_PORT) {
+    let url = match RedisUrl::parse(options.redis_connection_url.expose(), DEFAULT_PORT) {
         Ok(url) => url,
         Err(mistake) => {
             errors.add("redis_connection_url", mistake);
@@ -114,10 +114,10 @@ fn many(
     urls: &[String],
     default_port: u16,
     errors: &mut ConfigErrors,
-) -> Option<(Vec<Endpoint>, Url)> {
+) -> Option<(Vec<Endpoint>, RedisUrl)> {
     let mut parsed = Vec::new();
     for (index, url) in urls.iter().enumerate() {
-        match Url::parse(url, default_port) {
+        match RedisUrl::parse(url, default_port) {
             Ok(url) => parsed.push(url),
             Err(mistake) => errors.add(name, format!("entry {}: {mistake}", index.saturating_add(1))),
         }
@@ -129,7 +129,7 @@ fn many(
     let is_mixed = parsed.iter().any(|url| url.is_tls != is_tls);
     errors.check(!is_mixed, name, "must have redis:// in all entries, or rediss:// in all");
     let tls = tls(options, is_tls);
-    let endpoint = |url: &Url| Endpoint { host: url.host.clone(), port: url.port, tls };
+    let endpoint = |url: &RedisUrl| Endpoint { host: url.host.clone(), port: url.port, tls };
     Some((parsed.iter().map(endpoint).collect(), parsed.pop()?))
 }
 

@@ -13,7 +13,7 @@ const EXPECTED: &str = "must be redis://[user:password@]host[:port][/database], 
 
 /// The parts of a connection URL.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Url {
+pub(super) struct RedisUrl {
     pub(super) is_tls: bool,
     pub(super) host: String,
     pub(super) port: u16,
@@ -22,7 +22,7 @@ pub(super) struct Url {
     pub(super) database: u32,
 }
 
-impl Url {
+impl RedisUrl {
     /// Parses a URL. It may have a password, so an error has no part of it.
     pub(super) fn parse(url: &str, default_port: u16) -> Result<Self, &'static str> {
         if url.is_empty() {

@@ -46,7 +46,10 @@ const KEYS: Document = Document {
 };
 
 /// The provider's metadata: from its discovery document, unless the options have it.
-pub(super) async fn metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Result<Metadata, Unavailable> {
+pub(super) async fn metadata<I: Io>(
+    io: I,
+    config: Rc<config::ProviderConfig>,
+) -> Result<Metadata, Unavailable> {
     if let Some(metadata) = &config.metadata {
         return Ok(metadata.clone());
     }
@@ -62,7 +65,7 @@ pub(super) async fn metadata<I: Io>(io: I, config: Rc<config::Provider>) -> Resu
 pub(super) async fn keys<I: Io>(
     io: I,
     url: String,
-    config: Rc<config::Provider>,
+    config: Rc<config::ProviderConfig>,
     skipped_keys: Rc<SkippedKeyLog>,
 ) -> Result<Jwks, Unavailable> {
     let body = KEYS.fetch(&io, &url, &config).await?;
@@ -83,7 +86,7 @@ impl Document {
         self,
         io: &I,
         url: &str,
-        config: &config::Provider,
+        config: &config::ProviderConfig,
     ) -> Result<Vec<u8>, Unavailable> {
         let what = self.name;
         let began = io.now();
@@ -139,7 +142,7 @@ impl Document {
 }
 
 /// A redirect must not be less protected than the way to the provider itself.
-fn may_follow(config: &config::Provider, target: &str) -> bool {
+fn may_follow(config: &config::ProviderConfig, target: &str) -> bool {
     config.allow_http_endpoints || oidc::is_unencrypted(&config.issuer_url) || !oidc::is_unencrypted(target)
 }
 

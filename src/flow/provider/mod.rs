@@ -32,7 +32,7 @@ use crate::{config, oidc};
 
 /// One provider, with what a worker knows of it.
 pub(super) struct Provider<I> {
-    config: Rc<config::Provider>,
+    config: Rc<config::ProviderConfig>,
     io: I,
     metadata: CachedDocument<Metadata>,
     keys: CachedDocument<Jwks>,
@@ -61,7 +61,7 @@ enum Whose {
 }
 
 impl<I: Io> Provider<I> {
-    pub(super) fn new(config: config::Provider, io: I) -> Self {
+    pub(super) fn new(config: config::ProviderConfig, io: I) -> Self {
         let refreshes = Gate::new(&io, config.request_timeout, Count::RefreshesBusy);
         Self {
             config: Rc::new(config),
@@ -76,7 +76,7 @@ impl<I: Io> Provider<I> {
     }
 
     /// The options of the provider.
-    pub(super) fn config(&self) -> &config::Provider {
+    pub(super) fn config(&self) -> &config::ProviderConfig {
         &self.config
     }
 

@@ -21,7 +21,7 @@ use crate::redis::command::Command;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::{Failure, ProtocolError};
 use crate::redis::handshake::Handshake;
-use crate::redis::output::{Outbox, StreamId};
+use crate::redis::output::{Outputs, StreamId};
 use crate::redis::reply::Reply;
 use crate::redis::stream::{Stream, StreamEvent};
 use crate::time::Timestamp;
@@ -79,7 +79,7 @@ impl MapRefresh {
         source: &MapSource,
         mut nodes: VecDeque<Endpoint>,
         now: Timestamp,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) -> Option<Self> {
         let endpoint = nodes.pop_front()?;
         let lacks_shards = source.without_shards.contains(&endpoint);
@@ -95,12 +95,12 @@ impl MapRefresh {
     }
 
     /// Asks the next node; `None` if there is none.
-    pub(super) fn next(self, now: Timestamp, out: &mut Outbox) -> Option<Self> {
+    pub(super) fn next(self, now: Timestamp, out: &mut Outputs) -> Option<Self> {
         let next = Self::open(&self.source, self.others, now, out)?;
         Some(Self { since: self.since, ..next })
     }
 
-    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
+    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outputs) {
         self.stream.opened(id, out);
     }
 
@@ -108,7 +108,7 @@ impl MapRefresh {
     ///
     /// # Errors
     /// The failure, if this node does not give the map.
-    pub(super) fn received(&mut self, mut bytes: &[u8], out: &mut Outbox) -> Result<Option<Map>, Failure> {
+    pub(super) fn received(&mut self, mut bytes: &[u8], out: &mut Outputs) -> Result<Option<Map>, Failure> {
         let Some(event) = self.stream.next(&mut bytes)? else {
             return Ok(None);
         };
@@ -132,7 +132,7 @@ impl MapRefresh {
         Ok(map)
     }
 
-    fn ask(&self, out: &mut Outbox) {
+    fn ask(&self, out: &mut Outputs) {
         let question: &[u8] = match self.question {
             Question::Shards => b"SHARDS",
             Question::Slots => b"SLOTS",

@@ -52,7 +52,7 @@ use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;
-use super::output::{CommandId, Event, Outbox, StreamId};
+use super::output::{CommandId, Event, Outputs, StreamId};
 use super::pending::PendingCommand;
 use super::reconnect::{Jitter, Reconnect};
 use super::reply::Reply;
@@ -134,7 +134,13 @@ impl Cluster {
     }
 
     /// Sends a command to the master of its slot. Without a key, or if the slot has no master, any master gets it.
-    fn dispatch(&mut self, mut pending: PendingCommand, slot: Option<u16>, now: Timestamp, out: &mut Outbox) {
+    fn dispatch(
+        &mut self,
+        mut pending: PendingCommand,
+        slot: Option<u16>,
+        now: Timestamp,
+        out: &mut Outputs,
+    ) {
         pending.is_asking = false;
         let owner = slot.and_then(|slot| self.map.as_ref()?.owner(slot));
         match owner.and_then(|owner| self.nodes.get_mut(owner)) {
@@ -147,7 +153,7 @@ impl Cluster {
     }
 
     /// Sends a command to the node to which it belongs by now.
-    fn redispatch(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    fn redispatch(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outputs) {
         let slot = pending.command.key().map(slot::slot);
         self.dispatch(pending, slot, now, out);
     }
@@ -170,7 +176,7 @@ impl Cluster {
         mut pending: PendingCommand,
         endpoint: &Endpoint,
         now: Timestamp,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) {
         if pending.deadline(self.timeout) <= now {
             pending.expired(out);
@@ -184,7 +190,13 @@ impl Cluster {
     }
 
     /// A node did not run a command.
-    fn on_refused(&mut self, from: &Endpoint, mut pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    fn on_refused(
+        &mut self,
+        from: &Endpoint,
+        mut pending: PendingCommand,
+        now: Timestamp,
+        out: &mut Outputs,
+    ) {
         let Some(error) = pending.refusal.take() else {
             return;
         };
@@ -239,7 +251,7 @@ impl Cluster {
     }
 
     /// Handles what happened at the nodes, and sends the parked commands if it is time.
-    fn process(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn process(&mut self, now: Timestamp, out: &mut Outputs) {
         let mut refused = Vec::new();
         for (endpoint, report) in self.nodes.take_report() {
             self.is_stale |= report.has_failed;
@@ -262,7 +274,7 @@ impl Cluster {
         self.nodes.remove_unlisted(out);
     }
 
-    fn refresh_map_if_due(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn refresh_map_if_due(&mut self, now: Timestamp, out: &mut Outputs) {
         if self.refresh.is_none() && self.refresh_at().is_some_and(|at| at <= now) {
             self.refresh_map(now, out);
         }
@@ -282,7 +294,7 @@ impl Cluster {
         }
     }
 
-    fn refresh_map(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn refresh_map(&mut self, now: Timestamp, out: &mut Outputs) {
         let mut nodes: Vec<Endpoint> = Vec::new();
         let masters: Vec<_> = (0..MASTERS_ASKED).filter_map(|_| self.any_master(now)).collect();
         for endpoint in masters.iter().chain(&self.seeds) {
@@ -297,7 +309,7 @@ impl Cluster {
     }
 
     /// A node gave the map.
-    fn on_map(&mut self, map: Map, now: Timestamp, out: &mut Outbox) {
+    fn on_map(&mut self, map: Map, now: Timestamp, out: &mut Outputs) {
         self.map_outage.succeeded();
         self.refreshed_at = now;
         self.is_stale = false;
@@ -321,7 +333,7 @@ impl Cluster {
     }
 
     /// A node has become a master. Most of the time it is a replica that took over.
-    fn on_promoted(&mut self, master: &Endpoint, now: Timestamp, out: &mut Outbox) {
+    fn on_promoted(&mut self, master: &Endpoint, now: Timestamp, out: &mut Outputs) {
         out.event(Event::MasterChanged { endpoint: master.clone() });
         if let Some(node) = self.nodes.get_or_add(master, true, self.random.next(), out) {
             node.mark_possibly_stale(now);
@@ -329,7 +341,7 @@ impl Cluster {
     }
 
     /// The node that was asked does not give the map.
-    fn on_map_failed(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+    fn on_map_failed(&mut self, failure: Failure, now: Timestamp, out: &mut Outputs) {
         let Some(refresh) = self.refresh.take() else {
             return;
         };
@@ -350,7 +362,7 @@ impl Cluster {
         self.refresh.as_ref().is_some_and(|refresh| refresh.id() == stream)
     }
 
-    fn on_map_bytes(&mut self, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+    fn on_map_bytes(&mut self, bytes: &[u8], now: Timestamp, out: &mut Outputs) {
         let Some(refresh) = &mut self.refresh else {
             return;
         };
@@ -371,7 +383,7 @@ impl Cluster {
     }
 
     /// Handles timeouts.
-    fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn handle_timeout(&mut self, now: Timestamp, out: &mut Outputs) {
         for node in self.nodes.iter_mut() {
             node.wake(now, out);
         }
@@ -387,7 +399,7 @@ impl Cluster {
 }
 
 impl Router for Cluster {
-    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outputs) {
         if self.next_wake().is_some_and(|wake| wake <= now) {
             self.handle_timeout(now, out);
         }
@@ -414,7 +426,7 @@ impl Router for Cluster {
         }
     }
 
-    fn opened(&mut self, stream: StreamId, out: &mut Outbox) {
+    fn opened(&mut self, stream: StreamId, out: &mut Outputs) {
         if let Some(refresh) = &mut self.refresh {
             refresh.opened(stream, out);
         }
@@ -423,7 +435,7 @@ impl Router for Cluster {
         }
     }
 
-    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outputs) {
         if self.refreshes_map_on(stream) {
             self.on_map_bytes(bytes, now, out);
         } else if let Some(node) = self.nodes.owner(stream) {
@@ -432,7 +444,7 @@ impl Router for Cluster {
         self.process(now, out);
     }
 
-    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
+    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outputs) {
         if self.refreshes_map_on(stream) {
             self.on_map_failed(why.before_ready(), now, out);
         } else if let Some(node) = self.nodes.owner(stream) {
@@ -441,7 +453,7 @@ impl Router for Cluster {
         self.process(now, out);
     }
 
-    fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn wake(&mut self, now: Timestamp, out: &mut Outputs) {
         self.handle_timeout(now, out);
     }
 
@@ -453,7 +465,7 @@ impl Router for Cluster {
         times.into_iter().flatten().min()
     }
 
-    fn flush(&mut self, out: &mut Outbox) {
+    fn flush(&mut self, out: &mut Outputs) {
         self.nodes.iter_mut().for_each(|node| node.flush(out));
     }
 

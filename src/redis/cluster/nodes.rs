@@ -7,7 +7,7 @@ use super::map::{MAX_MASTERS, Map};
 use crate::redis::connection::{Connection, ConnectionReport};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::Failure;
-use crate::redis::output::{Outbox, StreamId};
+use crate::redis::output::{Outputs, StreamId};
 use crate::redis::pending::PendingCommand;
 use crate::redis::settings::Settings;
 use crate::time::Timestamp;
@@ -50,7 +50,7 @@ impl Nodes {
         endpoint: &Endpoint,
         is_listed: bool,
         seed: u64,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) -> Option<&mut Connection> {
         if self.place(endpoint).is_err() {
             if self.nodes.len() >= MAX_MASTERS {
@@ -64,7 +64,7 @@ impl Nodes {
     }
 
     /// Makes room by removing a node without commands.
-    fn remove_one(&mut self, out: &mut Outbox) -> Option<()> {
+    fn remove_one(&mut self, out: &mut Outputs) -> Option<()> {
         let idle = self.nodes.iter().enumerate().filter(|(_, node)| !node.connection.is_busy());
         let place = idle.min_by_key(|(_, node)| node.is_listed)?.0;
         self.nodes.remove(place).connection.close_idle(out);
@@ -80,7 +80,7 @@ impl Nodes {
 
     /// Ends the streams to nodes that are not in the map and have owed a reply for `long`: no command waits for a
     /// dead master if there is a new one.
-    pub(super) fn close_stale(&mut self, long: Duration, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn close_stale(&mut self, long: Duration, now: Timestamp, out: &mut Outputs) {
         for Node { connection, .. } in self.nodes.iter_mut().filter(|node| !node.is_listed) {
             if connection.silent_since().is_some_and(|silent| silent.after(long) <= now) {
                 connection.hang_up(Failure::Timeout, now, out);
@@ -89,7 +89,7 @@ impl Nodes {
     }
 
     /// Removes the nodes that are not in the map and have no commands.
-    pub(super) fn remove_unlisted(&mut self, out: &mut Outbox) {
+    pub(super) fn remove_unlisted(&mut self, out: &mut Outputs) {
         self.nodes.retain_mut(|node| {
             let stays = node.is_listed || node.connection.is_busy();
             if !stays {

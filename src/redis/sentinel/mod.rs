@@ -42,7 +42,7 @@ use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::handshake::Handshake;
 use super::load::Load;
-use super::output::{CommandId, Event, Outbox, StreamId};
+use super::output::{CommandId, Event, Outputs, StreamId};
 use super::pending::PendingCommand;
 use super::reconnect::Reconnect;
 use super::reply::ServerError;
@@ -101,7 +101,7 @@ impl Sentinel {
     }
 
     /// Handles what happened to the connection, and asks a Sentinel if it is time.
-    fn process(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn process(&mut self, now: Timestamp, out: &mut Outputs) {
         let report = self.node.take_report();
         self.node.requeue(report.refused, now, out);
         if report.has_failed || self.node.take_report().has_failed {
@@ -115,7 +115,7 @@ impl Sentinel {
     }
 
     /// No command needs the master.
-    fn sleep(&mut self, out: &mut Outbox) {
+    fn sleep(&mut self, out: &mut Outputs) {
         if let Some(watch) = self.watch.take() {
             out.close(watch.id());
         }
@@ -135,7 +135,7 @@ impl Sentinel {
     }
 
     /// Asks the Sentinel whose turn it is.
-    fn query(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn query(&mut self, now: Timestamp, out: &mut Outputs) {
         if let Some(watch) = self.watch.take() {
             out.close(watch.id());
         }
@@ -147,14 +147,14 @@ impl Sentinel {
     }
 
     /// A Sentinel named the master.
-    fn on_master(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outbox) {
+    fn on_master(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outputs) {
         self.unanswered = 0;
         self.unanswered_since = None;
         self.node.switch_to(endpoint, now, out);
     }
 
     /// The stream to the Sentinel has ended.
-    fn on_watch_ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outbox) {
+    fn on_watch_ended(&mut self, failure: Failure, now: Timestamp, out: &mut Outputs) {
         let Some(watch) = self.watch.take() else {
             return;
         };
@@ -174,7 +174,7 @@ impl Sentinel {
         out.event(Event::LookupFailed { endpoint: watch.into_endpoint(), failure });
     }
 
-    fn on_watch_bytes(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+    fn on_watch_bytes(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Outputs) {
         while let Some(watch) = &mut self.watch {
             match watch.next(self.master_name.as_bytes(), &self.policy, &mut bytes, now, out) {
                 Ok(Some(endpoint)) => self.on_master(endpoint, now, out),
@@ -193,7 +193,7 @@ impl Sentinel {
 }
 
 impl Router for Sentinel {
-    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outbox) {
+    fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outputs) {
         if let Some(watch) = &mut self.watch {
             watch.ping(now, out);
         }
@@ -205,14 +205,14 @@ impl Router for Sentinel {
         self.node.cancel(command);
     }
 
-    fn opened(&mut self, stream: StreamId, out: &mut Outbox) {
+    fn opened(&mut self, stream: StreamId, out: &mut Outputs) {
         self.node.opened(stream, out);
         if let Some(watch) = &mut self.watch {
             watch.opened(stream, out);
         }
     }
 
-    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outbox) {
+    fn received(&mut self, stream: StreamId, bytes: &[u8], now: Timestamp, out: &mut Outputs) {
         if self.watches(stream) {
             self.on_watch_bytes(bytes, now, out);
         } else {
@@ -221,7 +221,7 @@ impl Router for Sentinel {
         self.process(now, out);
     }
 
-    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outbox) {
+    fn closed(&mut self, stream: StreamId, why: Failure, now: Timestamp, out: &mut Outputs) {
         if self.watches(stream) {
             self.on_watch_ended(why.before_ready(), now, out);
         } else {
@@ -230,7 +230,7 @@ impl Router for Sentinel {
         self.process(now, out);
     }
 
-    fn wake(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn wake(&mut self, now: Timestamp, out: &mut Outputs) {
         if let Some(watch) = &self.watch
             && watch.deadline().is_some_and(|deadline| deadline <= now)
         {
@@ -253,7 +253,7 @@ impl Router for Sentinel {
         [self.node.next_wake(), deadline, query_at].into_iter().flatten().min()
     }
 
-    fn flush(&mut self, out: &mut Outbox) {
+    fn flush(&mut self, out: &mut Outputs) {
         self.node.flush(out);
     }
 

@@ -23,7 +23,7 @@ use crate::redis::command::Command;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::{Failure, ProtocolError};
 use crate::redis::handshake::Handshake;
-use crate::redis::output::{Outbox, StreamId};
+use crate::redis::output::{Outputs, StreamId};
 use crate::redis::reply::Reply;
 use crate::redis::stream::{Stream, StreamEvent};
 use crate::time::Timestamp;
@@ -53,7 +53,7 @@ impl Watch {
         handshake: &Rc<Handshake>,
         timeout: Duration,
         now: Timestamp,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) -> Self {
         Self {
             endpoint: endpoint.clone(),
@@ -64,7 +64,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outbox) {
+    pub(super) fn opened(&mut self, id: StreamId, out: &mut Outputs) {
         self.stream.opened(id, out);
     }
 
@@ -78,7 +78,7 @@ impl Watch {
         policy: &AnnouncePolicy,
         bytes: &mut &[u8],
         now: Timestamp,
-        out: &mut Outbox,
+        out: &mut Outputs,
     ) -> Result<Option<Endpoint>, Failure> {
         while let Some(event) = self.stream.next(bytes)? {
             let named = match event {
@@ -126,7 +126,7 @@ impl Watch {
     }
 
     /// Checks that the Sentinel is still there, if it was silent for long.
-    pub(super) fn ping(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn ping(&mut self, now: Timestamp, out: &mut Outputs) {
         if let Phase::Watching { event, .. } = self.phase
             && self.deadline.is_none()
             && now >= event.after(SILENCE)

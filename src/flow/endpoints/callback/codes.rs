@@ -48,7 +48,7 @@ pub(in crate::flow) struct Codes<I> {
 }
 
 impl<I: Io> Codes<I> {
-    pub(in crate::flow) fn new(provider: &config::Provider, io: &I) -> Self {
+    pub(in crate::flow) fn new(provider: &config::ProviderConfig, io: &I) -> Self {
         Self {
             gate: Gate::new(io, provider.request_timeout, Count::CodesBusy),
             attempts: Rc::default(),

@@ -29,7 +29,7 @@ use self::sessions::{IfRefused, RedisSessions};
 use self::tickets::{TicketCookie, Tickets};
 use super::refresh::RefreshPolicy;
 use super::session_cookie::{Found, SessionCookie};
-use crate::config::{Config, Redis};
+use crate::config::{Config, RedisConfig};
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
@@ -53,7 +53,7 @@ pub(in crate::flow) struct RedisStore<I> {
 impl<I: Io> RedisStore<I> {
     pub(super) fn new(
         config: &Rc<Config>,
-        redis: &Redis,
+        redis: &RedisConfig,
         cookie: &Rc<SessionCookie>,
         policy: Rc<RefreshPolicy<I>>,
         io: &I,

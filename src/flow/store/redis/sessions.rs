@@ -69,7 +69,7 @@ pub(super) struct RedisSessions<I> {
 }
 
 impl<I: Io> RedisSessions<I> {
-    pub(super) fn new(config: &Rc<Config>, redis: &config::Redis, io: &I) -> Self {
+    pub(super) fn new(config: &Rc<Config>, redis: &config::RedisConfig, io: &I) -> Self {
         Self {
             session_cache: redis.session_cache,
             decrypted: BoundedLru::new(config.cookie.session_cache_size),

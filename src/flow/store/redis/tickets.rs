@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::config::{Config, Redis};
+use crate::config::{Config, RedisConfig};
 use crate::cookie::Allowance;
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
@@ -36,7 +36,7 @@ pub(super) struct Tickets {
 }
 
 impl Tickets {
-    pub(super) fn new(config: &Config, redis: &Redis, cookie: &Rc<SessionCookie>) -> Self {
+    pub(super) fn new(config: &Config, redis: &RedisConfig, cookie: &Rc<SessionCookie>) -> Self {
         Self {
             form: redis.ticket_form.unwrap_or_else(|| TicketForm::for_cookie(cookie.name())),
             verified: VerifiedCache::new(config.cookie.session_cache_size),
