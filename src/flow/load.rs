@@ -15,20 +15,25 @@ pub(super) type MaySetCookie = fn(&Config, &RequestHead) -> bool;
 
 /// Loads the session. A bearer token takes precedence. No future is allocated for a token or cookie that was seen
 /// before.
+///
+/// The head comes back with the session, so that a request which waits holds it once.
 pub(super) fn session<I: Io>(
     app: &Rc<App<I>>,
-    head: &RequestHead,
+    head: RequestHead,
     may_set_cookie: MaySetCookie,
-) -> Ready<Loaded> {
-    let Some(bearer) = &app.bearer else { return by_cookie(app, head, may_set_cookie) };
-    match bearer.check(head) {
-        None => by_cookie(app, head, may_set_cookie),
-        Some(Ready::Now(checked)) => by_token(app, head, may_set_cookie, checked),
+) -> Ready<(RequestHead, Loaded)> {
+    let loaded = match app.bearer.as_ref().and_then(|bearer| bearer.check(&head)) {
+        None => by_cookie(app, &head, may_set_cookie),
+        Some(Ready::Now(checked)) => by_token(app, &head, may_set_cookie, checked),
         Some(Ready::Later(checked)) => {
-            let (app, head) = (Rc::clone(app), head.clone());
-            Ready::later(async move { by_token(&app, &head, may_set_cookie, checked.await).get().await })
+            let app = Rc::clone(app);
+            return Ready::later(async move {
+                let loaded = by_token(&app, &head, may_set_cookie, checked.await).get().await;
+                (head, loaded)
+            });
         }
-    }
+    };
+    loaded.map(|loaded| (head, loaded))
 }
 
 /// By the result of the token's check. With `bearer_token_login_fallback`, an invalid token leads to the cookie's

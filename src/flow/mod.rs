@@ -170,8 +170,8 @@ impl<I: Io> App<I> {
     /// Loads the session of a request and decides with it, at once if nothing has to be waited for.
     fn with_session(self: &Rc<Self>, head: RequestHead, purpose: Purpose) -> Ready<Decision> {
         let app = Rc::clone(self);
-        let loaded = load::session(self, &head, purpose.may_set_cookie());
-        loaded.map(move |loaded| app.decide(&head, loaded, purpose))
+        let loaded = load::session(self, head, purpose.may_set_cookie());
+        loaded.map(move |(head, loaded)| app.decide(&head, loaded, purpose))
     }
 
     /// Decides by the session that was loaded; counts the outcome and adds it to the access log.

@@ -88,7 +88,7 @@ async fn sign_in<I: Io>(
 /// Whom the browser's session is of, if it is let in. Anyone can make a browser come here by a link, so this changes no
 /// cookie: a session that is refreshed gets its new cookie with another request.
 async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Principal>> {
-    let loaded = load::session(app, head, |_, _| false).get().await;
+    let (_, loaded) = load::session(app, head.clone(), |_, _| false).get().await;
     match loaded.outcome {
         Outcome::Authenticated(principal) if principal.allowed => Some(principal),
         _ => None,
