@@ -53,13 +53,13 @@ use crate::config::Config;
 pub use self::decision::{Action, Decision, Forward, HandedOver};
 pub use self::http::Header;
 pub use self::http::forged::is_session_header;
-pub use self::http::header_block::HeaderBlock;
 pub use self::http::reply::Reply;
 pub use self::http::request::RequestHead;
 pub use self::http::stripped::Stripped;
 pub use self::io::Io;
 pub use self::outcome::Unavailable;
 pub use self::util::ready::Ready;
+pub use session_codec::header_block::HeaderBlock;
 
 /// One filter configuration at work, in one worker.
 pub struct App<I> {

@@ -22,7 +22,6 @@ use serde_json::{Map, Value};
 use crate::config::{Config, LoginApp};
 use crate::flow::decision::HandedOver;
 use crate::flow::http::forged::is_session_header;
-use crate::flow::http::header_block::HeaderBlock;
 use crate::flow::http::reply::Reply;
 use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::encode;
@@ -33,6 +32,7 @@ use crate::flow::skip_auth::is_login_app_path;
 use crate::flow::{App, access_log, pages};
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
+use session_codec::header_block::HeaderBlock;
 
 /// The longest value of the header, in bytes. Envoy accepts 60 KiB of response headers; a cookie holds less.
 const MAX_VALUE: usize = 32 << 10;

@@ -3,9 +3,9 @@
 //! An upstream may read a name as another one: CGI, PHP, WSGI and lighttpd make `HTTP_X_FORWARDED_USER` of it, and any
 //! byte that is not an ASCII letter or digit can become a `_` there. So each such byte counts as `-` here.
 
-use super::header_block::HeaderBlock;
 use super::request::RequestHead;
 use crate::config::Headers;
+use session_codec::header_block::HeaderBlock;
 
 /// The response header by which a login app hands a session over.
 const SESSION_HEADER: &str = "x-oauth2-session";

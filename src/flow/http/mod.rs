@@ -3,7 +3,6 @@
 pub(super) mod client_kind;
 pub(super) mod fetch_metadata;
 pub(super) mod forged;
-pub(super) mod header_block;
 pub(super) mod headers;
 pub(super) mod reply;
 pub(super) mod request;

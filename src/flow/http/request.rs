@@ -4,9 +4,9 @@ use std::str;
 
 use percent_encoding::percent_decode;
 
-use super::header_block::HeaderBlock;
 use super::url;
 use crate::cookie::Jar;
+use session_codec::header_block::HeaderBlock;
 
 /// Method, path, authority and headers of one request.
 #[derive(Clone, Debug, Default)]

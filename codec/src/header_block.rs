@@ -69,7 +69,8 @@ impl HeaderBlock {
     }
 
     /// The same block with this value in the place of all values of that name.
-    pub(super) fn replace(mut self, name: &str, value: &[u8]) -> Self {
+    #[must_use]
+    pub fn replace(mut self, name: &str, value: &[u8]) -> Self {
         let Self { bytes, fields } = &mut self;
         fields.retain(|(other, _)| bytes.get(other.clone()) != Some(name.as_bytes()));
         self.push(name.as_bytes(), value);
