@@ -77,7 +77,7 @@ pub enum Count {
     Refresh,
     /// A refresh that the provider refused: a session ended.
     RefreshRefused,
-    /// A refresh whose answer was missing or said neither.
+    /// A refresh that failed otherwise: without an answer, or with one that has neither tokens nor a refusal.
     RefreshFailed,
     /// A grant, of a code or a refresh token, that the provider refused because of this client.
     ClientRefused,

@@ -103,7 +103,7 @@ impl PublicKey {
             }
             ("EC", _) => Err("of EC, only the curves P-256, P-384 and P-521 are supported (crv)"),
             ("OKP", _) => Err("of OKP, only the curve Ed25519 is supported (crv)"),
-            // Published among public keys, a shared secret would let anyone sign.
+            // Published among public keys, a shared secret would let any client sign.
             ("oct", _) => Err("it is a shared secret (kty is oct)"),
             _ => Err("its type is not RSA, EC or OKP (kty)"),
         }

@@ -12,7 +12,8 @@ use crate::redis::is_host;
 const EXPECTED: &str = "must be redis://[user:password@]host[:port][/database], or rediss:// for TLS";
 
 /// The parts of a connection URL.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct RedisUrl {
     pub(super) is_tls: bool,
     pub(super) host: String,

@@ -42,7 +42,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     reply::because(answer, "sign_out")
 }
 
-/// Puts the ID token into the target, if the target is at the provider; otherwise removes the placeholder. Anyone can
+/// Puts the ID token into the target, if the target is at the provider; otherwise removes the placeholder. Any site can
 /// make a user follow a link to this endpoint, and a site that learns the ID token could act as that user wherever
 /// bearer tokens are accepted.
 async fn with_id_token<I: Io>(app: &App<I>, target: &str, id_token: &str) -> String {

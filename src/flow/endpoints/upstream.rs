@@ -32,7 +32,7 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
             let forward = forward(app, head, Pass::Principal(principal));
             Action::Forward(Forward { response: reply::private(response), renewed, ..forward })
         }
-        _ if skips_auth(&app.config, head) => Action::Forward(forward(app, head, Pass::Nobody)),
+        _ if skips_auth(&app.config, head) => Action::Forward(forward(app, head, Pass::Anonymous)),
         // The session stays: it may be enough for another path or another host.
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(&app.config.routes, head);
@@ -55,12 +55,12 @@ pub(super) fn may_set_cookie(config: &Config, head: &RequestHead) -> bool {
     !skips_auth(config, head)
 }
 
-/// For whom a request goes on. The headers do not tell: a user may have none.
+/// For which user a request is forwarded. The headers cannot tell, because a user may have none.
 enum Pass<'a> {
     /// For a user whom the configuration lets in.
     Principal(&'a Principal),
     /// Without a user: the request needs no session.
-    Nobody,
+    Anonymous,
 }
 
 /// Lets a request through, with its user's headers instead of those that the client forged.
@@ -68,7 +68,9 @@ fn forward<I: Io>(app: &App<I>, head: &RequestHead, pass: Pass<'_>) -> Forward {
     let options = &app.config.headers;
     let (set, keeps_forged) = match pass {
         Pass::Principal(principal) => (Rc::clone(&principal.headers.request), false),
-        Pass::Nobody => ([].into(), !options.skip_auth_strip_headers && is_skipped_route(&app.config, head)),
+        Pass::Anonymous => {
+            ([].into(), !options.skip_auth_strip_headers && is_skipped_route(&app.config, head))
+        }
     };
     let mut forward =
         if keeps_forged { Forward::default() } else { Forward::without(ProtectedNames::of(options), head) };

@@ -141,7 +141,7 @@ impl<I: Io> Provider<I> {
             Err(error) => error,
         };
         if let Some(left_out) = self.lines.next(self.io.now()) {
-            warn!("refresh: {error}, so the session keeps its user and claims of before{left_out}");
+            warn!("refresh: {error}, so the session keeps its previous user and claims{left_out}");
         }
         session = old.clone();
         self.keep_tokens(&TokenResponse { id_token: None, ..tokens }, &mut session);
@@ -395,7 +395,7 @@ impl<I: Io> Provider<I> {
         session.additional_claims = claims;
     }
 
-    /// If a provider has many tenants, anyone can have an account in one of them.
+    /// If a provider has many tenants, any user can have an account in one of them.
     fn check_tenant(&self, claims: &Map<String, Value>) -> Result<(), SignInError> {
         if self.config.kind != ProviderKind::EntraId {
             return Ok(());

@@ -2,8 +2,8 @@
 //! waits.
 //!
 //! A refresh is a task of its own and not a part of a request: a browser that closes its connection must not take the
-//! rotated refresh token with it. A session that is still valid never ends for want of an answer, be it the provider's
-//! or Redis'. Only `invalid_grant` ends it, or an answer about another user.
+//! rotated refresh token with it. A session that is still valid never ends because the provider or Redis does not
+//! answer. Only `invalid_grant` ends it, or an answer about another user.
 //!
 //! | the provider refuses | a valid session | an expired session |
 //! |---|---|---|

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::{Config, MAX_SESSION};
 use crate::cookie::{self, Allowance, InvalidSignature, MaxAge, SessionCookies, SetCookie, Verified};
-use crate::flow::outcome::{Loaded, Outcome};
+use crate::flow::outcome::{AnonymousReason, Loaded, Outcome};
 use crate::flow::verified_cache::Raw;
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
 use crate::time::Timestamp;
@@ -70,14 +70,14 @@ impl SessionCookie {
         self.options.secret.aes_key()
     }
 
-    /// The first of the browser's session cookies that `read` accepts. Otherwise the first of its refusals, or `None`
-    /// if there is no cookie. `read` accepts what it has verified before without using its allowance, so such a cookie
+    /// The first of the browser's session cookies that `read` accepts. Otherwise the first of its refusals, or
+    /// `NoCookie`. `read` accepts what it has verified before without using its allowance, so such a cookie
     /// is found among any number of others.
-    pub(in crate::flow) fn find<T, E>(
+    pub(in crate::flow) fn find<T>(
         &self,
         head: &RequestHead,
-        mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, E>,
-    ) -> Result<Found<T>, Option<E>> {
+        mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, AnonymousReason>,
+    ) -> Result<Found<T>, AnonymousReason> {
         let jar = head.jar();
         let sent = SessionCookies::find(&jar, self.name());
         let mut allowance = self.allowance;
@@ -90,7 +90,7 @@ impl SessionCookie {
                 Err(refusal) => reason = reason.or(Some(refusal)),
             }
         }
-        Err(reason)
+        Err(reason.unwrap_or(AnonymousReason::NoCookie))
     }
 
     /// All of the browser's session cookies that `read` accepts, the newest first.

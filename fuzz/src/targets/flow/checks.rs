@@ -11,8 +11,8 @@ use oauth2_session_filter::session::ticket::Ticket;
 use oauth2_session_filter::{cookie, session};
 use url::Url;
 
-use super::known::{Known, Person, secret};
-use super::{Asked, HOST, HOUR, NAME, START, Site, WEEK, contains, has_secret};
+use super::known::{Known, KnownUser, secret};
+use super::{HOST, HOUR, NAME, Request, START, Site, WEEK, contains, has_secret};
 use crate::targets::sealed::{is_part, unlimited};
 use crate::targets::site::ISSUER;
 
@@ -36,7 +36,7 @@ const IDENTITY: [&str; 13] = [
 /// More cookies than any answer sets and deletes.
 const MAX_COOKIES: usize = 140;
 
-impl Asked {
+impl Request {
     /// Its head as Envoy hands it over.
     pub(super) fn block(&self) -> HeaderBlock {
         HeaderBlock::parse(HeaderBlock::serialize(&self.head))
@@ -58,43 +58,43 @@ impl Asked {
 
 impl Site {
     /// Checks a decision.
-    pub(super) fn decided(&mut self, asked: &Asked, decision: Decision) {
+    pub(super) fn decided(&mut self, request: &Request, decision: Decision) {
         let calls = self.world.calls();
         assert!(calls <= 10 * self.requests + 10, "{calls} calls for {} requests", self.requests);
         for (_, value) in decision.log {
             assert!(value.bytes().all(|byte| byte.is_ascii_graphic()) && !has_secret(value.as_bytes()));
         }
         match decision.action {
-            Action::Reply(reply) => self.replied(asked, &reply),
-            Action::Forward(forward) => self.forwarded(asked, forward),
+            Action::Reply(reply) => self.replied(request, &reply),
+            Action::Forward(forward) => self.forwarded(request, forward),
         }
     }
 
-    fn forwarded(&mut self, asked: &Asked, forward: Forward) {
-        let is_open = (self.rules.is_open)(asked.first(b":method"), asked.path());
-        let people = self.people(asked);
-        assert!(is_open || !people.is_empty(), "somebody without a session gets through");
+    fn forwarded(&mut self, request: &Request, forward: Forward) {
+        let is_open = (self.rules.is_open)(request.first(b":method"), request.path());
+        let users = self.users(request);
+        assert!(is_open || !users.is_empty(), "a request without a session reaches the upstream");
         let sent = |name: &str| {
             let mut values = forward.set.iter().filter(|(other, _)| *other == name);
             let value = values.next().map(|(_, value)| value.clone());
             assert!(values.next().is_none(), "{name} is there twice");
             value.unwrap_or_default()
         };
-        let person = Person { user: sent("x-forwarded-user"), email: sent("x-forwarded-email") };
-        if !person.user.is_empty() {
-            let is_known = people.iter().flatten().any(|known| known.is_said_by(&person));
-            assert!(is_known || people.contains(&None), "somebody gets through as somebody else");
-            let is_of_the_house = person.email.to_ascii_lowercase().ends_with(b"@example.com");
-            assert!(is_of_the_house || person.email.is_empty(), "email_domains lets everybody in");
+        let user = KnownUser { user: sent("x-forwarded-user"), email: sent("x-forwarded-email") };
+        if !user.user.is_empty() {
+            let is_known = users.iter().flatten().any(|known| known.is_said_by(&user));
+            assert!(is_known || users.contains(&None), "a request is forwarded as another user");
+            let has_our_domain = user.email.to_ascii_lowercase().ends_with(b"@example.com");
+            assert!(has_our_domain || user.email.is_empty(), "email_domains lets another domain in");
         }
-        let trailers = self.app.forged_trailers(&asked.block());
-        for (name, _) in asked.head.iter().filter(|(name, _)| is_identity(name)) {
+        let trailers = self.app.forged_trailers(&request.block());
+        for (name, _) in request.head.iter().filter(|(name, _)| is_identity(name)) {
             assert!(forward.remove.contains(name), "what a client says about itself arrives");
             assert!(trailers.contains(name), "what a client says about itself arrives in trailers");
         }
         let nominated = match &forward.connection {
             Some(connection) => vec![connection.as_slice()],
-            None => asked.all(b"connection").collect(),
+            None => request.all(b"connection").collect(),
         };
         let mut nominated = nominated.iter().flat_map(|value| value.split(|byte| *byte == b','));
         assert!(!nominated.any(|name| is_identity(name.trim_ascii())), "the next proxy drops what we say");
@@ -113,33 +113,33 @@ impl Site {
         response.iter().for_each(is_good);
         let cookies = cookies(&response);
         // A path that is ambiguous needs a session, and so does a target that is not a path.
-        let is_plain = asked.path().starts_with(b"/")
-            && asked.path().iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
+        let is_plain = request.path().starts_with(b"/")
+            && request.path().iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
         let is_for_everybody = is_open && is_plain;
         assert!(
             !is_for_everybody || cookies.is_empty(),
             "a response that may be for everybody sets a cookie"
         );
-        self.sets(asked, &cookies);
-        self.hand_over(asked, forward.handed_over);
+        self.sets(request, &cookies);
+        self.hand_over(request, forward.handed_over);
     }
 
     /// Whose request it may be; `None` is any signed-in user.
-    fn people(&self, asked: &Asked) -> Vec<Option<Person>> {
-        let has_token = self.has_token(asked);
+    fn users(&self, request: &Request) -> Vec<Option<KnownUser>> {
+        let has_token = self.has_token(request);
         let has_lied = self.world.with_redis(|redis| redis.has_lied).unwrap_or(false);
-        let presented = self.known.iter().filter(|known| known.is_presented(asked));
+        let presented = self.known.iter().filter(|known| known.is_presented(request));
         presented
-            .filter(|known| has_lied || known.holds_for(asked))
-            .map(|known| known.person.clone())
-            .chain(has_token.then(|| Some(Person::named("alice"))))
+            .filter(|known| has_lied || known.holds_for(request))
+            .map(|known| known.user.clone())
+            .chain(has_token.then(|| Some(KnownUser::named("alice"))))
             .collect()
     }
 
     /// The sign-in app answers a request that got through with a session for the browser.
-    fn hand_over(&mut self, asked: &Asked, handed_over: HandedOver) {
+    fn hand_over(&mut self, request: &Request, handed_over: HandedOver) {
         let Some(value) = self.hands_over.take() else { return };
-        let is_open = (self.rules.is_open)(asked.first(b":method"), asked.path());
+        let is_open = (self.rules.is_open)(request.first(b":method"), request.path());
         let Some(keeping) = self.app.take_session(handed_over, b"login-app", &[&value]) else {
             return;
         };
@@ -150,7 +150,7 @@ impl Site {
         }
     }
 
-    fn replied(&mut self, asked: &Asked, reply: &Reply) {
+    fn replied(&mut self, request: &Request, reply: &Reply) {
         let headers = || reply.headers().iter().map(|(_, value)| value.as_bytes());
         assert!(!has_secret(reply.body()) && !headers().any(has_secret), "a secret is in an answer");
         let is_page = reply.headers().contains_key("content-security-policy");
@@ -160,45 +160,45 @@ impl Site {
             "a page has a script that is not its own"
         );
         assert!(!reply.details().is_empty(), "an answer does not say why it was given");
-        let is_at_endpoint = asked.path().starts_with(b"/oauth2/");
+        let is_at_endpoint = request.path().starts_with(b"/oauth2/");
         // Envoy would turn a refusal into a 200.
         assert!(!is_at_endpoint || !reply.is_grpc(), "an endpoint speaks gRPC");
-        // These two have a page for every client. The others may be asked by a proxy, which takes 200 for permission.
-        let is_for_everybody = matches!(asked.path(), b"/oauth2/sign_in" | b"/oauth2/sign_out");
+        // These two have a page for every client. The others may be request by a proxy, which takes 200 for permission.
+        let is_for_everybody = matches!(request.path(), b"/oauth2/sign_in" | b"/oauth2/sign_out");
         let is_yes = is_at_endpoint && !is_for_everybody && reply.status().is_success();
-        assert!(!is_yes || !self.people(asked).is_empty(), "an endpoint says yes to a stranger");
-        let is_tunnel = asked.first(b":method") == b"CONNECT";
+        assert!(!is_yes || !self.users(request).is_empty(), "an endpoint says yes to a stranger");
+        let is_tunnel = request.first(b":method") == b"CONNECT";
         assert!(!is_tunnel || !(reply.status().is_success() || reply.is_grpc()), "a refusal opens a tunnel");
         let caching = reply.headers().get("cache-control").expect("every answer says whether it may be kept");
         assert!(contains(caching.as_bytes(), b"no-store"), "an answer may be kept");
         let location = reply.headers().get("location").map(|location| location.as_bytes().to_vec());
         if let Some(location) = location {
             if reply.status() == StatusCode::PERMANENT_REDIRECT {
-                self.led_to_https(asked, &location);
+                self.led_to_https(request, &location);
             } else {
-                self.redirected(asked, &location);
+                self.redirected(request, &location);
             }
         }
         let cookies: Vec<_> =
             reply.headers().get_all("set-cookie").iter().map(|value| value.as_bytes().to_vec()).collect();
-        self.sets(asked, &cookies);
-        let is_end = matches!(asked.path(), b"/oauth2/sign_out" | b"/oauth2/sign_in");
+        self.sets(request, &cookies);
+        let is_end = matches!(request.path(), b"/oauth2/sign_out" | b"/oauth2/sign_in");
         if is_end && reply.status() == StatusCode::OK
-            || asked.path() == b"/oauth2/sign_out" && reply.status() == 302
+            || request.path() == b"/oauth2/sign_out" && reply.status() == 302
         {
-            self.signed_out(asked);
+            self.signed_out(request);
         }
     }
 
     /// In the cookie store, a copy of a cookie stays valid after a sign-out.
-    fn signed_out(&mut self, asked: &Asked) {
+    fn signed_out(&mut self, request: &Request) {
         // If there are several session cookies, the model does not know which one is ended.
-        let cookies = asked.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
+        let cookies = request.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
         let pairs = cookies.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let ours: Vec<&[u8]> = pairs.filter(|pair| contains(pair, NAME)).collect();
         let [pair] = ours.as_slice() else { return };
         let is_this =
-            |known: &&Known| known.holds_for(asked) && **pair == *[NAME, b"=", &known.value].concat();
+            |known: &&Known| known.holds_for(request) && **pair == *[NAME, b"=", &known.value].concat();
         let Some(key) = self.known.iter().find(is_this).and_then(|known| known.key.clone()) else { return };
         let requests = self.requests;
         self.known
@@ -208,7 +208,7 @@ impl Site {
     }
 
     /// The browser goes to the provider, to a page of this host, or to a host on the list.
-    fn redirected(&mut self, asked: &Asked, location: &[u8]) {
+    fn redirected(&mut self, request: &Request, location: &[u8]) {
         let location = std::str::from_utf8(location).expect("it is percent-encoded");
         let base = Url::parse(&format!("https://{HOST}/oauth2/x")).unwrap();
         let Ok(url) = base.join(location) else { return };
@@ -227,30 +227,30 @@ impl Site {
         assert!(
             is_ours && url.username().is_empty(),
             "{:?} leads to {url}",
-            String::from_utf8_lossy(asked.path())
+            String::from_utf8_lossy(request.path())
         );
     }
 
-    /// The browser goes to the host that it asked for.
-    fn led_to_https(&self, asked: &Asked, location: &[u8]) {
-        assert!(self.config.routes.force_https.is_some(), "a redirect to https that nobody asked for");
+    /// The browser goes to the host that it request for.
+    fn led_to_https(&self, request: &Request, location: &[u8]) {
+        assert!(self.config.routes.force_https.is_some(), "a redirect to https that nobody request for");
         let location = std::str::from_utf8(location).expect("it is percent-encoded");
         let host = location.strip_prefix("https://").and_then(|rest| rest.split('/').next()).expect("https");
-        let asked = String::from_utf8_lossy(asked.first(b":authority")).into_owned();
-        let rest = asked.strip_prefix(host).expect("the host that was asked for");
+        let request = String::from_utf8_lossy(request.first(b":authority")).into_owned();
+        let rest = request.strip_prefix(host).expect("the host that was request for");
         assert!(
             !host.contains('@') && (rest.is_empty() || rest.starts_with(':')),
-            "{asked:?} leads to {location}"
+            "{request:?} leads to {location}"
         );
     }
 
     /// An answer sets these cookies.
-    fn sets(&mut self, asked: &Asked, cookies: &[Vec<u8>]) {
+    fn sets(&mut self, request: &Request, cookies: &[Vec<u8>]) {
         assert!(cookies.len() <= MAX_COOKIES, "{} cookies", cookies.len());
         let before = self.known.len();
         self.learn(cookies);
-        if self.known.len() > before && asked.path() == b"/oauth2/callback" {
-            let sent = asked.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
+        if self.known.len() > before && request.path() == b"/oauth2/callback" {
+            let sent = request.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
             assert!(
                 self.logins.iter().any(|login| contains(&sent, login)),
                 "a login that began elsewhere is finished"
@@ -277,13 +277,13 @@ impl Site {
             }
         }
         if !parts.is_empty() {
-            let person = self.person(&parts.concat());
-            self.know(Known::new(parts, person));
+            let user = self.user(&parts.concat());
+            self.know(Known::new(parts, user));
         }
     }
 
     /// Whose session a cookie is.
-    fn person(&self, value: &[u8]) -> Option<Person> {
+    fn user(&self, value: &[u8]) -> Option<KnownUser> {
         let secret = secret();
         let verified = cookie::verify(&secret, NAME, value, self.world.now(), WEEK, &mut unlimited())
             .expect("a cookie that is good");
@@ -292,19 +292,19 @@ impl Site {
         }
         let ticket = Ticket::decode(&verified).expect("a ticket");
         let value = self.world.with_redis(|redis| redis.value(ticket.redis_key()).map(<[u8]>::to_vec))??;
-        ticket.open(&value).ok().map(Person::from)
+        ticket.open(&value).ok().map(KnownUser::from)
     }
 
     /// Whether a request has a valid bearer token.
-    fn has_token(&self, asked: &Asked) -> bool {
+    fn has_token(&self, request: &Request) -> bool {
         let is_taken =
-            self.config.bearer.is_some() && asked.began <= START.after(HOUR).after(Duration::from_secs(10));
+            self.config.bearer.is_some() && request.began <= START.after(HOUR).after(Duration::from_secs(10));
         let decoded = |value: &[u8]| {
             let basic = value.iter().position(|byte| *byte == b' ').map(|space| &value[space + 1..]);
             basic.and_then(|basic| STANDARD.decode(basic).ok()).unwrap_or_default()
         };
         is_taken
-            && asked.all(b"authorization").any(|value| {
+            && request.all(b"authorization").any(|value| {
                 let has = |bytes: &[u8]| self.tokens.iter().any(|token| contains(bytes, token.as_bytes()));
                 has(value) || has(&decoded(value))
             })

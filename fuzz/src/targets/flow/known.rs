@@ -7,7 +7,7 @@ use oauth2_session_filter::time::Timestamp;
 
 use crate::targets::sealed::unlimited;
 
-use super::{Asked, COOKIE_SECRET, NAME, WEEK, contains};
+use super::{COOKIE_SECRET, NAME, Request, WEEK, contains};
 
 /// A session of a user who signed in.
 pub(super) struct Known {
@@ -16,7 +16,7 @@ pub(super) struct Known {
     /// The same value, in the chunks that the browser has.
     parts: Vec<Vec<u8>>,
     /// `None` if Redis lost the session.
-    pub(super) person: Option<Person>,
+    pub(super) user: Option<KnownUser>,
     /// The ticket, if the session is in Redis.
     pub(super) key: Option<Vec<u8>>,
     signed_at: Timestamp,
@@ -26,12 +26,12 @@ pub(super) struct Known {
 
 /// What the upstream is told about a user.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Person {
+pub(super) struct KnownUser {
     pub(super) user: Vec<u8>,
     pub(super) email: Vec<u8>,
 }
 
-impl Person {
+impl KnownUser {
     pub(super) fn named(user: &str) -> Self {
         Self { user: user.as_bytes().to_vec(), email: format!("{user}@example.com").into_bytes() }
     }
@@ -43,7 +43,7 @@ impl Person {
     }
 }
 
-impl From<Session> for Person {
+impl From<Session> for KnownUser {
     fn from(session: Session) -> Self {
         Self { user: session.user, email: session.email }
     }
@@ -54,24 +54,24 @@ pub(super) fn secret() -> CookieSecret {
 }
 
 impl Known {
-    pub(super) fn new(parts: Vec<Vec<u8>>, person: Option<Person>) -> Self {
+    pub(super) fn new(parts: Vec<Vec<u8>>, user: Option<KnownUser>) -> Self {
         let value = parts.concat();
         let signed_at = value.split(|byte| *byte == b'|').nth(1).unwrap();
         let signed_at = Timestamp::from_secs(std::str::from_utf8(signed_at).unwrap().parse().unwrap());
         let verified = cookie::verify(&secret(), NAME, &value, signed_at, WEEK, &mut unlimited())
             .expect("it was signed");
         let key = Ticket::decode(&verified).ok().map(|ticket| ticket.redis_key().to_vec());
-        Self { value, parts, person, key, signed_at, ended_at: None }
+        Self { value, parts, user, key, signed_at, ended_at: None }
     }
 
     /// Whether a request has this cookie, among others.
-    pub(super) fn is_presented(&self, asked: &Asked) -> bool {
+    pub(super) fn is_presented(&self, asked: &Request) -> bool {
         let cookies = asked.all(b"cookie").collect::<Vec<_>>().join(b"; ".as_slice());
         self.parts.iter().all(|part| contains(&cookies, part))
     }
 
     /// Whether it may let this request through.
-    pub(super) fn holds_for(&self, asked: &Asked) -> bool {
+    pub(super) fn holds_for(&self, asked: &Request) -> bool {
         let is_over = self.ended_at.is_some_and(|ended_at| ended_at < asked.number);
         self.signed_at.after(WEEK) > asked.began && !is_over
     }

@@ -29,7 +29,7 @@ use oauth2_session_filter::time::Timestamp;
 use oauth2_session_filter::{cookie, session};
 
 use self::configurations::{CONFIGURATIONS, Rules, configuration};
-use self::known::{Known, Person, secret};
+use self::known::{Known, KnownUser, secret};
 use super::site::{Pending, World, id_token};
 
 const START: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -83,7 +83,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 /// A request, and when it was sent.
-struct Asked {
+struct Request {
     head: Vec<(Vec<u8>, Vec<u8>)>,
     began: Timestamp,
     /// Its number among all requests.
@@ -102,7 +102,7 @@ struct Site {
     state: String,
     /// The cookies of logins that began.
     logins: Vec<Vec<u8>>,
-    waiting: Vec<(Asked, Pending<Decision>)>,
+    waiting: Vec<(Request, Pending<Decision>)>,
     /// How many requests there were.
     requests: usize,
     hands_over: Option<Vec<u8>>,
@@ -197,7 +197,7 @@ impl Site {
             head.push((b":authority".to_vec(), HOST.as_bytes().to_vec()));
         }
         self.requests += 1;
-        let asked = Asked { head, began: self.world.now(), number: self.requests };
+        let asked = Request { head, began: self.world.now(), number: self.requests };
         match self.app.handle(asked.block().into()) {
             Ready::Now(decision) => self.decided(&asked, decision),
             Ready::Later(flow) => {
@@ -287,7 +287,7 @@ impl Site {
             session::seal_cookie(&session, secret.aes_key(), [1; 16], false)
         };
         let value = cookie::sign(&secret, NAME, &value, signed_at);
-        let known = Known::new(vec![value.clone()], Some(Person::named(user)));
+        let known = Known::new(vec![value.clone()], Some(KnownUser::named(user)));
         // The session is there once more, also for its other cookies.
         self.known.iter_mut().filter(|other| other.key == known.key).for_each(Known::revive);
         self.know(known);

@@ -85,7 +85,7 @@ async fn sign_in<I: Io>(
     codes::redeem(app, head, login, code).await
 }
 
-/// Whom the browser's session is of, if it is let in. Anyone can make a browser come here by a link, so this changes no
+/// The user of the browser's session, if that user is allowed. Any site can link to this address, so this changes no
 /// cookie: a session that is refreshed gets its new cookie with another request.
 async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Principal>> {
     let (_, loaded) = load::session(app, head.clone(), |_, _| false).get().await;
@@ -96,7 +96,7 @@ async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Optio
 }
 
 /// The page for a browser that is signed in and comes back from a sign-in that is over: a second tab, a reload, the
-/// back button. Anyone can write this `state` and this code. So the code is not redeemed, and the target is a link that
+/// back button. A stranger can write this `state` and this code. So the code is not redeemed, and the target is a link that
 /// the user may follow. A target on another host begins a new sign-in.
 fn offered(config: &Config, principal: &Principal, target: &str) -> Decision {
     let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(config, target) };

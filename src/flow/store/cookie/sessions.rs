@@ -49,8 +49,7 @@ impl CookieSessions {
         head: &RequestHead,
         now: Timestamp,
     ) -> Result<Found<Rc<VerifiedPrincipal>>, AnonymousReason> {
-        let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
-        found.map_err(|reason| reason.unwrap_or(AnonymousReason::NoCookie))
+        self.cookie.find(head, |value, allowance| self.recall(value, now, allowance))
     }
 
     /// All sessions in them, the newest first: a browser has several if their scopes differ.

@@ -50,8 +50,7 @@ impl Tickets {
         head: &RequestHead,
         now: Timestamp,
     ) -> Result<Found<Rc<TicketCookie>>, AnonymousReason> {
-        let found = self.cookie.find(head, |value, allowance| self.recall(value, now, allowance));
-        found.map_err(|reason| reason.unwrap_or(AnonymousReason::NoCookie))
+        self.cookie.find(head, |value, allowance| self.recall(value, now, allowance))
     }
 
     /// All tickets in them, the newest first: a browser has several if their scopes differ.
