@@ -230,4 +230,17 @@ mod tests {
         *bytes.last_mut().unwrap() = b'?';
         assert_eq!(decode(&bytes)[0].state, SlotState::Refused);
     }
+
+    #[test]
+    fn full_value_drops_the_oldest_entries() {
+        let until = Timestamp::from_secs(1_700_000_000);
+        // 100 entries of 1 KiB, which is more than the 64 KiB of a value.
+        let entries: Vec<Entry> = (0..100)
+            .map(|id| Entry { id: [id; 16], state: SlotState::Done(vec![id; 1024]), until })
+            .collect();
+        let bytes = encode(&entries);
+        assert!(bytes.len() <= 64 << 10, "{}", bytes.len());
+        // An entry has 29 bytes besides its cookie, so 62 of them fit.
+        assert_eq!(decode(&bytes), entries[38..]);
+    }
 }
