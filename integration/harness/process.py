@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -45,7 +47,7 @@ class Process:
         keep: re.Pattern | None = None,
     ):
         self.name = name
-        self.kept: list[str] = []
+        self._kept: list[str] = []
         self._keep = keep
         self._lines: collections.deque[str] = collections.deque(maxlen=MAX_LINES)
         self._echo = echo
@@ -62,21 +64,57 @@ class Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        assert self._popen.stdout
+        self._pipe = self._popen.stdout.fileno()
+        os.set_blocking(self._pipe, False)
+        self._reading = threading.Lock()
+        self._rest = b""
         self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._popen.stdout
-        for raw in self._popen.stdout:
-            line = raw.decode("utf-8", "backslashreplace").rstrip("\n")
-            self._lines.append(line)
-            if self._keep and len(self.kept) < MAX_KEPT and self._keep.search(line):
-                self.kept.append(line)
-            if self._echo:
-                print(line, file=sys.stderr, flush=True)
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        while self._drain():
+            poll.poll()
+
+    def _drain(self) -> bool:
+        """Keeps what the process has written so far. False at the end of its output."""
+        with self._reading:
+            while True:
+                try:
+                    chunk = os.read(self._pipe, 1 << 16)
+                except BlockingIOError:
+                    return True
+                *lines, self._rest = (self._rest + chunk).split(b"\n")
+                if not chunk and self._rest:
+                    lines, self._rest = [self._rest], b""
+                for line in lines:
+                    self._keep_line(line.decode("utf-8", "backslashreplace"))
+                if not chunk:
+                    return False
+
+    def _keep_line(self, line: str) -> None:
+        self._lines.append(line)
+        if self._keep and len(self._kept) < MAX_KEPT and self._keep.search(line):
+            self._kept.append(line)
+        if self._echo:
+            print(line, file=sys.stderr, flush=True)
 
     def lines(self) -> list[str]:
+        """The output so far: also what the process has written just now, and the thread has not read yet."""
+        self._drain()
         return list(self._lines)
+
+    @property
+    def kept(self) -> list[str]:
+        """The lines that match `keep`, also of what the process has written just now."""
+        self._drain()
+        return list(self._kept)
+
+    def forget_kept(self) -> None:
+        self._drain()
+        self._kept.clear()
 
     @property
     def pid(self) -> int:

@@ -9,6 +9,7 @@ import pytest
 from harness.browser import Browser
 from harness.envoy import Envoy
 from harness.load import ask
+from harness.process import Process
 from harness.service import Service, Services
 from harness.trap import write_trap
 from harness.vm import VmDied
@@ -53,7 +54,7 @@ def test_statistics_show_a_death_that_the_log_missed(trapping):
     envoy = trapping(may_crash=True)
     for _ in range(3):
         ask(f"{envoy.url}/echo", "")
-    envoy.process.kept.clear()
+    envoy.process.forget_kept()
     assert [sign for sign in envoy.crashes() if sign.startswith("wasm.oauth2_session.vm_reload")]
     envoy.stop()
 
@@ -66,3 +67,11 @@ def test_dead_vm_fails_only_its_own_test(trapping, provider, upstream):
     with pytest.raises(VmDied):
         services.check([service])
     services.stop()  # the dead Envoy is no longer among its Envoys
+
+
+def test_death_is_seen_before_a_thread_has_read_the_log(trapping, monkeypatch):
+    monkeypatch.setattr(Process, "_read", lambda _: None)
+    envoy = trapping(may_crash=True)
+    ask(f"{envoy.url}/echo", "")
+    assert [sign for sign in envoy.crashes() if "proxy_on_request_headers failed: Uncaught RuntimeError" in sign]
+    envoy.stop()
