@@ -271,7 +271,7 @@ fn cookie_name_with_a_dot_needs_the_second_form() {
     let ticket = Ticket::new(b"my.session", [1; 16], [2; 16]);
     assert_eq!(decode_ticket(&ticket.encode(TicketForm::V2)), Ok(ticket.clone()));
     assert!(decode_ticket(&ticket.encode(TicketForm::Documented)).is_err());
-    assert_eq!(ticket.lock_key(), [ticket.redis_key(), b".lock"].concat());
+    assert_eq!(ticket.id().lock_key(), [ticket.redis_key(), b".lock"].concat());
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(super) fn run(bytes: &[u8]) {
     let (text, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let secret = secret();
     let Ok(ticket) = Ticket::decode(&verified(&secret, text)) else { return };
-    assert!(!ticket.redis_key().is_empty() && ticket.lock_key().starts_with(ticket.redis_key()));
+    assert!(!ticket.redis_key().is_empty() && ticket.id().lock_key().starts_with(ticket.redis_key()));
     let again = |form| Ticket::decode(&verified(&secret, &ticket.encode(form)));
     assert!(again(TicketForm::V2).as_ref() == Ok(&ticket), "another ticket comes back");
     if !ticket.redis_key().contains(&b'.') {

@@ -29,7 +29,7 @@ use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
 use crate::flow::principal::Principal;
 use crate::redis::{Command, FailoverEvent, Failure, Reply};
-use crate::session::ticket::Ticket;
+use crate::session::ticket::{Ticket, TicketId};
 
 /// The pause between two attempts while Redis does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -118,18 +118,17 @@ impl<I: Io> Journal<I> {
 
     /// The same, once.
     async fn write_again(&self, write: &Rc<Write>, event: FailoverEvent) -> Result<bool, Unavailable> {
-        let ticket = &write.ticket;
         if !self.sessions.writes.is_last(write) {
             return Ok(false); // A newer write of the session is checked instead.
         }
         match (&write.what, event) {
-            (What::Ended, FailoverEvent::NewMaster) => self.end_again(ticket).await,
+            (What::Ended, FailoverEvent::NewMaster) => self.end_again(&write.id).await,
             (What::Ended, FailoverEvent::Disconnected) => self.sessions.check().await.map(|()| false),
-            (What::Saved(principal), _) => self.save_again(ticket, principal, event).await,
+            (What::Saved(ticket, principal), _) => self.save_again(ticket, principal, event).await,
         }
     }
 
-    async fn end_again(&self, ticket: &Ticket) -> Result<bool, Unavailable> {
+    async fn end_again(&self, ticket: &TicketId) -> Result<bool, Unavailable> {
         Lock::new(&self.io, ticket)?.seize().await?;
         let deleted = self.io.redis(Command::del(ticket.redis_key())).await;
         done(deleted.clone()).map(|()| deleted == Ok(Reply::Integer(1)))
@@ -156,7 +155,7 @@ impl<I: Io> Journal<I> {
 
     /// Saves a session that is missing, unless another proxy ends it.
     async fn bring_back(&self, ticket: &Ticket, principal: &Rc<Principal>) -> Result<bool, Unavailable> {
-        let lock = Lock::new(&self.io, ticket)?;
+        let lock = Lock::new(&self.io, ticket.id())?;
         if !lock.try_acquire().await? {
             return Ok(false);
         }

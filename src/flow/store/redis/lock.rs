@@ -17,7 +17,7 @@ use crate::flow::Io;
 use crate::flow::outcome::Unavailable;
 use crate::flow::store::refresh::{LEASE, PATIENCE, POLL};
 use crate::redis::{Command, Failure, Reply};
-use crate::session::ticket::Ticket;
+use crate::session::ticket::TicketId;
 
 /// The value of a lock that a sign-out took. It is no worker's token.
 const SIGNED_OUT: &[u8] = b"signed out";
@@ -34,7 +34,7 @@ pub(super) struct Lock<I> {
 }
 
 impl<I: Io> Lock<I> {
-    pub(super) fn new(io: &I, ticket: &Ticket) -> Result<Self, Unavailable> {
+    pub(super) fn new(io: &I, ticket: &TicketId) -> Result<Self, Unavailable> {
         let token = URL_SAFE_NO_PAD.encode(io.random::<16>()?);
         Ok(Self { io: io.clone(), key: ticket.lock_key(), token })
     }

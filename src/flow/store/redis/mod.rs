@@ -123,7 +123,7 @@ impl<I: Io> RedisStore<I> {
         let ticket = self.tickets.create(&self.io)?;
         self.sessions.save(&ticket, principal, SAVE_PATIENCE, IfRefused::GiveUp).await?;
         for old in self.tickets.find_all(head, self.io.now()) {
-            if self.sessions.discard(&old.ticket).await.is_err() {
+            if self.sessions.discard(old.ticket.id()).await.is_err() {
                 warn!(
                     "sign-in: could not delete the browser's previous session from Redis; it stays there until it expires"
                 );

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::flow::principal::Principal;
 use crate::flow::util::lru::BoundedLru;
-use crate::session::ticket::Ticket;
+use crate::session::ticket::{Ticket, TicketId};
 use crate::time::Timestamp;
 
 /// How long a worker remembers a write.
@@ -20,13 +20,13 @@ pub(super) struct RecentWrites(BoundedLru<Write>);
 /// The last write of one session.
 pub(super) struct Write {
     at: Timestamp,
-    pub(super) ticket: Ticket,
+    pub(super) id: TicketId,
     pub(super) what: What,
 }
 
 /// What was written.
 pub(super) enum What {
-    Saved(Rc<Principal>),
+    Saved(Ticket, Rc<Principal>),
     /// Deleted, because its user signed out.
     Ended,
 }
@@ -38,29 +38,29 @@ impl RecentWrites {
 
     /// A session is about to be saved.
     pub(super) fn saved(&self, ticket: &Ticket, principal: &Rc<Principal>, at: Timestamp) {
-        let what = What::Saved(Rc::clone(principal));
-        self.insert(Write { at, ticket: ticket.clone(), what }, principal.session.size());
+        let what = What::Saved(ticket.clone(), Rc::clone(principal));
+        self.insert(Write { at, id: ticket.id().clone(), what }, principal.session.size());
     }
 
     /// A session has ended.
-    pub(super) fn ended(&self, ticket: &Ticket, at: Timestamp) {
-        self.insert(Write { at, ticket: ticket.clone(), what: What::Ended }, 0);
+    pub(super) fn ended(&self, id: &TicketId, at: Timestamp) {
+        self.insert(Write { at, id: id.clone(), what: What::Ended }, 0);
     }
 
     /// A session is discarded: nothing of it is written again.
-    pub(super) fn discarded(&self, ticket: &Ticket) {
-        self.0.remove(ticket.redis_key());
+    pub(super) fn discarded(&self, id: &TicketId) {
+        self.0.remove(id.redis_key());
     }
 
     fn insert(&self, write: Write, size: usize) {
         let write = Rc::new(write);
-        self.0.insert(write.ticket.redis_key(), &write, size);
+        self.0.insert(write.id.redis_key(), &write, size);
     }
 
     /// The session, if it was saved last, and not long ago.
     pub(super) fn session(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Principal>> {
         match &self.of(ticket, now)?.what {
-            What::Saved(principal) => Some(Rc::clone(principal)),
+            What::Saved(_, principal) => Some(Rc::clone(principal)),
             What::Ended => None,
         }
     }
@@ -83,7 +83,7 @@ impl RecentWrites {
 
     /// Whether this is still the last write of its session.
     pub(super) fn is_last(&self, write: &Rc<Write>) -> bool {
-        self.0.get(write.ticket.redis_key()).is_some_and(|last| Rc::ptr_eq(&last, write))
+        self.0.get(write.id.redis_key()).is_some_and(|last| Rc::ptr_eq(&last, write))
     }
 }
 

@@ -135,8 +135,8 @@ impl<I: Io> RedisRefresher<I> {
         let refreshed = lock.hold_while(self.replace(ticket)).await;
         if lock.release().await == Ok(false) && lock.is_seized().await {
             // A sign-out took the lock by force. Our session may have been saved after it deleted the old one.
-            return match self.sessions.end_locked(ticket).await {
-                Ok(()) => Refreshed::Ended(AnonymousReason::Gone),
+            return match self.sessions.end_locked(ticket.id()).await {
+                Ok(_) => Refreshed::Ended(AnonymousReason::Gone),
                 Err(reason) => no_answer(reason),
             };
         }
@@ -145,7 +145,7 @@ impl<I: Io> RedisRefresher<I> {
 
     /// Acquires the lock. If another worker refreshes the session meanwhile, returns its result.
     async fn lock(&self, ticket: &Ticket) -> Result<Lock<I>, Refreshed> {
-        let lock = Lock::new(&self.io, ticket).map_err(no_answer)?;
+        let lock = Lock::new(&self.io, ticket.id()).map_err(no_answer)?;
         let began = self.io.now();
         self.io.sleep(self.sessions.health.get().settles_in()).await;
         while !lock.try_acquire().await.map_err(no_answer)? {
@@ -235,8 +235,8 @@ impl<I: Io> RedisRefresher<I> {
 
     /// Discards a session that the refresh ended.
     async fn ended(&self, ticket: &Ticket, reason: AnonymousReason) -> Refreshed {
-        match self.sessions.discard(ticket).await {
-            Ok(()) => Refreshed::Ended(reason),
+        match self.sessions.discard(ticket.id()).await {
+            Ok(_) => Refreshed::Ended(reason),
             Err(reason) => no_answer(reason),
         }
     }

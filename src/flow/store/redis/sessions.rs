@@ -18,7 +18,7 @@ use crate::flow::util::lru::BoundedLru;
 use crate::flow::util::single_flight::SingleFlight;
 use crate::redis::{Command, Failure, MAX_BULK, Reply};
 use crate::session::Session;
-use crate::session::ticket::Ticket;
+use crate::session::ticket::{Ticket, TicketId};
 use crate::time::Timestamp;
 
 /// The pause between two attempts to save a session.
@@ -264,41 +264,55 @@ impl<I: Io> RedisSessions<I> {
         answered(self.io.redis(Command::restore(ticket.redis_key(), self.expire(), value)).await)
     }
 
-    /// Deletes a session that is no longer of use. To sign a user out, call [`Self::end`].
-    pub(super) async fn discard(&self, ticket: &Ticket) -> Result<(), Unavailable> {
-        let key = ticket.redis_key();
+    /// Deletes a session that is no longer of use. Whether there was one. To sign a user out, call [`Self::end`].
+    pub(super) async fn discard(&self, id: &TicketId) -> Result<bool, Unavailable> {
+        let key = id.redis_key();
         self.decrypted.remove(key);
-        self.writes.discarded(ticket);
-        done(self.write(Command::del(key)).await)
+        self.writes.discarded(id);
+        let reply = self.write(Command::del(key)).await;
+        done(reply.clone()).map(|()| reply == Ok(Reply::Integer(1)))
     }
 
     /// Ends the session of a user who signs out, so that no proxy restores it. Returns the session.
     pub(super) async fn end(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Session>, Unavailable> {
         // A refresh that is under way would otherwise save the session after it was deleted.
-        let lock = Lock::new(&self.io, ticket)?;
+        let lock = Lock::new(&self.io, ticket.id())?;
         lock.acquire().await?;
         // If this fails, only the ID token for the provider's logout call is missing.
         let principal = self.load(ticket).await.unwrap_or_default();
-        self.end_locked(ticket).await?;
-        // Another proxy that wrote the session a moment ago may restore it. So the lock is held until that proxy has
-        // forgotten its write.
+        self.end_locked(ticket.id()).await?;
         let written_at = principal.as_ref().and_then(|principal| principal.session.created_at);
+        self.unlock(&lock, written_at).await;
+        Ok(principal.map(|principal| principal.session.clone()))
+    }
+
+    /// The same without the secret of the ticket, which only the browser has. Whether there was a session.
+    pub(super) async fn end_by_id(&self, id: &TicketId) -> Result<bool, Unavailable> {
+        let lock = Lock::new(&self.io, id)?;
+        lock.acquire().await?;
+        let was_there = self.end_locked(id).await?;
+        self.unlock(&lock, None).await;
+        Ok(was_there)
+    }
+
+    /// The same for a caller that holds the lock, or knows that a sign-out holds it.
+    pub(super) async fn end_locked(&self, id: &TicketId) -> Result<bool, Unavailable> {
+        let was_there = self.discard(id).await?;
+        self.writes.ended(id, self.io.now());
+        // A `GET` that was under way may have remembered the session again. From now on `writes` hides it.
+        self.decrypted.remove(id.redis_key());
+        Ok(was_there)
+    }
+
+    /// Releases the lock of a session that was ended. Another proxy that wrote the session a moment ago may restore it.
+    /// So the lock is held until that proxy has forgotten its write.
+    async fn unlock(&self, lock: &Lock<I>, written_at: Option<Timestamp>) {
         let is_old = written_at.is_some_and(|at| self.io.now().since(at) >= PERIOD);
         let _ = if self.health.has_replicas && !is_old {
             lock.extend(PERIOD).await
         } else {
             lock.release().await
         };
-        Ok(principal.map(|principal| principal.session.clone()))
-    }
-
-    /// The same for a caller that holds the lock, or knows that a sign-out holds it.
-    pub(super) async fn end_locked(&self, ticket: &Ticket) -> Result<(), Unavailable> {
-        self.discard(ticket).await?;
-        self.writes.ended(ticket, self.io.now());
-        // A `GET` that was under way may have remembered the session again. From now on `writes` hides it.
-        self.decrypted.remove(ticket.redis_key());
-        Ok(())
     }
 
     /// `cookie_expire`.
