@@ -313,6 +313,8 @@ def test_sessions_and_commands_are_counted(with_redis, redis, provider):
             "sign_ins",
             "sign_ins_failed",
             "sign_outs",
+            "sessions_ended",
+            "redis.index_failed",
             "unavailable.provider",
             "unavailable.redis",
             "unavailable.random",

@@ -303,6 +303,9 @@ options! {
         redis_session_cache: Duration = FilterOnly("0s"),
             "How long a worker uses a session from memory without asking Redis, `1m` at most. During that time it \
              does not notice a sign-out at another worker or proxy";
+        redis_session_index: bool = FilterOnly("false"),
+            "Keeps an index of sessions by user in Redis, for `/oauth2/sessions`, `/oauth2/sign_out_everywhere` and \
+             `admin_groups`. Redis needs [more rights](stores.md#the-sessions-of-a-user)";
         redis_ticket_form: Option<TicketForm> = FilterOnly(""),
             "The format in which tickets are written: `documented`, `v2`, or empty for `v2` only if `cookie_name` \
              has a dot";

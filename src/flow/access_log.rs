@@ -153,6 +153,7 @@ pub(super) fn unavailable(reason: Unavailable) -> &'static str {
         Unavailable::Provider => "provider_unavailable",
         Unavailable::Misconfigured => "provider_misconfigured",
         Unavailable::Redis => "redis_unavailable",
+        Unavailable::NoIndex => "no_session_index",
         Unavailable::Random => "no_random",
         Unavailable::Busy => "busy",
         Unavailable::TooLarge(_) => "session_too_large",

@@ -103,6 +103,10 @@ pub enum Count {
     LogoutsBusy,
     /// A session that its user ended.
     SignOut,
+    /// A session that was ended by the index: its user signs out everywhere, or an administrator or the provider ends it.
+    SessionEnded,
+    /// An entry of the index of sessions that Redis did not take.
+    IndexFailed,
     /// An answer of the provider that a retry would not change: the operator has to act.
     Misconfigured,
     /// A request that was answered 503, because the filter could not tell whether its session is valid.

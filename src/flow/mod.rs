@@ -25,6 +25,7 @@ mod skip_auth;
 mod store;
 #[cfg(test)]
 mod tests;
+mod user;
 mod util;
 mod verified_cache;
 

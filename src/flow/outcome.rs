@@ -58,6 +58,8 @@ pub enum Unavailable {
     Misconfigured,
     /// Redis does not answer, or its answer cannot be used.
     Redis,
+    /// Redis refuses the commands of the index of sessions, or there is none.
+    NoIndex,
     /// The host has no random numbers.
     Random,
     /// Too many requests of this kind are under way.
@@ -104,7 +106,7 @@ impl AnonymousReason {
 impl Unavailable {
     /// Whether this may pass by itself, so that it helps to try again.
     pub(super) fn passes(self) -> bool {
-        !matches!(self, Self::Misconfigured | Self::TooLarge(_))
+        !matches!(self, Self::Misconfigured | Self::NoIndex | Self::TooLarge(_))
     }
 
     /// The status of the answer.
@@ -123,6 +125,9 @@ impl Unavailable {
                 "the sign-in service answers, but this site cannot use its answer; the operator has to fix this"
             }
             Self::Redis => "the session store does not answer",
+            Self::NoIndex => {
+                "the session store does not let this proxy list the sessions of a user; the operator has to fix this"
+            }
             Self::Random => "the proxy has no random numbers",
             Self::Busy => "there are too many such requests at the same time",
             Self::TooLarge(_) => {

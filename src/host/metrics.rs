@@ -32,6 +32,8 @@ pub(super) struct Metrics {
     busy_refreshes: Option<Metric>,
     busy_logouts: Option<Metric>,
     sign_outs: Option<Metric>,
+    sessions_ended: Option<Metric>,
+    index_failed: Option<Metric>,
     unavailable_provider: Option<Metric>,
     unavailable_redis: Option<Metric>,
     unavailable_random: Option<Metric>,
@@ -64,6 +66,8 @@ impl Metrics {
             busy_refreshes: counter("busy.refreshes"),
             busy_logouts: counter("busy.logouts"),
             sign_outs: counter("sign_outs"),
+            sessions_ended: counter("sessions_ended"),
+            index_failed: counter("redis.index_failed"),
             unavailable_provider: counter("unavailable.provider"),
             unavailable_redis: counter("unavailable.redis"),
             unavailable_random: counter("unavailable.random"),
@@ -110,10 +114,14 @@ impl Metrics {
             Count::RefreshesBusy => self.busy_refreshes,
             Count::LogoutsBusy => self.busy_logouts,
             Count::SignOut => self.sign_outs,
+            Count::SessionEnded => self.sessions_ended,
+            Count::IndexFailed => self.index_failed,
             Count::Unavailable(Unavailable::Provider | Unavailable::Misconfigured) => {
                 self.unavailable_provider
             }
-            Count::Unavailable(Unavailable::Redis | Unavailable::TooLarge(_)) => self.unavailable_redis,
+            Count::Unavailable(Unavailable::Redis | Unavailable::NoIndex | Unavailable::TooLarge(_)) => {
+                self.unavailable_redis
+            }
             Count::Unavailable(Unavailable::Random) => self.unavailable_random,
             Count::Unavailable(Unavailable::Busy) => self.unavailable_busy,
         });

@@ -94,6 +94,23 @@ pub fn unverified_issuer(token: &[u8]) -> Option<String> {
     unverified_claims(token)?.get("iss")?.as_str().map(str::to_owned)
 }
 
+/// Whom an ID token is about.
+pub struct TokenUser {
+    /// The `iss` claim.
+    pub issuer: String,
+    /// The `sub` claim.
+    pub subject: String,
+    /// The `sid` claim: the session at the provider (OpenID Connect Back-Channel Logout 2.1).
+    pub sid: Option<String>,
+}
+
+/// Whom a JWT is about, not verified: only for a token in a session, which was verified at the sign-in.
+pub fn unverified_user(token: &[u8]) -> Option<TokenUser> {
+    let claims = unverified_claims(token)?;
+    let text = |name: &str| claims.get(name)?.as_str().map(str::to_owned);
+    Some(TokenUser { issuer: text("iss")?, subject: subject(&claims)?, sid: text("sid") })
+}
+
 /// The expiry in valid claims.
 pub fn expiry(claims: &Map<String, Value>) -> Option<Timestamp> {
     date(claims, "exp").ok().flatten()

@@ -43,7 +43,8 @@ pub use client_auth::{ClientAuth, ClientAuthMethod};
 pub use entra::{entra_tenant, has_entra_overage};
 pub use grant::{code_grant, refresh_grant};
 pub use id_token::{
-    Expected, expiry, subject, unverified_issuer, unverified_subject, verify, verify_userinfo,
+    Expected, TokenUser, expiry, subject, unverified_issuer, unverified_subject, unverified_user, verify,
+    verify_userinfo,
 };
 pub use id_token_error::IdTokenError;
 pub use identity::{ClaimNames, Identity, claim_text};

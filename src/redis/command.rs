@@ -15,6 +15,34 @@ const RENEW: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
 const RELEASE: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
     return redis.call('DEL', KEYS[1]) else return 0 end";
 
+/// Adds a session to a hash whose entries have "<when it began> <when it ends>". A session keeps its beginning, and never
+/// ends earlier than before. Drops the entries that have ended and, if there are too many, the one that ends first. The
+/// hash lives as long as its last entry.
+///
+/// ```text
+/// ARGV  1 now   2 the name of the entry   3 its beginning   4 its end   5 the most entries
+/// ```
+const ADD_TO_HASH: &[u8] = b"local key, now, name, began, ends, most = \
+    KEYS[1], tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]) \
+    local all, others, first, least, last = redis.call('HGETALL', key), 0, nil, math.huge, 0 \
+    for i = 1, #all, 2 do \
+      local other, stop = string.match(all[i + 1], '^(%d+) (%d+)$') \
+      local at = tonumber(stop or 0) \
+      if all[i] == name then \
+        began = other or began \
+        if at > tonumber(ends) then ends = stop end \
+      elseif at < now then redis.call('HDEL', key, all[i]) \
+      else \
+        others = others + 1 \
+        last = math.max(last, at) \
+        if at < least then first, least = all[i], at end \
+      end \
+    end \
+    if others >= most then redis.call('HDEL', key, first) end \
+    redis.call('HSET', key, name, began .. ' ' .. ends) \
+    last = math.max(last, tonumber(ends)) \
+    return redis.call('PEXPIRE', key, string.format('%.0f', (last - now + 1) * 1000))";
+
 /// Replies with the key.
 const NAME: &[u8] = b"return KEYS[1]";
 
@@ -27,6 +55,13 @@ const RENEW_LOCK: &str = "renew_lock";
 const RELEASE_LOCK: &str = "release_lock";
 const PING: &str = "ping";
 const ECHO: &str = "echo";
+const ADD_TO_INDEX: &str = "add_to_index";
+const READ_INDEX: &str = "read_index";
+const DROP_FROM_INDEX: &str = "drop_from_index";
+const TIME_TO_LIVE: &str = "time_to_live";
+
+/// The most sessions of one user in the index. Reading all of them is one reply of some kilobytes.
+const MAX_ENTRIES: &[u8] = b"256";
 
 /// One command with its arguments. Only its name is ever printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -121,6 +156,30 @@ impl Command {
         Self::keyed(ECHO, 3, &[b"EVAL", NAME, b"1", key])
     }
 
+    /// Adds a session to a user's entries in the index: 1. The times are Unix seconds.
+    pub fn add_to_index(key: &[u8], id: &[u8], now: i64, began: i64, ends: i64) -> Self {
+        let [now, began, ends] = [now, began, ends].map(|secs| secs.max(0).to_string().into_bytes());
+        let arguments = [b"EVAL", ADD_TO_HASH, b"1", key, &now, id, &began, &ends, MAX_ENTRIES];
+        Self::keyed(ADD_TO_INDEX, 3, &arguments)
+    }
+
+    /// All entries of a user in the index: an array of names and values.
+    pub fn read_index(key: &[u8]) -> Self {
+        Self::keyed(READ_INDEX, 1, &[b"HGETALL", key])
+    }
+
+    /// Drops entries of a user from the index. Replies how many there were.
+    pub fn drop_from_index(key: &[u8], ids: &[&[u8]]) -> Self {
+        let arguments: Vec<&[u8]> =
+            [b"HDEL".as_slice(), key].into_iter().chain(ids.iter().copied()).collect();
+        Self::keyed(DROP_FROM_INDEX, 1, &arguments)
+    }
+
+    /// The milliseconds that a key has to live; -1 if it has no expiry, -2 if it does not exist.
+    pub fn time_to_live(key: &[u8]) -> Self {
+        Self::keyed(TIME_TO_LIVE, 1, &[b"PTTL", key])
+    }
+
     /// Checks that the server is there: `PONG`.
     pub fn ping() -> Self {
         Self::new(PING, &[b"PING"])
@@ -172,7 +231,10 @@ impl Command {
             (ECHO, reply) => !matches!(reply, Reply::Nil),
             (PING | SETEX, reply) => matches!(reply, Reply::Status(_)),
             (SET | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
-            (DEL | RENEW_LOCK | RELEASE_LOCK, reply) => matches!(reply, Reply::Integer(_)),
+            (READ_INDEX, reply) => matches!(reply, Reply::Array(_)),
+            (DEL | RENEW_LOCK | RELEASE_LOCK | ADD_TO_INDEX | DROP_FROM_INDEX | TIME_TO_LIVE, reply) => {
+                matches!(reply, Reply::Integer(_))
+            }
             _ => true,
         }
     }

@@ -6,6 +6,7 @@ mod url;
 use std::time::Duration;
 
 use self::servers::Servers;
+use super::choices::ModeName;
 use super::errors::ConfigErrors;
 use super::options::Options;
 use crate::redis;
@@ -24,6 +25,8 @@ pub struct RedisConfig {
     pub client: redis::ClientConfig,
     /// `redis_session_cache`.
     pub session_cache: Duration,
+    /// `redis_session_index`.
+    pub session_index: bool,
     /// `redis_ticket_form`; none for the format that most versions of oauth2-proxy read.
     pub ticket_form: Option<TicketForm>,
 }
@@ -43,6 +46,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
                 ("redis_use_cluster", !options.redis_use_cluster),
                 ("redis_session_cache", options.redis_session_cache.is_zero()),
                 ("redis_tls_server_name", options.redis_tls_server_name.is_empty()),
+                ("redis_session_index", !options.redis_session_index),
             ] {
                 errors.check(is_unused, name, mistake);
             }
@@ -66,10 +70,17 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
         "redis_session_cache",
         "must be at most 1m; a session that was ended is still valid for that time",
     );
+    let owns_sessions = options.mode != ModeName::Beside;
+    errors.check(
+        owns_sessions || !options.redis_session_index,
+        "redis_session_index",
+        "is not for mode beside, because oauth2-proxy has the paths under proxy_prefix and signs users out; leave it out",
+    );
     let servers = servers::build(options, errors)?;
     Some(RedisConfig {
         client: client(options, servers, errors),
         session_cache: options.redis_session_cache,
+        session_index: options.redis_session_index,
         ticket_form: ticket_form(options, errors),
     })
 }

@@ -165,3 +165,14 @@ fn redis_url_with_cookie_store_is_refused() {
         mistake("session_store_type", json!({ "session_store_type": store }));
     }
 }
+
+#[test]
+fn session_index_is_for_redis_and_for_a_filter_that_ends_sessions() {
+    assert!(config(with(json!({ "redis_session_index": true }))).redis.unwrap().session_index);
+    assert!(!config(with(json!({}))).redis.unwrap().session_index);
+    let option = "redis_session_index";
+    assert!(mistake(option, json!({ option: true })).contains("session_store_type redis"));
+    // With `cookie_refresh`, the filter needs the provider in this mode too.
+    let beside = json!({ option: true, "mode": "beside", "cookie_refresh": "5m" });
+    assert!(mistake(option, with(beside)).contains("mode beside"));
+}

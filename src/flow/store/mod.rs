@@ -4,6 +4,7 @@
 //! Store ─┬─ CookieStore ─┬─ sessions                reads and seals cookies
 //!        │               └─ refresh ──── slots      one refresh for all workers of an Envoy
 //!        └─ RedisStore ──┬─ tickets                 reads and signs the cookie that names a session
+//!                        ├─ index                   the sessions of a user
 //!                        ├─ sessions                GET, SETEX, DEL
 //!                        ├─ refresh ──── lock       one refresh for all proxies
 //!                        ├─ journal                 repeats the last writes after a failover
@@ -12,14 +13,15 @@
 //! ```
 
 mod cookie;
-mod redis;
+pub(super) mod redis;
 mod refresh;
 pub(super) mod session_cookie;
 
 use std::rc::Rc;
 
 use self::cookie::CookieStore;
-use self::redis::RedisStore;
+use self::redis::index::Whose;
+use self::redis::{RedisStore, UserSession};
 use self::refresh::RefreshPolicy;
 use self::session_cookie::SessionCookie;
 use super::RequestHead;
@@ -27,9 +29,11 @@ use super::io::Io;
 use super::outcome::{Loaded, Unavailable};
 use super::principal::Principal;
 use super::provider::Provider;
+use super::user::User;
 use super::util::ready::Ready;
 use crate::config::Config;
 use crate::session::Session;
+use crate::session::ticket::TicketId;
 
 /// The session store of a worker.
 pub(super) enum Store<I> {
@@ -83,6 +87,39 @@ impl<I: Io> Store<I> {
         match self {
             Self::Cookie(store) => Ok(store.end(head)),
             Self::Redis(store) => store.end(head).await,
+        }
+    }
+
+    /// The sessions of a user, the newest first. Like the verbs below, it needs `redis_session_index`.
+    pub(super) async fn sessions_of(&self, user: &User) -> Result<Vec<UserSession>, Unavailable> {
+        self.redis()?.sessions_of(user).await
+    }
+
+    /// Ends one session of a user, as [`end`](Self::end). Whether there was one.
+    pub(super) async fn end_one(&self, user: &User, id: &TicketId) -> Result<bool, Unavailable> {
+        self.redis()?.end_one(user, id).await
+    }
+
+    /// Ends all sessions of a user, as [`end`](Self::end). How many there were.
+    pub(super) async fn end_all(&self, user: &User) -> Result<usize, Unavailable> {
+        self.redis()?.end_all(&Whose::User(user)).await
+    }
+
+    #[cfg_attr(not(test), allow(dead_code))]
+    /// Ends the sessions that one session at the provider has given, as [`end`](Self::end). How many there were.
+    pub(super) async fn end_by_sid(&self, issuer: &str, sid: &str) -> Result<usize, Unavailable> {
+        self.redis()?.end_all(&Whose::Sid { issuer, sid }).await
+    }
+
+    /// The ticket of the browser's session, if it has one.
+    pub(super) fn ticket(&self, head: &RequestHead) -> Option<TicketId> {
+        self.redis().ok()?.ticket(head)
+    }
+
+    fn redis(&self) -> Result<&Rc<RedisStore<I>>, Unavailable> {
+        match self {
+            Self::Cookie(_) => Err(Unavailable::NoIndex),
+            Self::Redis(store) => Ok(store),
         }
     }
 

@@ -1,4 +1,5 @@
-//! A Redis of a few lines: strings with a time to live, the lock scripts, and faults.
+//! A Redis of a few lines: strings with a time to live, the scripts of the lock and of the index, and faults. A hash is a
+//! string with a line for each entry.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -194,6 +195,43 @@ impl FakeRedis {
                 values.insert(key.to_vec(), (token.to_vec(), millis(lease)));
                 ok
             }
+            [b"PTTL", key] => Reply::Integer(match values.get(*key) {
+                None => -2,
+                Some((_, None)) => -1,
+                Some((_, Some(until))) => i64::try_from(until.since(now).as_millis()).unwrap(),
+            }),
+            [b"HGETALL", key] => Reply::Array(
+                entries(&values, key)
+                    .into_iter()
+                    .flat_map(|(name, began, ends)| [name, format!("{began} {ends}")])
+                    .map(|text| Reply::Bulk(text.into_bytes()))
+                    .collect(),
+            ),
+            [b"HDEL", key, names @ ..] => {
+                let all = entries(&values, key);
+                let is_named = |name: &String| names.iter().any(|other| *other == name.as_bytes());
+                let left: Vec<_> = all.iter().filter(|(name, ..)| !is_named(name)).cloned().collect();
+                let dropped = all.len() - left.len();
+                set_entries(&mut values, key, &left);
+                Reply::Integer(i64::try_from(dropped).unwrap())
+            }
+            [b"EVAL", _, b"1", key, _, name, began, ends, most] => {
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                let (name, mut began, mut ends) = (text(name), number(began), number(ends));
+                let mut all = entries(&values, key);
+                if let Some(at) = all.iter().position(|(other, ..)| *other == name) {
+                    let (_, old_began, old_ends) = all.remove(at);
+                    (began, ends) = (old_began, ends.max(old_ends));
+                }
+                all.retain(|(.., ends)| *ends >= u64::try_from(now.secs()).unwrap());
+                all.sort_by_key(|(.., ends)| *ends);
+                if all.len() >= usize::try_from(number(most)).unwrap() {
+                    all.remove(0);
+                }
+                all.push((name, began, ends));
+                set_entries(&mut values, key, &all);
+                Reply::Integer(1)
+            }
             [b"EVAL", _, b"1", key] => Reply::Bulk(key.to_vec()),
             [b"EVAL", _, b"1", key, token, rest @ ..] => match (values.get_mut(*key), rest) {
                 (Some((held, until)), [lease]) if held == token => {
@@ -209,4 +247,25 @@ impl FakeRedis {
             other => panic!("the fake Redis does not know {other:?}"),
         }
     }
+}
+
+/// The entries of a hash: each with its name, and two numbers.
+fn entries(values: &Values, key: &[u8]) -> Vec<(String, u64, u64)> {
+    let text = values.get(key).map(|(text, _)| String::from_utf8(text.clone()).unwrap()).unwrap_or_default();
+    let entry = |line: &str| {
+        let parts: Vec<&str> = line.split(' ').collect();
+        (parts[0].to_owned(), parts[1].parse().unwrap(), parts[2].parse().unwrap())
+    };
+    text.lines().map(entry).collect()
+}
+
+/// Sets the entries of a hash. It lives until the last one ends.
+fn set_entries(values: &mut Values, key: &[u8], entries: &[(String, u64, u64)]) {
+    let Some(last) = entries.iter().map(|(.., ends)| *ends).max() else {
+        values.remove(key);
+        return;
+    };
+    let text: String = entries.iter().map(|(name, began, ends)| format!("{name} {began} {ends}\n")).collect();
+    let until = Timestamp::from_secs(i64::try_from(last).unwrap() + 1);
+    values.insert(key.to_vec(), (text.into_bytes(), Some(until)));
 }

@@ -38,6 +38,8 @@ fn reply_of_wrong_type_ends_stream() {
             (Command::replace(b"a", Duration::from_secs(1), b"x"), &[":1", "$1\r\nx"]),
             (Command::del(b"a"), &["+OK", "$-1", "$1\r\nx"]),
             (Command::renew_lock(b"a", b"me", Duration::from_secs(1)), &["+OK", "$-1", "$1\r\nx"]),
+            (Command::read_index(b"a"), &["+OK", "$-1", ":1", "$1\r\nx"]),
+            (Command::time_to_live(b"a"), &["+OK", "$-1", "*0"]),
             (Command::release_lock(b"a", b"me"), &["+OK", "$-1", "$1\r\nx"]),
             (Command::echo(b"a"), &["$-1", "$1\r\nx"]),
             (Command::ping(), &[":1", "$-1"]),

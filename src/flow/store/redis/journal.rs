@@ -142,7 +142,10 @@ impl<I: Io> Journal<I> {
     ) -> Result<bool, Unavailable> {
         match self.io.redis(self.sessions.get(ticket)).await {
             Ok(Reply::Bulk(value)) => match self.sessions.decrypt(ticket, &value) {
-                Some(there) => self.sessions.replace_older(ticket, principal, &there).await,
+                Some(there) => {
+                    self.index_again(ticket, principal, event);
+                    self.sessions.replace_older(ticket, principal, &there).await
+                }
                 None => Ok(false),
             },
             Ok(Reply::Nil) | Err(Failure::PossiblyStale) if event == FailoverEvent::NewMaster => {
@@ -168,6 +171,14 @@ impl<I: Io> Journal<I> {
             done(self.io.redis(Command::del(ticket.redis_key())).await)?;
             return Ok(false);
         }
+        self.index_again(ticket, principal, FailoverEvent::NewMaster);
         restored
+    }
+
+    /// The failover may have lost the session's entry too.
+    fn index_again(&self, ticket: &Ticket, principal: &Principal, event: FailoverEvent) {
+        if let (Some(index), FailoverEvent::NewMaster) = (&self.sessions.index, event) {
+            index.note(ticket.id(), &principal.session);
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! moment what Redis answered last.
 
 mod health;
+pub(in crate::flow) mod index;
 mod journal;
 mod lock;
 mod readiness;
@@ -21,24 +22,41 @@ mod tickets;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use log::warn;
 
+use self::index::{SessionIndex, Whose};
 use self::readiness::Readiness;
 use self::refresh::RedisRefresher;
 use self::sessions::{IfRefused, RedisSessions};
 use self::tickets::{TicketCookie, Tickets};
-use super::refresh::RefreshPolicy;
+use super::refresh::{LONG_PATIENCE, RefreshPolicy};
 use super::session_cookie::{Found, SessionCookie};
 use crate::config::{Config, RedisConfig};
 use crate::flow::RequestHead;
-use crate::flow::io::Io;
+use crate::flow::io::{Count, Io};
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
 use crate::flow::principal::Principal;
+use crate::flow::user::User;
 use crate::flow::util::ready::Ready;
+use crate::redis::{Command, Reply};
 use crate::session::Session;
+use crate::session::ticket::TicketId;
 
 /// How long a sign-in waits if Redis is away. The code is used up by then, so waiting is better than a new sign-in.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause between two attempts to end a user's sessions, if a failover may have lost entries of the index.
+const INDEX_PAUSE: Duration = Duration::from_millis(500);
+
+/// A session of a user that Redis has now.
+pub(in crate::flow) struct UserSession {
+    pub(in crate::flow) id: TicketId,
+    /// When the user signed in, in Unix seconds.
+    pub(in crate::flow) began: i64,
+    /// How long Redis keeps it from now; `None` if it has no expiry.
+    pub(in crate::flow) time_to_live: Option<Duration>,
+}
 
 /// The store for `session_store_type = "redis"`.
 pub(in crate::flow) struct RedisStore<I> {
@@ -58,7 +76,8 @@ impl<I: Io> RedisStore<I> {
         policy: Rc<RefreshPolicy<I>>,
         io: &I,
     ) -> Self {
-        let sessions = Rc::new(RedisSessions::new(config, redis, io));
+        let index = redis.session_index.then(|| SessionIndex::new(cookie, io));
+        let sessions = Rc::new(RedisSessions::new(config, redis, index, io));
         journal::watch(&sessions, io);
         Self {
             tickets: Tickets::new(config, redis, cookie),
@@ -93,14 +112,18 @@ impl<I: Io> RedisStore<I> {
 
     async fn by_ticket(&self, found: &TicketCookie) -> Outcome {
         let (now, ticket) = (self.io.now(), &found.ticket);
-        match self.sessions.load(ticket).await {
+        let outcome = match self.sessions.load(ticket).await {
             Err(reason) => Outcome::Unavailable(reason),
             Ok(None) => Outcome::Anonymous(AnonymousReason::Gone),
             Ok(Some(principal)) if self.policy.is_due(&principal.session, now) => {
                 self.refresher.refresh(ticket, principal).await
             }
             Ok(Some(principal)) => self.policy.outcome_without_refresh(principal, now, Unavailable::Provider),
+        };
+        if let (Some(index), Outcome::Authenticated(principal)) = (&self.sessions.index, &outcome) {
+            index.note(ticket.id(), &principal.session);
         }
+        outcome
     }
 
     /// Adds the cookie that keeps the ticket as long as the session. The session may have been refreshed by this
@@ -122,6 +145,9 @@ impl<I: Io> RedisStore<I> {
     ) -> Result<Vec<u8>, Unavailable> {
         let ticket = self.tickets.create(&self.io)?;
         self.sessions.save(&ticket, principal, SAVE_PATIENCE, IfRefused::GiveUp).await?;
+        if let Some(index) = &self.sessions.index {
+            index.add(ticket.id(), &principal.session).await;
+        }
         for old in self.tickets.find_all(head, self.io.now()) {
             if self.sessions.discard(old.ticket.id()).await.is_err() {
                 warn!(
@@ -129,6 +155,7 @@ impl<I: Io> RedisStore<I> {
                 );
                 break;
             }
+            self.drop_entry(old.ticket.id(), &principal.session);
         }
         Ok(self.tickets.cookie(&ticket, principal.session.created_at.unwrap_or_else(|| self.io.now())))
     }
@@ -137,9 +164,97 @@ impl<I: Io> RedisStore<I> {
         let mut ended = None;
         for found in self.tickets.find_all(head, self.io.now()) {
             let session = self.sessions.end(&found.ticket).await?;
+            if let Some(session) = &session {
+                self.drop_entry(found.ticket.id(), session);
+            }
             ended = ended.or(session);
         }
         Ok(ended)
+    }
+
+    /// Drops a session that has ended from the entries of its user. The browser does not wait for it.
+    fn drop_entry(&self, id: &TicketId, session: &Session) {
+        let Some(index) = self.sessions.index.clone() else { return };
+        let (id, (user, _)) = (id.clone(), User::of(session));
+        self.io.spawn(async move { index.drop_ended(&Whose::User(&user), &[id]).await });
+    }
+
+    /// The ticket of the browser's session.
+    pub(super) fn ticket(&self, head: &RequestHead) -> Option<TicketId> {
+        Some(self.tickets.find(head, self.io.now()).ok()?.value.ticket.id().clone())
+    }
+
+    fn index(&self) -> Result<&Rc<SessionIndex<I>>, Unavailable> {
+        self.sessions.index.as_ref().ok_or(Unavailable::NoIndex)
+    }
+
+    /// The sessions of a user that Redis has now, the newest first.
+    pub(super) async fn sessions_of(&self, user: &User) -> Result<Vec<UserSession>, Unavailable> {
+        let (index, whose) = (self.index()?, Whose::User(user));
+        let entries = index.read(&whose).await?;
+        let ask = |id: &TicketId| self.io.redis(Command::time_to_live(id.redis_key()));
+        let lives = join_all(entries.iter().map(|entry| ask(&entry.id))).await;
+        let (mut sessions, mut ended) = (Vec::new(), Vec::new());
+        for (entry, life) in entries.into_iter().zip(lives) {
+            match index.accepted(life)? {
+                Reply::Integer(-2) => ended.push(entry.id),
+                Reply::Integer(millis) => sessions.push(UserSession {
+                    id: entry.id,
+                    began: entry.began,
+                    time_to_live: u64::try_from(millis).ok().map(Duration::from_millis),
+                }),
+                _ => return Err(Unavailable::Redis),
+            }
+        }
+        if !self.sessions.health.get().may_lack_data() {
+            index.drop_ended(&whose, &ended).await;
+        }
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.began));
+        Ok(sessions)
+    }
+
+    /// Ends one session of a user. Whether there was one.
+    pub(super) async fn end_one(&self, user: &User, id: &TicketId) -> Result<bool, Unavailable> {
+        let index = self.index()?;
+        let was_there = self.sessions.end_by_id(id).await?;
+        self.count_ended(usize::from(was_there));
+        index.drop_ended(&Whose::User(user), std::slice::from_ref(id)).await;
+        Ok(was_there)
+    }
+
+    /// Ends all sessions of a user, or of a session at the provider. How many there were. After a failover, the new
+    /// master may lack the last entries until the workers that wrote them have added them again. So this goes on until
+    /// then.
+    pub(super) async fn end_all(&self, whose: &Whose<'_>) -> Result<usize, Unavailable> {
+        let (index, began) = (self.index()?, self.io.now());
+        let mut ended = 0_usize;
+        loop {
+            let entries = index.read(whose).await?;
+            let results = join_all(entries.iter().map(|entry| self.sessions.end_by_id(&entry.id))).await;
+            let was_there = results.iter().filter(|result| **result == Ok(true)).count();
+            self.count_ended(was_there);
+            ended = ended.saturating_add(was_there);
+            // An entry whose session could not be ended stays, for the next attempt.
+            let gone: Vec<TicketId> = entries
+                .into_iter()
+                .zip(&results)
+                .filter(|(_, result)| result.is_ok())
+                .map(|(entry, _)| entry.id)
+                .collect();
+            index.drop_ended(whose, &gone).await;
+            results.into_iter().collect::<Result<Vec<_>, _>>()?;
+            if !self.sessions.health.get().may_lack_data() {
+                return Ok(ended);
+            }
+            if !began.was_within(LONG_PATIENCE, self.io.now()) {
+                return Err(Unavailable::Redis);
+            }
+            self.io.sleep(INDEX_PAUSE).await;
+        }
+    }
+
+    fn count_ended(&self, sessions: usize) {
+        (0..sessions).for_each(|_| self.io.count(Count::SessionEnded));
     }
 
     /// Whether Redis answers.

@@ -8,6 +8,7 @@ use futures_util::future::join;
 use log::warn;
 
 use super::health::SharedHealth;
+use super::index::SessionIndex;
 use super::lock::Lock;
 use super::recent_writes::{PERIOD, RecentWrites};
 use crate::config::{self, Config};
@@ -63,18 +64,26 @@ pub(super) struct RedisSessions<I> {
     decrypted: BoundedLru<Decrypted>,
     pub(super) writes: RecentWrites,
     pub(super) health: SharedHealth<I>,
+    /// None without `redis_session_index`.
+    pub(super) index: Option<Rc<SessionIndex<I>>>,
     loads: SingleFlight<Value>,
     /// When a value did not decrypt, by its key.
     mismatches: BoundedLru<Timestamp>,
 }
 
 impl<I: Io> RedisSessions<I> {
-    pub(super) fn new(config: &Rc<Config>, redis: &config::RedisConfig, io: &I) -> Self {
+    pub(super) fn new(
+        config: &Rc<Config>,
+        redis: &config::RedisConfig,
+        index: Option<Rc<SessionIndex<I>>>,
+        io: &I,
+    ) -> Self {
         Self {
             session_cache: redis.session_cache,
             decrypted: BoundedLru::new(config.cookie.session_cache_size),
             writes: RecentWrites::new(),
             health: SharedHealth::new(redis.client.has_replicas(), io),
+            index,
             loads: SingleFlight::default(),
             mismatches: BoundedLru::new(MISMATCHES),
             config: Rc::clone(config),

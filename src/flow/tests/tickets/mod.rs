@@ -1,6 +1,7 @@
 //! Sessions in Redis: tickets, outages that end no session, and one refresh for all proxies.
 
 mod failovers;
+mod index;
 mod large;
 mod outages;
 mod readiness;
