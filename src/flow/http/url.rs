@@ -14,6 +14,12 @@ pub(in crate::flow) fn is_same_origin(one: &str, other: &str) -> bool {
     origin(one).is_some_and(|one| origin(other) == Some(one))
 }
 
+/// Whether a text is the origin of a URL, as an `Origin` header has it: nothing follows host and port.
+pub(in crate::flow) fn is_origin_of(origin: &str, url: &str) -> bool {
+    let is_bare = origin.split_once("://").is_some_and(|(_, rest)| !rest.contains(['/', '?', '#']));
+    is_bare && is_same_origin(origin, url)
+}
+
 /// Whether two absolute URLs have the same host and port, whatever their schemes.
 pub(in crate::flow) fn is_same_authority(one: &str, other: &str) -> bool {
     let authority =
