@@ -41,7 +41,7 @@ pub use self::choices::CodeChallengeMethod;
 pub use self::cookie::{Cookie, MAX_SESSION};
 pub use self::errors::ConfigErrors;
 pub use self::headers::Headers;
-pub use self::login::Login;
+pub use self::login::{Login, ProviderSignOut};
 pub use self::markdown::{options_markdown, providers_markdown, refused_markdown};
 pub use self::mode::{LoginApp, Mode};
 pub use self::provider::ProviderConfig;

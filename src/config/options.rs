@@ -202,6 +202,12 @@ options! {
              rewrite it; there it is used as it is";
         backend_logout_url: Option<Url> = Upstream(""),
             "The filter requests this URL at a sign-out; it replaces `{id_token}` in it";
+        provider_sign_out: bool = FilterOnly("false"),
+            "After a sign-out without `rd`, sends the browser to the provider's `end_session_endpoint`, which ends the \
+             session there";
+        post_logout_redirect_url: Option<Url> = FilterOnly(""),
+            "Where the provider sends the browser after that; it has to be registered there. Empty for the provider's \
+             own page. Only with `provider_sign_out`";
         encode_state: bool = Upstream("false"), "Encodes the parameter `state` in base64url";
         skip_provider_button: bool = Upstream("false"), "Redirects to the provider without the sign-in page";
         provider_display_name: String = Upstream(""),

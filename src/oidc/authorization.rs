@@ -1,7 +1,7 @@
 //! The authorization request, a URL for the browser (RFC 6749 section 4.1.1, RFC 7636 section 4.3, OpenID Connect Core
 //! 3.1.2.1).
 
-use form_urlencoded::Serializer;
+use super::query::with_query;
 
 /// What an authorization request asks for. Empty strings are left out.
 pub struct AuthorizationRequest<'a> {
@@ -41,19 +41,7 @@ pub fn authorization_url(endpoint: &str, request: &AuthorizationRequest<'_>) -> 
         ("acr_values", Some(request.acr_values)),
         ("access_type", Some(request.access_type)),
     ];
-    let mut url = endpoint.to_owned();
-    if !url.contains('?') {
-        url.push('?');
-    } else if !url.ends_with(['?', '&']) {
-        url.push('&');
-    }
-    let mut query = Serializer::new(String::new());
-    for (name, value) in parameters {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            query.append_pair(name, value);
-        }
-    }
-    url + &query.finish()
+    with_query(endpoint, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
 #[cfg(test)]

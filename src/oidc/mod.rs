@@ -5,6 +5,8 @@
 //! | `metadata` | the provider's discovery document (OpenID Connect Discovery 1.0) |
 //! | `location` | the target of a redirect of that document, or of the keys |
 //! | `authorization` | the authorization request (RFC 6749 section 4.1.1) |
+//! | `end_session` | the logout request (RP-Initiated Logout 1.0) |
+//! | `query` | an endpoint with a request in its query, for both |
 //! | `pkce` | the proof that a code is redeemed by the client that asked for it (RFC 7636) |
 //! | `client_auth` | client authentication at the token endpoint (RFC 6749 section 2.3.1) |
 //! | `grant` | requests to the token endpoint (RFC 6749 sections 4.1.3 and 6) |
@@ -20,6 +22,7 @@
 
 mod authorization;
 mod client_auth;
+mod end_session;
 mod entra;
 mod grant;
 mod id_token;
@@ -33,6 +36,7 @@ mod location;
 mod metadata;
 mod pkce;
 mod public_key;
+mod query;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token_response;
@@ -40,6 +44,7 @@ mod userinfo;
 
 pub use authorization::{AuthorizationRequest, authorization_url};
 pub use client_auth::{ClientAuth, ClientAuthMethod};
+pub use end_session::EndSessionRequest;
 pub use entra::{entra_tenant, has_entra_overage};
 pub use grant::{code_grant, refresh_grant};
 pub use id_token::{

@@ -121,3 +121,62 @@ fn groups_separator_is_one_punctuation_character() {
         );
     }
 }
+
+#[test]
+fn provider_sign_out_is_off_by_default() {
+    assert!(config(json!({})).login.provider_sign_out.is_none());
+    let on = config(json!({"provider_sign_out": true})).login.provider_sign_out.unwrap();
+    assert_eq!(on.post_logout_redirect_url, None);
+    let url = "https://app.example.com/bye?x=1";
+    let on = config(json!({"provider_sign_out": true, "post_logout_redirect_url": url}));
+    assert_eq!(on.login.provider_sign_out.unwrap().post_logout_redirect_url.as_deref(), Some(url));
+}
+
+#[test]
+fn wrong_combination_with_provider_sign_out_is_refused() {
+    let url = "https://app.example.com/bye";
+    assert!(
+        mistake("post_logout_redirect_url", json!({"post_logout_redirect_url": url}))
+            .contains("only for provider_sign_out")
+    );
+    for (name, value) in [
+        ("post_logout_redirect_url", "https://app.example.com/oauth2/sign_out?x"),
+        ("post_logout_redirect_url", "https://app.example.com/?t={id_token}"),
+        ("post_logout_redirect_url", "/bye"),
+        ("oidc_end_session_url", "https://login.example.com/end?id_token_hint={id_token}"),
+    ] {
+        mistake(name, json!({"provider_sign_out": true, name: value}));
+    }
+    mistake(
+        "post_logout_redirect_url",
+        json!({"provider_sign_out": true, "proxy_prefix": "/login",
+        "post_logout_redirect_url": "https://app.example.com/login/sign_out"}),
+    );
+    config(
+        json!({"provider_sign_out": true, "proxy_prefix": "/login", "post_logout_redirect_url": "https://app.example.com/oauth2/sign_out"}),
+    );
+    let endpoints = json!({
+        "skip_oidc_discovery": true,
+        "login_url": "https://login.example.com/authorize",
+        "redeem_url": "https://login.example.com/token",
+        "oidc_jwks_url": "https://login.example.com/jwks",
+        "provider_sign_out": true,
+    });
+    assert!(mistake("provider_sign_out", endpoints.clone()).contains("needs oidc_end_session_url"));
+    let mut known = endpoints;
+    known["oidc_end_session_url"] = json!("https://login.example.com/end");
+    config(known);
+}
+
+#[test]
+fn provider_sign_out_is_for_mode_login() {
+    for (mode, reason) in [("beside", "oauth2-proxy has the path"), ("app", "the sign-in app is the client")]
+    {
+        let mut options = json!({"mode": mode, "provider_sign_out": true, "cookie_refresh": "1h"});
+        if mode == "app" {
+            options["login_app_path"] = json!("/login");
+            options["login_app_clusters"] = json!(["app"]);
+        }
+        assert!(mistake("provider_sign_out", options).contains(reason), "{mode}");
+    }
+}

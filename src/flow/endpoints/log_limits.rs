@@ -15,6 +15,8 @@ pub(in crate::flow) struct LogLimits {
     pub(in crate::flow) logouts: LogLimit,
     /// Sign-outs that did not give the ID token to the target.
     pub(in crate::flow) id_tokens: LogLimit,
+    /// Sign-outs that did not go on to the provider.
+    pub(in crate::flow) end_session: LogLimit,
     /// Sessions that a login app handed over and that were not kept.
     pub(in crate::flow) handed_over: LogLimit,
 }

@@ -3,6 +3,7 @@
 pub(super) mod beside;
 pub(super) mod callback;
 pub(super) mod csrf_cookies;
+mod end_session;
 pub(super) mod force_https;
 pub(super) mod log_limits;
 pub(super) mod login_app;

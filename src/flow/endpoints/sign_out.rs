@@ -1,11 +1,12 @@
-//! `/oauth2/sign_out`: ends the session, clears the cookie, tells the provider, and redirects the browser.
+//! `/oauth2/sign_out`: ends the session, clears the cookie, tells the provider, and redirects the browser. `end_session.rs`
+//! sends it on to the provider.
 
 use std::rc::Rc;
 
 use http::Request;
 use log::{info, warn};
 
-use super::redirect;
+use super::{end_session, redirect};
 use crate::flow::http::reply::{self, Reply};
 use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::{encode, is_same_origin};
@@ -34,9 +35,11 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     // The target is checked without the placeholder too: `/{id_token}/evil.example` would become `//evil.example`.
     let is_allowed =
         |target: &String| redirect::checked(&app.config, target.replace(ID_TOKEN, "").as_bytes()).is_some();
-    let mut answer = match redirect::requested(&app.config, &head).filter(is_allowed) {
-        Some(target) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
-        None => pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix)),
+    let asked = redirect::requested(&app.config, &head).filter(is_allowed);
+    let mut answer = match (asked, &app.config.login.provider_sign_out) {
+        (Some(target), _) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
+        (None, Some(options)) => end_session::leave(&app, options, &id_token).await,
+        (None, None) => pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None),
     };
     reply::add_headers(&mut answer, app.cookie.clear(&head).iter());
     reply::because(answer, "sign_out")
@@ -62,17 +65,18 @@ async fn with_id_token<I: Io>(app: &App<I>, target: &str, id_token: &str) -> Str
 
 /// Whether the target has the origin of the provider's end-session endpoint, or why that is unknown.
 async fn check_target<I: Io>(app: &App<I>, target: &str) -> Result<(), &'static str> {
-    let configured = app.config.login.end_session_url.clone();
-    let endpoint = match (configured, &app.provider) {
-        (None, Some(provider)) => {
-            provider.metadata().await.map_err(Unavailable::explain)?.end_session_endpoint.clone()
-        }
-        (configured, _) => configured,
-    };
-    match endpoint {
+    match end_session_endpoint(app).await.map_err(Unavailable::explain)? {
         Some(endpoint) if is_same_origin(target, &endpoint) => Ok(()),
         Some(_) => Err("it leads to another host than the provider's end-session endpoint"),
         None => Err("the provider's end-session endpoint is not known; see oidc_end_session_url"),
+    }
+}
+
+/// The provider's end-session endpoint, by option or by its metadata; none if the metadata does not name one.
+pub(super) async fn end_session_endpoint<I: Io>(app: &App<I>) -> Result<Option<String>, Unavailable> {
+    match (&app.config.login.end_session_url, &app.provider) {
+        (None, Some(provider)) => Ok(provider.metadata().await?.end_session_endpoint.clone()),
+        (configured, _) => Ok(configured.clone()),
     }
 }
 

@@ -18,15 +18,21 @@ use crate::flow::http::reply::{self, Reply};
 pub(super) const STYLE: &str = include_str!("style.css");
 
 /// The bytes between `<script>` and `</script>` in every page. The script changes only the query and the
-/// fragment of existing links.
+/// fragment of existing links, and sends the form of the page that goes on to the provider.
 pub(super) const SCRIPT: &str = include_str!("fragment.js");
 
 /// The Content-Security-Policy of every page (CSP Level 3): its style and its script by hash, and nothing
 /// else. The hashes are computed from the bytes of the pages, so they always match.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'none'"));
+
+/// The policy of a page with a form for another site. That site may redirect to any other, and Chrome asks the policy at each
+/// of these redirects (CSP Level 3 section 6.4.1.1).
+static POLICY_WITH_FORM: LazyLock<HeaderValue> = LazyLock::new(|| policy("http: https:"));
+
+fn policy(form_action: &str) -> HeaderValue {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action {form_action}; \
          frame-ancestors 'none'",
         hash(STYLE),
         hash(SCRIPT)
@@ -34,16 +40,25 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     // Base64 is valid in a header. If it were not, a page would lose its style, and nothing more would be
     // allowed.
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
-});
+}
 
 /// Renders a page.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Reply {
+    with_policy(status, template, POLICY.clone())
+}
+
+/// Renders a page with a form for another site.
+pub(super) fn page_with_form(status: StatusCode, template: &impl Template) -> Reply {
+    with_policy(status, template, POLICY_WITH_FORM.clone())
+}
+
+fn with_policy(status: StatusCode, template: &impl Template, policy: HeaderValue) -> Reply {
     let mut answer = reply::empty(status);
     // The templates write strings into a string, which does not fail.
     *answer.body_mut() = template.render().unwrap_or_default().into_bytes();
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // The address of a callback has the code and the state.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 
-use super::{ErrorPage, SignIn, error, html, sign_in, signed_in, signed_out, unavailable};
+use super::{ErrorPage, SignIn, end_session, error, html, sign_in, signed_in, signed_out, unavailable};
 use crate::flow::Reply;
+use crate::oidc::EndSessionRequest;
 
 const HOSTILE: &str = "</style><script>alert('1')</script>\"&amp;{{ 1 }}";
 const URL: &str = "/oauth2/start?rd=%2Freports&x=\"'><script>&quot;";
@@ -34,7 +35,7 @@ fn pages(words: &str, url: &str) -> [Reply; 5] {
         full_sign_in(words, url),
         full_error(words, url),
         signed_in(url),
-        signed_out(url),
+        signed_out(url, None),
         unavailable("This page cannot be shown", words, url),
     ]
 }
@@ -265,4 +266,47 @@ fn reference_is_shown_if_there_is_one() {
 fn outage_page_shows_its_reason() {
     let page = unavailable("This page cannot be shown", "the sign-in service does not answer", "/reports");
     assert!(body(&page).contains(": the sign-in service does not answer.</p>"));
+}
+
+fn form(words: &str) -> Reply {
+    let request = EndSessionRequest { id_token: words, client_id: "client", redirect_uri: words, state: "" };
+    end_session(words, "https://login.example.com/end?a=\"&b='", &request)
+}
+
+#[test]
+fn form_for_the_provider_has_every_parameter_escaped() {
+    let page = form(HOSTILE);
+    let form = between(body(&page), "<form ", "</form>");
+    assert!(form.starts_with("id=\"continue\" method=\"post\" "), "{form}");
+    assert_eq!(decoded(between(form, "action=\"", "\"")), "https://login.example.com/end?a=\"&b='");
+    let fields: Vec<_> = form
+        .split("<input ")
+        .skip(1)
+        .map(|input| (between(input, "name=\"", "\""), decoded(between(input, "value=\"", "\""))))
+        .collect();
+    let expected =
+        [("id_token_hint", HOSTILE), ("client_id", "client"), ("post_logout_redirect_uri", HOSTILE)];
+    assert_eq!(fields, expected.map(|(name, value)| (name, value.to_owned())));
+    assert_eq!(body(&page).matches("<script").count(), 1);
+}
+
+/// Chrome applies `form-action` to the redirects after the form too, and the provider may lead to any site.
+#[test]
+fn only_the_page_with_the_form_may_send_one() {
+    let policy = |page: &Reply| header(page, "content-security-policy").to_owned();
+    assert!(policy(&form("words")).contains("; form-action http: https:; "));
+    let [page, ..] = pages("words", "/start");
+    assert_eq!(
+        policy(&page),
+        policy(&form("words")).replace("form-action http: https:", "form-action 'none'")
+    );
+}
+
+#[test]
+fn signed_out_page_links_to_the_provider_if_asked_to() {
+    let page = signed_out("/oauth2/sign_in", Some("/oauth2/sign_out"));
+    let links: Vec<_> =
+        body(&page).split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(links, ["/oauth2/sign_in", "/oauth2/sign_out"]);
+    assert!(!body(&signed_out("/a", Some("//evil.example"))).contains("evil"));
 }

@@ -17,6 +17,7 @@ mod login;
 mod modes;
 mod programs;
 mod provider;
+mod provider_sign_out;
 mod providers;
 mod redirects;
 mod refresh;

@@ -1,0 +1,63 @@
+//! `provider_sign_out`: after a sign-out here, the browser goes to the provider, which ends its own session (OpenID Connect
+//! RP-Initiated Logout 1.0).
+//!
+//! ```text
+//! is the endpoint known? ─┬─ yes, and the URL is short ─► 302 to it
+//!                         ├─ yes ──────────────────────► a page with a form that the browser posts
+//!                         ├─ the metadata has none ────► the page after a sign-out
+//!                         └─ no answer ────────────────► that page, with a link to try again
+//! ```
+//!
+//! The URL and the form have the ID token, and no other address gets it.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use log::warn;
+
+use super::sign_out;
+use crate::config::ProviderSignOut;
+use crate::flow::http::reply::{self, Reply};
+use crate::flow::io::Io;
+use crate::flow::{App, pages};
+use crate::oidc::EndSessionRequest;
+
+/// The longest URL, in bytes; a longer request becomes a form. An ID token with many groups has 10 kB and more. The
+/// smallest limit that is known of a provider's server is 2048 bytes for a query (IIS), and 4096 for the line of a request
+/// is a default of many (Netty). A URL is preferred: cookies with `SameSite=Lax` are not sent with a form of another site.
+const MAX_URL: usize = 2048;
+
+/// Sends the browser to the provider. The session here has ended; `id_token` is its own, or empty.
+pub(super) async fn leave<I: Io>(app: &App<I>, options: &ProviderSignOut, id_token: &str) -> Reply {
+    let prefix = &app.config.routes.proxy_prefix;
+    let sign_in_url = format!("{prefix}/sign_in");
+    let known = sign_out::end_session_endpoint(app).await;
+    let (endpoint, client_id) = match (&known, &app.config.provider) {
+        (Ok(Some(endpoint)), Some(provider)) => (endpoint.as_str(), provider.client_id.as_str()),
+        (Ok(_), _) => {
+            log_stays(app, "the provider's metadata has no end_session_endpoint; set oidc_end_session_url");
+            return pages::signed_out(&sign_in_url, None);
+        }
+        (Err(reason), _) => {
+            log_stays(app, reason.explain());
+            return pages::signed_out(&sign_in_url, Some(&format!("{prefix}/sign_out")));
+        }
+    };
+    // Without random numbers the provider adds no state. It is needed for nothing: coming back changes nothing here.
+    let state = app.io.random::<16>().map(|state| URL_SAFE_NO_PAD.encode(state)).unwrap_or_default();
+    let redirect_uri = options.post_logout_redirect_url.as_deref().unwrap_or_default();
+    let state = if redirect_uri.is_empty() { "" } else { &state };
+    let request = EndSessionRequest { id_token, client_id, redirect_uri, state };
+    let url = request.url(endpoint);
+    if url.len() <= MAX_URL {
+        return reply::redirect(&url);
+    }
+    pages::end_session(&app.config.login.provider_display_name, endpoint, &request)
+}
+
+fn log_stays<I: Io>(app: &App<I>, reason: &str) {
+    if let Some(left_out) = app.log_limits.end_session.next(app.io.now()) {
+        warn!(
+            "sign-out: the browser was not sent to the provider, whose session goes on: {reason}{left_out}"
+        );
+    }
+}
