@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::errors::ConfigErrors;
 use super::options::{MAKE_SECRET, Options};
-use crate::cookie::{Attributes, CookieSecret, SameSite, is_domain, without_dot};
+use crate::cookie::{Attributes, CookieSecret, CookieSecrets, SameSite, is_domain, without_dot};
 
 /// The longest value of a session cookie, with its chunks joined, that the filter reads.
 pub const MAX_SESSION: usize = 128 << 10;
@@ -20,8 +20,8 @@ const MAX_NAME: usize = 256;
 pub struct Cookie {
     /// `cookie_name`.
     pub name: String,
-    /// `cookie_secret`.
-    pub secret: CookieSecret,
+    /// `cookie_secret`: those that are valid at the start.
+    pub secrets: CookieSecrets,
     /// The attributes of the session cookie.
     pub attributes: Attributes,
     /// The attributes of the cookies of a sign-in.
@@ -60,7 +60,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cook
     };
     Some(Cookie {
         name: options.cookie_name.clone(),
-        secret: secret(options, errors)?,
+        secrets: secret(options, errors)?.into(),
         csrf_attributes: Attributes {
             same_site: options.cookie_csrf_samesite.or(options.cookie_samesite),
             ..attributes.clone()

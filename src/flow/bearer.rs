@@ -145,6 +145,7 @@ impl<I: Io> Bearer<I> {
                 Ok(session) => {
                     let principal = Principal::new(&self.config, session);
                     self.verified.insert(&Rc::new(VerifiedPrincipal {
+                        secret: None,
                         raw: token.as_bytes().to_vec(),
                         signed_at: self.io.now().secs(),
                         principal: Rc::clone(&principal),

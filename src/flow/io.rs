@@ -107,6 +107,8 @@ pub enum Count {
     SessionEnded,
     /// An entry of the index of sessions that Redis did not take.
     IndexFailed,
+    /// A cookie that an older secret verified.
+    OlderSecret,
     /// An answer of the provider that a retry would not change: the operator has to act.
     Misconfigured,
     /// A request that was answered 503, because the filter could not tell whether its session is valid.

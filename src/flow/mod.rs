@@ -21,6 +21,7 @@ mod outcome;
 pub mod pages;
 mod principal;
 mod provider;
+mod secrets;
 mod skip_auth;
 mod store;
 #[cfg(test)]
@@ -59,12 +60,14 @@ pub use self::http::request::RequestHead;
 pub use self::http::stripped::Stripped;
 pub use self::io::Io;
 pub use self::outcome::Unavailable;
+pub use self::secrets::Secrets;
 pub use self::util::ready::Ready;
 pub use session_codec::header_block::HeaderBlock;
 
 /// One filter configuration at work, in one worker.
 pub struct App<I> {
     config: Rc<Config>,
+    secrets: Rc<Secrets>,
     io: I,
     /// None if another server signs users in and the filter refreshes nothing.
     provider: Option<Rc<Provider<I>>>,
@@ -86,7 +89,8 @@ impl<I: Io> App<I> {
     /// A worker that has fetched nothing yet.
     pub fn new(config: Config, io: I) -> Rc<Self> {
         let config = Rc::new(config);
-        let cookie = Rc::new(SessionCookie::new(&config));
+        let secrets = Rc::new(Secrets::new(&config));
+        let cookie = Rc::new(SessionCookie::new(&config, &secrets));
         let provider = config.provider.clone().map(|provider| Rc::new(Provider::new(provider, io.clone())));
         Rc::new(Self {
             codes: config.provider.as_ref().map(|provider| Rc::new(Codes::new(provider, &io))),
@@ -97,11 +101,17 @@ impl<I: Io> App<I> {
             stripped_state: cookie.stripped_state(),
             ended: EndedRequests::default(),
             cookie,
+            secrets,
             provider,
             config,
             io,
             log_once: LogOnce::default(),
         })
+    }
+
+    /// The secrets, which may change while the worker runs.
+    pub fn secrets(&self) -> &Rc<Secrets> {
+        &self.secrets
     }
 
     /// Decides about a request by its head.
@@ -111,10 +121,10 @@ impl<I: Io> App<I> {
     }
 
     /// The headers that are added to a response, of those that its request was decided to add. The upstream may have
-    /// taken its time, and the user may have signed out meanwhile. Then the response must not bring the session cookie
-    /// back.
+    /// taken its time, and the user may have signed out meanwhile, or the session may have been refreshed. Then the
+    /// response must not bring the earlier session cookie back.
     pub fn response_headers(&self, mut headers: Vec<Header>, renewed: Option<&[u8]>) -> Vec<Header> {
-        if renewed.is_some_and(|cookie| self.store.is_ended(cookie)) {
+        if renewed.is_some_and(|cookie| self.store.is_outdated(cookie)) {
             headers.retain(|(name, _)| *name != SET_COOKIE);
         }
         headers

@@ -6,6 +6,7 @@ use session_codec::words::is_same;
 
 use super::principal::Principal;
 use super::util::lru::BoundedLru;
+use crate::cookie::SecretId;
 
 /// How many bytes at the end of a value are its key: an HMAC-SHA-256 in base64 has 44 characters.
 const KEY: usize = 44;
@@ -23,6 +24,8 @@ pub(super) struct VerifiedPrincipal {
     pub(super) raw: Vec<u8>,
     /// When the cookie was signed, or the token verified, in Unix seconds.
     pub(super) signed_at: i64,
+    /// The secret that signed the cookie; none for a token.
+    pub(super) secret: Option<SecretId>,
     pub(super) principal: Rc<Principal>,
 }
 

@@ -34,6 +34,7 @@ pub(super) struct Metrics {
     sign_outs: Option<Metric>,
     sessions_ended: Option<Metric>,
     index_failed: Option<Metric>,
+    older_secret: Option<Metric>,
     unavailable_provider: Option<Metric>,
     unavailable_redis: Option<Metric>,
     unavailable_random: Option<Metric>,
@@ -68,6 +69,7 @@ impl Metrics {
             sign_outs: counter("sign_outs"),
             sessions_ended: counter("sessions_ended"),
             index_failed: counter("redis.index_failed"),
+            older_secret: counter("cookies_of_older_secret"),
             unavailable_provider: counter("unavailable.provider"),
             unavailable_redis: counter("unavailable.redis"),
             unavailable_random: counter("unavailable.random"),
@@ -116,6 +118,7 @@ impl Metrics {
             Count::SignOut => self.sign_outs,
             Count::SessionEnded => self.sessions_ended,
             Count::IndexFailed => self.index_failed,
+            Count::OlderSecret => self.older_secret,
             Count::Unavailable(Unavailable::Provider | Unavailable::Misconfigured) => {
                 self.unavailable_provider
             }

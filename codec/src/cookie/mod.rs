@@ -16,8 +16,8 @@ pub use self::attributes::{Attributes, MaxAge, SameSite, is_domain, without_dot}
 
 pub use self::csrf_name::{csrf_cookie_name, is_csrf_name};
 pub use self::jar::Jar;
-pub use self::secret::CookieSecret;
+pub use self::secret::{CookieSecret, CookieSecrets, MAX_SECRETS, SecretId};
 pub use self::signed::{
-    Allowance, InvalidSignature, Verified, is_current, is_signed, newest_first, sign, signed_part, verify,
+    Allowance, InvalidSignature, Verified, is_current, is_signed, newest_first, sign, signed_at, verify,
 };
 pub use self::split::{SessionCookies, SetCookie, sent_bytes, split};

@@ -6,12 +6,13 @@
 //! ```
 
 use std::cmp::Reverse;
+use std::rc::Rc;
 use std::time::Duration;
 
 use base64::Engine;
 use hmac::Mac;
 
-use super::CookieSecret;
+use super::{CookieSecret, CookieSecrets};
 use crate::base64url::PADDED;
 use crate::time::Timestamp;
 
@@ -25,24 +26,35 @@ pub(super) const MAC_LENGTH: usize = 44;
 const TIME_LENGTH: usize = 20;
 
 /// How many signatures of one request are still checked. An attacker can fill the headers with values that look signed,
-/// and only hashing their bytes shows that they are not.
+/// and only hashing their bytes shows that they are not. With several secrets, a value is hashed once for each.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     checks: usize,
     longest: usize,
+    /// How many bytes may be hashed in all.
+    bytes: usize,
 }
 
 impl Allowance {
     /// At most `checks` signatures, of values of at most `longest` bytes each. Longer values do not count.
     pub const fn new(checks: usize, longest: usize) -> Self {
-        Self { checks, longest }
+        Self { checks, longest, bytes: checks.saturating_mul(longest) }
+    }
+
+    /// The same number of values for several secrets: each value may be checked with each of them. The bytes that are
+    /// hashed stay the same, so long values are checked less often.
+    #[must_use]
+    pub const fn for_secrets(self, secrets: &CookieSecrets) -> Self {
+        Self { checks: self.checks.saturating_mul(secrets.count()), ..self }
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), InvalidSignature> {
         if bytes > self.longest {
             return Err(InvalidSignature);
         }
-        self.checks = self.checks.checked_sub(1).ok_or(InvalidSignature)?;
+        let checks = self.checks.checked_sub(1).ok_or(InvalidSignature)?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(InvalidSignature)?;
+        self.checks = checks;
         Ok(())
     }
 }
@@ -52,9 +64,10 @@ impl Allowance {
 pub struct Verified {
     value: Vec<u8>,
     timestamp: i64,
+    secret: Rc<CookieSecret>,
 }
 
-/// The value is not signed by this secret under this name, has expired, or is from the future.
+/// The value is not signed by these secrets under this name, has expired, or is from the future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidSignature;
 
@@ -68,6 +81,11 @@ impl Verified {
     pub const fn timestamp(&self) -> i64 {
         self.timestamp
     }
+
+    /// The secret that signed it. It is also the one that encrypted the value.
+    pub const fn secret(&self) -> &Rc<CookieSecret> {
+        &self.secret
+    }
 }
 
 /// Signs a value for the cookie of that name.
@@ -78,12 +96,12 @@ pub fn sign(secret: &CookieSecret, name: &[u8], value: &[u8], secs: i64) -> Vec<
     [value, secs, PADDED.encode(mac)].join("|").into_bytes()
 }
 
-/// Checks a cookie's value. A malformed or outdated value uses no allowance.
+/// Checks a cookie's value with all secrets. A malformed or outdated value uses no allowance.
 ///
 /// # Errors
 /// [`InvalidSignature`], without a reason: only an attacker could use it.
 pub fn verify(
-    secret: &CookieSecret,
+    secrets: &CookieSecrets,
     name: &[u8],
     raw: &[u8],
     now: Timestamp,
@@ -94,16 +112,15 @@ pub fn verify(
     if !is_current(parts.timestamp, now, expire) {
         return Err(InvalidSignature);
     }
-    allowance.take(raw.len())?;
-    parts.check(secret, name)?;
+    let secret = parts.signer(secrets, name, raw.len(), allowance)?;
     // `|` is not in the alphabet of base64, so a value of four parts fails here.
     let value = PADDED.decode(parts.value).map_err(|_| InvalidSignature)?;
-    Ok(Verified { value, timestamp: parts.timestamp })
+    Ok(Verified { value, timestamp: parts.timestamp, secret: Rc::clone(secret) })
 }
 
-/// Whether this secret signed a value under this name, at any time.
-pub fn is_signed(secret: &CookieSecret, name: &[u8], raw: &[u8], allowance: &mut Allowance) -> bool {
-    Parts::of(raw).is_some_and(|parts| allowance.take(raw.len()).is_ok() && parts.check(secret, name).is_ok())
+/// Whether one of these secrets signed a value under this name, at any time.
+pub fn is_signed(secrets: &CookieSecrets, name: &[u8], raw: &[u8], allowance: &mut Allowance) -> bool {
+    Parts::of(raw).is_some_and(|parts| parts.signer(secrets, name, raw.len(), allowance).is_ok())
 }
 
 /// Whether the bytes have the form of a complete signed value.
@@ -113,11 +130,9 @@ pub(super) fn is_whole(raw: &[u8]) -> bool {
     })
 }
 
-/// The part of a signed value that the signature covers. The signature itself can be written in several ways: base64url
-/// leaves two of its bits open.
-pub fn signed_part(raw: &[u8]) -> &[u8] {
-    let end = raw.iter().rposition(|byte| *byte == b'|').unwrap_or(raw.len());
-    raw.get(..end).unwrap_or(raw)
+/// The time that a signed value claims, in Unix seconds. Its signature is not checked.
+pub fn signed_at(raw: &[u8]) -> Option<i64> {
+    Parts::of(raw).map(|parts| parts.timestamp)
 }
 
 /// The parts of a value that has the form of a signed one.
@@ -140,6 +155,23 @@ impl<'a> Parts<'a> {
         Some(Self { value: rest.strip_suffix(b"|")?, secs, timestamp, signature })
     }
 
+    /// The secret that signed these parts. Each check uses up a part of the allowance.
+    fn signer<'s>(
+        &self,
+        secrets: &'s CookieSecrets,
+        name: &[u8],
+        length: usize,
+        allowance: &mut Allowance,
+    ) -> Result<&'s Rc<CookieSecret>, InvalidSignature> {
+        for secret in secrets.all() {
+            allowance.take(length)?;
+            if self.check(secret, name).is_ok() {
+                return Ok(secret);
+            }
+        }
+        Err(InvalidSignature)
+    }
+
     /// Checks the signature, in constant time.
     fn check(&self, secret: &CookieSecret, name: &[u8]) -> Result<(), InvalidSignature> {
         let signature = PADDED.decode(self.signature).map_err(|_| InvalidSignature)?;
@@ -149,15 +181,11 @@ impl<'a> Parts<'a> {
 
 /// Sorts by the claimed time, which is not verified yet, newest first. Values of equal time keep their order.
 pub fn newest_first<T>(values: Vec<T>, raw: impl Fn(&T) -> &[u8]) -> Vec<T> {
-    let times = values.iter().map(|value| Reverse(claimed_time(raw(value))));
+    let times = values.iter().map(|value| Reverse(signed_at(raw(value))));
     let mut order: Vec<(Reverse<Option<i64>>, usize)> = times.zip(0..).collect();
     order.sort_unstable();
     let mut values: Vec<Option<T>> = values.into_iter().map(Some).collect();
     order.into_iter().filter_map(|(_, number)| values.get_mut(number).and_then(Option::take)).collect()
-}
-
-fn claimed_time(raw: &[u8]) -> Option<i64> {
-    Parts::of(raw).map(|parts| parts.timestamp)
 }
 
 /// Whether a signature of that time is valid now. `expire` zero means that it never expires.
@@ -188,16 +216,20 @@ mod tests {
     #[test]
     fn claimed_time_is_read_before_any_check() {
         let signed = sign(&secret(), b"n", b"value", NOW);
-        assert_eq!(claimed_time(&signed), Some(NOW));
-        assert_eq!((claimed_time(b"a"), claimed_time(b"a|b|c")), (None, None));
+        assert_eq!(signed_at(&signed), Some(NOW));
+        assert_eq!((signed_at(b"a"), signed_at(b"a|b|c")), (None, None));
     }
 
     fn secret() -> CookieSecret {
         CookieSecret::new(b"0123456789abcdef").unwrap()
     }
 
+    fn secrets() -> CookieSecrets {
+        secret().into()
+    }
+
     fn check(raw: &[u8], expire: Duration) -> Result<Verified, InvalidSignature> {
-        verify(&secret(), b"name", raw, Timestamp::from_secs(NOW), expire, &mut PLENTY.clone())
+        verify(&secrets(), b"name", raw, Timestamp::from_secs(NOW), expire, &mut PLENTY.clone())
     }
 
     #[test]
@@ -247,9 +279,36 @@ mod tests {
     fn value_of_another_name_or_secret_is_invalid() {
         let signed = sign(&secret(), b"name", b"x", NOW);
         let now = Timestamp::from_secs(NOW);
-        assert!(verify(&secret(), b"other", &signed, now, HOUR, &mut PLENTY.clone()).is_err());
+        assert!(verify(&secrets(), b"other", &signed, now, HOUR, &mut PLENTY.clone()).is_err());
         let other = CookieSecret::new(b"fedcba9876543210").unwrap();
-        assert!(verify(&other, b"name", &signed, now, HOUR, &mut PLENTY.clone()).is_err());
+        assert!(verify(&other.into(), b"name", &signed, now, HOUR, &mut PLENTY.clone()).is_err());
+    }
+
+    #[test]
+    fn value_of_an_older_secret_is_verified_by_it() {
+        let (old, now) = (CookieSecret::new(b"fedcba9876543210").unwrap(), Timestamp::from_secs(NOW));
+        let signed = sign(&old, b"name", b"x", NOW);
+        let both = CookieSecrets::new([secret(), old.clone()]).unwrap();
+        let mut two = PLENTY.for_secrets(&both);
+        assert_eq!(**verify(&both, b"name", &signed, now, HOUR, &mut two).unwrap().secret(), old);
+        assert!(super::is_signed(&both, b"name", &signed, &mut PLENTY.for_secrets(&both)));
+        assert!(verify(&secrets(), b"name", &signed, now, HOUR, &mut PLENTY.clone()).is_err());
+    }
+
+    /// A stranger can make the filter hash as many bytes as with one secret.
+    #[test]
+    fn several_secrets_hash_no_more_bytes_than_one() {
+        let (old, now) = (CookieSecret::new(b"fedcba9876543210").unwrap(), Timestamp::from_secs(NOW));
+        let both = CookieSecrets::new([secret(), old.clone()]).unwrap();
+        let long = sign(&old, b"name", &[b'x'; 600], NOW);
+        let check =
+            |allowance: &mut Allowance, raw: &[u8]| verify(&both, b"name", raw, now, HOUR, allowance).is_ok();
+        let mut two_values = Allowance::new(2, long.len()).for_secrets(&both);
+        assert!(check(&mut two_values, &long) && !check(&mut two_values, &long));
+        let short = sign(&old, b"name", b"x", NOW);
+        let mut two_values = Allowance::new(2, 1000).for_secrets(&both);
+        assert!(check(&mut two_values, &short) && check(&mut two_values, &short));
+        assert!(!check(&mut two_values, &short));
     }
 
     #[test]
@@ -257,7 +316,7 @@ mod tests {
         let signed = sign(&secret(), b"name", b"x", NOW);
         let now = Timestamp::from_secs(NOW);
         let check = |allowance: &mut Allowance, raw: &[u8]| {
-            verify(&secret(), b"name", raw, now, HOUR, allowance).is_ok()
+            verify(&secrets(), b"name", raw, now, HOUR, allowance).is_ok()
         };
         let mut two = Allowance::new(2, 1000);
         assert!(check(&mut two, &signed) && check(&mut two, &signed) && !check(&mut two, &signed));
@@ -279,20 +338,21 @@ mod tests {
         for raw in
             [&old, &future, short, &no_time, &long_time, &signed[5..], b"".as_slice(), b"||", &[b'|'; 46]]
         {
-            assert!(verify(&secret(), b"name", raw, now, HOUR, &mut one).is_err());
+            assert!(verify(&secrets(), b"name", raw, now, HOUR, &mut one).is_err());
         }
-        assert!(verify(&secret(), b"name", &signed, now, HOUR, &mut one).is_ok());
+        assert!(verify(&secrets(), b"name", &signed, now, HOUR, &mut one).is_ok());
     }
 
     #[test]
     fn expired_value_is_still_recognised_as_signed() {
         let old = sign(&secret(), b"name", b"x", 1);
-        let is_signed = |raw: &[u8], name: &[u8]| super::is_signed(&secret(), name, raw, &mut PLENTY.clone());
+        let is_signed =
+            |raw: &[u8], name: &[u8]| super::is_signed(&secrets(), name, raw, &mut PLENTY.clone());
         assert!(check(&old, HOUR).is_err() && is_signed(&old, b"name"));
         assert!(!is_signed(&old, b"other") && !is_signed(&old[1..], b"name"));
         let other = CookieSecret::new(b"fedcba9876543210").unwrap();
-        assert!(!super::is_signed(&other, b"name", &old, &mut PLENTY.clone()));
-        assert!(!super::is_signed(&secret(), b"name", &old, &mut Allowance::new(0, 1000)));
+        assert!(!super::is_signed(&other.into(), b"name", &old, &mut PLENTY.clone()));
+        assert!(!super::is_signed(&secrets(), b"name", &old, &mut Allowance::new(0, 1000)));
     }
 
     #[test]

@@ -42,8 +42,8 @@ impl Csrf {
     ///
     /// # Errors
     /// [`DecodeError`] if the signed bytes are not a valid payload.
-    pub fn open(cookie: &Verified, aes_key: &[u8]) -> Result<Self, DecodeError> {
-        let packed = cipher::decrypt_cfb(aes_key, cookie.value())?;
+    pub fn open(cookie: &Verified) -> Result<Self, DecodeError> {
+        let packed = cipher::decrypt_cfb(cookie.secret().aes_key(), cookie.value())?;
         let mut csrf = Self { state: Vec::new(), nonce: Vec::new(), code_verifier: String::new() };
         let mut code_verifier = Vec::new();
         Reader::new(&packed)

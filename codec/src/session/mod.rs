@@ -19,9 +19,11 @@ pub mod ticket;
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 pub use self::claims::Claims;
 pub use self::state::Session;
-use crate::cookie::Verified;
+use crate::cookie::{CookieSecret, Verified};
 
 /// The bytes are signed, but are not a session that can be read: of another version, or encrypted with another secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +44,36 @@ pub fn seal_cookie(session: &Session, aes_key: &[u8], iv: [u8; 16], minimal: boo
     cipher::encrypt_cfb(aes_key, iv, &lz4::compress(&packed))
 }
 
-/// The session of a cookie.
+/// The session of a cookie, decrypted with the secret that verified it.
 ///
 /// # Errors
 /// [`DecodeError`] if the signed bytes are not a session.
-pub fn open_cookie(cookie: &Verified, aes_key: &[u8]) -> Result<Session, DecodeError> {
-    let compressed = cipher::decrypt_cfb(aes_key, cookie.value())?;
-    Session::unpack(&lz4::decompress(&compressed)?)
+pub fn open_cookie(cookie: &Verified) -> Result<Session, DecodeError> {
+    Session::unpack(&lz4::decompress(&decrypt(cookie)?)?)
+}
+
+/// The bytes of the same session, encrypted with another secret. The session keeps its bytes and its IV, so all proxies
+/// make the same bytes of one cookie. An IV may come twice, because the keys differ.
+///
+/// # Errors
+/// [`DecodeError`] if the value is too short.
+pub fn reseal_cookie(cookie: &Verified, secret: &CookieSecret) -> Result<Vec<u8>, DecodeError> {
+    let (iv, _) = cookie.value().split_first_chunk().ok_or(DecodeError::Cipher)?;
+    Ok(cipher::encrypt_cfb(secret.aes_key(), *iv, &decrypt(cookie)?))
+}
+
+/// Identifies the session of a cookie, by whichever secret it is signed: a hash of its IV, its bytes and its time.
+///
+/// # Errors
+/// [`DecodeError`] if the value is too short.
+pub fn cookie_identity(cookie: &Verified) -> Result<[u8; 32], DecodeError> {
+    let (iv, _) = cookie.value().split_first_chunk::<16>().ok_or(DecodeError::Cipher)?;
+    let time = cookie.timestamp().to_le_bytes();
+    Ok(Sha256::new().chain_update(iv).chain_update(time).chain_update(decrypt(cookie)?).finalize().into())
+}
+
+fn decrypt(cookie: &Verified) -> Result<Vec<u8>, DecodeError> {
+    cipher::decrypt_cfb(cookie.secret().aes_key(), cookie.value())
 }
 
 impl fmt::Display for DecodeError {

@@ -24,7 +24,7 @@ pub(super) fn run(bytes: &[u8]) {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     match Config::parse(json, &env) {
-        Ok(config) => assert!(matches!(config.cookie.secret.aes_key().len(), 16 | 24 | 32)),
+        Ok(config) => assert!(matches!(config.cookie.secrets.current().aes_key().len(), 16 | 24 | 32)),
         Err(errors) => {
             let lines = errors.to_string();
             assert!(!lines.is_empty() && lines.lines().all(|line| line.contains(' ')));

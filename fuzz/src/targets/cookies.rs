@@ -29,7 +29,7 @@ pub(super) fn run(bytes: &[u8]) {
     let secret = secret();
     let sent = SessionCookies::find(&jar, NAME);
     for value in sent.values() {
-        if cookie::verify(&secret, NAME, &value, NOW, WEEK, &mut unlimited()).is_ok() {
+        if cookie::verify(&secret.clone().into(), NAME, &value, NOW, WEEK, &mut unlimited()).is_ok() {
             let is_ours = SIGNED.iter().any(|signed| is_same(signed, &value));
             assert!(is_ours, "a signature that nobody made holds");
         }
@@ -39,14 +39,14 @@ pub(super) fn run(bytes: &[u8]) {
     let left = Jar::new([rest.as_slice()]);
     let left = SessionCookies::find(&left, NAME);
     for value in left.values() {
-        let is_signed = cookie::is_signed(&secret, NAME, &value, &mut unlimited());
+        let is_signed = cookie::is_signed(&secret.clone().into(), NAME, &value, &mut unlimited());
         assert!(!is_signed, "a session is left");
     }
     let rest: Vec<_> =
         Jar::new([rest.as_slice()]).pairs().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     let kept = pairs.iter().filter(|(name, _)| !is_unwanted(name));
     assert!(rest.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).eq(kept.copied()));
-    let is_ours = |value: &[u8]| cookie::is_signed(&secret, NAME, value, &mut unlimited());
+    let is_ours = |value: &[u8]| cookie::is_signed(&secret.clone().into(), NAME, value, &mut unlimited());
     let names = sent.names(is_ours);
     assert!(names.iter().all(|name| is_unwanted(name) && is_part(name)));
     let (mut numbers, others): (Vec<u32>, Vec<_>) = (

@@ -8,9 +8,9 @@ use super::sealed::{cfb, comes_back, secret, verified};
 pub(super) fn run(bytes: &[u8]) {
     let secret = secret();
     let cookie = verified(&secret, &cfb(&secret, bytes));
-    if let Ok(session) = session::open_cookie(&cookie, secret.aes_key()) {
+    if let Ok(session) = session::open_cookie(&cookie) {
         comes_back(&secret, &session);
     }
     // The bytes themselves, which decrypt to other bytes.
-    let _ = session::open_cookie(&verified(&secret, bytes), secret.aes_key());
+    let _ = session::open_cookie(&verified(&secret, bytes));
 }

@@ -13,9 +13,9 @@ pub(super) fn run(bytes: &[u8]) {
     if let Ok(session) = ticket.open(&gcm(key, bytes)) {
         comes_back(&secret, &session);
     }
-    if let Ok(login) = Csrf::open(&verified(&secret, &cfb(&secret, bytes)), secret.aes_key()) {
+    if let Ok(login) = Csrf::open(&verified(&secret, &cfb(&secret, bytes))) {
         assert!(login.matches_state(login.state_hash().as_bytes()) && !login.matches_state(b""));
-        let again = Csrf::open(&verified(&secret, &login.seal(secret.aes_key(), [1; 16])), secret.aes_key());
+        let again = Csrf::open(&verified(&secret, &login.seal(secret.aes_key(), [1; 16])));
         assert!(again.as_ref() == Ok(&login), "another login comes back");
     }
 }

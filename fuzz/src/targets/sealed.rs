@@ -42,7 +42,7 @@ pub(super) fn secret() -> CookieSecret {
 /// What the check of a good signature gives.
 pub(super) fn verified(secret: &CookieSecret, value: &[u8]) -> Verified {
     let signed = cookie::sign(secret, NAME, value, NOW.secs());
-    cookie::verify(secret, NAME, &signed, NOW, WEEK, &mut unlimited()).unwrap()
+    cookie::verify(&secret.clone().into(), NAME, &signed, NOW, WEEK, &mut unlimited()).unwrap()
 }
 
 /// AES-CFB as in cookies: the initialization vector, then the ciphertext.
@@ -63,7 +63,7 @@ pub(super) fn gcm(key: [u8; 16], plain: &[u8]) -> Vec<u8> {
 /// A session that was read can be written, and is the same then, in a cookie and in Redis.
 pub(super) fn comes_back(secret: &CookieSecret, read: &Session) {
     let sealed = session::seal_cookie(read, secret.aes_key(), [1; 16], false);
-    let again = session::open_cookie(&verified(secret, &sealed), secret.aes_key());
+    let again = session::open_cookie(&verified(secret, &sealed));
     assert!(again.as_ref() == Ok(read), "another session comes back from the cookie");
     let ticket = Ticket::new(NAME, [2; 16], [3; 16]);
     let again = ticket.open(&ticket.seal(read, [4; 12]));

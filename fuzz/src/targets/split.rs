@@ -27,10 +27,10 @@ pub(super) fn run(bytes: &[u8]) {
     let sent = SessionCookies::find(&jar, NAME);
     let values = sent.values();
     assert_eq!(values.len(), 1);
-    let verified =
-        cookie::verify(&secret, NAME, &values[0], NOW, WEEK, &mut unlimited()).expect("it was signed");
+    let verified = cookie::verify(&secret.clone().into(), NAME, &values[0], NOW, WEEK, &mut unlimited())
+        .expect("it was signed");
     assert_eq!(verified.value(), value);
-    let is_ours = |value: &[u8]| cookie::is_signed(&secret, NAME, value, &mut unlimited());
+    let is_ours = |value: &[u8]| cookie::is_signed(&secret.clone().into(), NAME, value, &mut unlimited());
     assert_eq!(sent.names(is_ours).len(), cookies.len());
     assert!(sent.is_alone() && sent.are_all(is_ours));
     // The same a second time is another set of the same value.

@@ -19,7 +19,7 @@ fn the_shortest_configuration_of_the_readme_is_enough() {
     ]);
     let config = Config::parse(json, &env).unwrap();
     assert_eq!(config.provider.as_ref().unwrap().client_secret.expose(), "hush-hush");
-    assert_eq!(config.cookie.secret.aes_key(), b"0123456789abcdef");
+    assert_eq!(config.cookie.secrets.current().aes_key(), b"0123456789abcdef");
 }
 
 #[test]

@@ -4,8 +4,11 @@
 //! (`cookie_csrf_per_request`: `<name>_<first 8 characters of the state's hash>_csrf`). The filter always writes the one
 //! for each. Without the option it also writes the other, in case that an oauth2-proxy gets the callback.
 
+use std::rc::Rc;
+
 use crate::config;
-use crate::cookie::{self, Allowance, MaxAge, Verified};
+use crate::cookie::{self, Allowance, CookieSecrets, MaxAge, Verified};
+use crate::flow::App;
 use crate::flow::http::Header;
 use crate::flow::http::request::RequestHead;
 use crate::flow::io::Io;
@@ -27,13 +30,14 @@ const MAX_LENGTH: usize = 1024;
 /// The CSRF cookies of a request and of its answer.
 pub(super) struct CsrfCookies<'a> {
     options: &'a config::Cookie,
+    secrets: Rc<CookieSecrets>,
     head: &'a RequestHead,
     now: Timestamp,
 }
 
 impl<'a> CsrfCookies<'a> {
-    pub(super) fn new(options: &'a config::Cookie, head: &'a RequestHead, now: Timestamp) -> Self {
-        Self { options, head, now }
+    pub(super) fn new<I: Io>(app: &'a App<I>, head: &'a RequestHead) -> Self {
+        Self { options: &app.config.cookie, secrets: app.secrets.cookie(), head, now: app.io.now() }
     }
 
     /// The `Set-Cookie` headers of a sign-in that begins.
@@ -45,8 +49,9 @@ impl<'a> CsrfCookies<'a> {
             if options.csrf_per_request && name == self.shared_name() {
                 continue;
             }
-            let sealed = login.seal(options.secret.aes_key(), io.random()?);
-            let value = cookie::sign(&options.secret, name.as_bytes(), &sealed, self.now.secs());
+            let secret = self.secrets.current();
+            let sealed = login.seal(secret.aes_key(), io.random()?);
+            let value = cookie::sign(secret, name.as_bytes(), &sealed, self.now.secs());
             let attributes = &options.csrf_attributes;
             let host = self.head.host();
             headers.push(set_cookie(attributes.set_cookie(name.as_bytes(), &value, max_age, host)));
@@ -73,17 +78,16 @@ impl<'a> CsrfCookies<'a> {
     fn open(&self, name: &str, state_hash: &str) -> Option<Csrf> {
         let name = name.as_bytes();
         let candidates = cookie::newest_first(self.head.jar().all(name).collect(), |raw| *raw);
-        let mut allowance = Allowance::new(MAX_CHECKED, MAX_LENGTH);
+        let mut allowance = Allowance::new(MAX_CHECKED, MAX_LENGTH).for_secrets(&self.secrets);
         let mut logins = candidates.into_iter().filter_map(|raw| {
             let verified = self.verify(name, raw, &mut allowance)?;
-            Csrf::open(&verified, self.options.secret.aes_key()).ok()
+            Csrf::open(&verified).ok()
         });
         logins.find(|login| login.matches_state(state_hash.as_bytes()))
     }
 
     fn verify(&self, name: &[u8], raw: &[u8], allowance: &mut Allowance) -> Option<Verified> {
-        let options = self.options;
-        cookie::verify(&options.secret, name, raw, self.now, options.csrf_expire, allowance).ok()
+        cookie::verify(&self.secrets, name, raw, self.now, self.options.csrf_expire, allowance).ok()
     }
 
     /// Makes room for one more: otherwise a browser that begins sign-ins and ends none would send more and more bytes.
@@ -102,7 +106,8 @@ impl<'a> CsrfCookies<'a> {
         }
         // Cookies without a valid signature go first. Only the newest can be among those that stay.
         let logins = cookie::newest_first(logins, |(_, raw)| *raw);
-        let mut allowance = Allowance::new(keep.saturating_add(MAX_CHECKED), MAX_LENGTH);
+        let allowance = Allowance::new(keep.saturating_add(MAX_CHECKED), MAX_LENGTH);
+        let mut allowance = allowance.for_secrets(&self.secrets);
         let (logins, others): (Vec<_>, Vec<_>) =
             logins.into_iter().partition(|(name, raw)| self.verify(name, raw, &mut allowance).is_some());
         let oldest = others.iter().rev().chain(logins.iter().rev());

@@ -143,7 +143,7 @@ async fn keep<I: Io>(
         Ok(cookie) => {
             app.io.count(Count::HandedOver);
             info!("login app: a session was handed over");
-            Ok(reply::private(app.cookie.save(&cookie, &head)))
+            Ok(reply::private(app.cookie.save(&cookie, &head, app.io.now())))
         }
         Err(reason) => {
             app.io.count(Count::HandedOverRefused);

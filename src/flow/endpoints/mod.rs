@@ -194,7 +194,7 @@ fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
         Outcome::Anonymous(_) => reply::json(StatusCode::UNAUTHORIZED, &Map::new()),
         Outcome::Unavailable(reason) => reply::unavailable_json(reason.explain()),
     };
-    reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
+    reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded, app.io.now()).iter());
     Action::Reply(answer)
 }
 
@@ -212,6 +212,6 @@ fn auth<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
         Outcome::Anonymous(_) => reply::text(StatusCode::UNAUTHORIZED, "Unauthorized"),
         Outcome::Unavailable(reason) => reply::unavailable_json(reason.explain()),
     };
-    reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
+    reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded, app.io.now()).iter());
     Action::Reply(answer)
 }

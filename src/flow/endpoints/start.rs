@@ -90,7 +90,7 @@ async fn begin<I: Io>(app: &App<I>, head: &RequestHead, target: &str) -> Result<
         },
     );
     let mut answer = reply::redirect(&url);
-    let cookies = CsrfCookies::new(&app.config.cookie, head, app.io.now()).begin(&csrf, &app.io)?;
+    let cookies = CsrfCookies::new(app, head).begin(&csrf, &app.io)?;
     reply::add_headers(&mut answer, cookies.iter());
     Ok(answer)
 }

@@ -27,7 +27,7 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
             let mut response = principal.headers.response.clone();
             let renewed = loaded.renewed.clone().filter(|_| may_set_cookie(&app.config, head));
             if renewed.is_some() {
-                response.extend(app.cookie.for_response(head, &loaded));
+                response.extend(app.cookie.for_response(head, &loaded, app.io.now()));
             }
             let forward = forward(app, head, Pass::Principal(principal));
             Action::Forward(Forward { response: reply::private(response), renewed, ..forward })
@@ -36,13 +36,13 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
         // The session stays: it may be enough for another path or another host.
         Outcome::Authenticated(_) => {
             let mut answer = forbidden(&app.config.routes, head);
-            reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
+            reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded, app.io.now()).iter());
             Action::Reply(answer)
         }
         Outcome::Anonymous(reason) => {
             debug!("request: not signed in, {}", reason.explain());
             let mut answer = sign_in(&app.config, head, *reason);
-            reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded).iter());
+            reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded, app.io.now()).iter());
             Action::Reply(answer)
         }
         Outcome::Unavailable(reason) => Action::Reply(unavailable(&app.config.routes, head, *reason)),

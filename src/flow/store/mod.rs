@@ -123,11 +123,11 @@ impl<I: Io> Store<I> {
         }
     }
 
-    /// Whether the session of a refreshed cookie was ended meanwhile. Always false for Redis: a ticket without a
-    /// session is worthless.
-    pub(super) fn is_ended(&self, cookie: &[u8]) -> bool {
+    /// Whether the session of a renewed cookie was ended or refreshed meanwhile. Always false for Redis: a ticket without
+    /// a session is worthless, and a refresh does not change it.
+    pub(super) fn is_outdated(&self, cookie: &[u8]) -> bool {
         match self {
-            Self::Cookie(store) => store.is_ended(cookie),
+            Self::Cookie(store) => store.is_outdated(cookie),
             Self::Redis(_) => false,
         }
     }

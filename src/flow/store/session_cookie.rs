@@ -5,8 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::{Config, MAX_SESSION};
-use crate::cookie::{self, Allowance, InvalidSignature, MaxAge, SessionCookies, SetCookie, Verified};
+use crate::cookie::{
+    self, Allowance, CookieSecret, CookieSecrets, InvalidSignature, MaxAge, SecretId, SessionCookies,
+    SetCookie, Verified,
+};
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome};
+use crate::flow::secrets::{Rank, Secrets};
 use crate::flow::verified_cache::Raw;
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
 use crate::time::Timestamp;
@@ -28,6 +32,7 @@ const MAX_TICKET: usize = 1 << 10;
 /// The session cookie as the options describe it.
 pub(in crate::flow) struct SessionCookie {
     options: crate::config::Cookie,
+    secrets: Rc<Secrets>,
     is_stripped: bool,
     /// Whether this filter may clear it.
     is_owned: bool,
@@ -55,19 +60,15 @@ impl<T: Raw> Found<Rc<T>> {
 }
 
 impl SessionCookie {
-    pub(in crate::flow) fn new(config: &Config) -> Self {
+    pub(in crate::flow) fn new(config: &Config, secrets: &Rc<Secrets>) -> Self {
         let longest = if config.redis.is_some() { MAX_TICKET } else { MAX_SESSION };
         Self {
             options: config.cookie.clone(),
+            secrets: Rc::clone(secrets),
             is_stripped: config.headers.strip_session_cookie,
             is_owned: config.mode.owns_sessions(),
             allowance: Allowance::new(MAX_CHECKED, longest),
         }
-    }
-
-    /// The AES key of the session in a cookie.
-    pub(in crate::flow) fn aes_key(&self) -> &[u8] {
-        self.options.secret.aes_key()
     }
 
     /// The first of the browser's session cookies that `read` accepts. Otherwise the first of its refusals, or
@@ -80,7 +81,7 @@ impl SessionCookie {
     ) -> Result<Found<T>, AnonymousReason> {
         let jar = head.jar();
         let sent = SessionCookies::find(&jar, self.name());
-        let mut allowance = self.allowance;
+        let mut allowance = self.allowance();
         let mut reason = None;
         for value in sent.values() {
             match read(value, &mut allowance) {
@@ -101,7 +102,7 @@ impl SessionCookie {
     ) -> Vec<T> {
         let jar = head.jar();
         let sent = SessionCookies::find(&jar, self.name());
-        let mut allowance = self.allowance;
+        let mut allowance = self.allowance();
         let found = sent.values().into_iter().filter_map(|value| read(value, &mut allowance).ok());
         found.take(MAX_CHECKED).collect()
     }
@@ -113,22 +114,39 @@ impl SessionCookie {
         now: Timestamp,
         allowance: &mut Allowance,
     ) -> Result<Verified, InvalidSignature> {
-        cookie::verify(&self.options.secret, self.name(), value, now, self.options.expire, allowance)
+        cookie::verify(&self.secrets(), self.name(), value, now, self.options.expire, allowance)
     }
 
-    /// What the check of one value from another worker may cost.
+    /// What the check of the values of one request, or of one value from another worker, may cost.
     pub(in crate::flow) fn allowance(&self) -> Allowance {
-        self.allowance
+        self.allowance.for_secrets(&self.secrets())
     }
 
-    /// Whether a signature of that time is still valid.
-    pub(in crate::flow) fn is_current(&self, signed_at: i64, now: Timestamp) -> bool {
-        cookie::is_current(signed_at, now, self.options.expire)
+    /// Whether a signature that was valid when it was checked is valid now: it may have become too old, and its secret
+    /// may have been removed.
+    pub(in crate::flow) fn is_still_valid(&self, signed_at: i64, secret: SecretId, now: Timestamp) -> bool {
+        cookie::is_current(signed_at, now, self.options.expire) && self.secrets.rank(secret) != Rank::Removed
+    }
+
+    /// Whether a secret is one that only verifies.
+    pub(in crate::flow) fn is_older(&self, secret: SecretId) -> bool {
+        self.secrets.rank(secret) == Rank::Older
+    }
+
+    /// Whether a cookie of this secret goes out anew, signed by the current one. Beside an oauth2-proxy it does not: the
+    /// cookie is oauth2-proxy's, which may not know the current secret yet.
+    pub(in crate::flow) fn is_reissued(&self, secret: SecretId) -> bool {
+        self.is_owned && self.is_older(secret)
+    }
+
+    /// The secrets that are valid now.
+    pub(in crate::flow) fn secrets(&self) -> Rc<CookieSecrets> {
+        self.secrets.cookie()
     }
 
     /// The signed value of a cookie.
     pub(in crate::flow) fn sign(&self, value: &[u8], signed_at: Timestamp) -> Vec<u8> {
-        cookie::sign(&self.options.secret, self.name(), value, signed_at.secs())
+        cookie::sign(self.secrets().current(), self.name(), value, signed_at.secs())
     }
 
     /// The bytes that a value takes in the browser's `cookie` header.
@@ -141,8 +159,8 @@ impl SessionCookie {
     /// longer needed. If the browser sent several session cookies, they expire those in other scopes too. What expires
     /// comes first: for a browser that follows RFC 6265 section 5.3 to the letter, a host-only cookie and one whose
     /// domain is that host are the same.
-    pub(in crate::flow) fn save(&self, value: &[u8], head: &RequestHead) -> Vec<Header> {
-        let max_age = MaxAge::from(self.options.expire);
+    pub(in crate::flow) fn save(&self, value: &[u8], head: &RequestHead, now: Timestamp) -> Vec<Header> {
+        let max_age = self.max_age(value, now);
         let cookies = cookie::split(self.name(), value, &self.options.attributes, max_age, head.host());
         let jar = head.jar();
         let sent = SessionCookies::find(&jar, self.name());
@@ -151,15 +169,30 @@ impl SessionCookie {
         headers
     }
 
+    /// How long the browser keeps this signed value: as long as its signature is valid. A cookie that is sent once more
+    /// does not live longer for that.
+    fn max_age(&self, value: &[u8], now: Timestamp) -> MaxAge {
+        let expire = self.options.expire;
+        let age = cookie::signed_at(value).map_or(0, |at| now.secs().saturating_sub(at));
+        let age = Duration::from_secs(u64::try_from(age).unwrap_or(0));
+        // Zero would be a cookie without an end.
+        MaxAge::from(expire.saturating_sub(age).max(Duration::from_secs(1).min(expire)))
+    }
+
     /// The `Set-Cookie` headers of a response: a refreshed session, or the end of an invalid one. A cookie that this
     /// filter may not clear stays: beside an oauth2-proxy with another secret, for example, clearing it would sign
     /// every user out.
-    pub(in crate::flow) fn for_response(&self, head: &RequestHead, loaded: &Loaded) -> Vec<Header> {
+    pub(in crate::flow) fn for_response(
+        &self,
+        head: &RequestHead,
+        loaded: &Loaded,
+        now: Timestamp,
+    ) -> Vec<Header> {
         match (&loaded.outcome, &loaded.renewed) {
             (Outcome::Unavailable(_), _) => Vec::new(),
             (Outcome::Anonymous(reason), _) if reason.keeps_cookie() || !self.is_owned => Vec::new(),
             (Outcome::Anonymous(_), _) => self.clear(head),
-            (Outcome::Authenticated(_), Some(renewed)) => self.save(renewed, head),
+            (Outcome::Authenticated(_), Some(renewed)) => self.save(renewed, head, now),
             (Outcome::Authenticated(_), None) => Vec::new(),
         }
     }
@@ -204,22 +237,23 @@ impl SessionCookie {
         !sent.is_alone() && self.is_ours_everywhere(sent)
     }
 
-    /// A cookie that our secret did not sign may belong to another application, and the browser does not say in which
+    /// A cookie that our secrets did not sign may belong to another application, and the browser does not say in which
     /// scope it is.
     fn is_ours_everywhere(&self, sent: &SessionCookies<'_>) -> bool {
         self.is_owned && sent.are_all(self.signature())
     }
 
-    /// Whether our secret signed a value. Each check uses up a part of the request's allowance.
+    /// Whether one of our secrets signed a value. Each check uses up a part of the request's allowance.
     fn signature(&self) -> impl FnMut(&[u8]) -> bool {
-        let mut allowance = Allowance::new(MAX_CHECKED, MAX_SESSION);
-        move |value| cookie::is_signed(&self.options.secret, self.name(), value, &mut allowance)
+        let secrets = self.secrets();
+        let mut allowance = Allowance::new(MAX_CHECKED, MAX_SESSION).for_secrets(&secrets);
+        move |value| cookie::is_signed(&secrets, self.name(), value, &mut allowance)
     }
 
     /// The name of the filter state that marks requests whose cookies are stripped; `None` without
     /// `strip_session_cookie`.
     pub(in crate::flow) fn stripped_state(&self) -> Option<String> {
-        let [a, b, c, d, ..] = self.fingerprint(&["stripped"]);
+        let [a, b, c, d, ..] = self.fingerprint(self.secrets().current(), &["stripped"]);
         self.is_stripped.then(|| format!("stripped.{:08x}", u32::from_be_bytes([a, b, c, d])))
     }
 
@@ -235,10 +269,15 @@ impl SessionCookie {
         }
     }
 
-    /// A fingerprint of the cookie's name, its secret, and these words. It does not reveal the secret.
-    pub(in crate::flow) fn fingerprint(&self, words: &[&str]) -> [u8; 32] {
+    /// A fingerprint of the cookie's name, a secret, and these words, for each secret; that of the current one is the
+    /// first. It does not reveal the secret.
+    pub(in crate::flow) fn fingerprints(&self, words: &[&str]) -> Vec<[u8; 32]> {
+        self.secrets().all().map(|secret| self.fingerprint(secret, words)).collect()
+    }
+
+    fn fingerprint(&self, secret: &CookieSecret, words: &[&str]) -> [u8; 32] {
         let name = std::iter::once(self.name());
-        self.options.secret.fingerprint(name.chain(words.iter().map(|word| word.as_bytes())))
+        secret.fingerprint(name.chain(words.iter().map(|word| word.as_bytes())))
     }
 
     /// `cookie_name`.

@@ -102,7 +102,7 @@ impl Site {
             let left = forward.cookie.as_ref().expect("our cookies are kept from the upstream");
             let jar = Jar::new([left.as_slice()]);
             let sent = SessionCookies::find(&jar, NAME);
-            let is_signed = |value: &[u8]| cookie::is_signed(&secret(), NAME, value, &mut unlimited());
+            let is_signed = |value: &[u8]| cookie::is_signed(&secret().into(), NAME, value, &mut unlimited());
             // A chunk with a gap before it, or with invalid bytes, belongs to another application.
             let is_left =
                 jar.all(NAME).next().is_some() || sent.values().iter().any(|value| is_signed(value));
@@ -285,10 +285,11 @@ impl Site {
     /// Whose session a cookie is.
     fn user(&self, value: &[u8]) -> Option<KnownUser> {
         let secret = secret();
-        let verified = cookie::verify(&secret, NAME, value, self.world.now(), WEEK, &mut unlimited())
-            .expect("a cookie that is good");
+        let verified =
+            cookie::verify(&secret.clone().into(), NAME, value, self.world.now(), WEEK, &mut unlimited())
+                .expect("a cookie that is good");
         if self.config.redis.is_none() {
-            return Some(session::open_cookie(&verified, secret.aes_key()).expect("a session").into());
+            return Some(session::open_cookie(&verified).expect("a session").into());
         }
         let ticket = Ticket::decode(&verified).expect("a ticket");
         let value = self.world.with_redis(|redis| redis.value(ticket.redis_key()).map(<[u8]>::to_vec))??;

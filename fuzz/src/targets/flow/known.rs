@@ -58,7 +58,7 @@ impl Known {
         let value = parts.concat();
         let signed_at = value.split(|byte| *byte == b'|').nth(1).unwrap();
         let signed_at = Timestamp::from_secs(std::str::from_utf8(signed_at).unwrap().parse().unwrap());
-        let verified = cookie::verify(&secret(), NAME, &value, signed_at, WEEK, &mut unlimited())
+        let verified = cookie::verify(&secret().into(), NAME, &value, signed_at, WEEK, &mut unlimited())
             .expect("it was signed");
         let key = Ticket::decode(&verified).ok().map(|ticket| ticket.redis_key().to_vec());
         Self { value, parts, user, key, signed_at, ended_at: None }

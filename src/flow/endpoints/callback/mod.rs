@@ -41,13 +41,13 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     let target = redirect::checked(&app.config, target.as_bytes()).unwrap_or_else(|| "/".to_owned());
     let signed_in = sign_in(&app, &head, &state_hash).await;
     // As of now: the sign-in may have waited.
-    let csrf_cookies = CsrfCookies::new(&app.config.cookie, &head, app.io.now());
+    let csrf_cookies = CsrfCookies::new(&app, &head);
     match signed_in {
         Ok(signed_in) => {
             let (cookie, principal) = &*signed_in;
             app.io.count(Count::SignIn);
             let mut answer = reply::redirect(&target);
-            reply::add_headers(&mut answer, app.cookie.save(cookie, &head).iter());
+            reply::add_headers(&mut answer, app.cookie.save(cookie, &head, app.io.now()).iter());
             reply::add_headers(&mut answer, csrf_cookies.end(&state_hash).iter());
             AccessLogEntry::on(answer, &app.config, "signed_in", Some(&principal.session))
         }
@@ -80,7 +80,7 @@ async fn sign_in<I: Io>(
     let (Some(code), false) = (code, state_hash.is_empty()) else {
         return Err(Failure::Malformed);
     };
-    let csrf_cookies = CsrfCookies::new(&app.config.cookie, head, app.io.now());
+    let csrf_cookies = CsrfCookies::new(app, head);
     let login = csrf_cookies.find(state_hash).ok_or(Failure::NoLogin)?;
     codes::redeem(app, head, login, code).await
 }

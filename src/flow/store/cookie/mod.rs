@@ -12,7 +12,7 @@ use super::refresh::RefreshPolicy;
 use super::session_cookie::SessionCookie;
 use crate::config::Config;
 use crate::flow::RequestHead;
-use crate::flow::io::Io;
+use crate::flow::io::{Count, Io};
 use crate::flow::outcome::{Loaded, Outcome, Unavailable};
 use crate::flow::principal::Principal;
 use crate::flow::util::ready::Ready;
@@ -35,7 +35,7 @@ impl<I: Io> CookieStore<I> {
     ) -> Self {
         let sessions = Rc::new(CookieSessions::new(config, cookie));
         Self {
-            refresher: Rc::new(CookieRefresher::new(config, cookie, &sessions, &policy, io)),
+            refresher: Rc::new(CookieRefresher::new(config, &sessions, &policy, io)),
             sessions,
             policy,
             io: io.clone(),
@@ -48,11 +48,15 @@ impl<I: Io> CookieStore<I> {
             Ok(found) => found,
             Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
         };
+        if self.sessions.is_of_older_secret(&found.value) {
+            self.io.count(Count::OlderSecret);
+        }
         let principal = &found.value.principal;
         if !self.policy.is_due(&principal.session, now) {
             let outcome =
                 self.policy.outcome_without_refresh(Rc::clone(principal), now, Unavailable::Provider);
-            return Ready::Now(found.in_one_scope(outcome.into()));
+            let renewed = self.refresher.reissue(&found.value, may_set_cookie);
+            return Ready::Now(found.in_one_scope(Loaded { outcome, renewed }));
         }
         if !may_set_cookie() {
             return Ready::Now(self.policy.outcome_as_is(Rc::clone(principal), now).into());
@@ -81,7 +85,7 @@ impl<I: Io> CookieStore<I> {
         ended
     }
 
-    pub(super) fn is_ended(&self, cookie: &[u8]) -> bool {
-        self.refresher.is_ended(cookie)
+    pub(super) fn is_outdated(&self, cookie: &[u8]) -> bool {
+        self.refresher.is_outdated(cookie)
     }
 }

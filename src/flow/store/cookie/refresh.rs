@@ -20,11 +20,9 @@ use log::warn;
 use super::sessions::CookieSessions;
 use super::slots::{self, RefreshSlot, SlotState};
 use crate::config::Config;
-use crate::cookie;
 use crate::flow::Io;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, TooLarge, Unavailable};
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LEASE, NotRenewed, RefreshPolicy};
-use crate::flow::store::session_cookie::SessionCookie;
 use crate::flow::verified_cache::VerifiedPrincipal;
 use crate::session::Session;
 
@@ -43,8 +41,8 @@ pub(super) struct CookieRefresher<I> {
     io: I,
     policy: Rc<RefreshPolicy<I>>,
     sessions: Rc<CookieSessions>,
-    /// Workers share refreshes only if they read the same cookies and are the same client; this stands for both.
-    fingerprint: [u8; 32],
+    /// Workers share refreshes only if they are the same client, and keep sessions under the same name.
+    client: [u8; 32],
 }
 
 /// Why there is no newer session.
@@ -56,16 +54,13 @@ enum Stop {
 impl<I: Io> CookieRefresher<I> {
     pub(super) fn new(
         config: &Config,
-        cookie: &SessionCookie,
         sessions: &Rc<CookieSessions>,
         policy: &Rc<RefreshPolicy<I>>,
         io: &I,
     ) -> Self {
         slots::create_keys(io);
-        let provider = config.provider.as_ref();
-        let client = provider.map_or(["", ""], |provider| [&provider.issuer_url, &provider.client_id]);
         Self {
-            fingerprint: cookie.fingerprint(&client),
+            client: slots::client(config),
             sessions: Rc::clone(sessions),
             policy: Rc::clone(policy),
             io: io.clone(),
@@ -89,20 +84,22 @@ impl<I: Io> CookieRefresher<I> {
                 }
             };
         }
+        let refreshed = (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.raw.clone());
         Loaded {
+            // The secrets may have changed since another worker sealed the result.
+            renewed: self.reissue(&signed_in, || true).or(refreshed),
             outcome: self.policy.outcome_without_refresh(
                 Rc::clone(&signed_in.principal),
                 self.io.now(),
                 hindrance,
             ),
-            renewed: (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.raw.clone()),
         }
     }
 
     /// Waits for the result of one refresh. Starts the refresh if no worker has.
     async fn follow(self: &Rc<Self>, old: &Rc<VerifiedPrincipal>) -> Result<Rc<VerifiedPrincipal>, Stop> {
         let no_answer = || Stop::Hindered(Unavailable::Provider.into());
-        let slot = self.slot_of(&old.raw);
+        let slot = self.slot_of(&old.raw).ok_or_else(no_answer)?;
         let began = self.io.now();
         loop {
             match slot.state(&self.io) {
@@ -183,18 +180,42 @@ impl<I: Io> CookieRefresher<I> {
     pub(super) fn end(&self, cookie: &[u8]) {
         let mut cookie = Cow::Borrowed(cookie);
         for _ in 0..MAX_HOPS {
-            match self.slot_of(&cookie).publish(&self.io, &SlotState::Ended, RESULT_LIFETIME) {
+            let Some(slot) = self.slot_of(&cookie) else { return };
+            match slot.publish(&self.io, &SlotState::Ended, RESULT_LIFETIME) {
                 Some(SlotState::Done(next)) => cookie = Cow::Owned(next),
                 _ => return,
             }
         }
     }
 
+    /// A cookie of the current secret instead of this one, if an older secret signed it and the response may carry it.
+    /// Not if the session was ended or refreshed: then this request is late, and the browser has another cookie.
+    pub(super) fn reissue(
+        &self,
+        signed_in: &VerifiedPrincipal,
+        may_set_cookie: impl FnOnce() -> bool,
+    ) -> Option<Vec<u8>> {
+        let is_due = self.sessions.is_of_older_secret(signed_in) && may_set_cookie();
+        is_due
+            .then(|| self.sessions.reissue(signed_in, self.io.now()))
+            .flatten()
+            .filter(|cookie| !self.is_outdated(cookie))
+    }
+
+    /// Whether the session of this cookie was ended, or a refresh made another cookie of it.
+    pub(super) fn is_outdated(&self, cookie: &[u8]) -> bool {
+        match self.slot_of(cookie).map(|slot| slot.state(&self.io)) {
+            Some(None | Some(SlotState::Running | SlotState::Failed(_))) => false,
+            // Without a slot: its secret was removed.
+            Some(Some(_)) | None => true,
+        }
+    }
+
     /// Whether a sign-out ended this cookie, or a cookie that a refresh made of it.
-    pub(super) fn is_ended(&self, cookie: &[u8]) -> bool {
+    fn is_ended(&self, cookie: &[u8]) -> bool {
         let mut cookie = Cow::Borrowed(cookie);
         for _ in 0..MAX_HOPS {
-            match self.slot_of(&cookie).state(&self.io) {
+            match self.slot_of(&cookie).and_then(|slot| slot.state(&self.io)) {
                 Some(SlotState::Done(next)) => cookie = Cow::Owned(next),
                 found => return found == Some(SlotState::Ended),
             }
@@ -202,8 +223,9 @@ impl<I: Io> CookieRefresher<I> {
         false
     }
 
-    /// The slot of the refresh of this cookie.
-    fn slot_of(&self, cookie: &[u8]) -> RefreshSlot {
-        RefreshSlot::new(&self.fingerprint, cookie::signed_part(cookie))
+    /// The slot of the refresh of this cookie; `None` if the cookie is not valid.
+    fn slot_of(&self, cookie: &[u8]) -> Option<RefreshSlot> {
+        let session = self.sessions.identity(cookie, self.io.now())?;
+        Some(RefreshSlot::new(&self.client, &session))
     }
 }

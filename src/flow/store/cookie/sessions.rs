@@ -6,7 +6,7 @@ use std::rc::Rc;
 use log::warn;
 
 use crate::config::Config;
-use crate::cookie::Allowance;
+use crate::cookie::{Allowance, Verified};
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
 use crate::flow::outcome::{AnonymousReason, TooLarge, Unavailable};
@@ -64,7 +64,13 @@ impl CookieSessions {
         allowance: &mut Allowance,
     ) -> Result<Rc<VerifiedPrincipal>, AnonymousReason> {
         match self.cache.get(&value) {
-            Some(signed_in) if self.cookie.is_current(signed_in.signed_at, now) => Ok(signed_in),
+            Some(signed_in)
+                if signed_in
+                    .secret
+                    .is_some_and(|secret| self.cookie.is_still_valid(signed_in.signed_at, secret, now)) =>
+            {
+                Ok(signed_in)
+            }
             Some(_) => Err(AnonymousReason::BadCookie),
             None => self.read(value, now, allowance),
         }
@@ -86,13 +92,38 @@ impl CookieSessions {
         allowance: &mut Allowance,
     ) -> Result<Rc<VerifiedPrincipal>, AnonymousReason> {
         let verified = self.cookie.verify(&cookie, now, allowance).map_err(|_| AnonymousReason::BadCookie)?;
-        let session =
-            session::open_cookie(&verified, self.cookie.aes_key()).map_err(|_| AnonymousReason::NoSession)?;
-        let principal = Principal::new(&self.config, session);
-        let (raw, signed_at) = (cookie.into_owned(), verified.timestamp());
-        let signed_in = Rc::new(VerifiedPrincipal { raw, signed_at, principal });
+        let session = session::open_cookie(&verified).map_err(|_| AnonymousReason::NoSession)?;
+        let signed_in = Rc::new(VerifiedPrincipal {
+            raw: cookie.into_owned(),
+            signed_at: verified.timestamp(),
+            secret: Some(verified.secret().id()),
+            principal: Principal::new(&self.config, session),
+        });
         self.cache.insert(&signed_in);
         Ok(signed_in)
+    }
+
+    /// Whether an older secret signed a cookie.
+    pub(super) fn is_of_older_secret(&self, signed_in: &VerifiedPrincipal) -> bool {
+        signed_in.secret.is_some_and(|secret| self.cookie.is_older(secret))
+    }
+
+    /// The same session in a cookie of the current secret, with the same time, if the browser needs one. All workers
+    /// and all proxies make the same bytes, so it does not matter which of several responses arrives last.
+    pub(super) fn reissue(&self, signed_in: &VerifiedPrincipal, now: Timestamp) -> Option<Vec<u8>> {
+        signed_in.secret.filter(|secret| self.cookie.is_reissued(*secret))?;
+        let verified = self.verify(&signed_in.raw, now)?;
+        let value = session::reseal_cookie(&verified, self.cookie.secrets().current()).ok()?;
+        Some(self.cookie.sign(&value, Timestamp::from_secs(verified.timestamp())))
+    }
+
+    /// Identifies the session of a cookie, by whichever secret it is signed; `None` if the cookie is not valid.
+    pub(super) fn identity(&self, cookie: &[u8], now: Timestamp) -> Option<[u8; 32]> {
+        session::cookie_identity(&self.verify(cookie, now)?).ok()
+    }
+
+    fn verify(&self, cookie: &[u8], now: Timestamp) -> Option<Verified> {
+        self.cookie.verify(cookie, now, &mut self.cookie.allowance()).ok()
     }
 
     /// The signed cookie value of a session, with its `created_at` in the signature. Its size is at most
@@ -127,7 +158,9 @@ impl CookieSessions {
 
     fn seal_within<I: Io>(&self, limit: usize, session: &Session, io: &I) -> Result<Vec<u8>, Unavailable> {
         let options = &self.config.cookie;
-        let sealed = session::seal_cookie(session, self.cookie.aes_key(), io.random()?, options.minimal);
+        let secrets = self.cookie.secrets();
+        let aes_key = secrets.current().aes_key();
+        let sealed = session::seal_cookie(session, aes_key, io.random()?, options.minimal);
         let cookie = self.cookie.sign(&sealed, session.created_at.unwrap_or_else(|| io.now()));
         let (bytes, most) = (self.cookie.size(&cookie), options.max_bytes);
         if bytes > limit {

@@ -1,7 +1,7 @@
 //! How workers share the result of a refresh: in the data that the VMs of one Envoy have in common.
 //!
-//! All requests with the same old cookie use the same slot, whichever worker has them. One worker claims it and
-//! refreshes the session, the others find the result in it.
+//! All requests with the same old session use the same slot, whichever worker has them, and whichever secret signed their
+//! cookies. One worker claims it and refreshes the session, the others find the result in it.
 //!
 //! ```text
 //! key:   oauth2-session/refreshes/NN        NN = first byte of the id: 256 keys
@@ -13,15 +13,16 @@
 //!
 //! A version with another format uses keys with another name, so that no version reads a format that it does not know.
 //!
-//! The id is the beginning of a SHA-256 of the configuration's fingerprint and of the old cookie. The cookie's
-//! signature is left out, because it can be spelled in several ways. Another client has another fingerprint, and so has
-//! refreshes of its own. The result is the new cookie, signed and encrypted as the browser gets it. The worker that
+//! The id is the beginning of a SHA-256 of the client and of the old session, as `session::cookie_identity` has it. So a
+//! cookie and its copy under another secret have the same slot: the session has one refresh, and a sign-out ends both.
+//! Another client has refreshes of its own. The result is the new cookie, signed and encrypted as the browser gets it. The worker that
 //! finds it verifies it like a browser's.
 
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::config::Config;
 use crate::flow::Unavailable;
 use crate::flow::io::{Conflict, Io, Shared};
 use crate::flow::store::refresh::Hindrance;
@@ -82,10 +83,18 @@ pub(super) fn create_keys<I: Io>(io: &I) {
     }
 }
 
+/// Stands for the client at the provider, and for the name of its cookies.
+pub(super) fn client(config: &Config) -> [u8; 32] {
+    let provider = config.provider.as_ref();
+    let client = provider.map_or(["", ""], |provider| [&provider.issuer_url, &provider.client_id]);
+    let parts = client.into_iter().chain([config.cookie.name.as_str()]);
+    let digest = parts.fold(Sha256::new(), |digest, part| digest.chain_update(Sha256::digest(part)));
+    digest.finalize().into()
+}
+
 impl RefreshSlot {
-    pub(super) fn new(fingerprint: &[u8; 32], old_cookie: &[u8]) -> Self {
-        let digest: [u8; 32] =
-            Sha256::new().chain_update(fingerprint).chain_update(old_cookie).finalize().into();
+    pub(super) fn new(client: &[u8; 32], old_session: &[u8; 32]) -> Self {
+        let digest: [u8; 32] = Sha256::new().chain_update(client).chain_update(old_session).finalize().into();
         let mut id = [0; 16];
         id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         let [first, ..] = id;

@@ -23,6 +23,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use log::{info, warn};
 
+use crate::cookie::SecretId;
 use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
 use crate::flow::store::session_cookie::SessionCookie;
@@ -60,6 +61,8 @@ struct Noted {
     at: Timestamp,
     /// `created_at` of the session, which a refresh changes.
     created_at: Option<Timestamp>,
+    /// The cookie secret that was current. With another one, the entry has another key.
+    secret: SecretId,
 }
 
 /// What of a session its entries need.
@@ -187,7 +190,8 @@ impl<I: Io> SessionIndex<I> {
     }
 
     fn remember(&self, id: &TicketId, session: &Indexed) {
-        let noted = Noted { at: self.io.now(), created_at: session.created_at };
+        let secret = self.cookie.secrets().current().id();
+        let noted = Noted { at: self.io.now(), created_at: session.created_at, secret };
         self.noted.insert(id.redis_key(), &Rc::new(noted), 0);
     }
 
@@ -198,7 +202,8 @@ impl<I: Io> SessionIndex<I> {
             .failed_over_at
             .get()
             .is_some_and(|failover| noted.at <= failover && failover.since(noted.at) < PERIOD);
-        noted.created_at >= session.created_at && !may_be_lost
+        let has_its_key = noted.secret == self.cookie.secrets().current().id();
+        noted.created_at >= session.created_at && has_its_key && !may_be_lost
     }
 
     /// The sessions of a user or of a session at the provider, in no order. Some may have ended meanwhile.
@@ -255,14 +260,17 @@ impl Indexed {
 }
 
 impl Whose<'_> {
-    /// The keys of the hashes that may have these sessions.
+    /// The keys of the hashes that may have these sessions, one for each cookie secret.
     fn keys(&self, cookie: &SessionCookie) -> Vec<Vec<u8>> {
         let (kind, issuer, name) = match self {
             Self::User(user) => ("user", user.issuer.as_str(), user.subject.as_str()),
             Self::Sid { issuer, sid } => ("sid", *issuer, *sid),
         };
-        let hash = cookie.fingerprint(&["index", kind, issuer, name]);
-        let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        vec![[cookie.name(), format!("-{kind}.{digits}").as_bytes()].concat()]
+        let hashes = cookie.fingerprints(&["index", kind, issuer, name]);
+        let key = |hash: [u8; 32]| {
+            let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            [cookie.name(), format!("-{kind}.{digits}").as_bytes()].concat()
+        };
+        hashes.into_iter().map(key).collect()
     }
 }

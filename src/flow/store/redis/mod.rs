@@ -95,6 +95,9 @@ impl<I: Io> RedisStore<I> {
             Ok(found) => found,
             Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
         };
+        if self.tickets.is_of_older_secret(&found.value) {
+            self.io.count(Count::OlderSecret);
+        }
         match self.sessions.cached(&found.value.ticket) {
             Some(principal) if !self.policy.is_due(&principal.session, now) => {
                 let outcome = self.policy.outcome_without_refresh(principal, now, Unavailable::Provider);
@@ -126,8 +129,8 @@ impl<I: Io> RedisStore<I> {
         outcome
     }
 
-    /// Adds the cookie that keeps the ticket as long as the session. The session may have been refreshed by this
-    /// request, by another one, or by another proxy.
+    /// Adds the cookie that keeps the ticket as long as the session, or that the current secret signs. The session may
+    /// have been refreshed by this request, by another one, or by another proxy.
     fn with_cookie(&self, found: &Found<Rc<TicketCookie>>, outcome: Outcome) -> Loaded {
         let renewed = match &outcome {
             Outcome::Authenticated(principal) => {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::config::{Config, RedisConfig};
-use crate::cookie::Allowance;
+use crate::cookie::{Allowance, SecretId};
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
 use crate::flow::outcome::{AnonymousReason, Unavailable};
@@ -19,6 +19,8 @@ pub(super) struct TicketCookie {
     raw: Vec<u8>,
     /// When the cookie was signed, in Unix seconds.
     signed_at: i64,
+    /// The secret that signed it.
+    secret: SecretId,
     pub(super) ticket: Ticket,
 }
 
@@ -71,7 +73,7 @@ impl Tickets {
         allowance: &mut Allowance,
     ) -> Result<Rc<TicketCookie>, AnonymousReason> {
         match self.verified.get(&value) {
-            Some(ticket) if self.cookie.is_current(ticket.signed_at, now) => Ok(ticket),
+            Some(ticket) if self.cookie.is_still_valid(ticket.signed_at, ticket.secret, now) => Ok(ticket),
             Some(_) => Err(AnonymousReason::BadCookie),
             None => self.read(value, now, allowance),
         }
@@ -85,8 +87,8 @@ impl Tickets {
     ) -> Result<Rc<TicketCookie>, AnonymousReason> {
         let verified = self.cookie.verify(&value, now, allowance).map_err(|_| AnonymousReason::BadCookie)?;
         let ticket = Ticket::decode(&verified).map_err(|_| AnonymousReason::NoSession)?;
-        let (raw, signed_at) = (value.into_owned(), verified.timestamp());
-        let ticket = Rc::new(TicketCookie { raw, signed_at, ticket });
+        let (signed_at, secret) = (verified.timestamp(), verified.secret().id());
+        let ticket = Rc::new(TicketCookie { raw: value.into_owned(), signed_at, secret, ticket });
         self.verified.insert(&ticket);
         Ok(ticket)
     }
@@ -101,9 +103,17 @@ impl Tickets {
         self.cookie.sign(&ticket.encode(self.form), created_at)
     }
 
-    /// The cookie that the browser needs instead of this one; `None` if it is up to date.
+    /// The cookie that the browser needs instead of this one; `None` if it is up to date. A cookie that only gets
+    /// another secret keeps its time.
     pub(super) fn renewed_cookie(&self, found: &TicketCookie, session: &Session) -> Option<Vec<u8>> {
-        let created = session.created_at?;
-        (created.secs() > found.signed_at).then(|| self.cookie(&found.ticket, created))
+        let signed_at = Timestamp::from_secs(found.signed_at);
+        let created = session.created_at.filter(|created| created.secs() > found.signed_at);
+        let is_due = created.is_some() || self.cookie.is_reissued(found.secret);
+        is_due.then(|| self.cookie(&found.ticket, created.unwrap_or(signed_at)))
+    }
+
+    /// Whether an older secret signed a cookie.
+    pub(super) fn is_of_older_secret(&self, found: &TicketCookie) -> bool {
+        self.cookie.is_older(found.secret)
     }
 }

@@ -1,0 +1,53 @@
+//! The secrets of a worker, which may change while it runs. All their users ask here, each time that they need one.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::config::Config;
+use crate::cookie::{CookieSecrets, SecretId};
+
+/// The secrets that are valid now.
+pub struct Secrets {
+    cookie: RefCell<Rc<CookieSecrets>>,
+}
+
+impl Secrets {
+    /// The secrets of the configuration.
+    pub(super) fn new(config: &Config) -> Self {
+        Self { cookie: RefCell::new(Rc::new(config.cookie.secrets.clone())) }
+    }
+
+    /// The cookie secrets. A flow that waits asks again after it.
+    pub fn cookie(&self) -> Rc<CookieSecrets> {
+        Rc::clone(&self.cookie.borrow())
+    }
+
+    /// Replaces the cookie secrets. From now on the first of them signs, and a cookie of a secret that is no longer
+    /// among them is invalid, also if it was verified before.
+    pub fn set_cookie(&self, secrets: CookieSecrets) {
+        *self.cookie.borrow_mut() = Rc::new(secrets);
+    }
+
+    /// How a cookie secret is used now.
+    pub(super) fn rank(&self, id: SecretId) -> Rank {
+        let secrets = self.cookie.borrow();
+        if secrets.current().id() == id {
+            Rank::Current
+        } else if secrets.find(id).is_some() {
+            Rank::Older
+        } else {
+            Rank::Removed
+        }
+    }
+}
+
+/// How a cookie secret is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// It signs and verifies.
+    Current,
+    /// It only verifies.
+    Older,
+    /// It is no longer valid.
+    Removed,
+}
