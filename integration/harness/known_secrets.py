@@ -43,7 +43,8 @@ class KnownSecrets:
             return
         for name, value in options.items() if isinstance(options, dict) else ():
             if isinstance(value, str) and SECRET_OPTION.search(name):
-                secrets = [value, base64.b64encode(value.encode()).decode()]
+                # Several cookie secrets have commas between them.
+                secrets = [value, base64.b64encode(value.encode()).decode(), *long_parts(value)]
             else:
                 urls = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
                 secrets = [unquote(password) for url in urls if (password := password_of(url))]
@@ -72,6 +73,10 @@ def password_of(url: str) -> str | None:
         return urlsplit(url).password
     except ValueError:
         return None
+
+
+def long_parts(value: str) -> list[str]:
+    return [part for part in value.split(",") if len(part) >= WINDOW]
 
 
 def parts_of(value: str) -> Iterator[str]:

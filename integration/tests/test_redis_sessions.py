@@ -313,6 +313,7 @@ def test_sessions_and_commands_are_counted(with_redis, redis, provider):
             "sign_ins",
             "sign_ins_failed",
             "sign_outs",
+            "cookies_of_older_secret",
             "sessions_ended",
             "redis.index_failed",
             "unavailable.provider",

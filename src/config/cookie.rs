@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::errors::ConfigErrors;
 use super::options::{MAKE_SECRET, Options};
-use crate::cookie::{Attributes, CookieSecret, CookieSecrets, SameSite, is_domain, without_dot};
+use crate::cookie::{Attributes, CookieSecrets, SameSite, is_domain, without_dot};
 
 /// The longest value of a session cookie, with its chunks joined, that the filter reads.
 pub const MAX_SESSION: usize = 128 << 10;
@@ -60,7 +60,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cook
     };
     Some(Cookie {
         name: options.cookie_name.clone(),
-        secrets: secret(options, errors)?.into(),
+        secrets: secrets(options, errors)?,
         csrf_attributes: Attributes {
             same_site: options.cookie_csrf_samesite.or(options.cookie_samesite),
             ..attributes.clone()
@@ -78,13 +78,12 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cook
     })
 }
 
-fn secret(options: &Options, errors: &mut ConfigErrors) -> Option<CookieSecret> {
+fn secrets(options: &Options, errors: &mut ConfigErrors) -> Option<CookieSecrets> {
     if errors.has("cookie_secret") {
         return None;
     }
-    CookieSecret::new(options.cookie_secret.expose().as_bytes())
-        .map_err(|invalid| errors.add("cookie_secret", format!("{invalid}; {MAKE_SECRET}")))
-        .ok()
+    let secrets = options.cookie_secret.secrets();
+    secrets.map_err(|mistake| errors.add("cookie_secret", format!("{mistake}; {MAKE_SECRET}"))).ok()
 }
 
 /// The name is a token (RFC 6265 section 4.1.1), and the cookie follows the rule of its prefix (RFC 6265bis

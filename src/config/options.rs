@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::choices::{CodeChallengeMethod, ModeName};
+use super::cookie_secrets::SecretList;
 use super::errors::ConfigErrors;
 use super::provider_name::ProviderName;
 use super::raw_options::RawOptions;
@@ -229,9 +230,12 @@ options! {
             differs: "an issuer has to have a discovery document";
     }
     "Cookie" {
-        cookie_secret: Secret =
+        cookie_secret: SecretList =
             Required(MAKE_SECRET),
-            "Signs and encrypts cookies: 16, 24 or 32 bytes, or base64url of that many. Set it in the environment";
+            "Signs and encrypts cookies: 16, 24 or 32 bytes, or base64url of that many. Set it in the environment. \
+             Several secrets, in a list or with commas between them: the first signs and encrypts, the others only \
+             verify and decrypt; see docs/rotation.md",
+            differs: "one secret there";
         cookie_name: String = Upstream("_oauth2_proxy"),
             "The name of the session cookie; may begin with `__Host-` or `__Secure-`";
         cookie_domains: Vec<String> = Upstream(""),

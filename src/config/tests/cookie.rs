@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::cookie::SameSite;
+use crate::cookie::{CookieSecret, SameSite};
 
 #[test]
 fn cookie_secret_has_the_length_of_an_aes_key() {
@@ -14,6 +14,58 @@ fn cookie_secret_has_the_length_of_an_aes_key() {
     let line = mistake("cookie_secret", json!({"cookie_secret": "short"}));
     assert!(line.contains("16, 24 or 32 bytes") && line.contains("is 5"), "{line}");
     assert!(line.ends_with("; make one with: openssl rand -base64 32 | tr -- '+/' '-_'"), "{line}");
+}
+
+/// How many secrets an option has, and whether this one is the first.
+fn secrets(option: &serde_json::Value, first: &str) -> (usize, bool) {
+    let secrets = config(json!({ "cookie_secret": option })).cookie.secrets;
+    (secrets.count(), **secrets.current() == CookieSecret::new(first.as_bytes()).unwrap())
+}
+
+#[test]
+fn several_cookie_secrets_are_a_list_or_have_commas() {
+    let (new, old) = ("fedcba9876543210", "Rm9vQmFyQmF6UXV4X18tLUZvb0JhckJhelF1eDAxMjM=");
+    for option in [json!([new, old]), json!(format!("{new},{old}")), json!(format!("{new}, {old}"))] {
+        assert_eq!(secrets(&option, new), (2, true), "{option}");
+    }
+    assert_eq!(secrets(&json!([old]), old), (1, true));
+    let env = [("OAUTH2_PROXY_COOKIE_SECRET", format!("{new},{old}"))];
+    let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let parsed = Config::parse(with(json!({})).to_string().as_bytes(), &super::env(&env)).unwrap();
+    assert_eq!(parsed.cookie.secrets.count(), 2);
+}
+
+/// oauth2-proxy takes any bytes of the right length.
+#[test]
+fn valid_secret_with_commas_is_one_secret() {
+    for secret in ["01234567,9abcdef", "0123,56789ab,def01234,67", ",123456789abcdef0123456789abcde,"] {
+        assert_eq!(secrets(&json!(secret), secret), (1, true), "{secret}");
+    }
+}
+
+#[test]
+fn mistake_in_one_of_several_secrets_names_it() {
+    let good = "0123456789abcdef";
+    for (option, expected) in [
+        (
+            json!([good, "too-short-a-secret"]),
+            "secret 2 of 2 must be 16, 24 or 32 bytes (or base64 of that many), but is 18",
+        ),
+        (json!(format!("{good},too-short-a-secret")), "secret 2 of 2 must be 16"),
+        (json!(format!(",{good}")), "secret 1 of 2 is empty"),
+        (json!([good, "fedcba9876543210", good]), "secret 3 of 3 is the same as secret 1"),
+        (
+            json!((10..19).map(|number| number.to_string().repeat(8)).collect::<Vec<_>>()),
+            "must be 1 to 8 secrets, but are 9",
+        ),
+        (json!([]), "is missing"),
+        (json!([good, 7]), "must be a string"),
+        (json!([good, "0123456789abcdef\n"]), "must be a string"),
+    ] {
+        let line = mistake("cookie_secret", json!({ "cookie_secret": option }));
+        assert!(line.contains(expected), "{line}");
+        assert!(!line.contains("too-short") && !line.contains(good), "{line}");
+    }
 }
 
 #[test]

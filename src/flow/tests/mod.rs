@@ -25,6 +25,7 @@ mod refusals;
 mod renewed;
 mod requests;
 mod scopes;
+mod secret_rotation;
 mod signed_out;
 mod stripped;
 mod tickets;
