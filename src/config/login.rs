@@ -27,6 +27,8 @@ pub struct Login {
     /// `allowed_groups`, and `allowed_roles` in the format of Keycloak's roles among the groups; empty for
     /// all users.
     pub allowed_groups: Vec<String>,
+    /// `admin_groups`; empty for no administrators.
+    pub admin_groups: Vec<String>,
     /// `whitelist_domains`.
     pub whitelist_domains: Vec<String>,
     /// `redirect_url`, with the path of the callback.
@@ -58,6 +60,11 @@ pub(super) fn build(options: &Options, mode: &Mode, errors: &mut ConfigErrors) -
     if options.whitelist_domains.iter().any(|domain| domain.contains(['/', '@'])) {
         errors.add("whitelist_domains", "must be domains such as example.com, not URLs");
     }
+    errors.check(
+        options.admin_groups.is_empty() || options.redis_session_index,
+        "admin_groups",
+        "needs redis_session_index, because only the index knows the sessions of other users",
+    );
     let provider = options.provider.preset();
     let roles = options.allowed_roles.iter().map(|role| format!("role:{role}"));
     Login {
@@ -68,6 +75,7 @@ pub(super) fn build(options: &Options, mode: &Mode, errors: &mut ConfigErrors) -
         footer: text(&options.footer),
         email_domains: options.email_domains.clone(),
         allowed_groups: options.allowed_groups.iter().cloned().chain(roles).collect(),
+        admin_groups: options.admin_groups.clone(),
         whitelist_domains: options.whitelist_domains.clone(),
         redirect_url: callback::build(options, mode, errors),
         backend_logout_url: options.backend_logout_url.as_ref().map(|url| url.as_str().to_owned()),

@@ -137,7 +137,7 @@ options! {
              way if the provider answers `invalid_client`";
         scope: String = Upstream(""),
             "The scope that the filter asks for. Empty for the default of the provider, in most cases `openid email \
-             profile`, and `groups` with `allowed_groups`";
+             profile`, and `groups` with `allowed_groups` or `admin_groups`";
         code_challenge_method: Option<CodeChallengeMethod> = Differs("S256", ""),
             "PKCE: `S256`, `plain`, or empty for none";
         prompt: String = Upstream(""), "OpenID Connect's `prompt`, such as `login` or `select_account`",
@@ -190,6 +190,9 @@ options! {
         allowed_roles: Vec<String> = Upstream(""),
             "Allows only users with one of these roles, or members of `allowed_groups`. Only with `keycloak-oidc`",
             differs: "with another provider it is refused; there it is ignored";
+        admin_groups: Vec<String> = FilterOnly(""),
+            "Members of one of these groups may see and end the sessions of every user, at \
+             `/oauth2/sessions?user=…`. Needs `redis_session_index`";
         entra_id_allowed_tenants: Vec<String> = Upstream(""),
             "Allows only accounts of these tenants. Only with `entra-id`",
             differs: "with another provider it is refused; there it is ignored";

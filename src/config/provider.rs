@@ -116,13 +116,12 @@ fn check(options: &Options, preset: &ProviderPreset, errors: &mut ConfigErrors) 
     ] {
         errors.check(is_unused || preset.kind == kind, name, mistake);
     }
-    let can_have_groups = preset.has_groups || options.allowed_groups.is_empty();
-    errors.check(
-        can_have_groups,
-        "allowed_groups",
-        "cannot be used with this provider, because its tokens have no \
-         groups",
-    );
+    for (name, groups) in
+        [("allowed_groups", &options.allowed_groups), ("admin_groups", &options.admin_groups)]
+    {
+        let mistake = "cannot be used with this provider, because its tokens have no groups";
+        errors.check(preset.has_groups || groups.is_empty(), name, mistake);
+    }
     // A public client has only PKCE to prove that a code is its preset.
     let has_proof = !options.client_secret.is_empty() || options.code_challenge_method.is_some();
     if !has_proof && !errors.has("client_secret") {
@@ -178,8 +177,9 @@ fn issuer(options: &Options, preset: &ProviderPreset, errors: &mut ConfigErrors)
 
 /// The scope, built as in oauth2-proxy.
 fn scope(options: &Options, preset: &ProviderPreset) -> String {
-    let scope = match (options.scope.as_str(), options.allowed_groups.as_slice()) {
-        ("", [_, ..]) if preset.has_groups_scope => format!("{} groups", preset.scope),
+    let needs_groups = !(options.allowed_groups.is_empty() && options.admin_groups.is_empty());
+    let scope = match (options.scope.as_str(), needs_groups) {
+        ("", true) if preset.has_groups_scope => format!("{} groups", preset.scope),
         ("", _) => preset.scope.to_owned(),
         (scope, _) => scope.to_owned(),
     };

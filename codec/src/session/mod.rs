@@ -76,6 +76,19 @@ fn decrypt(cookie: &Verified) -> Result<Vec<u8>, DecodeError> {
     cipher::decrypt_cfb(cookie.secret().aes_key(), cookie.value())
 }
 
+/// The bytes of a short text that only this filter reads, to be signed under a name of its own.
+pub fn seal_text(text: &[u8], aes_key: &[u8], iv: [u8; 16]) -> Vec<u8> {
+    cipher::encrypt_cfb(aes_key, iv, text)
+}
+
+/// The text.
+///
+/// # Errors
+/// [`DecodeError::Cipher`] if it is too short.
+pub fn open_text(signed: &Verified, aes_key: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    cipher::decrypt_cfb(aes_key, signed.value())
+}
+
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -27,7 +27,12 @@ use crate::oidc::EndSessionRequest;
 const MAX_URL: usize = 2048;
 
 /// Sends the browser to the provider. The session here has ended; `id_token` is its own, or empty.
-pub(super) async fn leave<I: Io>(app: &App<I>, options: &ProviderSignOut, id_token: &str) -> Reply {
+pub(super) async fn leave<I: Io>(
+    app: &App<I>,
+    options: &ProviderSignOut,
+    id_token: &str,
+    everywhere_url: Option<&str>,
+) -> Reply {
     let prefix = &app.config.routes.proxy_prefix;
     let sign_in_url = format!("{prefix}/sign_in");
     let known = sign_out::end_session_endpoint(app).await;
@@ -35,11 +40,12 @@ pub(super) async fn leave<I: Io>(app: &App<I>, options: &ProviderSignOut, id_tok
         (Ok(Some(endpoint)), Some(provider)) => (endpoint.as_str(), provider.client_id.as_str()),
         (Ok(_), _) => {
             log_stays(app, "the provider's metadata has no end_session_endpoint; set oidc_end_session_url");
-            return pages::signed_out(&sign_in_url, None);
+            return pages::signed_out(&sign_in_url, None, everywhere_url);
         }
         (Err(reason), _) => {
             log_stays(app, reason.explain());
-            return pages::signed_out(&sign_in_url, Some(&format!("{prefix}/sign_out")));
+            let retry_url = format!("{prefix}/sign_out");
+            return pages::signed_out(&sign_in_url, Some(&retry_url), everywhere_url);
         }
     };
     // Without random numbers the provider adds no state. It is needed for nothing: coming back changes nothing here.

@@ -4,10 +4,12 @@ pub(super) mod beside;
 pub(super) mod callback;
 pub(super) mod csrf_cookies;
 mod end_session;
+mod everywhere_token;
 pub(super) mod force_https;
 pub(super) mod log_limits;
 pub(super) mod login_app;
 pub(super) mod redirect;
+mod sessions;
 pub(super) mod sign_out;
 pub(super) mod start;
 mod upstream;
@@ -108,7 +110,10 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
         }
         _ => {}
     }
+    let has_index = app.config.redis.as_ref().is_some_and(|redis| redis.session_index);
     let allowed: &[&[u8]] = match endpoint {
+        b"/sessions" if has_index => &[b"GET", b"HEAD", b"POST"],
+        b"/sign_out_everywhere" if has_index => &[b"POST"],
         b"/start" | b"/userinfo" | b"/sign_in" => &[b"GET", b"HEAD"],
         // A code can be redeemed only once, so a `HEAD` request must not use it up.
         b"/callback" => &[b"GET"],
@@ -127,6 +132,9 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
         b"/sign_in" => wait(start::sign_in_page(Rc::clone(app), head)),
         b"/callback" => wait(callback::handle(Rc::clone(app), head)),
         b"/sign_out" => wait(sign_out::handle(Rc::clone(app), head)),
+        b"/sessions" if has_index && head.method() == b"POST" => wait(sessions::end(Rc::clone(app), head)),
+        b"/sessions" if has_index => wait(sessions::list(Rc::clone(app), head)),
+        b"/sign_out_everywhere" if has_index => wait(sessions::sign_out_everywhere(Rc::clone(app), head)),
         b"/userinfo" => app.with_session(head, Purpose::UserInfo),
         b"/auth" => app.with_session(head, Purpose::Auth),
         _ => app.with_session(head, Purpose::Upstream),

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use http::Request;
 use log::{info, warn};
 
-use super::{end_session, redirect};
+use super::{end_session, everywhere_token, redirect};
 use crate::flow::http::reply::{self, Reply};
 use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::{encode, is_same_origin};
 use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
+use crate::flow::user::User;
 use crate::flow::{App, access_log, pages};
+use crate::session::Session;
 
 /// The placeholder for the session's ID token in `rd` and in `backend_logout_url`, as in oauth2-proxy.
 const ID_TOKEN: &str = "{id_token}";
@@ -27,6 +29,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
             return reply::because(page, access_log::unavailable(reason));
         }
     };
+    let everywhere_url = session.as_ref().and_then(|session| everywhere_url(&app, session));
     let id_token = session.map(|session| String::from_utf8_lossy(&session.id_token).into_owned());
     let id_token = id_token.unwrap_or_default();
     if !id_token.is_empty() {
@@ -36,13 +39,24 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     let is_allowed =
         |target: &String| redirect::checked(&app.config, target.replace(ID_TOKEN, "").as_bytes()).is_some();
     let asked = redirect::requested(&app.config, &head).filter(is_allowed);
+    let everywhere_url = everywhere_url.as_deref();
     let mut answer = match (asked, &app.config.login.provider_sign_out) {
         (Some(target), _) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
-        (None, Some(options)) => end_session::leave(&app, options, &id_token).await,
-        (None, None) => pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None),
+        (None, Some(options)) => end_session::leave(&app, options, &id_token, everywhere_url).await,
+        (None, None) => {
+            pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, everywhere_url)
+        }
     };
     reply::add_headers(&mut answer, app.cookie.clear(&head).iter());
     reply::because(answer, "sign_out")
+}
+
+/// The URL that signs the user of an ended session out everywhere, if there is an index of sessions.
+fn everywhere_url<I: Io>(app: &App<I>, session: &Session) -> Option<String> {
+    app.config.redis.as_ref().filter(|redis| redis.session_index)?;
+    let (user, _) = User::of(session);
+    let token = everywhere_token::seal(&app.config.cookie, &user, app.io.now(), app.io.random().ok()?)?;
+    Some(format!("{}/sign_out_everywhere?token={token}", app.config.routes.proxy_prefix))
 }
 
 /// Puts the ID token into the target, if the target is at the provider; otherwise removes the placeholder. Any site can

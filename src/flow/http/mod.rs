@@ -1,7 +1,6 @@
 //! HTTP as the flows see it: heads of requests, replies, headers and URLs.
 
 pub(super) mod client_kind;
-#[cfg_attr(not(test), allow(dead_code, reason = "for the endpoints that change something"))]
 pub(super) mod csrf;
 pub(super) mod fetch_metadata;
 pub(super) mod forged;

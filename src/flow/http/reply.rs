@@ -111,6 +111,13 @@ pub(in crate::flow) fn redirect(location: &str) -> Reply {
     reply
 }
 
+/// 303 to a path of this site, after a form was sent: the browser loads it with `GET` (RFC 9110 section 15.4.4).
+pub(in crate::flow) fn see_other(location: &str) -> Reply {
+    let mut reply = redirect(location);
+    *reply.status_mut() = StatusCode::SEE_OTHER;
+    reply
+}
+
 /// 405 with the methods that work.
 pub(in crate::flow) fn method_not_allowed(allowed: &[&[u8]]) -> Reply {
     let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");

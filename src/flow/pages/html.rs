@@ -29,6 +29,9 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'none'"));
 /// of these redirects (CSP Level 3 section 6.4.1.1).
 static POLICY_WITH_FORM: LazyLock<HeaderValue> = LazyLock::new(|| policy("http: https:"));
 
+/// The policy of a page with forms for this site.
+static POLICY_WITH_OWN_FORMS: LazyLock<HeaderValue> = LazyLock::new(|| policy("'self'"));
+
 fn policy(form_action: &str) -> HeaderValue {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     let policy = format!(
@@ -40,6 +43,11 @@ fn policy(form_action: &str) -> HeaderValue {
     // Base64 is valid in a header. If it were not, a page would lose its style, and nothing more would be
     // allowed.
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+}
+
+/// Renders a page with forms for this site.
+pub(super) fn page_with_own_forms(status: StatusCode, template: &impl Template) -> Reply {
+    with_policy(status, template, POLICY_WITH_OWN_FORMS.clone())
 }
 
 /// Renders a page.

@@ -1,4 +1,5 @@
-//! The pages of the filter: sign-in, signed in, signed out, on to the provider, an error, and an outage.
+//! The pages of the filter: sign-in, signed in, signed out, on to the provider, the sessions of a user, an error, and an
+//! outage.
 //!
 //! Each page is one HTML document of a few kilobytes that loads nothing. Its template is checked at compile
 //! time, and escapes every value. Its one script copies the fragment of the address, which no server sees. It
@@ -13,6 +14,7 @@
 //!  style.css    ├─ signed_in.html     200
 //!  fragment.js  ├─ signed_out.html    200
 //!               ├─ end_session.html    200
+//!               ├─ sessions.html      200
 //!               ├─ error.html         the status that the caller names
 //!               └─ unavailable.html   503 with Retry-After
 //! ```
@@ -71,6 +73,7 @@ struct SignedIn<'a> {
 struct SignedOut<'a> {
     sign_in_url: &'a str,
     retry_url: Option<&'a str>,
+    everywhere_url: Option<&'a str>,
 }
 
 #[derive(Template)]
@@ -79,6 +82,31 @@ struct EndSession<'a> {
     provider_name: &'a str,
     endpoint: &'a str,
     fields: Vec<(&'static str, &'a str)>,
+}
+
+/// The page with the sessions of a user.
+#[derive(Clone, Copy, Debug, Template)]
+#[template(path = "sessions.html")]
+pub struct Sessions<'a> {
+    /// The user, if it is another one than the user of the page.
+    pub user: Option<&'a str>,
+    /// The sessions, the newest first.
+    pub sessions: &'a [ListedSession],
+    /// The target of the button that ends all of them.
+    pub everywhere_url: &'a str,
+    /// The target of the form that shows the sessions of another user; `None` for no form.
+    pub search_url: Option<&'a str>,
+}
+
+/// A session on that page.
+#[derive(Clone, Debug)]
+pub struct ListedSession {
+    /// When it began (RFC 3339).
+    pub began: String,
+    /// Whether it is the session of the browser that asks.
+    pub is_current: bool,
+    /// The target of the button that ends it.
+    pub end_url: String,
 }
 
 #[derive(Template)]
@@ -106,10 +134,20 @@ pub fn signed_in(target: &str) -> Reply {
     html::page(StatusCode::OK, &SignedIn { target: on_this_site(target) })
 }
 
-/// The page after a sign-out without another target. `retry_url` is the link to sign out at the provider too.
-pub fn signed_out(sign_in_url: &str, retry_url: Option<&str>) -> Reply {
+/// The page after a sign-out without another target. `retry_url` is the link to sign out at the provider too, and
+/// `everywhere_url` the target of the button that signs the user out everywhere.
+pub fn signed_out(sign_in_url: &str, retry_url: Option<&str>, everywhere_url: Option<&str>) -> Reply {
     let (sign_in_url, retry_url) = (on_this_site(sign_in_url), retry_url.map(on_this_site));
-    html::page(StatusCode::OK, &SignedOut { sign_in_url, retry_url })
+    let page = SignedOut { sign_in_url, retry_url, everywhere_url: everywhere_url.map(on_this_site) };
+    match everywhere_url {
+        Some(_) => html::page_with_own_forms(StatusCode::OK, &page),
+        None => html::page(StatusCode::OK, &page),
+    }
+}
+
+/// The page with the sessions of a user.
+pub fn sessions(page: &Sessions<'_>) -> Reply {
+    html::page_with_own_forms(StatusCode::OK, page)
 }
 
 /// The page that goes on to the provider's end-session endpoint by itself.

@@ -7,7 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 
-use super::{ErrorPage, SignIn, end_session, error, html, sign_in, signed_in, signed_out, unavailable};
+use super::{
+    ErrorPage, ListedSession, Sessions, SignIn, end_session, error, html, sessions, sign_in, signed_in,
+    signed_out, unavailable,
+};
 use crate::flow::Reply;
 use crate::oidc::EndSessionRequest;
 
@@ -35,7 +38,7 @@ fn pages(words: &str, url: &str) -> [Reply; 5] {
         full_sign_in(words, url),
         full_error(words, url),
         signed_in(url),
-        signed_out(url, None),
+        signed_out(url, None, None),
         unavailable("This page cannot be shown", words, url),
     ]
 }
@@ -304,9 +307,36 @@ fn only_the_page_with_the_form_may_send_one() {
 
 #[test]
 fn signed_out_page_links_to_the_provider_if_asked_to() {
-    let page = signed_out("/oauth2/sign_in", Some("/oauth2/sign_out"));
+    let page = signed_out("/oauth2/sign_in", Some("/oauth2/sign_out"), None);
     let links: Vec<_> =
         body(&page).split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert_eq!(links, ["/oauth2/sign_in", "/oauth2/sign_out"]);
-    assert!(!body(&signed_out("/a", Some("//evil.example"))).contains("evil"));
+    assert!(!body(&signed_out("/a", Some("//evil.example"), Some("//evil.example"))).contains("evil"));
+}
+
+/// The pages with forms, with every field in use.
+fn pages_with_forms(words: &str, url: &str) -> [Reply; 2] {
+    let listed = ListedSession { began: words.to_owned(), is_current: true, end_url: url.to_owned() };
+    let page =
+        Sessions { user: Some(words), sessions: &[listed], everywhere_url: url, search_url: Some(url) };
+    [sessions(&page), signed_out("/sign_in", None, Some(url))]
+}
+
+#[test]
+fn page_with_forms_sends_them_to_this_site_only() {
+    for page in pages_with_forms(HOSTILE, URL) {
+        let policy = header(&page, "content-security-policy");
+        assert!(policy.contains("form-action 'self'; frame-ancestors 'none'"), "{policy}");
+        assert!(policy.contains("default-src 'none'"));
+        let html = body(&page);
+        assert_eq!(html.matches("<script").count(), 1, "{html}");
+        let mut actions =
+            html.split("action=\"").skip(1).map(|rest| decoded(rest.split('"').next().unwrap()));
+        assert!(actions.all(|action| action == URL), "{html}");
+        for tag in ["form", "button", "ul", "li", "label", "time", "strong", "bdi"] {
+            let opened =
+                html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
+            assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag} in {html}");
+        }
+    }
 }

@@ -209,7 +209,7 @@ impl FakeRedis {
             ),
             [b"HDEL", key, names @ ..] => {
                 let all = entries(&values, key);
-                let is_named = |name: &String| names.iter().any(|other| *other == name.as_bytes());
+                let is_named = |name: &String| names.contains(&name.as_bytes());
                 let left: Vec<_> = all.iter().filter(|(name, ..)| !is_named(name)).cloned().collect();
                 let dropped = all.len() - left.len();
                 set_entries(&mut values, key, &left);

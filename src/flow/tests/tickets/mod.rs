@@ -3,6 +3,7 @@
 mod failovers;
 mod index;
 mod large;
+mod my_sessions;
 mod outages;
 mod readiness;
 mod refresh;
