@@ -257,6 +257,9 @@ COMMANDS: dict[str, By | Not | Here] = {
     "openssl s_client -connect login.example.com:443 -servername login.example.com": Here(
         at_our_https_provider, "CN ?= ?localhost"
     ),
+    "tools/end_sessions.py --issuer https://login.example.com --user alice -- redis-cli -h redis.example.com": By(
+        "integration/tests/test_session_index.py", "def end_sessions"
+    ),
     "UPDATE=1 cargo test --test options": By("tests/options.rs", "UPDATE=1 cargo test --test options"),
     "make image": By(".ci/run", "make test-image"),
     "make push IMAGE=registry.example.com/oauth2-session-filter:0.1.0": By(
