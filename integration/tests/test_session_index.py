@@ -84,7 +84,7 @@ def test_index_leads_to_tickets_and_lives_as_long_as_sessions(indexed, redis):
 
 def test_user_ends_one_session_and_then_all(indexed, redis):
     browser, first, second = [sign_in(indexed) for _ in range(3)]
-    other = sign_in(indexed, "bob")
+    other = sign_in(indexed, "carol")
     listed = sessions(browser)
     assert [session["current"] for session in listed].count(True) == 1
     assert len(listed) == 3
@@ -184,7 +184,7 @@ needs_redis_cli = pytest.mark.skipif(shutil.which("redis-cli") is None, reason="
 @needs_redis_cli
 def test_operator_ends_the_sessions_of_a_user(indexed, redis, provider):
     browsers = [sign_in(indexed), sign_in(indexed)]
-    other = sign_in(indexed, "bob")
+    other = sign_in(indexed, "carol")
     cli = shlex.split(f"redis-cli -p {redis.port}")
     listed = end_sessions(cli, provider, "--user", "alice", "--list")
     assert set(listed.stdout.split()) == {redis_key(browser.cookie) for browser in browsers}
@@ -227,7 +227,7 @@ def sign_out_everywhere_during(fail_over, service, topology, provider) -> None:
     """Users sign in at one Envoy, and sign out everywhere at another one as soon as another master takes over."""
     one, other = [service(**topology.options, redis_session_index=True, is_shared=False) for _ in range(2)]
     browsers = [sign_in(one) for _ in range(6)]
-    stays = sign_in(one, "bob")
+    stays = sign_in(one, "carol")
     here = sign_in(other)
     # Not all of them may have reached a replica, which is the point.
     fail_over()
