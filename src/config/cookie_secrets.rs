@@ -72,7 +72,7 @@ impl Value for SecretList {
     }
 
     fn schema() -> Json {
-        json!({ "type": ["array", "string"], "items": { "type": "string" }, "minItems": 1, "maxItems": MAX_SECRETS })
+        json!({ "type": ["array", "string"], "items": { "type": "string" } })
     }
 
     fn is_empty(&self) -> bool {

@@ -85,8 +85,8 @@ pub fn seal_text(text: &[u8], aes_key: &[u8], iv: [u8; 16]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`DecodeError::Cipher`] if it is too short.
-pub fn open_text(signed: &Verified, aes_key: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    cipher::decrypt_cfb(aes_key, signed.value())
+pub fn open_text(signed: &Verified) -> Result<Vec<u8>, DecodeError> {
+    decrypt(signed)
 }
 
 impl fmt::Display for DecodeError {

@@ -125,7 +125,9 @@ async fn end_named<I: Io>(
     asked: &str,
 ) -> Result<Option<(TicketId, bool)>, Unavailable> {
     let sessions = app.store.sessions_of(user).await?;
-    let Some(session) = sessions.into_iter().find(|session| name(app, &session.id) == asked) else {
+    let Some(session) =
+        sessions.into_iter().find(|session| names(app, &session.id).any(|name| name == asked))
+    else {
         return Ok(None);
     };
     let was_there = app.store.end_one(user, &session.id).await?;
@@ -159,7 +161,7 @@ pub(in crate::flow) async fn sign_out_everywhere<I: Io>(app: Rc<App<I>>, head: R
 
 /// The same for the user of the signed-out page's token. The token is in no other page, so the request is from that one.
 async fn by_token<I: Io>(app: &App<I>, head: &RequestHead, token: &str) -> Decision {
-    let Some(user) = everywhere_token::open(&app.config.cookie, token, app.io.now()) else {
+    let Some(user) = everywhere_token::open(&app.secrets.cookie(), token, app.io.now()) else {
         let answer = if is_program(app, head) {
             reply::text(StatusCode::FORBIDDEN, "Forbidden")
         } else {
@@ -215,7 +217,7 @@ async fn caller_and_target<I: Io>(
     head: &RequestHead,
 ) -> Result<(Caller, Target), Decision> {
     let loaded = app.store.load(head, || true).get().await;
-    let cookies = app.cookie.for_response(head, &loaded);
+    let cookies = app.cookie.for_response(head, &loaded, app.io.now());
     let (principal, ticket) = match (loaded.outcome, app.store.ticket(head)) {
         (Outcome::Authenticated(principal), Some(ticket)) => (principal, ticket),
         (Outcome::Unavailable(reason), _) => {
@@ -261,8 +263,8 @@ fn is_admin<I: Io>(app: &App<I>, caller: &Caller) -> bool {
 
 /// The answer to a request that another site made the browser send.
 fn refuse_forged<I: Io>(app: &App<I>, head: &RequestHead, caller: &Caller) -> Option<Reply> {
-    let secret = &app.config.cookie.secret;
-    let is_token = |token: &str| csrf::is_token(secret, caller.ticket.redis_key(), token, app.io.now());
+    let secrets = app.secrets.cookie();
+    let is_token = |token: &str| csrf::is_token(&secrets, caller.ticket.redis_key(), token, app.io.now());
     csrf::refuse(head, is_token)
 }
 
@@ -293,8 +295,13 @@ fn query(target: &Target, separator: char) -> String {
 
 /// The name of a session in pages and JSON.
 fn name<I: Io>(app: &App<I>, id: &TicketId) -> String {
-    let hash = app.cookie.fingerprint(&["session", &String::from_utf8_lossy(id.redis_key())]);
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    names(app, id).next().unwrap_or_default()
+}
+
+/// The names of a session by each cookie secret: the page may be from before a change of the secret.
+fn names<I: Io>(app: &App<I>, id: &TicketId) -> impl Iterator<Item = String> {
+    let hashes = app.cookie.fingerprints(&["session", &String::from_utf8_lossy(id.redis_key())]);
+    hashes.into_iter().map(|hash| hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn as_json<I: Io>(app: &App<I>, caller: &Caller, target: &Target, sessions: &[UserSession]) -> SessionsJson {
@@ -314,7 +321,7 @@ fn whole_secs(time: Timestamp) -> Timestamp {
 
 fn as_page<I: Io>(app: &App<I>, caller: &Caller, target: &Target, sessions: &[UserSession]) -> Reply {
     let url = sessions_url(app);
-    let token = csrf::query(&app.config.cookie.secret, caller.ticket.redis_key(), app.io.now());
+    let token = csrf::query(&app.secrets.cookie(), caller.ticket.redis_key(), app.io.now());
     let whose = query(target, '&');
     let listed: Vec<ListedSession> = sessions
         .iter()

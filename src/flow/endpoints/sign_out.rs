@@ -55,7 +55,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
 fn everywhere_url<I: Io>(app: &App<I>, session: &Session) -> Option<String> {
     app.config.redis.as_ref().filter(|redis| redis.session_index)?;
     let (user, _) = User::of(session);
-    let token = everywhere_token::seal(&app.config.cookie, &user, app.io.now(), app.io.random().ok()?)?;
+    let token = everywhere_token::seal(&app.secrets.cookie(), &user, app.io.now(), app.io.random().ok()?)?;
     Some(format!("{}/sign_out_everywhere?token={token}", app.config.routes.proxy_prefix))
 }
 

@@ -33,7 +33,7 @@ use subtle::ConstantTimeEq;
 use super::reply::{self, Reply};
 use super::request::RequestHead;
 use super::url::is_origin_of;
-use crate::cookie::CookieSecret;
+use crate::cookie::{CookieSecret, CookieSecrets};
 use crate::time::Timestamp;
 
 /// The query parameter with the token.
@@ -75,19 +75,20 @@ pub(in crate::flow) fn refuse(head: &RequestHead, is_token: impl FnOnce(&str) ->
 
 /// The query of a form's action: the parameter with a token for this session. `session` is what stays the same when the
 /// session is refreshed, such as the id of its ticket.
-pub(in crate::flow) fn query(secret: &CookieSecret, session: &[u8], now: Timestamp) -> String {
-    format!("{PARAMETER}={}", token(secret, session, now.secs()))
+pub(in crate::flow) fn query(secrets: &CookieSecrets, session: &[u8], now: Timestamp) -> String {
+    format!("{PARAMETER}={}", token(secrets.current(), session, now.secs()))
 }
 
 /// Whether a token is for this session, and not too old.
-pub(in crate::flow) fn is_token(secret: &CookieSecret, session: &[u8], text: &str, now: Timestamp) -> bool {
+pub(in crate::flow) fn is_token(secrets: &CookieSecrets, session: &[u8], text: &str, now: Timestamp) -> bool {
     let Some(Ok(secs)) = text.split_once('.').map(|(secs, _)| secs.parse::<i64>()) else {
         return false;
     };
     let made_at = Timestamp::from_secs(secs);
     let is_current = made_at.was_within(LIFETIME, now) || now.was_within(CLOCK_SKEW, made_at);
     // The whole text is compared, so a time has only one spelling.
-    is_current && text.as_bytes().ct_eq(token(secret, session, secs).as_bytes()).into()
+    let is_of = |secret| text.as_bytes().ct_eq(token(secret, session, secs).as_bytes()).into();
+    is_current && secrets.all().any(|secret| is_of(secret))
 }
 
 fn token(secret: &CookieSecret, session: &[u8], secs: i64) -> String {
@@ -129,6 +130,10 @@ mod tests {
 
     fn secret() -> CookieSecret {
         CookieSecret::new(b"0123456789abcdef0123456789abcdef").unwrap()
+    }
+
+    fn secrets() -> CookieSecrets {
+        secret().into()
     }
 
     fn head(headers: &[(&str, &str)]) -> RequestHead {
@@ -271,7 +276,7 @@ mod tests {
 
     #[test]
     fn token_is_valid_for_its_session_and_time() {
-        let (secret, made) = (secret(), query(&secret(), b"session", NOW));
+        let (secret, made) = (secrets(), query(&secrets(), b"session", NOW));
         let token = made.strip_prefix("csrf=").unwrap();
         let is_valid = |text: &str, session: &[u8], now| is_token(&secret, session, text, now);
         assert!(is_valid(token, b"session", NOW));
@@ -281,13 +286,15 @@ mod tests {
         assert!(!is_valid(token, b"session", Timestamp::from_secs(NOW.secs() - 60)));
         assert!(!is_valid(token, b"session1", NOW) && !is_valid(token, b"", NOW));
         let other = CookieSecret::new(b"another secret, another secret..").unwrap();
-        assert!(!is_token(&other, b"session", token, NOW));
+        assert!(!is_token(&other.clone().into(), b"session", token, NOW));
+        let changed = CookieSecrets::new([other, self::secret()]).unwrap();
+        assert!(is_token(&changed, b"session", token, NOW), "the secret of the token is an older one");
     }
 
     #[test]
     fn changed_token_is_refused() {
-        let secret = secret();
-        let token = token(&secret, b"session", NOW.secs());
+        let secret = secrets();
+        let token = token(secret.current(), b"session", NOW.secs());
         for position in 0..token.len() {
             let mut changed = token.clone().into_bytes();
             changed[position] ^= 1;
