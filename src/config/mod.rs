@@ -18,6 +18,7 @@ mod cookie_secrets;
 mod duration;
 mod errors;
 mod headers;
+mod lifetimes;
 mod login;
 mod markdown;
 mod mode;
@@ -43,6 +44,7 @@ pub use self::cookie::{Cookie, MAX_SESSION};
 pub use self::cookie_secrets::{SecretList, cookie_secrets};
 pub use self::errors::ConfigErrors;
 pub use self::headers::Headers;
+pub use self::lifetimes::Lifetimes;
 pub use self::login::{Login, ProviderSignOut};
 pub use self::markdown::{options_markdown, providers_markdown, refused_markdown};
 pub use self::mode::{LoginApp, Mode};
@@ -70,6 +72,8 @@ pub struct Config {
     pub bearer: Option<BearerConfig>,
     /// The cookies.
     pub cookie: Cookie,
+    /// When sessions end.
+    pub lifetimes: Lifetimes,
     /// The store in Redis; none if sessions are in the cookie.
     pub redis: Option<RedisConfig>,
     /// The options of paths.
@@ -104,6 +108,7 @@ impl Config {
         }
         let bearer = bearer::build(&options, provider.as_ref(), &mut errors);
         let cookie = cookie::build(&options, &mut errors);
+        let lifetimes = lifetimes::build(&options, &mut errors);
         let redis = redis::build(&options, &mut errors);
         let routes = routes::build(&options, &mut errors);
         let login = login::build(&options, &mode, &mut errors);
@@ -118,6 +123,7 @@ impl Config {
                     provider,
                     bearer,
                     cookie,
+                    lifetimes,
                     redis,
                     routes,
                     login,

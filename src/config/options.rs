@@ -265,6 +265,8 @@ options! {
         cookie_csrf_per_request_limit: usize = Upstream("0"),
             "How many sign-ins of a browser can be under way; `0` for 8",
             differs: "there `0` means no limit";
+        session_max_lifetime: Duration = FilterOnly("0s"),
+            "How long after the sign-in a session ends, however often the filter renews it; `0` for no such end";
         session_store_type: String = Upstream("cookie"), "Where sessions are kept: `cookie` or `redis`";
         session_cookie_minimal: bool = Upstream("false"), "Leaves the tokens out of the cookie";
         cookie_max_bytes: usize = FilterOnly("49152"),

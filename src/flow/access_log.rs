@@ -140,6 +140,7 @@ fn anonymous(reason: AnonymousReason) -> &'static str {
         AnonymousReason::NoSession => "no_session",
         AnonymousReason::Gone => "gone",
         AnonymousReason::Expired => "expired",
+        AnonymousReason::TooOld => "too_old",
         AnonymousReason::Refused => "refused",
         AnonymousReason::ClientRefused => "client_refused",
         AnonymousReason::TooLarge => "session_too_large",

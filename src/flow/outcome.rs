@@ -36,6 +36,8 @@ pub(super) enum AnonymousReason {
     Gone,
     /// The session is past its `ExpiresOn`.
     Expired,
+    /// The sign-in is longer ago than `session_max_lifetime`.
+    TooOld,
     /// The provider refused to renew the session.
     Refused,
     /// The session has expired, and the provider rejects this client. So it cannot be refreshed until the operator has
@@ -94,6 +96,7 @@ impl AnonymousReason {
             Self::NoSession => "the session cookie has no session in it",
             Self::Gone => "Redis has no session for the cookie's ticket",
             Self::Expired => "the session has expired",
+            Self::TooOld => "the sign-in is longer ago than session_max_lifetime",
             Self::Refused => "the provider ended the session",
             Self::ClientRefused => "the session has expired, and the provider does not take this client",
             Self::TooLarge => "the session has ended, because the renewed one is too large for the store",

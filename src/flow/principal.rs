@@ -17,6 +17,15 @@ pub(super) struct Principal {
 }
 
 impl Principal {
+    /// The user of a sign-in. The time of the sign-in is written only if it limits the session: without that, the
+    /// session is byte for byte as oauth2-proxy writes it.
+    pub(super) fn signed_in(config: &Config, mut session: Session) -> Rc<Self> {
+        if config.lifetimes.max.is_some() {
+            session.signed_in_at = session.created_at;
+        }
+        Self::new(config, session)
+    }
+
     pub(super) fn new(config: &Config, session: Session) -> Rc<Self> {
         Rc::new(Self {
             allowed: authorize::is_allowed(config, &session),

@@ -42,6 +42,21 @@ impl Claims {
         self.0.is_empty()
     }
 
+    /// Adds a claim, or replaces the one of that name.
+    pub(super) fn set_text(&mut self, name: &str, text: &str) {
+        let mut writer = Writer::default();
+        writer.json(&text.into());
+        self.insert(name.as_bytes(), &writer.into_value());
+    }
+
+    /// Takes a claim out. `None` if there is none of that name, or if it is not a text.
+    pub(super) fn take_text(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(other, _)| other == name.as_bytes())?;
+        let (_, packed) = self.0.remove(at);
+        let text = Reader::new(&packed).bytes().ok()?.to_vec();
+        String::from_utf8(text).ok()
+    }
+
     /// Names and packed values.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|(name, packed)| (name.as_slice(), packed.as_slice()))

@@ -4,6 +4,13 @@
 //! MessagePack map, keys in this order, empty fields left out:
 //! ca  eo  at  it  rt  n  e  u  g  pu  ac
 //! ```
+//!
+//! oauth2-proxy drops keys that it does not know when it saves a session. But it keeps the entries of `ac`, also through its
+//! refreshes. So the time of the sign-in is an entry there:
+//!
+//! ```text
+//! ac: { oauth2_session_filter_signed_in_at: "1700000000", … }       Unix seconds
+//! ```
 
 use std::fmt;
 
@@ -16,6 +23,8 @@ use crate::time::Timestamp;
 pub struct Session {
     /// When the session was made or refreshed.
     pub created_at: Option<Timestamp>,
+    /// When the user signed in, in whole seconds, if that was written: `created_at` is the last refresh.
+    pub signed_in_at: Option<Timestamp>,
     /// When the access token expires.
     pub expires_on: Option<Timestamp>,
     /// The access token.
@@ -41,6 +50,9 @@ pub struct Session {
 /// The number of fields, for a session that is written as an array.
 const FIELDS: [&[u8]; 11] = [b"ca", b"eo", b"at", b"it", b"rt", b"n", b"e", b"u", b"g", b"pu", b"ac"];
 
+/// The entry of `ac` with the time of the sign-in.
+const SIGNED_IN_AT: &str = "oauth2_session_filter_signed_in_at";
+
 /// A rough size of a session without its long texts.
 const SIZE_OF_REST: usize = 512;
 
@@ -61,7 +73,14 @@ impl Session {
         map.text(b"u", &self.user);
         map.texts(b"g", &self.groups);
         map.text(b"pu", &self.preferred_username);
-        map.claims(b"ac", &self.additional_claims);
+        match self.signed_in_at {
+            None => map.claims(b"ac", &self.additional_claims),
+            Some(at) => {
+                let mut claims = self.additional_claims.clone();
+                claims.set_text(SIGNED_IN_AT, &at.secs().to_string());
+                map.claims(b"ac", &claims);
+            }
+        }
         map.finish()
     }
 
@@ -93,7 +112,11 @@ impl Session {
             b"u" => self.user = reader.bytes()?.to_vec(),
             b"g" => self.groups = reader.texts()?,
             b"pu" => self.preferred_username = reader.bytes()?.to_vec(),
-            b"ac" => self.additional_claims = reader.claims()?,
+            b"ac" => {
+                self.additional_claims = reader.claims()?;
+                let secs = self.additional_claims.take_text(SIGNED_IN_AT);
+                self.signed_in_at = secs.and_then(|secs| secs.parse().ok()).map(Timestamp::from_secs);
+            }
             _ => reader.skip()?,
         }
         Ok(())

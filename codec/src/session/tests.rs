@@ -171,6 +171,27 @@ fn additional_claims_are_kept_unchanged() {
 }
 
 #[test]
+fn time_of_sign_in_is_an_entry_of_the_additional_claims() {
+    let claims = serde_json::from_str(r#"{"a":"b"}"#).unwrap();
+    let additional_claims = Claims::from_json(&claims);
+    let signed_in_at = Some(Timestamp::from_secs(NOW));
+    let session = Session { additional_claims, signed_in_at, ..Session::default() };
+    assert_eq!(Session::unpack(&session.pack()).unwrap(), session);
+    // What oauth2-proxy sees, and keeps through its refreshes.
+    let entry = json!({ "a": "b", "oauth2_session_filter_signed_in_at": NOW.to_string() });
+    let claims = Claims::from_json(entry.as_object().unwrap());
+    let of_oauth2_proxy = Session { additional_claims: claims, ..Session::default() };
+    assert_eq!(of_oauth2_proxy.pack(), session.pack());
+    // Another value is dropped.
+    for value in [json!("soon"), json!(["1"]), json!(null), json!("")] {
+        let entry = json!({ "oauth2_session_filter_signed_in_at": value });
+        let claims = Claims::from_json(entry.as_object().unwrap());
+        let session = Session { additional_claims: claims, ..Session::default() };
+        assert_eq!(Session::unpack(&session.pack()), Ok(Session::default()));
+    }
+}
+
+#[test]
 fn too_deep_value_is_an_error() {
     for skipped in ["ac", "zz"] {
         let deep = [b"\x81\xa2", skipped.as_bytes(), b"\x81\xa1t", &[0x91; 100_000], b"\xc0"].concat();
@@ -320,6 +341,7 @@ fn session_and_ticket_are_not_printed() {
 prop_compose! {
     fn session()(
         times: [Option<(i64, u32)>; 2],
+        signed_in_at: Option<i64>,
         texts in prop::array::uniform6(prop::collection::vec(any::<u8>(), 0..70)),
         nonce: Vec<u8>,
         groups in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20),
@@ -330,7 +352,7 @@ prop_compose! {
         let [access_token, id_token, refresh_token, email, user, preferred_username] = texts;
         let claims = claims.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
         Session {
-            created_at, expires_on, access_token, id_token, refresh_token, nonce, email, user, groups,
+            created_at, signed_in_at: signed_in_at.map(Timestamp::from_secs), expires_on, access_token, id_token, refresh_token, nonce, email, user, groups,
             preferred_username, additional_claims: Claims::from_json(&claims),
         }
     }

@@ -119,7 +119,7 @@ pub(in crate::flow) fn take_session<I: Io>(
     };
     let session =
         if others.is_empty() { session(value, app.io.now()) } else { Err("there is more than one") };
-    let principal = session.map(|session| Principal::new(&app.config, session));
+    let principal = session.map(|session| Principal::signed_in(&app.config, session));
     let refused = match principal {
         Ok(principal) if principal.allowed => {
             return Some(Box::pin(keep(Rc::clone(app), head, principal)));
@@ -143,7 +143,7 @@ async fn keep<I: Io>(
         Ok(cookie) => {
             app.io.count(Count::HandedOver);
             info!("login app: a session was handed over");
-            Ok(reply::private(app.cookie.save(&cookie, &head, app.io.now())))
+            Ok(reply::private(app.cookie.save(&cookie, &principal.session, &head, app.io.now())))
         }
         Err(reason) => {
             app.io.count(Count::HandedOverRefused);
@@ -180,6 +180,7 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
     let lifetime = header.expires_in.map(Duration::from_secs);
     Ok(Session {
         created_at: Some(now),
+        signed_in_at: None,
         expires_on: lifetime.map(|lifetime| now.after(lifetime)),
         access_token: header.access_token.into_bytes(),
         id_token: header.id_token.into_bytes(),

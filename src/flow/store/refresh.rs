@@ -11,6 +11,8 @@
 //! | the client: the operator has to act | goes on | is kept; the browser is led to the sign-in |
 //! | neither: it does not answer, or not now | goes on | is kept; 503 |
 //!
+//! A session that is older than `session_max_lifetime` is over, whatever the provider says: it is not refreshed.
+//!
 //! | store | who is coordinated | by what | files |
 //! |---|---|---|---|
 //! | cookie | the workers of one Envoy | data that their VMs share | `cookie/refresh`, `cookie/slots` |
@@ -100,7 +102,7 @@ impl<I: Io> RefreshPolicy<I> {
 
     /// Whether a session has to be refreshed: it is older than `cookie_refresh`, or has expired.
     pub(super) fn is_due(&self, session: &Session, now: Timestamp) -> bool {
-        if !self.is_renewable(session) {
+        if !self.is_renewable(session) || self.config.lifetimes.is_too_old(session, now) {
             return false;
         }
         let period = self.config.cookie.refresh;
@@ -145,7 +147,7 @@ impl<I: Io> RefreshPolicy<I> {
             }
             Ok(Renewed { session, .. }) => {
                 self.io.count(Count::Refresh);
-                return Ok(session);
+                return Ok(self.with_sign_in_of(old, session));
             }
             Err(error) => error,
         };
@@ -177,6 +179,13 @@ impl<I: Io> RefreshPolicy<I> {
         }))
     }
 
+    /// A renewed session, with the time of the sign-in if that limits the session. A session of oauth2-proxy lacks it.
+    /// Then its last refresh counts as the sign-in.
+    fn with_sign_in_of(&self, old: &Session, renewed: Session) -> Session {
+        let signed_in_at = self.config.lifetimes.max.and(self.config.lifetimes.signed_in_at(old));
+        Session { signed_in_at: signed_in_at.or(old.signed_in_at), ..renewed }
+    }
+
     /// Counts and logs that the provider ended a session.
     pub(super) fn log_ended(&self, error: SignInError) {
         self.io.count(Count::RefreshRefused);
@@ -199,15 +208,19 @@ impl<I: Io> RefreshPolicy<I> {
             let then = if stays { "; the old one stays until it ends" } else { ", so the session ends" };
             warn!("refresh: the renewed session is too large{then}: {size}{left_out}");
         }
-        stays.then(|| Session {
+        let session = stays.then(|| Session {
             refresh_token: renewed.refresh_token.clone(),
             created_at: Some(now),
             ..old.clone()
-        })
+        });
+        session.map(|session| self.with_sign_in_of(old, session))
     }
 
     /// The outcome of a session that is due but must not be refreshed by this request.
     pub(super) fn outcome_as_is(&self, principal: Rc<Principal>, now: Timestamp) -> Outcome {
+        if self.config.lifetimes.is_too_old(&principal.session, now) {
+            return Outcome::Anonymous(AnonymousReason::TooOld);
+        }
         if self.is_expired(&principal.session, now) {
             return Outcome::Anonymous(AnonymousReason::Expired);
         }
@@ -221,6 +234,9 @@ impl<I: Io> RefreshPolicy<I> {
         now: Timestamp,
         reason: impl Into<Hindrance>,
     ) -> Outcome {
+        if self.config.lifetimes.is_too_old(&principal.session, now) {
+            return Outcome::Anonymous(AnonymousReason::TooOld);
+        }
         if !self.is_expired(&principal.session, now) {
             return Outcome::Authenticated(principal);
         }

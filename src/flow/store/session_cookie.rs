@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{Config, MAX_SESSION};
+use crate::config::{Config, Lifetimes, MAX_SESSION};
 use crate::cookie::{
     self, Allowance, CookieSecret, CookieSecrets, InvalidSignature, MaxAge, SecretId, SessionCookies,
     SetCookie, Verified,
@@ -13,6 +13,7 @@ use crate::flow::outcome::{AnonymousReason, Loaded, Outcome};
 use crate::flow::secrets::{Rank, Secrets};
 use crate::flow::verified_cache::Raw;
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
+use crate::session::Session;
 use crate::time::Timestamp;
 
 /// How many cookies of one kind a response clears; the next response clears more. Envoy drops all headers of a response
@@ -33,6 +34,7 @@ const MAX_TICKET: usize = 1 << 10;
 pub(in crate::flow) struct SessionCookie {
     options: crate::config::Cookie,
     secrets: Rc<Secrets>,
+    lifetimes: Lifetimes,
     is_stripped: bool,
     /// Whether this filter may clear it.
     is_owned: bool,
@@ -65,6 +67,7 @@ impl SessionCookie {
         Self {
             options: config.cookie.clone(),
             secrets: Rc::clone(secrets),
+            lifetimes: config.lifetimes.clone(),
             is_stripped: config.headers.strip_session_cookie,
             is_owned: config.mode.owns_sessions(),
             allowance: Allowance::new(MAX_CHECKED, longest),
@@ -155,12 +158,18 @@ impl SessionCookie {
         cookie::sent_bytes(self.name(), value, &self.options.attributes, max_age)
     }
 
-    /// The `Set-Cookie` headers that replace the browser's session by this signed value. They expire chunks that are no
+    /// The `Set-Cookie` headers that replace the browser's session cookie by this signed value of `session`. They expire chunks that are no
     /// longer needed. If the browser sent several session cookies, they expire those in other scopes too. What expires
     /// comes first: for a browser that follows RFC 6265 section 5.3 to the letter, a host-only cookie and one whose
     /// domain is that host are the same.
-    pub(in crate::flow) fn save(&self, value: &[u8], head: &RequestHead, now: Timestamp) -> Vec<Header> {
-        let max_age = self.max_age(value, now);
+    pub(in crate::flow) fn save(
+        &self,
+        value: &[u8],
+        session: &Session,
+        head: &RequestHead,
+        now: Timestamp,
+    ) -> Vec<Header> {
+        let max_age = self.max_age(value, session, now);
         let cookies = cookie::split(self.name(), value, &self.options.attributes, max_age, head.host());
         let jar = head.jar();
         let sent = SessionCookies::find(&jar, self.name());
@@ -169,14 +178,16 @@ impl SessionCookie {
         headers
     }
 
-    /// How long the browser keeps this signed value: as long as its signature is valid. A cookie that is sent once more
-    /// does not live longer for that.
-    fn max_age(&self, value: &[u8], now: Timestamp) -> MaxAge {
+    /// How long the browser keeps this signed value: as long as its signature is valid, but not beyond the absolute end of
+    /// its session. A cookie that is sent once more does not live longer for that.
+    fn max_age(&self, value: &[u8], session: &Session, now: Timestamp) -> MaxAge {
         let expire = self.options.expire;
         let age = cookie::signed_at(value).map_or(0, |at| now.secs().saturating_sub(at));
-        let age = Duration::from_secs(u64::try_from(age).unwrap_or(0));
+        let left = expire.saturating_sub(Duration::from_secs(u64::try_from(age).unwrap_or(0)));
+        let absolute = self.lifetimes.absolute_end(session).map(|end| end.since(now));
+        let left = absolute.map_or(left, |absolute| absolute.min(left));
         // Zero would be a cookie without an end.
-        MaxAge::from(expire.saturating_sub(age).max(Duration::from_secs(1).min(expire)))
+        MaxAge::from(left.max(Duration::from_secs(1).min(expire)))
     }
 
     /// The `Set-Cookie` headers of a response: a refreshed session, or the end of an invalid one. A cookie that this
@@ -192,7 +203,9 @@ impl SessionCookie {
             (Outcome::Unavailable(_), _) => Vec::new(),
             (Outcome::Anonymous(reason), _) if reason.keeps_cookie() || !self.is_owned => Vec::new(),
             (Outcome::Anonymous(_), _) => self.clear(head),
-            (Outcome::Authenticated(_), Some(renewed)) => self.save(renewed, head, now),
+            (Outcome::Authenticated(principal), Some(renewed)) => {
+                self.save(renewed, &principal.session, head, now)
+            }
             (Outcome::Authenticated(_), None) => Vec::new(),
         }
     }

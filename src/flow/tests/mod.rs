@@ -12,6 +12,7 @@ mod forged;
 mod https;
 mod keys;
 mod large_cookies;
+mod lifetimes;
 mod log;
 mod login;
 mod modes;

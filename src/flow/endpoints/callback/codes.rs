@@ -129,7 +129,7 @@ async fn run<I: Io>(
     // No more requests go to the provider.
     drop(permit);
     session.nonce = login.nonce;
-    let principal = Principal::new(&app.config, session);
+    let principal = Principal::signed_in(&app.config, session);
     if !principal.allowed {
         return Err(Failure::Forbidden);
     }

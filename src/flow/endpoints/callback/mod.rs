@@ -47,7 +47,8 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
             let (cookie, principal) = &*signed_in;
             app.io.count(Count::SignIn);
             let mut answer = reply::redirect(&target);
-            reply::add_headers(&mut answer, app.cookie.save(cookie, &head, app.io.now()).iter());
+            let saved = app.cookie.save(cookie, &principal.session, &head, app.io.now());
+            reply::add_headers(&mut answer, saved.iter());
             reply::add_headers(&mut answer, csrf_cookies.end(&state_hash).iter());
             AccessLogEntry::on(answer, &app.config, "signed_in", Some(&principal.session))
         }

@@ -163,7 +163,7 @@ impl<I: Io> Journal<I> {
             return Ok(false);
         }
         let value = self.sessions.seal(ticket, principal)?;
-        let restored = self.sessions.restore(ticket, &value).await;
+        let restored = self.sessions.restore(ticket, &principal.session, &value).await;
         // If the reply to the first release got lost, a second one finds no lock. This is no reason to delete the
         // session.
         if !lock.release().await? && lock.is_held().await? {

@@ -216,7 +216,9 @@ impl<I: Io> RedisSessions<I> {
             }
             let value = self.seal(ticket, principal)?;
             self.writes.saved(ticket, principal, now);
-            let reply = self.write(Command::setex(ticket.redis_key(), self.expire(), &value)).await;
+            let reply = self
+                .write(Command::setex(ticket.redis_key(), self.time_to_live(&principal.session), &value))
+                .await;
             let gives_up = is_refusal(&reply) && if_refused == IfRefused::GiveUp;
             let result = done(reply);
             if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
@@ -265,12 +267,22 @@ impl<I: Io> RedisSessions<I> {
             return Ok(false);
         }
         let value = self.seal(ticket, principal)?;
-        answered(self.io.redis(Command::replace(ticket.redis_key(), self.expire(), &value)).await)
+        answered(
+            self.io
+                .redis(Command::replace(ticket.redis_key(), self.time_to_live(&principal.session), &value))
+                .await,
+        )
     }
 
     /// Saves a sealed session if the key does not exist. False if it does.
-    pub(super) async fn restore(&self, ticket: &Ticket, value: &[u8]) -> Result<bool, Unavailable> {
-        answered(self.io.redis(Command::restore(ticket.redis_key(), self.expire(), value)).await)
+    pub(super) async fn restore(
+        &self,
+        ticket: &Ticket,
+        session: &Session,
+        value: &[u8],
+    ) -> Result<bool, Unavailable> {
+        let ttl = self.time_to_live(session);
+        answered(self.io.redis(Command::restore(ticket.redis_key(), ttl, value)).await)
     }
 
     /// Deletes a session that is no longer of use. Whether there was one. To sign a user out, call [`Self::end`].
@@ -324,9 +336,9 @@ impl<I: Io> RedisSessions<I> {
         };
     }
 
-    /// `cookie_expire`.
-    fn expire(&self) -> Duration {
-        self.config.cookie.expire
+    /// How long Redis keeps a session: until the first of its ends. Zero means for ever.
+    fn time_to_live(&self, session: &Session) -> Duration {
+        self.config.lifetimes.time_to_live(self.config.cookie.expire, session, self.io.now())
     }
 
     /// Whether Redis answers.
