@@ -267,6 +267,12 @@ options! {
             differs: "there `0` means no limit";
         session_max_lifetime: Duration = FilterOnly("0s"),
             "How long after the sign-in a session ends, however often the filter renews it; `0` for no such end";
+        session_idle_timeout: Duration = FilterOnly("0s"),
+            "How long after its last use a session ends; `0` for no such end. It may end a twentieth of that time \
+             earlier";
+        idle_ignore_routes: Vec<String> = FilterOnly(""),
+            "Patterns of paths, as in `skip_auth_routes`, whose requests are no use of a session: those that a page \
+             sends by itself";
         session_store_type: String = Upstream("cookie"), "Where sessions are kept: `cookie` or `redis`";
         session_cookie_minimal: bool = Upstream("false"), "Leaves the tokens out of the cookie";
         cookie_max_bytes: usize = FilterOnly("49152"),

@@ -92,7 +92,7 @@ fn check_paths(options: &Options, errors: &mut ConfigErrors) {
 }
 
 /// Compiles the entries of an option. Each invalid entry is a mistake of its own.
-fn compile<T, S: Default>(
+pub(super) fn compile<T, S: Default>(
     option: &str,
     entries: &[String],
     parse: impl Fn(&str) -> Result<T, String>,

@@ -141,6 +141,7 @@ fn anonymous(reason: AnonymousReason) -> &'static str {
         AnonymousReason::Gone => "gone",
         AnonymousReason::Expired => "expired",
         AnonymousReason::TooOld => "too_old",
+        AnonymousReason::Idle => "idle",
         AnonymousReason::Refused => "refused",
         AnonymousReason::ClientRefused => "client_refused",
         AnonymousReason::TooLarge => "session_too_large",

@@ -149,6 +149,7 @@ impl<I: Io> Bearer<I> {
                         raw: token.as_bytes().to_vec(),
                         signed_at: self.io.now().secs(),
                         principal: Rc::clone(&principal),
+                        last_use: RefCell::default(),
                     }));
                     return Ok(Some(principal));
                 }

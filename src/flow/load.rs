@@ -10,8 +10,27 @@ use super::outcome::{AnonymousReason, Loaded, Outcome};
 use super::util::ready::Ready;
 use crate::config::Config;
 
-/// Whether the answer to a request may carry a new session cookie.
-pub(super) type MaySetCookie = fn(&Config, &RequestHead) -> bool;
+/// A question about a request. It is asked only if the answer matters.
+type Question = fn(&Config, &RequestHead) -> bool;
+
+/// What a request needs its session for.
+#[derive(Clone, Copy)]
+pub(super) struct Usage {
+    /// Whether the answer may carry a new session cookie.
+    pub(super) may_set_cookie: Question,
+    /// Whether the request is a use of the session, so that `session_idle_timeout` begins anew.
+    pub(super) is_use: Question,
+    /// Whether the answer says when the session ends.
+    pub(super) tells_ends: bool,
+    /// Whether the session is renewed although it is not due.
+    pub(super) renews: bool,
+}
+
+impl Usage {
+    /// A look at the session that changes nothing.
+    pub(super) const LOOK: Self =
+        Self { may_set_cookie: |_, _| false, is_use: |_, _| false, tells_ends: false, renews: false };
+}
 
 /// Loads the session. A bearer token takes precedence. No future is allocated for a token or cookie that was seen
 /// before.
@@ -20,15 +39,15 @@ pub(super) type MaySetCookie = fn(&Config, &RequestHead) -> bool;
 pub(super) fn session<I: Io>(
     app: &Rc<App<I>>,
     head: RequestHead,
-    may_set_cookie: MaySetCookie,
+    usage: Usage,
 ) -> Ready<(RequestHead, Loaded)> {
     let loaded = match app.bearer.as_ref().and_then(|bearer| bearer.check(&head)) {
-        None => by_cookie(app, &head, may_set_cookie),
-        Some(Ready::Now(checked)) => by_token(app, &head, may_set_cookie, checked),
+        None => by_cookie(app, &head, usage),
+        Some(Ready::Now(checked)) => by_token(app, &head, usage, checked),
         Some(Ready::Later(checked)) => {
             let app = Rc::clone(app);
             return Ready::later(async move {
-                let loaded = by_token(&app, &head, may_set_cookie, checked.await).get().await;
+                let loaded = by_token(&app, &head, usage, checked.await).get().await;
                 (head, loaded)
             });
         }
@@ -38,16 +57,11 @@ pub(super) fn session<I: Io>(
 
 /// By the result of the token's check. With `bearer_token_login_fallback`, an invalid token leads to the cookie's
 /// session.
-fn by_token<I: Io>(
-    app: &Rc<App<I>>,
-    head: &RequestHead,
-    may_set_cookie: MaySetCookie,
-    checked: Checked,
-) -> Ready<Loaded> {
+fn by_token<I: Io>(app: &Rc<App<I>>, head: &RequestHead, usage: Usage, checked: Checked) -> Ready<Loaded> {
     let outcome = match checked {
         Ok(Some(principal)) => Outcome::Authenticated(principal),
         Ok(None) if app.config.bearer.as_ref().is_some_and(|bearer| bearer.login_fallback) => {
-            return by_cookie(app, head, may_set_cookie);
+            return by_cookie(app, head, usage);
         }
         Ok(None) => Outcome::Anonymous(AnonymousReason::BadToken),
         Err(reason) => Outcome::Unavailable(reason),
@@ -55,6 +69,6 @@ fn by_token<I: Io>(
     Ready::Now(outcome.into())
 }
 
-fn by_cookie<I: Io>(app: &Rc<App<I>>, head: &RequestHead, may_set_cookie: MaySetCookie) -> Ready<Loaded> {
-    app.store.load(head, || may_set_cookie(&app.config, head))
+fn by_cookie<I: Io>(app: &Rc<App<I>>, head: &RequestHead, usage: Usage) -> Ready<Loaded> {
+    app.store.load(head, usage)
 }

@@ -181,7 +181,7 @@ impl<I: Io> App<I> {
     /// Loads the session of a request and decides with it, at once if nothing has to be waited for.
     fn with_session(self: &Rc<Self>, head: RequestHead, purpose: Purpose) -> Ready<Decision> {
         let app = Rc::clone(self);
-        let loaded = load::session(self, head, purpose.may_set_cookie());
+        let loaded = load::session(self, head, purpose.usage());
         loaded.map(move |(head, loaded)| app.decide(&head, loaded, purpose))
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use http::StatusCode;
 
 use super::principal::Principal;
+use crate::time::Timestamp;
 
 /// The result of loading the session of a request.
 pub(super) enum Outcome {
@@ -17,10 +18,22 @@ pub(super) enum Outcome {
     Unavailable(Unavailable),
 }
 
-/// An outcome, and the new value of the session cookie if the browser's has to be replaced.
+/// An outcome, and the new values of the cookies that the browser has to replace.
 pub(super) struct Loaded {
     pub(super) outcome: Outcome,
+    /// Of the session cookie.
     pub(super) renewed: Option<Vec<u8>>,
+    /// Of the cookie with the time of the session's last use.
+    pub(super) last_use: Option<Vec<u8>>,
+    /// When the session ends if no request uses it, if that was asked for and is known.
+    pub(super) idle_end: Option<Timestamp>,
+}
+
+impl Loaded {
+    /// Whether the response has to set a cookie.
+    pub(super) fn sets_cookie(&self) -> bool {
+        self.renewed.is_some() || self.last_use.is_some()
+    }
 }
 
 /// Why a request is anonymous.
@@ -38,6 +51,8 @@ pub(super) enum AnonymousReason {
     Expired,
     /// The sign-in is longer ago than `session_max_lifetime`.
     TooOld,
+    /// No request used the session for `session_idle_timeout`.
+    Idle,
     /// The provider refused to renew the session.
     Refused,
     /// The session has expired, and the provider rejects this client. So it cannot be refreshed until the operator has
@@ -97,6 +112,7 @@ impl AnonymousReason {
             Self::Gone => "Redis has no session for the cookie's ticket",
             Self::Expired => "the session has expired",
             Self::TooOld => "the sign-in is longer ago than session_max_lifetime",
+            Self::Idle => "no request used the session for session_idle_timeout",
             Self::Refused => "the provider ended the session",
             Self::ClientRefused => "the session has expired, and the provider does not take this client",
             Self::TooLarge => "the session has ended, because the renewed one is too large for the store",
@@ -163,6 +179,6 @@ impl fmt::Display for TooLarge {
 
 impl From<Outcome> for Loaded {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, renewed: None }
+        Self { outcome, renewed: None, last_use: None, idle_end: None }
     }
 }

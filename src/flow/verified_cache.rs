@@ -1,5 +1,6 @@
 //! Values that this worker has verified: a cookie or a bearer token that comes again unchanged is not verified again.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use session_codec::words::is_same;
@@ -27,6 +28,8 @@ pub(super) struct VerifiedPrincipal {
     /// The secret that signed the cookie; none for a token.
     pub(super) secret: Option<SecretId>,
     pub(super) principal: Rc<Principal>,
+    /// The last cookie with the time of the session's last use that was verified, and this time.
+    pub(super) last_use: RefCell<(Vec<u8>, i64)>,
 }
 
 impl Raw for VerifiedPrincipal {

@@ -50,6 +50,7 @@ const GET: &str = "get";
 const SETEX: &str = "setex";
 const SET: &str = "set";
 const DEL: &str = "del";
+const EXPIRE: &str = "expire";
 const LOCK: &str = "lock";
 const RENEW_LOCK: &str = "renew_lock";
 const RELEASE_LOCK: &str = "release_lock";
@@ -123,6 +124,16 @@ impl Command {
             return Self::keyed(SET, 1, &[b"SET", key, value, condition]);
         }
         Self::keyed(SET, 1, &[b"SET", key, value, condition, b"PX", &millis(ttl)])
+    }
+
+    /// Stores a value under a key that exists, and leaves its time to live as it is: `OK`, otherwise nil.
+    pub fn replace_value(key: &[u8], value: &[u8]) -> Self {
+        Self::keyed(SET, 1, &[b"SET", key, value, b"XX", b"KEEPTTL"])
+    }
+
+    /// Lets a key live for `ttl` from now: 1, or 0 if it does not exist.
+    pub fn expire(key: &[u8], ttl: Duration) -> Self {
+        Self::keyed(EXPIRE, 1, &[b"PEXPIRE", key, &millis(ttl)])
     }
 
     /// Deletes a key. Replies how many keys existed; also 0 if the reply to a first `DEL` was lost.
@@ -232,7 +243,10 @@ impl Command {
             (PING | SETEX, reply) => matches!(reply, Reply::Status(_)),
             (SET | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
             (READ_INDEX, reply) => matches!(reply, Reply::Array(_)),
-            (DEL | RENEW_LOCK | RELEASE_LOCK | ADD_TO_INDEX | DROP_FROM_INDEX | TIME_TO_LIVE, reply) => {
+            (
+                DEL | EXPIRE | RENEW_LOCK | RELEASE_LOCK | ADD_TO_INDEX | DROP_FROM_INDEX | TIME_TO_LIVE,
+                reply,
+            ) => {
                 matches!(reply, Reply::Integer(_))
             }
             _ => true,

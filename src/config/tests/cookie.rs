@@ -169,13 +169,3 @@ fn csrf_limit_of_zero_is_no_limit() {
     assert_eq!(limit(json!(0)), None);
     assert_eq!(limit(json!("3")), Some(3));
 }
-
-#[test]
-fn session_max_lifetime_is_a_second_at_least() {
-    assert_eq!(config(json!({})).lifetimes.max, None);
-    assert_eq!(config(json!({"session_max_lifetime": "0s"})).lifetimes.max, None);
-    let lifetimes = config(json!({"session_max_lifetime": "12h"})).lifetimes;
-    assert_eq!(lifetimes.max, Some(Duration::from_secs(12 * 3600)));
-    let line = mistake("session_max_lifetime", json!({"session_max_lifetime": "999ms"}));
-    assert!(line.contains("at least 1s"), "{line}");
-}

@@ -3,6 +3,7 @@
 mod callback;
 mod cookie;
 mod defaults;
+mod lifetimes;
 mod login;
 mod mode;
 mod names;

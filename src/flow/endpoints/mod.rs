@@ -23,10 +23,12 @@ use serde_json::{Map, Value};
 
 use super::decision::{Action, Decision};
 use super::http::{fetch_metadata, reply};
-use super::load::MaySetCookie;
+use super::load::Usage;
 use super::outcome::{Loaded, Outcome};
 use super::{App, Io, Ready, Reply, RequestHead, access_log, authorize};
-use crate::config::{Mode, Routes};
+use crate::config::{Config, Mode, Routes};
+use crate::session::Session;
+use crate::time::Timestamp;
 
 /// What a session is loaded for.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +42,15 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// Whether the answer may carry a new session cookie. This is asked only if it matters.
-    pub(super) fn may_set_cookie(self) -> MaySetCookie {
+    /// What the session is needed for. `/oauth2/userinfo` is no use of it: a page asks there how long it will go on.
+    pub(super) fn usage(self) -> Usage {
+        let usage = Usage { may_set_cookie: |_, _| true, ..Usage::LOOK };
         match self {
-            Self::Upstream => upstream::may_set_cookie,
-            Self::UserInfo | Self::Auth => |_, _| true,
+            Self::Upstream => {
+                Usage { may_set_cookie: upstream::may_set_cookie, is_use: upstream::is_use, ..usage }
+            }
+            Self::Auth => Usage { is_use, ..usage },
+            Self::UserInfo => Usage { tells_ends: true, ..usage },
         }
     }
 
@@ -141,6 +147,11 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
     }
 }
 
+/// Whether a request is a use of its session.
+fn is_use(config: &Config, head: &RequestHead) -> bool {
+    !config.lifetimes.is_ignored(head.method(), head.path())
+}
+
 /// Whether the endpoint has this path. An endpoint with an empty path is off.
 fn is_at(path: &[u8], endpoint: &str) -> bool {
     !endpoint.is_empty() && path == endpoint.as_bytes()
@@ -178,13 +189,41 @@ struct UserInfo {
     preferred_username: String,
     #[serde(skip_serializing_if = "Map::is_empty")]
     additional_claims: Map<String, Value>,
+    #[serde(flatten)]
+    ends: Option<Ends>,
+}
+
+/// When the session ends, each in RFC 3339. oauth2-proxy does not say this, so it is left out without our options.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ends {
+    /// As the session is: a refresh moves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    /// If no request uses it: the next use moves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_expires_at: Option<String>,
+    /// Whatever happens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absolute_expires_at: Option<String>,
+}
+
+impl Ends {
+    fn new(config: &Config, session: &Session, idle_end: Option<Timestamp>) -> Self {
+        let text = |end: Option<Timestamp>| end.map(|end| Timestamp::from_secs(end.secs()).to_string());
+        Self {
+            expires_at: text(config.lifetimes.end(session, config.cookie.enforce_expires_on)),
+            idle_expires_at: text(idle_end),
+            absolute_expires_at: text(config.lifetimes.absolute_end(session)),
+        }
+    }
 }
 
 /// `/oauth2/userinfo`: the signed-in user as JSON, or 401.
 fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(principal) if principal.allowed => {
-            let session = &principal.session;
+            let (session, lifetimes) = (&principal.session, &app.config.lifetimes);
             // JSON is UTF-8. With replacement characters, two users could get the same name.
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
             reply::json(
@@ -195,6 +234,7 @@ fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
                     groups: session.groups.iter().flat_map(|group| text(group)).collect(),
                     preferred_username: text(&session.preferred_username).unwrap_or_default(),
                     additional_claims: session.additional_claims.to_json(),
+                    ends: lifetimes.are_limited().then(|| Ends::new(&app.config, session, loaded.idle_end)),
                 },
             )
         }

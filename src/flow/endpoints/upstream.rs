@@ -25,10 +25,11 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
     match &loaded.outcome {
         Outcome::Authenticated(principal) if principal.allowed => {
             let mut response = principal.headers.response.clone();
-            let renewed = loaded.renewed.clone().filter(|_| may_set_cookie(&app.config, head));
-            if renewed.is_some() {
+            let may_set_cookie = loaded.sets_cookie() && may_set_cookie(&app.config, head);
+            if may_set_cookie {
                 response.extend(app.cookie.for_response(head, &loaded, app.io.now()));
             }
+            let renewed = loaded.renewed.clone().filter(|_| may_set_cookie);
             let forward = forward(app, head, Pass::Principal(principal));
             Action::Forward(Forward { response: reply::private(response), renewed, ..forward })
         }
@@ -53,6 +54,11 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
 /// response, and would give one user's cookie to others.
 pub(super) fn may_set_cookie(config: &Config, head: &RequestHead) -> bool {
     !skips_auth(config, head)
+}
+
+/// Whether a request is a use of its session: not if it needs none. In the cookie store, its response could not say so.
+pub(super) fn is_use(config: &Config, head: &RequestHead) -> bool {
+    super::is_use(config, head) && !skips_auth(config, head)
 }
 
 /// For which user a request is forwarded. The headers cannot tell, because a user may have none.

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! Store ─┬─ CookieStore ─┬─ sessions                reads and seals cookies
+//!        │               ├─ last_use                the cookie with the last use, for session_idle_timeout
 //!        │               └─ refresh ──── slots      one refresh for all workers of an Envoy
 //!        └─ RedisStore ──┬─ tickets                 reads and signs the cookie that names a session
 //!                        ├─ index                   the sessions of a user
 //!                        ├─ sessions                GET, SETEX, DEL
 //!                        ├─ refresh ──── lock       one refresh for all proxies
+//!                        ├─ last_use                PEXPIRE, for session_idle_timeout
 //!                        ├─ journal                 repeats the last writes after a failover
 //!                        └─ readiness               /ready
 //! both use: session_cookie (Set-Cookie), refresh (the policy)
@@ -26,6 +28,7 @@ use self::refresh::RefreshPolicy;
 use self::session_cookie::SessionCookie;
 use super::RequestHead;
 use super::io::Io;
+use super::load::Usage;
 use super::outcome::{Loaded, Unavailable};
 use super::principal::Principal;
 use super::provider::Provider;
@@ -60,10 +63,10 @@ impl<I: Io> Store<I> {
     /// Loads the session of a request, and refreshes it if it is due. The result is there at once if neither Redis nor
     /// the provider has to be asked. The cookie store does not refresh if the response may not carry the new cookie:
     /// the refresh would use up the refresh token, and its result would be lost.
-    pub(super) fn load(&self, head: &RequestHead, may_set_cookie: impl FnOnce() -> bool) -> Ready<Loaded> {
+    pub(super) fn load(&self, head: &RequestHead, usage: Usage) -> Ready<Loaded> {
         match self {
-            Self::Cookie(store) => store.load(head, may_set_cookie),
-            Self::Redis(store) => store.load(head),
+            Self::Cookie(store) => store.load(head, usage),
+            Self::Redis(store) => store.load(head, usage),
         }
     }
 

@@ -101,11 +101,13 @@ impl<I: Io> RefreshPolicy<I> {
     }
 
     /// Whether a session has to be refreshed: it is older than `cookie_refresh`, or has expired.
-    pub(super) fn is_due(&self, session: &Session, now: Timestamp) -> bool {
+    ///
+    /// `on_demand`, for a user who asks for it, any session is due that was not renewed a moment ago.
+    pub(super) fn is_due(&self, session: &Session, now: Timestamp, on_demand: bool) -> bool {
         if !self.is_renewable(session) || self.config.lifetimes.is_too_old(session, now) {
             return false;
         }
-        let period = self.config.cookie.refresh;
+        let period = if on_demand { BACKOFF } else { self.config.cookie.refresh };
         let aged = !period.is_zero() && session.created_at.is_some_and(|created| now.since(created) > period);
         aged || self.is_expired(session, now)
     }

@@ -11,7 +11,7 @@ use crate::cookie::{
 };
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome};
 use crate::flow::secrets::{Rank, Secrets};
-use crate::flow::verified_cache::Raw;
+use crate::flow::verified_cache::{Raw, VerifiedPrincipal};
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -26,6 +26,9 @@ const MAX_CLEARED_BYTES: usize = 8 << 10;
 /// How many session cookies of a request are checked, the newest first. A browser has several if paths or domains
 /// differ, or if another application below the same domain uses the same name.
 const MAX_CHECKED: usize = 16;
+
+/// How many cookies with a last use of a request are checked: a browser has several if their scopes differ.
+const MAX_LAST_USES: usize = 4;
 
 /// The longest value of a cookie with a ticket: about 160 bytes, and 600 with the longest cookie name.
 const MAX_TICKET: usize = 1 << 10;
@@ -203,17 +206,72 @@ impl SessionCookie {
             (Outcome::Unavailable(_), _) => Vec::new(),
             (Outcome::Anonymous(reason), _) if reason.keeps_cookie() || !self.is_owned => Vec::new(),
             (Outcome::Anonymous(_), _) => self.clear(head),
-            (Outcome::Authenticated(principal), Some(renewed)) => {
-                self.save(renewed, &principal.session, head, now)
+            (Outcome::Authenticated(principal), renewed) => {
+                let saved = renewed.as_ref().map(|cookie| self.save(cookie, &principal.session, head, now));
+                let mut headers = saved.unwrap_or_default();
+                headers.extend(loaded.last_use.as_ref().map(|cookie| {
+                    let max_age = MaxAge::from(self.lifetimes.time_to_live(&principal.session, now));
+                    let attributes = &self.options.attributes;
+                    set_cookie(attributes.set_cookie(&self.last_use_name(), cookie, max_age, head.host()))
+                }));
+                headers
             }
-            (Outcome::Authenticated(_), None) => Vec::new(),
         }
     }
 
     /// The `Set-Cookie` headers that remove the session from the browser, in every scope.
     pub(in crate::flow) fn clear(&self, head: &RequestHead) -> Vec<Header> {
         let jar = head.jar();
-        self.clear_but(&[], &SessionCookies::find(&jar, self.name()), true, head)
+        let mut headers = self.clear_but(&[], &SessionCookies::find(&jar, self.name()), true, head);
+        let (name, attributes) = (self.last_use_name(), &self.options.attributes);
+        if self.lifetimes.idle.is_some() && jar.all(&name).next().is_some() {
+            headers.push(set_cookie(attributes.clear(&name, head.host())));
+            headers.extend(attributes.clear_others(&name, head.host()).map(set_cookie));
+        }
+        headers
+    }
+
+    /// The name of the cookie with the time of the session's last use.
+    fn last_use_name(&self) -> Vec<u8> {
+        [self.name(), b"_idle"].concat()
+    }
+
+    /// What the signature of this cookie covers besides the time: its name, and the session that it is about. A session
+    /// cookie's value has no `|`, so neither cookie can pass for the other.
+    fn last_use_of(&self, session: &[u8]) -> Vec<u8> {
+        [&self.last_use_name(), cookie::signed_part(session)].concat()
+    }
+
+    /// The value of the cookie with the time of a session's last use.
+    pub(in crate::flow) fn sign_last_use(&self, session: &[u8], at: Timestamp) -> Vec<u8> {
+        cookie::sign(self.secrets().current(), &self.last_use_of(session), b"", at.secs())
+    }
+
+    /// When a session was last used, in Unix seconds: by a valid cookie of the request, or else by the session's own
+    /// signature. A cookie that was seen before is not verified again.
+    pub(in crate::flow) fn last_use(
+        &self,
+        head: &RequestHead,
+        session: &VerifiedPrincipal,
+        idle: Duration,
+        now: Timestamp,
+    ) -> i64 {
+        let (jar, name) = (head.jar(), self.last_use_name());
+        let secrets = self.secrets();
+        let mut allowance = Allowance::new(MAX_LAST_USES, MAX_TICKET).for_secrets(&secrets);
+        let mut latest = None;
+        for value in jar.all(&name) {
+            let known = Some(session.last_use.borrow()).filter(|known| known.0 == value).map(|known| known.1);
+            let verified = || {
+                let signed = self.last_use_of(&session.raw);
+                let at =
+                    cookie::verify(&secrets, &signed, value, now, idle, &mut allowance).ok()?.timestamp();
+                *session.last_use.borrow_mut() = (value.to_vec(), at);
+                Some(at)
+            };
+            latest = latest.max(known.or_else(verified));
+        }
+        latest.unwrap_or(session.signed_at)
     }
 
     /// Removes the session cookie from the configured scope, except what is kept. Removes it from the other scopes too
@@ -275,7 +333,12 @@ impl SessionCookie {
         if self.is_stripped {
             let jar = head.jar();
             let is_session = SessionCookies::find(&jar, self.name()).is_part();
-            let is_ours = |name: &[u8]| is_session(name) || cookie::is_csrf_name(self.name(), name);
+            let last_use = self.lifetimes.idle.map(|_| self.last_use_name());
+            let is_ours = |name: &[u8]| {
+                is_session(name)
+                    || last_use.as_deref() == Some(name)
+                    || cookie::is_csrf_name(self.name(), name)
+            };
             forward.cookie = Some(jar.without(is_ours));
             let stripped = jar.only(is_ours);
             forward.stripped = (!stripped.is_empty()).then(|| Stripped::new(stripped, io)).flatten();

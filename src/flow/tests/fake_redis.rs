@@ -195,6 +195,18 @@ impl FakeRedis {
                 values.insert(key.to_vec(), (token.to_vec(), millis(lease)));
                 ok
             }
+            [b"SET", key, value, b"XX", b"KEEPTTL"] => {
+                let until = values[*key].1;
+                values.insert(key.to_vec(), (value.to_vec(), until));
+                ok
+            }
+            [b"PEXPIRE", key, ttl] => Reply::Integer(match values.get_mut(*key) {
+                None => 0,
+                Some((_, until)) => {
+                    *until = millis(ttl);
+                    1
+                }
+            }),
             [b"PTTL", key] => Reply::Integer(match values.get(*key) {
                 None => -2,
                 Some((_, None)) => -1,

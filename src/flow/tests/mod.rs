@@ -10,6 +10,7 @@ mod endpoints;
 mod fake_redis;
 mod forged;
 mod https;
+mod idle;
 mod keys;
 mod large_cookies;
 mod lifetimes;

@@ -25,6 +25,7 @@ use crate::flow::decision::Decision;
 use crate::flow::http::reply::{self, Reply};
 use crate::flow::http::request::RequestHead;
 use crate::flow::io::{Count, Io};
+use crate::flow::load::Usage;
 use crate::flow::outcome::Outcome;
 use crate::flow::pages::ErrorPage;
 use crate::flow::principal::Principal;
@@ -89,7 +90,7 @@ async fn sign_in<I: Io>(
 /// The user of the browser's session, if that user is allowed. Any site can link to this address, so this changes no
 /// cookie: a session that is refreshed gets its new cookie with another request.
 async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Option<Rc<Principal>> {
-    let (_, loaded) = load::session(app, head.clone(), |_, _| false).get().await;
+    let (_, loaded) = load::session(app, head.clone(), Usage::LOOK).get().await;
     match loaded.outcome {
         Outcome::Authenticated(principal) if principal.allowed => Some(principal),
         _ => None,

@@ -1,11 +1,13 @@
 //! The cookie store: the browser's cookies hold the whole session.
 
+mod last_use;
 mod refresh;
 mod sessions;
 mod slots;
 
 use std::rc::Rc;
 
+use self::last_use::LastUses;
 use self::refresh::CookieRefresher;
 use self::sessions::CookieSessions;
 use super::refresh::RefreshPolicy;
@@ -13,7 +15,8 @@ use super::session_cookie::SessionCookie;
 use crate::config::Config;
 use crate::flow::RequestHead;
 use crate::flow::io::{Count, Io};
-use crate::flow::outcome::{Loaded, Outcome, Unavailable};
+use crate::flow::load::Usage;
+use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
 use crate::flow::principal::Principal;
 use crate::flow::util::ready::Ready;
 use crate::session::Session;
@@ -24,6 +27,8 @@ pub(in crate::flow) struct CookieStore<I> {
     policy: Rc<RefreshPolicy<I>>,
     sessions: Rc<CookieSessions>,
     refresher: Rc<CookieRefresher<I>>,
+    last_uses: Rc<LastUses>,
+    config: Rc<Config>,
 }
 
 impl<I: Io> CookieStore<I> {
@@ -36,13 +41,15 @@ impl<I: Io> CookieStore<I> {
         let sessions = Rc::new(CookieSessions::new(config, cookie));
         Self {
             refresher: Rc::new(CookieRefresher::new(config, &sessions, &policy, io)),
+            last_uses: Rc::new(LastUses::new(config, cookie)),
+            config: Rc::clone(config),
             sessions,
             policy,
             io: io.clone(),
         }
     }
 
-    pub(super) fn load(&self, head: &RequestHead, may_set_cookie: impl FnOnce() -> bool) -> Ready<Loaded> {
+    pub(super) fn load(&self, head: &RequestHead, usage: Usage) -> Ready<Loaded> {
         let now = self.io.now();
         let found = match self.sessions.find(head, now) {
             Ok(found) => found,
@@ -51,18 +58,26 @@ impl<I: Io> CookieStore<I> {
         if self.sessions.is_of_older_secret(&found.value) {
             self.io.count(Count::OlderSecret);
         }
+        let Ok(last_use) = self.last_uses.find(head, &found.value, usage, now) else {
+            return Ready::Now(Outcome::Anonymous(AnonymousReason::Idle).into());
+        };
         let principal = &found.value.principal;
-        if !self.policy.is_due(&principal.session, now) {
+        if !self.policy.is_due(&principal.session, now, usage.renews) {
             let outcome =
                 self.policy.outcome_without_refresh(Rc::clone(principal), now, Unavailable::Provider);
-            let renewed = self.refresher.reissue(&found.value, may_set_cookie);
-            return Ready::Now(found.in_one_scope(Loaded { outcome, renewed }));
+            let renewed = self.refresher.reissue(&found.value, || (usage.may_set_cookie)(&self.config, head));
+            let loaded = found.in_one_scope(Loaded { renewed, ..outcome.into() });
+            return Ready::Now(self.last_uses.note(loaded, &found.value, last_use, now));
         }
-        if !may_set_cookie() {
+        if !(usage.may_set_cookie)(&self.config, head) {
             return Ready::Now(self.policy.outcome_as_is(Rc::clone(principal), now).into());
         }
-        let refresher = Rc::clone(&self.refresher);
-        Ready::later(async move { refresher.refresh(found.value).await })
+        let (refresher, last_uses, io) =
+            (Rc::clone(&self.refresher), Rc::clone(&self.last_uses), self.io.clone());
+        Ready::later(async move {
+            let loaded = refresher.refresh(Rc::clone(&found.value), usage.renews).await;
+            last_uses.note(loaded, &found.value, last_use, io.now())
+        })
     }
 
     pub(super) fn create(

@@ -68,11 +68,11 @@ impl<I: Io> CookieRefresher<I> {
     }
 
     /// The session that `old` has become by a refresh in this worker or in another one.
-    pub(super) async fn refresh(self: &Rc<Self>, old: Rc<VerifiedPrincipal>) -> Loaded {
+    pub(super) async fn refresh(self: &Rc<Self>, old: Rc<VerifiedPrincipal>, on_demand: bool) -> Loaded {
         let mut signed_in = Rc::clone(&old);
         let mut hindrance = Unavailable::Provider.into();
         for _ in 0..MAX_HOPS {
-            if !self.policy.is_due(&signed_in.principal.session, self.io.now()) {
+            if !self.policy.is_due(&signed_in.principal.session, self.io.now(), on_demand) {
                 break;
             }
             signed_in = match self.follow(&signed_in).await {
@@ -93,6 +93,8 @@ impl<I: Io> CookieRefresher<I> {
                 self.io.now(),
                 hindrance,
             ),
+            last_use: None,
+            idle_end: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sessions in cookies: read from them once, and sealed if the result is not too large for a browser.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use log::warn;
@@ -98,6 +99,7 @@ impl CookieSessions {
             signed_at: verified.timestamp(),
             secret: Some(verified.secret().id()),
             principal: Principal::new(&self.config, session),
+            last_use: RefCell::default(),
         });
         self.cache.insert(&signed_in);
         Ok(signed_in)

@@ -84,6 +84,9 @@ impl<I: Io> Journal<I> {
     /// Checks all writes; starts again at the next event.
     async fn handle_events(&self) {
         while let Some(event) = self.events.pending.take() {
+            if event == FailoverEvent::NewMaster {
+                self.sessions.last_uses.repeat().await;
+            }
             let now = self.io.now();
             let mut lost = 0_usize;
             for write in self.sessions.writes.all(now) {

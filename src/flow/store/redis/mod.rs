@@ -12,6 +12,7 @@
 mod health;
 pub(in crate::flow) mod index;
 mod journal;
+mod last_use;
 mod lock;
 mod readiness;
 mod recent_writes;
@@ -28,13 +29,14 @@ use log::warn;
 use self::index::{SessionIndex, Whose};
 use self::readiness::Readiness;
 use self::refresh::RedisRefresher;
-use self::sessions::{IfRefused, RedisSessions};
+use self::sessions::{RedisSessions, Save};
 use self::tickets::{TicketCookie, Tickets};
 use super::refresh::{LONG_PATIENCE, RefreshPolicy};
 use super::session_cookie::{Found, SessionCookie};
 use crate::config::{Config, RedisConfig};
 use crate::flow::RequestHead;
 use crate::flow::io::{Count, Io};
+use crate::flow::load::Usage;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
 use crate::flow::principal::Principal;
 use crate::flow::user::User;
@@ -42,6 +44,7 @@ use crate::flow::util::ready::Ready;
 use crate::redis::{Command, Reply};
 use crate::session::Session;
 use crate::session::ticket::TicketId;
+use crate::time::Timestamp;
 
 /// How long a sign-in waits if Redis is away. The code is used up by then, so waiting is better than a new sign-in.
 const SAVE_PATIENCE: Duration = Duration::from_secs(10);
@@ -66,6 +69,7 @@ pub(in crate::flow) struct RedisStore<I> {
     sessions: Rc<RedisSessions<I>>,
     refresher: Rc<RedisRefresher<I>>,
     readiness: Rc<Readiness<I>>,
+    config: Rc<Config>,
 }
 
 impl<I: Io> RedisStore<I> {
@@ -84,12 +88,13 @@ impl<I: Io> RedisStore<I> {
             refresher: Rc::new(RedisRefresher::new(config, &sessions, &policy, io)),
             readiness: Rc::new(Readiness::new(cookie, io)),
             sessions,
+            config: Rc::clone(config),
             policy,
             io: io.clone(),
         }
     }
 
-    pub(super) fn load(self: &Rc<Self>, head: &RequestHead) -> Ready<Loaded> {
+    pub(super) fn load(self: &Rc<Self>, head: &RequestHead, usage: Usage) -> Ready<Loaded> {
         let now = self.io.now();
         let found = match self.tickets.find(head, now) {
             Ok(found) => found,
@@ -98,28 +103,57 @@ impl<I: Io> RedisStore<I> {
         if self.tickets.is_of_older_secret(&found.value) {
             self.io.count(Count::OlderSecret);
         }
+        let is_use = self.sessions.last_uses.is_on() && (usage.is_use)(&self.config, head);
+        let tells_idle_end = self.sessions.last_uses.is_on() && usage.tells_ends;
         match self.sessions.cached(&found.value.ticket) {
-            Some(principal) if !self.policy.is_due(&principal.session, now) => {
+            Some(principal)
+                if !self.policy.is_due(&principal.session, now, usage.renews) && !tells_idle_end =>
+            {
                 let outcome = self.policy.outcome_without_refresh(principal, now, Unavailable::Provider);
+                self.note_use(&found.value, &outcome, is_use);
                 Ready::Now(self.with_cookie(&found, outcome))
             }
             _ => {
                 let store = Rc::clone(self);
                 Ready::later(async move {
-                    let outcome = store.by_ticket(&found.value).await;
-                    store.with_cookie(&found, outcome)
+                    let outcome = store.by_ticket(&found.value, usage.renews).await;
+                    store.note_use(&found.value, &outcome, is_use);
+                    let idle_end =
+                        if tells_idle_end { store.idle_end(&found.value, is_use).await } else { None };
+                    Loaded { idle_end, ..store.with_cookie(&found, outcome) }
                 })
             }
         }
     }
 
-    async fn by_ticket(&self, found: &TicketCookie) -> Outcome {
+    /// The request uses the session, if it may.
+    fn note_use(&self, found: &TicketCookie, outcome: &Outcome, is_use: bool) {
+        if let (true, Outcome::Authenticated(principal)) = (is_use, outcome) {
+            self.sessions.last_uses.note(found.ticket.id(), &principal.session);
+        }
+    }
+
+    /// When the session ends if no request uses it. Redis knows it best, unless this request is about to change it.
+    async fn idle_end(&self, found: &TicketCookie, is_use: bool) -> Option<Timestamp> {
+        let id = found.ticket.id();
+        if is_use {
+            return self.sessions.last_uses.end(id);
+        }
+        match self.io.redis(Command::time_to_live(id.redis_key())).await {
+            Ok(Reply::Integer(millis)) => {
+                Some(self.io.now().after(Duration::from_millis(u64::try_from(millis).ok()?)))
+            }
+            _ => self.sessions.last_uses.end(id),
+        }
+    }
+
+    async fn by_ticket(&self, found: &TicketCookie, on_demand: bool) -> Outcome {
         let (now, ticket) = (self.io.now(), &found.ticket);
         let outcome = match self.sessions.load(ticket).await {
             Err(reason) => Outcome::Unavailable(reason),
             Ok(None) => Outcome::Anonymous(AnonymousReason::Gone),
-            Ok(Some(principal)) if self.policy.is_due(&principal.session, now) => {
-                self.refresher.refresh(ticket, principal).await
+            Ok(Some(principal)) if self.policy.is_due(&principal.session, now, on_demand) => {
+                self.refresher.refresh(ticket, principal, on_demand).await
             }
             Ok(Some(principal)) => self.policy.outcome_without_refresh(principal, now, Unavailable::Provider),
         };
@@ -138,7 +172,7 @@ impl<I: Io> RedisStore<I> {
             }
             _ => None,
         };
-        found.in_one_scope(Loaded { outcome, renewed })
+        found.in_one_scope(Loaded { renewed, ..outcome.into() })
     }
 
     pub(super) async fn create(
@@ -147,7 +181,7 @@ impl<I: Io> RedisStore<I> {
         head: &RequestHead,
     ) -> Result<Vec<u8>, Unavailable> {
         let ticket = self.tickets.create(&self.io)?;
-        self.sessions.save(&ticket, principal, SAVE_PATIENCE, IfRefused::GiveUp).await?;
+        self.sessions.save(&ticket, principal, SAVE_PATIENCE, Save::SignIn).await?;
         if let Some(index) = &self.sessions.index {
             index.add(ticket.id(), &principal.session).await;
         }

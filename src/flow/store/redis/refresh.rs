@@ -15,7 +15,7 @@ use futures_util::future::{Either, select};
 use log::warn;
 
 use super::lock::Lock;
-use super::sessions::{IfRefused, RedisSessions};
+use super::sessions::{RedisSessions, Save};
 use crate::config::Config;
 use crate::flow::Io;
 use crate::flow::io::Count;
@@ -84,7 +84,12 @@ impl<I: Io> RedisRefresher<I> {
     }
 
     /// The outcome of a session that is due: refreshed by this worker, by another one, or not at all.
-    pub(super) async fn refresh(self: &Rc<Self>, ticket: &Ticket, old: Rc<Principal>) -> Outcome {
+    pub(super) async fn refresh(
+        self: &Rc<Self>,
+        ticket: &Ticket,
+        old: Rc<Principal>,
+        on_demand: bool,
+    ) -> Outcome {
         let now = self.io.now();
         let is_early =
             !self.sessions.health.get().settles_in().is_zero() && !self.policy.is_expired(&old.session, now);
@@ -100,7 +105,7 @@ impl<I: Io> RedisRefresher<I> {
             let (sender, receiver) = oneshot::channel();
             let (refresher, ticket) = (Rc::clone(self), ticket.clone());
             self.io.spawn(async move {
-                let _ = sender.send(refresher.run(&ticket).await);
+                let _ = sender.send(refresher.run(&ticket, on_demand).await);
             });
             Box::pin(async { receiver.await.unwrap_or(no_answer(Unavailable::Provider)) })
         });
@@ -127,12 +132,12 @@ impl<I: Io> RedisRefresher<I> {
     }
 
     /// The refresh itself, under the lock.
-    async fn run(&self, ticket: &Ticket) -> Refreshed {
-        let lock = match self.lock(ticket).await {
+    async fn run(&self, ticket: &Ticket, on_demand: bool) -> Refreshed {
+        let lock = match self.lock(ticket, on_demand).await {
             Ok(lock) => lock,
             Err(refreshed) => return refreshed,
         };
-        let refreshed = lock.hold_while(self.replace(ticket)).await;
+        let refreshed = lock.hold_while(self.replace(ticket, on_demand)).await;
         if lock.release().await == Ok(false) && lock.is_seized().await {
             // A sign-out took the lock by force. Our session may have been saved after it deleted the old one.
             return match self.sessions.end_locked(ticket.id()).await {
@@ -144,7 +149,7 @@ impl<I: Io> RedisRefresher<I> {
     }
 
     /// Acquires the lock. If another worker refreshes the session meanwhile, returns its result.
-    async fn lock(&self, ticket: &Ticket) -> Result<Lock<I>, Refreshed> {
+    async fn lock(&self, ticket: &Ticket, on_demand: bool) -> Result<Lock<I>, Refreshed> {
         let lock = Lock::new(&self.io, ticket.id()).map_err(no_answer)?;
         let began = self.io.now();
         self.io.sleep(self.sessions.health.get().settles_in()).await;
@@ -154,15 +159,17 @@ impl<I: Io> RedisRefresher<I> {
             }
             self.io.count(Count::LockWait);
             self.io.sleep(POLL).await;
-            self.look(ticket).await?;
+            self.look(ticket, on_demand).await?;
         }
         Ok(lock)
     }
 
     /// The session in Redis if it is still due, otherwise the result.
-    async fn look(&self, ticket: &Ticket) -> Result<Rc<Principal>, Refreshed> {
+    async fn look(&self, ticket: &Ticket, on_demand: bool) -> Result<Rc<Principal>, Refreshed> {
         match self.sessions.load(ticket).await {
-            Ok(Some(principal)) if self.policy.is_due(&principal.session, self.io.now()) => Ok(principal),
+            Ok(Some(principal)) if self.policy.is_due(&principal.session, self.io.now(), on_demand) => {
+                Ok(principal)
+            }
             Ok(Some(principal)) => Err(Refreshed::Now(principal)),
             Ok(None) => Err(Refreshed::Ended(AnonymousReason::Gone)),
             Err(reason) => Err(no_answer(reason)),
@@ -170,8 +177,8 @@ impl<I: Io> RedisRefresher<I> {
     }
 
     /// Replaces the session by a refreshed one.
-    async fn replace(&self, ticket: &Ticket) -> Refreshed {
-        let old = match self.look(ticket).await {
+    async fn replace(&self, ticket: &Ticket, on_demand: bool) -> Refreshed {
+        let old = match self.look(ticket, on_demand).await {
             Ok(old) => old,
             Err(refreshed) => return refreshed,
         };
@@ -187,7 +194,7 @@ impl<I: Io> RedisRefresher<I> {
 
     async fn save(&self, ticket: &Ticket, old: &Principal, session: Session) -> Refreshed {
         let principal = Principal::new(&self.config, session);
-        match self.sessions.save(ticket, &principal, SAVE_PATIENCE, IfRefused::TryAgain).await {
+        match self.sessions.save(ticket, &principal, SAVE_PATIENCE, Save::Refresh).await {
             Ok(()) => {}
             Err(Unavailable::TooLarge(size)) => {
                 return self.too_large(ticket, old, &principal.session, size).await;
@@ -210,7 +217,7 @@ impl<I: Io> RedisRefresher<I> {
             return self.ended(ticket, AnonymousReason::TooLarge).await;
         };
         let principal = Principal::new(&self.config, session);
-        match self.sessions.save(ticket, &principal, SAVE_PATIENCE, IfRefused::TryAgain).await {
+        match self.sessions.save(ticket, &principal, SAVE_PATIENCE, Save::Refresh).await {
             Ok(()) => Refreshed::Now(principal),
             Err(_) => no_answer(Unavailable::TooLarge(size)),
         }

@@ -9,6 +9,7 @@ use log::warn;
 
 use super::health::SharedHealth;
 use super::index::SessionIndex;
+use super::last_use::LastUses;
 use super::lock::Lock;
 use super::recent_writes::{PERIOD, RecentWrites};
 use crate::config::{self, Config};
@@ -31,12 +32,14 @@ const MISMATCH_PERIOD: Duration = Duration::from_secs(60);
 /// How many such keys a worker remembers.
 const MISMATCHES: usize = 1000;
 
-/// What to do if Redis refuses to save a session: it is full, or this client may not write.
+/// Why a session is saved.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum IfRefused {
-    GiveUp,
-    /// Treat it like a missing answer.
-    TryAgain,
+pub(super) enum Save {
+    /// A sign-in. If Redis refuses, because it is full or this client may not write, it is given up.
+    SignIn,
+    /// A refresh, which is no use of the session: if idle sessions end, the session keeps the time to live that it has. A
+    /// refusal of Redis is treated like a missing answer.
+    Refresh,
 }
 
 /// A session that was decrypted before.
@@ -64,6 +67,7 @@ pub(super) struct RedisSessions<I> {
     decrypted: BoundedLru<Decrypted>,
     pub(super) writes: RecentWrites,
     pub(super) health: SharedHealth<I>,
+    pub(super) last_uses: Rc<LastUses<I>>,
     /// None without `redis_session_index`.
     pub(super) index: Option<Rc<SessionIndex<I>>>,
     loads: SingleFlight<Value>,
@@ -84,6 +88,7 @@ impl<I: Io> RedisSessions<I> {
             writes: RecentWrites::new(),
             health: SharedHealth::new(redis.client.has_replicas(), io),
             index,
+            last_uses: Rc::new(LastUses::new(config, io)),
             loads: SingleFlight::default(),
             mismatches: BoundedLru::new(MISMATCHES),
             config: Rc::clone(config),
@@ -98,7 +103,7 @@ impl<I: Io> RedisSessions<I> {
         }
         let known = self.decrypted.get(ticket.redis_key()).filter(|known| known.ticket == *ticket)?;
         let is_recent = known.seen_at.get().was_within(self.session_cache, self.io.now());
-        is_recent.then(|| Rc::clone(&known.principal))
+        (is_recent && self.last_uses.is_alive(ticket.id())).then(|| Rc::clone(&known.principal))
     }
 
     /// The session of a ticket; `None` if Redis has none.
@@ -206,7 +211,7 @@ impl<I: Io> RedisSessions<I> {
         ticket: &Ticket,
         principal: &Rc<Principal>,
         patience: Duration,
-        if_refused: IfRefused,
+        why: Save,
     ) -> Result<(), Unavailable> {
         let began = self.io.now();
         loop {
@@ -216,16 +221,34 @@ impl<I: Io> RedisSessions<I> {
             }
             let value = self.seal(ticket, principal)?;
             self.writes.saved(ticket, principal, now);
-            let reply = self
-                .write(Command::setex(ticket.redis_key(), self.time_to_live(&principal.session), &value))
-                .await;
-            let gives_up = is_refusal(&reply) && if_refused == IfRefused::GiveUp;
+            let reply = self.write_value(ticket, principal, &value, why).await;
+            let gives_up = is_refusal(&reply) && why == Save::SignIn;
             let result = done(reply);
             if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
                 return result;
             }
             self.io.sleep(SAVE_PAUSE).await;
         }
+    }
+
+    async fn write_value(
+        &self,
+        ticket: &Ticket,
+        principal: &Principal,
+        value: &[u8],
+        why: Save,
+    ) -> Result<Reply, Failure> {
+        let (key, mut ttl) = (ticket.redis_key(), self.time_to_live(&principal.session));
+        if why == Save::Refresh && self.last_uses.is_on() {
+            let reply = self.write(Command::replace_value(key, value)).await;
+            if reply != Ok(Reply::Nil) {
+                return reply;
+            }
+            // A server that has just become the master may lack the session. If it ended meanwhile, this is short enough;
+            // and the use that led to the refresh is written next.
+            ttl = ttl.min(self.config.lifetimes.write_period());
+        }
+        self.write(Command::setex(key, ttl, value)).await
     }
 
     /// Sends a command that may be executed twice. Sends it again if there was a failover meanwhile: the reply may be
@@ -338,7 +361,7 @@ impl<I: Io> RedisSessions<I> {
 
     /// How long Redis keeps a session: until the first of its ends. Zero means for ever.
     fn time_to_live(&self, session: &Session) -> Duration {
-        self.config.lifetimes.time_to_live(self.config.cookie.expire, session, self.io.now())
+        self.config.lifetimes.time_to_live(session, self.io.now())
     }
 
     /// Whether Redis answers.
