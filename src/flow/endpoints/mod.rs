@@ -22,21 +22,22 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::decision::{Action, Decision};
-use super::http::{fetch_metadata, reply};
+use super::http::{csrf, fetch_metadata, reply};
 use super::load::Usage;
 use super::outcome::{Loaded, Outcome};
 use super::{App, Io, Ready, Reply, RequestHead, access_log, authorize};
 use crate::config::{Config, Mode, Routes};
-use crate::session::Session;
 use crate::time::Timestamp;
 
 /// What a session is loaded for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To let a request through to the upstream.
     Upstream,
     /// `/oauth2/userinfo`.
     UserInfo,
+    /// `/oauth2/refresh`: to renew it, although it is not due.
+    Refresh,
     /// `/oauth2/auth`.
     Auth,
 }
@@ -51,6 +52,7 @@ impl Purpose {
             }
             Self::Auth => Usage { is_use, ..usage },
             Self::UserInfo => Usage { tells_ends: true, ..usage },
+            Self::Refresh => Usage { is_use, tells_ends: true, renews: true, ..usage },
         }
     }
 
@@ -58,7 +60,7 @@ impl Purpose {
     pub(super) fn decide<I: Io>(self, app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
         match self {
             Self::Upstream => upstream::handle(app, head, loaded),
-            Self::UserInfo => userinfo(app, head, loaded),
+            Self::UserInfo | Self::Refresh => userinfo(app, head, loaded, self),
             Self::Auth => auth(app, head, loaded),
         }
     }
@@ -67,7 +69,7 @@ impl Purpose {
     pub(super) fn refuse_token(self, routes: &Routes, head: &RequestHead) -> Reply {
         match self {
             Self::Upstream => upstream::refuse_token(routes, head),
-            Self::UserInfo | Self::Auth => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
+            Self::UserInfo | Self::Refresh | Self::Auth => reply::text(StatusCode::FORBIDDEN, "Forbidden"),
         }
     }
 
@@ -78,6 +80,7 @@ impl Purpose {
             _ if answer.status() == StatusCode::FORBIDDEN => access_log::FORBIDDEN,
             Self::Upstream => "upstream",
             Self::UserInfo => "userinfo",
+            Self::Refresh => "refresh",
             Self::Auth => "auth",
         };
         reply::because(answer, word)
@@ -142,6 +145,12 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
         b"/sessions" if has_index => wait(sessions::list(Rc::clone(app), head)),
         b"/sign_out_everywhere" if has_index => wait(sessions::sign_out_everywhere(Rc::clone(app), head)),
         b"/userinfo" => app.with_session(head, Purpose::UserInfo),
+        b"/refresh" if app.config.mode.owns_sessions() && app.config.renews() => {
+            match csrf::refuse(&head, |_| false) {
+                Some(refusal) => Ready::Now(refusal.into()),
+                None => app.with_session(head, Purpose::Refresh),
+            }
+        }
         b"/auth" => app.with_session(head, Purpose::Auth),
         _ => app.with_session(head, Purpose::Upstream),
     }
@@ -177,7 +186,7 @@ async fn ready<I: Io>(app: Rc<App<I>>) -> Reply {
     }
 }
 
-/// The keys of oauth2-proxy's `/oauth2/userinfo`.
+/// The keys of oauth2-proxy's `/oauth2/userinfo`, and when the session ends.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UserInfo {
@@ -189,18 +198,10 @@ struct UserInfo {
     preferred_username: String,
     #[serde(skip_serializing_if = "Map::is_empty")]
     additional_claims: Map<String, Value>,
-    #[serde(flatten)]
-    ends: Option<Ends>,
-}
-
-/// When the session ends, each in RFC 3339. oauth2-proxy does not say this, so it is left out without our options.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Ends {
-    /// As the session is: a refresh moves it.
+    /// When the session ends as it is, in RFC 3339: a refresh moves this.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
-    /// If no request uses it: the next use moves it.
+    /// If no request uses it: the next use moves this.
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_expires_at: Option<String>,
     /// Whatever happens.
@@ -208,22 +209,16 @@ struct Ends {
     absolute_expires_at: Option<String>,
 }
 
-impl Ends {
-    fn new(config: &Config, session: &Session, idle_end: Option<Timestamp>) -> Self {
-        let text = |end: Option<Timestamp>| end.map(|end| Timestamp::from_secs(end.secs()).to_string());
-        Self {
-            expires_at: text(config.lifetimes.end(session, config.cookie.enforce_expires_on)),
-            idle_expires_at: text(idle_end),
-            absolute_expires_at: text(config.lifetimes.absolute_end(session)),
-        }
-    }
-}
-
-/// `/oauth2/userinfo`: the signed-in user as JSON, or 401.
-fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
+/// `/oauth2/userinfo`, and `/oauth2/refresh` after the refresh: the signed-in user as JSON, or 401.
+fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded, purpose: Purpose) -> Action {
     let mut answer = match &loaded.outcome {
         Outcome::Authenticated(principal) if principal.allowed => {
             let (session, lifetimes) = (&principal.session, &app.config.lifetimes);
+            let end = lifetimes.end(session, app.config.cookie.enforce_expires_on);
+            // oauth2-proxy does not say it, and so neither does the filter without an option of its own.
+            let tells_end = purpose == Purpose::Refresh || lifetimes.are_limited();
+            let text_of =
+                |end: Option<Timestamp>| end.map(|end| Timestamp::from_secs(end.secs()).to_string());
             // JSON is UTF-8. With replacement characters, two users could get the same name.
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
             reply::json(
@@ -234,7 +229,9 @@ fn userinfo<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
                     groups: session.groups.iter().flat_map(|group| text(group)).collect(),
                     preferred_username: text(&session.preferred_username).unwrap_or_default(),
                     additional_claims: session.additional_claims.to_json(),
-                    ends: lifetimes.are_limited().then(|| Ends::new(&app.config, session, loaded.idle_end)),
+                    expires_at: text_of(end.filter(|_| tells_end)),
+                    idle_expires_at: text_of(loaded.idle_end),
+                    absolute_expires_at: text_of(lifetimes.absolute_end(session)),
                 },
             )
         }

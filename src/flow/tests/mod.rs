@@ -17,6 +17,7 @@ mod lifetimes;
 mod log;
 mod login;
 mod modes;
+mod on_demand;
 mod programs;
 mod provider;
 mod provider_sign_out;
