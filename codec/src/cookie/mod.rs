@@ -18,6 +18,7 @@ pub use self::csrf_name::{csrf_cookie_name, is_csrf_name};
 pub use self::jar::Jar;
 pub use self::secret::{CookieSecret, CookieSecrets, MAX_SECRETS, SecretId};
 pub use self::signed::{
-    Allowance, InvalidSignature, Verified, is_current, is_signed, newest_first, sign, signed_at, verify,
+    Allowance, InvalidSignature, Verified, is_current, is_signed, newest_first, sign, signed_at, signed_part,
+    verify,
 };
 pub use self::split::{SessionCookies, SetCookie, sent_bytes, split};

@@ -135,6 +135,13 @@ pub fn signed_at(raw: &[u8]) -> Option<i64> {
     Parts::of(raw).map(|parts| parts.timestamp)
 }
 
+/// The part of a signed value that the signature covers. The signature itself can be written in several ways: base64url
+/// leaves two of its bits open.
+pub fn signed_part(raw: &[u8]) -> &[u8] {
+    let end = raw.iter().rposition(|byte| *byte == b'|').unwrap_or(raw.len());
+    raw.get(..end).unwrap_or(raw)
+}
+
 /// The parts of a value that has the form of a signed one.
 struct Parts<'a> {
     value: &'a [u8],

@@ -27,6 +27,7 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::encode;
 use crate::flow::http::{Header, csrf};
 use crate::flow::io::Io;
+use crate::flow::load::Usage;
 use crate::flow::outcome::{Outcome, Unavailable};
 use crate::flow::pages::{ErrorPage, ListedSession, Sessions};
 use crate::flow::principal::Principal;
@@ -216,7 +217,11 @@ async fn caller_and_target<I: Io>(
     app: &Rc<App<I>>,
     head: &RequestHead,
 ) -> Result<(Caller, Target), Decision> {
-    let loaded = app.store.load(head, || true).get().await;
+    let loaded = app
+        .store
+        .load(head, Usage { may_set_cookie: |_, _| true, is_use: super::is_use, ..Usage::LOOK })
+        .get()
+        .await;
     let cookies = app.cookie.for_response(head, &loaded, app.io.now());
     let (principal, ticket) = match (loaded.outcome, app.store.ticket(head)) {
         (Outcome::Authenticated(principal), Some(ticket)) => (principal, ticket),
