@@ -4,6 +4,7 @@ PYTHON ?= python3
 CARGO  ?= cargo
 
 WASM_TARGET := wasm32-wasip1
+BUILT       := $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release
 WASM        := dist/oauth2_session_filter.wasm
 VENV        := .venv
 RUN         := $(VENV)/bin/python
@@ -64,7 +65,8 @@ build: environment ## build the filter: dist/oauth2_session_filter.wasm
 	@echo "build: compiling the filter for $(WASM_TARGET)"
 	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --release --target $(WASM_TARGET) --lib
 	@mkdir -p dist
-	@$(RUN) tools/trim_exports.py $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release/oauth2_session_filter.wasm $(WASM)
+	@$(RUN) tools/trim_exports.py $(BUILT)/oauth2_session_filter.wasm $(BUILT)/trimmed.wasm
+	@$(RUN) tools/optimize.py $(BUILT)/trimmed.wasm $(WASM)
 	@echo "build: $(WASM), $$(wc -c < $(WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(WASM) | wc -c | tr -d ' ') gzipped"
 
 image: build ## build its OCI image, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
@@ -185,7 +187,7 @@ bench-hostile: build ## measure the CPU of a worker for hostile requests, by the
 	@$(RUN) bench/hostile.py $(ARGUMENTS)
 
 clean: ## remove what the other targets made
-	rm -rf dist target fuzz/target fuzz/found $(VENV) .cache integration/provider/node_modules .pytest_cache
+	rm -rf dist target fuzz/target fuzz/found $(VENV) .cache tools/wasm-opt/node_modules integration/provider/node_modules .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 environment:

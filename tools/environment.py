@@ -1,14 +1,14 @@
-"""Makes the environment of the demo, the tests and the linters: Envoy, Node.js, Python packages, the provider, and
-Redis if the system has none.
+"""Makes the environment of the build, the demo, the tests and the linters: Envoy, Node.js, Python packages, wasm-opt,
+the provider, and Redis if the system has none.
 
     python3 tools/environment.py            what `make run`, `make envoy` and `make test` need
     python3 tools/environment.py --browser  also what `make test-browser` needs
     python3 tools/environment.py --image    also what `make test-image` and `make check-manifests` need
     python3 tools/environment.py --lint     also what `make lint` needs
 
-It installs into `.venv` and `integration/provider/node_modules`, needs no root and changes nothing else. The second
-time it ends at once: stamps remember the installed requirements. It uses only the standard library, because all other
-programs run in the environment that it makes.
+It installs into `.venv`, `tools/wasm-opt/node_modules` and `integration/provider/node_modules`, needs no root and
+changes nothing else. The second time it ends at once: stamps remember the installed requirements. It uses only the
+standard library, because all other programs run in the environment that it makes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 INTEGRATION = ROOT / "integration"
 VENV = ROOT / ".venv"
 PROVIDER = INTEGRATION / "provider"
+WASM_OPT = ROOT / "tools" / "wasm-opt"
 WASM_TARGET = "wasm32-wasip1"
 OLDEST_PYTHON = (3, 9)
 
@@ -55,7 +56,8 @@ def main() -> int:
             install_python_packages("requirements-image.txt")
         if wanted.lint:
             install_python_packages("requirements-lint.txt")
-        install_provider()
+        install_npm_packages("wasm-opt", WASM_OPT)
+        install_npm_packages("provider", PROVIDER)
         add_wasm_target()
     except StepFailed as error:
         return fail(str(error))
@@ -104,14 +106,14 @@ def install_python_packages(name: str) -> None:
         )
 
 
-def install_provider() -> None:
-    with Stamp("provider", PROVIDER / "package-lock.json", PROVIDER / "node_modules") as stamp:
+def install_npm_packages(name: str, folder: Path) -> None:
+    with Stamp(name, folder / "package-lock.json", folder / "node_modules") as stamp:
         if stamp.is_current:
             return
-        say("installing the OpenID provider (npm ci)")
+        say(f"installing {folder.relative_to(ROOT)} (npm ci)")
         node, npm = node_of_venv()
         environment = dict(os.environ, PATH=f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}")
-        run([node, npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=PROVIDER, env=environment)
+        run([node, npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, env=environment)
 
 
 def add_wasm_target() -> None:

@@ -10,7 +10,7 @@ import subprocess
 from image import IMAGE, ROOT, SBOM
 
 # Made by tools/environment.py, and no part of the module.
-SHARED = (".venv", "integration/provider/node_modules")
+SHARED = (".venv", "integration/provider/node_modules", "tools/wasm-opt/node_modules")
 
 
 def test_another_checkout_builds_the_same_image(tmp_path):
