@@ -19,6 +19,10 @@ const EXPIRED_SKEW: Duration = Duration::from_secs(10);
 /// minutes.
 const EARLY_SKEW: Duration = Duration::from_secs(5 * 60);
 
+/// The types of ID tokens and access tokens. `JWT` means as much as no type; access tokens have `at+jwt` (RFC 9068
+/// section 2.1).
+const KINDS: &[&str] = &["jwt", "at+jwt"];
+
 /// What the claims of an ID token must be.
 pub struct Expected<'a> {
     /// The provider's issuer.
@@ -45,7 +49,7 @@ pub fn verify(
     keys: &Jwks,
     expected: &Expected<'_>,
 ) -> Result<Map<String, Value>, IdTokenError> {
-    verified(id_token, MAX_TOKEN, keys, |claims| expected.check(claims))
+    verified(id_token, MAX_TOKEN, KINDS, keys, |claims| expected.check(claims))
 }
 
 /// The claims of signed userinfo, which may have no issuer, audience and expiry.
@@ -54,19 +58,21 @@ pub fn verify_userinfo(
     keys: &Jwks,
     expected: &Expected<'_>,
 ) -> Result<Map<String, Value>, IdTokenError> {
-    verified(userinfo, MAX_BODY, keys, |claims| expected.check_userinfo(claims))
+    verified(userinfo, MAX_BODY, KINDS, keys, |claims| expected.check_userinfo(claims))
 }
 
-fn verified(
+/// The claims of a token whose type, claims and signature are right.
+pub(super) fn verified(
     token: &str,
     longest: usize,
+    kinds: &[&str],
     keys: &Jwks,
     check: impl FnOnce(&Map<String, Value>) -> Result<(), IdTokenError>,
 ) -> Result<Map<String, Value>, IdTokenError> {
     if token.len() > longest {
         return Err(IdTokenError::TooLarge);
     }
-    let token = Jws::parse(token)?;
+    let token = Jws::parse(token, kinds)?;
     // The claims first, since checking them is cheap. A token that has expired, or is for another client, is invalid anyway.
     let claims = serde_json::from_slice(&token.payload()?).map_err(|_| IdTokenError::Malformed)?;
     check(&claims)?;
@@ -149,7 +155,7 @@ impl Expected<'_> {
         self.check_times(claims)
     }
 
-    fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+    pub(super) fn check_issuer(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
         let issuer = claims.get("iss").and_then(Value::as_str);
         let is_right = self.skip_issuer_verification || issuer == Some(self.issuer);
         if is_right { Ok(()) } else { Err(IdTokenError::Issuer) }
@@ -158,7 +164,7 @@ impl Expected<'_> {
     /// As oauth2-proxy's `verifyAudience`: the first audience claim that is present must have this client, or an extra
     /// audience. This filter also checks `azp`: if the token names the client that it was issued to, that must be this
     /// client. A token for several audiences may have no `azp` (Core 3.1.3.7, point 5).
-    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+    pub(super) fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
         let is_ours =
             |name: &str| name == self.client_id || self.extra_audiences.iter().any(|extra| extra == name);
         let is_for_us = match self.audience_claims.iter().find_map(|name| claims.get(name)) {
@@ -176,7 +182,7 @@ impl Expected<'_> {
         }
     }
 
-    fn check_times(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
+    pub(super) fn check_times(&self, claims: &Map<String, Value>) -> Result<(), IdTokenError> {
         if date(claims, "exp")?.is_some_and(|expires| self.now >= expires.after(EXPIRED_SKEW)) {
             return Err(IdTokenError::Expired);
         }
@@ -199,7 +205,7 @@ fn check_kind(claims: &Map<String, Value>) -> Result<(), IdTokenError> {
 
 /// A NumericDate (RFC 7519 section 2): seconds since 1970, perhaps with a fraction. Some servers write the number as a
 /// string, which oauth2-proxy's library accepts too.
-fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, IdTokenError> {
+pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, IdTokenError> {
     let number = match claims.get(name) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number,

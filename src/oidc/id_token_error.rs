@@ -1,8 +1,8 @@
-//! Why a token is not a valid ID token.
+//! Why a token is not a valid ID token, or not a valid logout token.
 
 use std::fmt;
 
-/// Why an ID token is invalid.
+/// Why an ID token, signed userinfo or a logout token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdTokenError {
     /// It is too long.
@@ -37,6 +37,16 @@ pub enum IdTokenError {
     NotYetValid,
     /// It does not belong to the authorization request.
     Nonce,
+    /// It is not a logout token.
+    NoLogout,
+    /// It is a logout token, and has a nonce, as an ID token has.
+    HasNonce,
+    /// It is a logout token without an identifier, so that it could be used again.
+    NoTokenId,
+    /// It is a logout token that names neither a session nor a user.
+    NoSubject,
+    /// It is a logout token that was issued too long ago, or does not say when.
+    TooOld,
 }
 
 impl fmt::Display for IdTokenError {
@@ -46,7 +56,7 @@ impl fmt::Display for IdTokenError {
             Self::Malformed => "it is not a well-formed JWT",
             Self::Encrypted => "it is encrypted; the client must be registered for signed ID tokens",
             Self::Critical => "it has an extension that must be understood (crit)",
-            Self::Kind => "it is a token of another kind (typ, or events), such as a logout token",
+            Self::Kind => "it is a token of another kind (typ, or events)",
             Self::Algorithm => "it is not signed with RS, PS, ES256, ES384, ES512 or EdDSA",
             Self::UnknownKey => "the provider has no key for it (jwks_uri)",
             Self::WrongKey => "the key that it names is for another algorithm",
@@ -60,6 +70,11 @@ impl fmt::Display for IdTokenError {
             Self::Expired => "it has expired (exp)",
             Self::NotYetValid => "it is valid only in the future (nbf or iat); the clocks may differ",
             Self::Nonce => "it does not belong to this sign-in (nonce)",
+            Self::NoLogout => "it is no logout token (events)",
+            Self::HasNonce => "it has a nonce, so it is no logout token",
+            Self::NoTokenId => "it has no identifier (jti)",
+            Self::NoSubject => "it names neither a session (sid) nor a user (sub)",
+            Self::TooOld => "it was issued too long ago, or does not say when (iat)",
         })
     }
 }

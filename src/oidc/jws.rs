@@ -28,8 +28,8 @@ pub(super) struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Takes a token apart.
-    pub(super) fn parse(token: &'a str) -> Result<Self, IdTokenError> {
+    /// Takes a token apart. Its type, if it has one, must be one of these.
+    pub(super) fn parse(token: &'a str, kinds: &[&str]) -> Result<Self, IdTokenError> {
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature)) = (parts.next(), parts.next(), parts.next())
         else {
@@ -48,7 +48,7 @@ impl<'a> Jws<'a> {
         if header.contains_key("crit") {
             return Err(IdTokenError::Critical);
         }
-        if !header.get("typ").is_none_or(is_taken) {
+        if !header.get("typ").is_none_or(|kind| is_one_of(kind, kinds)) {
             return Err(IdTokenError::Kind);
         }
         let name = header.get("alg").and_then(Value::as_str).ok_or(IdTokenError::Malformed)?;
@@ -88,12 +88,12 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// Whether the type of a token is that of an ID token or an access token, and not, say, `logout+jwt`: the provider signs
-/// all of them with the same keys (RFC 8725 section 3.11). `JWT` means as much as no type; access tokens have `at+jwt`
-/// (RFC 9068 section 2.1). A media type is case-insensitive, and `application/` can be left out (RFC 7515 section 4.1.9).
-fn is_taken(kind: &Value) -> bool {
+/// Whether a token has one of these types. The provider signs tokens of all kinds with the same keys, so the type tells
+/// them apart (RFC 8725 section 3.11). A media type is case-insensitive, and `application/` can be left out (RFC 7515
+/// section 4.1.9).
+fn is_one_of(kind: &Value, kinds: &[&str]) -> bool {
     let kind = kind.as_str().unwrap_or_default().to_ascii_lowercase();
-    matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
+    kinds.contains(&kind.strip_prefix("application/").unwrap_or(&kind))
 }
 
 /// The payload of a token, not verified.

@@ -14,6 +14,7 @@
 //! | `jwks` | the provider's keys (RFC 7517) |
 //! | `jws` | a signed token and its signature (RFC 7515) |
 //! | `id_token`, `id_token_error` | the validation of an ID token, and of signed userinfo (OpenID Connect Core 3.1.3.7, 5.3.2), and its errors |
+//! | `logout_token` | the validation of a logout token (OpenID Connect Back-Channel Logout 1.0) |
 //! | `userinfo` | the userinfo endpoint (OpenID Connect Core 5.3) |
 //! | `identity` | from claims to an identity, by oauth2-proxy's rules |
 //! | `keycloak`, `entra` | what these two providers add to the standards |
@@ -33,6 +34,7 @@ mod jwks;
 mod jws;
 mod keycloak;
 mod location;
+mod logout_token;
 mod metadata;
 mod pkce;
 mod public_key;
@@ -57,6 +59,7 @@ pub use jwks::{Jwks, JwksError, SkippedKey};
 pub(crate) use jws::MAX_TRIED;
 pub use keycloak::{KEYCLOAK_ROLE, keycloak_roles};
 pub use location::redirect_target;
+pub use logout_token::{LogoutScope, LogoutToken, REMEMBERED, verify_logout};
 pub use metadata::{Metadata, is_unencrypted, metadata_url};
 pub use pkce::{code_challenge_s256, code_verifier};
 pub use token_response::{ErrorScope, GrantError, TokenResponse, is_invalid_client, is_temporary};

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod keys;
+pub(crate) mod logout;
 mod properties;
 mod rules;
 mod signatures;

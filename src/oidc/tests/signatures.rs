@@ -85,7 +85,7 @@ fn examples() -> [(&'static str, Value); 5] {
 }
 
 fn payload(token: &str, key: &Value) -> Result<Vec<u8>, IdTokenError> {
-    let token = Jws::parse(token)?;
+    let token = Jws::parse(token, &["jwt"])?;
     token.verify(&parse(&json!({ "keys": [key] })))?;
     token.payload()
 }
@@ -122,7 +122,7 @@ fn signature_is_invalid_for_another_payload_or_key() {
         let mut other = jwks_document();
         other["keys"].as_array_mut().unwrap().iter_mut().for_each(|key| key["kid"] = Value::Null);
         if !token.starts_with("eyJhbGciOiJQUzM4NCIs") {
-            let verified = Jws::parse(token).unwrap().verify(&parse(&other));
+            let verified = Jws::parse(token, &["jwt"]).unwrap().verify(&parse(&other));
             assert_eq!(verified, Err(IdTokenError::BadSignature), "{token}");
         }
     }
