@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+use super::backchannel_logout;
 use super::callback;
 use super::errors::ConfigErrors;
 use super::mode::Mode;
@@ -41,6 +42,8 @@ pub struct Login {
     pub provider_sign_out: Option<ProviderSignOut>,
     /// `provider_request_timeout`, for `backend_logout_url`.
     pub backend_logout_timeout: Duration,
+    /// `backchannel_logout`.
+    pub backchannel_logout: bool,
     /// `encode_state`.
     pub encode_state: bool,
 }
@@ -82,6 +85,7 @@ pub(super) fn build(options: &Options, mode: &Mode, errors: &mut ConfigErrors) -
         end_session_url: options.oidc_end_session_url.as_ref().map(|url| url.as_str().to_owned()),
         provider_sign_out: provider_sign_out(options, mode, errors),
         backend_logout_timeout: options.provider_request_timeout,
+        backchannel_logout: backchannel_logout::build(options, errors),
         // AD FS decodes the state twice; only base64url survives that.
         encode_state: options.encode_state || provider.kind == ProviderKind::Adfs,
     }

@@ -10,6 +10,7 @@
 //! and the JSON Schema come from it. The modules of the sections check what depends on several options.
 
 mod access_log;
+mod backchannel_logout;
 mod bearer;
 mod callback;
 mod choices;

@@ -212,6 +212,9 @@ options! {
         post_logout_redirect_url: Option<Url> = FilterOnly(""),
             "Where the provider sends the browser after that; it has to be registered there. Empty for the provider's \
              own page. Only with `provider_sign_out`";
+        backchannel_logout: bool = FilterOnly("false"),
+            "Ends sessions when the provider says so, with a logout token for `/oauth2/backchannel_logout`; needs \
+             `redis_session_index`, and a route in Envoy's configuration";
         encode_state: bool = Upstream("false"), "Encodes the parameter `state` in base64url";
         skip_provider_button: bool = Upstream("false"), "Redirects to the provider without the sign-in page";
         provider_display_name: String = Upstream(""),

@@ -27,6 +27,10 @@ pub enum Action {
     Forward(Forward),
     /// It is answered here.
     Reply(Reply),
+    /// It is answered here too, when its body is there: see [`App::handle_body`].
+    ///
+    /// [`App::handle_body`]: super::App::handle_body
+    ReadBody,
 }
 
 /// How a request is changed on its way to the upstream, and its response on the way back.

@@ -109,6 +109,14 @@ pub enum Count {
     IndexFailed,
     /// A cookie that an older secret verified.
     OlderSecret,
+    /// A logout token of the provider that ended its sessions.
+    BackchannelLogout,
+    /// A logout token that was invalid, or used before.
+    BackchannelLogoutRefused,
+    /// A logout token that ended nothing, because something does not answer.
+    BackchannelLogoutFailed,
+    /// A logout token that was not handled, because too many others were under way.
+    LogoutTokensBusy,
     /// An answer of the provider that a retry would not change: the operator has to act.
     Misconfigured,
     /// A request that was answered 503, because the filter could not tell whether its session is valid.

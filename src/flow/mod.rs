@@ -30,12 +30,15 @@ mod user;
 mod util;
 mod verified_cache;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use log::warn;
 
 use self::access_log::AccessLogEntry;
 use self::bearer::Bearer;
+use self::endpoints::backchannel_logout::{self, BackchannelLogout};
 use self::endpoints::callback::Codes;
 use self::endpoints::log_limits::LogLimits;
 use self::endpoints::login_app::Keeping;
@@ -64,6 +67,9 @@ pub use self::secrets::Secrets;
 pub use self::util::ready::Ready;
 pub use session_codec::header_block::HeaderBlock;
 
+/// The longest body of a request that is read.
+pub const MAX_REQUEST_BODY: usize = 64 << 10;
+
 /// One filter configuration at work, in one worker.
 pub struct App<I> {
     config: Rc<Config>,
@@ -76,6 +82,8 @@ pub struct App<I> {
     /// Limits the calls of `backend_logout_url`.
     logouts: Gate<I>,
     bearer: Option<Rc<Bearer<I>>>,
+    /// None without `backchannel_logout`.
+    backchannel_logout: Option<Rc<BackchannelLogout<I>>>,
     cookie: Rc<SessionCookie>,
     store: Store<I>,
     log_once: LogOnce,
@@ -96,6 +104,7 @@ impl<I: Io> App<I> {
             codes: config.provider.as_ref().map(|provider| Rc::new(Codes::new(provider, &io))),
             logouts: Gate::new(&io, config.login.backend_logout_timeout, Count::LogoutsBusy),
             bearer: Bearer::new(&config, provider.as_ref(), &io),
+            backchannel_logout: BackchannelLogout::new(&config, provider.as_ref(), &io),
             store: Store::new(&config, &cookie, provider.clone(), &io),
             log_limits: LogLimits::default(),
             stripped_state: cookie.stripped_state(),
@@ -118,6 +127,26 @@ impl<I: Io> App<I> {
     pub fn handle(self: &Rc<Self>, head: RequestHead) -> Ready<Decision> {
         let head = if self.config.routes.reverse_proxy { head.forwarded() } else { head };
         access_log::of_endpoint(&self.config, endpoints::handle(self, head))
+    }
+
+    /// Whether a request whose body is needed ([`Action::ReadBody`]) may go on to this cluster of Envoy. If not, this is
+    /// its answer.
+    ///
+    /// While a filter holds the head of a request, Envoy calls it with no body. So the head goes on, to a route that waits
+    /// for the end of the request and then does nothing. Without that route it would get to an upstream.
+    pub fn check_body_route(&self, cluster: &[u8]) -> Result<(), Reply> {
+        let is_the_bridge = cluster == self.config.bridge_cluster.as_bytes();
+        if is_the_bridge { Ok(()) } else { Err(backchannel_logout::no_route(self)) }
+    }
+
+    /// The answer to a request by its body.
+    pub fn handle_body(self: &Rc<Self>, body: Vec<u8>) -> Pin<Box<dyn Future<Output = Decision>>> {
+        Box::pin(backchannel_logout::handle(Rc::clone(self), body))
+    }
+
+    /// The answer to a request whose body is longer than [`MAX_REQUEST_BODY`].
+    pub fn body_too_large(&self) -> Reply {
+        backchannel_logout::too_large()
     }
 
     /// The headers that are added to a response, of those that its request was decided to add. The upstream may have

@@ -35,6 +35,10 @@ pub(super) struct Metrics {
     sessions_ended: Option<Metric>,
     index_failed: Option<Metric>,
     older_secret: Option<Metric>,
+    backchannel_logouts: Option<Metric>,
+    backchannel_logouts_refused: Option<Metric>,
+    backchannel_logouts_failed: Option<Metric>,
+    busy_logout_tokens: Option<Metric>,
     unavailable_provider: Option<Metric>,
     unavailable_redis: Option<Metric>,
     unavailable_random: Option<Metric>,
@@ -70,6 +74,10 @@ impl Metrics {
             sessions_ended: counter("sessions_ended"),
             index_failed: counter("redis.index_failed"),
             older_secret: counter("cookies_of_older_secret"),
+            backchannel_logouts: counter("backchannel_logouts"),
+            backchannel_logouts_refused: counter("backchannel_logouts_refused"),
+            backchannel_logouts_failed: counter("backchannel_logouts_failed"),
+            busy_logout_tokens: counter("busy.logout_tokens"),
             unavailable_provider: counter("unavailable.provider"),
             unavailable_redis: counter("unavailable.redis"),
             unavailable_random: counter("unavailable.random"),
@@ -119,6 +127,10 @@ impl Metrics {
             Count::SessionEnded => self.sessions_ended,
             Count::IndexFailed => self.index_failed,
             Count::OlderSecret => self.older_secret,
+            Count::BackchannelLogout => self.backchannel_logouts,
+            Count::BackchannelLogoutRefused => self.backchannel_logouts_refused,
+            Count::BackchannelLogoutFailed => self.backchannel_logouts_failed,
+            Count::LogoutTokensBusy => self.busy_logout_tokens,
             Count::Unavailable(Unavailable::Provider | Unavailable::Misconfigured) => {
                 self.unavailable_provider
             }

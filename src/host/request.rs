@@ -10,14 +10,14 @@ use http::header::CONTENT_TYPE;
 use log::warn;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, MapType};
+use proxy_wasm::types::{Action, BufferType, MapType};
 
 use super::io::HostIo;
 use super::{abi, io};
 use crate::flow;
 use crate::flow::{
-    App, Decision, Forward, HandedOver, Header, HeaderBlock, Ready, Reply, RequestHead, Stripped,
-    is_session_header,
+    App, Decision, Forward, HandedOver, Header, HeaderBlock, MAX_REQUEST_BODY, Ready, Reply, RequestHead,
+    Stripped, is_session_header,
 };
 use crate::runtime::rate::LogLimit;
 use crate::runtime::tasks::TaskId;
@@ -62,6 +62,8 @@ struct StreamState {
     /// head alone (Envoy's `allow_on_headers_stop_iteration`), a body that continues would take the head with it,
     /// undecided.
     is_let_through: Cell<bool>,
+    /// Whether the filter answers when it has the body of the request. The head goes on to a route that only waits.
+    reads_body: Cell<bool>,
     /// Whether the filter holds the head of the response.
     is_held: Cell<bool>,
     /// The status of the filter's own answer, unless it is for a gRPC client.
@@ -95,20 +97,41 @@ impl RequestContext {
         };
         match worker.app.handle(head) {
             Ready::Now(decision) => {
-                let action = apply(decision, &stream, state.as_deref());
+                let action = apply(decision, &worker.app, &stream, state.as_deref());
                 // On the hot path there is no work.
                 if worker.io.runtime().has_work() {
                     worker.io.runtime().end_of_request_callback();
                 }
                 action
             }
-            Ready::Later(waiting) => self.wait(
-                worker,
-                waiting,
-                move |decision| apply(decision, &stream, state.as_deref()),
-                hostcalls::resume_http_request,
-            ),
+            Ready::Later(waiting) => {
+                let app = Rc::clone(&worker.app);
+                self.wait(
+                    worker,
+                    waiting,
+                    move |decision| apply(decision, &app, &stream, state.as_deref()),
+                    hostcalls::resume_http_request,
+                )
+            }
         }
+    }
+
+    /// Collects the body that the answer needs. Envoy keeps it, and `size` is that of all of it so far.
+    fn read_body(&self, worker: &Worker, size: usize, end: bool) -> Action {
+        if size > MAX_REQUEST_BODY {
+            self.stream.reads_body.set(false);
+            answer(&worker.app.body_too_large(), &self.stream);
+            return Action::Pause;
+        }
+        if !end {
+            return Action::Pause;
+        }
+        self.stream.reads_body.set(false);
+        let body = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size).ok().flatten();
+        let answering = worker.app.handle_body(body.unwrap_or_default());
+        let (app, stream) = (Rc::clone(&worker.app), Rc::clone(&self.stream));
+        let carry_out = move |decision| apply(decision, &app, &stream, None);
+        self.wait(worker, answering, carry_out, hostcalls::resume_http_request)
     }
 
     /// Takes the session that the upstream hands over, if this response has one.
@@ -196,14 +219,18 @@ impl HttpContext for RequestContext {
         }
     }
 
-    fn on_http_request_body(&mut self, _size: usize, _end: bool) -> Action {
+    fn on_http_request_body(&mut self, size: usize, end: bool) -> Action {
+        if let (true, Some(worker)) = (self.stream.reads_body.get(), &self.worker) {
+            return self.read_body(worker, size, end);
+        }
         continue_if(self.stream.is_let_through.get())
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         let forged = |worker: &Worker, trailers: &_| worker.app.forged_trailers(trailers);
         match self.remove_trailers(MapType::HttpRequestTrailers, forged) {
-            Ok(()) => continue_if(self.stream.is_let_through.get()),
+            // A form has no trailers. Behind the route that waits there is an answer to it.
+            Ok(()) => continue_if(self.stream.is_let_through.get() || self.stream.reads_body.get()),
             Err(abi::Gone) => reset(),
         }
     }
@@ -256,7 +283,7 @@ impl Drop for RequestContext {
 }
 
 /// Carries out a decision about the effective request. `state` is the property that remembers removed cookies.
-fn apply(decision: Decision, stream: &StreamState, state: Option<&str>) -> Action {
+fn apply(decision: Decision, app: &App<HostIo>, stream: &StreamState, state: Option<&str>) -> Action {
     for (name, value) in decision.log {
         abi::set_property(&property(name), value.as_bytes());
     }
@@ -281,6 +308,16 @@ fn apply(decision: Decision, stream: &StreamState, state: Option<&str>) -> Actio
             answer(&reply, stream);
             Action::Pause
         }
+        flow::Action::ReadBody => match app.check_body_route(&abi::property(&["xds", "cluster_name"])) {
+            Ok(()) => {
+                stream.reads_body.set(true);
+                Action::Continue
+            }
+            Err(reply) => {
+                answer(&reply, stream);
+                Action::Pause
+            }
+        },
     }
 }
 

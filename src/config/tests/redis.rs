@@ -176,3 +176,20 @@ fn session_index_is_for_redis_and_for_a_filter_that_ends_sessions() {
     let beside = json!({ option: true, "mode": "beside", "cookie_refresh": "5m" });
     assert!(mistake(option, with(beside)).contains("mode beside"));
 }
+
+#[test]
+fn backchannel_logout_is_for_a_filter_that_signs_users_in_and_finds_their_sessions() {
+    let option = "backchannel_logout";
+    let all = json!({ option: true, "redis_session_index": true });
+    assert!(config(with(all)).login.backchannel_logout);
+    assert!(!config(with(json!({}))).login.backchannel_logout);
+    assert!(mistake(option, json!({ option: true })).contains("session_store_type redis"));
+    assert!(mistake(option, with(json!({ option: true }))).contains("needs redis_session_index"));
+    let beside = json!({ option: true, "mode": "beside", "cookie_refresh": "5m" });
+    assert!(mistake(option, with(beside)).contains("mode beside"));
+    let app = json!({
+        option: true, "redis_session_index": true, "mode": "app", "login_app_path": "/login",
+        "login_app_clusters": ["app"], "cookie_refresh": "5m",
+    });
+    assert!(mistake(option, with(app)).contains("mode login"));
+}

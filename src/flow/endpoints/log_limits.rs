@@ -17,6 +17,8 @@ pub(in crate::flow) struct LogLimits {
     pub(in crate::flow) id_tokens: LogLimit,
     /// Sign-outs that did not go on to the provider.
     pub(in crate::flow) end_session: LogLimit,
+    /// Requests to the endpoint of back-channel logouts, for which Envoy has no route.
+    pub(in crate::flow) no_route: LogLimit,
     /// Sessions that a login app handed over and that were not kept.
     pub(in crate::flow) handed_over: LogLimit,
 }

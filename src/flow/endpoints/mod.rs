@@ -1,5 +1,6 @@
 //! The endpoints, at oauth2-proxy's paths: which one a request is for, and the small ones.
 
+pub(super) mod backchannel_logout;
 pub(super) mod beside;
 pub(super) mod callback;
 pub(super) mod csrf_cookies;
@@ -127,6 +128,7 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
         // A code can be redeemed only once, so a `HEAD` request must not use it up.
         b"/callback" => &[b"GET"],
         b"/sign_out" => &[b"GET", b"HEAD", b"POST"],
+        b"/backchannel_logout" if app.config.login.backchannel_logout => &[b"POST"],
         _ => &[],
     };
     if !allowed.is_empty() && !allowed.contains(&head.method()) {
@@ -144,6 +146,9 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
         b"/sessions" if has_index && head.method() == b"POST" => wait(sessions::end(Rc::clone(app), head)),
         b"/sessions" if has_index => wait(sessions::list(Rc::clone(app), head)),
         b"/sign_out_everywhere" if has_index => wait(sessions::sign_out_everywhere(Rc::clone(app), head)),
+        b"/backchannel_logout" if app.config.login.backchannel_logout => {
+            Ready::Now(backchannel_logout::by_head(&head))
+        }
         b"/userinfo" => app.with_session(head, Purpose::UserInfo),
         b"/refresh" if app.config.mode.owns_sessions() && app.config.renews() => {
             match csrf::refuse(&head, |_| false) {

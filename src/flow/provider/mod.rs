@@ -24,7 +24,7 @@ use super::util::gate::Gate;
 use crate::config::ProviderKind;
 use crate::oidc::{
     ClaimNames, ClientAuth, ClientAuthMethod, ErrorScope, Expected, GrantError, IdTokenError, Identity, Jwks,
-    Metadata, TokenResponse, Userinfo,
+    LogoutToken, Metadata, TokenResponse, Userinfo,
 };
 use crate::runtime::rate::LogLimit;
 use crate::session::{Claims, Session};
@@ -193,6 +193,17 @@ impl<I: Io> Provider<I> {
         self.keep_tokens(&tokens, &mut session);
         session.expires_on = oidc::expiry(&claims);
         Ok(session)
+    }
+
+    /// A logout token, if it is valid. Its audience is `aud`, whatever `oidc_audience_claims` says of ID tokens.
+    pub(super) async fn logout_token(&self, token: &str) -> Result<LogoutToken, SignInError> {
+        let metadata = self.metadata().await?;
+        let audience_claims = &["aud".to_owned()];
+        let claims = self.check(&metadata, |keys| {
+            oidc::verify_logout(token, keys, &Expected { audience_claims, ..self.expected(&metadata) })
+        });
+        let claims = claims.await?.map_err(SignInError::IdToken)?;
+        LogoutToken::of(&claims).map_err(SignInError::IdToken)
     }
 
     /// Waits for the keys. After that, the check of a token waits only for a key that is new.

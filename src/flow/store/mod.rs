@@ -108,7 +108,6 @@ impl<I: Io> Store<I> {
         self.redis()?.end_all(&Whose::User(user)).await
     }
 
-    #[cfg_attr(not(test), allow(dead_code))]
     /// Ends the sessions that one session at the provider has given, as [`end`](Self::end). How many there were.
     pub(super) async fn end_by_sid(&self, issuer: &str, sid: &str) -> Result<usize, Unavailable> {
         self.redis()?.end_all(&Whose::Sid { issuer, sid }).await

@@ -23,6 +23,7 @@ fn ask(browser: &mut Browser, token: &str) -> Result<String, u16> {
     match browser.ask("/", &[("authorization", &format!("Bearer {token}"))]) {
         Action::Forward(forward) => Ok(sent(&forward, "x-forwarded-email")),
         Action::Reply(reply) => Err(reply.status().as_u16()),
+        Action::ReadBody => panic!("it has no body"),
     }
 }
 

@@ -128,6 +128,7 @@ impl Browser {
                 .filter(|(name, _)| *name == "set-cookie")
                 .map(|(_, value)| String::from_utf8(value.clone()).unwrap())
                 .collect(),
+            Action::ReadBody => Vec::new(),
         };
         for header in headers {
             let (pair, attributes) = header.split_once(';').unwrap();

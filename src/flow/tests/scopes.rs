@@ -92,6 +92,7 @@ impl Scoped {
                 let cookies = headers.into_iter().filter(|(name, _)| *name == "set-cookie");
                 (200, cookies.map(|(_, value)| value).collect())
             }
+            Action::ReadBody => panic!("{target} has no body"),
         };
         let headers: Vec<_> = headers.into_iter().map(|header| String::from_utf8(header).unwrap()).collect();
         headers.iter().for_each(|header| self.set(header));

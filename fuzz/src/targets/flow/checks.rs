@@ -67,6 +67,7 @@ impl Site {
         match decision.action {
             Action::Reply(reply) => self.replied(request, &reply),
             Action::Forward(forward) => self.forwarded(request, forward),
+            Action::ReadBody => panic!("only with backchannel_logout"),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Sessions in Redis: tickets, outages that end no session, and one refresh for all proxies.
 
+mod backchannel_logout;
 mod failovers;
 mod index;
 mod large;
