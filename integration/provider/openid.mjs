@@ -44,11 +44,14 @@ export function makeProvider(issuer, options, store, keys) {
     conformIdTokenClaims: options.claims_only_in_userinfo,
     enabledJWA: { idTokenSigningAlgValues: ["RS256", "PS256", "ES256", "EdDSA"] },
     features: {
+      backchannelLogout: { enabled: true },
       devInteractions: { enabled: false },
       revocation: { enabled: true },
       rpInitiatedLogout: { enabled: true },
       ...(options.access_token_claims && { resourceIndicators: JWT_ACCESS_TOKENS }),
     },
+    // By default it calls no server on loopback, where the tests' Envoys are.
+    fetch: (url, { dispatcher: _, ...request }) => fetch(url, request),
     extraTokenClaims: () => options.access_token_claims ?? undefined,
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed("refresh_token"),

@@ -58,6 +58,9 @@ function serveWith(keys) {
   provider.on("grant.success", (ctx) => {
     for (const name of ["access_token", "id_token", "refresh_token"]) issue(`a ${name}`, ctx.body?.[name]);
   });
+  for (const result of ["success", "error"]) {
+    provider.on(`backchannel.${result}`, () => seen.push({ endpoint: "backchannel_logout", result }));
+  }
   return provider.callback();
 }
 
@@ -131,6 +134,14 @@ const commands = {
   redirect_uri: ({ uri }) => {
     for (const client of clients) {
       if (!client.redirect_uris.includes(uri)) client.redirect_uris.push(uri);
+    }
+    return {};
+  },
+  /** Every client gets logout tokens at this address: for one session, or for all of a user. */
+  backchannel_logout: ({ uri, session_required }) => {
+    for (const client of clients) {
+      client.backchannel_logout_uri = uri;
+      client.backchannel_logout_session_required = session_required;
     }
     return {};
   },

@@ -1,0 +1,235 @@
+"""Back-channel logout: the provider posts a logout token, whose body a stock Envoy hands to the filter."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+import uuid
+from html import unescape
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+import pytest
+
+from harness.browser import Browser
+from harness.fake_provider import FakeProvider, Key
+from harness.render import named, render
+from harness.service import CLIENT_ID, CLIENT_SECRET, arrived
+from harness.waiting import until
+
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+PATH = "/oauth2/backchannel_logout"
+FORM = "application/x-www-form-urlencoded"
+LONGEST = 64 << 10
+
+
+def options(redis) -> dict:
+    return {
+        "session_store_type": "redis",
+        "redis_connection_url": redis.url,
+        "redis_session_index": True,
+        "backchannel_logout": True,
+    }
+
+
+@pytest.fixture
+def fake():
+    provider = FakeProvider(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+    yield provider
+    provider.stop()
+
+
+def logout_token(fake: FakeProvider, *, key: Key | None = None, header: dict | None = None, **claims) -> str:
+    now = int(time.time())
+    own = {
+        "iss": fake.issuer,
+        "aud": CLIENT_ID,
+        "iat": now,
+        "exp": now + 120,
+        "jti": str(uuid.uuid4()),
+        "sub": "alice",
+        "events": {EVENT: {}},
+    }
+    claims = {name: value for name, value in {**own, **claims}.items() if value is not None}
+    return (key or fake.keys[0]).token(claims, {"typ": "logout+jwt", **(header or {})})
+
+
+def post(url: str, token: str, **more) -> httpx.Response:
+    return httpx.post(f"{url}{PATH}", data={"logout_token": token}, trust_env=False, timeout=30, **more)
+
+
+def is_signed_in(browser: Browser, url: str = "") -> bool:
+    answer = browser.get(f"{url}/echo", headers={"cookie": browser.cookie} if url else {})
+    assert answer.status_code in (200, 302)
+    return answer.status_code == 200
+
+
+def sign_out_at_provider(browser: Browser, issuer: str) -> None:
+    """Confirms on the provider's own page, as a user does."""
+    page = browser.elsewhere.get(f"{issuer}/session/end")
+    assert page.status_code == 200, page.text
+    form = re.search(r'<form[^>]*action="([^"]+)"', page.text)
+    assert form, page.text
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+    answer = browser.elsewhere.post(unescape(form[1]), data={**fields, "logout": "yes"})
+    assert answer.status_code in (302, 303), answer.text
+
+
+@pytest.mark.parametrize("session_required", [True, False], ids=["by_session", "by_user"])
+def test_sign_out_at_provider_ends_sessions_at_both_envoys(
+    make_provider, make_service, redis, session_required, record_property
+):
+    provider = make_provider()
+    first, second = (make_service(provider, **options(redis)) for _ in range(2))
+    provider.control("backchannel_logout", uri=f"{first.url}{PATH}", session_required=session_required)
+    here, elsewhere = first.browser(), second.browser()
+    assert arrived(here.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    assert arrived(elsewhere.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    assert is_signed_in(here, second.url)
+    began = time.monotonic()
+    sign_out_at_provider(here, provider.issuer)
+    assert not is_signed_in(here, second.url)
+    record_property("from the sign-out at the provider to the end at the other Envoy", f"{time.monotonic() - began:.3f} s")
+    assert not is_signed_in(here)
+    # The other browser has its own session at the provider.
+    assert is_signed_in(elsewhere) == session_required
+    assert [seen["result"] for seen in provider.seen("backchannel_logout")] == ["success"]
+
+
+def test_token_that_is_not_valid_ends_nothing(make_service, redis, fake):
+    running = make_service(fake, **options(redis))
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    now = int(time.time())
+    used = logout_token(fake, sub="bob")
+    assert post(running.url, used).status_code == 200
+    for why, token in {
+        "used": used,
+        "expired": logout_token(fake, iat=now - 200, exp=now - 80),
+        "too old": logout_token(fake, iat=now - 400, exp=None),
+        "foreign": logout_token(fake, aud="another"),
+        "another issuer": logout_token(fake, iss="https://evil.example"),
+        "unsigned": logout_token(fake, key=Key("none")),
+        "another key": logout_token(fake, key=Key("RS256", kid=fake.keys[0].kid)),
+        "another type": logout_token(fake, header={"typ": "at+jwt"}),
+        "ID token": logout_token(fake, nonce="n"),
+        "no event": logout_token(fake, events=None),
+        "no identifier": logout_token(fake, jti=None),
+        "no user": logout_token(fake, sub=None),
+        "no token": "",
+    }.items():
+        answer = post(running.url, token)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request"), why
+        assert "no-store" in answer.headers["cache-control"], why
+        assert not token or token not in answer.text
+    assert is_signed_in(browser)
+    answer = post(running.url, logout_token(fake))
+    assert (answer.status_code, answer.text) == (200, "")
+    assert "no-store" in answer.headers["cache-control"]
+    assert not is_signed_in(browser)
+    counters = running.envoy.counters()
+    assert (counters["backchannel_logouts"], counters["backchannel_logouts_refused"]) == (2, 13)
+    assert running.envoy.says("logout token: it was used before (jti)")
+
+
+def test_token_is_used_once_at_both_envoys(make_service, redis, fake):
+    first, second = (make_service(fake, **options(redis)) for _ in range(2))
+    token = logout_token(fake)
+    assert post(first.url, token).status_code == 200
+    browser = first.browser()
+    browser.sign_in("alice", "/echo")
+    assert (post(first.url, token).status_code, post(second.url, token).status_code) == (400, 400)
+    assert is_signed_in(browser)
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+def test_body_arrives_whatever_its_form(make_service, redis, fake, http2):
+    running = make_service(fake, **options(redis))
+    form = urlencode({"logout_token": logout_token(fake)}).encode()
+    client = httpx.Client(http1=not http2, http2=http2, trust_env=False, timeout=30)
+
+    def send(content, **headers) -> int:
+        answer = client.post(f"{running.url}{PATH}", content=content, headers={"content-type": FORM, **headers})
+        assert "x-upstream" not in answer.headers
+        return answer.status_code
+
+    def slowly(body: bytes):
+        for start in range(0, len(body), 200):
+            yield body[start : start + 200]
+            time.sleep(0.05)
+
+    assert send(form) == 200
+    assert send(slowly(urlencode({"logout_token": logout_token(fake)}).encode())) == 200
+    padding = LONGEST - len(form) - len("&a=")
+    fits = urlencode({"logout_token": logout_token(fake), "a": "x" * padding}).encode()
+    assert len(fits) == LONGEST
+    assert send(fits) == 200
+    assert send(b"") == 400
+    assert send(b"x" * (LONGEST + 1)) == 413
+    assert send(slowly(b"x" * 100)) == 400
+    assert send(iter([b"x" * LONGEST, b"x"])) == 413
+    assert send(b"x", **{"content-type": "text/plain"}) == 400
+    assert client.get(f"{running.url}{PATH}").status_code == 405
+
+
+def test_client_that_hangs_up_in_the_body_does_no_harm(make_service, redis, fake):
+    running = make_service(fake, **options(redis))
+    address = urlsplit(running.url)
+    for _ in range(20):
+        with socket.create_connection((address.hostname, address.port)) as client:
+            client.sendall(
+                f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: {FORM}\r\ncontent-length: 1000\r\n\r\nlogout".encode()
+            )
+    assert post(running.url, logout_token(fake)).status_code == 200
+
+
+def test_header_of_the_bridge_leads_nowhere(make_service, redis, fake):
+    running = make_service(fake, **options(redis))
+    for value in ("http", "https"):
+        answer = post(running.url, "x", headers={"x-oauth2-session-bridge": value, "host": urlsplit(fake.issuer).netloc})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+def without_route(filter_json, **rendered):
+    config = json.loads(render(filter_json, **rendered))
+    manager = named(config["static_resources"]["listeners"], "main")["filter_chains"][0]["filters"][0]["typed_config"]
+    routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+    assert routes[0]["match"] == {"path": PATH}
+    del routes[0]
+    return json.dumps(config)
+
+
+def test_without_the_route_no_logout_reaches_the_upstream(make_service, redis, fake):
+    running = make_service(fake, render=without_route, **options(redis))
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    answer = browser.request("POST", PATH, data={"logout_token": logout_token(fake)})
+    assert (answer.status_code, "x-upstream" in answer.headers) == (501, False)
+    assert running.envoy.says("back-channel logout: Envoy has no route for /oauth2/backchannel_logout")
+    assert is_signed_in(browser)
+
+
+def test_without_the_option_the_route_leads_to_no_upstream(make_service, redis, fake):
+    running = make_service(fake, **{**options(redis), "backchannel_logout": False})
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    answer = browser.request("POST", PATH, data={"logout_token": logout_token(fake)})
+    assert (answer.status_code, "x-upstream" in answer.headers) == (400, False)
+    assert is_signed_in(browser)
+
+
+def test_outage_is_no_success_and_the_same_token_works_after_it(make_service, make_redis, fake):
+    redis = make_redis()
+    running = make_service(fake, redis_command_timeout="300ms", **options(redis))
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    token = logout_token(fake)
+    redis.pause()
+    answer = post(running.url, token)
+    assert answer.status_code == 400
+    redis.resume()
+    until(lambda: post(running.url, token).status_code == 200, "the token works again")
+    assert not is_signed_in(browser)
+    assert running.envoy.counters()["backchannel_logouts_failed"] >= 1
