@@ -20,6 +20,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -64,6 +65,9 @@ PATHS = {
     "UnescapeAndRedirect": "UNESCAPE_AND_REDIRECT",
 }
 
+# The name that Envoy Gateway gives to the routes of the listener `http` of the Gateway `my-gateway`.
+ROUTES_OF_THE_GATEWAY = "default/my-gateway/http"
+
 Renderer = Callable[..., str]
 
 
@@ -71,13 +75,15 @@ Renderer = Callable[..., str]
 WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY = "Istio, WasmPlugin", "Istio, TrafficExtension", "Envoy Gateway"
 
 
-def shipped(which: str, folder: Path) -> Renderer:
-    """Renders with the manifests as they are in envoy-config/. Files of Istio's discovery go to `folder`."""
+def shipped(which: str, folder: Path, *more: str) -> Renderer:
+    """Renders with the manifests as they are in envoy-config/, and these more. Files of Istio's discovery go to
+    `folder`."""
     if which == ENVOY_GATEWAY:
         names = ("envoyextensionpolicy", "envoypatchpolicy", "envoyproxy", "clienttrafficpolicy")
-        return envoy_gateway(*(manifest(f"envoy-gateway/{name}.yaml") for name in names))
+        return envoy_gateway(*(manifest(f"envoy-gateway/{name}.yaml") for name in (*names, *more)))
     plugin = "wasmplugin" if which == WASM_PLUGIN else "trafficextension"
-    return istio(manifest(f"istio/{plugin}.yaml"), manifest("istio/envoyfilter.yaml"), folder)
+    rest = (manifest(f"istio/{name}.yaml") for name in more)
+    return istio(manifest(f"istio/{plugin}.yaml"), manifest("istio/envoyfilter.yaml"), folder, *rest)
 
 
 def manifest(path: str) -> dict:
@@ -85,8 +91,8 @@ def manifest(path: str) -> dict:
     return yaml.safe_load((MANIFESTS / path).read_text(encoding="utf-8"))
 
 
-def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
-    """The configuration of a gateway with WasmPlugin or TrafficExtension and EnvoyFilter. Extension configurations
+def istio(plugin: dict, bridge: dict, folder: Path, *more: dict) -> Renderer:
+    """The configuration of a gateway with WasmPlugin or TrafficExtension and EnvoyFilters. Extension configurations
     come by discovery, as in Istio; the files for it go to `folder`."""
 
     def render(
@@ -118,7 +124,12 @@ def istio(plugin: dict, bridge: dict, folder: Path) -> Renderer:
         config["bootstrap_extensions"] = [internal_listeners(64)]
         config["stats_config"] = istio_statistics()
         manager(config["static_resources"]["listeners"][0])["stat_prefix"] = "outbound_0.0.0.0_8080;"
-        for patch in copy.deepcopy(bridge["spec"]["configPatches"]):
+        patches = [patch for each in (bridge, *more) for patch in each["spec"]["configPatches"]]
+        for patch in copy.deepcopy(patches):
+            if patch["applyTo"] == "HTTP_ROUTE":
+                assert (patch["match"], patch["patch"]["operation"]) == ({"context": "GATEWAY"}, "INSERT_FIRST")
+                routes(config).insert(0, patch["patch"]["value"])
+                continue
             if patch["applyTo"] == "NETWORK_FILTER":
                 assert (patch["match"], patch["patch"]["operation"]) == (OF_THE_GATEWAY, "MERGE")
                 merge(manager(config["static_resources"]["listeners"][0]), patch["patch"]["value"]["typed_config"])
@@ -197,9 +208,9 @@ def discover(config: dict, extensions: list[dict], folder: Path) -> None:
             source["path_config_source"] = {"path": str(path)}
 
 
-def envoy_gateway(policy: dict, patches: dict, proxy: dict, traffic: dict) -> Renderer:
-    """The configuration of a Gateway's proxy with an EnvoyExtensionPolicy, an EnvoyPatchPolicy, an EnvoyProxy and a
-    ClientTrafficPolicy."""
+def envoy_gateway(policy: dict, patches: dict, proxy: dict, traffic: dict, *more: dict) -> Renderer:
+    """The configuration of a Gateway's proxy with an EnvoyExtensionPolicy, an EnvoyPatchPolicy, an EnvoyProxy, a
+    ClientTrafficPolicy and more EnvoyPatchPolicies."""
 
     def render(
         filter_json: str,
@@ -262,8 +273,12 @@ def envoy_gateway(policy: dict, patches: dict, proxy: dict, traffic: dict) -> Re
             }
         assert proxy["spec"]["bootstrap"]["type"] == "Merge"
         config.update(yaml.safe_load(proxy["spec"]["bootstrap"]["value"]))
-        for patch in copy.deepcopy(patches["spec"]["jsonPatches"]):
+        for patch in copy.deepcopy([patch for each in (patches, *more) for patch in each["spec"]["jsonPatches"]]):
             operation = patch["operation"]
+            if patch["type"].endswith(".RouteConfiguration"):
+                assert patch["name"] == ROUTES_OF_THE_GATEWAY
+                patch_json(main["route_config"], operation)
+                continue
             assert (operation["op"], operation["path"], operation["value"]["name"]) == ("add", "", patch["name"])
             kind = patch["type"].rpartition(".")[2].lower() + "s"
             config["static_resources"][kind].append(operation["value"])
@@ -272,6 +287,30 @@ def envoy_gateway(policy: dict, patches: dict, proxy: dict, traffic: dict) -> Re
         return finish(config, ca)
 
     return render
+
+
+def routes(config: dict) -> list[dict]:
+    """The routes of the gateway's own listener."""
+    return manager(config["static_resources"]["listeners"][0])["route_config"]["virtual_hosts"][0]["routes"]
+
+
+def patch_json(document: dict, operation: dict) -> None:
+    """`add` to a list, or `copy` to an object (RFC 6902 section 4)."""
+
+    def at(pointer: str) -> tuple[Any, Any]:
+        place: Any = document
+        *way, last = [int(step) if step.isdecimal() else step for step in pointer.split("/")[1:]]
+        for step in way:
+            place = place[step]
+        return place, last
+
+    place, last = at(operation["path"])
+    if operation["op"] == "add":
+        place.insert(last, operation["value"])
+    else:
+        assert operation["op"] == "copy"
+        source, name = at(operation["from"])
+        place[last] = copy.deepcopy(source[name])
 
 
 def mount_module(filters: list[dict], proxy: dict, wasm: Path) -> None:

@@ -22,11 +22,11 @@ def start(provider, upstream, tmp_path):
     """Starts an Envoy with the configuration that the manifests result in."""
     started = []
 
-    def start(which: str, **options: Any) -> Service:
+    def start(which: str, *more: str, **options: Any) -> Service:
         envoy = Envoy(
             filter_config(provider, **options),
             upstream=upstream.address,
-            render=shipped(which, tmp_path),
+            render=shipped(which, tmp_path, *more),
             environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
         )
         started.append(Service(envoy, provider))
@@ -52,6 +52,37 @@ def test_manifests_sign_in_with_sessions_in_redis(start, redis, which):
     browser = start(which, session_store_type="redis", redis_connection_url=redis.url).browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     assert redis.command("DBSIZE") == 1
+
+
+def route_of_envoy_yaml() -> dict:
+    listener = named(yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["static_resources"]["listeners"], "main")
+    return manager(listener)["route_config"]["virtual_hosts"][0]["routes"][0]
+
+
+@pytest.mark.parametrize("which", ALL)
+def test_manifests_let_the_provider_end_sessions(start, redis, which):
+    options = {
+        "session_store_type": "redis",
+        "redis_connection_url": redis.url,
+        "redis_session_index": True,
+        "backchannel_logout": True,
+    }
+    running = start(which, "backchannel-logout", **options)
+    answer = running.browser().request("POST", "/oauth2/backchannel_logout", data={"logout_token": "a.b.c"})
+    assert answer.json() == {
+        "error": "invalid_request",
+        "error_description": "logout token: it is not a well-formed JWT",
+    }
+    # Without the route, the filter reads no body, and nothing gets through.
+    answer = start(which, **options).browser().request("POST", "/oauth2/backchannel_logout", data={"logout_token": "x"})
+    assert (answer.status_code, "x-upstream" in answer.headers) == (501, False)
+
+
+def test_manifests_have_the_route_of_envoy_yaml():
+    [patch] = manifest("istio/backchannel-logout.yaml")["spec"]["configPatches"]
+    [add, _] = manifest("envoy-gateway/backchannel-logout.yaml")["spec"]["jsonPatches"]
+    for route in (patch["patch"]["value"], add["operation"]["value"]):
+        assert {**route_of_envoy_yaml(), "name": route["name"]} == route
 
 
 def bridge_of_envoy_yaml(path: Path = TEMPLATE) -> tuple[dict, list[dict]]:
