@@ -91,7 +91,9 @@ def test_sign_out_at_provider_ends_sessions_at_both_envoys(
     began = time.monotonic()
     sign_out_at_provider(here, provider.issuer)
     assert not is_signed_in(here, second.url)
-    record_property("from the sign-out at the provider to the end at the other Envoy", f"{time.monotonic() - began:.3f} s")
+    record_property(
+        "from the sign-out at the provider to the end at the other Envoy", f"{time.monotonic() - began:.3f} s"
+    )
     assert not is_signed_in(here)
     # The other browser has its own session at the provider.
     assert is_signed_in(elsewhere) == session_required
@@ -179,16 +181,17 @@ def test_client_that_hangs_up_in_the_body_does_no_harm(make_service, redis, fake
     address = urlsplit(running.url)
     for _ in range(20):
         with socket.create_connection((address.hostname, address.port)) as client:
-            client.sendall(
-                f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: {FORM}\r\ncontent-length: 1000\r\n\r\nlogout".encode()
-            )
+            head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: {FORM}\r\ncontent-length: 1000\r\n\r\n"
+            client.sendall(f"{head}logout_token=".encode())
     assert post(running.url, logout_token(fake)).status_code == 200
 
 
 def test_header_of_the_bridge_leads_nowhere(make_service, redis, fake):
     running = make_service(fake, **options(redis))
     for value in ("http", "https"):
-        answer = post(running.url, "x", headers={"x-oauth2-session-bridge": value, "host": urlsplit(fake.issuer).netloc})
+        answer = post(
+            running.url, "x", headers={"x-oauth2-session-bridge": value, "host": urlsplit(fake.issuer).netloc}
+        )
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 

@@ -129,14 +129,13 @@ impl<I: Io> App<I> {
         access_log::of_endpoint(&self.config, endpoints::handle(self, head))
     }
 
-    /// Whether a request whose body is needed ([`Action::ReadBody`]) may go on to this cluster of Envoy. If not, this is
-    /// its answer.
+    /// The answer to a request whose body is needed ([`Action::ReadBody`]), if it must not go on to this cluster of Envoy.
     ///
     /// While a filter holds the head of a request, Envoy calls it with no body. So the head goes on, to a route that waits
     /// for the end of the request and then does nothing. Without that route it would get to an upstream.
-    pub fn check_body_route(&self, cluster: &[u8]) -> Result<(), Reply> {
+    pub fn body_refused(&self, cluster: &[u8]) -> Option<Reply> {
         let is_the_bridge = cluster == self.config.bridge_cluster.as_bytes();
-        if is_the_bridge { Ok(()) } else { Err(backchannel_logout::no_route(self)) }
+        (!is_the_bridge).then(|| backchannel_logout::no_route(self))
     }
 
     /// The answer to a request by its body.

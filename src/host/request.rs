@@ -308,12 +308,12 @@ fn apply(decision: Decision, app: &App<HostIo>, stream: &StreamState, state: Opt
             answer(&reply, stream);
             Action::Pause
         }
-        flow::Action::ReadBody => match app.check_body_route(&abi::property(&["xds", "cluster_name"])) {
-            Ok(()) => {
+        flow::Action::ReadBody => match app.body_refused(&abi::property(&["xds", "cluster_name"])) {
+            None => {
                 stream.reads_body.set(true);
                 Action::Continue
             }
-            Err(reply) => {
+            Some(reply) => {
                 answer(&reply, stream);
                 Action::Pause
             }

@@ -58,6 +58,7 @@ fn set_cookies(action: &Action) -> Vec<String> {
             .filter(|(name, _)| *name == "set-cookie")
             .map(|(_, value)| text(value))
             .collect(),
+        Action::ReadBody => Vec::new(),
     }
 }
 

@@ -64,7 +64,7 @@ fn head(app: &Rc<App<World>>, headers: &[(&str, &str)]) -> Action {
 /// The endpoint's answer to a form, from this proxy.
 fn post_form(site: &Site, app: &Rc<App<World>>, form: &str) -> Reply {
     assert!(matches!(head(app, &[]), Action::ReadBody));
-    assert!(app.check_body_route(b"oauth2_session_bridge").is_ok());
+    assert!(app.body_refused(b"oauth2_session_bridge").is_none());
     let decision = site.world.run(vec![app.handle_body(form.as_bytes().to_vec())]).remove(0);
     let Action::Reply(reply) = decision.action else { panic!("it is not answered") };
     assert!(reply.headers()["cache-control"].to_str().unwrap().contains("no-store"));
@@ -222,9 +222,9 @@ fn head_alone_is_answered_if_no_body_can_help() {
 #[test]
 fn request_goes_to_no_other_cluster_than_the_bridge() {
     let site = logout_site(json!({ "bridge_cluster": "bridge" }));
-    assert!(site.app.check_body_route(b"bridge").is_ok());
+    assert!(site.app.body_refused(b"bridge").is_none());
     for other in ["", "upstream", "oauth2_session_bridge"] {
-        let reply = site.app.check_body_route(other.as_bytes()).unwrap_err();
+        let reply = site.app.body_refused(other.as_bytes()).unwrap();
         assert_eq!((reply.status().as_u16(), reply.details()), (501, "no_logout_route"), "{other}");
     }
 }
