@@ -19,7 +19,7 @@ const DEFAULTS = {
   control_port: 0,
   tls_cert: null, // paths of PEM files; with them the issuer is https
   tls_key: null,
-  clients: [], // { client_id, client_secret, redirect_uris, method, alg, grant_types }
+  clients: [], // { client_id, client_secret, redirect_uris, post_logout_redirect_uris, method, alg, grant_types }
   client_auth_methods: ["client_secret_basic", "client_secret_post"],
   access_token_ttl: 3600, // seconds; the ID token lives as long
   claims_only_in_userinfo: false,
@@ -197,11 +197,12 @@ const controlPort = await listen(control, options.control_port);
 console.log(JSON.stringify({ issuer, control: `http://127.0.0.1:${controlPort}` }));
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(0));
 
-function toMetadata({ client_id, client_secret, redirect_uris, method, alg, grant_types }) {
+function toMetadata({ client_id, client_secret, redirect_uris, post_logout_redirect_uris, method, alg, grant_types }) {
   return {
     client_id,
     client_secret,
     redirect_uris: [...redirect_uris],
+    post_logout_redirect_uris: post_logout_redirect_uris ?? [],
     grant_types: grant_types ?? ["authorization_code", "refresh_token"],
     response_types: ["code"],
     token_endpoint_auth_method: method ?? "client_secret_basic",

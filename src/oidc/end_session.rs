@@ -1,5 +1,9 @@
 //! The logout request, for the browser (OpenID Connect RP-Initiated Logout 1.0 section 2): the provider ends its own
-//! session. It is a URL, or a form that the browser posts; a provider has to accept both.
+//! session.
+//!
+//! The request is a URL. By the standard a provider also has to accept a form, which could be of any length. But some do
+//! not: the certified `oidc-provider` answers 404 in its default configuration. Nor does a browser send cookies with
+//! `SameSite=Lax` with a form of another site.
 
 use super::query::with_query;
 
@@ -15,21 +19,16 @@ pub struct EndSessionRequest<'a> {
     pub state: &'a str,
 }
 
-impl<'a> EndSessionRequest<'a> {
-    /// The parameters, in the order of the standard.
-    pub fn parameters(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
-        let all = [
+impl EndSessionRequest<'_> {
+    /// The endpoint with the request in its query.
+    pub fn url(&self, endpoint: &str) -> String {
+        let parameters = [
             ("id_token_hint", self.id_token),
             ("client_id", self.client_id),
             ("post_logout_redirect_uri", self.redirect_uri),
             ("state", self.state),
         ];
-        all.into_iter().filter(|(_, value)| !value.is_empty())
-    }
-
-    /// The endpoint with the request in its query.
-    pub fn url(&self, endpoint: &str) -> String {
-        with_query(endpoint, self.parameters())
+        with_query(endpoint, parameters)
     }
 }
 

@@ -2,17 +2,14 @@
 //! RP-Initiated Logout 1.0).
 //!
 //! ```text
-//! is the endpoint known? ─┬─ yes, and the URL is short ─► 302 to it
-//!                         ├─ yes ──────────────────────► a page with a form that the browser posts
-//!                         ├─ the metadata has none ────► the page after a sign-out
-//!                         └─ no answer ────────────────► that page, with a link to try again
+//! is the endpoint known? ─┬─ yes ───────────────────► 302 to it, with the ID token if that is not too long
+//!                         ├─ the metadata has none ─► the page after a sign-out
+//!                         └─ no answer ─────────────► that page, with a link to try again
 //! ```
-//!
-//! The URL and the form have the ID token, and no other address gets it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use log::warn;
+use log::{info, warn};
 
 use super::sign_out;
 use crate::config::ProviderSignOut;
@@ -21,10 +18,9 @@ use crate::flow::io::Io;
 use crate::flow::{App, pages};
 use crate::oidc::EndSessionRequest;
 
-/// The longest URL, in bytes; a longer request becomes a form. An ID token with many groups has 10 kB and more. The
-/// smallest limit that is known of a provider's server is 2048 bytes for a query (IIS), and 4096 for the line of a request
-/// is a default of many (Netty). A URL is preferred: cookies with `SameSite=Lax` are not sent with a form of another site.
-const MAX_URL: usize = 2048;
+/// The longest URL with an ID token, in bytes. With many groups, the token alone can have more. Many servers accept 4 kB for
+/// the first line of a request (Netty), and many proxies in front of Envoy for all headers of a response (nginx).
+const MAX_URL: usize = 3_000;
 
 /// Sends the browser to the provider. The session here has ended; `id_token` is its own, or empty.
 pub(super) async fn leave<I: Io>(
@@ -54,10 +50,16 @@ pub(super) async fn leave<I: Io>(
     let state = if redirect_uri.is_empty() { "" } else { &state };
     let request = EndSessionRequest { id_token, client_id, redirect_uri, state };
     let url = request.url(endpoint);
-    if url.len() <= MAX_URL {
+    if url.len() <= MAX_URL || id_token.is_empty() {
         return reply::redirect(&url);
     }
-    pages::end_session(&app.config.login.provider_display_name, endpoint, &request)
+    if let Some(left_out) = app.log_limits.id_tokens.next(app.io.now()) {
+        let bytes = id_token.len();
+        info!(
+            "sign-out: the provider gets no ID token and asks the user: {bytes} bytes are too many for a URL{left_out}"
+        );
+    }
+    reply::redirect(&EndSessionRequest { id_token: "", ..request }.url(endpoint))
 }
 
 fn log_stays<I: Io>(app: &App<I>, reason: &str) {

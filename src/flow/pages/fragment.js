@@ -12,7 +12,3 @@ if (location.hash && location.hash.length <= 2048 && !/\/callback$/.test(locatio
     }
   }
 }
-var form = document.getElementById("continue");
-if (form) {
-  form.submit();
-}

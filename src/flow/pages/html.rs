@@ -18,16 +18,12 @@ use crate::flow::http::reply::{self, Reply};
 pub(super) const STYLE: &str = include_str!("style.css");
 
 /// The bytes between `<script>` and `</script>` in every page. The script changes only the query and the
-/// fragment of existing links, and sends the form of the page that goes on to the provider.
+/// fragment of existing links.
 pub(super) const SCRIPT: &str = include_str!("fragment.js");
 
 /// The Content-Security-Policy of every page (CSP Level 3): its style and its script by hash, and nothing
 /// else. The hashes are computed from the bytes of the pages, so they always match.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'none'"));
-
-/// The policy of a page with a form for another site. That site may redirect to any other, and Chrome asks the policy at each
-/// of these redirects (CSP Level 3 section 6.4.1.1).
-static POLICY_WITH_FORM: LazyLock<HeaderValue> = LazyLock::new(|| policy("http: https:"));
 
 /// The policy of a page with forms for this site.
 static POLICY_WITH_OWN_FORMS: LazyLock<HeaderValue> = LazyLock::new(|| policy("'self'"));
@@ -53,11 +49,6 @@ pub(super) fn page_with_own_forms(status: StatusCode, template: &impl Template) 
 /// Renders a page.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Reply {
     with_policy(status, template, POLICY.clone())
-}
-
-/// Renders a page with a form for another site.
-pub(super) fn page_with_form(status: StatusCode, template: &impl Template) -> Reply {
-    with_policy(status, template, POLICY_WITH_FORM.clone())
 }
 
 fn with_policy(status: StatusCode, template: &impl Template, policy: HeaderValue) -> Reply {

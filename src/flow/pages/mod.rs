@@ -1,19 +1,16 @@
-//! The pages of the filter: sign-in, signed in, signed out, on to the provider, the sessions of a user, an error, and an
-//! outage.
+//! The pages of the filter: sign-in, signed in, signed out, the sessions of a user, an error, and an outage.
 //!
 //! Each page is one HTML document of a few kilobytes that loads nothing. Its template is checked at compile
 //! time, and escapes every value. Its one script copies the fragment of the address, which no server sees. It
 //! adds the fragment to the `rd` of a link, so that a sign-in leads back to `/#/route`; if a link has no
 //! `rd`, to the link itself. An empty link stays empty: with a fragment it would only scroll in the page, and
 //! send no request. At a callback the script copies nothing: the fragment may be the provider's, with a code
-//! or a token that must not be in a query. The form that goes on to the provider is the one thing that the script sends; a
-//! browser without scripts shows its button.
+//! or a token that must not be in a query.
 //!
 //! ```text
 //! base.html ────┬─ sign_in.html       200
 //!  style.css    ├─ signed_in.html     200
 //!  fragment.js  ├─ signed_out.html    200
-//!               ├─ end_session.html    200
 //!               ├─ sessions.html      200
 //!               ├─ error.html         the status that the caller names
 //!               └─ unavailable.html   503 with Retry-After
@@ -28,7 +25,6 @@ use http::StatusCode;
 
 use super::Reply;
 use super::http::reply;
-use crate::oidc::EndSessionRequest;
 
 /// The page with the button that begins a sign-in.
 #[derive(Clone, Copy, Debug, Template)]
@@ -74,14 +70,6 @@ struct SignedOut<'a> {
     sign_in_url: &'a str,
     retry_url: Option<&'a str>,
     everywhere_url: Option<&'a str>,
-}
-
-#[derive(Template)]
-#[template(path = "end_session.html")]
-struct EndSession<'a> {
-    provider_name: &'a str,
-    endpoint: &'a str,
-    fields: Vec<(&'static str, &'a str)>,
 }
 
 /// The page with the sessions of a user.
@@ -148,12 +136,6 @@ pub fn signed_out(sign_in_url: &str, retry_url: Option<&str>, everywhere_url: Op
 /// The page with the sessions of a user.
 pub fn sessions(page: &Sessions<'_>) -> Reply {
     html::page_with_own_forms(StatusCode::OK, page)
-}
-
-/// The page that goes on to the provider's end-session endpoint by itself.
-pub fn end_session(provider_name: &str, endpoint: &str, request: &EndSessionRequest<'_>) -> Reply {
-    let page = EndSession { provider_name, endpoint, fields: request.parameters().collect() };
-    html::page_with_form(StatusCode::OK, &page)
 }
 
 /// 503: the store or the provider does not answer. `what` is the beginning of a sentence, and the reason its

@@ -8,11 +8,10 @@ use http::StatusCode;
 use sha2::{Digest, Sha256};
 
 use super::{
-    ErrorPage, ListedSession, Sessions, SignIn, end_session, error, html, sessions, sign_in, signed_in,
-    signed_out, unavailable,
+    ErrorPage, ListedSession, Sessions, SignIn, error, html, sessions, sign_in, signed_in, signed_out,
+    unavailable,
 };
 use crate::flow::Reply;
-use crate::oidc::EndSessionRequest;
 
 const HOSTILE: &str = "</style><script>alert('1')</script>\"&amp;{{ 1 }}";
 const URL: &str = "/oauth2/start?rd=%2Freports&x=\"'><script>&quot;";
@@ -269,40 +268,6 @@ fn reference_is_shown_if_there_is_one() {
 fn outage_page_shows_its_reason() {
     let page = unavailable("This page cannot be shown", "the sign-in service does not answer", "/reports");
     assert!(body(&page).contains(": the sign-in service does not answer.</p>"));
-}
-
-fn form(words: &str) -> Reply {
-    let request = EndSessionRequest { id_token: words, client_id: "client", redirect_uri: words, state: "" };
-    end_session(words, "https://login.example.com/end?a=\"&b='", &request)
-}
-
-#[test]
-fn form_for_the_provider_has_every_parameter_escaped() {
-    let page = form(HOSTILE);
-    let form = between(body(&page), "<form ", "</form>");
-    assert!(form.starts_with("id=\"continue\" method=\"post\" "), "{form}");
-    assert_eq!(decoded(between(form, "action=\"", "\"")), "https://login.example.com/end?a=\"&b='");
-    let fields: Vec<_> = form
-        .split("<input ")
-        .skip(1)
-        .map(|input| (between(input, "name=\"", "\""), decoded(between(input, "value=\"", "\""))))
-        .collect();
-    let expected =
-        [("id_token_hint", HOSTILE), ("client_id", "client"), ("post_logout_redirect_uri", HOSTILE)];
-    assert_eq!(fields, expected.map(|(name, value)| (name, value.to_owned())));
-    assert_eq!(body(&page).matches("<script").count(), 1);
-}
-
-/// Chrome applies `form-action` to the redirects after the form too, and the provider may lead to any site.
-#[test]
-fn only_the_page_with_the_form_may_send_one() {
-    let policy = |page: &Reply| header(page, "content-security-policy").to_owned();
-    assert!(policy(&form("words")).contains("; form-action http: https:; "));
-    let [page, ..] = pages("words", "/start");
-    assert_eq!(
-        policy(&page),
-        policy(&form("words")).replace("form-action http: https:", "form-action 'none'")
-    );
 }
 
 #[test]
