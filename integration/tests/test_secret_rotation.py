@@ -52,7 +52,8 @@ def test_sessions_go_on_through_a_change_of_the_secret(envoy):
     assert arrived(answer)["x-forwarded-user"] == "alice"
     (cookie,) = sent(answer)
     # `cookie_expire` is a week, some of which has passed.
-    assert int(MAX_AGE.search(cookie)[1]) <= 604800
+    (max_age,) = MAX_AGE.findall(cookie)
+    assert int(max_age) <= 604800
     assert browser.cookie != old
     # The time in the signature is that of the sign-in.
     assert browser.cookie.split("|")[1] == old.split("|")[1]
@@ -82,7 +83,7 @@ def test_sign_in_begins_and_ends_at_envoys_with_other_orders(envoy):
         assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_sign_out_ends_what_the_other_envoy_reissued(envoy):
+def test_no_response_brings_a_signed_out_session_back(envoy, request):
     changing, changed = envoy(OLD, NEW), envoy(NEW, OLD)
     browser = changing.browser()
     browser.sign_in("alice")
@@ -92,8 +93,8 @@ def test_sign_out_ends_what_the_other_envoy_reissued(envoy):
     reissued = browser.cookie
     assert browser.get("/oauth2/sign_out").status_code == 200
     for cookie in (old, reissued):
-        for at in (changing, changed):
-            answer = at.browser().get("/echo", headers={"cookie": cookie})
-            # A session in cookies is in no store that could forget it, but no response brings the cookie back.
-            assert answer.status_code in (200, 302)
-            assert not [value for value in sent(answer) if not value.startswith(f"{NAME}=;")] or at is not changed
+        late = changed.browser().get("/echo", headers={"cookie": cookie})
+        assert sent(late) == []
+        if request.node.callspec.params["envoy"] == "redis":
+            elsewhere = changing.browser().get("/echo", headers={"cookie": cookie})
+            assert (late.status_code, elsewhere.status_code) == (302, 302)
