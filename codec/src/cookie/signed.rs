@@ -42,10 +42,12 @@ impl Allowance {
     }
 
     /// The same number of values for several secrets: each value may be checked with each of them. The bytes that are
-    /// hashed stay the same, so long values are checked less often.
+    /// hashed stay the same, so long values are checked less often. They are always enough for one value.
     #[must_use]
-    pub const fn for_secrets(self, secrets: &CookieSecrets) -> Self {
-        Self { checks: self.checks.saturating_mul(secrets.count()), ..self }
+    pub fn for_secrets(self, secrets: &CookieSecrets) -> Self {
+        let checks = self.checks.saturating_mul(secrets.count());
+        let one_value = self.longest.saturating_mul(secrets.count());
+        Self { checks, bytes: self.bytes.max(one_value), ..self }
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), InvalidSignature> {
@@ -312,6 +314,8 @@ mod tests {
             |allowance: &mut Allowance, raw: &[u8]| verify(&both, b"name", raw, now, HOUR, allowance).is_ok();
         let mut two_values = Allowance::new(2, long.len()).for_secrets(&both);
         assert!(check(&mut two_values, &long) && !check(&mut two_values, &long));
+        let mut one_value = Allowance::new(1, long.len()).for_secrets(&both);
+        assert!(check(&mut one_value, &long) && !check(&mut one_value, &long));
         let short = sign(&old, b"name", b"x", NOW);
         let mut two_values = Allowance::new(2, 1000).for_secrets(&both);
         assert!(check(&mut two_values, &short) && check(&mut two_values, &short));
