@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::browser::Browser;
 use super::world::World;
 use super::{MINUTE, Site, in_redis};
+use crate::cookie::{CookieSecret, CookieSecrets};
 use crate::flow::Action;
 use crate::flow::io::Io;
 use crate::redis::FailoverEvent;
@@ -388,6 +389,26 @@ fn clock_that_was_set_back_ends_no_session() {
         site.world.pass(6 * MINUTE);
         assert!(!gets_through(&site, &mut browser));
     }
+}
+
+#[test]
+fn change_of_the_cookie_secret_is_no_use_of_the_session() {
+    let [site, _] = in_both_stores(json!({ "idle_ignore_routes": ["^/poll$"] }));
+    let mut browser = site.signed_in();
+    site.world.pass(10 * MINUTE);
+    assert!(gets_through(&site, &mut browser));
+    let secrets = ["Rm9vQmFyQmF6UXV4X18tLUZvb0JhckJhelF1eDAxMjM=", "0123456789abcdef0123456789abcdef"];
+    let secrets = secrets.map(|secret| CookieSecret::new(secret.as_bytes()).unwrap());
+    site.app.secrets().set_cookie(CookieSecrets::new(secrets.into_iter()).unwrap());
+    site.world.pass(10 * MINUTE);
+    let before = browser.cookies.clone();
+    assert!(matches!(ask(&site, &mut browser, "/poll"), Action::Forward(_)));
+    // Both are signed anew, and say what they said.
+    assert!(before.iter().all(|(name, value)| browser.cookies[name] != *value));
+    site.world.pass(9 * MINUTE);
+    assert!(gets_through(&site, &mut browser.clone()));
+    site.world.pass(MINUTE);
+    assert_eq!(browser.reply("/", &[]).details(), "idle");
 }
 
 #[test]
