@@ -15,7 +15,7 @@ const RENEW: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
 const RELEASE: &[u8] = b"if redis.call('GET', KEYS[1]) == ARGV[1] then \
     return redis.call('DEL', KEYS[1]) else return 0 end";
 
-/// Adds a session to a hash whose entries have "<when it began> <when it ends>". A session keeps its beginning, and never
+/// Adds a session to a hash whose entries have `<when it began> <when it ends>`. A session keeps its beginning, and never
 /// ends earlier than before. Drops the entries that have ended and, if there are too many, the one that ends first. The
 /// hash lives as long as its last entry.
 ///

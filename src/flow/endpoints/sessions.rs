@@ -64,6 +64,8 @@ struct SessionJson {
     id: String,
     signed_in_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     current: bool,
 }
@@ -314,10 +316,21 @@ fn as_json<I: Io>(app: &App<I>, caller: &Caller, target: &Target, sessions: &[Us
     let as_json = |session: &UserSession| SessionJson {
         id: name(app, &session.id),
         signed_in_at: Timestamp::from_secs(session.began).to_string(),
+        last_used_at: last_use(app, session).map(|at| at.to_string()),
         expires_at: session.time_to_live.map(|life| whole_secs(now.after(life)).to_string()),
         current: session.id == caller.ticket,
     };
     SessionsJson { user: target.user.subject.clone(), sessions: sessions.iter().map(as_json).collect() }
+}
+
+/// When the session was last used, if `session_idle_timeout` has written that: Redis keeps a session for the timeout from
+/// then on. The last use may be later by what `session_idle_timeout` does not write, or if an absolute end comes first. A
+/// session that lives for longer was not used since oauth2-proxy saved it.
+fn last_use<I: Io>(app: &App<I>, session: &UserSession) -> Option<Timestamp> {
+    let (idle, now) = (app.config.lifetimes.idle?, app.io.now());
+    let unused = idle.checked_sub(session.time_to_live?)?;
+    let unused = i64::try_from(unused.as_secs()).ok()?;
+    Some(Timestamp::from_secs(now.secs().saturating_sub(unused).max(session.began)))
 }
 
 fn whole_secs(time: Timestamp) -> Timestamp {
@@ -332,6 +345,7 @@ fn as_page<I: Io>(app: &App<I>, caller: &Caller, target: &Target, sessions: &[Us
         .iter()
         .map(|session| ListedSession {
             began: Timestamp::from_secs(session.began).to_string(),
+            last_used: last_use(app, session).map(|at| at.to_string()),
             is_current: session.id == caller.ticket,
             end_url: format!("{url}?end={}&{token}{whose}", name(app, &session.id)),
         })

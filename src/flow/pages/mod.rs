@@ -91,6 +91,8 @@ pub struct Sessions<'a> {
 pub struct ListedSession {
     /// When it began (RFC 3339).
     pub began: String,
+    /// When it was last used, as far as that is known.
+    pub last_used: Option<String>,
     /// Whether it is the session of the browser that asks.
     pub is_current: bool,
     /// The target of the button that ends it.

@@ -281,7 +281,12 @@ fn signed_out_page_links_to_the_provider_if_asked_to() {
 
 /// The pages with forms, with every field in use.
 fn pages_with_forms(words: &str, url: &str) -> [Reply; 2] {
-    let listed = ListedSession { began: words.to_owned(), is_current: true, end_url: url.to_owned() };
+    let listed = ListedSession {
+        began: words.to_owned(),
+        last_used: Some(words.to_owned()),
+        is_current: true,
+        end_url: url.to_owned(),
+    };
     let page =
         Sessions { user: Some(words), sessions: &[listed], everywhere_url: url, search_url: Some(url) };
     [sessions(&page), signed_out("/sign_in", None, Some(url))]

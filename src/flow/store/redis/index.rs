@@ -68,6 +68,8 @@ struct Noted {
 /// What of a session its entries need.
 struct Indexed {
     keys: Vec<Vec<u8>>,
+    /// When its user signed in, as far as the session says so.
+    began: Option<Timestamp>,
     created_at: Option<Timestamp>,
 }
 
@@ -130,10 +132,11 @@ impl<I: Io> SessionIndex<I> {
 
     async fn write(&self, id: &TicketId, session: &Indexed) {
         let now = self.io.now();
-        let began = session.created_at.unwrap_or(now);
+        let began = session.began.unwrap_or(now);
         let expire = Some(self.cookie.expire()).filter(|expire| !expire.is_zero()).unwrap_or(LONGEST);
         let replies = join_all(session.keys.iter().map(|key| {
-            let ends = began.after(expire).secs();
+            // The session may have been saved just now, long after it was created. It does not last longer than this.
+            let ends = now.after(expire).secs();
             self.io.redis(Command::add_to_index(key, id.redis_key(), now.secs(), began.secs(), ends))
         }));
         let written: Result<Vec<Reply>, Unavailable> =
@@ -255,7 +258,7 @@ impl Indexed {
         if let Some(sid) = &sid {
             keys.extend(Whose::Sid { issuer: &user.issuer, sid }.keys(cookie));
         }
-        Self { keys, created_at: session.created_at }
+        Self { keys, began: session.signed_in_at.or(session.created_at), created_at: session.created_at }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{COOKIE, proxy, replicated, site};
+use crate::cookie::{CookieSecret, CookieSecrets};
 use crate::flow::io::Count;
 use crate::flow::tests::browser::Browser;
 use crate::flow::tests::{MINUTE, Site, fake_redis::Values, world::World};
@@ -201,6 +202,19 @@ fn renewed_session_keeps_its_beginning_and_gets_a_later_end() {
     assert_eq!(sessions(&site, &site.app), Ok(vec![(began, Some(40 * MINUTE))]));
     assert_eq!(end_all(&site, &site.app), Ok(1));
     assert_eq!(browser.who(), None);
+}
+
+#[test]
+fn sessions_of_an_older_secret_are_found() {
+    let site = indexed(json!({}));
+    let mut old = site.signed_in();
+    let secret = |byte: u8| CookieSecret::new(&[byte; 32]).unwrap();
+    let first = CookieSecret::new(b"0123456789abcdef0123456789abcdef").unwrap();
+    site.app.secrets().set_cookie(CookieSecrets::new([secret(b'n'), first]).unwrap());
+    let mut new = site.signed_in();
+    assert_eq!(count(&site), 2);
+    assert_eq!(end_all(&site, &site.app), Ok(2));
+    assert!(old.who().is_none() && new.who().is_none());
 }
 
 #[test]

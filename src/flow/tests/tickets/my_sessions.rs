@@ -77,6 +77,24 @@ fn user_sees_own_sessions_the_newest_first() {
 }
 
 #[test]
+fn last_use_is_what_the_idle_timeout_has_written() {
+    let site = indexed(json!({ "session_idle_timeout": "1h" }));
+    let mut other = signed_in(&site, "alice", &[]);
+    site.world.pass(10 * MINUTE);
+    let mut browser = signed_in(&site, "alice", &[]);
+    site.world.pass(10 * MINUTE);
+    assert!(other.who().is_some());
+    site.world.drain();
+    let used = site.world.now().to_string();
+    site.world.pass(5 * MINUTE);
+    let sessions = list(&mut browser, "");
+    assert_eq!(sessions[1]["last_used_at"], used);
+    assert_ne!(sessions[1]["signed_in_at"], used);
+    let page = browser.reply("/oauth2/sessions", &[PAGE]);
+    assert_eq!(body(&page).matches("Last used").count(), 2);
+}
+
+#[test]
 fn page_has_a_button_for_each_session_and_one_for_all() {
     let site = indexed(json!({}));
     signed_in(&site, "alice", &[]);
