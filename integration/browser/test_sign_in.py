@@ -155,3 +155,16 @@ def test_fragment_from_the_provider_does_not_reach_a_query(chromium):
     assert browser.heading == "Sign-in failed"
     link = urlsplit(browser.link.get_attribute("href"))
     assert (link.path, link.query, link.fragment) == ("/oauth2/start", "rd=%2F", "")
+
+
+def test_sign_out_ends_the_session_at_the_provider_too(chromium):
+    browser = chromium(provider_sign_out=True)
+    browser.sign_in("alice", "/echo")
+    browser.open("/oauth2/sign_out")
+    assert browser.heading == "Sign out of the demo provider?"
+    assert browser.session_cookies() == []
+    browser.click("button[name=logout]")
+    assert browser.heading == "Signed out of the demo provider"
+    # The provider asks who the user is.
+    browser.sign_in("alice", "/echo")
+    assert dict(browser.echoed()["headers"])["x-forwarded-user"] == "alice"

@@ -4,7 +4,7 @@ import { generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
 import { Provider } from "oidc-provider";
 
 import { CLAIMS, findAccount } from "./accounts.mjs";
-import { errorPage, loginPage } from "./pages.mjs";
+import { errorPage, loginPage, logoutPage, signedOutPage } from "./pages.mjs";
 
 /** A new signing key for each algorithm; RS256 and PS256 share the RSA key. */
 export function makeKeys() {
@@ -47,7 +47,16 @@ export function makeProvider(issuer, options, store, keys) {
       backchannelLogout: { enabled: true },
       devInteractions: { enabled: false },
       revocation: { enabled: true },
-      rpInitiatedLogout: { enabled: true },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: (ctx, form) => {
+          ctx.body = logoutPage(form);
+        },
+        postLogoutSuccessSource: (ctx) => {
+          ctx.type = "html";
+          ctx.body = signedOutPage();
+        },
+      },
       ...(options.access_token_claims && { resourceIndicators: JWT_ACCESS_TOKENS }),
     },
     // By default it calls no server on loopback, where the tests' Envoys are.

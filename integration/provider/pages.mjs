@@ -1,4 +1,4 @@
-// The pages of the provider: a form with one field, and an error.
+// The pages of the provider: a form with one field, a sign-out, and an error. They load nothing.
 
 import { ACCOUNTS } from "./accounts.mjs";
 
@@ -43,6 +43,14 @@ ${mistake ? `<p role="alert" id="mistake">${escape(mistake)}</p>` : ""}
 </form>
 <small>For demos and tests: no password is asked for.
 Accounts: ${Object.keys(ACCOUNTS).map(escape).join(", ")}.</small>`);
+
+/** The question of a sign-out. `form` is oidc-provider's, with the id `op.logoutForm`. */
+export const logoutPage = (form) => page("Sign out of the demo provider?", `
+${form}
+<button form="op.logoutForm" name="logout" value="yes" autofocus>Sign out</button>
+<button form="op.logoutForm">Stay signed in</button>`);
+
+export const signedOutPage = () => page("Signed out of the demo provider", "");
 
 export const errorPage = (error, description) => page("The provider refused", `
 <p role="alert">${escape(error)}${description ? `: ${escape(description)}` : ""}</p>`);

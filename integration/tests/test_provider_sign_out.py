@@ -15,12 +15,14 @@ BYE = "https://app.example.com/bye?x=1"
 
 def inputs(page: str) -> dict[str, str]:
     """The hidden fields of a form."""
-    return {name: html.unescape(value) for name, value in re.findall(r'name="([^"]+)" value="([^"]*)"', page)}
+    return {
+        name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page)
+    }
 
 
 def confirm(browser, page, **answer):
     """Answers the provider's question, and follows the redirects at the provider."""
-    assert page.status_code == 200 and "Do you want to sign-out" in page.text, page.text
+    assert page.status_code == 200 and "Sign out of the demo provider?" in page.text, page.text
     action = re.search(r'<form id="op.logoutForm" method="post" action="([^"]+)"', page.text)
     assert action, page.text
     target = urljoin(str(page.url), html.unescape(action[1]))
@@ -72,7 +74,7 @@ def test_without_an_address_the_provider_shows_its_own_page(service, make_provid
     arrived(browser.sign_in("alice", "/echo"))
     page = browser.follow(browser.get("/oauth2/sign_out"))
     done = browser.follow(confirm(browser, page, logout="yes"))
-    assert done.status_code == 200 and "Sign-out Success" in done.text, done.text
+    assert done.status_code == 200 and "Signed out of the demo provider" in done.text, done.text
     assert not is_signed_in_at_the_provider(browser)
 
 
