@@ -118,8 +118,9 @@ impl<I: Io> App<I> {
         })
     }
 
-    /// The secrets, which may change while the worker runs.
-    pub fn secrets(&self) -> &Rc<Secrets> {
+    /// The secrets, for a test that changes them.
+    #[cfg(test)]
+    pub(crate) fn secrets(&self) -> &Rc<Secrets> {
         &self.secrets
     }
 
