@@ -44,7 +44,16 @@ def test_session_ends_if_no_request_uses_it(limited):
         browser.get("/echo/poll")
         browser.get("/oauth2/userinfo")
     assert browser.get("/echo").status_code == 302
-    assert IDLE not in browser.cookies
+
+
+def test_sign_out_clears_the_cookie_with_the_last_use(service):
+    browser = service(session_idle_timeout="20s").browser()
+    browser.sign_in("alice")
+    time.sleep(1.5)
+    assert browser.get("/echo").status_code == 200
+    assert IDLE in browser.cookies
+    browser.get("/oauth2/sign_out")
+    assert not [name for name in browser.cookies if name.startswith("_oauth2_proxy")]
 
 
 def test_session_ends_after_its_lifetime_although_it_is_refreshed(limited, make_provider):
