@@ -4,9 +4,9 @@
     export OAUTH2_PROXY_COOKIE_SECRET=…
     tools/end_sessions.py --issuer https://login.example.com --user alice -- redis-cli -h redis.example.com
 
-What follows `--` is the redis-cli that reaches the server, the Sentinels' master, or with `-c` a Cluster. It may be
-started by another program, such as `kubectl exec`. `--user` is the `sub` claim, which the access log of the filter shows
-as `user`. Of several cookie secrets, separated by commas, each is tried.
+What follows `--` is the redis-cli that reaches the server, the Sentinels' master, or with `-c` a Cluster. Another
+program may start it, such as `kubectl exec`. `--user` is the `sub` claim, which is `user` in the access log of the
+filter. With several cookie secrets, separated by commas, the command looks up the sessions of each.
 
 The sessions end as by a sign-out: first the lock is taken, so that no proxy that refreshes the session at this moment
 saves it again; then the session is deleted.
@@ -69,7 +69,7 @@ def cookie_secrets(text: str) -> list[bytes]:
 
 
 def index_key(secret: bytes, cookie_name: str, issuer: str, user: str) -> str:
-    """The hash of a user's sessions: see `flow/store/redis/index.rs`, and `fingerprint` in `codec/src/cookie/secret.rs`."""
+    """The hash of a user's sessions: see `flow/store/redis/index.rs`, and `fingerprint` in `cookie/secret.rs`."""
     mac = hmac.new(secret, b"\0fingerprint", hashlib.sha256)
     for part in [cookie_name, "index", "user", issuer, user]:
         mac.update(len(part.encode()).to_bytes(8, "little") + part.encode())

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_index_leads_to_tickets_and_lives_as_long_as_sessions(indexed, redis):
     assert week - 60 < redis.command("TTL", key) <= week + 1
     reply = redis.command("HGETALL", key)
     entries = dict(zip(reply[::2], reply[1::2]))
-    assert set(entries) == {redis_key(browser.cookie).encode() for browser in browsers}
+    assert set(entries) == {str(redis_key(browser.cookie)).encode() for browser in browsers}
     for times in entries.values():
         started, ends = map(int, times.split())
         assert 0 <= started - began < 60
@@ -223,6 +224,10 @@ def cluster():
     topology.close()
 
 
+def is_answered(browser) -> bool:
+    return browser.get("/echo").status_code != 503
+
+
 def sign_out_everywhere_during(fail_over, service, topology, provider) -> None:
     """Users sign in at one Envoy, and sign out everywhere at another one as soon as another master takes over."""
     one, other = [service(**topology.options, redis_session_index=True, is_shared=False) for _ in range(2)]
@@ -239,7 +244,7 @@ def sign_out_everywhere_during(fail_over, service, topology, provider) -> None:
     for seconds in (0, 8):
         time.sleep(seconds)
         for browser in [*browsers, here]:
-            until(lambda browser=browser: browser.get("/echo").status_code != 503, "Redis is trusted", seconds=30)
+            until(partial(is_answered, browser), "Redis is trusted", seconds=30)
             assert not is_signed_in(browser)
     assert is_signed_in(stays)
 

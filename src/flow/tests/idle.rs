@@ -399,7 +399,7 @@ fn change_of_the_cookie_secret_is_no_use_of_the_session() {
     assert!(gets_through(&site, &mut browser));
     let secrets = ["Rm9vQmFyQmF6UXV4X18tLUZvb0JhckJhelF1eDAxMjM=", "0123456789abcdef0123456789abcdef"];
     let secrets = secrets.map(|secret| CookieSecret::new(secret.as_bytes()).unwrap());
-    site.app.secrets().set_cookie(CookieSecrets::new(secrets.into_iter()).unwrap());
+    site.app.secrets().set_cookie(CookieSecrets::new(secrets).unwrap());
     site.world.pass(10 * MINUTE);
     let before = browser.cookies.clone();
     assert!(matches!(ask(&site, &mut browser, "/poll"), Action::Forward(_)));

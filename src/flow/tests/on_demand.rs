@@ -1,5 +1,8 @@
 //! `POST /oauth2/refresh`: a refresh that a page asks for.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use serde_json::{Value, json};
 
 use super::browser::Browser;
@@ -75,9 +78,9 @@ fn simultaneous_refreshes_make_one_grant() {
         let browser = site.signed_in();
         site.world.pass(30 * MINUTE);
         let workers = [site.worker(), site.worker()];
-        let requests = (0..20).map(|number| {
+        let requests = (0..20).map(|number| -> Pin<Box<dyn Future<Output = Decision>>> {
             let decision = workers[number % 2].handle(browser.head(PATH, &POST));
-            Box::pin(async move { decision.get().await }) as _
+            Box::pin(async move { decision.get().await })
         });
         for decision in site.world.run::<Decision>(requests.collect()) {
             assert!(matches!(decision.action, Action::Reply(reply) if reply.status() == 200));
