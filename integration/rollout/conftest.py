@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from rollout import previous
-from rollout.fleet import BEFORE, NOW, Fleet
-
-STORES = ("cookie", "redis")
+from rollout.fleet import BEFORE, FLEETS, NOW, Fleet
 
 
 def pytest_configure():
@@ -23,11 +21,13 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="module")
 def start_fleet(shared_provider, upstream, shared_redis):
-    """Starts fleets: `start_fleet(store, **options)`."""
+    """Starts fleets: `start_fleet(name)`, a name of `FLEETS`."""
     fleets = []
 
-    def start(store: str, **options: Any) -> Fleet:
-        fleets.append(Fleet(shared_provider, upstream.address, shared_redis if store == "redis" else None, **options))
+    def start(name: str, **options: Any) -> Fleet:
+        store, uses_new = FLEETS[name]
+        redis = shared_redis if store == "redis" else None
+        fleets.append(Fleet(shared_provider, upstream.address, redis, uses_new=uses_new, **options))
         return fleets[-1]
 
     yield start
@@ -35,7 +35,7 @@ def start_fleet(shared_provider, upstream, shared_redis):
         fleet.close()
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=list(FLEETS))
 def mixed(request, start_fleet) -> Fleet:
     """One proxy of each version."""
     fleet = start_fleet(request.param)

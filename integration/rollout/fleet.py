@@ -19,26 +19,49 @@ MODULES = {BEFORE: previous.WASM, NOW: WASM}
 
 REFRESH, DUE_SECONDS = "2s", 2.2
 
+# What only this version has, by store. A fleet may set it as soon as its first proxy has this version.
+NEW_OPTIONS: dict[str, dict[str, Any]] = {
+    "cookie": {"session_idle_timeout": "1h", "session_max_lifetime": "24h"},
+    "redis": {"session_idle_timeout": "1h", "session_max_lifetime": "24h", "redis_session_index": True},
+}
+
+# The store, and whether the proxies of this version have the options that only this version knows.
+FLEETS = {
+    "cookie": ("cookie", False),
+    "redis": ("redis", False),
+    "cookie, new": ("cookie", True),
+    "redis, new": ("redis", True),
+}
+
 
 class Fleet:
     """Two proxies that share the cookie secret and, with `redis`, a Redis. A proxy keeps its address when its version
-    changes."""
+    changes. With `uses_new`, the proxies of this version have `NEW_OPTIONS`, and a second cookie secret."""
 
-    def __init__(self, provider: Provider, upstream: str, redis: Redis | None, **options: Any):
+    def __init__(
+        self, provider: Provider, upstream: str, redis: Redis | None, *, uses_new: bool = False, **options: Any
+    ):
         self._provider, self._upstream = provider, upstream
         store = {"session_store_type": "redis", "redis_connection_url": redis.url} if redis else {}
-        self._filter = filter_config(
-            provider,
-            redirect_url=f"{SITE}/oauth2/callback",
-            pass_access_token=True,
-            cookie_refresh=REFRESH,
-            **store,
-            **options,
+        new = NEW_OPTIONS["redis" if redis else "cookie"] if uses_new else {}
+        secret = secrets.token_urlsafe(32)
+        # Both versions verify what the first one signs.
+        both = f"{secret},{secrets.token_urlsafe(32)}" if uses_new else secret
+        self._filters, self._secrets = (
+            {
+                version: filter_config(
+                    provider,
+                    redirect_url=f"{SITE}/oauth2/callback",
+                    pass_access_token=True,
+                    cookie_refresh=REFRESH,
+                    **store,
+                    **options,
+                    **more,
+                )
+                for version, more in ((BEFORE, {}), (NOW, new))
+            },
+            {BEFORE: secret, NOW: both},
         )
-        self._environment = {
-            "OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET,
-            "OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(32),
-        }
         self._addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         self._running: list[tuple[str, Service] | None] = [None, None]
         self.redis = redis
@@ -52,9 +75,12 @@ class Fleet:
                 continue
             self._stop(place)
             envoy = Envoy(
-                self._filter,
+                self._filters[version],
                 upstream=self._upstream,
-                environment=self._environment,
+                environment={
+                    "OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET,
+                    "OAUTH2_PROXY_COOKIE_SECRET": self._secrets[version],
+                },
                 concurrency=2,
                 listen=self._addresses[place],
                 wasm=MODULES[version],

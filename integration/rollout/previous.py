@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMIT = "fd9294ad228d8ab60989ab154c657cf386180866"
+COMMIT = "57ffdc0ed4ae4f8194bfffe6babdbda92cdc107b"
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "previous"

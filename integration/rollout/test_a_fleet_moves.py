@@ -8,7 +8,7 @@ import pytest
 
 from harness.service import arrived
 from harness.visitor import Visitor
-from rollout.fleet import BEFORE, DUE_SECONDS, NOW, Fleet
+from rollout.fleet import BEFORE, DUE_SECONDS, FLEETS, NOW, Fleet
 
 # The versions at the two addresses: the roll-out, and from its middle and its end the roll-back.
 STAGES = [(BEFORE, BEFORE), (NOW, BEFORE), (NOW, NOW), (NOW, BEFORE), (BEFORE, BEFORE)]
@@ -21,7 +21,7 @@ def look(fleet: Fleet, people: list[tuple[str, Visitor]]) -> None:
             assert arrived(visitor.get_at(url))["x-forwarded-user"] == user
 
 
-@pytest.mark.parametrize("store", ["cookie", "redis"])
+@pytest.mark.parametrize("store", list(FLEETS))
 def test_rolling_update_signs_no_user_out(start_fleet, store, provider):
     fleet = start_fleet(store)
     people: list[tuple[str, Visitor]] = []
@@ -49,7 +49,7 @@ def test_rolling_update_signs_no_user_out(start_fleet, store, provider):
         look(fleet, people)
         # One of them signs out; a copy of the cookie of a session in Redis is worth nothing afterwards.
         _, leaving = people.pop(0)
-        gone.append(leaving.copy() if store == "redis" else leaving)
+        gone.append(leaving.copy() if fleet.redis else leaving)
         assert leaving.get_at(fleet.urls[stage % 2], "/oauth2/sign_out").status_code == 200
         for visitor in gone:
             assert [visitor.get_at(url).status_code for url in fleet.urls] == [302, 302]

@@ -10,14 +10,14 @@ import pytest
 from harness.service import arrived
 from harness.visitor import Visitor
 from harness.waiting import until
-from rollout.fleet import DUE_SECONDS
+from rollout.fleet import DUE_SECONDS, NOW
 
 COOKIE = "_oauth2_proxy"
 # carol has so many groups that her session is split over several cookies, if sessions are in cookies.
 PEOPLE = ("alice", "carol")
 
 # Sessions in cookies have no lock that proxies share.
-with_a_lock = pytest.mark.parametrize("mixed", ["redis"], indirect=True, scope="module")
+with_a_lock = pytest.mark.parametrize("mixed", ["redis", "redis, new"], indirect=True, scope="module")
 
 
 def token(answer) -> str:
@@ -37,7 +37,10 @@ def test_session_is_valid_at_the_other_version(mixed, way, user):
     here, there = arrived(visitor.get_at(where)), arrived(visitor.get_at(elsewhere))
     for name in ("user", "email", "groups", "preferred-username", "access-token"):
         assert here[f"x-forwarded-{name}"] == there[f"x-forwarded-{name}"]
-    assert visitor.get_at(elsewhere, "/oauth2/userinfo").json() == visitor.get_at(where, "/oauth2/userinfo").json()
+    here, there = (visitor.get_at(url, "/oauth2/userinfo").json() for url in way)
+    # This version also says when the session ends.
+    for name in ("user", "email", "groups", "preferredUsername"):
+        assert here[name] == there[name]
 
 
 @pytest.mark.parametrize("user", PEOPLE)
@@ -126,3 +129,23 @@ def test_sign_out_at_one_version_ends_a_refresh_at_the_other(mixed, way, provide
         assert visitor.get_at(elsewhere, "/oauth2/sign_out").status_code == 200
         refreshing.result()
     assert [copy.get_at(url).status_code for url in way] == [302, 302]
+
+
+@pytest.mark.parametrize("mixed", ["redis, new"], indirect=True, scope="module")
+def test_sign_out_everywhere_ends_sessions_of_both_versions(mixed, way):
+    """The index has a session of the version before when a proxy of this version has loaded it."""
+    where, now = way[0], mixed.url(NOW)
+    visitor, other = mixed.sign_in(where, "alice"), mixed.sign_in(way[1], "alice")
+    for each in (visitor, other):
+        assert each.get_at(now).status_code == 200
+
+    def listed() -> list[dict]:
+        answer = visitor.get_at(now, "/oauth2/sessions", headers={"accept": "application/json"})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["sessions"]
+
+    until(lambda: len(listed()) >= 2, "both sessions are in the index")
+    visitor.where = now
+    answer = visitor.request("POST", "/oauth2/sign_out_everywhere", headers={"sec-fetch-site": "same-origin"})
+    assert answer.status_code == 200, answer.text
+    assert [each.get_at(url).status_code for each in (visitor, other) for url in way] == [302] * 4
