@@ -7,16 +7,19 @@ import re
 import socket
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
+from threading import Event
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
 
 from harness.browser import Browser
-from harness.fake_provider import FakeProvider, Key
+from harness.fake_provider import Answer, FakeProvider, Key
 from harness.render import named, render
 from harness.service import CLIENT_ID, CLIENT_SECRET, arrived
+from harness.topologies import ClusterTopology, SentinelTopology
 from harness.waiting import until
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -195,6 +198,14 @@ def test_header_of_the_bridge_leads_nowhere(make_service, redis, fake):
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
+def with_stop_iteration(filter_json, **rendered):
+    config = json.loads(render(filter_json, **rendered))
+    manager = named(config["static_resources"]["listeners"], "main")["filter_chains"][0]["filters"][0]["typed_config"]
+    plugin = named(manager["http_filters"], "oauth2_session")["typed_config"]["config"]
+    plugin["allow_on_headers_stop_iteration"] = True
+    return json.dumps(config)
+
+
 def without_route(filter_json, **rendered):
     config = json.loads(render(filter_json, **rendered))
     manager = named(config["static_resources"]["listeners"], "main")["filter_chains"][0]["filters"][0]["typed_config"]
@@ -236,3 +247,55 @@ def test_outage_is_no_success_and_the_same_token_works_after_it(make_service, ma
     until(lambda: post(running.url, token).status_code == 200, "the token works again")
     assert not is_signed_in(browser)
     assert running.envoy.counters()["backchannel_logouts_failed"] >= 1
+
+
+def test_refresh_under_way_does_not_bring_the_session_back(make_service, redis, fake):
+    first, second = (make_service(fake, cookie_refresh="1s", **options(redis)) for _ in range(2))
+    browser = first.browser()
+    browser.sign_in("alice", "/echo")
+    time.sleep(1.1)
+    gate = Event()
+    fake.answers["token:refresh_token"] = [Answer(gate=gate)]
+    with ThreadPoolExecutor() as pool:
+        request = pool.submit(browser.get, "/echo")
+        until(
+            lambda: [seen for seen in fake.requests if seen["form"].get("grant_type") == "refresh_token"], "a refresh"
+        )
+        logout = pool.submit(post, second.url, logout_token(fake))
+        time.sleep(0.5)
+        gate.set()
+        assert logout.result().status_code == 200
+        assert request.result().status_code in (200, 302)
+    assert not is_signed_in(browser)
+    assert not is_signed_in(browser, second.url)
+
+
+@pytest.mark.parametrize("kind", [SentinelTopology, ClusterTopology], ids=["sentinel", "cluster"])
+def test_logout_in_the_middle_of_a_failover_holds(make_service, fake, kind):
+    topology = kind()
+    try:
+        of_redis = {**topology.options, "redis_session_index": True, "backchannel_logout": True}
+        first, second = (make_service(fake, **of_redis) for _ in range(2))
+        browsers = [first.browser() for _ in range(6)]
+        for browser in browsers:
+            browser.sign_in("alice", "/echo")
+        if isinstance(topology, ClusterTopology):
+            for replica in [topology.replica_of(node) for node in topology.nodes[:3]]:
+                replica.command("CLUSTER", "FAILOVER", "TAKEOVER")
+        else:
+            topology.fail_over()
+        until(lambda: post(first.url, logout_token(fake)).status_code == 200, "a logout", seconds=60)
+        time.sleep(8)  # until all workers have repeated what the new master may have lost
+        assert [is_signed_in(browser) for browser in browsers] == [False] * 6
+        assert [is_signed_in(browser, second.url) for browser in browsers] == [False] * 6
+    finally:
+        topology.close()
+
+
+def test_pause_that_holds_only_the_head_changes_nothing(make_service, redis, fake):
+    running = make_service(fake, render=with_stop_iteration, **options(redis))
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    assert post(running.url, logout_token(fake, aud="another")).status_code == 400
+    assert post(running.url, logout_token(fake)).status_code == 200
+    assert not is_signed_in(browser)

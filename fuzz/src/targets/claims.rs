@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use oauth2_session_filter::oidc::{
-    ClaimNames, Identity, claim_text, entra_tenant, expiry, has_entra_overage, keycloak_roles, subject,
-    unverified_subject, verify,
+    ClaimNames, Identity, LogoutToken, claim_text, entra_tenant, expiry, has_entra_overage, keycloak_roles,
+    subject, unverified_subject, verify, verify_logout,
 };
 use oauth2_session_filter::session::{Claims, Session};
 use serde_json::Value;
@@ -34,6 +34,12 @@ pub(super) fn run(bytes: &[u8]) {
         assert_eq!(verified["iss"], "https://login.example.com");
         assert_eq!(verified["nonce"], "n-0S6_WzA2Mj");
         assert!(expiry(&verified).is_some_and(|expiry| expiry.secs() > 1_700_000_000), "it has expired");
+    }
+    if let Ok(verified) = verify_logout(&token, keys(), &expected(&audience)) {
+        assert!(LogoutToken::of(&verified).is_ok_and(|logout| !logout.id.is_empty()), "it may be used again");
+        let event = &verified["events"]["http://schemas.openid.net/event/backchannel-logout"];
+        assert!(event.is_object() && !verified.contains_key("nonce"), "it is another token");
+        assert_eq!(verified["iss"], "https://login.example.com");
     }
     let _ = keycloak_roles(token.as_bytes());
     assert_eq!(unverified_subject(token.as_bytes()), subject(&claims));

@@ -1,4 +1,4 @@
-//! A limit for calls of one kind to the provider: some at the same time, and the others wait in line.
+//! A limit for work of one kind, such as calls to the provider: some at the same time, and the others wait in line.
 //!
 //! ```text
 //! enter ─┬─ a place is free ─────────────────────────────► Permit ── dropped ──► the first in line
