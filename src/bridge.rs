@@ -1,4 +1,4 @@
-//! The bridge: gRPC messages on one side, plain bytes on the other.
+//! The bridge: gRPC messages on one side, plain bytes on the other; and the secrets that Envoy has read.
 //!
 //! A root context has no sockets, but it can open a gRPC stream. The bridge is a second instance of this module in an
 //! internal listener of Envoy. It turns the messages of the stream into the bytes of a TCP connection, and back.
@@ -10,6 +10,15 @@
 
 /// The gRPC service of a stream to Redis. The path of such a stream is `/service/method`.
 pub const SERVICE: &str = "oauth2_session.Redis";
+
+/// The path under which the bridge answers with a secret. The name of its option follows.
+pub const SECRET_PATH: &str = "/oauth2_session.Secret/";
+
+/// The header into which Envoy's `credential_injector` puts a secret.
+pub const SECRET_HEADER: &str = "x-oauth2-session-secret";
+
+/// The longest secret, in bytes; with several cookie secrets, all of them together.
+const MAX_SECRET: usize = 8 << 10;
 
 /// How many characters of Envoy's reason for a failed connection are logged.
 const MAX_REASON: usize = 300;
@@ -43,6 +52,32 @@ fn plain(words: &[u8]) -> String {
 /// Whether a request is a stream to Redis. The bridge does not touch other requests.
 pub fn is_stream(path: &[u8]) -> bool {
     path.strip_prefix(b"/").and_then(|path| path.strip_prefix(SERVICE.as_bytes())).is_some()
+}
+
+/// Whether a request asks for a secret. The bridge answers it, and lets none of them through.
+pub fn is_secret(path: &[u8]) -> bool {
+    path.starts_with(SECRET_PATH.as_bytes())
+}
+
+/// The answer to a request for a secret: a status, and a body. Envoy has put the secret into this header; without a
+/// secret, it has answered 401 itself.
+///
+/// ```text
+/// 200  the secret, as the body: Envoy shows headers in its debug log, but not bodies
+/// 404  no route of the bridge has this secret
+/// 422  the secret is not text of one line
+/// ```
+pub fn secret(header: &[u8]) -> (u16, &[u8]) {
+    // An editor ends the last line of a file.
+    let line = header.strip_suffix(b"\n").unwrap_or(header);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let is_text = str::from_utf8(line).is_ok_and(|line| !line.contains(char::is_control));
+    match line {
+        [] if header.is_empty() => (404, b""),
+        [] => (422, b""),
+        line if is_text && line.len() <= MAX_SECRET => (200, line),
+        _ => (422, b""),
+    }
 }
 
 /// Removes the headers of messages from a stream that arrives in any chunks.
@@ -119,6 +154,28 @@ mod tests {
         for other in ["", "via_upstream", "no healthy upstream"] {
             assert_eq!(of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn secret_is_answered_in_the_body_without_its_line_end() {
+        for header in [&b"s3cret"[..], b"s3cret\n", b"s3cret\r\n"] {
+            assert_eq!(secret(header), (200, &b"s3cret"[..]));
+        }
+        assert_eq!(secret("p\u{e4}ss word".as_bytes()), (200, "p\u{e4}ss word".as_bytes()));
+    }
+
+    #[test]
+    fn secret_with_control_character_or_too_long_is_malformed() {
+        for header in [&b"a\nb"[..], b"a\0", b"\n", b"a\n\n", b"\xff", &[b'a'; MAX_SECRET + 1]] {
+            assert_eq!(secret(header), (422, &b""[..]), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn request_without_injected_secret_is_not_found() {
+        assert_eq!(secret(b""), (404, &b""[..]));
+        assert!(is_secret(b"/oauth2_session.Secret/cookie_secret"));
+        assert!(!is_secret(b"/oauth2_session.Redis/tcp") && !is_secret(b"/oauth2_session.Secret"));
     }
 
     #[test]

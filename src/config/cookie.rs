@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::errors::ConfigErrors;
 use super::options::{MAKE_SECRET, Options};
-use crate::cookie::{Attributes, CookieSecrets, SameSite, is_domain, without_dot};
+use super::secrets::SecretsFrom;
+use crate::cookie::{Attributes, CookieSecret, CookieSecrets, SameSite, is_domain, without_dot};
 
 /// The longest value of a session cookie, with its chunks joined, that the filter reads.
 pub const MAX_SESSION: usize = 128 << 10;
@@ -14,6 +15,9 @@ const MIN_BYTES: usize = 4096;
 
 /// oauth2-proxy's limit. A browser allows 4096 bytes for the name and the value together.
 const MAX_NAME: usize = 256;
+
+/// Stands for the cookie secret until the bridge brings it. No request is answered before that.
+const PLACEHOLDER: &[u8] = &[0; 32];
 
 /// The options of the cookies.
 #[derive(Clone, Debug)]
@@ -80,6 +84,13 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cook
 
 fn secrets(options: &Options, errors: &mut ConfigErrors) -> Option<CookieSecrets> {
     if errors.has("cookie_secret") {
+        return None;
+    }
+    if options.secrets_from == SecretsFrom::Bridge {
+        return CookieSecret::new(PLACEHOLDER).ok().map(CookieSecrets::from);
+    }
+    if options.cookie_secret.is_empty() {
+        errors.add("cookie_secret", format!("is missing; {MAKE_SECRET}"));
         return None;
     }
     let secrets = options.cookie_secret.secrets();

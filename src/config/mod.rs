@@ -33,6 +33,7 @@ mod refused;
 mod routes;
 mod schema;
 mod secret;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -56,6 +57,7 @@ pub use self::reference::{Known, known};
 pub use self::routes::{HTTPS, Routes};
 pub use self::schema::options_schema;
 pub use self::secret::Secret;
+pub use self::secrets::{BridgeSecrets, SecretName, WantedSecret};
 
 use self::options::Options;
 use self::raw_options::RawOptions;
@@ -71,6 +73,8 @@ pub struct Config {
     pub provider: Option<ProviderConfig>,
     /// The bearer tokens that are accepted instead of a session; none if the filter accepts none.
     pub bearer: Option<BearerConfig>,
+    /// The secrets that come over the bridge; none if all are in the configuration.
+    pub bridge_secrets: Option<BridgeSecrets>,
     /// The cookies.
     pub cookie: Cookie,
     /// When sessions end.
@@ -107,6 +111,7 @@ impl Config {
         if provider.is_none() {
             mode::refuse_provider(&options, &mut errors);
         }
+        let bridge_secrets = secrets::build(&options, provider.is_some(), &mut errors);
         let bearer = bearer::build(&options, provider.as_ref(), &mut errors);
         let cookie = cookie::build(&options, &mut errors);
         let lifetimes = lifetimes::build(&options, &mut errors);
@@ -123,6 +128,7 @@ impl Config {
                     mode,
                     provider,
                     bearer,
+                    bridge_secrets,
                     cookie,
                     lifetimes,
                     redis,

@@ -14,6 +14,7 @@ use super::errors::ConfigErrors;
 use super::provider_name::ProviderName;
 use super::raw_options::RawOptions;
 use super::secret::Secret;
+use super::secrets::SecretsFrom;
 use super::url::Url;
 use super::value::Value;
 use crate::cookie::SameSite;
@@ -235,9 +236,17 @@ options! {
             "More issuers of such tokens: `https://login.example.com=audience`",
             differs: "an issuer has to have a discovery document";
     }
+    "Secrets" {
+        secrets_from: SecretsFrom = FilterOnly("environment"),
+            "Where `cookie_secret`, `client_secret`, `redis_password` and `redis_sentinel_password` come from: \
+             `environment` (or this JSON), or `bridge`, which reads them from files and follows their changes: see \
+             [Rotate secrets](secrets.md)";
+        secrets_refresh: Duration = FilterOnly("5s"),
+            "With `bridge`: how often a worker asks for the secrets";
+    }
     "Cookie" {
         cookie_secret: SecretList =
-            Required(MAKE_SECRET),
+            Needed,
             "Signs and encrypts cookies: 16, 24 or 32 bytes, or base64url of that many. Set it in the environment. \
              Several secrets, in a list or with commas between them: the first signs and encrypts, the others only \
              verify and decrypt; see docs/rotation.md",

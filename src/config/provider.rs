@@ -7,6 +7,7 @@ use super::errors::ConfigErrors;
 use super::options::Options;
 use super::provider_name::{ProviderKind, ProviderName, ProviderPreset};
 use super::secret::Secret;
+use super::secrets::SecretsFrom;
 use super::url::Url;
 use crate::oidc::{ClientAuthMethod, Metadata, is_unencrypted};
 
@@ -123,7 +124,9 @@ fn check(options: &Options, preset: &ProviderPreset, errors: &mut ConfigErrors) 
         errors.check(preset.has_groups || groups.is_empty(), name, mistake);
     }
     // A public client has only PKCE to prove that a code is its preset.
-    let has_proof = !options.client_secret.is_empty() || options.code_challenge_method.is_some();
+    let has_proof = !options.client_secret.is_empty()
+        || options.secrets_from == SecretsFrom::Bridge
+        || options.code_challenge_method.is_some();
     if !has_proof && !errors.has("client_secret") {
         errors.add(
             "client_secret",

@@ -37,7 +37,7 @@ fn required() -> impl Iterator<Item = &'static str> {
 
 /// The options that it must also have if the filter signs users in.
 fn needed() -> impl Iterator<Item = &'static str> {
-    rows().filter(|row| matches!(row.presence, Presence::Needed)).map(|row| row.name)
+    rows().filter(|row| matches!(row.presence, Presence::Needed) && !row.is_secret).map(|row| row.name)
 }
 
 fn property(row: &Row) -> Json {

@@ -8,7 +8,7 @@ pub struct Secret(String);
 
 impl Secret {
     /// A secret with this text.
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 

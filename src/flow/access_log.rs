@@ -156,6 +156,7 @@ pub(super) fn unavailable(reason: Unavailable) -> &'static str {
         Unavailable::Misconfigured => "provider_misconfigured",
         Unavailable::Redis => "redis_unavailable",
         Unavailable::NoIndex => "no_session_index",
+        Unavailable::Secret => "secret_missing",
         Unavailable::Random => "no_random",
         Unavailable::Busy => "busy",
         Unavailable::TooLarge(_) => "session_too_large",

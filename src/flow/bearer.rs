@@ -94,11 +94,12 @@ impl<I: Io> Bearer<I> {
     /// None without `skip_jwt_bearer_tokens`. `provider` is the one that signs users in.
     pub(super) fn new(config: &Rc<Config>, provider: Option<&Rc<Provider<I>>>, io: &I) -> Option<Rc<Self>> {
         let options = config.bearer.as_ref()?;
-        let others = options.issuers.iter().map(|issuer| Rc::new(Provider::new(issuer.clone(), io.clone())));
+        let provider = provider?;
+        let others = options.issuers.iter().map(|issuer| Rc::new(provider.of_issuer(issuer.clone())));
         Some(Rc::new(Self {
             config: Rc::clone(config),
             io: io.clone(),
-            issuers: provider.map(Rc::clone).into_iter().chain(others).collect(),
+            issuers: std::iter::once(Rc::clone(provider)).chain(others).collect(),
             verified: VerifiedCache::new(config.cookie.session_cache_size),
             refused: Refused::default(),
             forged: Rate::new(FORGED_AT_ONCE, FORGED_PERIOD),

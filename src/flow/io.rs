@@ -50,6 +50,9 @@ pub trait Io: Clone + 'static {
     /// Runs a task that outlives the request that started it.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
 
+    /// From now on calls this in every such period, until the worker ends. Only one can be set.
+    fn every(&self, period: Duration, action: impl Fn() + 'static);
+
     /// Reads a value that the workers of this Envoy share.
     fn shared(&self, key: &str) -> Shared;
 
@@ -101,6 +104,10 @@ pub enum Count {
     RefreshesBusy,
     /// A call of `backend_logout_url` that was not made, because too many others were under way.
     LogoutsBusy,
+    /// A secret from the bridge that changed.
+    SecretChanged,
+    /// A secret that could not be read from the bridge, or was malformed.
+    SecretUnusable,
     /// A session that its user ended.
     SignOut,
     /// A session that was ended by the index: its user signs out everywhere, or an administrator or the provider ends it.

@@ -21,6 +21,7 @@ mod outcome;
 pub mod pages;
 mod principal;
 mod provider;
+mod secret_watch;
 mod secrets;
 mod skip_auth;
 mod store;
@@ -44,11 +45,13 @@ use self::endpoints::log_limits::LogLimits;
 use self::endpoints::login_app::Keeping;
 use self::endpoints::{Purpose, login_app};
 use self::http::forged::ProtectedNames;
+use self::http::reply;
 use self::http::stripped::EndedRequests;
 use self::io::Count;
 use self::outcome::{AnonymousReason, Loaded, Outcome};
 use self::principal::Principal;
 use self::provider::Provider;
+use self::secret_watch::SecretWatch;
 use self::store::Store;
 use self::store::session_cookie::{SET_COOKIE, SessionCookie};
 use self::util::gate::Gate;
@@ -74,6 +77,7 @@ pub const MAX_REQUEST_BODY: usize = 64 << 10;
 pub struct App<I> {
     config: Rc<Config>,
     secrets: Rc<Secrets>,
+    secret_watch: Rc<SecretWatch<I>>,
     io: I,
     /// None if another server signs users in and the filter refreshes nothing.
     provider: Option<Rc<Provider<I>>>,
@@ -99,7 +103,11 @@ impl<I: Io> App<I> {
         let config = Rc::new(config);
         let secrets = Rc::new(Secrets::new(&config));
         let cookie = Rc::new(SessionCookie::new(&config, &secrets));
-        let provider = config.provider.clone().map(|provider| Rc::new(Provider::new(provider, io.clone())));
+        let secret_watch = SecretWatch::new(&config, &secrets, &io);
+        let provider = config
+            .provider
+            .clone()
+            .map(|provider| Rc::new(Provider::new(provider, &secrets, &secret_watch, io.clone())));
         Rc::new(Self {
             codes: config.provider.as_ref().map(|provider| Rc::new(Codes::new(provider, &io))),
             logouts: Gate::new(&io, config.login.backend_logout_timeout, Count::LogoutsBusy),
@@ -111,6 +119,7 @@ impl<I: Io> App<I> {
             ended: EndedRequests::default(),
             cookie,
             secrets,
+            secret_watch,
             provider,
             config,
             io,
@@ -127,6 +136,10 @@ impl<I: Io> App<I> {
     /// Decides about a request by its head.
     pub fn handle(self: &Rc<Self>, head: RequestHead) -> Ready<Decision> {
         let head = if self.config.routes.reverse_proxy { head.forwarded() } else { head };
+        if !self.secret_watch.is_complete() && !endpoints::is_ping(&self.config.routes, &head) {
+            let app = Rc::clone(self);
+            return Ready::later(async move { app.after_secrets(head).await });
+        }
         access_log::of_endpoint(&self.config, endpoints::handle(self, head))
     }
 
@@ -147,6 +160,17 @@ impl<I: Io> App<I> {
     /// The answer to a request whose body is longer than [`MAX_REQUEST_BODY`].
     pub fn body_too_large(&self) -> Reply {
         backchannel_logout::too_large()
+    }
+
+    /// Waits for the secrets, then decides. Without them no session can be checked, and no request goes through.
+    async fn after_secrets(self: Rc<Self>, head: RequestHead) -> Decision {
+        if self.secret_watch.begun().await {
+            return access_log::of_endpoint(&self.config, endpoints::handle(&self, head)).get().await;
+        }
+        let reason = Unavailable::Secret;
+        self.io.count(Count::Unavailable(reason));
+        let answer = endpoints::upstream::unavailable(&self.config.routes, &head, reason);
+        Action::Reply(reply::because(answer, access_log::unavailable(reason))).into()
     }
 
     /// The headers that are added to a response, of those that its request was decided to add. The upstream may have

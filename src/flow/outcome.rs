@@ -77,6 +77,8 @@ pub enum Unavailable {
     Redis,
     /// Redis refuses the commands of the index of sessions, or there is none.
     NoIndex,
+    /// A secret that comes over the bridge is not there yet.
+    Secret,
     /// The host has no random numbers.
     Random,
     /// Too many requests of this kind are under way.
@@ -147,6 +149,7 @@ impl Unavailable {
             Self::NoIndex => {
                 "the session store does not let this proxy list the sessions of a user; the operator has to fix this"
             }
+            Self::Secret => "the proxy does not have its secrets yet; the operator has to provide them",
             Self::Random => "the proxy has no random numbers",
             Self::Busy => "there are too many such requests at the same time",
             Self::TooLarge(_) => {

@@ -3,18 +3,23 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::cookie::{CookieSecrets, SecretId};
 
 /// The secrets that are valid now.
 pub struct Secrets {
     cookie: RefCell<Rc<CookieSecrets>>,
+    client: RefCell<Secret>,
 }
 
 impl Secrets {
     /// The secrets of the configuration.
     pub(super) fn new(config: &Config) -> Self {
-        Self { cookie: RefCell::new(Rc::new(config.cookie.secrets.clone())) }
+        let client = config.provider.as_ref().map(|provider| provider.client_secret.clone());
+        Self {
+            cookie: RefCell::new(Rc::new(config.cookie.secrets.clone())),
+            client: RefCell::new(client.unwrap_or_default()),
+        }
     }
 
     /// The cookie secrets. A flow that waits asks again after it.
@@ -26,6 +31,16 @@ impl Secrets {
     /// among them is invalid, also if it was verified before.
     pub fn set_cookie(&self, secrets: CookieSecrets) {
         *self.cookie.borrow_mut() = Rc::new(secrets);
+    }
+
+    /// The secret of this client at the provider; empty for a public client.
+    pub(super) fn client(&self) -> Secret {
+        self.client.borrow().clone()
+    }
+
+    /// Replaces the secret of this client.
+    pub(super) fn set_client(&self, secret: Secret) {
+        self.client.replace(secret);
     }
 
     /// How a cookie secret is used now.

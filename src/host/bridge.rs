@@ -20,9 +20,12 @@ impl Context for BridgeContext {}
 
 impl HttpContext for BridgeContext {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
-        let is_stream = abi::headers(MapType::HttpRequestHeaders)
-            .is_ok_and(|head| bridge::is_stream(head.header(":path")));
-        self.stream = is_stream.then(RefCell::default);
+        let head = abi::headers(MapType::HttpRequestHeaders).unwrap_or_default();
+        let path = head.header(":path");
+        if bridge::is_secret(path) {
+            return answer_with_secret(head.header(bridge::SECRET_HEADER));
+        }
+        self.stream = bridge::is_stream(path).then(RefCell::default);
         Action::Continue
     }
 
@@ -78,4 +81,14 @@ impl HttpContext for BridgeContext {
         }
         Action::Continue
     }
+}
+
+/// Answers a request for a secret. It goes no further, because a log or a server behind would see the header.
+fn answer_with_secret(header: &[u8]) -> Action {
+    let (status, body) = bridge::secret(header);
+    let headers: [(&[u8], &[u8]); 1] = [(b"cache-control", b"no-store")];
+    if abi::send_response(status, "oauth2_session_secret", &headers, body).is_err() {
+        abi::reset_request();
+    }
+    Action::Pause
 }

@@ -144,6 +144,10 @@ impl Io for HostIo {
         self.0.runtime.tasks().spawn(Box::pin(task));
     }
 
+    fn every(&self, period: Duration, action: impl Fn() + 'static) {
+        self.0.runtime.every(period, action);
+    }
+
     fn shared(&self, key: &str) -> Shared {
         let (value, version) = hostcalls::get_shared_data(key).unwrap_or_default();
         Shared { value: value.unwrap_or_default(), version }

@@ -31,6 +31,8 @@ pub(super) struct Metrics {
     busy_codes: Option<Metric>,
     busy_refreshes: Option<Metric>,
     busy_logouts: Option<Metric>,
+    secrets_changed: Option<Metric>,
+    secrets_unusable: Option<Metric>,
     sign_outs: Option<Metric>,
     sessions_ended: Option<Metric>,
     index_failed: Option<Metric>,
@@ -42,6 +44,7 @@ pub(super) struct Metrics {
     unavailable_provider: Option<Metric>,
     unavailable_redis: Option<Metric>,
     unavailable_random: Option<Metric>,
+    unavailable_secret: Option<Metric>,
     unavailable_busy: Option<Metric>,
 }
 
@@ -70,6 +73,8 @@ impl Metrics {
             busy_codes: counter("busy.codes"),
             busy_refreshes: counter("busy.refreshes"),
             busy_logouts: counter("busy.logouts"),
+            secrets_changed: counter("secrets_changed"),
+            secrets_unusable: counter("secrets_unusable"),
             sign_outs: counter("sign_outs"),
             sessions_ended: counter("sessions_ended"),
             index_failed: counter("redis.index_failed"),
@@ -81,6 +86,7 @@ impl Metrics {
             unavailable_provider: counter("unavailable.provider"),
             unavailable_redis: counter("unavailable.redis"),
             unavailable_random: counter("unavailable.random"),
+            unavailable_secret: counter("unavailable.secret"),
             unavailable_busy: counter("unavailable.busy"),
         }
     }
@@ -123,6 +129,8 @@ impl Metrics {
             Count::CodesBusy => self.busy_codes,
             Count::RefreshesBusy => self.busy_refreshes,
             Count::LogoutsBusy => self.busy_logouts,
+            Count::SecretChanged => self.secrets_changed,
+            Count::SecretUnusable => self.secrets_unusable,
             Count::SignOut => self.sign_outs,
             Count::SessionEnded => self.sessions_ended,
             Count::IndexFailed => self.index_failed,
@@ -138,6 +146,7 @@ impl Metrics {
                 self.unavailable_redis
             }
             Count::Unavailable(Unavailable::Random) => self.unavailable_random,
+            Count::Unavailable(Unavailable::Secret) => self.unavailable_secret,
             Count::Unavailable(Unavailable::Busy) => self.unavailable_busy,
         });
     }

@@ -25,7 +25,7 @@ mod tests;
 
 pub(crate) use self::redis::RedisCount;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::time::Duration;
 
@@ -78,6 +78,13 @@ pub(crate) trait Host {
     fn count(&self, what: RedisCount);
 }
 
+/// What happens again and again. It is no task, because tasks keep the root context.
+struct Repeated {
+    period: Duration,
+    next: Cell<Timestamp>,
+    action: Box<dyn Fn()>,
+}
+
 /// The runtime of one root context.
 pub(crate) struct Runtime<H> {
     host: H,
@@ -86,6 +93,7 @@ pub(crate) struct Runtime<H> {
     outbox: Outbox,
     redis: Option<RedisDriver>,
     alarm: Alarm,
+    repeated: OnceCell<Repeated>,
     /// If the host waits for this root context to leave: when it does so with tasks that are not done.
     leaves_at: Cell<Option<Timestamp>>,
 }
@@ -100,6 +108,7 @@ impl<H: Host> Runtime<H> {
             outbox: Outbox::default(),
             redis: redis.map(|config| RedisDriver::new(config, seed)),
             alarm: Alarm::default(),
+            repeated: OnceCell::default(),
             leaves_at: Cell::default(),
         }
     }
@@ -145,6 +154,12 @@ impl<H: Host> Runtime<H> {
         }
     }
 
+    /// From now on calls this in every such period, for as long as the root context lives.
+    pub(crate) fn every(&self, period: Duration, action: impl Fn() + 'static) {
+        let next = Cell::new(self.host.steady_now().after(period));
+        let _ = self.repeated.set(Repeated { period, next, action: Box::new(action) });
+    }
+
     /// Bytes arrived on the stream with this token.
     pub(crate) fn stream_received(&self, token: u32, bytes: &[u8]) {
         if let Some(redis) = &self.redis {
@@ -167,6 +182,10 @@ impl<H: Host> Runtime<H> {
             redis.wake(now);
         }
         self.timers.fire(now);
+        if let Some(repeated) = self.repeated.get().filter(|repeated| repeated.next.get() <= now) {
+            repeated.next.set(now.after(repeated.period));
+            (repeated.action)();
+        }
     }
 
     /// Whether something was asked for that has not begun.
@@ -237,7 +256,8 @@ impl<H: Host> Runtime<H> {
             Some(now)
         } else {
             let redis = self.redis.as_ref().and_then(|redis| redis.next_wake(now));
-            self.timers.next().into_iter().chain(redis).chain(self.leaves_at.get()).min()
+            let repeated = self.repeated.get().map(|repeated| repeated.next.get());
+            self.timers.next().into_iter().chain(redis).chain(repeated).chain(self.leaves_at.get()).min()
         };
         if let Some(period) = self.alarm.set(next, now) {
             self.host.set_tick(period);

@@ -6,6 +6,7 @@ mod url;
 use std::time::Duration;
 
 use self::servers::Servers;
+pub(super) use self::servers::needs_password;
 use super::choices::ModeName;
 use super::errors::ConfigErrors;
 use super::options::Options;

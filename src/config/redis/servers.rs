@@ -165,7 +165,7 @@ pub(super) fn server_name(
 
 /// Whether a user needs a password. A connection without one is the user `default`, which some URLs name
 /// explicitly.
-pub(super) fn needs_password(username: &str) -> bool {
+pub(in crate::config) fn needs_password(username: &str) -> bool {
     !matches!(username, "" | "default")
 }
 

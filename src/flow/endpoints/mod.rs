@@ -13,7 +13,7 @@ pub(super) mod redirect;
 mod sessions;
 pub(super) mod sign_out;
 pub(super) mod start;
-mod upstream;
+pub(super) mod upstream;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -92,7 +92,7 @@ impl Purpose {
 pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decision> {
     let routes = &app.config.routes;
     let is_connect = head.is_connect();
-    if !is_connect && is_at(head.path(), &routes.ping_path) {
+    if is_ping(routes, &head) {
         return done(reply::text(StatusCode::OK, "OK"), "ping");
     }
     if !is_connect && is_at(head.path(), &routes.ready_path) {
@@ -164,6 +164,11 @@ pub(super) fn handle<I: Io>(app: &Rc<App<I>>, head: RequestHead) -> Ready<Decisi
 /// Whether a request is a use of its session.
 fn is_use(config: &Config, head: &RequestHead) -> bool {
     !config.lifetimes.is_ignored(head.method(), head.path())
+}
+
+/// Whether a request asks only whether this proxy runs.
+pub(super) fn is_ping(routes: &Routes, head: &RequestHead) -> bool {
+    !head.is_connect() && is_at(head.path(), &routes.ping_path)
 }
 
 /// Whether the endpoint has this path. An endpoint with an empty path is off.

@@ -125,7 +125,8 @@ fn forbidden(routes: &Routes, head: &RequestHead) -> Reply {
     })
 }
 
-fn unavailable(routes: &Routes, head: &RequestHead, reason: Unavailable) -> Reply {
+/// The answer to a request whose session the filter cannot check.
+pub(in crate::flow) fn unavailable(routes: &Routes, head: &RequestHead, reason: Unavailable) -> Reply {
     if let ClientKind::Program(protocol) = ClientKind::of(routes, head) {
         return protocol.answer(Problem::Unavailable(reason.explain()));
     }

@@ -20,8 +20,10 @@ use self::sign_in_error::SignInError;
 use self::skipped_keys::SkippedKeyLog;
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
+use super::secret_watch::SecretWatch;
+use super::secrets::Secrets;
 use super::util::gate::Gate;
-use crate::config::ProviderKind;
+use crate::config::{ProviderKind, Secret};
 use crate::oidc::{
     ClaimNames, ClientAuth, ClientAuthMethod, ErrorScope, Expected, GrantError, IdTokenError, Identity, Jwks,
     LogoutToken, Metadata, TokenResponse, Userinfo,
@@ -33,6 +35,8 @@ use crate::{config, oidc};
 /// One provider, with what a worker knows of it.
 pub(super) struct Provider<I> {
     config: Rc<config::ProviderConfig>,
+    secrets: Rc<Secrets>,
+    secret_watch: Rc<SecretWatch<I>>,
     io: I,
     metadata: CachedDocument<Metadata>,
     keys: CachedDocument<Jwks>,
@@ -61,10 +65,17 @@ enum Whose {
 }
 
 impl<I: Io> Provider<I> {
-    pub(super) fn new(config: config::ProviderConfig, io: I) -> Self {
+    pub(super) fn new(
+        config: config::ProviderConfig,
+        secrets: &Rc<Secrets>,
+        secret_watch: &Rc<SecretWatch<I>>,
+        io: I,
+    ) -> Self {
         let refreshes = Gate::new(&io, config.request_timeout, Count::RefreshesBusy);
         Self {
             config: Rc::new(config),
+            secrets: Rc::clone(secrets),
+            secret_watch: Rc::clone(secret_watch),
             io,
             metadata: CachedDocument::default(),
             keys: CachedDocument::default(),
@@ -73,6 +84,11 @@ impl<I: Io> Provider<I> {
             refreshes,
             lines: LogLimit::default(),
         }
+    }
+
+    /// Another issuer, of which this worker knows nothing yet.
+    pub(super) fn of_issuer(&self, config: config::ProviderConfig) -> Self {
+        Self::new(config, &self.secrets, &self.secret_watch, self.io.clone())
     }
 
     /// The options of the provider.
@@ -226,15 +242,39 @@ impl<I: Io> Provider<I> {
         self.config.insecure_skip_issuer_verification || self.config.issuer_url == issuer
     }
 
-    /// Sends a grant, and tries the methods of client authentication that the provider may take.
+    /// Sends a grant. If the provider rejects the client, its secret may have just changed: then it is read anew, and
+    /// the grant is sent once more. A server that rejects the client has not looked at the code.
     async fn grant(
         &self,
         metadata: &Metadata,
         request: &dyn Fn(&ClientAuth<'_>) -> Request<Vec<u8>>,
     ) -> Result<TokenResponse, SignInError> {
+        let secret = self.secrets.client();
+        if let Some(tokens) = self.grant_with(&secret, metadata, request).await? {
+            return Ok(tokens);
+        }
+        self.secret_watch.ask().await;
+        let newer = self.secrets.client();
+        if newer != secret
+            && let Some(tokens) = self.grant_with(&newer, metadata, request).await?
+        {
+            return Ok(tokens);
+        }
+        self.client_auth.none_was_right(self.io.now());
+        Err(self.client_refused())
+    }
+
+    /// Sends a grant with this secret, and tries the methods of client authentication that the provider may take. Gives
+    /// `None` if the provider rejects the client with each of them.
+    async fn grant_with(
+        &self,
+        secret: &Secret,
+        metadata: &Metadata,
+        request: &dyn Fn(&ClientAuth<'_>) -> Request<Vec<u8>>,
+    ) -> Result<Option<TokenResponse>, SignInError> {
         let mut client = ClientAuth {
             client_id: &self.config.client_id,
-            client_secret: self.config.client_secret.expose(),
+            client_secret: secret.expose(),
             method: ClientAuthMethod::Basic,
         };
         let methods = client.methods(metadata, self.config.token_endpoint_auth_method);
@@ -263,10 +303,9 @@ impl<I: Io> Provider<I> {
             if matches!(&tokens, Err(SignInError::Grant(error)) if error.about() == ErrorScope::Client) {
                 self.io.count(Count::ClientRefused);
             }
-            return tokens;
+            return tokens.map(Some);
         }
-        self.client_auth.none_was_right(self.io.now());
-        Err(self.client_refused())
+        Ok(None)
     }
 
     fn client_refused(&self) -> SignInError {

@@ -29,6 +29,7 @@ mod renewed;
 mod requests;
 mod scopes;
 mod secret_rotation;
+mod secrets;
 mod signed_out;
 mod stripped;
 mod tickets;

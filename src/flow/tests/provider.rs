@@ -195,7 +195,7 @@ impl Provider {
         self.0.borrow().urls.clone()
     }
 
-    fn answer(&self, request: &Request<Vec<u8>>) -> Answer {
+    pub(super) fn answer(&self, request: &Request<Vec<u8>>) -> Answer {
         let mut state = self.0.borrow_mut();
         let path = request.uri().path().to_owned();
         state.calls.push(path.clone());

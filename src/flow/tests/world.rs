@@ -37,6 +37,7 @@ struct State {
     watchers: RefCell<Vec<Watcher>>,
     counts: RefCell<Vec<Count>>,
     has_random: Cell<bool>,
+    repeated: RefCell<Vec<Box<dyn Fn()>>>,
 }
 
 impl World {
@@ -54,6 +55,7 @@ impl World {
             watchers: RefCell::default(),
             counts: RefCell::default(),
             has_random: Cell::new(true),
+            repeated: RefCell::default(),
         }))
     }
 
@@ -133,6 +135,12 @@ impl World {
         results.take().into_iter().map(|result| result.expect("a flow that never ends")).collect()
     }
 
+    /// Lets what is repeated happen once more.
+    pub(super) fn repeat(&self) {
+        self.0.repeated.borrow().iter().for_each(|action| action());
+        self.drain();
+    }
+
     /// Runs all tasks to their end.
     pub(super) fn drain(&self) {
         loop {
@@ -201,6 +209,10 @@ impl Io for World {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.0.tasks.spawn(Box::pin(task));
+    }
+
+    fn every(&self, _period: Duration, action: impl Fn() + 'static) {
+        self.0.repeated.borrow_mut().push(Box::new(action));
     }
 
     fn shared(&self, key: &str) -> Shared {

@@ -271,6 +271,8 @@ impl Io for World {
         self.wake();
     }
 
+    fn every(&self, _period: Duration, _action: impl Fn() + 'static) {}
+
     fn shared(&self, key: &str) -> Shared {
         match self.0.shared.borrow().get(key) {
             Some((value, version)) => Shared { value: value.clone(), version: Some(*version) },
