@@ -1,0 +1,69 @@
+"""Secrets in a folder as Kubernetes mounts them, and envoy.yaml with the lines that follow them.
+
+    folder/cookie_secret ──► ..data/cookie_secret        ..data ──► ..1, then ..2, …
+
+A change makes a new folder, and replaces the link `..data` in one step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .known_secrets import SECRETS
+from .render import ROOT, TEMPLATE, render
+
+NAMES = ("cookie_secret", "client_secret", "redis_password", "redis_sentinel_password")
+FOLDER = "/etc/oauth2-session"
+RESOURCES = "envoy-config/secrets"
+MARK = "#SECRETS "
+
+
+class Mounted:
+    """The secrets of one Envoy, in `folder`; a secret that is not given has an empty file."""
+
+    def __init__(self, folder: Path, **secrets: str):
+        self.folder, self.resources = folder / "secrets", folder / "resources"
+        self.folder.mkdir(parents=True)
+        self.resources.mkdir()
+        self._number = 0
+        self._secrets = dict.fromkeys(NAMES, "")
+        self.change(**secrets)
+        for name in NAMES:
+            os.symlink(f"..data/{name}", self.folder / name)
+            shipped = (ROOT / RESOURCES / f"{name}.yaml").read_text(encoding="utf-8")
+            text = shipped.replace(FOLDER, str(self.folder))
+            assert text != shipped
+            (self.resources / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+    def change(self, **secrets: str) -> None:
+        """Changes these secrets as the kubelet does."""
+        for value in secrets.values():
+            for secret in value.strip('[]"').split('","'):
+                SECRETS.add("a mounted secret", secret)
+        self._secrets.update(secrets)
+        before, self._number = self._number, self._number + 1
+        new = self.folder / f"..{self._number}"
+        new.mkdir()
+        for name, value in self._secrets.items():
+            (new / name).write_text(value, encoding="utf-8")
+        os.symlink(new.name, self.folder / "..data_tmp")
+        os.rename(self.folder / "..data_tmp", self.folder / "..data")
+        shutil.rmtree(self.folder / f"..{before}", ignore_errors=True)
+
+    def render(self, filter_json: str, **options: Any) -> str:
+        """envoy.yaml with its lines about secrets."""
+        template = self.resources / "envoy.yaml"
+        text = TEMPLATE.read_text(encoding="utf-8").replace(MARK, "")
+        template.write_text(
+            text.replace(RESOURCES, str(self.resources)).replace(FOLDER, str(self.folder)), encoding="utf-8"
+        )
+        return render(filter_json, template=template, **options)
+
+
+def cookie_secrets(*secrets: str) -> str:
+    """Several cookie secrets, the first of which signs."""
+    return json.dumps(list(secrets), separators=(",", ":"))

@@ -1,0 +1,96 @@
+"""Secrets in files, which change while two Envoys with two workers each answer requests."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import pytest
+
+from harness.envoy import Envoy
+from harness.load import Load
+from harness.mounted import Mounted
+from harness.service import CLIENT_SECRET, Service, arrived, filter_config
+from harness.waiting import until
+
+
+@pytest.fixture
+def fleet(tmp_path, provider, upstream):
+    """Starts Envoys with these secrets in files: `fleet(2, cookie_secret=…, options={…})`."""
+    running: list[tuple[Service, Mounted]] = []
+
+    def start(count: int, options: dict | None = None, log_level: str = "warning", **values: str):
+        for number in range(count):
+            mounted = Mounted(tmp_path / str(number), **values)
+            envoy = Envoy(
+                filter_config(provider, secrets_from="bridge", secrets_refresh="500ms", **(options or {})),
+                upstream=upstream.address,
+                concurrency=2,
+                render=mounted.render,
+                log_level=log_level,
+                wasm_log_level="info",
+            )
+            running.append((Service(envoy, provider), mounted))
+        return running
+
+    yield start
+    for service, _ in running:
+        try:
+            service.check()
+        finally:
+            service.envoy.stop()
+
+
+def changed(service: Service) -> int:
+    return service.envoy.counters().get("secrets_changed", 0)
+
+
+def test_secret_that_is_missing_at_the_start_is_503_and_heals(fleet):
+    [(service, mounted)] = fleet(1, client_secret=CLIENT_SECRET)
+    browser = service.browser()
+    for path in ("/echo", "/ready", "/oauth2/start"):
+        answer = browser.get(path)
+        assert (answer.status_code, "does not have its secrets" in answer.text) == (503, True), path
+    assert browser.get("/ping").status_code == 200
+    assert service.envoy.says("secrets: cookie_secret cannot be used: its file is missing or empty")
+    assert service.envoy.counters()["unavailable.secret"] >= 3
+    mounted.change(cookie_secret=secrets.token_urlsafe(32))
+    until(lambda: browser.get("/ready").status_code == 200, "it is ready")
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+
+
+def test_malformed_secret_after_a_change_keeps_the_last_good_one(fleet):
+    [(service, mounted)] = fleet(1, cookie_secret=secrets.token_urlsafe(32), client_secret=CLIENT_SECRET)
+    browser = service.browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    for value in ("not a key", "a\x01b" * 8, "two\nlines"):
+        before = service.envoy.counters()["secrets_unusable"]
+        mounted.change(cookie_secret=value)
+        until(lambda: service.envoy.counters()["secrets_unusable"] > before, "it was noticed")
+        assert browser.get("/echo").status_code == browser.get("/ready").status_code == 200
+    assert service.envoy.says("secrets: cookie_secret cannot be used: its file is malformed; the last good one stays")
+
+
+@pytest.mark.parametrize("log_level", ["warning", "debug"])
+def test_client_secret_changes_under_load_without_a_failure(fleet, log_level):
+    """The provider takes one secret alone, so the value in between is wrong there, and is read anew."""
+    running = fleet(2, cookie_secret=secrets.token_urlsafe(32), client_secret="a wrong secret", log_level=log_level)
+    browser = running[0][0].browser()
+    for service, mounted in running:
+        assert service.browser().get("/ready").status_code == 200
+        mounted.change(client_secret=CLIENT_SECRET + "\n")
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    processes = [service.envoy.process.pid for service, _ in running]
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    with Load([service for service, _ in running], [cookie]) as load:
+        for value in (secrets.token_urlsafe(24), "a\tb", secrets.token_urlsafe(24), CLIENT_SECRET):
+            for service, mounted in running:
+                before = service.envoy.counters()
+                mounted.change(client_secret=value)
+                name = "secrets_unusable" if "\t" in value else "secrets_changed"
+                until(lambda: service.envoy.counters()[name] >= before[name] + 2, f"both workers see {name}")
+        load.wait_for_answers(50)
+    assert set(load.statuses()) == {200}
+    assert [service.envoy.process.pid for service, _ in running] == processes
+    again = running[1][0].browser()
+    assert arrived(again.sign_in("bob", "/echo"))["x-forwarded-user"] == "bob"
