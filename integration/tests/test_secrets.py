@@ -93,4 +93,44 @@ def test_client_secret_changes_under_load_without_a_failure(fleet, log_level):
     assert set(load.statuses()) == {200}
     assert [service.envoy.process.pid for service, _ in running] == processes
     again = running[1][0].browser()
-    assert arrived(again.sign_in("bob", "/echo"))["x-forwarded-user"] == "bob"
+    answer = again.sign_in("alice", "/echo")
+    assert answer.status_code == 200, running[1][0].envoy.log()[-1500:]
+    assert arrived(answer)["x-forwarded-user"] == "alice"
+
+
+def test_redis_password_that_is_renewed_all_the_time_signs_nobody_out(fleet, make_redis):
+    """As an IAM token that a sidecar renews: each password is valid for a few seconds, and the old ones are refused."""
+    redis = make_redis()
+    rights = ("~_oauth2_proxy-*", "+@all")
+    password = secrets.token_urlsafe(24)
+    redis.command("ACL", "SETUSER", "filter", "reset", "on", f">{password}", *rights)
+    options = {
+        "session_store_type": "redis",
+        "redis_connection_url": f"redis://{redis.address}",
+        "redis_username": "filter",
+    }
+    running = fleet(
+        2,
+        options,
+        cookie_secret=secrets.token_urlsafe(32),
+        client_secret=CLIENT_SECRET,
+        redis_password=password,
+    )
+    browser = running[0][0].browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    with Load([service for service, _ in running], [cookie]) as load:
+        for turn in range(6):
+            password = secrets.token_urlsafe(24)
+            # All passwords before it are refused from now on, and the connections of some workers end.
+            redis.command("ACL", "SETUSER", "filter", "resetpass", f">{password}")
+            for _, mounted in running:
+                mounted.change(redis_password=password)
+            if turn % 2:
+                redis.command("CLIENT", "KILL", "USER", "filter")
+            time.sleep(1)
+        load.wait_for_answers(50)
+    assert set(load.statuses()) == {200}
+    for service, _ in running:
+        assert changed(service) >= 6
+        assert service.browser().get("/ready").status_code == 200

@@ -111,11 +111,11 @@ impl Config {
         if provider.is_none() {
             mode::refuse_provider(&options, &mut errors);
         }
-        let bridge_secrets = secrets::build(&options, provider.is_some(), &mut errors);
         let bearer = bearer::build(&options, provider.as_ref(), &mut errors);
         let cookie = cookie::build(&options, &mut errors);
         let lifetimes = lifetimes::build(&options, &mut errors);
         let redis = redis::build(&options, &mut errors);
+        let bridge_secrets = secrets::build(&options, provider.is_some(), redis.as_ref(), &mut errors);
         let routes = routes::build(&options, &mut errors);
         let login = login::build(&options, &mode, &mut errors);
         let headers = headers::build(&options, &mut errors);

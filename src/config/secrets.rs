@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::errors::ConfigErrors;
 use super::options::Options;
-use super::redis::needs_password;
+use super::redis::{RedisConfig, needs_password};
 use super::value::{InvalidValue, Read, Value};
 
 /// The shortest `secrets_refresh`.
@@ -72,13 +72,14 @@ impl SecretName {
 pub(super) fn build(
     options: &Options,
     has_provider: bool,
+    redis: Option<&RedisConfig>,
     errors: &mut ConfigErrors,
 ) -> Option<BridgeSecrets> {
     if options.secrets_from == SecretsFrom::Environment {
         return None;
     }
     errors.check(options.secrets_refresh >= MIN_REFRESH, "secrets_refresh", "must be at least 100ms");
-    let has_redis = options.session_store_type == "redis";
+    let (has_redis, username) = redis.map_or((false, ""), |redis| (true, redis.username.as_str()));
     let secrets = [
         (SecretName::Cookie, true, true, options.cookie_secret.is_empty()),
         (
@@ -87,12 +88,7 @@ pub(super) fn build(
             options.code_challenge_method.is_none(),
             options.client_secret.is_empty(),
         ),
-        (
-            SecretName::Redis,
-            has_redis,
-            needs_password(&options.redis_username),
-            options.redis_password.is_empty(),
-        ),
+        (SecretName::Redis, has_redis, needs_password(username), options.redis_password.is_empty()),
         (
             SecretName::Sentinel,
             has_redis && options.redis_use_sentinel,

@@ -41,6 +41,12 @@ pub trait Io: Clone + 'static {
     /// From now on this is called with what may lose a write.
     fn watch_redis(&self, hook: impl Fn(redis::FailoverEvent) + 'static);
 
+    /// From now on this is called if a server of Redis rejects the password.
+    fn watch_redis_auth(&self, hook: impl Fn() + 'static);
+
+    /// The password of these servers of Redis has changed.
+    fn set_redis_credentials(&self, of: redis::Servers, credentials: &redis::Credentials);
+
     /// Adds one to a statistic.
     fn count(&self, what: Count);
 

@@ -29,6 +29,7 @@ use super::util::single_flight::SingleFlight;
 use crate::bridge::SECRET_PATH;
 use crate::config::{self, BridgeSecrets, Config, Secret, SecretName, WantedSecret};
 use crate::cookie::CookieSecret;
+use crate::redis::{Credentials, Servers};
 
 /// How long one question may take. The bridge is in the same process.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub(super) struct SecretWatch<I> {
     io: I,
     secrets: Rc<Secrets>,
     refresh: Duration,
+    redis_username: String,
+    sentinel_username: String,
     watched: Vec<Watched>,
     rounds: SingleFlight<()>,
     /// Whether the first round is over.
@@ -104,7 +107,11 @@ impl<I: Io> SecretWatch<I> {
             state: RefCell::new(State::Missing),
             problem: Cell::default(),
         });
+        let usernames = config.redis.as_ref().map(|redis| (&redis.username, &redis.sentinel_username));
+        let (redis_username, sentinel_username) = usernames.unzip();
         Rc::new(Self {
+            redis_username: redis_username.cloned().unwrap_or_default(),
+            sentinel_username: sentinel_username.cloned().unwrap_or_default(),
             io: io.clone(),
             secrets: Rc::clone(secrets),
             refresh,
@@ -126,6 +133,14 @@ impl<I: Io> SecretWatch<I> {
             self.ask().await;
             if !self.is_begun.replace(true) {
                 let watch = Rc::downgrade(self);
+                self.io.watch_redis_auth({
+                    let watch = watch.clone();
+                    move || {
+                        if let Some(watch) = watch.upgrade() {
+                            watch.ask_soon();
+                        }
+                    }
+                });
                 self.io.every(self.refresh, move || {
                     if let Some(watch) = watch.upgrade() {
                         watch.ask_soon();
@@ -200,7 +215,8 @@ impl<I: Io> SecretWatch<I> {
                 self.secrets.set_cookie(secrets);
             }
             SecretName::Client => self.secrets.set_client(secret.clone()),
-            SecretName::Redis | SecretName::Sentinel => {}
+            SecretName::Redis => self.tell_redis(Servers::Data, &self.redis_username, &secret),
+            SecretName::Sentinel => self.tell_redis(Servers::Sentinels, &self.sentinel_username, &secret),
         }
         let name = watched.wanted.name.option();
         if let State::Known(_) = watched.state.replace(State::Known(secret)) {
@@ -208,6 +224,11 @@ impl<I: Io> SecretWatch<I> {
             info!("secrets: {name} has changed, and the new one is in use");
         }
         Ok(())
+    }
+
+    fn tell_redis(&self, of: Servers, username: &str, password: &Secret) {
+        let username = (!username.is_empty()).then(|| username.to_owned());
+        self.io.set_redis_credentials(of, &Credentials { username, password: password.expose().to_owned() });
     }
 
     /// Counts a secret that could not be read, and logs it if that is new.

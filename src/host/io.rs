@@ -13,7 +13,7 @@ use super::metrics::Metrics;
 use crate::bridge::SERVICE;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
-use crate::redis::{Command, FailoverEvent, Failure, Health, Reply};
+use crate::redis::{Command, Credentials, FailoverEvent, Failure, Health, Reply, Servers};
 use crate::runtime::outbox;
 use crate::runtime::{Host, RedisCount, Runtime};
 use crate::time::Timestamp;
@@ -130,6 +130,14 @@ impl Io for HostIo {
 
     fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
         self.0.runtime.watch_redis(hook);
+    }
+
+    fn watch_redis_auth(&self, hook: impl Fn() + 'static) {
+        self.0.runtime.watch_redis_auth(hook);
+    }
+
+    fn set_redis_credentials(&self, of: Servers, credentials: &Credentials) {
+        self.0.runtime.set_redis_credentials(of, credentials);
     }
 
     fn count(&self, what: Count) {

@@ -2,7 +2,7 @@
 
 use super::cluster::Cluster;
 use super::command::Command;
-use super::config::{ClientConfig, Topology};
+use super::config::{ClientConfig, Credentials, Servers, Topology};
 use super::failure::Failure;
 use super::health::{Health, HealthMonitor};
 use super::load::Load;
@@ -69,6 +69,12 @@ impl Client {
     /// output already.
     pub fn cancel(&mut self, command: CommandId) {
         self.router.cancel(command);
+    }
+
+    /// The credentials of these servers have changed.
+    pub fn set_credentials(&mut self, of: Servers, credentials: &Credentials, now: Timestamp) {
+        self.now = now;
+        self.router.set_credentials(of, credentials, now, &mut self.out);
     }
 
     /// The host opened a stream.

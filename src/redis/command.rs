@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::config::Credentials;
 use super::reply::Reply;
 
 /// Renews the lease of the lock, if we still hold it.
@@ -55,6 +56,7 @@ const LOCK: &str = "lock";
 const RENEW_LOCK: &str = "renew_lock";
 const RELEASE_LOCK: &str = "release_lock";
 const PING: &str = "ping";
+const AUTH: &str = "auth";
 const ECHO: &str = "echo";
 const ADD_TO_INDEX: &str = "add_to_index";
 const READ_INDEX: &str = "read_index";
@@ -196,6 +198,20 @@ impl Command {
         Self::new(PING, &[b"PING"])
     }
 
+    /// Authenticates the connection.
+    pub(super) fn auth(credentials: &Credentials) -> Self {
+        let password = credentials.password.as_bytes();
+        match &credentials.username {
+            Some(username) => Self::new(AUTH, &[b"AUTH", username.as_bytes(), password]),
+            None => Self::new(AUTH, &[b"AUTH", password]),
+        }
+    }
+
+    /// Whether this is [`auth`](Self::auth).
+    pub(super) fn is_auth(&self) -> bool {
+        self.name == AUTH
+    }
+
     /// A command without a key that may be sent twice.
     pub(super) fn new(name: &'static str, arguments: &[&[u8]]) -> Self {
         Self::encode(name, None, arguments)
@@ -240,7 +256,7 @@ impl Command {
             (ECHO, Reply::Bulk(value)) => self.key() == Some(value),
             // A server without scripts says so in its own way.
             (ECHO, reply) => !matches!(reply, Reply::Nil),
-            (PING | SETEX, reply) => matches!(reply, Reply::Status(_)),
+            (PING | AUTH | SETEX, reply) => matches!(reply, Reply::Status(_)),
             (SET | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
             (READ_INDEX, reply) => matches!(reply, Reply::Array(_)),
             (

@@ -62,6 +62,15 @@ pub enum Topology {
     },
 }
 
+/// The servers that credentials are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// Those with the data.
+    Data,
+    /// The Sentinels.
+    Sentinels,
+}
+
 /// The arguments of `AUTH`. The password is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {

@@ -38,6 +38,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::command::Command;
+use super::config::Credentials;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::health::CATCH_UP;
@@ -235,6 +237,22 @@ impl Connection {
         self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
     }
 
+    /// The credentials have changed: a stream that is ready authenticates anew, before the commands that follow. If the
+    /// server refuses that, the stream goes on with the rights that it has. An outage may be over now.
+    pub(super) fn authenticate(&mut self, credentials: &Credentials, now: Timestamp, out: &mut Outputs) {
+        self.now = now;
+        match self.open.as_ref().filter(|open| open.stream.is_ready() && open.draining.is_none()) {
+            Some(open) => {
+                let bytes = self.pipeline.write_for_ourselves(Command::auth(credentials), now);
+                out.write(open.stream.id(), bytes);
+            }
+            None => {
+                self.reconnect.retry_now(now);
+                self.connect(now, out);
+            }
+        }
+    }
+
     /// From now on, and for a while, the server may lack data.
     pub(super) fn mark_possibly_stale(&mut self, now: Timestamp) {
         self.possibly_stale_until = Some(now.after(CATCH_UP)).filter(|_| self.settings.has_replicas);
@@ -353,7 +371,7 @@ impl Connection {
             && !self.pipeline.is_empty()
             && self.reconnect.is_due(now)
         {
-            let stream = Stream::open(endpoint, &self.settings.handshake, now, out);
+            let stream = Stream::open(endpoint, &self.settings.handshake(), now, out);
             self.open = Some(Open { stream, last_byte: now, last_reply: now, draining: None });
         }
     }
@@ -376,7 +394,7 @@ impl Connection {
                 if let (Some(open), Some(endpoint)) = (&self.open, &self.endpoint)
                     && !open.stream.is_named()
                 {
-                    self.settings.handshake.omit_name_for(endpoint);
+                    self.settings.handshake().omit_name_for(endpoint);
                 }
                 let last_server = std::mem::replace(&mut self.last_server, self.endpoint.clone());
                 let is_another = last_server.is_some() && last_server != self.endpoint;
@@ -397,6 +415,11 @@ impl Connection {
     }
 
     fn on_reply(&mut self, reply: Reply, out: &mut Outputs) -> Result<(), Failure> {
+        if let (true, Reply::Error(error), Some(endpoint)) =
+            (self.pipeline.answers_auth(), &reply, self.endpoint.clone())
+        {
+            out.event(Event::AuthRefused { endpoint, error: error.clone() });
+        }
         let hands_back = self.settings.hands_back;
         // A server that answers `PING` may still run no command with a key.
         let is_run =
@@ -420,7 +443,7 @@ impl Connection {
         let hung_up = *why == Failure::Lost && open.stream.is_greeting() && open.stream.is_named();
         if hung_up {
             let since = open.stream.since();
-            open.stream = Stream::open(endpoint, &self.settings.handshake, now, out).without_name();
+            open.stream = Stream::open(endpoint, &self.settings.handshake(), now, out).without_name();
             // Both attempts together have the time of one.
             open.stream.backdate(since);
         }
@@ -445,7 +468,7 @@ impl Connection {
         } else {
             let failure = failure.before_ready();
             out.event(Event::ConnectFailed { endpoint, failure: failure.clone() });
-            self.reconnect.failed(failure, stream.since(), now);
+            self.reconnect.failed(self.settings.for_waiting(failure), stream.since(), now);
             self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
         }
         self.connect(now, out);

@@ -45,16 +45,18 @@ const MAX_NAMELESS: usize = 256;
 impl Handshake {
     /// A handshake with the credentials and the name of the connection.
     pub(super) fn new(credentials: Option<&Credentials>, client_name: &str) -> Self {
-        let mut commands = Vec::new();
-        if let Some(credentials) = credentials {
-            let password = credentials.password.as_bytes();
-            commands.push(match &credentials.username {
-                Some(username) => Command::new("auth", &[b"AUTH", username.as_bytes(), password]),
-                None => Command::new("auth", &[b"AUTH", password]),
-            });
-        }
+        let mut commands: Vec<_> = credentials.map(Command::auth).into_iter().collect();
         commands.push(Command::new(SET_NAME, &[b"CLIENT", b"SETNAME", client_name.as_bytes()]));
         Self { commands, nameless: RefCell::default() }
+    }
+
+    /// The same handshake with other credentials.
+    pub(super) fn with_credentials(&self, credentials: &Credentials) -> Self {
+        let others = self.commands.iter().filter(|command| !command.is_auth());
+        Self {
+            commands: std::iter::once(Command::auth(credentials)).chain(others.cloned()).collect(),
+            nameless: self.nameless.clone(),
+        }
     }
 
     /// Whether the name is sent to this server.

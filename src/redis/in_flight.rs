@@ -78,6 +78,11 @@ impl InFlight {
             .is_some_and(|first| !first.is_asked_first && first.pending.command.key().is_some())
     }
 
+    /// Whether the next reply is to `AUTH`.
+    pub(super) fn answers_auth(&self) -> bool {
+        self.commands.front().is_some_and(|first| first.pending.command.is_auth())
+    }
+
     /// Whether this can be the reply to the first command.
     pub(super) fn fits(&self, reply: &Reply) -> bool {
         self.commands.front().is_none_or(|first| first.pending.command.fits(reply))

@@ -54,7 +54,7 @@ mod waiting;
 
 pub use self::client::Client;
 pub use self::command::Command;
-pub use self::config::{ClientConfig, Credentials, Topology};
+pub use self::config::{ClientConfig, Credentials, Servers, Topology};
 pub use self::endpoint::{Endpoint, Tls, is_host};
 pub use self::failure::Failure;
 #[cfg(test)]

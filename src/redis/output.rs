@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::endpoint::Endpoint;
 use super::failure::Failure;
-use super::reply::Reply;
+use super::reply::{Reply, ServerError};
 
 /// The number of a stream, from [`Output::Open`] on. No number is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +62,13 @@ pub enum Event {
         endpoint: Endpoint,
         /// Why.
         failure: Failure,
+    },
+    /// A server refused new credentials on a connection, which goes on with the rights that it has.
+    AuthRefused {
+        /// The server.
+        endpoint: Endpoint,
+        /// Its reply.
+        error: ServerError,
     },
     /// A connection ended.
     Disconnected {

@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use super::command::Command;
 use super::failure::{Failure, ProtocolError};
 use super::in_flight::InFlight;
 use super::load::Load;
@@ -58,6 +59,20 @@ impl Pipeline {
             self.in_flight.push(pending, now);
         }
         bytes
+    }
+
+    /// Puts a command in flight that no caller waits for, and gives its bytes.
+    pub(super) fn write_for_ourselves(&mut self, command: Command, now: Timestamp) -> Vec<u8> {
+        let bytes = command.bytes().to_vec();
+        let mut pending = PendingCommand::new(CommandId(0), command, now);
+        pending.is_cancelled = true;
+        self.in_flight.push(pending, now);
+        bytes
+    }
+
+    /// Whether the next reply is to `AUTH`.
+    pub(super) fn answers_auth(&self) -> bool {
+        self.in_flight.answers_auth()
     }
 
     /// A reply arrived. Returns the command if the reply is an error that is handed back: the server did not run it.

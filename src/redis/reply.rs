@@ -100,6 +100,11 @@ impl ServerError {
             || self.is_read_only()
     }
 
+    /// Whether the server wants a password, or another one.
+    pub(crate) fn is_about_password(&self) -> bool {
+        matches!(self.code(), "NOAUTH" | "WRONGPASS")
+    }
+
     /// Whether the server did not run the command because it is a replica.
     pub(super) fn is_read_only(&self) -> bool {
         // Redis before 7 puts the error of a script in the middle of another one.

@@ -1,5 +1,6 @@
 //! What a [`Client`](super::Client) needs of a topology: which server gets a command, and to which a stream belongs.
 
+use super::config::{Credentials, Servers};
 use super::failure::Failure;
 use super::load::Load;
 use super::output::{CommandId, Outputs, StreamId};
@@ -12,6 +13,10 @@ pub(super) trait Router {
 
     /// The caller no longer waits for a command: its outcome does not become an output.
     fn cancel(&mut self, command: CommandId);
+
+    /// The credentials of these servers have changed: new streams begin with them, and streams that are ready
+    /// authenticate anew.
+    fn set_credentials(&mut self, of: Servers, credentials: &Credentials, now: Timestamp, out: &mut Outputs);
 
     /// The host opened a stream.
     fn opened(&mut self, stream: StreamId, out: &mut Outputs);

@@ -17,7 +17,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::config::ClientConfig;
+use super::config::{ClientConfig, Credentials, Servers};
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
@@ -34,6 +34,7 @@ use crate::time::Timestamp;
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Single {
+    settings: Rc<Settings>,
     node: Connection,
     /// When a stream was last drained because the server is read-only.
     drained_at: Option<Timestamp>,
@@ -44,7 +45,9 @@ impl Single {
         let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
         let settings =
             Settings::new(config, handshake.with_database(config.database), ServerError::is_unready);
-        Self { node: Connection::new(Some(endpoint.clone()), &Rc::new(settings), seed), drained_at: None }
+        let settings = Rc::new(settings);
+        let node = Connection::new(Some(endpoint.clone()), &settings, seed);
+        Self { settings, node, drained_at: None }
     }
 
     /// Handles the commands that the server did not run.
@@ -75,6 +78,11 @@ impl Router for Single {
 
     fn cancel(&mut self, command: CommandId) {
         self.node.cancel(command);
+    }
+
+    fn set_credentials(&mut self, _: Servers, credentials: &Credentials, now: Timestamp, out: &mut Outputs) {
+        self.settings.set_credentials(credentials);
+        self.node.authenticate(credentials, now, out);
     }
 
     fn opened(&mut self, stream: StreamId, out: &mut Outputs) {

@@ -36,7 +36,7 @@ use self::outbox::{Outbox, Waiting};
 use self::redis::{CommandOutcome, RedisDriver};
 use self::tasks::{PORTION, TaskId, Tasks};
 use self::timers::Timers;
-use crate::redis::{ClientConfig, Command, FailoverEvent, Failure, Health};
+use crate::redis::{ClientConfig, Command, Credentials, FailoverEvent, Failure, Health, Servers};
 use crate::time::Timestamp;
 
 /// How long the tasks of a root context may keep it, if the host has no use for it any more. It is a little longer than
@@ -151,6 +151,20 @@ impl<H: Host> Runtime<H> {
     pub(crate) fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
         if let Some(redis) = &self.redis {
             redis.watch(Box::new(hook));
+        }
+    }
+
+    /// From now on this is called if a server rejects the password.
+    pub(crate) fn watch_redis_auth(&self, hook: impl Fn() + 'static) {
+        if let Some(redis) = &self.redis {
+            redis.watch_auth(Box::new(hook));
+        }
+    }
+
+    /// The password of these servers of Redis has changed.
+    pub(crate) fn set_redis_credentials(&self, of: Servers, credentials: &Credentials) {
+        if let Some(redis) = &self.redis {
+            redis.set_credentials(of, credentials, self.host.steady_now());
         }
     }
 

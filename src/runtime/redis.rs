@@ -20,8 +20,8 @@ use super::Host;
 use super::rate::LogLimit;
 use crate::bridge;
 use crate::redis::{
-    Client, ClientConfig, Command, CommandId, Endpoint, Event, FailoverEvent, Failure, Health, Output, Reply,
-    ServerName, StreamId, Tls, Topology,
+    Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Event, FailoverEvent, Failure, Health,
+    Output, Reply, ServerName, Servers, StreamId, Tls, Topology,
 };
 use crate::time::Timestamp;
 
@@ -63,6 +63,7 @@ struct State {
     failures: LogLimit,
     refusals: LogLimit,
     watcher: RefCell<Option<Watcher>>,
+    auth_watcher: RefCell<Option<Box<dyn Fn()>>>,
 }
 
 /// Is called if something may lose a write.
@@ -88,6 +89,7 @@ impl RedisDriver {
             failures: LogLimit::default(),
             refusals: LogLimit::default(),
             watcher: RefCell::default(),
+            auth_watcher: RefCell::default(),
         }))
     }
 
@@ -209,6 +211,10 @@ impl RedisDriver {
                     "it answered {verb} with MOVED: the server is a node of a Cluster, set redis_use_cluster"
                 )
             }),
+            Ok(Reply::Error(error)) if error.is_about_password() => {
+                self.password_was_refused();
+                self.log(now, || format!("it answered {verb} with {error}"));
+            }
             Ok(Reply::Error(error)) => self.log(now, || format!("it answered {verb} with {error}")),
             Err(failure) => self.log(now, || format!("{verb}: {failure}")),
             Ok(_) => {}
@@ -237,9 +243,33 @@ impl RedisDriver {
         self.0.client.borrow().health(now)
     }
 
+    /// From now on this is called if a server rejects the password, which may have just changed.
+    pub(crate) fn watch_auth(&self, watcher: Box<dyn Fn()>) {
+        self.0.auth_watcher.replace(Some(watcher));
+    }
+
+    /// The password of these servers has changed.
+    pub(crate) fn set_credentials(&self, of: Servers, credentials: &Credentials, now: Timestamp) {
+        self.0.client.borrow_mut().set_credentials(of, credentials, now);
+    }
+
+    fn password_was_refused(&self) {
+        if let Some(watcher) = &*self.0.auth_watcher.borrow() {
+            watcher();
+        }
+    }
+
     /// Counts and logs what happened to a connection.
     fn note(&self, event: &Event, host: &impl Host, now: Timestamp) {
+        if rejects_password(event) {
+            self.password_was_refused();
+        }
         match event {
+            Event::AuthRefused { endpoint, error } => {
+                warn!(
+                    "Redis: {endpoint} refused the new password, and the connection goes on with the old one: {error}"
+                );
+            }
             Event::Connected { endpoint } => {
                 host.count(RedisCount::Connected);
                 info!("Redis: connected to {endpoint}");
@@ -275,6 +305,18 @@ impl RedisDriver {
 
     fn token(&self, stream: StreamId) -> Option<u32> {
         self.0.open.borrow().iter().find(|(other, _)| *other == stream).map(|(_, token)| *token)
+    }
+}
+
+/// Whether a server rejects the password, or wants one.
+fn rejects_password(event: &Event) -> bool {
+    match event {
+        Event::AuthRefused { .. } => true,
+        Event::ConnectFailed { failure: Failure::HandshakeRefused { error, .. }, .. }
+        | Event::LookupFailed { failure: Failure::HandshakeRefused { error, .. }, .. } => {
+            error.is_about_password()
+        }
+        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) use self::servers::needs_password;
 use super::choices::ModeName;
 use super::errors::ConfigErrors;
 use super::options::Options;
+use super::secrets::SecretsFrom;
 use crate::redis;
 use crate::session::ticket::TicketForm;
 
@@ -24,6 +25,10 @@ const CLIENT_NAME: &str = "oauth2-session-filter";
 pub struct RedisConfig {
     /// The servers and how to talk to them.
     pub client: redis::ClientConfig,
+    /// The ACL user of the servers with the data; empty for `default`.
+    pub username: String,
+    /// `redis_sentinel_username`.
+    pub sentinel_username: String,
     /// `redis_session_cache`.
     pub session_cache: Duration,
     /// `redis_session_index`.
@@ -78,7 +83,13 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
         "is not for mode beside, because oauth2-proxy has the paths under proxy_prefix and signs users out; leave it out",
     );
     let servers = servers::build(options, errors)?;
+    let username = match options.redis_username.as_str() {
+        "" => servers.url.username.clone(),
+        username => username.to_owned(),
+    };
     Some(RedisConfig {
+        username,
+        sentinel_username: options.redis_sentinel_username.clone(),
         client: client(options, servers, errors),
         session_cache: options.redis_session_cache,
         session_index: options.redis_session_index,
@@ -102,7 +113,10 @@ fn client(
     let or = |option: &str, url: String| if option.is_empty() { url } else { option.to_owned() };
     let username = or(&options.redis_username, url.username);
     let password = or(options.redis_password.expose(), url.password);
-    if password.is_empty() && servers::needs_password(&username) {
+    let is_from_bridge = options.secrets_from == SecretsFrom::Bridge;
+    let mistake = "comes over the bridge (secrets_from), but the URL has one too; leave it out of the URL";
+    errors.check(!is_from_bridge || password.is_empty(), "redis_password", mistake);
+    if password.is_empty() && servers::needs_password(&username) && !is_from_bridge {
         errors.add("redis_password", "is missing; the user of Redis needs one");
     }
     let idle = u64::try_from(options.redis_connection_idle_timeout).unwrap_or(u64::MAX);

@@ -12,6 +12,7 @@
 use super::url::RedisUrl;
 use crate::config::errors::ConfigErrors;
 use crate::config::options::Options;
+use crate::config::secrets::SecretsFrom;
 use crate::redis::{Credentials, Endpoint, HostPattern, ServerName, Tls, Topology, is_host};
 
 const DEFAULT_PORT: u16 = 6379;
@@ -90,7 +91,8 @@ fn sentinel(options: &Options, errors: &mut ConfigErrors) -> Option<Servers> {
     let mistake = "is missing; write the name that the master has in the Sentinels' configuration";
     errors.check(!master_name.is_empty(), "redis_sentinel_master_name", mistake);
     let (username, password) = (&options.redis_sentinel_username, options.redis_sentinel_password.expose());
-    let is_alone = password.is_empty() && needs_password(username);
+    let is_alone =
+        password.is_empty() && needs_password(username) && options.secrets_from == SecretsFrom::Environment;
     errors.check(!is_alone, "redis_sentinel_password", "is missing; the user of the Sentinels needs one");
     let urls = options.redis_sentinel_connection_urls.as_slice();
     let (sentinels, url) = many(options, "redis_sentinel_connection_urls", urls, SENTINEL_PORT, errors)?;

@@ -17,6 +17,7 @@ use super::provider::Provider;
 use super::world::{Answer, World};
 use super::{App, CLIENT, Config, ISSUED, ISSUER, MINUTE};
 use crate::flow::io::{CallFailed, Count};
+use crate::redis::{Credentials, Servers};
 use crate::time::Timestamp;
 
 const FIRST: &str = "0123456789abcdef0123456789abcdef";
@@ -188,4 +189,23 @@ fn concurrent_requests_at_the_start_share_one_question() {
     });
     fleet.world.run(requests.collect());
     assert_eq!(*asked.borrow(), 1);
+}
+
+#[test]
+fn redis_password_reaches_the_client_with_its_user_and_follows_a_refusal() {
+    let fleet = Fleet::new(&json!({
+        "session_store_type": "redis",
+        "redis_connection_url": "redis://filter@redis.example.com",
+    }));
+    fleet.set("cookie_secret", 200, FIRST);
+    fleet.set("client_secret", 200, "first");
+    assert_eq!(fleet.ready_status(), StatusCode::SERVICE_UNAVAILABLE);
+    fleet.change("redis_password", 200, "one");
+    assert_eq!(fleet.ready_status(), StatusCode::OK);
+    fleet.set("redis_password", 200, "two");
+    fleet.world.refuse_password();
+    let told = |password: &str| {
+        (Servers::Data, Credentials { username: Some("filter".to_owned()), password: password.to_owned() })
+    };
+    assert_eq!(fleet.world.redis_credentials(), [told("one"), told("two")]);
 }

@@ -12,7 +12,9 @@ use http::{Request, Response};
 
 use super::fake_redis::{FakeRedis, Values};
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
-use crate::redis::{Command, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Reply, Tls};
+use crate::redis::{
+    Command, Credentials, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Reply, Servers, Tls,
+};
 use crate::runtime::tasks::Tasks;
 use crate::runtime::timers::Timers;
 use crate::time::Timestamp;
@@ -38,6 +40,8 @@ struct State {
     counts: RefCell<Vec<Count>>,
     has_random: Cell<bool>,
     repeated: RefCell<Vec<Box<dyn Fn()>>>,
+    auth_watchers: RefCell<Vec<Box<dyn Fn()>>>,
+    credentials: RefCell<Vec<(Servers, Credentials)>>,
 }
 
 impl World {
@@ -56,6 +60,8 @@ impl World {
             counts: RefCell::default(),
             has_random: Cell::new(true),
             repeated: RefCell::default(),
+            auth_watchers: RefCell::default(),
+            credentials: RefCell::default(),
         }))
     }
 
@@ -135,6 +141,17 @@ impl World {
         results.take().into_iter().map(|result| result.expect("a flow that never ends")).collect()
     }
 
+    /// A server of Redis rejects the password.
+    pub(super) fn refuse_password(&self) {
+        self.0.auth_watchers.borrow().iter().for_each(|hook| hook());
+        self.drain();
+    }
+
+    /// The credentials that Redis was told, the last one last.
+    pub(super) fn redis_credentials(&self) -> Vec<(Servers, Credentials)> {
+        self.0.credentials.borrow().clone()
+    }
+
     /// Lets what is repeated happen once more.
     pub(super) fn repeat(&self) {
         self.0.repeated.borrow().iter().for_each(|action| action());
@@ -196,6 +213,14 @@ impl Io for World {
 
     fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
         self.0.watchers.borrow_mut().push(Box::new(hook));
+    }
+
+    fn watch_redis_auth(&self, hook: impl Fn() + 'static) {
+        self.0.auth_watchers.borrow_mut().push(Box::new(hook));
+    }
+
+    fn set_redis_credentials(&self, of: Servers, credentials: &Credentials) {
+        self.0.credentials.borrow_mut().push((of, credentials.clone()));
     }
 
     fn count(&self, what: Count) {

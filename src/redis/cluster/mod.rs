@@ -46,7 +46,7 @@ use self::map_refresh::{MapRefresh, MapSource};
 use self::nodes::Nodes;
 use self::redirect::Redirect;
 use super::announce_policy::AnnouncePolicy;
-use super::config::ClientConfig;
+use super::config::{ClientConfig, Credentials, Servers};
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
@@ -399,6 +399,12 @@ impl Cluster {
 }
 
 impl Router for Cluster {
+    fn set_credentials(&mut self, _: Servers, credentials: &Credentials, now: Timestamp, out: &mut Outputs) {
+        self.source.handshake = Rc::new(self.source.handshake.with_credentials(credentials));
+        self.nodes.authenticate(credentials, now, out);
+        self.map_outage.retry_now(now);
+    }
+
     fn send(&mut self, pending: PendingCommand, now: Timestamp, out: &mut Outputs) {
         if self.next_wake().is_some_and(|wake| wake <= now) {
             self.handle_timeout(now, out);

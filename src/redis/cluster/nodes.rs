@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::map::{MAX_MASTERS, Map};
+use crate::redis::config::Credentials;
 use crate::redis::connection::{Connection, ConnectionReport};
 use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::Failure;
@@ -61,6 +62,14 @@ impl Nodes {
             self.nodes.insert(place, Node { endpoint: endpoint.clone(), connection, is_listed });
         }
         self.get_mut(endpoint)
+    }
+
+    /// New streams begin with these credentials, and streams that are ready authenticate anew.
+    pub(super) fn authenticate(&mut self, credentials: &Credentials, now: Timestamp, out: &mut Outputs) {
+        self.settings.set_credentials(credentials);
+        for connection in self.iter_mut() {
+            connection.authenticate(credentials, now, out);
+        }
     }
 
     /// Makes room by removing a node without commands.

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use self::watch::Watch;
 use super::announce_policy::AnnouncePolicy;
-use super::config::{ClientConfig, Credentials};
+use super::config::{ClientConfig, Credentials, Servers};
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
@@ -61,6 +61,7 @@ pub(super) struct Sentinel {
     sentinels: Vec<Endpoint>,
     policy: AnnouncePolicy,
     handshake: Rc<Handshake>,
+    settings: Rc<Settings>,
     timeout: Duration,
     node: Connection,
     watch: Option<Watch>,
@@ -85,13 +86,15 @@ impl Sentinel {
         let handshake = handshake.with_database(config.database).with_role();
         let settings =
             Settings::new(config, handshake, ServerError::is_unready).resolved_per_stream().replicated();
+        let settings = Rc::new(settings);
         Self {
             master_name: master_name.to_owned(),
             sentinels: sentinels.to_vec(),
             policy: AnnouncePolicy::new(config),
             handshake: Rc::new(Handshake::new(credentials, &config.client_name)),
             timeout: config.connect_timeout.min(config.command_timeout / PART),
-            node: Connection::new(None, &Rc::new(settings), seed),
+            node: Connection::new(None, &settings, seed),
+            settings,
             watch: None,
             turn: 0,
             unanswered: 0,
@@ -203,6 +206,18 @@ impl Router for Sentinel {
 
     fn cancel(&mut self, command: CommandId) {
         self.node.cancel(command);
+    }
+
+    /// A subscription goes on as it is, because a client that subscribes may send nothing but `PING`.
+    fn set_credentials(&mut self, of: Servers, credentials: &Credentials, now: Timestamp, out: &mut Outputs) {
+        match of {
+            Servers::Data => {
+                self.settings.set_credentials(credentials);
+                self.node.authenticate(credentials, now, out);
+            }
+            Servers::Sentinels => self.handshake = Rc::new(self.handshake.with_credentials(credentials)),
+        }
+        self.process(now, out);
     }
 
     fn opened(&mut self, stream: StreamId, out: &mut Outputs) {

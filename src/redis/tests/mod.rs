@@ -4,6 +4,7 @@ mod announce_policy;
 mod breaks;
 mod cluster;
 mod command;
+mod credentials;
 mod handshake;
 mod health;
 mod hostile;

@@ -139,6 +139,7 @@ pub(super) fn text(output: Output) -> String {
         Output::Done { command, outcome: Err(failure) } => failed(command.0, &failure),
         Output::Event(Event::Connected { .. }) => "connected".to_owned(),
         Output::Event(Event::ConnectFailed { failure, .. }) => format!("not connected: {}", code(&failure)),
+        Output::Event(Event::AuthRefused { error, .. }) => format!("password refused: {error}"),
         Output::Event(Event::Disconnected { failure, in_flight, .. }) => {
             format!("disconnected with {in_flight} in flight: {}", code(&failure))
         }

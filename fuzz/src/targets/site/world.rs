@@ -271,6 +271,15 @@ impl Io for World {
         self.wake();
     }
 
+    fn watch_redis_auth(&self, _hook: impl Fn() + 'static) {}
+
+    fn set_redis_credentials(
+        &self,
+        _of: oauth2_session_filter::redis::Servers,
+        _credentials: &oauth2_session_filter::redis::Credentials,
+    ) {
+    }
+
     fn every(&self, _period: Duration, _action: impl Fn() + 'static) {}
 
     fn shared(&self, key: &str) -> Shared {
