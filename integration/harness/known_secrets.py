@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 WINDOW = 16
 WORD = re.compile(rf"[\w+/=-]{{{WINDOW},}}", re.ASCII)
 # The names of options with a secret.
-SECRET_OPTION = re.compile(r"secret|password", re.IGNORECASE)
+SECRET_OPTION = re.compile(r"secret(?!s_)|password", re.IGNORECASE)
 
 
 class KnownSecrets:

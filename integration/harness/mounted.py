@@ -8,7 +8,6 @@ A change makes a new folder, and replaces the link `..data` in one step.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ class Mounted:
         self._secrets = dict.fromkeys(NAMES, "")
         self.change(**secrets)
         for name in NAMES:
-            os.symlink(f"..data/{name}", self.folder / name)
+            (self.folder / name).symlink_to(f"..data/{name}")
             shipped = (ROOT / RESOURCES / f"{name}.yaml").read_text(encoding="utf-8")
             text = shipped.replace(FOLDER, str(self.folder))
             assert text != shipped
@@ -50,8 +49,9 @@ class Mounted:
         new.mkdir()
         for name, value in self._secrets.items():
             (new / name).write_text(value, encoding="utf-8")
-        os.symlink(new.name, self.folder / "..data_tmp")
-        os.rename(self.folder / "..data_tmp", self.folder / "..data")
+        link = self.folder / "..data_tmp"
+        link.symlink_to(new.name)
+        link.rename(self.folder / "..data")
         shutil.rmtree(self.folder / f"..{before}", ignore_errors=True)
 
     def render(self, filter_json: str, **options: Any) -> str:

@@ -8,8 +8,10 @@ import time
 import pytest
 
 from harness.envoy import Envoy
+from harness.known_secrets import SECRETS
 from harness.load import Load
 from harness.mounted import Mounted
+from harness.ports import HOST
 from harness.service import CLIENT_SECRET, Service, arrived, filter_config
 from harness.waiting import until
 
@@ -71,10 +73,20 @@ def test_malformed_secret_after_a_change_keeps_the_last_good_one(fleet):
     assert service.envoy.says("secrets: cookie_secret cannot be used: its file is malformed; the last good one stays")
 
 
-@pytest.mark.parametrize("log_level", ["warning", "debug"])
-def test_client_secret_changes_under_load_without_a_failure(fleet, log_level):
+def test_secrets_are_in_no_log_of_envoy_at_debug_level(fleet):
+    """The fixture searches the log. Without a browser, because Envoy itself logs the headers of requests then."""
+    [(service, mounted)] = fleet(
+        1, cookie_secret=secrets.token_urlsafe(32), client_secret=CLIENT_SECRET, log_level="debug"
+    )
+    assert service.browser().get("/ready").status_code == 200
+    mounted.change(cookie_secret=secrets.token_urlsafe(32), client_secret=secrets.token_urlsafe(32))
+    until(lambda: changed(service) >= 2, "both have changed")
+    SECRETS.check("the configuration in the admin interface", service.envoy.admin("/config_dump"))
+
+
+def test_client_secret_changes_under_load_without_a_failure(fleet):
     """The provider takes one secret alone, so the value in between is wrong there, and is read anew."""
-    running = fleet(2, cookie_secret=secrets.token_urlsafe(32), client_secret="a wrong secret", log_level=log_level)
+    running = fleet(2, cookie_secret=secrets.token_urlsafe(32), client_secret="a wrong secret")
     browser = running[0][0].browser()
     for service, mounted in running:
         assert service.browser().get("/ready").status_code == 200
@@ -106,7 +118,7 @@ def test_redis_password_that_is_renewed_all_the_time_signs_nobody_out(fleet, mak
     redis.command("ACL", "SETUSER", "filter", "reset", "on", f">{password}", *rights)
     options = {
         "session_store_type": "redis",
-        "redis_connection_url": f"redis://{redis.address}",
+        "redis_connection_url": f"redis://{HOST}:{redis.port}",
         "redis_username": "filter",
     }
     running = fleet(
