@@ -7,7 +7,6 @@ A change makes a new folder, and replaces the link `..data` in one step.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ class Mounted:
     def change(self, **secrets: str) -> None:
         """Changes these secrets as the kubelet does."""
         for value in secrets.values():
-            for secret in value.strip('[]"').split('","'):
+            for secret in value.split(","):
                 SECRETS.add("a mounted secret", secret)
         self._secrets.update(secrets)
         before, self._number = self._number, self._number + 1
@@ -62,8 +61,3 @@ class Mounted:
             text.replace(RESOURCES, str(self.resources)).replace(FOLDER, str(self.folder)), encoding="utf-8"
         )
         return render(filter_json, template=template, **options)
-
-
-def cookie_secrets(*secrets: str) -> str:
-    """Several cookie secrets, the first of which signs."""
-    return json.dumps(list(secrets), separators=(",", ":"))

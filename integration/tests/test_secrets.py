@@ -110,6 +110,35 @@ def test_client_secret_changes_under_load_without_a_failure(fleet):
     assert arrived(answer)["x-forwarded-user"] == "alice"
 
 
+def test_cookie_secret_changes_under_load_without_a_failure(fleet):
+    """The steps of docs/rotation.md, with a malformed value between them."""
+    first, second, third = (secrets.token_urlsafe(32) for _ in range(3))
+    running = fleet(2, cookie_secret=first, client_secret=CLIENT_SECRET)
+    browser = running[0][0].browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    processes = [service.envoy.process.pid for service, _ in running]
+    with Load([service for service, _ in running], [cookie]) as load:
+        load.wait_for_answers(50)  # so each worker has begun to ask
+        for value in (f"{first},{second}", "not a key", f"{second},{first}", f"{third},{second},{first}"):
+            for service, mounted in running:
+                before = service.envoy.counters()
+                mounted.change(cookie_secret=value)
+                name = "secrets_unusable" if value == "not a key" else "secrets_changed"
+                until(lambda: service.envoy.counters()[name] >= before[name] + 2, f"both workers see {name}")
+        load.wait_for_answers(50)
+    assert set(load.statuses()) == {200}
+    assert [service.envoy.process.pid for service, _ in running] == processes
+    # The session goes out anew, so the old secrets can go.
+    assert browser.get("/echo").status_code == 200
+    for service, mounted in running:
+        before = changed(service)
+        mounted.change(cookie_secret=third)
+        until(lambda: changed(service) >= before + 2, "both workers see the last one")
+        assert service.browser().get("/echo", headers={"cookie": cookie}).status_code == 302
+    assert browser.get("/echo").status_code == 200
+
+
 def test_redis_password_that_is_renewed_all_the_time_signs_nobody_out(fleet, make_redis):
     """As an IAM token that a sidecar renews: each password is valid for a few seconds, and the old ones are refused."""
     redis = make_redis()

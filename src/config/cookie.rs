@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::errors::ConfigErrors;
 use super::options::{MAKE_SECRET, Options};
 use super::secrets::SecretsFrom;
+use super::value::Value;
 use crate::cookie::{Attributes, CookieSecret, CookieSecrets, SameSite, is_domain, without_dot};
 
 /// The longest value of a session cookie, with its chunks joined, that the filter reads.
