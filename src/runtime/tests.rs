@@ -220,6 +220,22 @@ mod leaving {
     }
 
     #[test]
+    fn what_is_repeated_happens_in_every_period_and_keeps_no_root() {
+        let root = Root::new();
+        let count = Rc::new(Cell::new(0));
+        let into = Rc::clone(&count);
+        root.0.every(Duration::from_secs(5), move || into.set(into.get() + 1));
+        root.tick();
+        assert_eq!((count.get(), root.tick_set()), (0, Some(Duration::from_secs(5))));
+        for expected in 1..=3 {
+            root.pass(Duration::from_secs(5));
+            root.tick();
+            assert_eq!((count.get(), root.tick_set()), (expected, Some(Duration::from_secs(5))));
+        }
+        assert!(root.0.may_leave());
+    }
+
+    #[test]
     fn root_that_is_in_use_stays_without_tasks() {
         let root = Root::new();
         root.spawn_sleeper(MINUTE);
@@ -544,6 +560,25 @@ mod redis {
         root.tick();
         assert_eq!(root.counted(), [RedisCount::ConnectFailed]);
         assert!(root.asked().contains(&"100 close".to_owned()));
+    }
+
+    #[test]
+    fn new_password_goes_out_and_a_refused_one_is_told() {
+        let root = connected();
+        let heard = Rc::new(Cell::new(0));
+        let into = Rc::clone(&heard);
+        root.0.watch_redis_auth(move || into.set(into.get() + 1));
+        let credentials = Credentials { username: None, password: "new".to_owned() };
+        root.0.set_redis_credentials(Servers::Data, &credentials);
+        root.tick();
+        assert_eq!(root.asked(), ["100 write AUTH new"]);
+        root.receives(100, "-WRONGPASS invalid\r\n");
+        assert_eq!(heard.get(), 1);
+        let outcome = root.spawn_get("k");
+        root.tick();
+        root.receives(100, "-NOAUTH Authentication required.\r\n");
+        assert!(matches!(outcome.take(), Some(Ok(Reply::Error(_)))));
+        assert_eq!(heard.get(), 2);
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn empty_configuration_names_all_required_options() {
     for json in ["", "{}"] {
         let lines = lines(Config::parse(json.as_bytes(), &[]));
         let options: Vec<_> = lines.iter().map(|line| line.split(": is missing; ").next().unwrap()).collect();
-        let expected = ["email_domains", "cookie_secret", "client_id", "oidc_issuer_url"];
+        let expected = ["email_domains", "client_id", "oidc_issuer_url", "cookie_secret"];
         assert_eq!(options, expected, "{lines:#?}");
     }
 }
