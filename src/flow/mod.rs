@@ -52,6 +52,7 @@ use self::outcome::{AnonymousReason, Loaded, Outcome};
 use self::principal::Principal;
 use self::provider::Provider;
 use self::secret_watch::SecretWatch;
+use self::secrets::Secrets;
 use self::store::Store;
 use self::store::session_cookie::{SET_COOKIE, SessionCookie};
 use self::util::gate::Gate;
@@ -66,7 +67,6 @@ pub use self::http::request::RequestHead;
 pub use self::http::stripped::Stripped;
 pub use self::io::Io;
 pub use self::outcome::Unavailable;
-pub use self::secrets::Secrets;
 pub use self::util::ready::Ready;
 pub use session_codec::header_block::HeaderBlock;
 

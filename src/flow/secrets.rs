@@ -7,7 +7,7 @@ use crate::config::{Config, Secret};
 use crate::cookie::{CookieSecrets, SecretId};
 
 /// The secrets that are valid now.
-pub struct Secrets {
+pub(super) struct Secrets {
     cookie: RefCell<Rc<CookieSecrets>>,
     client: RefCell<Secret>,
 }
@@ -23,13 +23,13 @@ impl Secrets {
     }
 
     /// The cookie secrets. A flow that waits asks again after it.
-    pub fn cookie(&self) -> Rc<CookieSecrets> {
+    pub(super) fn cookie(&self) -> Rc<CookieSecrets> {
         Rc::clone(&self.cookie.borrow())
     }
 
     /// Replaces the cookie secrets. From now on the first of them signs, and a cookie of a secret that is no longer
     /// among them is invalid, also if it was verified before.
-    pub fn set_cookie(&self, secrets: CookieSecrets) {
+    pub(super) fn set_cookie(&self, secrets: CookieSecrets) {
         *self.cookie.borrow_mut() = Rc::new(secrets);
     }
 

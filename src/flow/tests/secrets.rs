@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::browser::Browser;
 use super::provider::Provider;
-use super::world::{Answer, World};
+use super::world::World;
 use super::{App, CLIENT, Config, ISSUED, ISSUER, MINUTE};
 use crate::flow::io::{CallFailed, Count};
 use crate::redis::{Credentials, Servers};
@@ -50,7 +50,6 @@ impl Fleet {
                 let answer = bridge.borrow().get(option).copied().unwrap_or((404, ""));
                 let response = Response::builder().status(answer.0).body(answer.1.as_bytes().to_vec());
                 (Duration::ZERO, if answer.0 == 0 { Err(CallFailed) } else { Ok(response.unwrap()) })
-                    as Answer
             }
             None => answering.answer(request),
         });
@@ -185,7 +184,8 @@ fn concurrent_requests_at_the_start_share_one_question() {
     });
     let requests = (0..20).map(|_| {
         let decision = fleet.app.handle(fleet.browser().head("/ready", &[]));
-        Box::pin(async move { drop(decision.get().await) }) as Pin<Box<dyn Future<Output = ()>>>
+        let answered: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move { drop(decision.get().await) });
+        answered
     });
     fleet.world.run(requests.collect());
     assert_eq!(*asked.borrow(), 1);
