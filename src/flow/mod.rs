@@ -129,7 +129,7 @@ impl<I: Io> App<I> {
 
     /// The secrets, for a test that changes them.
     #[cfg(test)]
-    pub(crate) fn secrets(&self) -> &Rc<Secrets> {
+    pub(in crate::flow) fn secrets(&self) -> &Rc<Secrets> {
         &self.secrets
     }
 
