@@ -13,6 +13,7 @@ mod redis_servers;
 mod routes;
 mod schema;
 mod secrets;
+mod secrets_from;
 mod sources;
 
 use serde_json::{Value, json};
