@@ -162,8 +162,12 @@ pub(in crate::flow) async fn sign_out_everywhere<I: Io>(app: Rc<App<I>>, head: R
     ended(&app, &head, &caller, &target, number, !target.is_by_admin || target.user == caller.user)
 }
 
-/// The same for the user of the signed-out page's token. The token is in no other page, so the request is from that one.
+/// The same for the user of the signed-out page's token. The token is in no other page. An access log may
+/// have it, so a page of another site is refused all the same.
 async fn by_token<I: Io>(app: &App<I>, head: &RequestHead, token: &str) -> Decision {
+    if let Some(answer) = csrf::refuse_other_site(head) {
+        return answer.into();
+    }
     let Some(user) = everywhere_token::open(&app.secrets.cookie(), token, app.io.now()) else {
         let answer = if is_program(app, head) {
             reply::text(StatusCode::FORBIDDEN, "Forbidden")

@@ -70,7 +70,16 @@ pub(in crate::flow) fn refuse(head: &RequestHead, is_token: impl FnOnce(&str) ->
         Sender::AnotherSite => false,
         Sender::Unknown => head.query(PARAMETER).is_some_and(|token| is_token(&token)),
     };
-    (!is_safe).then(|| reply::because(reply::text(StatusCode::FORBIDDEN, "Forbidden"), REFUSED))
+    (!is_safe).then(forbidden)
+}
+
+/// The answer to a request of another site, if the browser says so; for a `POST` that has a token of its own.
+pub(in crate::flow) fn refuse_other_site(head: &RequestHead) -> Option<Reply> {
+    (sender(head) == Sender::AnotherSite).then(forbidden)
+}
+
+fn forbidden() -> Reply {
+    reply::because(reply::text(StatusCode::FORBIDDEN, "Forbidden"), REFUSED)
 }
 
 /// The query of a form's action: the parameter with a token for this session. `session` is what stays the same when the

@@ -235,6 +235,21 @@ fn signed_out_page_signs_out_everywhere_for_two_minutes() {
 }
 
 #[test]
+fn token_of_signed_out_page_is_refused_from_another_site() {
+    let site = indexed(json!({}));
+    let mut other = signed_in(&site, "alice", &[]);
+    let mut browser = signed_in(&site, "alice", &[]);
+    let [target] = actions(&browser.reply("/oauth2/sign_out", &[PAGE])).try_into().unwrap();
+    for origin in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+        let answer = browser.reply(&target, &[POST, PAGE, origin]);
+        assert_eq!((answer.status().as_u16(), answer.details()), (403, "csrf"), "{origin:?}");
+    }
+    assert!(other.who().is_some());
+    assert_eq!(browser.reply(&target, &[POST, PAGE, HERE]).status(), 200);
+    assert!(other.who().is_none());
+}
+
+#[test]
 fn signed_out_page_without_index_or_session_has_no_button() {
     let plain = site(json!({}));
     assert!(actions(&plain.signed_in().reply("/oauth2/sign_out", &[PAGE])).is_empty());
