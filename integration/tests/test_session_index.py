@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -164,9 +165,10 @@ def test_documented_rights_are_those_of_the_index(with_redis, make_redis):
     [line] = re.findall(r"^a server +(\S.*)$", page, re.MULTILINE)
     [more] = re.findall(r"`redis_session_index`\]\(.*\): `([^`]*)`", page)
     redis = make_redis()
-    redis.command("ACL", "SETUSER", "filter", "reset", "on", ">secret", *line.split(), *more.split())
+    password = secrets.token_urlsafe(24)
+    redis.command("ACL", "SETUSER", "filter", "reset", "on", f">{password}", *line.split(), *more.split())
     running = with_redis(
-        redis, redis_session_index=True, redis_username="filter", redis_password="secret", is_shared=False
+        redis, redis_session_index=True, redis_username="filter", redis_password=password, is_shared=False
     )
     one, other = sign_in(running), sign_in(running)
     assert len(sessions(one)) == 2
