@@ -84,6 +84,7 @@ class Envoy:
         self._process: Process | None = None
         self.url = ""  # until it is live
         self._may_crash = may_crash
+        self._listen = listen
         # A short path: the path of a Unix socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="envoy-", dir="/tmp"))
         self._admin_socket = self._folder / "admin"
@@ -206,6 +207,12 @@ class Envoy:
                 raise
             return {}
         return {name: int(value) for name, value in (line.split(": ") for line in lines)}
+
+    def connections_of_workers(self) -> dict[str, int]:
+        """How many connections of clients each worker has accepted."""
+        suffix = ".downstream_cx_total"
+        counts = self.statistics(f"{self._listen.replace(':', '_')}.worker_")
+        return {name.removesuffix(suffix): count for name, count in counts.items() if name.endswith(suffix)}
 
     def _is_live(self) -> bool:
         try:

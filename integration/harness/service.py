@@ -7,6 +7,8 @@ import secrets
 from collections import OrderedDict
 from typing import Any
 
+import httpx
+
 from upstream import Upstream
 
 from .browser import Browser
@@ -22,6 +24,9 @@ COOKIE_SECRET = secrets.token_urlsafe(32)
 
 # The most Envoys that run at the same time.
 MAX_ENVOYS = 8
+
+# After so many connections, one of two workers without any is a fault and no chance.
+MAX_CONNECTIONS = 200
 
 
 class Service:
@@ -39,6 +44,19 @@ class Service:
         browser = Browser(self.url, **options)
         self._browsers.append(browser)
         return browser
+
+    def answers_of_each_worker(self, path: str, **headers: str) -> list[httpx.Response]:
+        """Answers on connections of their own, so many that each worker of Envoy has given one.
+
+        The kernel chooses the worker of a connection, so no number of connections is enough by itself.
+        """
+        before = self.envoy.connections_of_workers()
+        assert before, "Envoy tells no connections of its workers"
+        answers: list[httpx.Response] = []
+        while not all(self.envoy.connections_of_workers()[worker] > count for worker, count in before.items()):
+            assert len(answers) < MAX_CONNECTIONS, f"a worker got none of {MAX_CONNECTIONS} connections: {before}"
+            answers.append(httpx.get(self.url + path, headers=headers, trust_env=False, verify=False, timeout=30))
+        return answers
 
     def check(self) -> None:
         """Fails if something crashed, or a secret is in the log."""

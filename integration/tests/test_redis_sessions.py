@@ -143,10 +143,9 @@ def test_session_is_valid_at_every_worker_and_envoy(with_redis, redis):
     other = with_redis(redis, is_shared=False)
     browser = running.browser()
     sign_in(browser)
-    for url in [running.url] * 12 + [other.url]:
-        # Each on a connection of its own, so that both workers get some.
-        answer = httpx.get(f"{url}/echo", headers={"cookie": browser.cookie}, trust_env=False)
-        assert arrived(answer)["x-forwarded-user"] == "alice"
+    for service in (running, other):
+        for answer in service.answers_of_each_worker("/echo", cookie=browser.cookie):
+            assert arrived(answer)["x-forwarded-user"] == "alice"
 
 
 # ---- how a session ends ----

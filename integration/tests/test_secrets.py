@@ -84,23 +84,40 @@ def test_secrets_are_in_no_log_of_envoy_at_debug_level(fleet):
     SECRETS.check("the configuration in the admin interface", service.envoy.admin("/config_dump"))
 
 
+def change_under_load(running: list[tuple[Service, Mounted]], name: str, values: list[str]) -> None:
+    """Changes a secret at each Envoy, and waits until both of its workers have read each value."""
+    for value in values:
+        for service, mounted in running:
+            before = read(service)
+            mounted.change(**{name: value})
+            until(lambda: read(service) >= before + 2, f"both workers see value {values.index(value)} of {name}")
+
+
+def read(service: Service) -> int:
+    """How many new values the workers have read. Each worker counts a good one, and logs a malformed one once."""
+    return changed(service) + service.envoy.log().count("cannot be used: its file is malformed")
+
+
+def begin(running: list[tuple[Service, Mounted]]) -> None:
+    """A worker reads the secrets from its first request on."""
+    for service, _ in running:
+        assert {answer.status_code for answer in service.answers_of_each_worker("/ready")} == {200}
+
+
 def test_client_secret_changes_under_load_without_a_failure(fleet):
     """The provider takes one secret alone, so the value in between is wrong there, and is read anew."""
     running = fleet(2, cookie_secret=secrets.token_urlsafe(32), client_secret="a wrong secret")
+    begin(running)
     browser = running[0][0].browser()
-    for service, mounted in running:
-        assert service.browser().get("/ready").status_code == 200
+    for _, mounted in running:
         mounted.change(client_secret=CLIENT_SECRET + "\n")
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    for service, _ in running:
+        until(lambda: changed(service) >= 2, "both workers see the right one")
     processes = [service.envoy.process.pid for service, _ in running]
-    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-    with Load([service for service, _ in running], [cookie]) as load:
-        for value in (secrets.token_urlsafe(24), "a\tb", secrets.token_urlsafe(24), CLIENT_SECRET):
-            for service, mounted in running:
-                before = service.envoy.counters()
-                mounted.change(client_secret=value)
-                name = "secrets_unusable" if "\t" in value else "secrets_changed"
-                until(lambda: service.envoy.counters()[name] >= before[name] + 2, f"both workers see {name}")
+    with Load([service for service, _ in running], [browser.cookie]) as load:
+        values = [secrets.token_urlsafe(24), "a\tb", secrets.token_urlsafe(24), CLIENT_SECRET]
+        change_under_load(running, "client_secret", values)
         load.wait_for_answers(50)
     assert set(load.statuses()) == {200}
     assert [service.envoy.process.pid for service, _ in running] == processes
@@ -114,27 +131,21 @@ def test_cookie_secret_changes_under_load_without_a_failure(fleet):
     """The steps of docs/rotation.md, with a malformed value between them."""
     first, second, third = (secrets.token_urlsafe(32) for _ in range(3))
     running = fleet(2, cookie_secret=first, client_secret=CLIENT_SECRET)
+    begin(running)
     browser = running[0][0].browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
-    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    cookie = browser.cookie
     processes = [service.envoy.process.pid for service, _ in running]
     with Load([service for service, _ in running], [cookie]) as load:
-        load.wait_for_answers(50)  # so each worker has begun to ask
-        for value in (f"{first},{second}", "not a key", f"{second},{first}", f"{third},{second},{first}"):
-            for service, mounted in running:
-                before = service.envoy.counters()
-                mounted.change(cookie_secret=value)
-                name = "secrets_unusable" if value == "not a key" else "secrets_changed"
-                until(lambda: service.envoy.counters()[name] >= before[name] + 2, f"both workers see {name}")
+        values = [f"{first},{second}", "not a key", f"{second},{first}", f"{third},{second},{first}"]
+        change_under_load(running, "cookie_secret", values)
         load.wait_for_answers(50)
     assert set(load.statuses()) == {200}
     assert [service.envoy.process.pid for service, _ in running] == processes
     # The session goes out anew, so the old secrets can go.
     assert browser.get("/echo").status_code == 200
-    for service, mounted in running:
-        before = changed(service)
-        mounted.change(cookie_secret=third)
-        until(lambda: changed(service) >= before + 2, "both workers see the last one")
+    change_under_load(running, "cookie_secret", [third])
+    for service, _ in running:
         assert service.browser().get("/echo", headers={"cookie": cookie}).status_code == 302
     assert browser.get("/echo").status_code == 200
 
@@ -157,10 +168,10 @@ def test_redis_password_that_is_renewed_all_the_time_signs_nobody_out(fleet, mak
         client_secret=CLIENT_SECRET,
         redis_password=password,
     )
+    begin(running)
     browser = running[0][0].browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
-    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-    with Load([service for service, _ in running], [cookie]) as load:
+    with Load([service for service, _ in running], [browser.cookie]) as load:
         for turn in range(6):
             password = secrets.token_urlsafe(24)
             # All passwords before it are refused from now on, and the connections of some workers end.
