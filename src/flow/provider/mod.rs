@@ -6,27 +6,27 @@ mod client_auth;
 mod document;
 pub(super) mod sign_in_error;
 mod skipped_keys;
+mod token_endpoint;
 
 use std::future::Future;
 use std::rc::Rc;
 
-use http::{Request, Response};
 use log::warn;
 use serde_json::{Map, Value};
 
 use self::cached_document::CachedDocument;
-use self::client_auth::ClientAuthMethods;
 use self::sign_in_error::SignInError;
 use self::skipped_keys::SkippedKeyLog;
+use self::token_endpoint::TokenEndpoint;
 use super::io::{Count, Io};
 use super::outcome::Unavailable;
 use super::secret_watch::SecretWatch;
 use super::secrets::Secrets;
 use super::util::gate::Gate;
-use crate::config::{ProviderKind, Secret};
+use crate::config::ProviderKind;
 use crate::oidc::{
-    ClaimNames, ClientAuth, ClientAuthMethod, ErrorScope, Expected, GrantError, IdTokenError, Identity, Jwks,
-    LogoutToken, Metadata, TokenResponse, Userinfo,
+    ClaimNames, ClientAuth, ErrorScope, Expected, IdTokenError, Identity, Jwks, LogoutToken, Metadata,
+    TokenResponse, Userinfo,
 };
 use crate::runtime::rate::LogLimit;
 use crate::session::{Claims, Session};
@@ -35,12 +35,10 @@ use crate::{config, oidc};
 /// One provider, with what a worker knows of it.
 pub(super) struct Provider<I> {
     config: Rc<config::ProviderConfig>,
-    secrets: Rc<Secrets>,
-    secret_watch: Rc<SecretWatch<I>>,
     io: I,
     metadata: CachedDocument<Metadata>,
     keys: CachedDocument<Jwks>,
-    client_auth: ClientAuthMethods,
+    token_endpoint: TokenEndpoint<I>,
     skipped_keys: Rc<SkippedKeyLog>,
     refreshes: Gate<I>,
     /// The limit of log lines about incomplete answers.
@@ -71,15 +69,19 @@ impl<I: Io> Provider<I> {
         secret_watch: &Rc<SecretWatch<I>>,
         io: I,
     ) -> Self {
+        let config = Rc::new(config);
+        let token_endpoint = TokenEndpoint::new(&config, secrets, secret_watch, io.clone());
+        Self::with(config, token_endpoint, io)
+    }
+
+    fn with(config: Rc<config::ProviderConfig>, token_endpoint: TokenEndpoint<I>, io: I) -> Self {
         let refreshes = Gate::new(&io, config.request_timeout, Count::RefreshesBusy);
         Self {
-            config: Rc::new(config),
-            secrets: Rc::clone(secrets),
-            secret_watch: Rc::clone(secret_watch),
+            config,
             io,
             metadata: CachedDocument::default(),
             keys: CachedDocument::default(),
-            client_auth: ClientAuthMethods::default(),
+            token_endpoint,
             skipped_keys: Rc::default(),
             refreshes,
             lines: LogLimit::default(),
@@ -88,7 +90,9 @@ impl<I: Io> Provider<I> {
 
     /// Another issuer, of which this worker knows nothing yet.
     pub(super) fn of_issuer(&self, config: config::ProviderConfig) -> Self {
-        Self::new(config, &self.secrets, &self.secret_watch, self.io.clone())
+        let config = Rc::new(config);
+        let token_endpoint = self.token_endpoint.of_issuer(&config);
+        Self::with(config, token_endpoint, self.io.clone())
     }
 
     /// The options of the provider.
@@ -113,7 +117,8 @@ impl<I: Io> Provider<I> {
         let endpoint = &metadata.token_endpoint;
         let request =
             |client: &ClientAuth<'_>| oidc::code_grant(endpoint, client, code, redirect_uri, code_verifier);
-        let tokens = self.grant(&metadata, &request).await?.whole().map_err(SignInError::Grant)?;
+        let tokens =
+            self.token_endpoint.grant(&metadata, &request).await?.whole().map_err(SignInError::Grant)?;
         let nonce_hash = (!self.config.insecure_skip_nonce).then_some(nonce_hash);
         self.new_session(&metadata, &tokens, nonce_hash).await.map_err(|error| match error {
             SignInError::Unavailable(reason) => SignInError::CodeUsed(reason),
@@ -146,7 +151,7 @@ impl<I: Io> Provider<I> {
         let refresh_token = String::from_utf8_lossy(&old.refresh_token);
         let request =
             |client: &ClientAuth<'_>| oidc::refresh_grant(&metadata.token_endpoint, client, &refresh_token);
-        let tokens = self.grant(&metadata, &request).await?;
+        let tokens = self.token_endpoint.grant(&metadata, &request).await?;
         let mut session = old.clone();
         let error = match self.renew_identity(&metadata, old, &tokens, &mut session).await {
             Ok(()) => {
@@ -240,77 +245,6 @@ impl<I: Io> Provider<I> {
     /// Whether tokens of this issuer may be this provider's.
     pub(super) fn may_have_issued(&self, issuer: &str) -> bool {
         self.config.insecure_skip_issuer_verification || self.config.issuer_url == issuer
-    }
-
-    /// Sends a grant. If the provider rejects the client, its secret may have just changed: then it is read anew, and
-    /// the grant is sent once more. A server that rejects the client has not looked at the code.
-    async fn grant(
-        &self,
-        metadata: &Metadata,
-        request: &dyn Fn(&ClientAuth<'_>) -> Request<Vec<u8>>,
-    ) -> Result<TokenResponse, SignInError> {
-        let secret = self.secrets.client();
-        if let Some(tokens) = self.grant_with(&secret, metadata, request).await? {
-            return Ok(tokens);
-        }
-        self.secret_watch.ask().await;
-        let newer = self.secrets.client();
-        if newer != secret
-            && let Some(tokens) = self.grant_with(&newer, metadata, request).await?
-        {
-            return Ok(tokens);
-        }
-        self.client_auth.none_was_right(self.io.now());
-        Err(self.client_refused())
-    }
-
-    /// Sends a grant with this secret, and tries the methods of client authentication that the provider may take. Gives
-    /// `None` if the provider rejects the client with each of them.
-    async fn grant_with(
-        &self,
-        secret: &Secret,
-        metadata: &Metadata,
-        request: &dyn Fn(&ClientAuth<'_>) -> Request<Vec<u8>>,
-    ) -> Result<Option<TokenResponse>, SignInError> {
-        let mut client = ClientAuth {
-            client_id: &self.config.client_id,
-            client_secret: secret.expose(),
-            method: ClientAuthMethod::Basic,
-        };
-        let methods = client.methods(metadata, self.config.token_endpoint_auth_method);
-        let mut is_refused = false;
-        for method in self.client_auth.to_try(methods, self.io.now()) {
-            client.method = method;
-            let timeout = self.config.request_timeout;
-            let answer = self.io.call(request(&client), timeout).await.map_err(|_| Unavailable::Provider)?;
-            if oidc::is_invalid_client(answer.status(), answer.body()) {
-                is_refused = true;
-                continue;
-            }
-            let tokens = tokens(&answer);
-            if is_refused {
-                match &tokens {
-                    // The request before may have used up the code, if the server looks at the code first.
-                    Ok(_) | Err(SignInError::InvalidGrant) => self.client_auth.was_right(method),
-                    // The server rejects this method, which is not the first reason. Or the method is right, and a
-                    // client made the code up: then the next user who signs in has to get as far as this method.
-                    Err(SignInError::Grant(error)) if *error != GrantError::Malformed => {
-                        return Err(self.client_refused());
-                    }
-                    Err(_) => {}
-                }
-            }
-            if matches!(&tokens, Err(SignInError::Grant(error)) if error.about() == ErrorScope::Client) {
-                self.io.count(Count::ClientRefused);
-            }
-            return tokens.map(Some);
-        }
-        Ok(None)
-    }
-
-    fn client_refused(&self) -> SignInError {
-        self.io.count(Count::ClientRefused);
-        SignInError::Grant(GrantError::InvalidClient)
     }
 
     /// The claims of an ID token, if it is valid.
@@ -520,12 +454,4 @@ impl<I: Io> Provider<I> {
         session.created_at = Some(now);
         session.expires_on = tokens.expires_in.map(|lifetime| now.after(lifetime));
     }
-}
-
-fn tokens(answer: &Response<Vec<u8>>) -> Result<TokenResponse, SignInError> {
-    TokenResponse::parse(answer.status(), answer.body()).map_err(|error| match error {
-        GrantError::InvalidGrant => SignInError::InvalidGrant,
-        GrantError::Temporary => SignInError::Unavailable(Unavailable::Provider),
-        error => SignInError::Grant(error),
-    })
 }
