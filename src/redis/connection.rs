@@ -225,6 +225,11 @@ impl Connection {
         self.endpoint = None;
     }
 
+    /// The topology may find a server now.
+    pub(super) fn retry_lookup_now(&mut self, now: Timestamp) {
+        self.reconnect.retry_now(now);
+    }
+
     /// The topology could not find a server, from `since` until now.
     pub(super) fn on_unresolved(
         &mut self,
@@ -468,7 +473,7 @@ impl Connection {
         } else {
             let failure = failure.before_ready();
             out.event(Event::ConnectFailed { endpoint, failure: failure.clone() });
-            self.reconnect.failed(self.settings.for_waiting(failure), stream.since(), now);
+            self.reconnect.failed(self.settings.handshake().for_waiting(failure), stream.since(), now);
             self.pipeline.give_up(|sent_at| self.reconnect.verdict(sent_at), out);
         }
         self.connect(now, out);

@@ -24,6 +24,8 @@ pub(super) struct Handshake {
     commands: Vec<Command>,
     /// The servers that hang up on `CLIENT SETNAME`.
     nameless: RefCell<Vec<Endpoint>>,
+    /// Whether the password has been set while the client runs. Then it may change again.
+    may_change_password: bool,
 }
 
 /// What a reply means for the handshake.
@@ -47,7 +49,7 @@ impl Handshake {
     pub(super) fn new(credentials: Option<&Credentials>, client_name: &str) -> Self {
         let mut commands: Vec<_> = credentials.map(Command::auth).into_iter().collect();
         commands.push(Command::new(SET_NAME, &[b"CLIENT", b"SETNAME", client_name.as_bytes()]));
-        Self { commands, nameless: RefCell::default() }
+        Self { commands, nameless: RefCell::default(), may_change_password: false }
     }
 
     /// The same handshake with other credentials.
@@ -56,6 +58,20 @@ impl Handshake {
         Self {
             commands: std::iter::once(Command::auth(credentials)).chain(others.cloned()).collect(),
             nameless: self.nameless.clone(),
+            may_change_password: true,
+        }
+    }
+
+    /// The failure for the commands that wait. If the password may change, a server that refuses it is not ready yet:
+    /// the new one may be on its way, so commands wait for it as in any outage.
+    pub(super) fn for_waiting(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::HandshakeRefused { error, .. }
+                if self.may_change_password && error.is_about_password() =>
+            {
+                Failure::NotReady(error)
+            }
+            failure => failure,
         }
     }
 

@@ -1,19 +1,16 @@
 //! What the connections of one topology have in common.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::config::{ClientConfig, Credentials};
-use super::failure::Failure;
 use super::handshake::Handshake;
 use super::reply::ServerError;
 
 /// What the connections of one topology have in common.
 pub(super) struct Settings {
     handshake: RefCell<Rc<Handshake>>,
-    /// Whether the password may change while the client runs.
-    may_change_password: Cell<bool>,
     pub(super) connect_timeout: Duration,
     pub(super) command_timeout: Duration,
     /// `None` means that an idle stream stays.
@@ -34,7 +31,6 @@ impl Settings {
     ) -> Self {
         Self {
             handshake: RefCell::new(Rc::new(handshake)),
-            may_change_password: Cell::default(),
             connect_timeout: config.connect_timeout,
             command_timeout: config.command_timeout,
             idle_timeout: Some(config.idle_timeout).filter(|timeout| !timeout.is_zero()),
@@ -53,20 +49,6 @@ impl Settings {
     pub(super) fn set_credentials(&self, credentials: &Credentials) {
         let handshake = self.handshake().with_credentials(credentials);
         self.handshake.replace(Rc::new(handshake));
-        self.may_change_password.set(true);
-    }
-
-    /// The failure for the commands that wait. If the password may change, a server that refuses it is not ready yet:
-    /// the new one may be on its way, so commands wait for it as in any outage.
-    pub(super) fn for_waiting(&self, failure: Failure) -> Failure {
-        match failure {
-            Failure::HandshakeRefused { error, .. }
-                if self.may_change_password.get() && error.is_about_password() =>
-            {
-                Failure::NotReady(error)
-            }
-            failure => failure,
-        }
     }
 
     /// A replica may have the data of a server that comes back without them.

@@ -352,7 +352,7 @@ impl Cluster {
         if self.refresh.is_none() {
             self.refreshed_at = now;
             if self.map.is_none() {
-                self.map_outage.failed(failure, since, now);
+                self.map_outage.failed(self.source.handshake.for_waiting(failure), since, now);
                 self.parked.give_up(|sent_at| self.map_outage.verdict(sent_at), out);
             }
         }

@@ -24,7 +24,8 @@
 //! - A switch that a Sentinel announces is followed at once. Commands in flight on the old stream run again, if they
 //!   may run twice.
 //! - A subscription that ends is made again at the next Sentinel, without a pause if it had lasted. It begins with
-//!   the question for the master, because a switch may have been missed.
+//!   the question for the master, because a switch may have been missed. It is also made again with a new password of
+//!   the Sentinels.
 //! - The client does not connect to a master that may not be announced. It asks the next Sentinel.
 //! - Without commands there are no attempts and no timers.
 
@@ -171,7 +172,8 @@ impl Sentinel {
             if self.unanswered >= self.sentinels.len() {
                 let since = self.unanswered_since.take().unwrap_or(now);
                 self.unanswered = 0;
-                self.node.on_unresolved(failure.clone(), since, now, out);
+                let failure = self.handshake.for_waiting(failure.clone());
+                self.node.on_unresolved(failure, since, now, out);
             }
         }
         out.event(Event::LookupFailed { endpoint: watch.into_endpoint(), failure });
@@ -208,14 +210,21 @@ impl Router for Sentinel {
         self.node.cancel(command);
     }
 
-    /// A subscription goes on as it is, because a client that subscribes may send nothing but `PING`.
     fn set_credentials(&mut self, of: Servers, credentials: &Credentials, now: Timestamp, out: &mut Outputs) {
         match of {
             Servers::Data => {
                 self.settings.set_credentials(credentials);
                 self.node.authenticate(credentials, now, out);
             }
-            Servers::Sentinels => self.handshake = Rc::new(self.handshake.with_credentials(credentials)),
+            Servers::Sentinels => {
+                self.handshake = Rc::new(self.handshake.with_credentials(credentials));
+                // A client that subscribes may send no `AUTH`. So the same Sentinel is asked anew, at once.
+                if let Some(watch) = self.watch.take() {
+                    out.close(watch.id());
+                }
+                self.resubscribe.retry_now(now);
+                self.node.retry_lookup_now(now);
+            }
         }
         self.process(now, out);
     }

@@ -90,6 +90,80 @@ fn refused_connection_is_tried_again_at_once_with_the_new_password() {
 }
 
 #[test]
+fn subscription_to_a_sentinel_begins_anew_with_the_new_password() {
+    let mut world = sentinel::connected_with_passwords();
+    world.set_credentials(Servers::Sentinels, &new_password());
+    world.get("k");
+    let expected = [
+        "s1:26379 AUTH alice new",
+        "s1:26379 CLIENT SETNAME test",
+        "s1:26379 SENTINEL get-master-addr-by-name main",
+        "s1:26379 SUBSCRIBE +switch-master",
+        "s1:26379 SUBSCRIBE +promoted-slave",
+        "a:6379 GET k",
+        "#2 nil",
+    ];
+    let mut log = world.log();
+    log.sort_by_key(|line| !line.starts_with('s'));
+    assert_eq!(log, expected);
+    assert_eq!(world.connected(), ["a:6379", sentinel::S[0]]);
+}
+
+#[test]
+fn refused_password_of_sentinels_leaves_the_master_as_it_is() {
+    let mut world = sentinel::connected_with_passwords();
+    for name in sentinel::S {
+        world.server(name).password = Some("hunter2");
+    }
+    world.set_credentials(Servers::Sentinels, &new_password());
+    for id in 2..30 {
+        world.get("k");
+        assert_eq!(world.outcomes(), [format!("#{id} nil")]);
+        world.pass(100);
+    }
+    for name in sentinel::S {
+        world.server(name).password = Some("new");
+    }
+    world.pass(1_000);
+    world.get("k");
+    assert_eq!(world.connected().len(), 2, "there is a subscription again: {:?}", world.connected());
+}
+
+#[test]
+fn commands_wait_for_a_new_password_if_the_lookup_is_refused() {
+    let sentinels = (sentinel::world(), sentinel::S, Servers::Sentinels);
+    let nodes = (cluster::world(), cluster::N, Servers::Data);
+    for (mut world, asked, servers) in [sentinels, nodes] {
+        for name in asked {
+            world.server(name).password = Some("new");
+        }
+        world.set_credentials(servers, &credentials(None).unwrap());
+        world.get("k");
+        world.pass(200);
+        let log = world.log();
+        assert!(log.iter().any(|line| line.contains("lookup failed: refused (AUTH: WRONGPASS")), "{log:?}");
+        assert!(!log.iter().any(|line| line.starts_with('#')), "the command waits: {log:?}");
+        world.set_credentials(servers, &new_password());
+        world.pass(0);
+        assert_eq!(world.outcomes(), ["#1 nil"]);
+    }
+}
+
+#[test]
+fn lookup_that_is_refused_for_a_fixed_password_fails_commands_at_once() {
+    let sentinels = sentinel::world_with_passwords();
+    let nodes = cluster::world_with_password();
+    for (mut world, asked) in [(sentinels, sentinel::S), (nodes, cluster::N)] {
+        for name in asked {
+            world.server(name).password = Some("new");
+        }
+        world.get("k");
+        let outcomes = world.outcomes();
+        assert!(matches!(outcomes.as_slice(), [failed] if failed.starts_with("#1 failed")), "{outcomes:?}");
+    }
+}
+
+#[test]
 fn master_of_sentinels_and_nodes_of_a_cluster_authenticate_anew() {
     for (mut world, connections) in [(sentinel::connected(), 1), (cluster::connected(), 3)] {
         let now = world.now;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::script::{reply_text, text};
 use crate::redis::resp::Decoder;
-use crate::redis::{Client, ClientConfig, Command, CommandId, Endpoint, Output, Reply, StreamId, Tls};
+use crate::redis::{
+    Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Output, Reply, Servers, StreamId, Tls,
+};
 use crate::time::Timestamp;
 
 pub(super) struct World {
@@ -22,6 +24,8 @@ pub(super) struct Server {
     /// Accepts streams, and never answers.
     pub(super) is_hung: bool,
     pub(super) role: &'static str,
+    /// The only password that it takes, if it takes not all.
+    pub(super) password: Option<&'static str>,
     /// The reply to the question for the master, or for the slots.
     pub(super) tells: String,
     /// The reply to `CLUSTER SHARDS`.
@@ -40,6 +44,7 @@ impl Default for Server {
             is_down: false,
             is_hung: false,
             role: "master",
+            password: None,
             tells: "*-1\r\n".to_owned(),
             // A Redis before 7.0.
             shards:
@@ -56,6 +61,9 @@ impl Server {
     fn answer(&mut self, command: &str) -> String {
         match command.split(' ').next().unwrap() {
             "ASKING" => self.asking.clone(),
+            "AUTH" if self.password.is_some_and(|password| !command.ends_with(password)) => {
+                "-WRONGPASS invalid username-password pair or user is disabled.\r\n".to_owned()
+            }
             "AUTH" | "SELECT" | "CLIENT" => "+OK\r\n".to_owned(),
             "PING" => "+PONG\r\n".to_owned(),
             "ROLE" => format!("*3\r\n{}:0\r\n*0\r\n", bulk(self.role)),
@@ -105,6 +113,11 @@ impl World {
 
     pub(super) fn lock(&mut self, key: &str) -> CommandId {
         self.send(Command::lock(key.as_bytes(), b"me", Duration::from_secs(5)))
+    }
+
+    pub(super) fn set_credentials(&mut self, of: Servers, credentials: &Credentials) {
+        self.client.set_credentials(of, credentials, self.now);
+        self.run();
     }
 
     /// Every stream to this server ends.

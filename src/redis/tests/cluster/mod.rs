@@ -6,7 +6,7 @@ mod redirects;
 mod routing;
 mod shards;
 
-use crate::redis::tests::script::config;
+use crate::redis::tests::script::{config, credentials};
 use crate::redis::tests::world::{World, bulk, endpoint};
 use crate::redis::{ClientConfig, Topology};
 
@@ -41,8 +41,17 @@ fn tell(world: &mut World, map: &str) {
 }
 
 /// Three masters with a third of the slots each, and one more node.
-fn world() -> World {
+pub(super) fn world() -> World {
     world_with(&ClientConfig { topology: topology(&["n1", "n2", "n3"]), ..config() })
+}
+
+/// The same with a password.
+pub(super) fn world_with_password() -> World {
+    world_with(&ClientConfig {
+        topology: topology(&["n1", "n2", "n3"]),
+        credentials: credentials(None),
+        ..config()
+    })
 }
 
 fn world_with(config: &ClientConfig) -> World {

@@ -25,8 +25,21 @@ fn address(host: &str, port: &str) -> String {
 }
 
 /// Three Sentinels, the master `a` and its replica `b`.
-fn world() -> World {
+pub(super) fn world() -> World {
     world_with(&ClientConfig { topology: topology(false), ..config() })
+}
+
+/// A world with passwords.
+pub(super) fn world_with_passwords() -> World {
+    world_with(&ClientConfig { topology: topology(true), credentials: credentials(None), ..config() })
+}
+
+/// A world with passwords, and a connection to the master.
+pub(super) fn connected_with_passwords() -> World {
+    let mut world = world_with_passwords();
+    world.get("first");
+    assert_eq!(world.outcomes(), ["#1 nil"]);
+    world
 }
 
 fn world_with(config: &ClientConfig) -> World {
