@@ -18,7 +18,7 @@ use http::StatusCode;
 use log::info;
 use serde::Serialize;
 
-use super::{everywhere_token, start};
+use super::{everywhere_token, sign_out, start};
 use crate::flow::access_log::AccessLogEntry;
 use crate::flow::decision::Decision;
 use crate::flow::http::client_kind::ClientKind;
@@ -114,9 +114,9 @@ pub(in crate::flow) async fn end<I: Io>(app: Rc<App<I>>, head: RequestHead) -> D
     match end_named(&app, &target.user, &asked).await {
         Err(reason) => unavailable(&app, &head, STILL_SIGNED_IN, reason),
         // It has ended already, which is what the user wants.
-        Ok(None) => ended(&app, &head, &caller, &target, 0, false),
+        Ok(None) => ended(&app, &head, &caller, &target, 0, false).await,
         Ok(Some((id, was_there))) => {
-            ended(&app, &head, &caller, &target, usize::from(was_there), id == caller.ticket)
+            ended(&app, &head, &caller, &target, usize::from(was_there), id == caller.ticket).await
         }
     }
 }
@@ -159,7 +159,7 @@ pub(in crate::flow) async fn sign_out_everywhere<I: Io>(app: Rc<App<I>>, head: R
     {
         return unavailable(&app, &head, STILL_SIGNED_IN, reason);
     }
-    ended(&app, &head, &caller, &target, number, !target.is_by_admin || target.user == caller.user)
+    ended(&app, &head, &caller, &target, number, !target.is_by_admin || target.user == caller.user).await
 }
 
 /// The same for the user of the signed-out page's token. The token is in no other page. An access log may
@@ -184,14 +184,22 @@ async fn by_token<I: Io>(app: &App<I>, head: &RequestHead, token: &str) -> Decis
         return reply::because(answer, access_log::FORBIDDEN).into();
     };
     match app.store.end_all(&user).await {
-        Ok(number) => reply::because(signed_out_everywhere(app, head, number), "sessions_ended").into(),
+        Ok(number) => {
+            let answer = if is_program(app, head) {
+                reply::json(StatusCode::OK, &EndedJson { ended: number })
+            } else {
+                pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, None)
+            };
+            reply::because(answer, "sessions_ended").into()
+        }
         Err(reason) => unavailable(app, head, STILL_SIGNED_IN, reason),
     }
 }
 
-/// The answer after sessions have ended.
-fn ended<I: Io>(
-    app: &App<I>,
+/// The answer after sessions have ended. If the browser's own is among them, this is a sign-out like any other: the
+/// provider is told, and the browser goes on to it.
+async fn ended<I: Io>(
+    app: &Rc<App<I>>,
     head: &RequestHead,
     caller: &Caller,
     target: &Target,
@@ -201,21 +209,18 @@ fn ended<I: Io>(
     if target.is_by_admin {
         info!("sessions: an administrator ended {number} sessions of a user; see `user` in the access log");
     }
+    let id_token = String::from_utf8_lossy(&caller.principal.session.id_token);
+    if is_own {
+        sign_out::tell_provider(app, &id_token);
+    }
     let mut answer = match is_program(app, head) {
-        _ if is_own => signed_out_everywhere(app, head, number),
         true => reply::json(StatusCode::OK, &EndedJson { ended: number }),
+        false if is_own => sign_out::go_on(app, &id_token, None).await,
         false => reply::see_other(&format!("{}{}", sessions_url(app), query(target, '?'))),
     };
     let cleared = is_own.then(|| app.cookie.clear(head));
     reply::add_headers(&mut answer, cleared.as_ref().unwrap_or(&caller.cookies).iter());
     AccessLogEntry::on(answer, &app.config, "sessions_ended", Some(&caller.principal.session))
-}
-
-fn signed_out_everywhere<I: Io>(app: &App<I>, head: &RequestHead, number: usize) -> Reply {
-    if is_program(app, head) {
-        return reply::json(StatusCode::OK, &EndedJson { ended: number });
-    }
-    pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, None)
 }
 
 /// The caller, and whose sessions the request is about; or the answer to a request that may not ask for them.
@@ -359,5 +364,6 @@ fn as_page<I: Io>(app: &App<I>, caller: &Caller, target: &Target, sessions: &[Us
         sessions: &listed,
         everywhere_url: &format!("{}/sign_out_everywhere?{token}{whose}", app.config.routes.proxy_prefix),
         search_url: is_admin(app, caller).then_some(url.as_str()),
+        forms_leave: app.config.login.provider_sign_out.is_some(),
     })
 }

@@ -32,23 +32,29 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     let everywhere_url = session.as_ref().and_then(|session| everywhere_url(&app, session));
     let id_token = session.map(|session| String::from_utf8_lossy(&session.id_token).into_owned());
     let id_token = id_token.unwrap_or_default();
-    if !id_token.is_empty() {
-        tell_provider(&app, &id_token);
-    }
+    tell_provider(&app, &id_token);
     // The target is checked without the placeholder too: `/{id_token}/evil.example` would become `//evil.example`.
     let is_allowed =
         |target: &String| redirect::checked(&app.config, target.replace(ID_TOKEN, "").as_bytes()).is_some();
     let asked = redirect::requested(&app.config, &head).filter(is_allowed);
     let everywhere_url = everywhere_url.as_deref();
-    let mut answer = match (asked, &app.config.login.provider_sign_out) {
-        (Some(target), _) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
-        (None, Some(options)) => end_session::leave(&app, options, &id_token, everywhere_url).await,
-        (None, None) => {
-            pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, everywhere_url)
-        }
+    let mut answer = match asked {
+        Some(target) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
+        None => go_on(&app, &id_token, everywhere_url).await,
     };
     reply::add_headers(&mut answer, app.cookie.clear(&head).iter());
     reply::because(answer, "sign_out")
+}
+
+/// The answer to a browser whose session has ended: it goes on to the provider (`provider_sign_out`), or gets the
+/// signed-out page.
+pub(super) async fn go_on<I: Io>(app: &App<I>, id_token: &str, everywhere_url: Option<&str>) -> Reply {
+    match &app.config.login.provider_sign_out {
+        Some(options) => end_session::leave(app, options, id_token, everywhere_url).await,
+        None => {
+            pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, everywhere_url)
+        }
+    }
 }
 
 /// The URL that signs the user of an ended session out everywhere, if there is an index of sessions.
@@ -94,9 +100,9 @@ pub(super) async fn end_session_endpoint<I: Io>(app: &App<I>) -> Result<Option<S
     }
 }
 
-/// Calls `backend_logout_url`. The browser does not wait for it.
-fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
-    let Some(url) = &app.config.login.backend_logout_url else {
+/// Calls `backend_logout_url`, if there is an ID token for it. The browser does not wait for it.
+pub(super) fn tell_provider<I: Io>(app: &Rc<App<I>>, id_token: &str) {
+    let Some(url) = app.config.login.backend_logout_url.as_ref().filter(|_| !id_token.is_empty()) else {
         return;
     };
     let url = url.replace(ID_TOKEN, &encode(id_token.as_bytes()));

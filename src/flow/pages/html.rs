@@ -28,6 +28,10 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy("'none'"));
 /// The policy of a page with forms for this site.
 static POLICY_WITH_OWN_FORMS: LazyLock<HeaderValue> = LazyLock::new(|| policy("'self'"));
 
+/// The same if an answer to a form redirects to the provider, which may redirect further. Chromium applies `form-action`
+/// to each redirect. The targets of the forms themselves are paths.
+static POLICY_WITH_FORMS_THAT_LEAVE: LazyLock<HeaderValue> = LazyLock::new(|| policy("'self' https: http:"));
+
 fn policy(form_action: &str) -> HeaderValue {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     let policy = format!(
@@ -44,6 +48,11 @@ fn policy(form_action: &str) -> HeaderValue {
 /// Renders a page with forms for this site.
 pub(super) fn page_with_own_forms(status: StatusCode, template: &impl Template) -> Reply {
     with_policy(status, template, POLICY_WITH_OWN_FORMS.clone())
+}
+
+/// Renders a page with forms for this site, whose answers may redirect to the provider.
+pub(super) fn page_with_forms_that_leave(status: StatusCode, template: &impl Template) -> Reply {
+    with_policy(status, template, POLICY_WITH_FORMS_THAT_LEAVE.clone())
 }
 
 /// Renders a page.

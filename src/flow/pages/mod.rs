@@ -72,8 +72,8 @@ struct SignedOut<'a> {
     everywhere_url: Option<&'a str>,
 }
 
-/// The page with the sessions of a user.
-#[derive(Clone, Copy, Debug, Template)]
+/// The page with the sessions of a user. Its URLs have a CSRF token, so it has no `Debug`.
+#[derive(Clone, Copy, Template)]
 #[template(path = "sessions.html")]
 pub struct Sessions<'a> {
     /// The user, if it is another one than the user of the page.
@@ -84,10 +84,12 @@ pub struct Sessions<'a> {
     pub everywhere_url: &'a str,
     /// The target of the form that shows the sessions of another user; `None` for no form.
     pub search_url: Option<&'a str>,
+    /// Whether the browser goes on to the provider from its buttons.
+    pub forms_leave: bool,
 }
 
 /// A session on that page.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListedSession {
     /// When it began (RFC 3339).
     pub began: String,
@@ -137,7 +139,11 @@ pub fn signed_out(sign_in_url: &str, retry_url: Option<&str>, everywhere_url: Op
 
 /// The page with the sessions of a user.
 pub fn sessions(page: &Sessions<'_>) -> Reply {
-    html::page_with_own_forms(StatusCode::OK, page)
+    if page.forms_leave {
+        html::page_with_forms_that_leave(StatusCode::OK, page)
+    } else {
+        html::page_with_own_forms(StatusCode::OK, page)
+    }
 }
 
 /// 503: the store or the provider does not answer. `what` is the beginning of a sentence, and the reason its

@@ -287,8 +287,13 @@ fn pages_with_forms(words: &str, url: &str) -> [Reply; 2] {
         is_current: true,
         end_url: url.to_owned(),
     };
-    let page =
-        Sessions { user: Some(words), sessions: &[listed], everywhere_url: url, search_url: Some(url) };
+    let page = Sessions {
+        user: Some(words),
+        sessions: &[listed],
+        everywhere_url: url,
+        search_url: Some(url),
+        forms_leave: false,
+    };
     [sessions(&page), signed_out("/sign_in", None, Some(url))]
 }
 

@@ -152,6 +152,77 @@ fn sign_out_everywhere_ends_all_sessions_of_user() {
     assert!(bob.who().is_some());
 }
 
+/// A site that tells its provider of a sign-out in both ways.
+fn with_provider_sign_out() -> Site {
+    let site = indexed(json!({
+        "provider_sign_out": true,
+        "backend_logout_url": "https://login.example.com/logout?hint={id_token}",
+        "admin_groups": ["operators"],
+    }));
+    site.provider.set_metadata("end_session_endpoint", json!("https://login.example.com/end"));
+    site
+}
+
+/// How often the provider was told of a sign-out by `backend_logout_url`.
+fn told(site: &Site) -> usize {
+    site.world.drain();
+    site.provider.calls("/logout")
+}
+
+#[test]
+fn end_of_own_session_goes_on_to_the_provider() {
+    for target in ["/oauth2/sign_out_everywhere", "/oauth2/sessions?end="] {
+        let site = with_provider_sign_out();
+        let mut browser = signed_in(&site, "alice", &[]);
+        let id = list(&mut browser, "")[0]["id"].as_str().unwrap().to_owned();
+        let target = if target.ends_with('=') { format!("{target}{id}") } else { target.to_owned() };
+        let answer = browser.reply(&target, &[POST, PAGE, HERE]);
+        let location = answer.headers()["location"].to_str().unwrap();
+        assert_eq!((answer.status().as_u16(), answer.details()), (302, "sessions_ended"), "{target}");
+        assert!(location.starts_with("https://login.example.com/end?id_token_hint="), "{location}");
+        assert!(!browser.has_session());
+        assert_eq!(told(&site), 1, "{target}");
+    }
+}
+
+#[test]
+fn program_that_signs_out_everywhere_gets_json_and_the_provider_is_told() {
+    let site = with_provider_sign_out();
+    let mut browser = signed_in(&site, "alice", &[]);
+    let answer = browser.reply("/oauth2/sign_out_everywhere", &[POST, JSON, HERE]);
+    assert_eq!((answer.status().as_u16(), json(&answer)), (200, json!({ "ended": 1 })));
+    assert_eq!(told(&site), 1);
+}
+
+#[test]
+fn end_of_other_sessions_leaves_the_browser_here() {
+    let site = with_provider_sign_out();
+    let mut other = signed_in(&site, "alice", &[]);
+    site.world.pass(MINUTE);
+    let mut browser = signed_in(&site, "alice", &[]);
+    let id = list(&mut browser, "")[1]["id"].as_str().unwrap().to_owned();
+    let answer = browser.reply(&format!("/oauth2/sessions?end={id}"), &[POST, PAGE, HERE]);
+    assert_eq!(answer.headers()["location"], "/oauth2/sessions");
+    assert_eq!(other.who(), None);
+    let mut admin = signed_in(&site, "root", &["operators"]);
+    let answer = admin.reply("/oauth2/sign_out_everywhere?user=alice", &[POST, PAGE, HERE]);
+    assert_eq!(answer.status(), 303);
+    assert_eq!(browser.who(), None);
+    assert_eq!(told(&site), 0);
+}
+
+#[test]
+fn page_lets_its_forms_leave_only_with_provider_sign_out() {
+    for (site, expected) in [
+        (indexed(json!({})), "form-action 'self';"),
+        (with_provider_sign_out(), "form-action 'self' https: http:;"),
+    ] {
+        let page = signed_in(&site, "alice", &[]).reply("/oauth2/sessions", &[PAGE]);
+        let policy = page.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains(expected), "{policy}");
+    }
+}
+
 #[test]
 fn own_session_without_entry_ends_too() {
     let before = site(json!({}));
