@@ -314,6 +314,8 @@ def test_sessions_and_commands_are_counted(with_redis, redis, provider):
             "sign_outs",
             "cookies_of_older_secret",
             "sessions_ended",
+            "sessions_idle",
+            "sessions_too_old",
             "backchannel_logouts",
             "backchannel_logouts_refused",
             "backchannel_logouts_failed",

@@ -118,6 +118,10 @@ pub enum Count {
     SignOut,
     /// A session that was ended by the index: its user signs out everywhere, or an administrator or the provider ends it.
     SessionEnded,
+    /// A request whose session was not used for `session_idle_timeout`. In Redis such a session is gone.
+    SessionIdle,
+    /// A request whose session has passed `session_max_lifetime`.
+    SessionTooOld,
     /// An entry of the index of sessions that Redis did not take.
     IndexFailed,
     /// A cookie that an older secret verified.

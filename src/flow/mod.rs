@@ -240,8 +240,11 @@ impl<I: Io> App<I> {
 
     /// Decides by the session that was loaded; counts the outcome and adds it to the access log.
     fn decide(&self, head: &RequestHead, loaded: Loaded, purpose: Purpose) -> Decision {
-        if let Outcome::Unavailable(reason) = loaded.outcome {
-            self.io.count(Count::Unavailable(reason));
+        match loaded.outcome {
+            Outcome::Unavailable(reason) => self.io.count(Count::Unavailable(reason)),
+            Outcome::Anonymous(AnonymousReason::Idle) => self.io.count(Count::SessionIdle),
+            Outcome::Anonymous(AnonymousReason::TooOld) => self.io.count(Count::SessionTooOld),
+            _ => {}
         }
         if let Outcome::Authenticated(principal) = &loaded.outcome {
             self.log_omitted_headers(principal);

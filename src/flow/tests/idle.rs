@@ -9,7 +9,7 @@ use super::world::World;
 use super::{MINUTE, Site, in_redis};
 use crate::cookie::{CookieSecret, CookieSecrets};
 use crate::flow::Action;
-use crate::flow::io::Io;
+use crate::flow::io::{Count, Io};
 use crate::redis::FailoverEvent;
 use crate::time::Timestamp;
 
@@ -261,6 +261,7 @@ fn idle_session_loses_both_cookies() {
     site.world.pass(20 * MINUTE);
     assert_eq!(browser.reply("/", &[]).details(), "idle");
     assert!(browser.cookies.is_empty());
+    assert_eq!(site.world.counted(Count::SessionIdle), 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{MINUTE, Site, in_redis};
-use crate::flow::io::Io;
+use crate::flow::io::{Count, Io};
 use crate::flow::tests::browser::Browser;
 use crate::session::Session;
 
@@ -115,6 +115,7 @@ fn session_from_before_the_option_counts_from_its_last_refresh() {
     }
     site.world.pass(10 * MINUTE);
     assert_eq!(why_not(&mut browser), "too_old");
+    assert_eq!(site.world.counted(Count::SessionTooOld), 1);
 }
 
 #[test]
