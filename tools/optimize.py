@@ -27,7 +27,7 @@ from collections import Counter, defaultdict, deque
 from pathlib import Path
 
 from environment import StepFailed, node_of_venv
-from trim_exports import Unfit, read_u32, u32, write
+from trim_exports import Unfit, read_u32, section, u32, write
 
 WASM_OPT = Path(__file__).resolve().parent / "wasm-opt" / "node_modules" / "binaryen" / "bin" / "wasm-opt"
 # What rustc uses by default on wasm32-wasip1, and SIMD (Makefile).
@@ -150,17 +150,6 @@ def functions(module: bytes) -> list[bytes]:
 def imported(module: bytes) -> int:
     """How many functions; the module imports nothing else (test_module.py)."""
     return read_u32(section(module, IMPORT_SECTION), 0)[0]
-
-
-def section(module: bytes, wanted: int) -> bytes:
-    at = 8
-    while at < len(module):
-        number = module[at]
-        size, at = read_u32(module, at + 1)
-        if number == wanted:
-            return module[at : at + size]
-        at += size
-    raise Unfit(f"the module has no section {wanted}")
 
 
 class Done:

@@ -82,6 +82,18 @@ def trim_exports(content: bytes) -> bytes:
     return u32(len(kept)) + b"".join(kept)
 
 
+def section(module: bytes, wanted: int) -> bytes:
+    """The content of a section, by its number."""
+    at = 8
+    while at < len(module):
+        number = module[at]
+        size, at = read_u32(module, at + 1)
+        if number == wanted:
+            return module[at : at + size]
+        at += size
+    raise Unfit(f"the module has no section {wanted}")
+
+
 def read_u32(data: bytes, at: int) -> tuple[int, int]:
     """An unsigned LEB128 number, and the position behind it."""
     value = shift = 0

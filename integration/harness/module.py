@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trim_exports import read_u32
+from trim_exports import read_u32, section
 
 from .render import WASM
 
@@ -14,7 +14,7 @@ FUNCTION = 0
 
 def imports() -> Iterator[tuple[str, str, int]]:
     """Module, name and kind of each import."""
-    content = section(IMPORTS)
+    content = section(WASM.read_bytes(), IMPORTS)
     count, at = read_u32(content, 0)
     for _ in range(count):
         module, at = text(content, at)
@@ -27,7 +27,7 @@ def imports() -> Iterator[tuple[str, str, int]]:
 
 
 def exports() -> set[str]:
-    content = section(EXPORTS)
+    content = section(WASM.read_bytes(), EXPORTS)
     count, at = read_u32(content, 0)
     names = set()
     for _ in range(count):
@@ -35,17 +35,6 @@ def exports() -> set[str]:
         _, at = read_u32(content, at + 1)
         names.add(name)
     return names
-
-
-def section(wanted: int) -> bytes:
-    module, at = WASM.read_bytes(), 8
-    while at < len(module):
-        number = module[at]
-        size, at = read_u32(module, at + 1)
-        if number == wanted:
-            return module[at : at + size]
-        at += size
-    raise AssertionError(f"the module has no section {wanted}")
 
 
 def text(content: bytes, at: int) -> tuple[str, int]:
