@@ -24,6 +24,7 @@ from harness.provider import Provider
 from harness.redis import Redis
 from harness.render import render
 from harness.service import CLIENT_ID, CLIENT_SECRET, COOKIE_SECRET, Service, Services, client, filter_config
+from harness.topologies import ClusterTopology, SentinelTopology
 from upstream import Upstream
 
 
@@ -96,6 +97,7 @@ def make_service(upstream):
         render: Callable[..., str] = render,
         ca: str | None = None,
         access_log: str | None = None,
+        concurrency: int = 1,
         **options: Any,
     ) -> Service:
         environment = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
@@ -106,6 +108,7 @@ def make_service(upstream):
             render=render,
             ca=ca,
             access_log=access_log,
+            concurrency=concurrency,
         )
         running.append(Service(envoy, provider))
         return running[-1]
@@ -184,6 +187,22 @@ def make_redis():
     yield make
     for server in servers:
         server.close()
+
+
+@pytest.fixture(scope="module")
+def sentinel():
+    """A master, two replicas and three Sentinels. The tests of a file share them."""
+    topology = SentinelTopology()
+    yield topology
+    topology.close()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three masters, each with a replica. The tests of a file share them."""
+    topology = ClusterTopology()
+    yield topology
+    topology.close()
 
 
 @pytest.fixture

@@ -168,3 +168,57 @@ def test_sign_out_ends_the_session_at_the_provider_too(chromium):
     # The provider asks who the user is.
     browser.sign_in("alice", "/echo")
     assert dict(browser.echoed()["headers"])["x-forwarded-user"] == "alice"
+
+
+def with_sessions(chromium, make_redis, **options):
+    redis = make_redis()
+    return chromium(
+        prompt="login",
+        session_store_type="redis",
+        redis_connection_url=redis.url,
+        redis_session_index=True,
+        **options,
+    )
+
+
+def test_user_ends_a_session_and_then_all_of_them(chromium, make_redis):
+    browser = with_sessions(chromium, make_redis)
+    browser.sign_in("alice", "/echo")
+    browser.driver.delete_all_cookies()
+    browser.sign_in("alice", "/echo")
+    browser.open("/oauth2/sessions")
+    assert browser.text.count("This session") == 1
+    buttons = "main form button"
+    assert len(browser.driver.find_elements("css selector", buttons)) == 3
+    browser.click("li:last-child button")
+    assert browser.path == "/oauth2/sessions"
+    assert len(browser.driver.find_elements("css selector", buttons)) == 2
+    browser.click("main > form button")
+    assert browser.heading == "You are signed out"
+    assert browser.session_cookies() == []
+    browser.open("/echo")
+    assert browser.heading == "Sign in"
+
+
+def test_signed_out_page_signs_out_everywhere(chromium, make_redis):
+    browser = with_sessions(chromium, make_redis)
+    browser.sign_in("alice", "/echo")
+    [other] = browser.session_cookies()
+    browser.driver.delete_all_cookies()
+    browser.sign_in("alice", "/echo")
+    browser.open("/oauth2/sign_out")
+    browser.click("form button")
+    assert browser.heading == "You are signed out"
+    browser.driver.add_cookie({"name": other["name"], "value": other["value"], "path": "/"})
+    browser.open("/echo")
+    assert browser.heading == "Sign in"
+
+
+def test_sign_out_everywhere_goes_on_to_the_provider(chromium, make_redis):
+    """Chromium applies the page's `form-action` also to the redirect."""
+    browser = with_sessions(chromium, make_redis, provider_sign_out=True)
+    browser.sign_in("alice", "/echo")
+    browser.open("/oauth2/sessions")
+    browser.click("main > form button")
+    assert browser.heading == "Sign out of the demo provider?"
+    assert browser.session_cookies() == []

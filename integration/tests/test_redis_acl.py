@@ -11,7 +11,7 @@ import pytest
 from harness.ports import HOST
 from harness.redis import is_6
 from harness.service import arrived
-from harness.topologies import ClusterTopology, SentinelTopology, node_id
+from harness.topologies import ClusterTopology, node_id
 from harness.waiting import until
 from ticket import redis_key
 
@@ -136,14 +136,12 @@ def test_option_that_needs_another_right_works_with_it(right, option, with_redis
 
 
 @pytest.fixture(scope="module")
-def sentinel():
-    topology = SentinelTopology()
-    for node in topology.nodes:
+def sentinel(sentinel):
+    for node in sentinel.nodes:
         make_user(node, "its master")
-    for one in topology.sentinels:
+    for one in sentinel.sentinels:
         make_user(one, "a Sentinel", SENTINEL_PASSWORD)
-    yield topology
-    topology.close()
+    return sentinel
 
 
 def test_documented_users_of_sentinels_have_exactly_the_needed_rights(service, sentinel, options):

@@ -20,13 +20,6 @@ from ticket import redis_key
 HAS_SHARDS = not is_6()
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    topology = ClusterTopology()
-    yield topology
-    topology.close()
-
-
 @pytest.fixture
 def failover(service, cluster, request):
     until(cluster.is_whole, "the replicas have the data")

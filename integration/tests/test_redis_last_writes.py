@@ -6,31 +6,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import pytest
-
 from harness.load import ask
 from harness.service import arrived
-from harness.topologies import ClusterTopology, SentinelTopology
+from harness.topologies import SentinelTopology
 from harness.users import Users
 from harness.waiting import until
 from ticket import redis_key
 
 # Seconds after a failover in which a missing session is not treated as gone.
 DOUBT = 5
-
-
-@pytest.fixture(scope="module")
-def sentinel():
-    topology = SentinelTopology()
-    yield topology
-    topology.close()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    topology = ClusterTopology()
-    yield topology
-    topology.close()
 
 
 def two(service, topology, **options: Any) -> list:

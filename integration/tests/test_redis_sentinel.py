@@ -16,13 +16,6 @@ from harness.topologies import SentinelTopology, is_synchronized, named_port, ro
 from harness.waiting import attempt, until
 
 
-@pytest.fixture(scope="module")
-def sentinel():
-    topology = SentinelTopology()
-    yield topology
-    topology.close()
-
-
 @pytest.fixture
 def failover(service, sentinel, request):
     return Failover(service, sentinel, request.node.user_properties)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +15,7 @@ from harness.mounted import Mounted
 from harness.ports import HOST
 from harness.service import CLIENT_SECRET, Service, arrived, filter_config
 from harness.waiting import until
+from ticket import redis_key
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def fleet(tmp_path, provider, upstream):
         for number in range(count):
             mounted = Mounted(tmp_path / str(number), **values)
             envoy = Envoy(
-                filter_config(provider, secrets_from="bridge", secrets_refresh="500ms", **(options or {})),
+                filter_config(provider, **{"secrets_from": "bridge", "secrets_refresh": "500ms", **(options or {})}),
                 upstream=upstream.address,
                 concurrency=2,
                 render=mounted.render,
@@ -148,6 +150,96 @@ def test_cookie_secret_changes_under_load_without_a_failure(fleet):
     for service, _ in running:
         assert service.browser().get("/echo", headers={"cookie": cookie}).status_code == 302
     assert browser.get("/echo").status_code == 200
+
+
+def set_password(servers, *rules: str) -> None:
+    """Changes the user of the filter on every server."""
+    for server in servers:
+        server.command("ACL", "SETUSER", "filter", *rules)
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_passwords_of_redis_change_under_load_without_a_failure(fleet, request, kind):
+    """The steps of docs/secrets.md, three times, with a malformed value between them; then another master takes over,
+    and every server refuses the passwords from before."""
+    topology = request.getfixturevalue(kind)
+    sentinels = topology.sentinels if kind == "sentinel" else []
+    groups = {"redis_password": topology.nodes, **({"redis_sentinel_password": sentinels} if sentinels else {})}
+    current = {name: secrets.token_urlsafe(24) for name in groups}
+    for name, servers in groups.items():
+        set_password(servers, "reset", "on", f">{current[name]}", "~*", "&*", "+@all")
+    options = {**topology.options, "redis_username": "filter"}
+    if sentinels:
+        options["redis_sentinel_username"] = "filter"
+    running = fleet(2, options, cookie_secret=secrets.token_urlsafe(32), client_secret=CLIENT_SECRET, **current)
+    services = [service for service, _ in running]
+    browser = services[0].browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    processes = [service.envoy.process.pid for service in services]
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    with Load(services, [cookie]) as load:
+        load.wait_for_answers(50)  # so each worker has begun to ask
+        for turn in range(4):
+            is_malformed = turn == 1
+            new = {
+                name: f"{secrets.token_urlsafe(24)}\t" if is_malformed else secrets.token_urlsafe(24) for name in groups
+            }
+            if not is_malformed:
+                for name, servers in groups.items():
+                    set_password(servers, f">{new[name]}")
+            counter = "secrets_unusable" if is_malformed else "secrets_changed"
+            before = [service.envoy.counters()[counter] for service in services]
+            for _, mounted in running:
+                mounted.change(**new)
+            for service, count in zip(services, before):
+                wanted = count + 2 * len(groups)
+                until(lambda: service.envoy.counters()[counter] >= wanted, f"both workers see it: {counter}")
+            if not is_malformed:
+                for name, servers in groups.items():
+                    set_password(servers, f"<{current[name]}")
+                current = new
+            load.wait_for_answers(20)
+        load.wait_for_answers(50)
+    assert set(load.statuses()) == {200}
+    assert [service.envoy.process.pid for service in services] == processes
+    # No server takes a connection that has authenticated with an older password.
+    for server in [*topology.nodes, *sentinels]:
+        server.command("CLIENT", "KILL", "USER", "filter")
+    if kind == "sentinel":
+        topology.fail_over()
+    else:
+        topology.replica_of(topology.owner(redis_key(browser.cookie))).command("CLUSTER", "FAILOVER", "TAKEOVER")
+    for service in services:
+        for _ in range(10):  # at each worker
+            until(
+                lambda: browser.get(f"{service.url}/echo", headers={"cookie": cookie}).status_code == 200,
+                "the new password reaches the new master",
+            )
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_lookup_with_a_refused_password_waits_for_the_new_one(fleet, request, kind):
+    """The servers change first. A worker is refused when it asks for the master or the map, and asks for the secret."""
+    topology = request.getfixturevalue(kind)
+    old, new = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    options = {**topology.options, "redis_username": "filter", "redis_command_timeout": "20s", "secrets_refresh": "1h"}
+    before = {"redis_password": old}
+    if kind == "sentinel":
+        asked, name = topology.sentinels, "redis_sentinel_password"
+        options["redis_sentinel_username"] = "filter"
+        before = {"redis_password": new, name: old}
+        set_password(topology.nodes, "reset", "on", f">{new}", "~*", "&*", "+@all")
+    else:
+        asked, name = topology.nodes, "redis_password"
+    set_password(asked, "reset", "on", f">{new}", "~*", "&*", "+@all")
+    [(service, mounted)] = fleet(
+        1, options, cookie_secret=secrets.token_urlsafe(32), client_secret=CLIENT_SECRET, **before
+    )
+    with ThreadPoolExecutor() as pool:
+        ready = pool.submit(service.browser().get, "/ready")
+        assert service.envoy.says("WRONGPASS")
+        mounted.change(**{name: new})
+        assert ready.result().status_code == 200
 
 
 def test_redis_password_that_is_renewed_all_the_time_signs_nobody_out(fleet, make_redis):

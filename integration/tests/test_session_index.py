@@ -9,14 +9,16 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from harness.fake_provider import Answer
 from harness.redis import is_6
 from harness.service import COOKIE_SECRET, arrived
-from harness.topologies import ClusterTopology, SentinelTopology
 from harness.waiting import until
 from ticket import redis_key
 
@@ -209,21 +211,33 @@ def test_operator_is_told_why_nothing_ended(redis, provider):
     assert (ran.returncode, "OAUTH2_PROXY_COOKIE_SECRET" in ran.stderr) == (1, True)
 
 
+# ---- races ----
+
+
+def test_refresh_under_way_brings_no_session_back(make_service, fake, redis):
+    of_redis = {"session_store_type": "redis", "redis_connection_url": redis.url, "redis_session_index": True}
+    refreshing = make_service(fake, **of_redis, cookie_refresh="1s", concurrency=2)
+    other = make_service(fake, **of_redis, concurrency=2)
+    browser, here = sign_in(refreshing), sign_in(other)
+    time.sleep(1.1)
+    gate = Event()
+    fake.answers["token:refresh_token"] = [Answer(gate=gate)]
+    with ThreadPoolExecutor() as pool:
+        request = pool.submit(browser.get, "/echo")
+        until(
+            lambda: [seen for seen in fake.requests if seen["form"].get("grant_type") == "refresh_token"], "a refresh"
+        )
+        everywhere = pool.submit(here.request, "POST", "/oauth2/sign_out_everywhere", headers=HERE)
+        time.sleep(0.5)  # so that the sign-out meets the lock of the refresh
+        gate.set()
+        assert everywhere.result().json() == {"ended": 2}
+        assert request.result().status_code in (200, 302)
+    for url in (refreshing.url, other.url):
+        for asks in (browser, here):
+            assert asks.get(f"{url}/echo", headers={"cookie": asks.cookie or ""}).status_code == 302
+
+
 # ---- failovers ----
-
-
-@pytest.fixture(scope="module")
-def sentinel():
-    topology = SentinelTopology()
-    yield topology
-    topology.close()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    topology = ClusterTopology()
-    yield topology
-    topology.close()
 
 
 def is_answered(browser) -> bool:
