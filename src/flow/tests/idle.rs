@@ -10,6 +10,7 @@ use super::{MINUTE, Site, in_redis};
 use crate::cookie::{CookieSecret, CookieSecrets};
 use crate::flow::Action;
 use crate::flow::io::{Count, Io};
+use crate::flow::tests::fake_redis::Values;
 use crate::redis::FailoverEvent;
 use crate::time::Timestamp;
 
@@ -340,6 +341,25 @@ fn write_that_a_failover_lost_is_repeated() {
     site.world.drain();
     site.world.pass(10 * MINUTE);
     assert!(gets_through(&site, &mut browser));
+}
+
+#[test]
+fn failover_brings_no_idle_session_back() {
+    let site = Site::new(json!({
+        "session_store_type": "redis",
+        "session_idle_timeout": "30s",
+        "redis_use_sentinel": true,
+        "redis_sentinel_master_name": "main",
+        "redis_sentinel_connection_urls": ["redis://sentinel.example.com:26379"],
+    }));
+    for (failover, later, is_there) in [(31, 6, false), (20, 6, true), (20, 11, false)] {
+        let mut browser = site.signed_in();
+        site.world.pass(failover * SECOND);
+        site.world.fail_over(Values::default());
+        site.world.drain();
+        site.world.pass(later * SECOND);
+        assert_eq!(gets_through(&site, &mut browser), is_there, "{failover} {later}");
+    }
 }
 
 #[test]

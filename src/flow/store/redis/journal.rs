@@ -30,6 +30,7 @@ use crate::flow::outcome::Unavailable;
 use crate::flow::principal::Principal;
 use crate::redis::{Command, FailoverEvent, Failure, Reply};
 use crate::session::ticket::{Ticket, TicketId};
+use crate::time::Timestamp;
 
 /// The pause between two attempts while Redis does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -127,7 +128,7 @@ impl<I: Io> Journal<I> {
         match (&write.what, event) {
             (What::Ended, FailoverEvent::NewMaster) => self.end_again(&write.id).await,
             (What::Ended, FailoverEvent::Disconnected) => self.sessions.check().await.map(|()| false),
-            (What::Saved(ticket, principal), _) => self.save_again(ticket, principal, event).await,
+            (What::Saved(ticket, principal), _) => self.save_again(ticket, principal, write.at, event).await,
         }
     }
 
@@ -141,6 +142,7 @@ impl<I: Io> Journal<I> {
         &self,
         ticket: &Ticket,
         principal: &Rc<Principal>,
+        saved_at: Timestamp,
         event: FailoverEvent,
     ) -> Result<bool, Unavailable> {
         match self.io.redis(self.sessions.get(ticket)).await {
@@ -152,21 +154,30 @@ impl<I: Io> Journal<I> {
                 None => Ok(false),
             },
             Ok(Reply::Nil) | Err(Failure::PossiblyStale) if event == FailoverEvent::NewMaster => {
-                self.bring_back(ticket, principal).await
+                self.bring_back(ticket, principal, saved_at).await
             }
             Ok(_) | Err(Failure::PossiblyStale) => Ok(false),
             Err(_) => Err(Unavailable::Redis),
         }
     }
 
-    /// Saves a session that is missing, unless another proxy ends it.
-    async fn bring_back(&self, ticket: &Ticket, principal: &Rc<Principal>) -> Result<bool, Unavailable> {
+    /// Saves a session that is missing, unless another proxy ends it, or Redis has ended it because no request used it.
+    async fn bring_back(
+        &self,
+        ticket: &Ticket,
+        principal: &Rc<Principal>,
+        saved_at: Timestamp,
+    ) -> Result<bool, Unavailable> {
+        let left = self.sessions.last_uses.left(ticket.id(), saved_at);
+        if left.is_zero() {
+            return Ok(false);
+        }
         let lock = Lock::new(&self.io, ticket.id())?;
         if !lock.try_acquire().await? {
             return Ok(false);
         }
         let value = self.sessions.seal(ticket, principal)?;
-        let restored = self.sessions.restore(ticket, &principal.session, &value).await;
+        let restored = self.sessions.restore(ticket, &principal.session, left, &value).await;
         // If the reply to the first release got lost, a second one finds no lock. This is no reason to delete the
         // session.
         if !lock.release().await? && lock.is_held().await? {

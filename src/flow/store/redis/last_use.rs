@@ -83,6 +83,14 @@ impl<I: Io> LastUses<I> {
         !self.is_on() || self.end(id).is_some_and(|end| self.io.now() < end)
     }
 
+    /// How long a session that was saved at this time goes on without another use, as far as this worker knows. Zero if
+    /// it is over.
+    pub(super) fn left(&self, id: &TicketId, saved_at: Timestamp) -> Duration {
+        let Some(idle) = self.config.lifetimes.idle else { return Duration::MAX };
+        let unused = saved_at.after(idle);
+        self.end(id).map_or(unused, |end| end.max(unused)).since(self.io.now())
+    }
+
     /// A request uses the session. Writes that if no worker of this Envoy has done so a moment ago.
     pub(super) fn note(self: &Rc<Self>, id: &TicketId, session: &Session) {
         let now = self.io.now();

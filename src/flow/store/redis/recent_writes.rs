@@ -19,7 +19,7 @@ pub(super) struct RecentWrites(BoundedLru<Write>);
 
 /// The last write of one session.
 pub(super) struct Write {
-    at: Timestamp,
+    pub(super) at: Timestamp,
     pub(super) id: TicketId,
     pub(super) what: What,
 }

@@ -297,14 +297,15 @@ impl<I: Io> RedisSessions<I> {
         )
     }
 
-    /// Saves a sealed session if the key does not exist. False if it does.
+    /// Saves a sealed session if the key does not exist, for at most this time. False if it does.
     pub(super) async fn restore(
         &self,
         ticket: &Ticket,
         session: &Session,
+        most: Duration,
         value: &[u8],
     ) -> Result<bool, Unavailable> {
-        let ttl = self.time_to_live(session);
+        let ttl = self.time_to_live(session).min(most);
         answered(self.io.redis(Command::restore(ticket.redis_key(), ttl, value)).await)
     }
 
