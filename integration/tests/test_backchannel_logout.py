@@ -34,6 +34,7 @@ def options(redis) -> dict:
         "redis_connection_url": redis.url,
         "redis_session_index": True,
         "backchannel_logout": True,
+        "concurrency": 2,  # of Envoy
     }
 
 
@@ -245,7 +246,8 @@ def test_outage_is_no_success_and_the_same_token_works_after_it(make_service, ma
     assert answer.status_code == 400
     redis.resume()
     until(lambda: post(running.url, token).status_code == 200, "the token works again")
-    assert not is_signed_in(browser)
+    # The other worker may notice later that Redis is back.
+    until(lambda: browser.get("/echo").status_code == 302, "the session is over")
     assert running.envoy.counters()["backchannel_logouts_failed"] >= 1
 
 
@@ -274,7 +276,7 @@ def test_refresh_under_way_does_not_bring_the_session_back(make_service, redis, 
 def test_logout_in_the_middle_of_a_failover_holds(make_service, fake, kind):
     topology = kind()
     try:
-        of_redis = {**topology.options, "redis_session_index": True, "backchannel_logout": True}
+        of_redis = {**topology.options, "redis_session_index": True, "backchannel_logout": True, "concurrency": 2}
         first, second = (make_service(fake, **of_redis) for _ in range(2))
         browsers = [first.browser() for _ in range(6)]
         for browser in browsers:
