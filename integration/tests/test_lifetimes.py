@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from harness.service import arrived
+from harness.waiting import until
 
 IDLE = "_oauth2_proxy_idle"
 FROM_THIS_SITE = {"sec-fetch-site": "same-origin"}
@@ -99,3 +100,41 @@ def test_use_is_not_written_with_every_request(with_redis, redis):
         verbs = [command[0] for command in monitor.commands()]
     assert verbs.count("GET") == 20
     assert verbs.count("PEXPIRE") <= 1
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_idle_end_goes_through_a_failover(service, request, kind):
+    """A session that is used lasts, also if the new master has lost the last uses; one that is not used ends."""
+    topology = request.getfixturevalue(kind)
+    idle = 30
+    one, other = (
+        service(**topology.options, session_idle_timeout=f"{idle}s", concurrency=2, is_shared=False) for _ in range(2)
+    )
+    used, unused = one.browser(), one.browser()
+    for browser in (used, unused):
+        browser.sign_in("alice")
+    began = time.monotonic()
+
+    def use(seconds: float) -> set[int]:
+        """The answers to a user who asks both Envoys."""
+        end, statuses = time.monotonic() + seconds, set()
+        while time.monotonic() < end:
+            for url in (one.url, other.url):
+                statuses.add(used.get(f"{url}/echo", headers={"cookie": used.cookie}).status_code)
+            time.sleep(0.3)
+        return statuses
+
+    assert use(idle / 3) == {200}
+    if kind == "sentinel":
+        before = topology.master()
+        topology.fail_over()
+        topology.wait_for_another_master(before)
+    else:
+        for node in topology.nodes[:3]:
+            topology.replica_of(node).command("CLUSTER", "FAILOVER", "TAKEOVER")
+    # In the failover there may be a 503, and no user is signed out.
+    assert use(began + 1.5 * idle - time.monotonic()) <= {200, 503}
+    assert use(1) == {200}
+    # A worker that has heard of no failover until now does not bring it back.
+    until(lambda: unused.get("/echo").status_code == 302, "the session that was not used is over", seconds=20)
+    assert used.get("/echo").status_code == 200
