@@ -35,8 +35,10 @@ REVISION ?=
 # make push: registry/name:tag
 IMAGE      ?=
 PLAIN_HTTP ?=
-# make check-manifests: a folder with the custom resource definitions of Istio and Envoy Gateway
+# make check-manifests, make check-chart: a folder with the custom resource definitions of Istio and Envoy Gateway
 CRDS ?=
+# make chart: the digest of the image
+DIGEST ?=
 # make integration reads from the environment, or from variables here: TOPOLOGY, KEEP, IMAGES, ENVOY_IMAGE,
 # REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE, BASE_IMAGE; see integration/compose/run.py and images.py
 # make fuzz: a single target of fuzz/, seconds for each target, a file as the single input
@@ -55,7 +57,7 @@ ARGUMENTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-monitoring \
+.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-chart definitions chart check-monitoring \
 	interop integration integration-images lint fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
 
 help: ## list the targets
@@ -137,6 +139,19 @@ test-image: environment-image image ## push the image to a real registry and pul
 
 check-manifests: environment-image ## check the manifests of envoy-config/ against custom resource definitions: CRDS=folder
 	@$(RUN) integration/check_manifests.py "$(CRDS)"
+
+check-chart: environment-image ## check the Helm chart and the kustomize bases, with helm, kustomize and kubeconform: CRDS=folder
+	@test -d "$(CRDS)" || { echo "check-chart: not run: no folder of definitions named: make check-chart CRDS=folder" >&2; exit 1; }
+	@for program in helm kustomize kubeconform; do command -v $$program > /dev/null || { \
+		echo "check-chart: not run: $$program is missing; see CONTRIBUTING.md" >&2; exit 1; }; done
+	@CRDS="$(abspath $(CRDS))" $(RUN) -m pytest integration/chart $(PYTEST)
+	@echo "make check-chart: all passed"
+
+definitions: environment ## download the custom resource definitions that are released: .cache/crds
+	@$(RUN) tools/definitions.py
+
+chart: environment ## package the Helm chart, with helm: dist/*.tgz [IMAGE=registry/name DIGEST=sha256:…]
+	@$(RUN) tools/package_chart.py $(if $(IMAGE),--image "$(IMAGE)") $(if $(DIGEST),--digest "$(DIGEST)")
 
 interop: build ## test sessions to and from a real oauth2-proxy: OAUTH2_PROXY=/path/to/oauth2-proxy
 	@echo "interop: with a real oauth2-proxy"

@@ -1,4 +1,5 @@
-//! `docs/options.md` and the JSON Schema are those of the source: `UPDATE=1 cargo test --test options`.
+//! `docs/options.md`, the JSON Schema, and the schema of the Helm chart are those of the source:
+//! `UPDATE=1 cargo test --test options`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test are a test too")]
 
@@ -6,6 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oauth2_session_filter::config::{options_markdown, options_schema, providers_markdown, refused_markdown};
+use serde_json::Value as Json;
+
+const CHART_SCHEMA: &str = "charts/oauth2-session-filter/values.schema.json";
 
 /// oauth2-proxy's names of options, in its file and on its command line.
 const ORIGINAL: &str = include_str!("data/oauth2-proxy-v7.15.3.txt");
@@ -31,6 +35,20 @@ fn documented_options_are_those_of_the_parser() {
 fn schema_is_that_of_the_parser() {
     let schema = serde_json::to_string_pretty(&options_schema()).unwrap();
     is_current("envoy-config/filter.schema.json", &format!("{schema}\n"));
+}
+
+/// The chart's own values are written by hand; `config` is the filter JSON. Its secrets are left out, because the objects
+/// of the chart are not secret.
+#[test]
+fn schema_of_the_chart_has_the_options_without_secrets() {
+    let mut options = options_schema();
+    options.as_object_mut().unwrap().remove("$schema");
+    let properties = options["properties"].as_object_mut().unwrap();
+    properties.remove("$schema");
+    properties.retain(|_, property| property.get("writeOnly").is_none());
+    let mut schema: Json = serde_json::from_str(&read(CHART_SCHEMA)).unwrap();
+    schema["properties"]["config"] = options;
+    is_current(CHART_SCHEMA, &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
 }
 
 #[test]

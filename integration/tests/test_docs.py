@@ -148,8 +148,19 @@ def validate_certificates(content: dict, tmp_path: Path) -> None:
     validate_envoy(content, tmp_path)
 
 
+def validate_values(content: dict, _tmp_path: Path) -> None:
+    """Values of the Helm chart, by its schema."""
+    schema = json.loads((ROOT / "charts/oauth2-session-filter/values.schema.json").read_text(encoding="utf-8"))
+    unknown = set(content) - set(schema["properties"])
+    unknown |= set(content["config"]) - set(schema["properties"]["config"]["properties"])
+    assert not unknown
+
+
 # The check of a YAML block, by a key that only its kind has; all others are Envoy's.
-YAML_KINDS: dict[str, Callable[[dict, Path], None]] = {"common_tls_context": validate_certificates}
+YAML_KINDS: dict[str, Callable[[dict, Path], None]] = {
+    "common_tls_context": validate_certificates,
+    "target": validate_values,
+}
 
 
 @pytest.mark.parametrize("block", of("yaml"), ids=str)
@@ -268,6 +279,13 @@ COMMANDS: dict[str, By | Not | Here] = {
     "kubectl -n istio-system create secret generic oauth2-session       --from-literal=OAUTH2_PROXY_CLIENT_SECRET=…       "  # noqa: E501
     "--from-literal=OAUTH2_PROXY_COOKIE_SECRET=\"$(openssl rand -base64 32 | tr -- '+/' '-_')\"": KUBERNETES,
     "kubectl -n istio-system set env deployment/istio-ingressgateway -c istio-proxy --from=secret/oauth2-session": KUBERNETES,  # noqa: E501
+    "helm install oauth2-session oci://ghcr.io/OWNER/charts/oauth2-session-filter --version 0.1.0 "
+    "-n istio-system -f values.yaml": KUBERNETES,
+    "helm install oauth2-session charts/oauth2-session-filter -n istio-system -f values.yaml": By(
+        "integration/chart/test_chart.py", '"template", "mine", CHART, "--namespace"'
+    ),
+    "kubectl kustomize envoy-config/kustomize/istio": By("integration/chart/test_chart.py", '"kustomize", "build"'),
+    "kubectl apply -k envoy-config/kustomize/istio": By("integration/chart/test_chart.py", '"kustomize", "build"'),
     "make config FROM=oauth2-proxy.cfg > filter.json": By(
         "integration/tests/test_migration.py", "`make config` without make"
     ),
