@@ -58,7 +58,7 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-chart definitions chart check-monitoring \
-	interop integration integration-images lint fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
+	interop integration integration-images lint licenses fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -164,7 +164,7 @@ integration: build ## test in containers, with faults: TOPOLOGY=single|sentinel|
 integration-images: environment ## build stand-ins for the images of `make integration`, if none can be pulled
 	@$(RUN) integration/compose/images.py
 
-lint: environment-lint ## check Rust (rustfmt, clippy), Python (ruff, mypy) and shell scripts (shellcheck), warnings denied
+lint: environment-lint ## check Rust (rustfmt, clippy), Python (ruff, mypy), shell scripts (shellcheck) and licenses, warnings denied
 	@echo "lint: rustfmt"
 	@$(CARGO) fmt --all --check
 	@$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
@@ -179,9 +179,14 @@ lint: environment-lint ## check Rust (rustfmt, clippy), Python (ruff, mypy) and 
 	@$(VENV)/bin/ruff check --quiet
 	@echo "lint: mypy"
 	@$(VENV)/bin/mypy --no-error-summary
+	@echo "lint: licenses of what is linked"
+	@$(RUN) tools/licenses.py --check
 	@echo "lint: shellcheck"
 	@$(VENV)/bin/shellcheck $(SCRIPTS)
 	@echo "make lint: all passed"
+
+licenses: environment ## write THIRD-PARTY-LICENSES anew, if what is linked has changed
+	@$(RUN) tools/licenses.py
 
 fuzz: ## fuzz the parsers of bytes from outside: [TARGET=redis SECONDS=3600], repeat one input: TARGET=redis INPUT=file
 	@$(PYTHON) fuzz/fuzz.py $(TARGET) --seconds $(or $(SECONDS),60) $(if $(INPUT),--input "$(INPUT)")

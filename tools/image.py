@@ -2,14 +2,14 @@
 
     .venv/bin/python tools/image.py [--source URL] [--revision COMMIT]
 
-An image of one layer with one file, `plugin.wasm`: the form that Istio's agent, Envoy Gateway and kgateway
+An image of one layer with `plugin.wasm`, and with the licenses: the form that Istio's agent, Envoy Gateway and kgateway
 all read (Istio, pkg/wasm/imagefetcher.go, `extractOCIStandardImage`), and that Kubernetes can mount as a volume.
 It is written as an OCI image layout. It contains no time, place or author of the build, so two builds of the
 same sources have the same digest. Standard library only.
 
     dist/image/oci-layout                  {"imageLayoutVersion": "1.0.0"}
     dist/image/index.json                  names the manifest
-    dist/image/blobs/sha256/…              manifest, configuration, layer: a tar of plugin.wasm, compressed with gzip
+    dist/image/blobs/sha256/…              manifest, configuration, layer: a tar, compressed with gzip
     dist/oauth2_session_filter.cdx.json    CycloneDX: what is in the module
 """
 
@@ -36,6 +36,7 @@ DIST = ROOT / "dist"
 WASM = DIST / "oauth2_session_filter.wasm"
 IMAGE = DIST / "image"
 SBOM = DIST / "oauth2_session_filter.cdx.json"
+LICENSES = (ROOT / "LICENSE", ROOT / "THIRD-PARTY-LICENSES")
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -101,7 +102,12 @@ def write(folder: Path, module: bytes, about: Package, said: dict[str, str]) -> 
                 "os": "linux",
                 "config": {"Labels": said},
                 "rootfs": {"type": "layers", "diff_ids": [digest_of(archive)]},
-                "history": [{"created_by": "COPY plugin.wasm ./", **({"created": created()} if created() else {})}],
+                "history": [
+                    {
+                        "created_by": "COPY plugin.wasm LICENSE THIRD-PARTY-LICENSES ./",
+                        **({"created": created()} if created() else {}),
+                    }
+                ],
                 **({"created": created()} if created() else {}),
             }
         ),
@@ -127,12 +133,13 @@ def write(folder: Path, module: bytes, about: Package, said: dict[str, str]) -> 
 
 
 def tar(module: bytes) -> bytes:
-    """An archive of `plugin.wasm`: owned by root, readable by all, of no time."""
-    file = tarfile.TarInfo("plugin.wasm")
-    file.size, file.mode = len(module), 0o644
+    """An archive of `plugin.wasm` and the licenses: owned by root, readable by all, of no time."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as writer:
-        writer.addfile(file, io.BytesIO(module))
+        for name, content in {"plugin.wasm": module, **{path.name: path.read_bytes() for path in LICENSES}}.items():
+            file = tarfile.TarInfo(name)
+            file.size, file.mode = len(content), 0o644
+            writer.addfile(file, io.BytesIO(content))
     return archive.getvalue()
 
 
