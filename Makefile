@@ -27,7 +27,7 @@ CONCURRENCY ?= 1
 CA          ?=
 # make config: configuration files of oauth2-proxy, or env
 FROM        ?=
-# make interop
+# make interop, make bench
 OAUTH2_PROXY ?=
 # make image: overrides what Cargo.toml says
 SOURCE   ?=
@@ -51,7 +51,7 @@ SEED    ?=
 ENVOY ?=
 # make test, make test-envoy, make test-rollout, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
 PYTEST  ?=
-# make bench-hostile: --short, --print and others; see bench/hostile.py
+# make bench, make bench-hostile: --short, --print and others; see bench/bench.py and bench/hostile.py
 ARGUMENTS ?=
 # make test: test files that run at the same time; they wait most of the time
 WORKERS ?= 4
@@ -200,8 +200,8 @@ fuzz-corpus: ## minimize the corpus: from the vectors, the corpus itself, and th
 fuzz-envoy: build ## fuzz a real Envoy with any bytes, in HTTP/1 and HTTP/2 [SECONDS=3600 SEED=…]
 	@$(RUN) integration/fuzz_envoy.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)")
 
-bench: build ## measure throughput and CPU per request; needs wrk
-	@$(RUN) bench/bench.py
+bench: build ## measure throughput and CPU per request, also of other filters; needs wrk [OAUTH2_PROXY=/path/to/oauth2-proxy]
+	@OAUTH2_PROXY="$(OAUTH2_PROXY)" $(RUN) bench/bench.py $(ARGUMENTS)
 
 bench-hostile: build ## measure the CPU of a worker for hostile requests, by their shape: bench/hostile.md [ARGUMENTS=--short]
 	@$(RUN) bench/hostile.py $(ARGUMENTS)

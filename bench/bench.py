@@ -1,13 +1,17 @@
 """`make bench`: the cost of the filter for a request, compared with no filter and with an empty one.
 
-    .venv/bin/python bench/bench.py                      about five minutes; writes bench/results.md and .svg
+    .venv/bin/python bench/bench.py                      writes bench/results.md and its pictures
     .venv/bin/python bench/bench.py --rounds 3 --seconds 2 --print
     .venv/bin/python bench/bench.py --print --also other.wasm     also another build of the filter
+    .venv/bin/python bench/bench.py --short              only checks the answer of each variant; needs no wrk
+
+With OAUTH2_PROXY=/path/to/oauth2-proxy in the environment, an oauth2-proxy behind ext_authz is measured too.
 
 Every variant is an Envoy of its own with one worker and a direct response in the upstream's place. All of
 them run the whole time; wrk loads one after the other, for some seconds each, in rounds, and every round
 begins with another variant. So other load of the machine affects all of them alike, and ratios are made
-within a round. The measure is Envoy's CPU time a request: it hardly depends on the client.
+within a round. The measure is Envoy's CPU time a request: it hardly depends on the client. A run takes seconds times
+rounds for each variant; there are about twenty.
 
 Needs Linux, wrk, and `make build` before.
 """
@@ -36,11 +40,14 @@ from harness.render import WASM
 from harness.topologies import SLOTS, ClusterTopology, SentinelTopology, Topology
 from harness.vm import VmDied
 from measure import BadRun, check, measure, memory_mib
+from others import native_variant, oauth2_proxy_variants, start_provider
 from report import Memory, Result, goals, table, write
 from trim_exports import trim
 from variants import Envoy, Variant, redis_variants, topology_variants, variants
 
 TARGET = "wasm32-wasip1"
+# The environment of each Envoy.
+SECRETS = {"OAUTH2_PROXY_COOKIE_SECRET": secrets.token_urlsafe(24), "OAUTH2_PROXY_CLIENT_SECRET": "not used"}
 
 
 def main() -> int:
@@ -53,9 +60,10 @@ def main() -> int:
     parser.add_argument("--only", help="keys of variants, separated by commas; `empty` always runs")
     parser.add_argument("--also", type=Path, help="another build of the filter, for the cookies")
     parser.add_argument("--print", action="store_true", help="only print, do not write bench/results.*")
+    parser.add_argument("--short", action="store_true", help="only check the answer of each variant")
     wanted = parser.parse_args()
 
-    if shutil.which("wrk") is None:
+    if shutil.which("wrk") is None and not wanted.short:
         return fail("wrk is missing; on Debian: apt install wrk")
     if not Path("/proc/self/stat").exists():
         return fail("CPU times are read from /proc, which only Linux has")
@@ -64,10 +72,13 @@ def main() -> int:
     stop_on_signals()
     try:
         with contextlib.ExitStack() as stack:
-            results, memory = run(wanted, stack)
+            compared = prepare(wanted, stack)
+            if wanted.short:
+                return check_each(compared)
+            results, memory = run(compared, wanted, stack)
     except KeyboardInterrupt:
         return fail("stopped", 130)
-    except (BadRun, StartFailed, VmDied, subprocess.CalledProcessError) as error:
+    except (BadRun, StartFailed, VmDied, AssertionError, subprocess.CalledProcessError) as error:
         return fail(str(error))
     print(table(results))
     if not wanted.only:
@@ -78,19 +89,52 @@ def main() -> int:
     return 0
 
 
-def run(wanted: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[list[Result], Memory]:
+def prepare(wanted: argparse.Namespace, stack: contextlib.ExitStack) -> list[Variant]:
+    """The modules, cookies and servers of all variants that are wanted."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-    secret = secrets.token_urlsafe(24)
-    compared = prepare(folder, secret, wanted)
-    compared += prepare_redis(folder, secret, wanted, stack)
-    compared += prepare_topologies(folder, secret, stack)
-    if wanted.only:
-        compared = [variant for variant in compared if variant.key in {"empty", *wanted.only.split(",")}]
+    secret = SECRETS["OAUTH2_PROXY_COOKIE_SECRET"]
+    if wanted.short:
+        wanted.cookies = wanted.sessions = 3
+    compared = prepare_cookies(folder, secret, wanted)
+    only = {"empty", *wanted.only.split(",")} if wanted.only else None
 
+    def is_wanted(*starts: str) -> bool:
+        return only is None or any(key.startswith(starts) for key in only)
+
+    redis = None
+    if is_wanted("redis", "oauth2-proxy"):
+        redis = Redis()
+        stack.callback(redis.close)
+        compared += prepare_redis(redis, folder, secret, wanted)
+    if is_wanted("sentinel", "cluster"):
+        compared += prepare_topologies(folder, secret, stack)
+    provider = start_provider(stack)
+    compared.insert(4, native_variant(provider, folder / "native"))
+    if os.environ.get("OAUTH2_PROXY") and redis:
+        say("starting oauth2-proxy")
+        compared += oauth2_proxy_variants(provider, secret, redis, folder / "one", folder / "redis-one", stack)
+    return [variant for variant in compared if only is None or variant.key in only]
+
+
+def check_each(compared: list[Variant]) -> int:
+    """One Envoy after the other, so that it fits into any machine."""
+    for variant in compared:
+        envoy = Envoy(variant, SECRETS)
+        try:
+            check(envoy)
+        finally:
+            envoy.stop()
+    say(f"{len(compared)} variants, each gave its expected answer: {', '.join(each.key for each in compared)}")
+    return 0
+
+
+def run(
+    compared: list[Variant], wanted: argparse.Namespace, stack: contextlib.ExitStack
+) -> tuple[list[Result], Memory]:
     say(f"starting {len(compared)} Envoys")
     envoys = []
     for variant in compared:
-        envoys.append(Envoy(variant, secret))
+        envoys.append(Envoy(variant, SECRETS))
         stack.callback(envoys[-1].stop)
         check(envoys[-1])
     at_start = {envoy.variant.key: memory_mib(envoy.pid) for envoy in envoys}
@@ -108,12 +152,32 @@ def run(wanted: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[list[R
     return list(results.values()), Memory(at_start, at_end)
 
 
-def prepare(folder: Path, secret: str, wanted: argparse.Namespace) -> list[Variant]:
+def prepare_cookies(folder: Path, secret: str, wanted: argparse.Namespace) -> list[Variant]:
     """The modules and the cookies."""
-    say("building the empty filter")
+    say("building the empty filter and the floor")
+    modules = {name: build(f"{name}-filter") for name in ("empty", "floor")}
+    for name, source in (("trimmed", modules["empty"]), ("floor", modules["floor"])):
+        modules[name] = folder / f"{name}.wasm"
+        modules[name].write_bytes(trim(source.read_bytes()))
+
+    say(f"making {wanted.cookies:,} cookies")
+    cookies = make_cookies(secret, wanted.cookies)
+    files = none, one, many = [folder / name for name in ("none", "one", "many")]
+    for path, lines in zip(files, ([], cookies[:1], cookies)):
+        write_lines(path, lines)
+    compared = variants(modules, none, one, many, wanted.cookies)
+    if wanted.also:
+        compared.append(Variant("also", f"signed in, cookie seen before, {wanted.also}", wanted.also, one))
+        title = f"signed in, {wanted.cookies:,} cookies in turn, {wanted.also}"
+        compared.append(Variant("also-uncached", title, wanted.also, many))
+    return compared
+
+
+def build(crate: str) -> Path:
+    """Builds a filter of bench/."""
     target = ROOT / "target" / "empty-filter"
-    cargo(
-        "build",
+    manifest = ROOT / "bench" / crate / "Cargo.toml"
+    words = [
         "--release",
         "--locked",
         "--quiet",
@@ -122,57 +186,36 @@ def prepare(folder: Path, secret: str, wanted: argparse.Namespace) -> list[Varia
         "--target-dir",
         target,
         "--manifest-path",
-        ROOT / "bench" / "empty-filter" / "Cargo.toml",
-    )
-    empty = target / TARGET / "release" / "empty_filter.wasm"
-    trimmed = folder / "trimmed.wasm"
-    trimmed.write_bytes(trim(empty.read_bytes()))
+        manifest,
+    ]
+    cargo("build", *words)
+    return target / TARGET / "release" / f"{crate.replace('-', '_')}.wasm"
 
-    say(f"making {wanted.cookies:,} cookies")
+
+def make_cookies(secret: str, count: int, commands: Path | None = None) -> list[str]:
+    """Headers `Cookie`. With `commands`, they have tickets, and that file gets the commands for Redis."""
     # Not --release, which would be another build of everything; the tests use this one too.
-    cookies = cargo(
-        "run",
-        "--quiet",
-        "--example",
-        "make_cookies",
-        "--",
-        wanted.cookies,
-        environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
-    )
-    files = none, one, many = [folder / name for name in ("none", "one", "many")]
-    for path, lines in zip(files, ("", cookies.partition("\n")[0] + "\n", cookies)):
-        path.write_text(lines, encoding="ascii")
-    compared = variants(empty, trimmed, none, one, many, wanted.cookies)
-    if wanted.also:
-        compared.append(Variant("also", f"signed in, cookie seen before, {wanted.also}", wanted.also, files[1]))
-        title = f"signed in, {wanted.cookies:,} cookies in turn, {wanted.also}"
-        compared.append(Variant("also-uncached", title, wanted.also, files[2]))
-    return compared
+    words = ["run", "--quiet", "--example", "make_cookies", "--", count, *([commands] if commands else [])]
+    values = cargo(*words, environment={"OAUTH2_PROXY_COOKIE_SECRET": secret}).split()
+    return [f"_oauth2_proxy={value}" for value in values]
 
 
-def prepare_redis(folder: Path, secret: str, wanted: argparse.Namespace, stack: contextlib.ExitStack) -> list[Variant]:
+def write_lines(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+
+
+def prepare_redis(redis: Redis, folder: Path, secret: str, wanted: argparse.Namespace) -> list[Variant]:
     """A Redis with sessions in it, and the cookies with their tickets."""
     say(f"making {wanted.sessions:,} sessions in Redis")
-    redis = Redis()
-    stack.callback(redis.close)
     commands = folder / "sessions.resp"
-    cookies = cargo(
-        "run",
-        "--quiet",
-        "--example",
-        "make_cookies",
-        "--",
-        wanted.sessions,
-        commands,
-        environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
-    ).splitlines(keepends=True)
+    cookies = make_cookies(secret, wanted.sessions, commands)
     with redis.connect() as connection:
         connection.pipe(commands, wanted.sessions)
-    files = {"redis-one": 1, "redis-thousand": 1000, "redis-many": wanted.sessions}
-    for name, count in files.items():
-        (folder / name).write_text("".join(cookies[:count]), encoding="ascii")
-    one, thousand, many = (folder / name for name in files)
-    return redis_variants(redis.url, one, thousand, many, wanted.sessions)
+    files = {}
+    for name, count in {"one": 1, "thousand": 1000, "thirty-thousand": 30_000, "many": wanted.sessions}.items():
+        files[name] = folder / f"redis-{name}"
+        write_lines(files[name], cookies[:count])
+    return redis_variants(redis, files, wanted.sessions)
 
 
 def prepare_topologies(folder: Path, secret: str, stack: contextlib.ExitStack) -> list[Variant]:
@@ -180,24 +223,12 @@ def prepare_topologies(folder: Path, secret: str, stack: contextlib.ExitStack) -
     say("starting Sentinel and a Cluster")
     commands = folder / "thousand.resp"
     cookies = folder / "thousand"
-    cookies.write_text(
-        cargo(
-            "run",
-            "--quiet",
-            "--example",
-            "make_cookies",
-            "--",
-            1000,
-            commands,
-            environment={"OAUTH2_PROXY_COOKIE_SECRET": secret},
-        ),
-        encoding="ascii",
-    )
+    write_lines(cookies, make_cookies(secret, 1000, commands))
     sentinel, cluster = SentinelTopology(), ClusterTopology()
     for topology in (sentinel, cluster):
         stack.callback(topology.close)
         load(topology, commands)
-    return topology_variants(sentinel.options, cluster.options, cookies)
+    return topology_variants(sentinel, cluster, cookies)
 
 
 def load(topology: Topology, commands: Path) -> None:

@@ -1,18 +1,19 @@
 -- wrk's script: sends cookies in turn, and reports as JSON.
 --
---   wrk … -s load.lua URL -- FILE       FILE: a cookie value a line; an empty file for no cookie
+--   wrk … -s load.lua URL -- FILE       FILE: the header Cookie of a request a line; an empty file for no cookie
 --
 -- Every variant goes through the same code, so what the client costs is the same for all.
 
+local HOST = "app.example.com"
 local requests = {}
 local position = 0
 
 function init(arguments)
    for value in io.lines(arguments[1]) do
-      requests[#requests + 1] = wrk.format("GET", "/", { ["Cookie"] = "_oauth2_proxy=" .. value })
+      requests[#requests + 1] = wrk.format("GET", "/", { ["Host"] = HOST, ["Cookie"] = value })
    end
    if #requests == 0 then
-      requests[1] = wrk.format("GET", "/")
+      requests[1] = wrk.format("GET", "/", { ["Host"] = HOST })
    end
 end
 

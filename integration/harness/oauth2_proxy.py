@@ -65,6 +65,10 @@ class OAuth2Proxy:
     def address(self) -> str:
         return self.url.removeprefix("http://")
 
+    @property
+    def pid(self) -> int:
+        return self._started().pid
+
     def start(self) -> None:
         self._process = Process("oauth2-proxy", [program(), "--config", self._config], environment=self._secrets)
         self._process.wait_until(self._is_ready)
