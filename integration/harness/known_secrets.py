@@ -36,7 +36,8 @@ class KnownSecrets:
                 self._windows[part[:WINDOW]] = self._windows[part[-WINDOW:]] = what
 
     def add_options(self, options: str | dict | None) -> None:
-        """Adds the secrets of a filter JSON, even of an invalid one, or of the environment."""
+        """Adds the secrets of a filter JSON, even of an invalid one, or of the environment. A test chooses them, and must
+        not choose a word that a log may have by chance."""
         try:
             options = json.loads(options) if isinstance(options, str) else options
         except ValueError:
@@ -49,6 +50,8 @@ class KnownSecrets:
                 urls = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
                 secrets = [unquote(password) for url in urls if (password := password_of(url))]
             for secret in filter(None, secrets):
+                if secret.isascii() and secret.isalpha() and len(secret) < WINDOW:
+                    raise ValueError(f"{name} is a short word: use secrets.token_urlsafe(24)")
                 self.add(name, secret)
 
     def found_in(self, text: str) -> set[str]:

@@ -39,9 +39,7 @@ class Mounted:
 
     def change(self, **secrets: str) -> None:
         """Changes these secrets as the kubelet does."""
-        for value in secrets.values():
-            for secret in value.split(","):
-                SECRETS.add("a mounted secret", secret)
+        SECRETS.add_options(secrets)
         self._secrets.update(secrets)
         before, self._number = self._number, self._number + 1
         new = self.folder / f"..{self._number}"

@@ -12,7 +12,7 @@ TOLD = {"set_xauthrequest": True, "set_authorization_header": True, "pass_author
 HEADERS = {
     "by default": {"pass_access_token": False},
     "tokens": TOLD,
-    "basic": {"pass_basic_auth": True, "basic_auth_password": "secret"},
+    "basic": {"pass_basic_auth": True, "basic_auth_password": "basic-auth-1"},
     "the email as the user": {"prefer_email_to_user": True, "set_xauthrequest": True},
     "none": {"pass_user_headers": False, "pass_basic_auth": False, "pass_access_token": False},
 }

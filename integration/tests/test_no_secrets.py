@@ -57,14 +57,21 @@ def test_secrets_of_the_configuration_are_known():
         json.dumps(
             {
                 "redis_connection_url": "redis://user:p%40ss@host",
-                "redis_password": "tiny",
-                "redis_sentinel_connection_urls": ["redis://a", "redis://:last@b"],
+                "redis_password": "t1ny",
+                "redis_sentinel_connection_urls": ["redis://a", "redis://:l4st@b"],
             }
         )
     )
-    for text in ("0123456789abcdef", base64.b64encode(b"0123456789abcdef").decode(), "p@ss", "tiny", "last"):
+    for text in ("0123456789abcdef", base64.b64encode(b"0123456789abcdef").decode(), "p@ss", "t1ny", "l4st"):
         assert known.found_in(f"text {text}"), text
     assert not known.found_in("user host redis")
+
+
+def test_short_word_is_no_secret_of_a_test():
+    known = KnownSecrets()
+    for options in ({"redis_password": "redis"}, {"redis_connection_url": "redis://:default@host"}):
+        with pytest.raises(ValueError, match="short word"):
+            known.add_options(options)
 
 
 def envoy_with(provider, upstream, access_log: str | None) -> Envoy:
