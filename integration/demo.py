@@ -8,6 +8,7 @@ import functools
 import secrets
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ticket
@@ -15,6 +16,7 @@ from harness.envoy import ConfigurationError, Envoy
 from harness.process import StartFailed, stop_on_signals
 from harness.provider import Provider
 from harness.redis import Redis
+from harness.render import WASM
 from harness.topologies import ClusterTopology, SentinelTopology, Topology
 from upstream import Upstream
 
@@ -25,12 +27,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", default=8080, type=int, help="the port for browsers, on loopback")
     parser.add_argument("--store", default="cookie", choices=STORES, help="the store of the sessions")
+    parser.add_argument("--wasm", default=WASM, type=Path, help="the filter, as `make build` makes it")
     wanted = parser.parse_args()
+    if not wanted.wasm.is_file():
+        print(f"demo: {wanted.wasm}: there is no such file", file=sys.stderr)
+        return 1
 
     stop_on_signals()
     with contextlib.ExitStack() as stack:
         try:
-            run(wanted.port, wanted.store, stack)
+            run(wanted.port, wanted.store, wanted.wasm, stack)
         except KeyboardInterrupt:
             say("stopping")
         except (ConfigurationError, StartFailed) as error:
@@ -40,13 +46,13 @@ def main() -> int:
     return 0
 
 
-def run(port: int, store: str, stack: contextlib.ExitStack) -> None:
+def run(port: int, store: str, wasm: Path, stack: contextlib.ExitStack) -> None:
     """Starts the parts and waits; `stack` stops them in the opposite order."""
     address = f"127.0.0.1:{port}"
     client: dict[str, Any] = {
         "client_id": "demo",
         "client_secret": secrets.token_urlsafe(32),
-        "redirect_uris": [f"http://{address}/oauth2/callback"],
+        "redirect_uris": [f"http://{host}:{port}/oauth2/callback" for host in ("127.0.0.1", "localhost")],
     }
     say("starting the OpenID provider")
     provider = Provider([client])
@@ -73,6 +79,7 @@ def run(port: int, store: str, stack: contextlib.ExitStack) -> None:
             **store_options,
         },
         listen=address,
+        wasm=wasm,
         upstream=upstream.address,
         environment={
             "OAUTH2_PROXY_CLIENT_SECRET": client["client_secret"],

@@ -1,6 +1,6 @@
 """Runs `make run` as a new user does: signs in and out by script, ends it, and checks that nothing is left.
 
-.venv/bin/python integration/demo_check.py [cookie|redis|sentinel|cluster]
+.venv/bin/python integration/demo_check.py [cookie|redis|sentinel|cluster] [module.wasm]
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ STOP_SECONDS = 20
 def main() -> int:
     port = free_port()
     store = sys.argv[1] if len(sys.argv) > 1 else "cookie"
-    say(f"make run PORT={port} STORE={store}")
+    command = ["make", "run", f"PORT={port}", f"STORE={store}", *(f"WASM={path}" for path in sys.argv[2:])]
+    say(" ".join(command))
     make = subprocess.Popen(
-        ["make", "run", f"PORT={port}", f"STORE={store}"],
+        command,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -48,7 +49,9 @@ def main() -> int:
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(echoed(make)), daemon=True)
         reader.start()
-        sign_in_and_out(url, store)
+        for host in ("127.0.0.1", "localhost"):
+            say(f"signing in at {host}")
+            sign_in_and_out(f"http://{host}:{port}", store)
         say("ending it with SIGTERM")
         make.send_signal(signal.SIGTERM)
         make.wait(STOP_SECONDS)

@@ -249,6 +249,7 @@ def only_collect(command: str, _request: pytest.FixtureRequest) -> str:
 
 
 MAKE_ENVOY = By("integration/tests/test_config.py", "integration/run_envoy.py as a process")
+A_RELEASE = Not("needs a release, which the page says")
 KUBERNETES = Not("needs a Kubernetes, which the page says")
 COMMANDS: dict[str, By | Not | Here] = {
     "make run": By(".ci/run", "integration/demo_check.py"),
@@ -279,6 +280,22 @@ COMMANDS: dict[str, By | Not | Here] = {
     "kubectl -n istio-system create secret generic oauth2-session       --from-literal=OAUTH2_PROXY_CLIENT_SECRET=…       "  # noqa: E501
     "--from-literal=OAUTH2_PROXY_COOKIE_SECRET=\"$(openssl rand -base64 32 | tr -- '+/' '-_')\"": KUBERNETES,
     "kubectl -n istio-system set env deployment/istio-ingressgateway -c istio-proxy --from=secret/oauth2-session": KUBERNETES,  # noqa: E501
+    "docker compose up": By("integration/compose/demo_in_containers.py", 'compose("up", "--detach"'),
+    "WASM=/path/to/oauth2_session_filter.wasm docker compose up": By("compose.yaml", "${WASM:-"),
+    "make run WASM=/path/to/oauth2_session_filter.wasm": By(".ci/run", 'demo_check.py cookie "$release/module'),
+    "make envoy WASM=/path/to/oauth2_session_filter.wasm CONFIG=filter.json": MAKE_ENVOY,
+    **{
+        f"cosign verify ghcr.io/OWNER/{name}:0.1.0 "
+        "--certificate-oidc-issuer https://token.actions.githubusercontent.com --certificate-identity "
+        "https://github.com/OWNER/oauth2-session-filter/.github/workflows/release.yaml@refs/tags/v0.1.0": A_RELEASE
+        for name in ("oauth2-session-filter", "charts/oauth2-session-filter")
+    },
+    "gh attestation verify oauth2_session_filter.wasm --repo OWNER/oauth2-session-filter": A_RELEASE,
+    "gh attestation verify oci://ghcr.io/OWNER/oauth2-session-filter:0.1.0 --repo OWNER/oauth2-session-filter": A_RELEASE,  # noqa: E501
+    "sha256sum --check --ignore-missing SHA256SUMS": By("integration/chart/test_release_files.py", "--ignore-missing"),
+    "git checkout v0.1.0": A_RELEASE,
+    "SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) make image SOURCE=https://github.com/OWNER/oauth2-session-filter "
+    "REVISION=$(git rev-parse HEAD)": By("integration/registry/test_reproducible.py", '"make", "image"'),
     "helm install oauth2-session oci://ghcr.io/OWNER/charts/oauth2-session-filter --version 0.1.0 "
     "-n istio-system -f values.yaml": KUBERNETES,
     "helm install oauth2-session charts/oauth2-session-filter -n istio-system -f values.yaml": By(

@@ -33,7 +33,7 @@ def test_converted_configuration_signs_in(tmp_path, service, provider):
     # `make config` without make.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     result = subprocess.run(
-        ["cargo", "run", "--quiet", "--example", "config", "--", source],
+        ["cargo", "run", "--locked", "--quiet", "--example", "config", "--", source],
         cwd=ROOT,
         env=environment,
         capture_output=True,
