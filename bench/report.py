@@ -7,6 +7,7 @@ import datetime
 import gzip
 import itertools
 import platform
+import re
 import statistics
 import subprocess
 from collections.abc import Callable
@@ -21,6 +22,10 @@ from plot import Bar, Line, plot, plot_lines
 from variants import Variant, has_option
 
 FOLDER = Path(__file__).resolve().parent
+OPERATIONS = FOLDER.parent / "docs" / "operations.md"
+# The block of that page that a run writes.
+BLOCK = re.compile(r"(<!-- measured by make bench -->\n).*(<!-- end -->)", re.DOTALL)
+CHOICES = {"none", "native", "cached", "redis-1", "redis-1k", "oauth2-proxy", "oauth2-proxy-redis"}
 BASE = "empty"
 MAX_GZIPPED = 600 * 1024
 
@@ -193,6 +198,20 @@ def write(results: list[Result], memory: Memory, wanted: argparse.Namespace) -> 
     title = "Commands to Redis, by requests so far"
     (FOLDER / "commands.svg").write_text(plot_lines(title, lines), encoding="utf-8")
     (FOLDER / "results.md").write_text(page(results, memory, wanted), encoding="utf-8")
+    operations = OPERATIONS.read_text(encoding="utf-8")
+    OPERATIONS.write_text(
+        BLOCK.sub(lambda found: f"{found[1]}\n{summary(results)}\n\n{found[2]}", operations), encoding="utf-8"
+    )
+
+
+def summary(results: list[Result]) -> str:
+    """The variants between which an operator chooses, for docs/operations.md."""
+    lines = ["| | CPU µs a request | to an empty filter |", "|---|---|---|"]
+    for result in results:
+        if result.variant.key in CHOICES:
+            own = f"{result.spread(cpu).median:.1f}"
+            lines.append(f"| {result.variant.title} | {own} | {ratio(results, result).median:.2f} |")
+    return "\n".join(lines)
 
 
 def points(result: Result) -> list[tuple[float, float]]:
