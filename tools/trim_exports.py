@@ -1,6 +1,6 @@
 """Takes the callbacks that the filter does not use out of a module's export section.
 
-    python3 tools/trim_exports.py module.wasm trimmed.wasm
+    python3 tools/trim_exports.py module.wasm trimmed.wasm [higress]
 
 The SDK exports every callback of the proxy-wasm ABI, and Envoy calls each one that it finds: for a plain
 request also `proxy_on_response_body` and `proxy_on_log`, which do nothing here and cost a call into V8
@@ -43,14 +43,19 @@ IMPLEMENTED = {
 # `context_create` and dropped in `delete`; without the latter each request would leak one.
 OF_THE_SDK = {"proxy_on_memory_allocate", "proxy_on_context_create", "proxy_on_delete", "proxy_on_vm_start"}
 NEEDED = OF_THE_SDK | set(IMPLEMENTED.values())
+# What the module for a host has besides. Its root context gets the reply by `on_foreign_function`, which this callback
+# calls (src/host/calls.rs), and the host does not.
+OF_HOST = {"": set(), "higress": {"proxy_on_redis_call_response"}}
+CALLED_BY_US = {"on_foreign_function"}
 
 
 class Unfit(Exception):
     """The module is not one that can be trimmed."""
 
 
-def trim(module: bytes) -> bytes:
+def trim(module: bytes, host: str = "") -> bytes:
     """The module without the exports `proxy_on_*` that are not needed."""
+    needed = NEEDED | OF_HOST[host]
     if module[:4] != b"\0asm":
         raise Unfit("this is no wasm module")
     trimmed, at = bytearray(module[:8]), 8
@@ -59,14 +64,14 @@ def trim(module: bytes) -> bytes:
         size, at = read_u32(module, at + 1)
         content, at = module[at : at + size], at + size
         if section == EXPORT_SECTION:
-            content = trim_exports(content)
+            content = trim_exports(content, needed)
             trimmed += bytes([section]) + u32(len(content)) + content
         else:
             trimmed += module[start:at]
     return bytes(trimmed)
 
 
-def trim_exports(content: bytes) -> bytes:
+def trim_exports(content: bytes, needed: set[str]) -> bytes:
     count, at = read_u32(content, 0)
     kept, names = [], set()
     for _ in range(count):
@@ -74,10 +79,10 @@ def trim_exports(content: bytes) -> bytes:
         size, at = read_u32(content, at)
         name, at = content[at : at + size].decode(), at + size + 1  # one byte: what kind of thing it is
         _, at = read_u32(content, at)
-        if not name.startswith("proxy_on_") or name in NEEDED:
+        if not name.startswith("proxy_on_") or name in needed:
             kept.append(content[start:at])
             names.add(name)
-    if missing := NEEDED - names:
+    if missing := needed - names:
         raise Unfit(f"the module has no {', '.join(sorted(missing))}")
     return u32(len(kept)) + b"".join(kept)
 
@@ -115,7 +120,7 @@ def u32(value: int) -> bytes:
 def check_list() -> None:
     """A callback that is implemented and not in the list would silently never be called."""
     sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(HOST.glob("**/*.rs")))
-    if unknown := set(re.findall(r"\bfn (on_\w+)\(&", sources)) - set(IMPLEMENTED):
+    if unknown := set(re.findall(r"\bfn (on_\w+)\(&", sources)) - set(IMPLEMENTED) - CALLED_BY_US:
         raise Unfit(
             f"src/host/ implements {', '.join(sorted(unknown))}: add it to IMPLEMENTED in {Path(__file__).name}"
         )
@@ -129,12 +134,13 @@ def write(path: Path, content: bytes) -> None:
 
 
 def main() -> int:
-    if len(sys.argv) != 3:
-        print("usage: trim_exports.py module.wasm trimmed.wasm", file=sys.stderr)
+    module, trimmed, *host = sys.argv[1:] if len(sys.argv) > 2 else ("", "", "?")
+    if host not in ([], *([name] for name in OF_HOST)):
+        print("usage: trim_exports.py module.wasm trimmed.wasm [higress]", file=sys.stderr)
         return 2
     try:
         check_list()
-        write(Path(sys.argv[2]), trim(Path(sys.argv[1]).read_bytes()))
+        write(Path(trimmed), trim(Path(module).read_bytes(), *host))
     except (OSError, Unfit) as error:
         print(f"trim_exports: {error}", file=sys.stderr)
         return 1

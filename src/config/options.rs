@@ -299,6 +299,9 @@ options! {
     "Redis" {
         redis_connection_url: Secret = Upstream(""),
             "`redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS";
+        redis_service: String = FilterOnly(""),
+            "Only in the module for [Higress](install.md#higress): the service of the gateway that is Redis, \
+             `redis.dns` or `redis.default.svc.cluster.local:6379`. The default port is 6379, for `.static` it is 80";
         redis_use_sentinel: bool = Upstream("false"), "Redis is the master that Sentinels name";
         redis_sentinel_master_name: String = Upstream(""), "The name of the master that Sentinels know";
         redis_sentinel_connection_urls: Vec<String> = Upstream(""),

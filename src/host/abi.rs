@@ -1,6 +1,6 @@
 //! Host calls for which the SDK has no function, or one that panics, allocates for each header or wants UTF-8.
 //!
-//! The only `unsafe` code of the crate. The signatures are those of the proxy-wasm ABI 0.2.1. The host allocates what
+//! The only `unsafe` code of the crate, besides `calls`. The signatures are those of the proxy-wasm ABI 0.2.1. The host allocates what
 //! it returns by the SDK's `proxy_on_memory_allocate`, which is `Vec::with_capacity(size)`. So such a buffer becomes
 //! ours again as a `Vec` of exactly that size.
 
@@ -202,7 +202,7 @@ pub(super) fn property(path: &[&str]) -> Vec<u8> {
 ///
 /// # Safety
 /// The host must have allocated the buffer by the SDK's allocator with this size, and filled it (see above).
-unsafe fn returned(data: *mut u8, size: usize) -> Vec<u8> {
+pub(super) unsafe fn returned(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() {
         return Vec::new();
     }

@@ -9,8 +9,11 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType};
 
 use super::abi;
+#[cfg(feature = "higress")]
+use super::calls::RedisLink;
 use super::metrics::Metrics;
-use crate::bridge::SERVICE;
+#[cfg(not(feature = "higress"))]
+use super::streams::RedisLink;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
 use crate::redis::{Command, Credentials, FailoverEvent, Failure, Health, Reply, Servers};
@@ -32,8 +35,8 @@ const MAX_BODY: usize = 1 << 20;
 
 /// What Envoy can do for a root context.
 pub(super) struct Envoy {
-    root_id: u32,
     bridge_cluster: String,
+    redis: RedisLink,
     metrics: Metrics,
 }
 
@@ -45,7 +48,8 @@ impl HostIo {
         let _ = getrandom::fill(&mut seed);
         let seed = u64::from_le_bytes(seed);
         let redis = config.redis.as_ref().map(|redis| &redis.client);
-        let envoy = Envoy { root_id, bridge_cluster: config.bridge_cluster.clone(), metrics };
+        let link = RedisLink::new(root_id, config);
+        let envoy = Envoy { bridge_cluster: config.bridge_cluster.clone(), redis: link, metrics };
         Self(Rc::new(State { runtime: Runtime::new(envoy, redis, seed), metrics }))
     }
 
@@ -75,19 +79,15 @@ impl Host for Envoy {
     }
 
     fn open_stream(&self, method: &str, headers: Vec<(&str, &[u8])>) -> Result<u32, String> {
-        let cluster = &self.bridge_cluster;
-        hostcalls::open_grpc_stream(cluster, SERVICE, method, headers)
-            .map_err(|status| abi::call_error(status, cluster))
+        self.redis.open(method, headers)
     }
 
     fn write_stream(&self, token: u32, bytes: &[u8]) -> bool {
-        self.is_effective() && hostcalls::send_grpc_stream_message(token, Some(bytes), false).is_ok()
+        self.redis.write(token, bytes)
     }
 
     fn close_stream(&self, token: u32) {
-        if self.is_effective() {
-            let _ = hostcalls::cancel_grpc_stream(token);
-        }
+        self.redis.close(token);
     }
 
     fn count(&self, what: RedisCount) {
@@ -95,10 +95,10 @@ impl Host for Envoy {
     }
 }
 
+#[cfg(feature = "higress")]
 impl Envoy {
-    /// Makes the root context the effective one: the streams belong to it, whichever context a callback is for.
-    fn is_effective(&self) -> bool {
-        hostcalls::set_effective_context(self.root_id).is_ok()
+    pub(super) const fn redis(&self) -> &RedisLink {
+        &self.redis
     }
 }
 
@@ -174,7 +174,7 @@ pub(super) fn now() -> Timestamp {
 }
 
 /// The clock of [`Host::steady_now`]. [`Io::now`] is the time of day, which may be set back by an hour.
-fn steady() -> Timestamp {
+pub(super) fn steady() -> Timestamp {
     abi::monotonic_time().map_or_else(now, |since| Timestamp::from_secs(0).after(since))
 }
 

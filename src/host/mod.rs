@@ -11,10 +11,14 @@
 
 mod abi;
 mod bridge;
+#[cfg(feature = "higress")]
+mod calls;
 mod io;
 mod metrics;
 mod request;
 mod root;
+#[cfg(not(feature = "higress"))]
+mod streams;
 
 use proxy_wasm::traits::RootContext;
 use proxy_wasm::types::LogLevel;

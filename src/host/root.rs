@@ -11,8 +11,12 @@ use super::abi;
 use super::bridge::BridgeContext;
 use super::io::{self, HostIo};
 use super::request::{self, RequestContext, Worker};
+#[cfg(feature = "higress")]
+use crate::bridge;
 use crate::config::Config;
 use crate::flow::App;
+#[cfg(feature = "higress")]
+use crate::runtime::calls::Arrival;
 
 /// Configures the module as the bridge, in place of a filter JSON.
 const BRIDGE: &[u8] = b"bridge";
@@ -58,7 +62,7 @@ impl Root {
         for line in &config.warnings {
             warn!("configuration: {line}");
         }
-        if config.redis.is_some() && !abi::has_streams() {
+        if cfg!(not(feature = "higress")) && config.redis.is_some() && !abi::has_streams() {
             return refuse_to_start(&["proxy_grpc_stream"]);
         }
         let io = HostIo::new(self.id, &config);
@@ -94,6 +98,21 @@ impl Context for Root {
         let Some(worker) = self.worker() else { return };
         worker.io.runtime().answered(token, io::call_answer(headers, body));
         worker.io.runtime().end_of_root_callback();
+    }
+
+    /// The reply of a call to Redis.
+    #[cfg(feature = "higress")]
+    fn on_foreign_function(&mut self, token: u32, size: usize) {
+        let Some(worker) = self.worker() else { return };
+        let runtime = worker.io.runtime();
+        match runtime.host().redis().answered(token, size) {
+            Some(Arrival::Bytes(stream, bytes)) => runtime.stream_received(stream, &bytes),
+            Some(Arrival::End(stream, why)) => {
+                runtime.stream_closed(stream, bridge::refusal(why.as_bytes()).as_bytes())
+            }
+            None => return,
+        }
+        runtime.end_of_root_callback();
     }
 
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {

@@ -68,4 +68,6 @@ pub use self::reply::Reply;
 #[cfg(test)]
 pub(crate) use self::reply::ServerError;
 pub use self::resp::MAX_BULK;
+#[cfg(any(test, feature = "higress"))]
+pub(crate) use self::resp::is_one_reply;
 pub use self::server_name::ServerName;

@@ -70,6 +70,12 @@ struct Array {
     length: u64,
 }
 
+/// Whether these bytes are one reply, with nothing behind it.
+#[cfg(any(test, feature = "higress"))]
+pub(crate) fn is_one_reply(mut bytes: &[u8]) -> bool {
+    Decoder::default().decode(&mut bytes).is_ok_and(|reply| reply.is_some()) && bytes.is_empty()
+}
+
 impl Decoder {
     /// The next reply, cut off from the front of `input`; `None` if all of the input was read before the end of the
     /// reply.

@@ -14,6 +14,8 @@
 //! It knows no Envoy: what Envoy can do for it is the trait [`Host`]. So all of it is tested natively.
 
 mod alarm;
+#[cfg(any(test, feature = "higress"))]
+pub(crate) mod calls;
 pub(crate) mod outbox;
 pub(crate) mod rate;
 mod redis;
@@ -111,6 +113,11 @@ impl<H: Host> Runtime<H> {
             repeated: OnceCell::default(),
             leaves_at: Cell::default(),
         }
+    }
+
+    #[cfg(feature = "higress")]
+    pub(crate) const fn host(&self) -> &H {
+        &self.host
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {

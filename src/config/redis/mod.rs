@@ -1,6 +1,7 @@
 //! Redis, which keeps the sessions with `session_store_type` redis.
 
 mod servers;
+mod service;
 mod url;
 
 use std::time::Duration;
@@ -42,12 +43,20 @@ const MAX_SESSION_CACHE: Duration = Duration::from_secs(60);
 
 /// The store in Redis; `None` if sessions are in cookies, or if there is a mistake.
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<RedisConfig> {
+    let has_service = !options.redis_service.is_empty();
+    errors.check(
+        service::IS_USED || !has_service,
+        "redis_service",
+        "is only in the module for Higress, whose gateway calls Redis itself; leave it out, or build that module with \
+         make build HOST=higress",
+    );
     match options.session_store_type.as_str() {
         "redis" => {}
         "cookie" => {
             let mistake = "is for session_store_type redis; set that, or leave this out";
             for (name, is_unused) in [
                 ("redis_connection_url", options.redis_connection_url.is_empty()),
+                ("redis_service", !service::IS_USED || !has_service),
                 ("redis_use_sentinel", !options.redis_use_sentinel),
                 ("redis_use_cluster", !options.redis_use_cluster),
                 ("redis_session_cache", options.redis_session_cache.is_zero()),
@@ -82,7 +91,8 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
         "redis_session_index",
         "is not for mode beside, because oauth2-proxy has the paths under proxy_prefix and signs users out; leave it out",
     );
-    let servers = servers::build(options, errors)?;
+    let build = if service::IS_USED { service::build } else { servers::build };
+    let servers = build(options, errors)?;
     let username = match options.redis_username.as_str() {
         "" => servers.url.username.clone(),
         username => username.to_owned(),
@@ -120,7 +130,11 @@ fn client(
         errors.add("redis_password", "is missing; the user of Redis needs one");
     }
     let idle = u64::try_from(options.redis_connection_idle_timeout).unwrap_or(u64::MAX);
-    let server_name = servers::server_name(options, &url.host, url.is_tls, errors);
+    let server_name = if service::IS_USED {
+        redis::ServerName::default()
+    } else {
+        servers::server_name(options, &url.host, url.is_tls, errors)
+    };
     redis::ClientConfig {
         topology,
         credentials: servers::credentials(&username, &password),

@@ -58,7 +58,7 @@ impl RedisUrl {
 }
 
 /// `host`, `host:port`, `[::1]:port`; without a host it is this machine, as in oauth2-proxy.
-fn host_and_port(server: &str, default_port: u16) -> Result<(String, u16), &'static str> {
+pub(super) fn host_and_port(server: &str, default_port: u16) -> Result<(String, u16), &'static str> {
     let (host, port) = match server.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or(EXPECTED)?;

@@ -1,0 +1,1 @@
+// Lets host.go declare functions of other packages.
