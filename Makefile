@@ -6,7 +6,8 @@ CARGO  ?= cargo
 WASM_TARGET := wasm32-wasip1
 BUILT       := $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/release
 # HOST=higress: the module for gateways whose host calls Redis itself. Other hosts do not load it.
-HOST        ?=
+# From the command line alone, because some shells put the machine's name into HOST.
+HOST        :=
 NAME        := oauth2_session_filter$(if $(HOST),_$(HOST))
 BUILT_WASM  := dist/$(NAME).wasm
 VENV        := .venv
@@ -84,12 +85,12 @@ build: environment ## build the filter: dist/oauth2_session_filter.wasm [HOST=hi
 	@$(RUN) tools/optimize.py $(BUILT)/$(NAME).trimmed.wasm $(BUILT_WASM)
 	@echo "build: $(BUILT_WASM), $$(wc -c < $(BUILT_WASM) | tr -d ' ') bytes, $$(gzip -9 -c $(BUILT_WASM) | wc -c | tr -d ' ') gzipped"
 
-image: build ## build its OCI image, without Docker: dist/image, and its bill of materials [SOURCE=https://… REVISION=…]
-	@$(RUN) tools/image.py $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
+image: build ## build its OCI image, without Docker: dist/image, and its bill of materials [HOST=higress SOURCE=https://… REVISION=…]
+	@$(RUN) tools/image.py $(if $(HOST),--host $(HOST)) $(if $(SOURCE),--source "$(SOURCE)") $(if $(REVISION),--revision "$(REVISION)")
 
-push: image ## push the image to a registry, with skopeo, oras or crane: IMAGE=registry/name:tag [PLAIN_HTTP=1]
+push: image ## push the image to a registry, with skopeo, oras or crane: IMAGE=registry/name:tag [HOST=higress PLAIN_HTTP=1]
 	@test -n "$(IMAGE)" || { echo "push: no image named: make push IMAGE=registry/name:tag" >&2; exit 2; }
-	@$(RUN) tools/push.py $(if $(PLAIN_HTTP),--plain-http) "$(IMAGE)"
+	@$(RUN) tools/push.py $(if $(HOST),--host $(HOST)) $(if $(PLAIN_HTTP),--plain-http) "$(IMAGE)"
 
 run: $(MODULE) ## run the demo: Envoy, an OpenID provider and an upstream [PORT=8080 STORE=cookie|redis|sentinel|cluster WASM=]
 	@exec $(RUN) integration/demo.py --port $(PORT) --store $(STORE) $(if $(WASM),--wasm "$(WASM)")

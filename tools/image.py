@@ -1,6 +1,6 @@
 """`make image`: the filter as an OCI image, without Docker, and its bill of materials beside it.
 
-    .venv/bin/python tools/image.py [--source URL] [--revision COMMIT]
+    .venv/bin/python tools/image.py [--host higress] [--source URL] [--revision COMMIT]
 
 An image of one layer with `plugin.wasm`, and with the licenses: the form that Istio's agent, Envoy Gateway and kgateway
 all read (Istio, pkg/wasm/imagefetcher.go, `extractOCIStandardImage`), and that Kubernetes can mount as a volume.
@@ -11,6 +11,8 @@ same sources have the same digest. Standard library only.
     dist/image/index.json                  names the manifest
     dist/image/blobs/sha256/…              manifest, configuration, layer: a tar, compressed with gzip
     dist/oauth2_session_filter.cdx.json    CycloneDX: what is in the module
+
+The module for a host (`make build HOST=higress`) has the name of the host behind these names: dist/image_higress.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ DIST = ROOT / "dist"
 WASM = DIST / "oauth2_session_filter.wasm"
 IMAGE = DIST / "image"
 SBOM = DIST / "oauth2_session_filter.cdx.json"
+# The hosts that have a module of their own, and what a registry shows of it.
+HOSTS = {"higress": "for Higress alone, whose gateway calls Redis itself"}
 LICENSES = (ROOT / "LICENSE", ROOT / "THIRD-PARTY-LICENSES")
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -48,26 +52,36 @@ MODULE_DIGEST = "module.wasm.digest"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--host", choices=HOSTS, help="the host that the module is for; default: all others")
     parser.add_argument("--source", help="URL of the sources; default: `repository` in Cargo.toml")
     parser.add_argument("--revision", help="the commit; default: not named")
     wanted = parser.parse_args()
+    wasm, image, bill = (of_host(path, wanted.host) for path in (WASM, IMAGE, SBOM))
     try:
         about = package()
-        module = WASM.read_bytes()
-        digest, size = write(IMAGE, module, about, labels(about, module, wanted.source, wanted.revision))
-        SBOM.write_bytes(as_json(sbom.bill(about, module)))
+        module = wasm.read_bytes()
+        digest, size = write(image, module, about, labels(about, module, wanted.source, wanted.revision, wanted.host))
+        bill.write_bytes(as_json(sbom.bill(about, module)))
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
-    print(f"image: {IMAGE.relative_to(ROOT)}, {size} bytes, {digest}")
-    print(f"image: {SBOM.relative_to(ROOT)}, the bill of materials")
+    print(f"image: {image.relative_to(ROOT)}, {size} bytes, {digest}")
+    print(f"image: {bill.relative_to(ROOT)}, the bill of materials")
     return 0
 
 
-def labels(about: Package, module: bytes, source: str | None, revision: str | None) -> dict[str, str]:
+def of_host(path: Path, host: str | None) -> Path:
+    """The same file of the module for a host."""
+    stem, dot, rest = path.name.partition(".")
+    return path.with_name(f"{stem}_{host}{dot}{rest}") if host else path
+
+
+def labels(
+    about: Package, module: bytes, source: str | None, revision: str | None, host: str | None = None
+) -> dict[str, str]:
     said = {
-        "org.opencontainers.image.title": about.name,
-        "org.opencontainers.image.description": about.description,
+        "org.opencontainers.image.title": f"{about.name}-{host}" if host else about.name,
+        "org.opencontainers.image.description": about.description + (f"; {HOSTS[host]}" if host else ""),
         "org.opencontainers.image.version": about.version,
         "org.opencontainers.image.licenses": about.license,
         "org.opencontainers.image.source": source or about.repository,

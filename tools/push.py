@@ -1,6 +1,6 @@
 """`make push IMAGE=registry/name:tag`: the image of `make image` to a registry, with the tool that is there.
 
-    python3 tools/push.py registry/name:tag [--plain-http]
+    python3 tools/push.py registry/name:tag [--host higress] [--plain-http]
 
 skopeo, oras or crane, the first that is found; `PUSH_WITH` names one of them. They have their own sign-in:
 `skopeo login`, `oras login`, `crane auth login`. Standard library only.
@@ -24,16 +24,21 @@ TOOLS = ("skopeo", "oras", "crane")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("image", help="registry/name:tag")
+    parser.add_argument("--host", choices=["higress"], help="the host that the module is for; default: all others")
     parser.add_argument("--plain-http", action="store_true", help="for a registry without TLS")
     wanted = parser.parse_args()
-    if not (IMAGE / "index.json").is_file():
-        return fail(f"{IMAGE.relative_to(ROOT)} is missing: make image")
+    folder = IMAGE.with_name(f"{IMAGE.name}_{wanted.host}") if wanted.host else IMAGE
+    if not (folder / "index.json").is_file():
+        made_by = f"make image HOST={wanted.host}" if wanted.host else "make image"
+        return fail(f"{folder.relative_to(ROOT)} is missing: {made_by}")
     tool = os.environ.get("PUSH_WITH") or next(filter(shutil.which, TOOLS), None)
     if tool not in TOOLS:
         return fail(f"one of {', '.join(TOOLS)} is needed; on Debian: apt install skopeo")
-    manifest = json.loads((IMAGE / "index.json").read_bytes())["manifests"][0]
+    manifest = json.loads((folder / "index.json").read_bytes())["manifests"][0]
     try:
-        finished = subprocess.run(command(tool, wanted.image, reference(manifest), wanted.plain_http), check=False)
+        finished = subprocess.run(
+            command(tool, folder, wanted.image, reference(manifest), wanted.plain_http), check=False
+        )
     except OSError as error:
         return fail(f"{tool}: {error}")
     if finished.returncode:
@@ -42,7 +47,7 @@ def main() -> int:
     return 0
 
 
-def command(tool: str, image: str, name: str, plain_http: bool) -> list[str]:
+def command(tool: str, folder: Path, image: str, name: str, plain_http: bool) -> list[str]:
     if tool == "skopeo":
         # The digest is what people pin: pushed as it is, or not at all.
         return [
@@ -51,12 +56,12 @@ def command(tool: str, image: str, name: str, plain_http: bool) -> list[str]:
             "--quiet",
             "--preserve-digests",
             *["--dest-tls-verify=false"] * plain_http,
-            f"oci:{IMAGE}:{name}",
+            f"oci:{folder}:{name}",
             f"docker://{image}",
         ]
     if tool == "oras":
-        return ["oras", "cp", *["--to-plain-http"] * plain_http, "--from-oci-layout", f"{IMAGE}:{name}", image]
-    return ["crane", "push", *["--insecure"] * plain_http, str(IMAGE), image]
+        return ["oras", "cp", *["--to-plain-http"] * plain_http, "--from-oci-layout", f"{folder}:{name}", image]
+    return ["crane", "push", *["--insecure"] * plain_http, str(folder), image]
 
 
 def reference(manifest: dict) -> str:
