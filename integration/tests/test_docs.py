@@ -294,6 +294,7 @@ COMMANDS: dict[str, By | Not | Here] = {
     "gh attestation verify oci://ghcr.io/OWNER/oauth2-session-filter:0.1.0 --repo OWNER/oauth2-session-filter": A_RELEASE,  # noqa: E501
     "sha256sum --check --ignore-missing SHA256SUMS": By("integration/chart/test_release_files.py", "--ignore-missing"),
     "git checkout v0.1.0": A_RELEASE,
+    "export RUSTUP_TOOLCHAIN=1.95.0": A_RELEASE,
     "SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) make image SOURCE=https://github.com/OWNER/oauth2-session-filter "
     "REVISION=$(git rev-parse HEAD)": By("integration/registry/test_reproducible.py", '"make", "image"'),
     "helm install oauth2-session oci://ghcr.io/OWNER/charts/oauth2-session-filter --version 0.1.0 "
