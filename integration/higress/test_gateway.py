@@ -73,7 +73,7 @@ def test_user_with_the_documented_rights_signs_in_and_out(make_gateway, make_red
     gateway = make_gateway(redis, redis_username="alice", redis_connection_url=f"redis://:{password}@redis")
     browser = signed_in(gateway)
     assert is_well(browser)
-    assert browser.get("/oauth2/sign_out").is_redirect
+    assert browser.get("/oauth2/sign_out").status_code < 400
     assert browser.get("/echo").is_redirect
 
 

@@ -208,3 +208,15 @@ fn tls_server_name_needs_verified_certificates() {
     mistake(name, secure(json!({ name: "h", "redis_insecure_skip_tls_verify": true })));
     mistake(name, json!({ name: "h" }));
 }
+
+#[test]
+fn service_of_a_gateway_is_refused_in_the_module_for_other_hosts() {
+    for store in ["redis", "cookie"] {
+        let mut options = json!({ "session_store_type": store, "redis_service": "redis.dns" });
+        if store == "redis" {
+            options["redis_connection_url"] = json!("redis://redis");
+        }
+        let refused = mistake("redis_service", options);
+        assert!(refused.contains("make build HOST=higress"), "{refused}");
+    }
+}
