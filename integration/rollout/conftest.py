@@ -20,14 +20,15 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="module")
-def start_fleet(shared_provider, upstream, shared_redis):
+def start_fleet(shared_provider, upstream, shared_redis, tmp_path_factory):
     """Starts fleets: `start_fleet(name)`, a name of `FLEETS`."""
     fleets = []
 
     def start(name: str, **options: Any) -> Fleet:
         store, uses_new = FLEETS[name]
         redis = shared_redis if store == "redis" else None
-        fleets.append(Fleet(shared_provider, upstream.address, redis, uses_new=uses_new, **options))
+        folder = tmp_path_factory.mktemp("secrets")
+        fleets.append(Fleet(shared_provider, upstream.address, redis, folder=folder, uses_new=uses_new, **options))
         return fleets[-1]
 
     yield start

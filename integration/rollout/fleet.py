@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import Any
 
 from harness.envoy import Envoy
+from harness.mounted import Mounted
 from harness.ports import free_port
 from harness.provider import Provider
 from harness.redis import Redis
-from harness.render import WASM
+from harness.render import WASM, render
 from harness.service import CLIENT_SECRET, Service, filter_config
 from harness.visitor import SITE, Visitor
 from rollout import previous
@@ -21,8 +23,15 @@ REFRESH, DUE_SECONDS = "2s", 2.2
 
 # What only this version has, by store. A fleet may set it as soon as its first proxy has this version.
 NEW_OPTIONS: dict[str, dict[str, Any]] = {
-    "cookie": {"session_idle_timeout": "1h", "session_max_lifetime": "24h"},
-    "redis": {"session_idle_timeout": "1h", "session_max_lifetime": "24h", "redis_session_index": True},
+    "cookie": {"session_idle_timeout": "1h", "session_max_lifetime": "24h", "secrets_from": "bridge"},
+    "redis": {
+        "session_idle_timeout": "1h",
+        "session_max_lifetime": "24h",
+        "secrets_from": "bridge",
+        "redis_username": "default",  # of a Redis without a password, which takes any
+        "redis_session_index": True,
+        "backchannel_logout": True,
+    },
 }
 
 # The store, and whether the proxies of this version have the options that only this version knows.
@@ -36,10 +45,18 @@ FLEETS = {
 
 class Fleet:
     """Two proxies that share the cookie secret and, with `redis`, a Redis. A proxy keeps its address when its version
-    changes. With `uses_new`, the proxies of this version have `NEW_OPTIONS`, and a second cookie secret."""
+    changes. With `uses_new`, the proxies of this version have `NEW_OPTIONS`, a second cookie secret, and their secrets
+    in `folder`."""
 
     def __init__(
-        self, provider: Provider, upstream: str, redis: Redis | None, *, uses_new: bool = False, **options: Any
+        self,
+        provider: Provider,
+        upstream: str,
+        redis: Redis | None,
+        *,
+        folder: Path,
+        uses_new: bool = False,
+        **options: Any,
     ):
         self._provider, self._upstream = provider, upstream
         store = {"session_store_type": "redis", "redis_connection_url": redis.url} if redis else {}
@@ -62,6 +79,16 @@ class Fleet:
             },
             {BEFORE: secret, NOW: both},
         )
+        self._mounted = [
+            Mounted(
+                folder / str(place),
+                cookie_secret=both,
+                client_secret=CLIENT_SECRET,
+                redis_password=secrets.token_urlsafe(24),
+            )
+            for place in range(2)
+            if uses_new
+        ]
         self._addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         self._running: list[tuple[str, Service] | None] = [None, None]
         self.redis = redis
@@ -74,13 +101,16 @@ class Fleet:
             if running and running[0] == version:
                 continue
             self._stop(place)
+            mounted = self._mounted[place] if self._mounted and version == NOW else None
+            in_environment = {
+                "OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET,
+                "OAUTH2_PROXY_COOKIE_SECRET": self._secrets[version],
+            }
             envoy = Envoy(
                 self._filters[version],
                 upstream=self._upstream,
-                environment={
-                    "OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET,
-                    "OAUTH2_PROXY_COOKIE_SECRET": self._secrets[version],
-                },
+                environment={} if mounted else in_environment,
+                render=mounted.render if mounted else render,
                 concurrency=2,
                 listen=self._addresses[place],
                 wasm=MODULES[version],
