@@ -36,8 +36,8 @@ class KnownSecrets:
                 self._windows[part[:WINDOW]] = self._windows[part[-WINDOW:]] = what
 
     def add_options(self, options: str | dict | None) -> None:
-        """Adds the secrets of a filter JSON, even of an invalid one, or of the environment. A test chooses them, and must
-        not choose a word that a log may have by chance."""
+        """Adds the secrets of a filter JSON, even of an invalid one, or of the environment. A test
+        chooses them, and must not choose a word that a log may have by chance."""
         try:
             options = json.loads(options) if isinstance(options, str) else options
         except ValueError:
