@@ -22,6 +22,7 @@ from harness.render import named, render
 from harness.service import CLIENT_ID, CLIENT_SECRET, arrived
 from harness.topologies import ClusterTopology, SentinelTopology
 from harness.waiting import until
+from harness.wire import ask
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 PATH = "/oauth2/backchannel_logout"
@@ -183,6 +184,49 @@ def test_body_arrives_whatever_its_form(make_service, redis, fake, http2):
     assert send(iter([b"x" * LONGEST, b"x"])) == 413
     assert send(b"x", **{"content-type": "text/plain"}) == 400
     assert client.get(f"{running.url}{PATH}").status_code == 405
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+def test_request_with_trailers_is_refused_and_reaches_no_upstream(make_service, redis, fake, http2):
+    """In HTTP/2 the body does not say that it has ended, so the request goes on to the route that waits."""
+    running = make_service(fake, **options(redis))
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    answer = ask(running.url, "POST", PATH, [("content-type", FORM)], trailers=[("x-late", "1")], http2=http2)
+    assert (answer.status, "x-upstream" in dict(answer.headers)) == (400, False)
+    assert is_signed_in(browser)
+    assert post(running.url, logout_token(fake)).status_code == 200
+    assert not is_signed_in(browser)
+
+
+def logout_route(config: dict) -> dict:
+    """The route in envoy.yaml that waits for the body."""
+    manager = named(config["static_resources"]["listeners"], "main")["filter_chains"][0]["filters"][0]["typed_config"]
+    route = manager["route_config"]["virtual_hosts"][0]["routes"][0]
+    assert route["match"] == {"path": PATH}
+    return route["route"]
+
+
+def with_short_limit(filter_json, **rendered):
+    config = json.loads(render(filter_json, **rendered))
+    limit = logout_route(config)["max_stream_duration"]
+    assert limit == {"max_stream_duration": "30s"}
+    limit["max_stream_duration"] = "2s"
+    return json.dumps(config)
+
+
+def test_body_that_does_not_end_is_given_up(make_service, redis, fake):
+    running = make_service(fake, render=with_short_limit, **options(redis))
+    browser = running.browser()
+    browser.sign_in("alice", "/echo")
+    address = urlsplit(running.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as client:
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: {FORM}\r\ncontent-length: 1000\r\n\r\n"
+        client.sendall(f"{head}logout_token=".encode())
+        status = client.makefile("rb").readline()
+    assert re.match(rb"HTTP/1.1 (408|504) ", status), status
+    assert is_signed_in(browser)
+    assert post(running.url, logout_token(fake)).status_code == 200
 
 
 def test_client_that_hangs_up_in_the_body_does_no_harm(make_service, redis, fake):
