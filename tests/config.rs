@@ -241,6 +241,42 @@ fn passwords_of_urls_become_variables() {
 }
 
 #[test]
+fn logo_of_sign_in_page_is_converted() {
+    // PNG's signature, and an SVG: oauth2-proxy puts the files into its page (pkg/app/pagewriter).
+    let folder = std::env::temp_dir().join(format!("config-logo-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("logo.PNG"), b"\x89PNG\r\n\x1a\n").unwrap();
+    std::fs::write(folder.join("logo.svg"), "<svg/>").unwrap();
+    std::fs::write(folder.join("large.jpg"), [0; 40_000]).unwrap();
+    let convert = |logo: &str| run_text("logo.cfg", &cfg(&format!("custom_sign_in_logo = {logo:?}")));
+    let file = |name: &str| convert(folder.join(name).to_str().unwrap());
+    for (run, expected) in [
+        (convert("https://cdn.example.com/logo.svg"), json!("https://cdn.example.com/logo.svg")),
+        (file("logo.PNG"), json!("data:image/png;base64,iVBORw0KGgo=")),
+        (file("logo.svg"), json!("data:image/svg+xml;base64,PHN2Zy8+")),
+        (convert("-"), Value::Null),
+    ] {
+        assert_eq!((run.code, &run.json["pages_logo"]), (Some(0), &expected), "{}", run.told);
+        assert!(!run.told.contains("custom_sign_in_logo"), "{}", run.told);
+    }
+    let missing = file("no-such-file.png");
+    assert_eq!((missing.code, &missing.json["pages_logo"]), (Some(0), &Value::Null), "{}", missing.told);
+    missing.tells("custom_sign_in_logo: use pages_logo");
+    let large = file("large.jpg");
+    assert_eq!(large.code, Some(1));
+    large.tells("pages_logo: must be");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn banner_with_html_is_named() {
+    let run = run_text("banner.cfg", &cfg("banner = \"<b>Staff</b> only\"\nfooter = \"Room 12\""));
+    assert_eq!((run.code, &run.json["footer"]), (Some(0), &json!("Room 12")), "{}", run.told);
+    run.tells("banner: the filter shows it as plain text");
+    assert!(!run.told.contains("footer"), "{}", run.told);
+}
+
+#[test]
 fn unreadable_file_is_reported_without_content() {
     let folder = std::env::temp_dir().join(format!("config-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

@@ -1,5 +1,10 @@
 //! Converts oauth2-proxy's options to the filter's.
 
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use oauth2_session_filter::config::{Known, known};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -76,6 +81,13 @@ pub(crate) fn carry(found: Found) -> Carried {
             Some(Known::Taken { is_secret, is_list }) => {
                 if name == "reverse_proxy" && is_true(&value) {
                     carried.conditions.push(REVERSE_PROXY.to_owned());
+                }
+                if matches!(name.as_str(), "banner" | "footer")
+                    && value.as_str().is_some_and(|text| text.contains('<'))
+                {
+                    carried
+                        .conditions
+                        .push(format!("{name}: the filter shows it as plain text; remove the HTML from it"));
                 }
                 carried.take(name, value, is_secret, is_list);
             }
@@ -196,10 +208,32 @@ fn rename(options: &mut Map<String, Value>) {
     if let Some(groups) = options.remove("gitlab_groups").filter(|_| is_gitlab) {
         options.insert("allowed_groups".to_owned(), groups);
     }
+    let logo = options.get("custom_sign_in_logo").and_then(Value::as_str).and_then(logo);
+    if let Some(logo) = logo {
+        options.remove("custom_sign_in_logo");
+        if !logo.is_empty() {
+            options.entry("pages_logo").or_insert(logo.into());
+        }
+    }
     let claim = options.remove("user_id_claim").filter(|claim| claim.as_str() != Some("email"));
     if let Some(claim) = claim {
         options.entry("oidc_email_claim").or_insert(claim);
     }
+}
+
+/// `custom_sign_in_logo` as `pages_logo`: a URL stays one, `-` means none, and the image of a file becomes a data URL. None
+/// if it is a file of another type, or cannot be read here.
+fn logo(text: &str) -> Option<String> {
+    if text.starts_with("https://") || matches!(text, "" | "-") {
+        return Some(text.trim_start_matches('-').to_owned());
+    }
+    let kind = match Path::new(text).extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "svg" => "svg+xml",
+        "png" => "png",
+        "jpg" | "jpeg" => "jpeg",
+        _ => return None,
+    };
+    Some(format!("data:image/{kind};base64,{}", STANDARD.encode(fs::read(text).ok()?)))
 }
 
 /// The entries of a list, which may be one string with commas.

@@ -222,3 +222,28 @@ def test_sign_out_everywhere_goes_on_to_the_provider(chromium, make_redis):
     browser.click("main > form button")
     assert browser.heading == "Sign out of the demo provider?"
     assert browser.session_cookies() == []
+
+
+def test_pages_show_the_service_s_name_logo_and_language(chromium):
+    title = "Portal</title><script>alert(1)</script>"
+    # An SVG of 2 by 1 pixels.
+    logo = (
+        "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIHdpZHRoPSIyIiBoZWlnaHQ9IjEiLz4="
+    )
+    browser = chromium(prompt="login", pages_title=title, pages_logo=logo, pages_language="de")
+    browser.open("/echo")
+    assert browser.heading == "Anmelden"
+    assert browser.driver.title == f"Anmelden · {title}"
+    assert title in browser.text
+    assert browser.run("return document.documentElement.lang") == "de"
+    assert browser.run("return document.images[0].naturalWidth") == 2
+    browser.open("/oauth2/sign_out")
+    assert browser.heading == "Sie sind abgemeldet"
+
+
+def test_page_is_in_the_first_language_of_the_browser(chromium):
+    browser = chromium(prompt="login", pages_language="browser")
+    browser.command("Network.enable")
+    browser.command("Network.setUserAgentOverride", userAgent="test", acceptLanguage="fr-CH,de-CH,en")
+    browser.open("/oauth2/sign_in")
+    assert browser.heading == "Anmelden"

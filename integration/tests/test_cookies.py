@@ -97,7 +97,7 @@ def test_session_too_large_for_envoy_is_not_set(service):
     at = service(cookie_max_bytes=8192)
     browser = at.browser()
     page = browser.sign_in("carol")
-    assert page.status_code == 503 and "8192" in page.text and "session_cookie_minimal" in page.text
+    assert page.status_code == 503 and "8192" in page.text and "the operator has to fix this" in page.text
     assert session_cookies(browser) == {}
     assert at.envoy.says("but at most 8192 are allowed")
     assert browser.get("/oauth2/sign_out").status_code == 200

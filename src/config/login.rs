@@ -1,4 +1,4 @@
-//! Which users are allowed, the options of the pages, and where a sign-in may lead to.
+//! Which users are allowed, the options of the sign-in page, and where a sign-in may lead to.
 
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ fn provider_sign_out(options: &Options, mode: &Mode, errors: &mut ConfigErrors) 
     Some(ProviderSignOut { post_logout_redirect_url: url.map(str::to_owned) })
 }
 
-/// A text of the sign-in page, if there is one; `-` means none, as in oauth2-proxy.
-fn text(text: &str) -> Option<String> {
+/// A text of the pages, if there is one; `-` means none, as in oauth2-proxy.
+pub(super) fn text(text: &str) -> Option<String> {
     Some(text).filter(|text| !matches!(*text, "" | "-")).map(str::to_owned)
 }

@@ -24,6 +24,7 @@ mod login;
 mod markdown;
 mod mode;
 mod options;
+mod pages;
 mod provider;
 mod provider_name;
 mod raw_options;
@@ -50,6 +51,7 @@ pub use self::lifetimes::Lifetimes;
 pub use self::login::{Login, ProviderSignOut};
 pub use self::markdown::{options_markdown, providers_markdown, refused_markdown};
 pub use self::mode::{LoginApp, Mode};
+pub use self::pages::{Language, Logo, Pages};
 pub use self::provider::ProviderConfig;
 pub use self::provider_name::ProviderKind;
 pub use self::redis::RedisConfig;
@@ -83,8 +85,10 @@ pub struct Config {
     pub redis: Option<RedisConfig>,
     /// The options of paths.
     pub routes: Routes,
-    /// Which users are allowed, and the options of the pages.
+    /// Which users are allowed, and the options of the sign-in page.
     pub login: Login,
+    /// How the pages look.
+    pub pages: Pages,
     /// The identity headers for the upstream and the response.
     pub headers: Headers,
     /// The fields for the access log.
@@ -118,6 +122,7 @@ impl Config {
         let bridge_secrets = secrets::build(&options, provider.is_some(), redis.as_ref(), &mut errors);
         let routes = routes::build(&options, &mut errors);
         let login = login::build(&options, &mode, &mut errors);
+        let pages = pages::build(&options, &mut errors);
         let headers = headers::build(&options, &mut errors);
         let access_log = access_log::build(&options, &mut errors);
         match cookie {
@@ -134,6 +139,7 @@ impl Config {
                     redis,
                     routes,
                     login,
+                    pages,
                     headers,
                     access_log,
                     warnings: errors.into_warnings(),

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::choices::{CodeChallengeMethod, ModeName};
 use super::cookie_secrets::SecretList;
 use super::errors::ConfigErrors;
+use super::pages::{Language, Logo};
 use super::provider_name::ProviderName;
 use super::raw_options::RawOptions;
 use super::secret::Secret;
@@ -224,6 +225,15 @@ options! {
             differs: "plain text, and empty by default; there HTML";
         footer: String = Upstream(""), "A text at the bottom of the sign-in page; `-` for none",
             differs: "plain text, and empty by default; there HTML";
+    }
+    "Pages" {
+        pages_title: String = FilterOnly(""), "The name of the service, above each page and in its title";
+        pages_logo: Option<Logo> = FilterOnly(""),
+            "An image above each page: an `https` URL, or `data:image/png;base64,…` (also `jpeg`, `gif`, `webp` and \
+             `svg+xml`) of at most 32 KiB, which no other server sees";
+        pages_language: Language = FilterOnly("en"),
+            "The language of the pages: `en`, `de`, or `browser` for the one of these that is first in the browser's \
+             `Accept-Language`, or else English";
     }
     "Bearer tokens" {
         skip_jwt_bearer_tokens: bool = Upstream("false"),

@@ -87,9 +87,11 @@ const REFUSED: &[Refused] = &[
     ("leave it out; the provider sends its answer in the query", "auth_request_response_mode"),
     ("leave it out; the provider's keys say which algorithms they are for", "oidc_enabled_signing_algs"),
     (
-        "the pages are built in; use banner and footer, or skip_provider_button for none",
-        "custom_templates_dir custom_sign_in_logo",
+        "the pages are built in; use pages_title, pages_logo, pages_language, banner and footer, or \
+         skip_provider_button for none",
+        "custom_templates_dir",
     ),
+    ("use pages_logo, with an https URL, or with the image itself as a data URL", "custom_sign_in_logo"),
     ("the filter does not sign requests; let the upstream trust Envoy's client certificate", "signature_key"),
     ("use pass_basic_auth and basic_auth_password, which send it to the upstream", "set_basic_auth"),
     (

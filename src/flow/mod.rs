@@ -169,7 +169,7 @@ impl<I: Io> App<I> {
         }
         let reason = Unavailable::Secret;
         self.io.count(Count::Unavailable(reason));
-        let answer = endpoints::upstream::unavailable(&self.config.routes, &head, reason);
+        let answer = endpoints::upstream::unavailable(&self.config, &head, reason);
         Action::Reply(reply::because(answer, access_log::unavailable(reason))).into()
     }
 

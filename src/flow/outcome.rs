@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use http::StatusCode;
 
+use super::pages::ENGLISH;
 use super::principal::Principal;
 use crate::time::Timestamp;
 
@@ -138,24 +139,9 @@ impl Unavailable {
         }
     }
 
-    /// For the log and the browser.
+    /// For the log and for programs. Pages say it in their language.
     pub(super) fn explain(self) -> &'static str {
-        match self {
-            Self::Provider => "the sign-in service does not answer",
-            Self::Misconfigured => {
-                "the sign-in service answers, but this site cannot use its answer; the operator has to fix this"
-            }
-            Self::Redis => "the session store does not answer",
-            Self::NoIndex => {
-                "the session store does not let this proxy list the sessions of a user; the operator has to fix this"
-            }
-            Self::Secret => "the proxy does not have its secrets yet; the operator has to provide them",
-            Self::Random => "the proxy has no random numbers",
-            Self::Busy => "there are too many such requests at the same time",
-            Self::TooLarge(_) => {
-                "this account has too many groups or other claims for the session store; the operator has to fix this"
-            }
-        }
+        ENGLISH.reason(self)
     }
 }
 

@@ -7,6 +7,7 @@ mod lifetimes;
 mod login;
 mod mode;
 mod names;
+mod pages;
 mod provider;
 mod redis;
 mod redis_servers;

@@ -13,9 +13,10 @@ use log::{info, warn};
 
 use super::sign_out;
 use crate::config::ProviderSignOut;
+use crate::flow::App;
 use crate::flow::http::reply::{self, Reply};
 use crate::flow::io::Io;
-use crate::flow::{App, pages};
+use crate::flow::pages::Pages;
 use crate::oidc::EndSessionRequest;
 
 /// The longest URL with an ID token, in bytes. With many groups, the token alone can have more. Many servers accept 4 kB for
@@ -27,6 +28,7 @@ pub(super) async fn leave<I: Io>(
     app: &App<I>,
     options: &ProviderSignOut,
     id_token: &str,
+    pages: Pages<'_>,
     everywhere_url: Option<&str>,
 ) -> Reply {
     let prefix = &app.config.routes.proxy_prefix;
@@ -36,12 +38,12 @@ pub(super) async fn leave<I: Io>(
         (Ok(Some(endpoint)), Some(provider)) => (endpoint.as_str(), provider.client_id.as_str()),
         (Ok(_), _) => {
             log_stays(app, "the provider's metadata has no end_session_endpoint; set oidc_end_session_url");
-            return pages::signed_out(&sign_in_url, None, everywhere_url);
+            return pages.signed_out(&sign_in_url, None, everywhere_url);
         }
         (Err(reason), _) => {
             log_stays(app, reason.explain());
             let retry_url = format!("{prefix}/sign_out");
-            return pages::signed_out(&sign_in_url, Some(&retry_url), everywhere_url);
+            return pages.signed_out(&sign_in_url, Some(&retry_url), everywhere_url);
         }
     };
     // Without random numbers the provider adds no state. It is needed for nothing: coming back changes nothing here.

@@ -27,9 +27,10 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::encode;
 use crate::flow::http::{Header, headers, reply};
 use crate::flow::io::{Count, Io};
+use crate::flow::pages::Pages;
 use crate::flow::principal::Principal;
 use crate::flow::skip_auth::is_login_app_path;
-use crate::flow::{App, access_log, pages};
+use crate::flow::{App, access_log};
 use crate::session::{Claims, Session};
 use crate::time::Timestamp;
 use session_codec::header_block::HeaderBlock;
@@ -148,7 +149,8 @@ async fn keep<I: Io>(
         Err(reason) => {
             app.io.count(Count::HandedOverRefused);
             error!("login app: could not store the session that it handed over: {reason}");
-            let page = pages::not_now("Your sign-in is not finished", reason, None, "");
+            let pages = Pages::new(&app.config, &head);
+            let page = pages.not_now(pages.words.sign_in_not_finished, reason, None, "");
             Err(reply::because(page, access_log::unavailable(reason)))
         }
     }

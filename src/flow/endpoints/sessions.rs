@@ -29,16 +29,13 @@ use crate::flow::http::{Header, csrf};
 use crate::flow::io::Io;
 use crate::flow::load::Usage;
 use crate::flow::outcome::{Outcome, Unavailable};
-use crate::flow::pages::{ErrorPage, ListedSession, Sessions};
+use crate::flow::pages::{ErrorPage, ListedSession, Pages, Sessions, Words};
 use crate::flow::principal::Principal;
 use crate::flow::store::redis::UserSession;
 use crate::flow::user::User;
-use crate::flow::{App, access_log, pages};
+use crate::flow::{App, access_log};
 use crate::session::ticket::TicketId;
 use crate::time::Timestamp;
-
-/// The title of a page if sessions could not be ended.
-const STILL_SIGNED_IN: &str = "Not all sessions have ended";
 
 /// The user who asks, by the session of the browser.
 struct Caller {
@@ -90,12 +87,12 @@ pub(in crate::flow) async fn list<I: Io>(app: Rc<App<I>>, head: RequestHead) -> 
     let session = Some(&caller.principal.session);
     let sessions = match app.store.sessions_of(&target.user).await {
         Ok(sessions) => sessions,
-        Err(reason) => return unavailable(&app, &head, "Your sessions cannot be shown", reason),
+        Err(reason) => return unavailable(&app, &head, |words| words.sessions_not_shown, reason),
     };
     let mut answer = if is_program(&app, &head) {
         reply::json(StatusCode::OK, &as_json(&app, &caller, &target, &sessions))
     } else {
-        as_page(&app, &caller, &target, &sessions)
+        as_page(&app, &head, &caller, &target, &sessions)
     };
     reply::add_headers(&mut answer, caller.cookies.iter());
     AccessLogEntry::on(answer, &app.config, "sessions", session)
@@ -112,7 +109,7 @@ pub(in crate::flow) async fn end<I: Io>(app: Rc<App<I>>, head: RequestHead) -> D
     }
     let asked = head.query("end").unwrap_or_default();
     match end_named(&app, &target.user, &asked).await {
-        Err(reason) => unavailable(&app, &head, STILL_SIGNED_IN, reason),
+        Err(reason) => unavailable(&app, &head, |words| words.sessions_not_ended, reason),
         // It has ended already, which is what the user wants.
         Ok(None) => ended(&app, &head, &caller, &target, 0, false).await,
         Ok(Some((id, was_there))) => {
@@ -151,13 +148,13 @@ pub(in crate::flow) async fn sign_out_everywhere<I: Io>(app: Rc<App<I>>, head: R
     }
     let number = match app.store.end_all(&target.user).await {
         Ok(number) => number,
-        Err(reason) => return unavailable(&app, &head, STILL_SIGNED_IN, reason),
+        Err(reason) => return unavailable(&app, &head, |words| words.sessions_not_ended, reason),
     };
     // The browser's own sessions may not be in the index yet.
     if !target.is_by_admin
         && let Err(reason) = app.store.end(&head).await
     {
-        return unavailable(&app, &head, STILL_SIGNED_IN, reason);
+        return unavailable(&app, &head, |words| words.sessions_not_ended, reason);
     }
     ended(&app, &head, &caller, &target, number, !target.is_by_admin || target.user == caller.user).await
 }
@@ -168,17 +165,18 @@ async fn by_token<I: Io>(app: &App<I>, head: &RequestHead, token: &str) -> Decis
     if let Some(answer) = csrf::refuse_other_site(head) {
         return answer.into();
     }
+    let pages = Pages::new(&app.config, head);
     let Some(user) = everywhere_token::open(&app.secrets.cookie(), token, app.io.now()) else {
         let answer = if is_program(app, head) {
             reply::text(StatusCode::FORBIDDEN, "Forbidden")
         } else {
-            pages::error(&ErrorPage {
+            pages.error(&ErrorPage {
                 status: StatusCode::FORBIDDEN,
-                title: "Not all sessions have ended",
-                message: "This button works for two minutes. Sign in again to sign out everywhere.",
+                title: pages.words.sessions_not_ended,
+                message: pages.words.button_is_too_old,
                 reference: None,
                 retry_url: Some(&start::start_url(&app.config, &sessions_url(app))),
-                retry_label: "Sign in",
+                retry_label: pages.words.sign_in,
             })
         };
         return reply::because(answer, access_log::FORBIDDEN).into();
@@ -188,11 +186,11 @@ async fn by_token<I: Io>(app: &App<I>, head: &RequestHead, token: &str) -> Decis
             let answer = if is_program(app, head) {
                 reply::json(StatusCode::OK, &EndedJson { ended: number })
             } else {
-                pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, None)
+                pages.signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, None)
             };
             reply::because(answer, "sessions_ended").into()
         }
-        Err(reason) => unavailable(app, head, STILL_SIGNED_IN, reason),
+        Err(reason) => unavailable(app, head, |words| words.sessions_not_ended, reason),
     }
 }
 
@@ -215,7 +213,7 @@ async fn ended<I: Io>(
     }
     let mut answer = match is_program(app, head) {
         true => reply::json(StatusCode::OK, &EndedJson { ended: number }),
-        false if is_own => sign_out::go_on(app, &id_token, None).await,
+        false if is_own => sign_out::go_on(app, Pages::new(&app.config, head), &id_token, None).await,
         false => reply::see_other(&format!("{}{}", sessions_url(app), query(target, '?'))),
     };
     let cleared = is_own.then(|| app.cookie.clear(head));
@@ -237,18 +235,19 @@ async fn caller_and_target<I: Io>(
     let (principal, ticket) = match (loaded.outcome, app.store.ticket(head)) {
         (Outcome::Authenticated(principal), Some(ticket)) => (principal, ticket),
         (Outcome::Unavailable(reason), _) => {
-            return Err(unavailable(app, head, "Your sessions cannot be shown", reason));
+            return Err(unavailable(app, head, |words| words.sessions_not_shown, reason));
         }
         (outcome, _) => {
+            let pages = Pages::new(&app.config, head);
             let mut answer = match ClientKind::of(&app.config.routes, head) {
                 ClientKind::Program(_) => reply::json(StatusCode::UNAUTHORIZED, &serde_json::Map::new()),
-                ClientKind::Browser => pages::error(&ErrorPage {
+                ClientKind::Browser => pages.error(&ErrorPage {
                     status: StatusCode::UNAUTHORIZED,
-                    title: "You are not signed in",
-                    message: "Sign in to see your sessions.",
+                    title: pages.words.not_signed_in,
+                    message: pages.words.sign_in_for_sessions,
                     reference: None,
                     retry_url: Some(&start::start_url(&app.config, &sessions_url(app))),
-                    retry_label: "Sign in",
+                    retry_label: pages.words.sign_in,
                 }),
             };
             reply::add_headers(&mut answer, cookies.iter());
@@ -284,10 +283,16 @@ fn refuse_forged<I: Io>(app: &App<I>, head: &RequestHead, caller: &Caller) -> Op
     csrf::refuse(head, is_token)
 }
 
-fn unavailable<I: Io>(app: &App<I>, head: &RequestHead, what: &str, reason: Unavailable) -> Decision {
+fn unavailable<I: Io>(
+    app: &App<I>,
+    head: &RequestHead,
+    what: fn(&Words) -> &str,
+    reason: Unavailable,
+) -> Decision {
+    let pages = Pages::new(&app.config, head);
     let answer = match ClientKind::of(&app.config.routes, head) {
         ClientKind::Program(_) => reply::unavailable_json(reason.explain()),
-        ClientKind::Browser => pages::not_now(what, reason, None, ""),
+        ClientKind::Browser => pages.not_now(what(pages.words), reason, None, ""),
     };
     AccessLogEntry::on(answer, &app.config, access_log::unavailable(reason), None)
 }
@@ -346,7 +351,13 @@ fn whole_secs(time: Timestamp) -> Timestamp {
     Timestamp::from_secs(time.secs())
 }
 
-fn as_page<I: Io>(app: &App<I>, caller: &Caller, target: &Target, sessions: &[UserSession]) -> Reply {
+fn as_page<I: Io>(
+    app: &App<I>,
+    head: &RequestHead,
+    caller: &Caller,
+    target: &Target,
+    sessions: &[UserSession],
+) -> Reply {
     let url = sessions_url(app);
     let token = csrf::query(&app.secrets.cookie(), caller.ticket.redis_key(), app.io.now());
     let whose = query(target, '&');
@@ -359,7 +370,7 @@ fn as_page<I: Io>(app: &App<I>, caller: &Caller, target: &Target, sessions: &[Us
             end_url: format!("{url}?end={}&{token}{whose}", name(app, &session.id)),
         })
         .collect();
-    pages::sessions(&Sessions {
+    Pages::new(&app.config, head).sessions(&Sessions {
         user: target.is_by_admin.then_some(target.user.subject.as_str()),
         sessions: &listed,
         everywhere_url: &format!("{}/sign_out_everywhere?{token}{whose}", app.config.routes.proxy_prefix),

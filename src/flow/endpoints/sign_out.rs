@@ -12,8 +12,9 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::{encode, is_same_origin};
 use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
+use crate::flow::pages::Pages;
 use crate::flow::user::User;
-use crate::flow::{App, access_log, pages};
+use crate::flow::{App, access_log};
 use crate::session::Session;
 
 /// The placeholder for the session's ID token in `rd` and in `backend_logout_url`, as in oauth2-proxy.
@@ -22,10 +23,11 @@ const ID_TOKEN: &str = "{id_token}";
 /// Ends the session of the browser. If the store does not answer, the session goes on, and the page says so: a user
 /// must not believe that they are signed out while they are not.
 pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
+    let pages = Pages::new(&app.config, &head);
     let session = match app.store.end(&head).await {
         Ok(session) => session.inspect(|_| app.io.count(Count::SignOut)),
         Err(reason) => {
-            let page = pages::unavailable("You are still signed in", reason.explain(), "");
+            let page = pages.unavailable(pages.words.still_signed_in, reason, "");
             return reply::because(page, access_log::unavailable(reason));
         }
     };
@@ -40,7 +42,7 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     let everywhere_url = everywhere_url.as_deref();
     let mut answer = match asked {
         Some(target) => reply::redirect(&with_id_token(&app, &target, &id_token).await),
-        None => go_on(&app, &id_token, everywhere_url).await,
+        None => go_on(&app, pages, &id_token, everywhere_url).await,
     };
     reply::add_headers(&mut answer, app.cookie.clear(&head).iter());
     reply::because(answer, "sign_out")
@@ -48,11 +50,16 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
 
 /// The answer to a browser whose session has ended: it goes on to the provider (`provider_sign_out`), or gets the
 /// signed-out page.
-pub(super) async fn go_on<I: Io>(app: &App<I>, id_token: &str, everywhere_url: Option<&str>) -> Reply {
+pub(super) async fn go_on<I: Io>(
+    app: &App<I>,
+    pages: Pages<'_>,
+    id_token: &str,
+    everywhere_url: Option<&str>,
+) -> Reply {
     match &app.config.login.provider_sign_out {
-        Some(options) => end_session::leave(app, options, id_token, everywhere_url).await,
+        Some(options) => end_session::leave(app, options, id_token, pages, everywhere_url).await,
         None => {
-            pages::signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, everywhere_url)
+            pages.signed_out(&format!("{}/sign_in", app.config.routes.proxy_prefix), None, everywhere_url)
         }
     }
 }

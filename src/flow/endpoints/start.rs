@@ -15,24 +15,22 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::encode;
 use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
-use crate::flow::pages::SignIn;
-use crate::flow::{App, access_log, pages};
+use crate::flow::pages::{Pages, SignIn};
+use crate::flow::{App, access_log};
 use crate::oidc;
 use crate::oidc::{AuthorizationRequest, authorization_url};
 use crate::session::csrf::Csrf;
 
-/// The title of the page if something that a sign-in needs is unavailable.
-const NOT_NOW: &str = "You cannot sign in just now";
-
 /// `/oauth2/sign_in`: the page with the button. It ends the session, as in oauth2-proxy.
 pub(in crate::flow) async fn sign_in_page<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Reply {
+    let pages = Pages::new(&app.config, &head);
     if let Err(reason) = app.store.end(&head).await {
-        let page = pages::unavailable(NOT_NOW, reason.explain(), "");
+        let page = pages.unavailable(pages.words.sign_in_not_possible, reason, "");
         return reply::because(page, access_log::unavailable(reason));
     }
     let target = redirect::target(&app.config, &head);
     let login = &app.config.login;
-    let mut page = pages::sign_in(&SignIn {
+    let mut page = pages.sign_in(&SignIn {
         provider_name: &login.provider_display_name,
         start_url: &start_url(&app.config, &target),
         banner: login.banner.as_deref(),
@@ -53,7 +51,9 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
     match begin(&app, &head, &target).await {
         Ok(answer) => reply::because(answer, "start").into(),
         Err(reason) => {
-            let page = pages::not_now(NOT_NOW, reason, None, &start_url(&app.config, &target));
+            let pages = Pages::new(&app.config, &head);
+            let what = pages.words.sign_in_not_possible;
+            let page = pages.not_now(what, reason, None, &start_url(&app.config, &target));
             AccessLogEntry::on(page, &app.config, access_log::unavailable(reason), None)
         }
     }

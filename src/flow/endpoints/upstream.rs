@@ -7,6 +7,7 @@ use log::debug;
 
 use super::{login_app, redirect};
 use crate::config::{Config, Mode, Routes};
+use crate::flow::App;
 use crate::flow::decision::{Action, Forward};
 use crate::flow::http::client_kind::{ClientKind, Problem, Protocol};
 use crate::flow::http::forged::ProtectedNames;
@@ -15,10 +16,9 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::http::url::encode;
 use crate::flow::io::Io;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
-use crate::flow::pages::ErrorPage;
+use crate::flow::pages::{ErrorPage, Pages};
 use crate::flow::principal::Principal;
 use crate::flow::skip_auth::{is_skipped_route, skips_auth};
-use crate::flow::{App, pages};
 
 /// Decides by the session that was loaded.
 pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) -> Action {
@@ -36,7 +36,7 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
         _ if skips_auth(&app.config, head) => Action::Forward(forward(app, head, Pass::Anonymous)),
         // The session stays: it may be enough for another path or another host.
         Outcome::Authenticated(_) => {
-            let mut answer = forbidden(&app.config.routes, head);
+            let mut answer = forbidden(&app.config, head);
             reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded, app.io.now()).iter());
             Action::Reply(answer)
         }
@@ -46,7 +46,7 @@ pub(super) fn handle<I: Io>(app: &App<I>, head: &RequestHead, loaded: Loaded) ->
             reply::add_headers(&mut answer, app.cookie.for_response(head, &loaded, app.io.now()).iter());
             Action::Reply(answer)
         }
-        Outcome::Unavailable(reason) => Action::Reply(unavailable(&app.config.routes, head, *reason)),
+        Outcome::Unavailable(reason) => Action::Reply(unavailable(&app.config, head, *reason)),
     }
 }
 
@@ -111,24 +111,26 @@ pub(super) fn refuse_token(routes: &Routes, head: &RequestHead) -> Reply {
     }
 }
 
-fn forbidden(routes: &Routes, head: &RequestHead) -> Reply {
-    if let ClientKind::Program(protocol) = ClientKind::of(routes, head) {
+fn forbidden(config: &Config, head: &RequestHead) -> Reply {
+    if let ClientKind::Program(protocol) = ClientKind::of(&config.routes, head) {
         return protocol.answer(Problem::Forbidden);
     }
-    pages::error(&ErrorPage {
+    let pages = Pages::new(config, head);
+    pages.error(&ErrorPage {
         status: StatusCode::FORBIDDEN,
-        title: "No access to this page",
-        message: "You are signed in, but this account has no access here.",
+        title: pages.words.no_access,
+        message: pages.words.account_has_no_access,
         reference: None,
-        retry_url: Some(&format!("{}/sign_in", routes.proxy_prefix)),
-        retry_label: "Sign in with another account",
+        retry_url: Some(&format!("{}/sign_in", config.routes.proxy_prefix)),
+        retry_label: pages.words.other_account,
     })
 }
 
 /// The answer to a request whose session the filter cannot check.
-pub(in crate::flow) fn unavailable(routes: &Routes, head: &RequestHead, reason: Unavailable) -> Reply {
-    if let ClientKind::Program(protocol) = ClientKind::of(routes, head) {
+pub(in crate::flow) fn unavailable(config: &Config, head: &RequestHead, reason: Unavailable) -> Reply {
+    if let ClientKind::Program(protocol) = ClientKind::of(&config.routes, head) {
         return protocol.answer(Problem::Unavailable(reason.explain()));
     }
-    pages::not_now("This page cannot be shown", reason, None, "")
+    let pages = Pages::new(config, head);
+    pages.not_now(pages.words.page_not_shown, reason, None, "")
 }

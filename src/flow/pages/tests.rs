@@ -5,23 +5,39 @@ mod contrast;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{
-    ErrorPage, ListedSession, Sessions, SignIn, error, html, sessions, sign_in, signed_in, signed_out,
-    unavailable,
-};
-use crate::flow::Reply;
+use super::{ErrorPage, ListedSession, Pages, Sessions, SignIn, html, words};
+use crate::config::Config;
+use crate::flow::{Reply, RequestHead, Unavailable};
 
 const HOSTILE: &str = "</style><script>alert('1')</script>\"&amp;{{ 1 }}";
 const URL: &str = "/oauth2/start?rd=%2Freports&x=\"'><script>&quot;";
+const LOGO: &str = "https://cdn.example.com/logo.svg?x=1&y=2";
 
-fn full_sign_in<'a>(words: &'a str, url: &'a str) -> Reply {
-    sign_in(&SignIn { provider_name: words, start_url: url, banner: Some(words), footer: Some(words) })
+/// A configuration with these options.
+fn config(options: &Value) -> Config {
+    Config::for_tests(options)
 }
 
-fn full_error<'a>(words: &'a str, url: &'a str) -> Reply {
-    error(&ErrorPage {
+/// The configuration without options of the pages.
+fn plain() -> Config {
+    config(&json!({}))
+}
+
+/// The pages of this configuration, for a browser with this `Accept-Language`.
+fn look<'a>(config: &'a Config, language: &str) -> Pages<'a> {
+    let headers = [(":path", "/".as_bytes()), ("accept-language", language.as_bytes())];
+    Pages::new(config, &RequestHead::from_pairs(headers))
+}
+
+fn full_sign_in<'a>(look: Pages<'_>, words: &'a str, url: &'a str) -> Reply {
+    look.sign_in(&SignIn { provider_name: words, start_url: url, banner: Some(words), footer: Some(words) })
+}
+
+fn full_error<'a>(look: Pages<'_>, words: &'a str, url: &'a str) -> Reply {
+    look.error(&ErrorPage {
         status: StatusCode::FORBIDDEN,
         title: words,
         message: words,
@@ -31,15 +47,19 @@ fn full_error<'a>(words: &'a str, url: &'a str) -> Reply {
     })
 }
 
-/// Every page, with every field in use.
-fn pages(words: &str, url: &str) -> [Reply; 5] {
+/// Every page without forms, with every field in use.
+fn pages_of(look: Pages<'_>, words: &str, url: &str) -> [Reply; 5] {
     [
-        full_sign_in(words, url),
-        full_error(words, url),
-        signed_in(url),
-        signed_out(url, None, None),
-        unavailable("This page cannot be shown", words, url),
+        full_sign_in(look, words, url),
+        full_error(look, words, url),
+        look.signed_in(url),
+        look.signed_out(url, None, None),
+        look.unavailable(words, Unavailable::Redis, url),
     ]
+}
+
+fn pages(words: &str, url: &str) -> [Reply; 5] {
+    pages_of(look(&plain(), ""), words, url)
 }
 
 fn body(page: &Reply) -> &str {
@@ -115,7 +135,7 @@ fn link_leads_to_no_other_site() {
 
 #[test]
 fn empty_link_leads_to_same_address() {
-    assert_eq!(href(&unavailable("what", "reason", "")), "");
+    assert_eq!(href(&look(&plain(), "").unavailable("what", Unavailable::Busy, "")), "");
 }
 
 #[test]
@@ -217,15 +237,18 @@ fn only_outage_page_has_retry_after() {
 
 #[test]
 fn button_names_the_provider() {
-    let page = full_sign_in("Example Login", "/start");
+    let page = full_sign_in(look(&plain(), ""), "Example Login", "/start");
     let link = between(body(&page), "<a ", "</a>").replace("<bdi>", "").replace("</bdi>", "");
     assert!(link.ends_with(">Sign in with Example Login"), "{link}");
 }
 
 #[test]
 fn banner_and_footer_appear_if_set() {
-    let page =
-        |banner, footer| sign_in(&SignIn { provider_name: "OIDC", start_url: "/start", banner, footer });
+    let config = plain();
+    let page = |banner, footer| {
+        let page = SignIn { provider_name: "OIDC", start_url: "/start", banner, footer };
+        look(&config, "").sign_in(&page)
+    };
     let both = page(Some("For staff only"), Some("Help: room 12"));
     let main = between(body(&both), "<main>", "</main>");
     assert!(main.contains("For staff only") && !main.contains("Help: room 12"));
@@ -238,14 +261,15 @@ fn banner_and_footer_appear_if_set() {
 
 #[test]
 fn line_ends_of_banner_stay() {
-    let page = full_sign_in("first\nsecond", "/start");
+    let page = full_sign_in(look(&plain(), ""), "first\nsecond", "/start");
     assert!(body(&page).contains("<p class=\"own\" dir=\"auto\">first\nsecond</p>"));
 }
 
 #[test]
 fn reference_is_shown_if_there_is_one() {
+    let config = plain();
     let page = |reference| {
-        error(&ErrorPage {
+        look(&config, "").error(&ErrorPage {
             status: StatusCode::BAD_GATEWAY,
             title: "Sign-in failed",
             message: "The answer cannot be trusted.",
@@ -266,12 +290,15 @@ fn reference_is_shown_if_there_is_one() {
 
 #[test]
 fn outage_page_shows_its_reason() {
-    let page = unavailable("This page cannot be shown", "the sign-in service does not answer", "/reports");
-    assert!(body(&page).contains(": the sign-in service does not answer.</p>"));
+    let page = look(&plain(), "").unavailable("This page cannot be shown", Unavailable::Provider, "/reports");
+    assert!(body(&page).contains("This page cannot be shown: the sign-in service does not answer.</p>"));
 }
 
 #[test]
 fn signed_out_page_links_to_the_provider_if_asked_to() {
+    let config = plain();
+    let signed_out =
+        |url, retry_url, everywhere_url| look(&config, "").signed_out(url, retry_url, everywhere_url);
     let page = signed_out("/oauth2/sign_in", Some("/oauth2/sign_out"), None);
     let links: Vec<_> =
         body(&page).split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
@@ -280,7 +307,7 @@ fn signed_out_page_links_to_the_provider_if_asked_to() {
 }
 
 /// The pages with forms, with every field in use.
-fn pages_with_forms(words: &str, url: &str) -> [Reply; 2] {
+fn pages_with_forms(look: Pages<'_>, words: &str, url: &str) -> [Reply; 3] {
     let listed = ListedSession {
         began: words.to_owned(),
         last_used: Some(words.to_owned()),
@@ -294,12 +321,13 @@ fn pages_with_forms(words: &str, url: &str) -> [Reply; 2] {
         search_url: Some(url),
         forms_leave: false,
     };
-    [sessions(&page), signed_out("/sign_in", None, Some(url))]
+    let of_self = Sessions { user: None, sessions: &[], ..page };
+    [look.sessions(&page), look.sessions(&of_self), look.signed_out("/sign_in", None, Some(url))]
 }
 
 #[test]
 fn page_with_forms_sends_them_to_this_site_only() {
-    for page in pages_with_forms(HOSTILE, URL) {
+    for page in pages_with_forms(look(&plain(), ""), HOSTILE, URL) {
         let policy = header(&page, "content-security-policy");
         assert!(policy.contains("form-action 'self'; frame-ancestors 'none'"), "{policy}");
         assert!(policy.contains("default-src 'none'"));
@@ -313,5 +341,89 @@ fn page_with_forms_sends_them_to_this_site_only() {
                 html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
             assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag} in {html}");
         }
+    }
+}
+
+/// Every page with the title and the logo.
+fn pages_with_look(title: &str, logo: &str) -> Vec<Reply> {
+    let config = config(&json!({ "pages_title": title, "pages_logo": logo }));
+    let look = look(&config, "");
+    pages_of(look, "words", URL).into_iter().chain(pages_with_forms(look, "words", URL)).collect()
+}
+
+#[test]
+fn hostile_title_is_shown_as_text() {
+    for page in pages_with_look(HOSTILE, LOGO) {
+        let html = body(&page);
+        assert_eq!(html.matches("<script").count(), 1, "{html}");
+        assert_eq!(html.matches("</style>").count(), 1);
+        assert_eq!(decoded(html).matches(HOSTILE).count(), 2, "{html}");
+        assert!(decoded(between(html, "<title>", "</title>")).ends_with(HOSTILE), "{html}");
+    }
+}
+
+#[test]
+fn policy_allows_only_this_logo() {
+    let pixel = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=";
+    for (logo, source) in [(LOGO, "https://cdn.example.com/logo.svg"), (pixel, "data:")] {
+        for page in pages_with_look("Portal", logo) {
+            let policy = header(&page, "content-security-policy");
+            assert_eq!(
+                policy.matches(&format!("default-src 'none'; img-src {source}; style-src")).count(),
+                1,
+                "{policy}"
+            );
+            let html = body(&page);
+            assert_eq!(html.matches("src=").count(), 1);
+            assert_eq!(decoded(between(html, " src=\"", "\"")), logo);
+        }
+    }
+    for page in pages("words", URL) {
+        assert!(!header(&page, "content-security-policy").contains("img-src"));
+        assert!(!body(&page).contains("<img") && !body(&page).contains("class=\"service\""));
+    }
+}
+
+#[test]
+fn page_is_in_the_language_that_was_set() {
+    for (language, accept, expected) in [
+        ("en", "de", "en"),
+        ("de", "en", "de"),
+        ("browser", "", "en"),
+        ("browser", "de", "de"),
+        ("browser", "de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("browser", "fr, DE;q=0.5", "de"),
+        ("browser", "en-GB, de;q=0.5", "en"),
+        ("browser", "fr;q=0.9,*", "en"),
+        ("browser", "den,deutsch,;,-,=", "en"),
+    ] {
+        let config = config(&json!({ "pages_language": language }));
+        let look = look(&config, accept);
+        for page in pages_of(look, "words", URL).iter().chain(&pages_with_forms(look, "words", URL)) {
+            assert!(body(page).contains(&format!("<html lang=\"{expected}\">")), "{language} {accept}");
+            let is_german = ["Anmeld", "angemeldet", "verfügbar", "Sitzung", "abgemeldet", "Nummer"]
+                .iter()
+                .any(|word| body(page).contains(word));
+            assert_eq!(is_german, expected == "de", "{language} {accept}: {}", body(page));
+        }
+    }
+}
+
+#[test]
+fn languages_have_the_same_shape() {
+    // The fields in the order of the struct, as `Debug` writes them.
+    let texts = |words: &words::Words| {
+        let text = format!("{words:?}");
+        text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (english, german) = (texts(&words::ENGLISH), texts(&words::GERMAN));
+    assert_eq!(english.len(), german.len());
+    for (ours, theirs) in english.iter().zip(&german) {
+        assert_ne!(ours, theirs, "not translated");
+        // What follows a text, or goes before it, is the same in each language.
+        for end in ['.', ' ', ':'] {
+            assert_eq!(ours.ends_with(end), theirs.ends_with(end), "{ours:?} and {theirs:?}");
+        }
+        assert_eq!(ours.starts_with(' '), theirs.starts_with(' '), "{ours:?} and {theirs:?}");
     }
 }

@@ -5,6 +5,7 @@ use log::Level;
 
 use crate::flow::access_log;
 use crate::flow::outcome::Unavailable;
+use crate::flow::pages::Words;
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::oidc::ErrorScope;
 
@@ -29,44 +30,27 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The status and the message for the user.
-    pub(super) fn page(&self) -> (StatusCode, &'static str) {
+    pub(super) fn page(&self, words: &Words) -> (StatusCode, &'static str) {
         match self {
-            Self::Provider(_) => (
-                StatusCode::FORBIDDEN,
-                "The sign-in service refused this sign-in. Please sign in again, or ask the operator of this site.",
-            ),
-            Self::Malformed => {
-                (StatusCode::FORBIDDEN, "This sign-in link is incomplete. Please sign in again.")
+            Self::Provider(_) => (StatusCode::FORBIDDEN, words.provider_refused),
+            Self::Malformed => (StatusCode::FORBIDDEN, words.link_incomplete),
+            Self::NoLogin | Self::TooManyCodes | Self::SignIn(SignInError::InvalidGrant) => {
+                (StatusCode::FORBIDDEN, words.sign_in_is_over)
             }
-            Self::NoLogin | Self::TooManyCodes | Self::SignIn(SignInError::InvalidGrant) => (
-                StatusCode::FORBIDDEN,
-                "This sign-in is already finished, took too long, or began in another browser. Please sign in again.",
-            ),
-            Self::SignIn(SignInError::NoEmail | SignInError::UnverifiedEmail) => (
-                StatusCode::FORBIDDEN,
-                "The sign-in service has no verified email address for this account. Please verify it there, or use \
-                 another account.",
-            ),
+            Self::SignIn(SignInError::NoEmail | SignInError::UnverifiedEmail) => {
+                (StatusCode::FORBIDDEN, words.no_verified_email)
+            }
             Self::SignIn(
                 SignInError::Unavailable(Unavailable::Misconfigured)
                 | SignInError::CodeUsed(Unavailable::Misconfigured),
-            ) => (
-                StatusCode::BAD_GATEWAY,
-                "The sign-in service answers, but this site cannot use its answer. The operator has to fix this.",
-            ),
-            Self::Forbidden | Self::SignIn(SignInError::Tenant) => (
-                StatusCode::FORBIDDEN,
-                "The sign-in service knows you, but this account has no access here. You can sign in with another \
-                 account.",
-            ),
-            Self::SignIn(SignInError::Grant(error)) if error.about() == ErrorScope::Client => (
-                StatusCode::BAD_GATEWAY,
-                "The sign-in service refuses this site as its client. The operator has to fix this.",
-            ),
-            Self::SignIn(_) | Self::NotSaved(_) => (
-                StatusCode::BAD_GATEWAY,
-                "The sign-in service gave an invalid answer. The operator has to fix this.",
-            ),
+            ) => (StatusCode::BAD_GATEWAY, words.unusable_answer),
+            Self::Forbidden | Self::SignIn(SignInError::Tenant) => {
+                (StatusCode::FORBIDDEN, words.unknown_account)
+            }
+            Self::SignIn(SignInError::Grant(error)) if error.about() == ErrorScope::Client => {
+                (StatusCode::BAD_GATEWAY, words.client_refused)
+            }
+            Self::SignIn(_) | Self::NotSaved(_) => (StatusCode::BAD_GATEWAY, words.invalid_answer),
         }
     }
 

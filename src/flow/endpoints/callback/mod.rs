@@ -27,12 +27,9 @@ use crate::flow::http::request::RequestHead;
 use crate::flow::io::{Count, Io};
 use crate::flow::load::Usage;
 use crate::flow::outcome::Outcome;
-use crate::flow::pages::ErrorPage;
+use crate::flow::pages::{ErrorPage, Pages};
 use crate::flow::principal::Principal;
-use crate::flow::{App, load, pages};
-
-/// The title of the page if something that a sign-in needs is unavailable.
-const NOT_DONE: &str = "Your sign-in is not finished";
+use crate::flow::{App, load};
 
 /// Finishes a sign-in.
 pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -> Decision {
@@ -57,10 +54,10 @@ pub(in crate::flow) async fn handle<I: Io>(app: Rc<App<I>>, head: RequestHead) -
             if matches!(failure, Failure::NoLogin)
                 && let Some(principal) = signed_in_already(&app, &head).await
             {
-                return offered(&app.config, &principal, &target);
+                return offered(&app.config, &head, &principal, &target);
             }
             app.io.count(Count::SignInFailed);
-            let mut answer = failed(&app, &failure, &target);
+            let mut answer = failed(&app, &head, &failure, &target);
             if failure.passing().is_none() {
                 reply::add_headers(&mut answer, csrf_cookies.end(&state_hash).iter());
             }
@@ -100,35 +97,37 @@ async fn signed_in_already<I: Io>(app: &Rc<App<I>>, head: &RequestHead) -> Optio
 /// The page for a browser that is signed in and comes back from a sign-in that is over: a second tab, a reload, the
 /// back button. A stranger can write this `state` and this code. So the code is not redeemed, and the target is a link that
 /// the user may follow. A target on another host begins a new sign-in.
-fn offered(config: &Config, principal: &Principal, target: &str) -> Decision {
+fn offered(config: &Config, head: &RequestHead, principal: &Principal, target: &str) -> Decision {
     let link = if target.starts_with('/') { target.to_owned() } else { start::start_url(config, target) };
-    AccessLogEntry::on(pages::signed_in(&link), config, "signed_in_already", Some(&principal.session))
+    let page = Pages::new(config, head).signed_in(&link);
+    AccessLogEntry::on(page, config, "signed_in_already", Some(&principal.session))
 }
 
 /// The page about a failure. Its reference is in the log too, beside the reason.
-fn failed<I: Io>(app: &App<I>, failure: &Failure, target: &str) -> Reply {
+fn failed<I: Io>(app: &App<I>, head: &RequestHead, failure: &Failure, target: &str) -> Reply {
+    let pages = Pages::new(&app.config, head);
     let reference = log(app, failure);
     if let Some(reason) = failure.passing() {
         // An empty link leads to the same address. So the page need not contain the code and the state.
-        return pages::unavailable(NOT_DONE, reason.explain(), "");
+        return pages.unavailable(pages.words.sign_in_not_finished, reason, "");
     }
     if let Some(reason) = failure.passing_without_code() {
         // The user is signed in at the provider by now, so a new sign-in asks for nothing.
-        return pages::not_now(
-            NOT_DONE,
+        return pages.not_now(
+            pages.words.sign_in_not_finished,
             reason,
             reference.as_deref(),
             &start::start_url(&app.config, target),
         );
     }
-    let (status, message) = failure.page();
-    pages::error(&ErrorPage {
+    let (status, message) = failure.page(pages.words);
+    pages.error(&ErrorPage {
         status,
-        title: "Sign-in failed",
+        title: pages.words.sign_in_failed,
         message,
         reference: reference.as_deref(),
         retry_url: Some(&start::start_url(&app.config, target)),
-        retry_label: "Sign in again",
+        retry_label: pages.words.sign_in_again,
     })
 }
 
