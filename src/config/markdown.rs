@@ -46,7 +46,11 @@ fn row(row: &Row) -> String {
         (_, []) => "same".to_owned(),
         (_, differences) => format!("differs: {}", differences.join("; ")),
     };
-    format!("| `{}` | {} | {default} | {} | {comparison} |\n", row.name, row.kind, row.doc)
+    // An anchor, so that a page can link to one option.
+    format!(
+        "| `{0}`<a id=\"{0}\"></a> | {1} | {default} | {2} | {comparison} |\n",
+        row.name, row.kind, row.doc
+    )
 }
 
 fn code(text: &str) -> String {
