@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 
+from harness.process import StartFailed
 from harness.render import ROOT
 from harness.service import arrived
 
@@ -24,16 +26,12 @@ def test_configuration_of_the_manifest_signs_a_user_in(make_gateway, make_redis)
     assert arrived(browser.get("/echo"))["x-forwarded-email"] == "alice@example.com"
     services = {entry["name"]: entry for entry in bridge["spec"]["registries"]}
     assert config["redis_service"] == SERVICE == f"redis.{services['redis']['type']}"
-    assert CLUSTER == f"outbound|{services['redis']['port']}||{SERVICE}"
+    assert f"outbound|{services['redis']['port']}||{SERVICE}" == CLUSTER
     assert config["bridge_cluster"] == f"outbound|{services['login']['port']}||login.{services['login']['type']}"
 
 
 def test_rules_for_single_routes_are_refused(make_gateway, make_redis):
     # Higress puts the matchRules of a plugin into its configuration, with this name.
     rules = {"_rules_": [{"_match_route_": ["a"], "email_domains": ["*"]}]}
-    try:
+    with pytest.raises(StartFailed, match="_rules_"):
         make_gateway(make_redis(), **rules)
-    except Exception as refusal:
-        assert "_rules_" in str(refusal)
-    else:
-        raise AssertionError("the gateway started")

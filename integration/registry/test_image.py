@@ -84,6 +84,12 @@ def test_release_names_source_and_revision(monkeypatch):
     assert said["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z"
 
 
+def test_image_of_the_module_for_a_host_names_the_host():
+    said = labels(package(), b"", None, None, "higress")
+    assert said["org.opencontainers.image.title"] == "oauth2-session-filter-higress"
+    assert "for Higress alone" in said["org.opencontainers.image.description"]
+
+
 def test_image_is_small(pulled, record_property):
     record_property("bytes to pull", pulled.size)
     assert len(gzip.compress(pulled.module, 9, mtime=0)) <= LARGEST

@@ -8,7 +8,7 @@
 //!
 //! - All plugins of a worker share the connection, so no command may change its state. What does that in the client's
 //!   handshake, `CLIENT SETNAME`, becomes a `PING`. So does `AUTH`: the host does not tell how the server answered it,
-//!   but `PING` gets `NOAUTH` then.
+//!   but `PING` gets `NOAUTH` then. The host reads only RESP2, so `HELLO` is answered here, as an old server does.
 //! - The host pairs calls with replies by their order, and counts one reply for each call. So a call has exactly one
 //!   command: with two, every later reply of the worker would go to a wrong caller.
 //! - `init` ends the host's connections to the service, and the calls on them. So it is made once in each VM, and again
@@ -90,6 +90,7 @@ thread_local! {
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const OK: &[u8] = b"+OK\r\n";
+const UNKNOWN: &[u8] = b"-ERR unknown command\r\n";
 
 impl Calls {
     /// `service` is the cluster. The host ends a connection on which nothing arrives for `timeout`.
@@ -137,13 +138,17 @@ impl Calls {
             TOLD.with_borrow_mut(|told| told.insert(self.service.clone(), stream.login.clone()));
         }
         for command in commands {
-            let verb = command.arguments.first();
-            if verb == Some(&b"SELECT".as_slice()) {
-                let (token, reply) = (None, Some(OK.to_vec()));
+            let ours = match command.arguments.as_slice() {
+                [b"SELECT", _] => Some(OK),
+                [b"HELLO", ..] | [b"CLIENT", b"TRACKING", ..] => Some(UNKNOWN),
+                _ => None,
+            };
+            if let Some(reply) = ours {
+                let (token, reply) = (None, Some(reply.to_vec()));
                 stream.replies.push_back(Awaited { token, is_handshake: true, reply });
                 continue;
             }
-            let is_handshake = matches!(verb, Some(&(b"AUTH" | b"CLIENT")));
+            let is_handshake = matches!(command.arguments.first(), Some(&(b"AUTH" | b"CLIENT")));
             let bytes = if is_handshake { PING } else { command.bytes };
             let token = Some(host.call(&self.service, bytes)?);
             stream.replies.push_back(Awaited { token, is_handshake, reply: None });
@@ -306,6 +311,17 @@ mod tests {
         // The reply to `SELECT` is known, but has its place.
         assert_eq!(calls.answered(1, Some(b"+PONG\r\n")), bytes(stream, b"+PONG\r\n+OK\r\n"));
         assert_eq!(calls.answered(2, Some(b"+PONG\r\n")), bytes(stream, b"+PONG\r\n"));
+    }
+
+    #[test]
+    fn resp3_is_refused_without_a_call() {
+        let (calls, gateway) = (calls(), Gateway::default());
+        let stream = calls.open();
+        let handshake = ["CLIENT SETNAME filter", "HELLO 3", "CLIENT TRACKING ON"];
+        calls.write(stream, &wire(&handshake), &gateway).unwrap();
+        assert_eq!(gateway.asked(), ["init :/", "PING"]);
+        let replies = b"+PONG\r\n-ERR unknown command\r\n-ERR unknown command\r\n";
+        assert_eq!(calls.answered(1, Some(b"+PONG\r\n")), bytes(stream, replies));
     }
 
     #[test]
