@@ -44,14 +44,16 @@ class KnownSecrets:
             return
         for name, value in options.items() if isinstance(options, dict) else ():
             if isinstance(value, str) and SECRET_OPTION.search(name):
+                chosen = [value]
                 # Several cookie secrets have commas between them.
-                secrets = [value, base64.b64encode(value.encode()).decode(), *long_parts(value)]
+                derived = [base64.b64encode(value.encode()).decode(), *long_parts(value)]
             else:
                 urls = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
-                secrets = [unquote(password) for url in urls if (password := password_of(url))]
-            for secret in filter(None, secrets):
-                if secret.isascii() and secret.isalpha() and len(secret) < WINDOW:
-                    raise ValueError(f"{name} is a short word: use secrets.token_urlsafe(24)")
+                chosen = [unquote(password) for url in urls if (password := password_of(url))]
+                derived = []
+            if any(word.isascii() and word.isalpha() and len(word) < WINDOW for word in chosen):
+                raise ValueError(f"{name} is a short word: use secrets.token_urlsafe(24)")
+            for secret in filter(None, chosen + derived):
                 self.add(name, secret)
 
     def found_in(self, text: str) -> set[str]:
