@@ -22,15 +22,21 @@ from harness.visitor import SITE, Visitor
 # oauth2-proxy counts whole seconds.
 REFRESH, DUE_SECONDS = "3s", 4.2
 
-# What both get, for each store. A Redis is started if its name stands here.
-STORES = {
+# What ends sessions at the filter, and oauth2-proxy does not know. Nothing ends within a test.
+ENDS: dict[str, Any] = {"session_idle_timeout": "1h", "session_max_lifetime": "24h"}
+INDEX: dict[str, Any] = {"redis_session_index": True, "backchannel_logout": True}
+
+# What both get, for each store, and under `ours` what the filter gets. A Redis is started if its name stands here.
+STORES: dict[str, dict[str, Any]] = {
     "cookie": {},
     "redis": {"server": "redis"},
     "redis, a dot in the name": {"server": "redis", "cookie_name": "my.app"},
     "sentinel": {"server": "sentinel"},
     "cluster": {"server": "cluster"},
+    "cookie, with ends": {"ours": ENDS},
+    "redis, with ends and index": {"server": "redis", "ours": {**ENDS, **INDEX}},
 }
-TICKETS = [name for name in STORES if name != "cookie"]
+TICKETS = [name for name, options in STORES.items() if "server" in options]
 # The topologies of a store behave like the store.
 ONE_OF_EACH = ["cookie", "redis"]
 
@@ -90,8 +96,8 @@ def redis_options(server) -> dict[str, object]:
 
 
 def every_key(server) -> set[str]:
-    """The keys of all sessions."""
-    return {name for name in server.keys() if not name.endswith(".lock")}
+    """The keys of all sessions: no ticket has a dot after the name of the cookie."""
+    return {name for name in server.keys() if "." not in name.rpartition("-")[2]}
 
 
 @pytest.fixture(scope="session")
@@ -118,12 +124,13 @@ def start_pair(services, servers, shared_provider, upstream):
     @contextlib.contextmanager
     def start(store: str, *, ours: dict | None = None, theirs: dict | None = None, **options: Any) -> Iterator[Pair]:
         options = {"cookie_refresh": REFRESH, "pass_access_token": True, **STORES[store], **options}
+        ours = {**options.pop("ours", {}), **(ours or {})}
         server = None
         if kind := options.pop("server", None):
             server = servers(kind)
             options |= redis_options(server)
         secret = secrets.token_urlsafe(32)
-        service = services.start(cookie_secret=secret, concurrency=2, is_shared=False, **{**options, **(ours or {})})
+        service = services.start(cookie_secret=secret, concurrency=2, is_shared=False, **{**options, **ours})
         proxy = None
         try:
             upstreams = [f"http://{upstream.address}"]
