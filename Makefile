@@ -167,7 +167,7 @@ test-image: environment-image image ## push the image to a real registry and pul
 check-manifests: environment-image ## check the manifests of envoy-config/ against custom resource definitions: CRDS=folder
 	@$(RUN) integration/check_manifests.py "$(CRDS)"
 
-check-chart: environment-image image ## check the Helm chart and the kustomize bases, with helm, kustomize and kubeconform: CRDS=folder
+check-chart: environment-image ## check the Helm chart and the kustomize bases, with helm, kustomize and kubeconform: CRDS=folder
 	@test -d "$(CRDS)" || { echo "check-chart: not run: no folder of definitions named: make check-chart CRDS=folder" >&2; exit 1; }
 	@for program in helm kustomize kubeconform; do command -v $$program > /dev/null || { \
 		echo "check-chart: not run: $$program is missing; see CONTRIBUTING.md" >&2; exit 1; }; done
@@ -179,7 +179,9 @@ definitions: environment ## download the custom resource definitions that are re
 
 # What a release consists of, in dist/release: its files, their checksums, and its part of the changelog.
 release: image chart ## collect the files of a release in dist/release [TAG= IMAGE= DIGEST= SOURCE= REVISION=]
+	@$(MAKE) --no-print-directory image HOST=higress
 	@$(RUN) tools/release.py $(if $(TAG),--tag "$(TAG)")
+	@cd dist/release && sha256sum --check --ignore-missing --quiet SHA256SUMS
 
 push-chart: ## push the packaged chart to a registry, with helm: CHARTS=oci://registry/folder
 	@test -n "$(CHARTS)" || { echo "push-chart: no registry named: make push-chart CHARTS=oci://registry/folder" >&2; exit 2; }

@@ -4,6 +4,7 @@
 
     oauth2_session_filter.wasm             the module
     oauth2_session_filter.cdx.json         its bill of materials
+    oauth2_session_filter_higress.…        the same of the module for Higress
     oauth2-session-filter-<version>.tgz    the Helm chart
     LICENSE, THIRD-PARTY-LICENSES
     SHA256SUMS                             the checksums of all of these
@@ -22,6 +23,7 @@ import sys
 from pathlib import Path
 
 from cargo import package
+from image import HOSTS, SBOM, WASM, of_host
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
@@ -57,8 +59,7 @@ def main() -> int:
 
 def files(version: str) -> list[Path]:
     return [
-        DIST / "oauth2_session_filter.wasm",
-        DIST / "oauth2_session_filter.cdx.json",
+        *(of_host(path, host) for path in (WASM, SBOM) for host in (None, *HOSTS)),
         DIST / f"oauth2-session-filter-{version}.tgz",
         ROOT / "LICENSE",
         ROOT / "THIRD-PARTY-LICENSES",
