@@ -81,7 +81,7 @@ def labels(
 ) -> dict[str, str]:
     said = {
         "org.opencontainers.image.title": f"{about.name}-{host}" if host else about.name,
-        "org.opencontainers.image.description": "; ".join(filter(None, [about.description, HOSTS.get(host or "")])),
+        "org.opencontainers.image.description": f"{about.description}; {HOSTS[host]}" if host else about.description,
         "org.opencontainers.image.version": about.version,
         "org.opencontainers.image.licenses": about.license,
         "org.opencontainers.image.source": source or about.repository,
