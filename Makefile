@@ -199,8 +199,8 @@ check-workflows: ## check the workflows of GitHub, with actionlint
 official-envoy: environment ## take the Envoy of its official image, for `make test-envoy ENVOY=official` [ENVOY_IMAGE=]
 	@$(RUN) tools/official_envoy.py "$(ENVOY_IMAGE)"
 
-chart: environment ## package the Helm chart, with helm: dist/*.tgz [IMAGE=registry/name DIGEST=sha256:…]
-	@$(RUN) tools/package_chart.py $(if $(IMAGE),--image "$(IMAGE)") $(if $(DIGEST),--digest "$(DIGEST)")
+chart: environment ## package the Helm chart, with helm: dist/*.tgz [IMAGE=registry/name DIGEST=sha256:… SOURCE=]
+	@$(RUN) tools/package_chart.py $(if $(IMAGE),--image "$(IMAGE)") $(if $(DIGEST),--digest "$(DIGEST)") $(if $(SOURCE),--source "$(SOURCE)")
 
 interop: build ## test sessions to and from a real oauth2-proxy: OAUTH2_PROXY=/path/to/oauth2-proxy
 	@echo "interop: with a real oauth2-proxy"

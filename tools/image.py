@@ -79,17 +79,29 @@ def of_host(path: Path, host: str | None) -> Path:
 def labels(
     about: Package, module: bytes, source: str | None, revision: str | None, host: str | None = None
 ) -> dict[str, str]:
+    source = source or about.repository
     said = {
         "org.opencontainers.image.title": f"{about.name}-{host}" if host else about.name,
         "org.opencontainers.image.description": f"{about.description}; {HOSTS[host]}" if host else about.description,
         "org.opencontainers.image.version": about.version,
         "org.opencontainers.image.licenses": about.license,
-        "org.opencontainers.image.source": source or about.repository,
+        "org.opencontainers.image.source": source,
+        "org.opencontainers.image.documentation": source,
         "org.opencontainers.image.revision": revision,
         "org.opencontainers.image.created": created(),
+        # https://artifacthub.io/docs/topics/repositories/container-images/
+        "io.artifacthub.package.license": about.license,
+        "io.artifacthub.package.category": "security",
+        "io.artifacthub.package.readme-url": readme(source, revision),
         MODULE_DIGEST: digest_of(module),
     }
     return {key: value for key, value in said.items() if value}
+
+
+def readme(source: str | None, revision: str | None) -> str | None:
+    """The address of README.md, if the sources are on GitHub."""
+    _, on_github, name = (source or "").partition("https://github.com/")
+    return f"https://raw.githubusercontent.com/{name}/{revision or 'HEAD'}/README.md" if on_github else None
 
 
 def write(folder: Path, module: bytes, about: Package, said: dict[str, str]) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """`make chart`: packages the Helm chart, with helm: dist/oauth2-session-filter-<version>.tgz.
 
-    .venv/bin/python tools/package_chart.py [--image registry/name] [--digest sha256:…]
+    .venv/bin/python tools/package_chart.py [--image registry/name] [--digest sha256:…] [--source URL]
 
 The chart of a release names the image of that release, by its digest. In charts/, files/ leads to envoy-config/; the
 package has the manifests themselves.
@@ -27,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", help="the image, without oci://, tag and digest")
     parser.add_argument("--digest", help="the digest of the image")
+    parser.add_argument("--source", help="URL of the sources")
     wanted = parser.parse_args()
     copy = DIST / "chart" / CHART.name
     shutil.rmtree(copy.parent, ignore_errors=True)
@@ -34,7 +35,7 @@ def main() -> int:
     shutil.copy(ROOT / "LICENSE", copy / "LICENSE")
     try:
         write(copy / "values.yaml", values(copy / "values.yaml", wanted.image, wanted.digest))
-        write(copy / "Chart.yaml", metadata(copy / "Chart.yaml", wanted.image, wanted.digest))
+        write(copy / "Chart.yaml", metadata(copy / "Chart.yaml", wanted.image, wanted.digest, wanted.source))
         ended = subprocess.run(["helm", "package", copy, "--destination", DIST], check=False)
     except (OSError, ValueError) as error:
         print(f"chart: {error}", file=sys.stderr)
@@ -51,7 +52,7 @@ def values(path: Path, image: str | None, digest: str | None) -> str:
     return text
 
 
-def metadata(path: Path, image: str | None, digest: str | None) -> str:
+def metadata(path: Path, image: str | None, digest: str | None, source: str | None) -> str:
     version = package().version
     text = replaced(r"^version: .*$", f"version: {version}", path.read_text(encoding="utf-8"))
     text = replaced(r"^appVersion: .*$", f"appVersion: {version}", text)
@@ -59,6 +60,8 @@ def metadata(path: Path, image: str | None, digest: str | None) -> str:
     if image:
         named = [{"name": CHART.name, "image": f"{image}@{digest}" if digest else f"{image}:{version}"}]
         text += f"  artifacthub.io/images: {json.dumps(json.dumps(named))}\n"
+    if source:
+        text += f"home: {source}\nsources: [{source}]\n"
     return text
 
 

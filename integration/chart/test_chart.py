@@ -303,6 +303,7 @@ def test_chart_has_the_version_of_the_filter():
 def test_package_of_a_release_pins_the_image():
     digest = f"sha256:{'b' * 64}"
     tool = [sys.executable, str(ROOT / "tools" / "package_chart.py"), "--image", "ghcr.io/acme/it", "--digest", digest]
+    tool += ["--source", "https://github.com/acme/filter"]
     assert subprocess.run(tool, check=False, capture_output=True).returncode == 0
     of_ci = CHART / "ci" / "istio-values.yaml"
     packaged = ROOT / "dist" / f"{CHART.name}-{package().version}.tgz"
@@ -311,6 +312,7 @@ def test_package_of_a_release_pins_the_image():
     shown = yaml.safe_load(helm("show", "chart", packaged).stdout)
     [image] = yaml.safe_load(shown["annotations"]["artifacthub.io/images"])
     assert image["image"] == f"ghcr.io/acme/it@{digest}"
+    assert shown["sources"] == [shown["home"]] == ["https://github.com/acme/filter"]
 
 
 # ---- kustomize ----

@@ -90,6 +90,15 @@ def test_image_of_the_module_for_a_host_names_the_host():
     assert "for Higress alone" in said["org.opencontainers.image.description"]
 
 
+def test_release_on_github_has_what_artifact_hub_needs():
+    said = labels(package(), b"", "https://github.com/acme/filter", "0123abc")
+    assert (
+        said["io.artifacthub.package.readme-url"] == "https://raw.githubusercontent.com/acme/filter/0123abc/README.md"
+    )
+    assert said["io.artifacthub.package.license"] == "MIT"
+    assert "io.artifacthub.package.readme-url" not in labels(package(), b"", "https://git.example.com/filter", None)
+
+
 def test_image_is_small(pulled, record_property):
     record_property("bytes to pull", pulled.size)
     assert len(gzip.compress(pulled.module, 9, mtime=0)) <= LARGEST
