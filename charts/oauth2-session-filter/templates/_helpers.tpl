@@ -6,7 +6,11 @@ template changes the fields that depend on values.
 {{/* A manifest of files/, with the namespace, the name and the labels of the release: list of the root and the file. */}}
 {{- define "oauth2-session-filter.manifest" -}}
 {{- $root := index . 0 -}}
-{{- $manifest := $root.Files.Get (printf "files/%s" (index . 1)) | fromYaml -}}
+{{- $text := $root.Files.Get (printf "files/%s" (index . 1)) -}}
+{{- if $root.Values.secret.files.enabled -}}
+{{- $text = regexReplaceAll "(?m)^( *)#SECRETS " $text "${1}" -}}
+{{- end -}}
+{{- $manifest := fromYaml $text -}}
 {{- $about := $manifest.metadata -}}
 {{- $_ := set $about "namespace" $root.Release.Namespace -}}
 {{- $_ := set $about "name" ($about.name | replace "oauth2-session" $root.Values.name) -}}
@@ -28,11 +32,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The names of the variables that the filter may read, as a YAML list. */}}
+{{/* The names of the variables that the filter may read, as a YAML list. A secret that is a file is no variable. */}}
 {{- define "oauth2-session-filter.variables" -}}
+{{- if not .Values.secret.files.enabled }}
 {{- range $name, $of := .Values.secret.environment }}{{ if $of }}
 - {{ $name }}
 {{- end }}{{ end }}
+{{- end }}
+{{- end -}}
+
+{{/* The filter JSON. */}}
+{{- define "oauth2-session-filter.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if .Values.secret.files.enabled -}}
+{{- $_ := set $config "secrets_from" "bridge" -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{- define "oauth2-session-filter.guard" -}}
+{{- if .Values.guard.enabled }}{{ dig "pass_guard_header" "" .Values.config }}{{ end -}}
+{{- end -}}
+
+{{- define "oauth2-session-filter.resources" -}}
+{{ .Values.name }}-resources
 {{- end -}}
 
 {{- define "oauth2-session-filter.prefix" -}}
