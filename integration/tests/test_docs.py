@@ -1,6 +1,6 @@
 """Every command and every configuration in the documentation is run, or is what a suite runs.
 
-The language of a block says what it is:
+The language of a block says what it is; a command in the text (`kubectl apply …`) is in INLINE:
 
     json           a filter JSON: a real Envoy starts with it
     yaml           Envoy's configuration: a whole one, or a piece that YAML_PLACES knows; `envoy --mode validate`
@@ -36,7 +36,14 @@ from harness.envoy import ConfigurationError, Envoy
 from harness.render import ROOT, named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
+    *(
+        page
+        for folder in ("docs", "bench", "charts/oauth2-session-filter")
+        for page in sorted((ROOT / folder).glob("*.md"))
+    ),
+]
 SECRETS = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
 # A password that a configuration does not use would be a mistake.
 PASSWORDS = {
@@ -240,6 +247,12 @@ def at_our_https_provider(command: str, request: pytest.FixtureRequest) -> str:
     )
 
 
+def with_a_logo(command: str, request: pytest.FixtureRequest) -> str:
+    logo = request.getfixturevalue("tmp_path") / "logo.svg"
+    logo.write_text("<svg/>\n", encoding="utf-8")
+    return command.replace("logo.svg", str(logo))
+
+
 def only_collect(command: str, _request: pytest.FixtureRequest) -> str:
     build, pytest_of_venv = command.split(" && ")
     assert build == "make build"
@@ -256,6 +269,7 @@ COMMANDS: dict[str, By | Not | Here] = {
     "make run STORE=redis": By(".ci/run", "integration/demo_check.py $store"),
     "make test": By(".ci/run", "make test"),
     "make bench": Not("takes half an hour, and a machine that does nothing else; bench/results.md is what it wrote"),
+    "make bench-hostile": By("integration/tests/test_bench.py", 'run("hostile.py", "--short")'),
     "make check-monitoring": By("integration/tests/test_monitoring.py", '["test", "rules", "alerts-test.yaml"]'),
     "make envoy CONFIG=filter.json LISTEN=127.0.0.1:8080 UPSTREAM=127.0.0.1:9000": MAKE_ENVOY,
     "export OAUTH2_PROXY_CLIENT_SECRET=the-client-s-secret "
@@ -316,12 +330,45 @@ COMMANDS: dict[str, By | Not | Here] = {
 }
 
 
+NAMED = Not("names a program, and is not a whole command")
+
+# Commands in the text.
+INLINE: dict[str, By | Not | Here] = {
+    "apt install make gcc libc6-dev python3-venv": By(".ci/run", "python3 -c 'import ensurepip'"),
+    "cargo build": NAMED,
+    "cargo doc": NAMED,
+    "cosign verify": NAMED,
+    "docker compose": NAMED,
+    "docker compose up": By("integration/compose/demo_in_containers.py", 'compose("up", "--detach"'),
+    "echo \"data:image/svg+xml;base64,$(base64 < logo.svg | tr -d '\\n')\"": Here(
+        with_a_logo, r"^data:image/svg\+xml;base64,PHN2Zy8\+Cg==$"
+    ),
+    "helm install": NAMED,
+    "kubectl apply -f envoy-config/envoy-gateway/": KUBERNETES,
+    "kubectl apply -f envoy-config/istio/envoyfilter.yaml": KUBERNETES,
+    "kubectl apply -f envoy-config/istio/wasmplugin.yaml": KUBERNETES,
+    "kubectl exec -i redis-0 -- redis-cli": KUBERNETES,
+    "pre-commit install": Not("writes into the hooks of the clone; the hooks call `make lint`, which .ci/run runs"),
+    "redis-cli -c": NAMED,
+}
+PROGRAMS = (
+    "apt|apt-get|cargo|cosign|crane|curl|docker|echo|egctl|envoy|gh|git|helm|istioctl|kubectl|kustomize|npm|openssl|oras|"
+    "pip|pre-commit|python3|redis-cli|skopeo"
+)
+
+
 def commands_of(block: Block) -> list[str]:
     """The commands, one a line, without comments."""
     lines = (re.sub(r"\s+# .*$", "", line).strip() for line in block.text.replace("\\\n", " ").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def inline_commands_of(page: Path) -> list[str]:
+    text = re.sub(r"\s+", " ", FENCE.sub("", page.read_text(encoding="utf-8")))
+    return sorted(set(re.findall(rf"(?<!`)`((?:{PROGRAMS}) [^`]+)`", text)))
+
+
+WRITTEN_INLINE = [(page.name, command) for page in PAGES for command in inline_commands_of(page)]
 WRITTEN = [(block, command) for block in of("sh") for command in commands_of(block)]
 
 
@@ -336,6 +383,17 @@ def test_documented_command_is_run(block, command, request):
 
 def test_every_listed_command_is_documented():
     assert set(COMMANDS) == {command for _, command in WRITTEN}
+    assert set(INLINE) == {command for _, command in WRITTEN_INLINE}
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), WRITTEN_INLINE, ids=[f"{page}: {command[:40]}" for page, command in WRITTEN_INLINE]
+)
+def test_command_in_the_text_is_run(page, command, request):
+    assert command in INLINE, f"INLINE has no suite that runs: {command}"
+    INLINE[command].check(command, request)
+    for path in re.findall(r"\benvoy-config/\S+", command):
+        assert (ROOT / path).exists(), path
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> str:
