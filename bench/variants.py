@@ -35,7 +35,7 @@ class Variant:
     key: str
     title: str
     wasm: Path | None
-    """None without our module or another one."""
+    """The module; None without one."""
     cookies: Path
     status: int = 200
     options: dict = field(default_factory=dict)
@@ -92,10 +92,12 @@ def redis_variants(redis: Redis, files: dict[str, Path], count: int) -> list[Var
 
 
 def topology_variants(sentinel: Topology, cluster: Topology, thousand: Path) -> list[Variant]:
-    """A thousand sessions in the other forms of Redis."""
+    """A thousand sessions in the other forms of Redis, which are tracked only on demand."""
+    tracked = {"redis_tracking": "on"} if has_option("redis_tracking") else {}
 
     def variant(key: str, title: str, topology: Topology) -> Variant:
-        return Variant(key, title, WASM, thousand, options=topology.options, servers=tuple(topology.nodes))
+        options = {**topology.options, **tracked}
+        return Variant(key, title, WASM, thousand, options=options, servers=tuple(topology.nodes))
 
     return [
         variant("sentinel", "Redis with Sentinel, 1,000 sessions in turn", sentinel),

@@ -163,6 +163,10 @@ class Redis:
         self._log += self._running().lines()
         self._process = None
 
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
     def log(self) -> str:
         return "\n".join(self._log + (self._process.lines() if self._process else []))
 

@@ -8,7 +8,7 @@ import pytest
 
 # From bench/.
 from measure import Sample
-from report import Result, goals
+from report import Result, goals, summary
 from variants import Variant
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
@@ -33,6 +33,13 @@ def test_each_compared_filter_gives_its_expected_answer():
     assert "8 variants, each gave its expected answer" in said
 
 
+def test_small_fleet_has_a_connection_for_each_worker_and_asks_redis_for_each_request():
+    said = run("scale.py", "--short")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["What", "at", "formula", "computed", "measured"]
+    assert rows[1:] and all(computed == measured for *_, computed, measured in rows[1:]), said
+
+
 def results(**cpu: list[float]) -> list[Result]:
     """Results with these CPU times a request in each round."""
     return [
@@ -50,6 +57,11 @@ def test_aim_is_compared_with_median_of_ratios_of_a_round(floor, outcome):
     lines = goals(results(empty=[20, 30, 50], floor=floor, cached=[21, 31.5, 52.5]))
     line = next(line for line in lines if "to the floor" in line)
     assert line.endswith(f"at most 1.05 | {outcome} |")
+
+
+def test_summary_has_only_what_an_operator_chooses_from():
+    lines = summary(results(none=[10], empty=[20], floor=[21], native=[26], cached=[25])).splitlines()
+    assert lines[2:] == ["| none | 10.0 | 0.50 |", "| native | 26.0 | 1.30 |", "| cached | 25.0 | 1.25 |"]
 
 
 def test_aim_without_its_variant_is_not_measured():
