@@ -253,7 +253,7 @@ impl Fleet {
                         self.done.push(Done { worker: number, sent, at: self.now, is_good });
                     }
                 }
-                Output::Event(_) => {}
+                Output::Changed(_) | Output::Event(_) => {}
             }
         }
         self.set_alarm(number);

@@ -25,6 +25,33 @@ pub(super) enum ModeName {
     App,
 }
 
+/// The option `redis_tracking`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum TrackingChoice {
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+impl Value for TrackingChoice {
+    const KIND: &'static str = "string";
+    const EXPECTED: &'static str = "\"auto\", \"on\" or \"off\"";
+
+    fn from_text(text: &str) -> Read<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err(InvalidValue),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["auto", "on", "off"] })
+    }
+}
+
 impl Value for Option<SameSite> {
     const KIND: &'static str = "string";
     const EXPECTED: &'static str = "\"lax\", \"strict\", \"none\" or \"\"";

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::choices::{CodeChallengeMethod, ModeName};
+use super::choices::{CodeChallengeMethod, ModeName, TrackingChoice};
 use super::cookie_secrets::SecretList;
 use super::errors::ConfigErrors;
 use super::pages::{Language, Logo};
@@ -348,7 +348,14 @@ options! {
             "How long a command may take; requests wait for a shorter outage";
         redis_session_cache: Duration = FilterOnly("0s"),
             "How long a worker uses a session from memory without asking Redis, `1m` at most. During that time it \
-             does not notice a sign-out at another worker or proxy";
+             does not notice a sign-out at another worker or proxy. With a connection that tells of changes \
+             (`redis_tracking`) it has no effect";
+        redis_tracking: TrackingChoice = FilterOnly("auto"),
+            "`auto` serves sessions from memory while a single server tells of each change ([tracked \
+             sessions](stores.md#tracked-sessions)); if it cannot do that, each request asks it. `on` is for Sentinels and \
+             a Cluster too, and logs a warning if a server cannot do it. `off` never does it";
+        redis_tracking_silence: Duration = FilterOnly("1s"),
+            "How long a worker trusts a connection that does not answer to tell of changes";
         redis_session_index: bool = FilterOnly("false"),
             "Keeps an index of sessions by user in Redis, for `/oauth2/sessions`, `/oauth2/sign_out_everywhere` and \
              `admin_groups`. Redis needs [more rights](stores.md#the-sessions-of-a-user)";

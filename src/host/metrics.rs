@@ -15,6 +15,9 @@ pub(super) struct Metrics {
     connects: Option<Metric>,
     connect_failures: Option<Metric>,
     disconnects: Option<Metric>,
+    tracked: Option<Metric>,
+    untracked: Option<Metric>,
+    changes: Option<Metric>,
     command_time: Option<Metric>,
     refreshes: Option<Metric>,
     refreshes_refused: Option<Metric>,
@@ -59,6 +62,9 @@ impl Metrics {
             connects: counter("redis.connects"),
             connect_failures: counter("redis.connect_failures"),
             disconnects: counter("redis.disconnects"),
+            tracked: counter("redis.tracked"),
+            untracked: counter("redis.untracked"),
+            changes: counter("redis.changes"),
             command_time: Metric::new(MetricKind::Histogram, "oauth2_session.redis.command_time_us"),
             refreshes: counter("refreshes"),
             refreshes_refused: counter("refreshes_refused"),
@@ -102,6 +108,9 @@ impl Metrics {
             RedisCount::Connected => increment(self.connects),
             RedisCount::ConnectFailed => increment(self.connect_failures),
             RedisCount::Disconnected => increment(self.disconnects),
+            RedisCount::Tracked => increment(self.tracked),
+            RedisCount::Untracked => increment(self.untracked),
+            RedisCount::Changed => increment(self.changes),
         }
     }
 

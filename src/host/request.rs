@@ -99,7 +99,7 @@ impl RequestContext {
             Ready::Now(decision) => {
                 let action = apply(decision, &worker.app, &stream, state.as_deref());
                 // On the hot path there is no work.
-                if worker.io.runtime().has_work() {
+                if worker.io.runtime().is_changed() {
                     worker.io.runtime().end_of_request_callback();
                 }
                 action

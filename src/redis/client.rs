@@ -11,6 +11,7 @@ use super::pending::PendingCommand;
 use super::router::Router;
 use super::sentinel::Sentinel;
 use super::single::Single;
+use super::tracking::Served;
 use crate::time::Timestamp;
 
 /// A client of one Redis: a single server, a master that Sentinels watch, or a Cluster.
@@ -69,6 +70,17 @@ impl Client {
     /// output already.
     pub fn cancel(&mut self, command: CommandId) {
         self.router.cancel(command);
+    }
+
+    /// The stream by which the server of a key tells of its changes; `None` if it does not.
+    pub fn tracks(&self, key: &[u8]) -> Option<StreamId> {
+        self.router.tracks(key)
+    }
+
+    /// Whether a value that came by this stream ([`Command::tracked`]) is still valid, if no [`Output::Changed`] named its
+    /// key since. If not, the server has to be asked.
+    pub fn serves(&mut self, key: &[u8], stream: StreamId, now: Timestamp) -> Served {
+        self.router.serves(key, stream, now)
     }
 
     /// The credentials of these servers have changed.

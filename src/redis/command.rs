@@ -1,11 +1,13 @@
 //! Commands: encoded once, as an array of bulks.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::config::Credentials;
+use super::output::StreamId;
 use super::reply::Reply;
 
 /// Renews the lease of the lock, if we still hold it.
@@ -74,7 +76,11 @@ pub struct Command {
     key: Option<Range<usize>>,
     is_idempotent: bool,
     check: Option<Check>,
+    tracked_by: Option<TrackedBy>,
 }
+
+/// Where the client says by which stream a reply came, if the server tells that stream of changes of the key.
+pub(super) type TrackedBy = Rc<Cell<Option<StreamId>>>;
 
 /// Whether a value can belong to the command's key.
 #[derive(Clone)]
@@ -237,13 +243,27 @@ impl Command {
             }
             bytes.extend_from_slice(b"\r\n");
         }
-        Self { name, bytes, key, is_idempotent: true, check: None }
+        Self { name, bytes, key, is_idempotent: true, check: None, tracked_by: None }
     }
 
     /// The same command. A value for which `check` is false counts as the reply to another command.
     #[must_use]
     pub fn checked(self, check: impl Fn(&[u8]) -> bool + 'static) -> Self {
         Self { check: Some(Check(Rc::new(check))), ..self }
+    }
+
+    /// The same command, and where to find by which stream its reply came.
+    #[must_use]
+    pub fn tracked(self) -> (Self, TrackedBy) {
+        let tracked_by = TrackedBy::default();
+        (Self { tracked_by: Some(Rc::clone(&tracked_by)), ..self }, tracked_by)
+    }
+
+    /// Its reply comes by this stream, if the server tells that of changes.
+    pub(crate) fn comes_by(&self, stream: Option<StreamId>) {
+        if let Some(tracked_by) = &self.tracked_by {
+            tracked_by.set(stream);
+        }
     }
 
     /// Whether this can be the reply to this command. Replies have no numbers. So after lost bytes, each reply would

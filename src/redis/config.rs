@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::host_pattern::HostPattern;
 use super::server_name::ServerName;
+use super::tracking::TrackingConfig;
 
 /// Where Redis is, and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct ClientConfig {
     /// The hosts that Sentinels and nodes of a Cluster may announce, besides those of the topology. An empty list
     /// allows all.
     pub allowed_hosts: Vec<HostPattern>,
+    /// Whether the servers are asked to tell of changed keys, and how long they are trusted to do so.
+    pub tracking: Option<TrackingConfig>,
     /// The name that their certificates must have, with [`Tls::Verified`](super::Tls::Verified). The host checks it.
     pub server_name: ServerName,
 }

@@ -51,6 +51,7 @@ use super::reconnect::Reconnect;
 use super::reply::Reply;
 use super::settings::Settings;
 use super::stream::{Stream, StreamEvent};
+use super::tracking::{self, Served, Tracking, Untracked};
 use crate::time::Timestamp;
 
 /// One reply may take this many times `command_timeout`, from its first byte to its last.
@@ -70,6 +71,10 @@ pub(super) struct Connection {
     last_server: Option<Endpoint>,
     /// Until when the server may lack data, after it came back or took over.
     possibly_stale_until: Option<Timestamp>,
+    /// Makes the keys of probes different from those of other clients.
+    seed: u64,
+    /// Makes the server own the keys of probes; `None` if the topology does not know how.
+    probe_tag: Option<u32>,
     /// The time of the last call. Commands are written with the next flush, at the same time.
     now: Timestamp,
 }
@@ -80,6 +85,8 @@ struct Open {
     last_reply: Timestamp,
     /// Why the stream ends with the last reply, if it is draining.
     draining: Option<Failure>,
+    /// `None` if the server is not asked to tell of changed keys, or refuses that.
+    tracking: Option<Tracking>,
 }
 
 /// What happened to a connection that its topology does not see in the outputs.
@@ -105,6 +112,8 @@ impl Connection {
             report: ConnectionReport::default(),
             last_server: None,
             possibly_stale_until: None,
+            seed,
+            probe_tag: Some(0),
             now: Timestamp::from_secs(0),
         }
     }
@@ -181,18 +190,20 @@ impl Connection {
                 self.on_ended(Failure::Timeout, now, out);
             }
         }
+        self.keep_fresh(now, out);
         self.expire(now, out);
         self.connect(now, out);
     }
 
     /// When to [`wake`](Self::wake) next.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let question = self.tracking().and_then(Tracking::question_at);
         let stream = match (&self.open, &self.endpoint) {
             (Some(_), _) => self.stream_deadline(),
             (None, Some(_)) if !self.pipeline.is_empty() => self.reconnect.retry_at(),
             (None, _) => None,
         };
-        [stream, self.hung_at(), self.pipeline.next_deadline()].into_iter().flatten().min()
+        [stream, question, self.hung_at(), self.pipeline.next_deadline()].into_iter().flatten().min()
     }
 
     /// Writes the commands that wait, if the stream is ready.
@@ -303,7 +314,31 @@ impl Connection {
         }
     }
 
+    /// The server owns keys with this tag; `None` if there is no such tag.
+    pub(super) fn set_probe_tag(&mut self, tag: Option<u32>, now: Timestamp, out: &mut Outputs) {
+        if std::mem::replace(&mut self.probe_tag, tag) != tag
+            && self.tracking().is_some_and(Tracking::is_open)
+        {
+            self.ask(now, out, Tracking::probe);
+        }
+    }
+
     // What a topology asks for.
+
+    /// The stream by which the server tells of changed keys.
+    pub(super) fn tracks(&self) -> Option<StreamId> {
+        let open = self.open.as_ref()?;
+        self.tracking().is_some_and(Tracking::is_proven).then(|| open.stream.id())
+    }
+
+    /// Whether what was read over this stream is valid if no change was told, without a question.
+    pub(super) fn serves(&mut self, stream: StreamId, now: Timestamp) -> Served {
+        if self.tracks() != Some(stream) || self.possibly_stale_until.is_some_and(|until| now < until) {
+            return Served::No;
+        }
+        let tracking = self.open.as_mut().and_then(|open| open.tracking.as_mut());
+        tracking.map_or(Served::No, |tracking| tracking.serves(now))
+    }
 
     /// Whether a command may wait. In a long outage it may wait only for an attempt that is due or under way.
     ///
@@ -377,7 +412,8 @@ impl Connection {
             && self.reconnect.is_due(now)
         {
             let stream = Stream::open(endpoint, &self.settings.handshake(), now, out);
-            self.open = Some(Open { stream, last_byte: now, last_reply: now, draining: None });
+            self.open =
+                Some(Open { stream, last_byte: now, last_reply: now, draining: None, tracking: None });
         }
     }
 
@@ -413,8 +449,15 @@ impl Connection {
                         out.event(Event::MasterChanged { endpoint });
                     }
                 }
+                self.begin_tracking(now, out);
             }
             StreamEvent::Reply(reply) => self.on_reply(reply, out)?,
+            StreamEvent::Push(items) => {
+                let tracking = self.open.as_mut().and_then(|open| open.tracking.as_mut());
+                if let Some(changed) = tracking.and_then(|tracking| tracking.pushed(items)) {
+                    out.changed(changed);
+                }
+            }
         }
         Ok(())
     }
@@ -430,6 +473,7 @@ impl Connection {
         let is_run =
             self.pipeline.answers_key() && !matches!(&reply, Reply::Error(error) if hands_back(error));
         let is_possibly_stale = self.possibly_stale_until.is_some_and(|until| self.now < until);
+        let probed = self.note_reply(&reply);
         let refused =
             self.pipeline.on_reply(reply, is_possibly_stale, hands_back, out).map_err(Failure::Protocol)?;
         if is_run {
@@ -437,7 +481,76 @@ impl Connection {
         }
         self.report.refused.extend(refused);
         self.report.has_answered |= is_run;
+        if let Some(result) = probed {
+            self.on_probed(result, out);
+        }
         Ok(())
+    }
+
+    // Tracking.
+
+    fn tracking(&self) -> Option<&Tracking> {
+        self.open.as_ref().filter(|open| open.draining.is_none())?.tracking.as_ref()
+    }
+
+    /// The handshake is done: finds out whether the server tells of changed keys.
+    fn begin_tracking(&mut self, now: Timestamp, out: &mut Outputs) {
+        let (Some(open), Some(config)) = (&mut self.open, &self.settings.tracking) else { return };
+        let refusal = match open.stream.untracked() {
+            _ if !open.stream.asks_for_tracking() => Some(Untracked::HangsUp),
+            refusal => refusal.cloned(),
+        };
+        if let Some(refusal) = refusal {
+            return self.on_probed(Err(refusal), out);
+        }
+        open.tracking = Some(Tracking::new(config, now));
+        self.ask(now, out, Tracking::probe);
+    }
+
+    /// Asks the server if it has to be asked so that the stream stays fresh.
+    fn keep_fresh(&mut self, now: Timestamp, out: &mut Outputs) {
+        if self.tracking().and_then(Tracking::question_at).is_some_and(|at| at <= now) {
+            self.ask(now, out, Tracking::question);
+        }
+    }
+
+    /// Writes commands of the tracking.
+    fn ask(
+        &mut self,
+        now: Timestamp,
+        out: &mut Outputs,
+        question: fn(&mut Tracking, &str, Timestamp) -> Vec<Command>,
+    ) {
+        if let (Some(open), Some(config), Some(tag)) =
+            (&mut self.open, &self.settings.tracking, self.probe_tag)
+            && let Some(tracking) = &mut open.tracking
+        {
+            let prefix = tracking::key_prefix(config, tag, self.seed, open.stream.id());
+            let commands = question(tracking, &prefix, now).into_iter();
+            let bytes =
+                commands.flat_map(|command| self.pipeline.write_for_ourselves(command, now)).collect();
+            out.write(open.stream.id(), bytes);
+        }
+    }
+
+    /// A reply arrived: what it means for the tracking.
+    fn note_reply(&mut self, reply: &Reply) -> Option<Result<(), Untracked>> {
+        self.pipeline.comes_by(self.tracks());
+        if !self.pipeline.answers_key() {
+            return None;
+        }
+        let written = self.pipeline.first_written()?;
+        let is_ours = self.pipeline.answers_ourselves();
+        self.open.as_mut()?.tracking.as_mut()?.replied(reply, is_ours, written, self.now)
+    }
+
+    fn on_probed(&mut self, result: Result<(), Untracked>, out: &mut Outputs) {
+        if let Some(endpoint) = self.endpoint.clone() {
+            if let (Err(_), Some(open)) = (&result, &mut self.open) {
+                open.tracking = None;
+            }
+            out.event(Event::Tracking { endpoint, result });
+        }
     }
 
     /// Greets the server once more, without our name, if it may have hung up on that.

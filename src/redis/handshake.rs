@@ -4,7 +4,8 @@
 //! AUTH [username] password      if there are credentials
 //! SELECT database               if it is not 0
 //! CLIENT SETNAME name           always: its reply, even an error, proves that the server answers
-//! PING                          instead, if the server hangs up on that, as twemproxy does
+//! HELLO 3, CLIENT TRACKING ON   if changed keys are wanted: see `tracking`. An error means that there are none
+//! PING                          instead of each of these, if the server hangs up on one, as twemproxy does
 //! ROLE                          if a Sentinel named the master: that may be out of date
 //! ```
 //!
@@ -18,10 +19,13 @@ use super::config::Credentials;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::reply::Reply;
+use super::tracking::Untracked;
 
 /// The handshake of all connections of a topology.
 pub(super) struct Handshake {
     commands: Vec<Command>,
+    /// Whether keys are tracked, if the server can do that.
+    is_tracking: bool,
     /// The servers that hang up on `CLIENT SETNAME`.
     nameless: RefCell<Vec<Endpoint>>,
     /// Whether the password has been set while the client runs. Then it may change again.
@@ -39,6 +43,10 @@ pub(super) enum Progress {
 
 const SET_NAME: &str = "client setname";
 
+const HELLO: &str = "hello";
+
+const TRACKING: &str = "client tracking";
+
 const ROLE: &str = "role";
 
 /// This many servers that hang up on `CLIENT SETNAME` are remembered.
@@ -49,7 +57,7 @@ impl Handshake {
     pub(super) fn new(credentials: Option<&Credentials>, client_name: &str) -> Self {
         let mut commands: Vec<_> = credentials.map(Command::auth).into_iter().collect();
         commands.push(Command::new(SET_NAME, &[b"CLIENT", b"SETNAME", client_name.as_bytes()]));
-        Self { commands, nameless: RefCell::default(), may_change_password: false }
+        Self { commands, is_tracking: false, nameless: RefCell::default(), may_change_password: false }
     }
 
     /// The same handshake with other credentials.
@@ -57,6 +65,7 @@ impl Handshake {
         let others = self.commands.iter().filter(|command| !command.is_auth());
         Self {
             commands: std::iter::once(Command::auth(credentials)).chain(others.cloned()).collect(),
+            is_tracking: self.is_tracking,
             nameless: self.nameless.clone(),
             may_change_password: true,
         }
@@ -99,6 +108,21 @@ impl Handshake {
         self
     }
 
+    /// Also asks the server to tell of changed keys, if it `is_wanted`.
+    pub(super) fn with_tracking(mut self, is_wanted: bool) -> Self {
+        if is_wanted {
+            self.is_tracking = true;
+            self.commands.push(Command::new(HELLO, &[b"HELLO", b"3"]));
+            self.commands.push(Command::new(TRACKING, &[b"CLIENT", b"TRACKING", b"ON"]));
+        }
+        self
+    }
+
+    /// Whether it asks the server to tell of changed keys.
+    pub(super) const fn is_tracking(&self) -> bool {
+        self.is_tracking
+    }
+
     /// Also checks that the server is a master.
     pub(super) fn with_role(mut self) -> Self {
         self.commands.push(Command::new(ROLE, &[b"ROLE"]));
@@ -108,9 +132,19 @@ impl Handshake {
     /// The bytes of all commands, with our name or without it.
     pub(super) fn bytes(&self, is_named: bool) -> Vec<u8> {
         let ping = Command::ping();
-        let is_replaced = |command: &Command| command.name() == SET_NAME && !is_named;
+        let is_replaced = |command: &Command| is_optional(command.name()) && !is_named;
         let commands = self.commands.iter().map(|command| if is_replaced(command) { &ping } else { command });
         commands.flat_map(Command::bytes).copied().collect()
+    }
+
+    /// Whether a reply that arrives after `answered` others says that the server does not track keys.
+    pub(super) fn refuses_tracking(&self, answered: usize, reply: &Reply) -> Option<Untracked> {
+        match (self.commands.get(answered).map(Command::name), reply) {
+            (Some(HELLO | TRACKING), Reply::Error(error)) => Some(Untracked::Refused(error.clone())),
+            // A proxy that says `OK` to each command did not understand it.
+            (Some(HELLO), reply) if !matches!(reply, Reply::Array(_)) => Some(Untracked::NoPush),
+            _ => None,
+        }
     }
 
     /// What a reply means that arrives after `answered` others.
@@ -124,9 +158,8 @@ impl Handshake {
             if error.is_temporary() {
                 return Err(Failure::NotReady(error.clone()));
             }
-            let is_optional = name == Some(SET_NAME);
             // If we have no credentials, a server asks for them here, or refuses our address.
-            if !is_optional || matches!(error.code(), "NOAUTH" | "DENIED") {
+            if !name.is_some_and(is_optional) || matches!(error.code(), "NOAUTH" | "DENIED") {
                 return Err(Failure::HandshakeRefused {
                     command: name.unwrap_or_default(),
                     error: error.clone(),
@@ -140,6 +173,11 @@ impl Handshake {
         let is_complete = answered >= self.commands.len();
         Ok(if is_complete { Progress::Complete } else { Progress::Answered(answered) })
     }
+}
+
+/// Whether a connection is of use if the server refuses this command.
+fn is_optional(name: &str) -> bool {
+    matches!(name, SET_NAME | HELLO | TRACKING)
 }
 
 /// Whether this is how a master answers `ROLE`.

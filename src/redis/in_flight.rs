@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::output::{CommandId, Outputs};
+use super::output::{CommandId, Outputs, StreamId};
 use super::pending::PendingCommand;
 use super::reply::Reply;
 use crate::time::Timestamp;
@@ -76,6 +76,18 @@ impl InFlight {
         self.commands
             .front()
             .is_some_and(|first| !first.is_asked_first && first.pending.command.key().is_some())
+    }
+
+    /// Whether the next reply is to a command that no caller sent.
+    pub(super) fn answers_ourselves(&self) -> bool {
+        self.commands.front().is_some_and(|first| first.pending.id == CommandId(0))
+    }
+
+    /// The next reply comes by this stream, if the server tells that of changes.
+    pub(super) fn comes_by(&self, stream: Option<StreamId>) {
+        if let Some(first) = self.commands.front() {
+            first.pending.command.comes_by(stream);
+        }
     }
 
     /// Whether the next reply is to `AUTH`.

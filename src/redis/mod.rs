@@ -10,7 +10,8 @@
 //!                          Connection ── Stream       ── Handshake  what comes before the first command
 //!                           │     │                   └─ Decoder    bytes to replies
 //!                           │     └───── Pipeline     ── Waiting, InFlight
-//!                           └─────────── Reconnect       the backoff, and which commands wait for it
+//!                           ├─────────── Reconnect       the backoff, and which commands wait for it
+//!                           └─────────── Tracking        whether the server tells of changed keys
 //! ```
 //!
 //! Each topology has its state machine in one file: `single`, `sentinel`, `cluster`. They share the parts in the
@@ -50,6 +51,7 @@ mod single;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tracking;
 mod waiting;
 
 pub use self::client::Client;
@@ -71,3 +73,4 @@ pub use self::resp::MAX_BULK;
 #[cfg(any(test, feature = "higress"))]
 pub(crate) use self::resp::is_one_reply;
 pub use self::server_name::ServerName;
+pub use self::tracking::{Changed, Served, TrackingConfig, Untracked};

@@ -6,10 +6,19 @@ use std::fmt;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::reply::{Reply, ServerError};
+use super::tracking::{Changed, Untracked};
 
 /// The number of a stream, from [`Output::Open`] on. No number is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(super) u64);
+
+#[cfg(test)]
+impl StreamId {
+    /// A stream of a test.
+    pub(crate) const fn of_test(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// The number of a command that was sent. No number is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +53,8 @@ pub enum Output {
         /// The reply of Redis, which may be an error, or why there is none.
         outcome: Result<Reply, Failure>,
     },
+    /// A server told that keys which the client has read have changed. What was read from it before is not valid any more.
+    Changed(Changed),
     /// Something for logs and metrics.
     Event(Event),
 }
@@ -79,6 +90,13 @@ pub enum Event {
         failure: Failure,
         /// How many commands were in flight.
         in_flight: usize,
+    },
+    /// Whether a server tells a connection of changed keys.
+    Tracking {
+        /// The server.
+        endpoint: Endpoint,
+        /// Why it does not.
+        result: Result<(), Untracked>,
     },
     /// The client closed a connection that was idle.
     IdleClosed {
@@ -133,6 +151,10 @@ impl Outputs {
         self.outputs.push_back(Output::Done { command, outcome });
     }
 
+    pub(super) fn changed(&mut self, changed: Changed) {
+        self.outputs.push_back(Output::Changed(changed));
+    }
+
     pub(super) fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }
@@ -143,7 +165,7 @@ impl Outputs {
     }
 }
 
-/// The bytes of a write may be a password or a session, so only their number is printed.
+/// The bytes of a write may be a password or a session, so only their number is printed. So is that of keys.
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -151,6 +173,8 @@ impl fmt::Debug for Output {
             Self::Write { stream, bytes } => write!(f, "Write({stream:?}, {} bytes)", bytes.len()),
             Self::Close { stream } => write!(f, "Close({stream:?})"),
             Self::Done { command, outcome } => write!(f, "Done({command:?}, {outcome:?})"),
+            Self::Changed(Changed::All) => f.write_str("Changed(all)"),
+            Self::Changed(Changed::Keys(keys)) => write!(f, "Changed({} keys)", keys.len()),
             Self::Event(event) => write!(f, "Event({event:?})"),
         }
     }

@@ -17,7 +17,7 @@ use super::command::Command;
 use super::failure::{Failure, ProtocolError};
 use super::in_flight::InFlight;
 use super::load::Load;
-use super::output::{CommandId, Outputs};
+use super::output::{CommandId, Outputs, StreamId};
 use super::pending::PendingCommand;
 use super::reply::{Reply, ServerError};
 use super::waiting::Waiting;
@@ -68,6 +68,16 @@ impl Pipeline {
         pending.is_cancelled = true;
         self.in_flight.push(pending, now);
         bytes
+    }
+
+    /// Whether the next reply is to a command that no caller sent.
+    pub(super) fn answers_ourselves(&self) -> bool {
+        self.in_flight.answers_ourselves()
+    }
+
+    /// The next reply comes by this stream, if the server tells that of changes.
+    pub(super) fn comes_by(&self, stream: Option<StreamId>) {
+        self.in_flight.comes_by(stream);
     }
 
     /// Whether the next reply is to `AUTH`.

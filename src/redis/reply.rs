@@ -67,6 +67,10 @@ pub enum Reply {
     Error(ServerError),
     /// A value that is too large to be ours. It was dropped while it arrived.
     TooLarge,
+    /// A value of a type that no command of ours has as its reply. It was dropped while it arrived.
+    Foreign,
+    /// No reply, but what the server tells by itself. It never gets to a caller.
+    Push(Vec<Reply>),
 }
 
 /// An error reply of Redis: a code, then a message for people.
@@ -148,6 +152,8 @@ impl fmt::Debug for Reply {
             Self::Array(items) => f.debug_tuple("Array").field(items).finish(),
             Self::Error(error) => write!(f, "Error({error})"),
             Self::TooLarge => f.write_str("TooLarge"),
+            Self::Foreign => f.write_str("Foreign"),
+            Self::Push(items) => f.debug_tuple("Push").field(items).finish(),
         }
     }
 }

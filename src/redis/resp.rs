@@ -1,10 +1,24 @@
-//! RESP2: from the bytes of the server to replies. The bytes may be split anywhere.
+//! RESP2 and RESP3: from the bytes of the server to replies. The bytes may be split anywhere.
 //!
 //! ```text
 //! +text CRLF               status          $length CRLF bytes[length] CRLF    bulk; nil if -1
 //! -CODE text CRLF          error           *length CRLF value[length]         array; nil if -1
 //! :number CRLF             integer
 //! ```
+//!
+//! A connection that tracks keys speaks RESP3, which also has these:
+//!
+//! ```text
+//! _ CRLF                   nil             ~length CRLF value[length]         set: an array
+//! #t CRLF                  boolean         %length CRLF value[2 * length]     map: an array of keys and values
+//! ,text CRLF               double          !length CRLF bytes[length] CRLF    error
+//! (number CRLF             big number      =length CRLF bytes[length] CRLF    text with its format
+//! >length CRLF value[length]               push: belongs to no command, and comes between two replies
+//! |length CRLF value[2 * length]           attributes of the value that follows: dropped
+//! ```
+//!
+//! No command of ours has a boolean, a double, a big number or a text with its format as its reply. So these values are
+//! read and dropped ([`Reply::Foreign`]).
 //!
 //! The decoder looks at each byte once. It keeps only what belongs to an incomplete reply: the start of a line, the
 //! bulk so far, the open arrays.
@@ -57,10 +71,10 @@ pub(super) struct Decoder {
 enum Part {
     #[default]
     Line,
-    /// Bytes of a value.
-    Bulk { bytes: Vec<u8>, left: usize },
-    /// Bytes of a value that is too large.
-    Skip { left: u64 },
+    /// Bytes of a value, or of an error.
+    Bulk { bytes: Vec<u8>, left: usize, is_error: bool },
+    /// Bytes of a value that is dropped.
+    Skip { left: u64, value: Reply },
     /// The rest of the line end behind a value.
     End { value: Reply, rest: &'static [u8] },
 }
@@ -68,6 +82,15 @@ enum Part {
 struct Array {
     items: Vec<Reply>,
     length: u64,
+    kind: Kind,
+}
+
+/// What the items of an array are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Reply,
+    Push,
+    Attributes,
 }
 
 /// Whether these bytes are one reply, with nothing behind it.
@@ -112,7 +135,11 @@ impl Decoder {
                 self.arrays.push(array);
                 return None;
             }
-            value = Reply::Array(array.items);
+            value = match array.kind {
+                Kind::Reply => Reply::Array(array.items),
+                Kind::Push => Reply::Push(array.items),
+                Kind::Attributes => return None,
+            };
         }
         Some(value)
     }
@@ -128,19 +155,22 @@ impl Decoder {
                         return Ok(Some(value));
                     }
                 }
-                Part::Bulk { mut bytes, left } => {
+                Part::Bulk { mut bytes, left, is_error } => {
                     let taken = take(input, left);
                     bytes.extend_from_slice(taken);
                     self.part = match left.saturating_sub(taken.len()) {
+                        0 if is_error => {
+                            Part::End { value: Reply::Error(ServerError::new(&bytes)), rest: CRLF }
+                        }
                         0 => Part::End { value: Reply::Bulk(bytes), rest: CRLF },
-                        left => Part::Bulk { bytes, left },
+                        left => Part::Bulk { bytes, left, is_error },
                     };
                 }
-                Part::Skip { left } => {
+                Part::Skip { left, value } => {
                     let taken = take(input, usize::try_from(left).unwrap_or(usize::MAX)).len();
                     self.part = match left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX)) {
-                        0 => Part::End { value: Reply::TooLarge, rest: CRLF },
-                        left => Part::Skip { left },
+                        0 => Part::End { value, rest: CRLF },
+                        left => Part::Skip { left, value },
                     };
                 }
                 Part::End { value, rest } => match rest.strip_prefix(take(input, rest.len())) {
@@ -180,21 +210,46 @@ impl Decoder {
             b'+' => Reply::Status(text.to_vec()),
             b'-' => Reply::Error(ServerError::new(text)),
             b':' => Reply::Integer(number(text)?),
-            b'$' => match length(text)? {
+            b'_' if text.is_empty() => Reply::Nil,
+            b'#' if matches!(text, b"t" | b"f") => Reply::Foreign,
+            b',' | b'(' if is_number(text) => Reply::Foreign,
+            b'_' | b'#' | b',' | b'(' => return Err(ProtocolError::Number),
+            b'$' | b'!' | b'=' => match length(text)? {
                 Some(length) => {
-                    self.part = self.bulk(length)?;
+                    self.part = self.bulk(*kind, length)?;
                     return Ok(None);
                 }
                 None => Reply::Nil,
             },
-            b'*' => match length(text)? {
-                Some(0) => Reply::Array(Vec::new()),
-                Some(length) => {
-                    self.open(length)?;
-                    return Ok(None);
+            b'*' | b'~' | b'%' | b'>' | b'|' => {
+                let items = match kind {
+                    b'%' | b'|' => length(text)?.map(|pairs| pairs.saturating_mul(2)),
+                    _ => length(text)?,
+                };
+                let kind = match kind {
+                    b'>' => Kind::Push,
+                    b'|' => Kind::Attributes,
+                    _ => Kind::Reply,
+                };
+                // A push is no part of a reply.
+                if kind == Kind::Push && !self.arrays.is_empty() {
+                    return Err(ProtocolError::Type);
                 }
-                None => Reply::Nil,
-            },
+                match (items, kind) {
+                    (Some(0), Kind::Reply) => Reply::Array(Vec::new()),
+                    (Some(0), Kind::Push) => Reply::Push(Vec::new()),
+                    (Some(0), Kind::Attributes) => {
+                        self.charge(0)?;
+                        return Ok(None);
+                    }
+                    (Some(length), kind) => {
+                        self.open(length, kind)?;
+                        return Ok(None);
+                    }
+                    (None, Kind::Reply) => Reply::Nil,
+                    (None, _) => return Err(ProtocolError::Number),
+                }
+            }
             _ => return Err(ProtocolError::Type),
         };
         self.charge(text.len())?;
@@ -202,21 +257,30 @@ impl Decoder {
     }
 
     /// Begins a value of `length` bytes.
-    fn bulk(&mut self, length: u64) -> Result<Part, ProtocolError> {
+    fn bulk(&mut self, kind: u8, length: u64) -> Result<Part, ProtocolError> {
         self.charge(0)?;
         let room = MAX_BULK.min(MAX_REPLY.saturating_sub(self.charged));
+        if kind == b'=' {
+            return Ok(match length {
+                0 => Part::End { value: Reply::Foreign, rest: CRLF },
+                left => Part::Skip { left, value: Reply::Foreign },
+            });
+        }
+        let is_error = kind == b'!';
         Ok(match usize::try_from(length).ok().filter(|length| *length <= room) {
+            Some(0) if is_error => Part::End { value: Reply::Error(ServerError::new(b"")), rest: CRLF },
             Some(0) => Part::End { value: Reply::Bulk(Vec::new()), rest: CRLF },
             Some(left) => {
                 self.charged = self.charged.saturating_add(left);
-                Part::Bulk { bytes: Vec::with_capacity(left), left }
+                Part::Bulk { bytes: Vec::with_capacity(left), left, is_error }
             }
-            None => Part::Skip { left: length },
+            None if is_error => Part::Skip { left: length, value: Reply::Error(ServerError::new(b"")) },
+            None => Part::Skip { left: length, value: Reply::TooLarge },
         })
     }
 
     /// Begins an array of `length` items. It grows as they arrive: the number is only what the server says.
-    fn open(&mut self, length: u64) -> Result<(), ProtocolError> {
+    fn open(&mut self, length: u64, kind: Kind) -> Result<(), ProtocolError> {
         if self.arrays.len() == MAX_DEPTH {
             return Err(ProtocolError::TooDeep);
         }
@@ -225,7 +289,7 @@ impl Decoder {
         if items.saturating_mul(VALUE) > MAX_REPLY {
             return Err(ProtocolError::TooLarge);
         }
-        self.arrays.push(Array { items: Vec::new(), length });
+        self.arrays.push(Array { items: Vec::new(), length, kind });
         Ok(())
     }
 
@@ -249,6 +313,12 @@ fn length(text: &[u8]) -> Result<Option<u64>, ProtocolError> {
         -1 => Ok(None),
         length => u64::try_from(length).map(Some).map_err(|_| ProtocolError::Number),
     }
+}
+
+/// Whether this may be a double or a big number.
+fn is_number(text: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    matches!(text, b"inf" | b"-inf" | b"nan") || (!text.is_empty() && text.iter().all(is_part))
 }
 
 fn number(text: &[u8]) -> Result<i64, ProtocolError> {

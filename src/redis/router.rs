@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::load::Load;
 use super::output::{CommandId, Outputs, StreamId};
 use super::pending::PendingCommand;
+use super::tracking::Served;
 use crate::time::Timestamp;
 
 pub(super) trait Router {
@@ -29,6 +30,12 @@ pub(super) trait Router {
 
     /// Time passed.
     fn wake(&mut self, now: Timestamp, out: &mut Outputs);
+
+    /// The stream by which the server of a key tells of its changes, if it does that.
+    fn tracks(&self, key: &[u8]) -> Option<StreamId>;
+
+    /// Whether what was read of a key over this stream is valid if no change was told, without a question.
+    fn serves(&mut self, key: &[u8], stream: StreamId, now: Timestamp) -> Served;
 
     /// When to [`wake`](Self::wake) next.
     fn next_wake(&self) -> Option<Timestamp>;

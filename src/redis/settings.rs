@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::config::{ClientConfig, Credentials};
 use super::handshake::Handshake;
 use super::reply::ServerError;
+use super::tracking::TrackingConfig;
 
 /// What the connections of one topology have in common.
 pub(super) struct Settings {
@@ -21,6 +22,7 @@ pub(super) struct Settings {
     pub(super) is_resolved_per_stream: bool,
     /// Whether a replica may have the data of a server that comes back without them.
     pub(super) has_replicas: bool,
+    pub(super) tracking: Option<TrackingConfig>,
 }
 
 impl Settings {
@@ -37,6 +39,7 @@ impl Settings {
             hands_back,
             is_resolved_per_stream: false,
             has_replicas: false,
+            tracking: config.tracking.clone(),
         }
     }
 

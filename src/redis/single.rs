@@ -28,6 +28,7 @@ use super::pending::PendingCommand;
 use super::reply::{Reply, ServerError};
 use super::router::Router;
 use super::settings::Settings;
+use super::tracking::Served;
 use crate::time::Timestamp;
 
 /// The shortest time between two streams that are drained because the server is read-only.
@@ -42,9 +43,10 @@ pub(super) struct Single {
 
 impl Single {
     pub(super) fn new(endpoint: &Endpoint, config: &ClientConfig, seed: u64) -> Self {
-        let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
-        let settings =
-            Settings::new(config, handshake.with_database(config.database), ServerError::is_unready);
+        let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name)
+            .with_database(config.database)
+            .with_tracking(config.tracking.is_some());
+        let settings = Settings::new(config, handshake, ServerError::is_unready);
         let settings = Rc::new(settings);
         let node = Connection::new(Some(endpoint.clone()), &settings, seed);
         Self { settings, node, drained_at: None }
@@ -100,6 +102,14 @@ impl Router for Single {
 
     fn wake(&mut self, now: Timestamp, out: &mut Outputs) {
         self.node.wake(now, out);
+    }
+
+    fn tracks(&self, _: &[u8]) -> Option<StreamId> {
+        self.node.tracks()
+    }
+
+    fn serves(&mut self, _: &[u8], stream: StreamId, now: Timestamp) -> Served {
+        self.node.serves(stream, now)
     }
 
     fn next_wake(&self) -> Option<Timestamp> {

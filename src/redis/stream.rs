@@ -14,6 +14,7 @@ use super::handshake::{Handshake, Progress};
 use super::output::{Outputs, StreamId};
 use super::reply::Reply;
 use super::resp::Decoder;
+use super::tracking::Untracked;
 use crate::time::Timestamp;
 
 pub(super) struct Stream {
@@ -24,6 +25,8 @@ pub(super) struct Stream {
     is_named: bool,
     phase: Phase,
     decoder: Decoder,
+    /// Why the server does not track keys.
+    untracked: Option<Untracked>,
 }
 
 enum Phase {
@@ -41,6 +44,8 @@ pub(super) enum StreamEvent {
     Ready,
     /// A reply to what was written after it.
     Reply(Reply),
+    /// What the server tells by itself.
+    Push(Vec<Reply>),
 }
 
 impl Stream {
@@ -58,6 +63,7 @@ impl Stream {
             is_named: handshake.sends_name_to(endpoint),
             phase: Phase::Opening,
             decoder: Decoder::default(),
+            untracked: None,
         }
     }
 
@@ -69,6 +75,16 @@ impl Stream {
     /// Whether the server is told our name.
     pub(super) const fn is_named(&self) -> bool {
         self.is_named
+    }
+
+    /// Whether the server was asked to tell of changed keys.
+    pub(super) fn asks_for_tracking(&self) -> bool {
+        self.handshake.is_tracking() && self.is_named
+    }
+
+    /// Why it refused that.
+    pub(super) const fn untracked(&self) -> Option<&Untracked> {
+        self.untracked.as_ref()
     }
 
     /// Whether the handshake was written and is not done yet.
@@ -114,16 +130,28 @@ impl Stream {
     /// The failure, if the stream has to end.
     pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<StreamEvent>, Failure> {
         while let Some(reply) = self.decoder.decode(bytes).map_err(Failure::Protocol)? {
-            match &mut self.phase {
-                Phase::Opening => return Err(Failure::Protocol(ProtocolError::Unasked)),
-                Phase::Greeting { answered } => match self.handshake.reply(*answered, &reply)? {
-                    Progress::Answered(count) => *answered = count,
-                    Progress::Complete => {
-                        self.phase = Phase::Ready;
-                        return Ok(Some(StreamEvent::Ready));
+            let may_push = self.asks_for_tracking();
+            match (&mut self.phase, reply) {
+                (Phase::Opening, _) => return Err(Failure::Protocol(ProtocolError::Unasked)),
+                // Only a server that was asked may speak RESP3.
+                (_, Reply::Push(_)) if !may_push => {
+                    return Err(Failure::Protocol(ProtocolError::Type));
+                }
+                (Phase::Ready, Reply::Push(items)) => return Ok(Some(StreamEvent::Push(items))),
+                (Phase::Greeting { .. }, Reply::Push(_)) => {}
+                (Phase::Greeting { answered }, reply) => {
+                    if let Some(why) = self.handshake.refuses_tracking(*answered, &reply) {
+                        self.untracked.get_or_insert(why);
                     }
-                },
-                Phase::Ready => return Ok(Some(StreamEvent::Reply(reply))),
+                    match self.handshake.reply(*answered, &reply)? {
+                        Progress::Answered(count) => *answered = count,
+                        Progress::Complete => {
+                            self.phase = Phase::Ready;
+                            return Ok(Some(StreamEvent::Ready));
+                        }
+                    }
+                }
+                (Phase::Ready, reply) => return Ok(Some(StreamEvent::Reply(reply))),
             }
         }
         Ok(None)

@@ -38,7 +38,9 @@ use self::outbox::{Outbox, Waiting};
 use self::redis::{CommandOutcome, RedisDriver};
 use self::tasks::{PORTION, TaskId, Tasks};
 use self::timers::Timers;
-use crate::redis::{ClientConfig, Command, Credentials, FailoverEvent, Failure, Health, Servers};
+use crate::redis::{
+    Changed, ClientConfig, Command, Credentials, FailoverEvent, Failure, Health, Served, Servers, StreamId,
+};
 use crate::time::Timestamp;
 
 /// How long the tasks of a root context may keep it, if the host has no use for it any more. It is a little longer than
@@ -96,6 +98,8 @@ pub(crate) struct Runtime<H> {
     redis: Option<RedisDriver>,
     alarm: Alarm,
     repeated: OnceCell<Repeated>,
+    /// Whether the alarm has to be set again, although nothing was asked for.
+    is_wake_earlier: Cell<bool>,
     /// If the host waits for this root context to leave: when it does so with tasks that are not done.
     leaves_at: Cell<Option<Timestamp>>,
 }
@@ -111,6 +115,7 @@ impl<H: Host> Runtime<H> {
             redis: redis.map(|config| RedisDriver::new(config, seed)),
             alarm: Alarm::default(),
             repeated: OnceCell::default(),
+            is_wake_earlier: Cell::default(),
             leaves_at: Cell::default(),
         }
     }
@@ -159,6 +164,28 @@ impl<H: Host> Runtime<H> {
         if let Some(redis) = &self.redis {
             redis.watch(Box::new(hook));
         }
+    }
+
+    /// From now on this is called if keys have changed in Redis.
+    pub(crate) fn watch_redis_changes(&self, hook: impl Fn(&Changed) + 'static) {
+        if let Some(redis) = &self.redis {
+            redis.watch_changes(Box::new(hook));
+        }
+    }
+
+    /// The stream by which the server of a key tells of its changes.
+    pub(crate) fn redis_tracks(&self, key: &[u8]) -> Option<StreamId> {
+        self.redis.as_ref()?.tracks(key)
+    }
+
+    /// Whether what was read of a key over this stream is valid, if no change was told.
+    pub(crate) fn redis_serves(&self, key: &[u8], stream: StreamId) -> bool {
+        let Some(redis) = &self.redis else { return false };
+        let served = redis.serves(key, stream, self.host.steady_now());
+        if served == Served::First {
+            self.is_wake_earlier.set(true);
+        }
+        served != Served::No
     }
 
     /// From now on this is called if a server rejects the password.
@@ -210,8 +237,13 @@ impl<H: Host> Runtime<H> {
     }
 
     /// Whether something was asked for that has not begun.
-    pub(crate) fn has_work(&self) -> bool {
+    fn has_work(&self) -> bool {
         self.tasks.is_ready() || !self.outbox.is_empty()
+    }
+
+    /// Whether the callback of a request has to end with [`end_of_request_callback`](Self::end_of_request_callback).
+    pub(crate) fn is_changed(&self) -> bool {
+        self.has_work() || self.is_wake_earlier.get()
     }
 
     /// Drops the task that decides about a request, because the request is gone. Other tasks may have waited for it.
@@ -272,6 +304,7 @@ impl<H: Host> Runtime<H> {
 
     /// Sets the host's tick to the next time at which something is due; to at once if something has not begun.
     fn set_alarm(&self) {
+        self.is_wake_earlier.set(false);
         let now = self.host.steady_now();
         let next = if self.has_work() {
             Some(now)

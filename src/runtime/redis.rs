@@ -14,14 +14,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use log::{info, warn};
+use log::{Level, info, log, warn};
 
 use super::Host;
 use super::rate::LogLimit;
 use crate::bridge;
 use crate::redis::{
-    Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Event, FailoverEvent, Failure, Health,
-    Output, Reply, ServerName, Servers, StreamId, Tls, Topology,
+    Changed, Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Event, FailoverEvent, Failure,
+    Health, Output, Reply, Served, ServerName, Servers, StreamId, Tls, Topology, Untracked,
 };
 use crate::time::Timestamp;
 
@@ -46,6 +46,12 @@ pub(crate) enum RedisCount {
     ConnectFailed,
     /// A connection ended, and the filter did not close it.
     Disconnected,
+    /// A connection tells of changed keys.
+    Tracked,
+    /// A connection does not tell of changed keys.
+    Untracked,
+    /// A server told of changed keys.
+    Changed,
 }
 
 /// The Redis of one root context, cheap to clone.
@@ -64,7 +70,13 @@ struct State {
     refusals: LogLimit,
     watcher: RefCell<Option<Watcher>>,
     auth_watcher: RefCell<Option<Box<dyn Fn()>>>,
+    change_watcher: RefCell<Option<ChangeWatcher>>,
+    /// Whether an operator has to know of a connection that does not tell of changed keys.
+    wants_tracking: bool,
 }
+
+/// Is called with the keys that have changed.
+type ChangeWatcher = Box<dyn Fn(&Changed)>;
 
 /// Is called if something may lose a write.
 type Watcher = Box<dyn Fn(FailoverEvent)>;
@@ -90,6 +102,8 @@ impl RedisDriver {
             refusals: LogLimit::default(),
             watcher: RefCell::default(),
             auth_watcher: RefCell::default(),
+            change_watcher: RefCell::default(),
+            wants_tracking: config.tracking.as_ref().is_some_and(|tracking| tracking.is_wanted),
         }))
     }
 
@@ -174,6 +188,12 @@ impl RedisDriver {
                 Some(Output::Write { stream, bytes }) => self.write(stream, &bytes, host, now),
                 Some(Output::Close { stream }) => self.close(stream, host),
                 Some(Output::Done { command, outcome }) => self.done(command, outcome, host, now),
+                Some(Output::Changed(changed)) => {
+                    host.count(RedisCount::Changed);
+                    if let Some(watcher) = &*self.0.change_watcher.borrow() {
+                        watcher(&changed);
+                    }
+                }
                 Some(Output::Event(event)) => {
                     self.note(&event, host, now);
                     if let (Some(event), Some(watcher)) =
@@ -248,6 +268,21 @@ impl RedisDriver {
         self.0.auth_watcher.replace(Some(watcher));
     }
 
+    /// From now on this is called if keys have changed in Redis.
+    pub(crate) fn watch_changes(&self, watcher: ChangeWatcher) {
+        self.0.change_watcher.replace(Some(watcher));
+    }
+
+    /// The stream by which the server of a key tells of its changes.
+    pub(crate) fn tracks(&self, key: &[u8]) -> Option<StreamId> {
+        self.0.client.borrow().tracks(key)
+    }
+
+    /// Whether what was read of a key over this stream is valid, if no change was told.
+    pub(crate) fn serves(&self, key: &[u8], stream: StreamId, now: Timestamp) -> Served {
+        self.0.client.borrow_mut().serves(key, stream, now)
+    }
+
     /// The password of these servers has changed.
     pub(crate) fn set_credentials(&self, of: Servers, credentials: &Credentials, now: Timestamp) {
         self.0.client.borrow_mut().set_credentials(of, credentials, now);
@@ -281,6 +316,24 @@ impl RedisDriver {
             Event::Disconnected { endpoint, failure, in_flight } => {
                 host.count(RedisCount::Disconnected);
                 warn!("Redis: disconnected from {endpoint} with {in_flight} commands in flight: {failure}");
+            }
+            Event::Tracking { endpoint, result: Ok(()) } => {
+                host.count(RedisCount::Tracked);
+                info!("Redis: {endpoint} tells of sessions that change, so requests are served from memory");
+            }
+            Event::Tracking { endpoint, result: Err(why) } => {
+                host.count(RedisCount::Untracked);
+                let why = match why {
+                    Untracked::Refused(error) => format!("it answered with {error}"),
+                    Untracked::NoPush => {
+                        "it accepted CLIENT TRACKING, but did not tell of a change".to_owned()
+                    }
+                    Untracked::HangsUp => "it closed the connection on CLIENT and HELLO".to_owned(),
+                };
+                let line = format!(
+                    "Redis: {endpoint} does not tell of sessions that change, so each request asks it: {why}"
+                );
+                log!(if self.0.wants_tracking { Level::Warn } else { Level::Info }, "{line}");
             }
             Event::IdleClosed { endpoint } => {
                 info!("Redis: closed the idle connection to {endpoint}");

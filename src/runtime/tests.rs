@@ -95,6 +95,7 @@ impl Root {
             command_timeout: Duration::from_secs(2),
             idle_timeout: Duration::ZERO,
             allowed_hosts: Vec::new(),
+            tracking: None,
             server_name: ServerName::default(),
         };
         Self(Rc::new(Runtime::new(FakeHost::default(), Some(&config), 1)))

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use oauth2_session_filter::redis::{
     Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Output, ServerName, StreamId, Tls,
-    Topology,
+    Topology, TrackingConfig,
 };
 use oauth2_session_filter::time::Timestamp;
 
@@ -85,6 +85,12 @@ impl Run {
             } else {
                 Vec::new()
             },
+            // `CLIENT TRACKING` for half of all runs.
+            tracking: is_restricted.then(|| TrackingConfig {
+                key_prefix: "cookie".to_owned(),
+                silence: Duration::from_secs(1),
+                is_wanted: false,
+            }),
             server_name: ServerName::default(),
         };
         Self {
@@ -205,6 +211,7 @@ impl Run {
                     assert!(self.now <= sent_at.after(most), "{command:?} is done too late");
                     *self.done.entry(command).or_default() += 1;
                 }
+                Output::Changed(_) => {}
                 Output::Event(event) => {
                     assert!(!format!("{event:?}").contains("hunter2"), "the password is printed");
                 }

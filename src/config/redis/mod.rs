@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use self::servers::Servers;
 pub(super) use self::servers::needs_password;
-use super::choices::ModeName;
+use super::choices::{ModeName, TrackingChoice};
 use super::errors::ConfigErrors;
 use super::options::Options;
 use super::secrets::SecretsFrom;
@@ -41,6 +41,9 @@ pub struct RedisConfig {
 /// The longest `redis_session_cache`.
 const MAX_SESSION_CACHE: Duration = Duration::from_secs(60);
 
+/// The default of `redis_tracking_silence`.
+const TRACKING_SILENCE: Duration = Duration::from_secs(1);
+
 /// The store in Redis; `None` if sessions are in cookies, or if there is a mistake.
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<RedisConfig> {
     let has_service = !options.redis_service.is_empty();
@@ -62,6 +65,8 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
                 ("redis_session_cache", options.redis_session_cache.is_zero()),
                 ("redis_tls_server_name", options.redis_tls_server_name.is_empty()),
                 ("redis_session_index", !options.redis_session_index),
+                ("redis_tracking", options.redis_tracking == TrackingChoice::Auto),
+                ("redis_tracking_silence", options.redis_tracking_silence == TRACKING_SILENCE),
             ] {
                 errors.check(is_unused, name, mistake);
             }
@@ -85,6 +90,9 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
         "redis_session_cache",
         "must be at most 1m; a session that was ended is still valid for that time",
     );
+    let is_possible = options.redis_tracking_silence.as_millis() >= 100
+        && options.redis_tracking_silence <= MAX_SESSION_CACHE;
+    errors.check(is_possible, "redis_tracking_silence", "must be from 100ms to 1m");
     let owns_sessions = options.mode != ModeName::Beside;
     errors.check(
         owns_sessions || !options.redis_session_index,
@@ -135,6 +143,11 @@ fn client(
     } else {
         servers::server_name(options, &url.host, url.is_tls, errors)
     };
+    let is_tracking = match options.redis_tracking {
+        TrackingChoice::Auto => matches!(topology, redis::Topology::Single(_)),
+        TrackingChoice::On => true,
+        TrackingChoice::Off => false,
+    };
     redis::ClientConfig {
         topology,
         credentials: servers::credentials(&username, &password),
@@ -145,5 +158,10 @@ fn client(
         idle_timeout: if idle == 0 { IDLE_TIMEOUT } else { Duration::from_secs(idle) },
         allowed_hosts: servers::allowed_hosts(options, errors),
         server_name,
+        tracking: is_tracking.then(|| redis::TrackingConfig {
+            key_prefix: options.cookie_name.clone(),
+            silence: options.redis_tracking_silence,
+            is_wanted: options.redis_tracking == TrackingChoice::On,
+        }),
     }
 }

@@ -92,6 +92,35 @@ fn redis_session_cache_is_at_most_a_minute() {
 }
 
 #[test]
+fn tracking_is_automatic_for_a_single_server() {
+    let silence = |options| client(options).tracking.map(|tracking| (tracking.silence, tracking.is_wanted));
+    let second = Duration::from_secs(1);
+    assert_eq!(silence(json!({})), Some((second, false)));
+    assert_eq!(silence(json!({ "redis_tracking": "on" })), Some((second, true)));
+    assert_eq!(silence(json!({ "redis_tracking": "off" })), None);
+    let sentinel = |tracking: &str| {
+        json!({
+            "redis_connection_url": "", "redis_use_sentinel": true, "redis_sentinel_master_name": "m",
+            "redis_sentinel_connection_urls": ["redis://s"], "redis_tracking": tracking,
+        })
+    };
+    assert_eq!(silence(sentinel("auto")), None);
+    assert_eq!(silence(sentinel("on")), Some((second, true)));
+    assert_eq!(client(json!({ "cookie_name": "a" })).tracking.unwrap().key_prefix, "a");
+}
+
+#[test]
+fn mistake_about_tracking_is_named() {
+    for silence in ["0s", "99ms", "61s"] {
+        mistake("redis_tracking_silence", with(json!({ "redis_tracking_silence": silence })));
+    }
+    mistake("redis_tracking", with(json!({ "redis_tracking": "always" })));
+    // Sessions in cookies.
+    mistake("redis_tracking", json!({ "redis_tracking": "on" }));
+    mistake("redis_tracking_silence", json!({ "redis_tracking_silence": "2s" }));
+}
+
+#[test]
 fn times_have_defaults() {
     let default = client(json!({}));
     assert_eq!(default.idle_timeout, Duration::from_secs(1800));

@@ -1,6 +1,6 @@
 //! The map of a Cluster: which master has which slot.
 
-use super::slot::SLOTS;
+use super::slot::{SLOTS, slot};
 use crate::redis::announce_policy::AnnouncePolicy;
 use crate::redis::endpoint::Endpoint;
 use crate::redis::failure::Failure;
@@ -8,6 +8,9 @@ use crate::redis::reply::Reply;
 
 /// The most masters of a Cluster. Each may have a connection.
 pub(super) const MAX_MASTERS: usize = 256;
+
+/// Enough numbers that each slot has one of them, almost certainly.
+const MAX_TAG: u32 = 200_000;
 
 #[derive(PartialEq, Eq)]
 pub(super) struct Map {
@@ -50,6 +53,24 @@ impl Map {
     pub(super) fn owner(&self, slot: u16) -> Option<&Endpoint> {
         let place = self.owners.get(usize::from(slot)).copied().flatten()?;
         self.masters.get(usize::from(place))
+    }
+
+    /// For each master a number that is in one of its slots as the `{number}` of a key.
+    pub(super) fn tags(&self) -> Vec<(Endpoint, u32)> {
+        let mut tags: Vec<Option<u32>> = vec![None; self.masters.len()];
+        let mut missing = tags.len();
+        for number in 0..MAX_TAG {
+            let owner = self.owners.get(usize::from(slot(number.to_string().as_bytes()))).copied().flatten();
+            if let Some(tag @ None) = owner.and_then(|place| tags.get_mut(usize::from(place))) {
+                *tag = Some(number);
+                missing = missing.saturating_sub(1);
+            }
+            if missing == 0 {
+                break;
+            }
+        }
+        let masters = self.masters.iter().cloned();
+        masters.zip(tags).filter_map(|(master, tag)| Some((master, tag?))).collect()
     }
 
     /// A node said that a slot has moved to this master.

@@ -114,6 +114,7 @@ impl MapRefresh {
         };
         let map = match (event, self.question) {
             (StreamEvent::Ready, _) => None,
+            (StreamEvent::Push(_), _) => return Err(Failure::Protocol(ProtocolError::Type)),
             (StreamEvent::Reply(reply), Question::Slots) => {
                 Some(slots::read(&reply, &self.endpoint, &self.source.policy)?)
             }

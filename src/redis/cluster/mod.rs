@@ -58,6 +58,7 @@ use super::reconnect::{Jitter, Reconnect};
 use super::reply::Reply;
 use super::router::Router;
 use super::settings::Settings;
+use super::tracking::Served;
 use super::waiting::Waiting;
 use crate::time::Timestamp;
 
@@ -101,7 +102,8 @@ impl Cluster {
     pub(super) fn new(seeds: &[Endpoint], config: &ClientConfig, seed: u64) -> Self {
         let timeout = config.command_timeout;
         let handshake = || Handshake::new(config.credentials.as_ref(), &config.client_name);
-        let settings = Settings::new(config, handshake(), |error| Redirect::is(error) || error.is_unready());
+        let tracking = handshake().with_tracking(config.tracking.is_some());
+        let settings = Settings::new(config, tracking, |error| Redirect::is(error) || error.is_unready());
         let patience = config.connect_timeout.min(config.command_timeout / PART);
         let mut random = Jitter::new(seed);
         let policy = Rc::new(AnnouncePolicy::new(config));
@@ -317,7 +319,7 @@ impl Cluster {
             return;
         }
         out.event(Event::SlotsChanged { masters: map.masters().len() });
-        self.nodes.mark_listed(&map);
+        self.nodes.mark_listed(&map, now, out);
         self.nodes.close_stale(self.source.timeout, now, out);
         let is_new =
             |master: &&Endpoint| self.map.as_ref().is_some_and(|map| !map.masters().contains(master));
@@ -461,6 +463,19 @@ impl Router for Cluster {
 
     fn wake(&mut self, now: Timestamp, out: &mut Outputs) {
         self.handle_timeout(now, out);
+    }
+
+    fn tracks(&self, key: &[u8]) -> Option<StreamId> {
+        self.nodes.get(self.map.as_ref()?.owner(slot::slot(key))?)?.tracks()
+    }
+
+    /// As with any command, an old map is asked for anew: commands come without it only if this is false.
+    fn serves(&mut self, key: &[u8], stream: StreamId, now: Timestamp) -> Served {
+        if self.is_stale || now >= self.refreshed_at.after(MAX_AGE) {
+            return Served::No;
+        }
+        let owner = self.map.as_ref().and_then(|map| map.owner(slot::slot(key)));
+        owner.and_then(|owner| self.nodes.get_mut(owner)).map_or(Served::No, |node| node.serves(stream, now))
     }
 
     fn next_wake(&self) -> Option<Timestamp> {

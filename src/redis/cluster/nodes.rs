@@ -17,6 +17,8 @@ pub(super) struct Nodes {
     settings: Rc<Settings>,
     /// Sorted by endpoint. A list, because all nodes are visited far more often than one is added.
     nodes: Vec<Node>,
+    /// For each master in the map, what makes it own the key of a probe: see `tracking`.
+    probe_tags: Vec<(Endpoint, u32)>,
 }
 
 struct Node {
@@ -28,7 +30,7 @@ struct Node {
 
 impl Nodes {
     pub(super) const fn new(settings: Rc<Settings>) -> Self {
-        Self { settings, nodes: Vec::new() }
+        Self { settings, nodes: Vec::new(), probe_tags: Vec::new() }
     }
 
     pub(super) fn get(&self, endpoint: &Endpoint) -> Option<&Connection> {
@@ -57,7 +59,8 @@ impl Nodes {
             if self.nodes.len() >= MAX_MASTERS {
                 self.remove_one(out)?;
             }
-            let connection = Connection::new(Some(endpoint.clone()), &self.settings, seed);
+            let mut connection = Connection::new(Some(endpoint.clone()), &self.settings, seed);
+            connection.set_probe_tag(self.probe_tag(endpoint), Timestamp::from_secs(0), out);
             let place = self.place(endpoint).unwrap_or_else(|place| place);
             self.nodes.insert(place, Node { endpoint: endpoint.clone(), connection, is_listed });
         }
@@ -81,10 +84,20 @@ impl Nodes {
     }
 
     /// Notes which nodes are masters in a new map.
-    pub(super) fn mark_listed(&mut self, map: &Map) {
+    pub(super) fn mark_listed(&mut self, map: &Map, now: Timestamp, out: &mut Outputs) {
+        if self.settings.tracking.is_some() {
+            self.probe_tags = map.tags();
+        }
+        let tags = std::mem::take(&mut self.probe_tags);
         for node in &mut self.nodes {
             node.is_listed = map.masters().contains(&node.endpoint);
+            node.connection.set_probe_tag(tag_of(&tags, &node.endpoint), now, out);
         }
+        self.probe_tags = tags;
+    }
+
+    fn probe_tag(&self, endpoint: &Endpoint) -> Option<u32> {
+        tag_of(&self.probe_tags, endpoint)
     }
 
     /// Ends the streams to nodes that are not in the map and have owed a reply for `long`: no command waits for a
@@ -145,4 +158,8 @@ impl Nodes {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
         self.nodes.iter_mut().map(|node| &mut node.connection)
     }
+}
+
+fn tag_of(tags: &[(Endpoint, u32)], endpoint: &Endpoint) -> Option<u32> {
+    tags.iter().find(|(master, _)| master == endpoint).map(|(_, tag)| *tag)
 }

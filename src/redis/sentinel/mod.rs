@@ -49,6 +49,7 @@ use super::reconnect::Reconnect;
 use super::reply::ServerError;
 use super::router::Router;
 use super::settings::Settings;
+use super::tracking::Served;
 use crate::time::Timestamp;
 
 /// A Sentinel has this part of a command's time to answer, so that several Sentinels can be asked in that time.
@@ -84,7 +85,8 @@ impl Sentinel {
         seed: u64,
     ) -> Self {
         let handshake = Handshake::new(config.credentials.as_ref(), &config.client_name);
-        let handshake = handshake.with_database(config.database).with_role();
+        let handshake =
+            handshake.with_database(config.database).with_tracking(config.tracking.is_some()).with_role();
         let settings =
             Settings::new(config, handshake, ServerError::is_unready).resolved_per_stream().replicated();
         let settings = Rc::new(settings);
@@ -262,7 +264,21 @@ impl Router for Sentinel {
             self.on_watch_ended(Failure::Unreachable, now, out);
         }
         self.node.wake(now, out);
+        // Requests that are served from memory send no command.
+        if self.node.is_busy()
+            && let Some(watch) = &mut self.watch
+        {
+            watch.ping(now, out);
+        }
         self.process(now, out);
+    }
+
+    fn tracks(&self, _: &[u8]) -> Option<StreamId> {
+        self.node.tracks()
+    }
+
+    fn serves(&mut self, _: &[u8], stream: StreamId, now: Timestamp) -> Served {
+        self.node.serves(stream, now)
     }
 
     fn next_wake(&self) -> Option<Timestamp> {

@@ -87,6 +87,7 @@ impl Watch {
                     None
                 }
                 StreamEvent::Reply(reply) => self.answered(&reply, name, policy, now)?,
+                StreamEvent::Push(_) => None,
             };
             if named.is_some() {
                 return Ok(named);

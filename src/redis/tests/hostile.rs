@@ -9,12 +9,23 @@ use crate::redis::failure::ProtocolError;
 use crate::redis::resp::{Decoder, MAX_REPLY, VALUE};
 
 #[test]
-fn bytes_that_are_not_resp2_are_an_error() {
+fn bytes_that_are_not_resp_are_an_error() {
     for (bytes, error) in [
         ("HTTP/1.1 400 Bad Request\r\n", ProtocolError::Type),
         ("\r\n", ProtocolError::Type),
-        ("%1\r\n", ProtocolError::Type),
-        ("_\r\n", ProtocolError::Type),
+        ("*1\r\n>1\r\n+a\r\n", ProtocolError::Type),
+        ("_x\r\n", ProtocolError::Number),
+        ("#\r\n", ProtocolError::Number),
+        ("#true\r\n", ProtocolError::Number),
+        (",\r\n", ProtocolError::Number),
+        (",1,5\r\n", ProtocolError::Number),
+        ("(0x1\r\n", ProtocolError::Number),
+        (">-1\r\n", ProtocolError::Number),
+        ("|-1\r\n", ProtocolError::Number),
+        ("$?\r\n", ProtocolError::Number),
+        ("%9223372036854775807\r\n", ProtocolError::TooLarge),
+        (">1000000000\r\n", ProtocolError::TooLarge),
+        ("|1000000000\r\n", ProtocolError::TooLarge),
         ("\0\r\n", ProtocolError::Type),
         ("+OK\n", ProtocolError::LineEnd),
         ("\n", ProtocolError::LineEnd),
@@ -62,6 +73,14 @@ fn endless_value_is_not_kept() {
 }
 
 #[test]
+fn endless_attributes_are_an_error() {
+    for attributes in ["|0\r\n", "|1\r\n+a\r\n+b\r\n"] {
+        let chunk = attributes.repeat(1000);
+        assert_eq!(decode(std::iter::repeat_n(chunk.as_bytes(), 1000)), Err(ProtocolError::TooLarge));
+    }
+}
+
+#[test]
 fn nested_arrays_have_a_limit() {
     // Each array is a little smaller than allowed, so that only the sum is too much.
     let bytes = [b"*20000\r\n".as_slice(), &b"*3\r\n+a\r\n+b\r\n+c\r\n".repeat(20_000)].concat();
@@ -103,6 +122,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         "$-1\r\n",
         "$1\r\nv\r\n",
         ":1\r\n",
+        ">2\r\n+invalidate\r\n*1\r\n$1\r\na\r\n",
+        "%1\r\n+proto\r\n:3\r\n",
         "-LOADING x\r\n",
         "-ERR x\r\n",
         "!",

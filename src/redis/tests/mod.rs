@@ -18,4 +18,5 @@ mod sentinel;
 mod single;
 mod slow;
 mod topologies;
+mod tracking;
 mod world;

@@ -39,6 +39,11 @@ fn encode(reply: &Reply, bytes: &mut Vec<u8>) {
             line("$", b"2000000");
             line("", &[b'x'; 2_000_000]);
         }
+        Reply::Foreign => line(",", b"3.25"),
+        Reply::Push(items) => {
+            line(">", items.len().to_string().as_bytes());
+            items.iter().for_each(|item| encode(item, bytes));
+        }
         Reply::Array(items) => {
             line("*", items.len().to_string().as_bytes());
             items.iter().for_each(|item| encode(item, bytes));
@@ -60,8 +65,15 @@ fn any_reply() -> impl Strategy<Value = Reply> {
         text().prop_map(|text| Reply::Error(ServerError::new(&text))),
         any::<i64>().prop_map(Reply::Integer),
         any::<Vec<u8>>().prop_map(Reply::Bulk),
+        Just(Reply::Foreign),
     ];
-    leaf.prop_recursive(7, 64, 8, |item| prop::collection::vec(item, 0..8).prop_map(Reply::Array))
+    let array =
+        leaf.prop_recursive(7, 64, 8, |item| prop::collection::vec(item, 0..8).prop_map(Reply::Array));
+    // A push is never a part of a reply.
+    prop_oneof![
+        6 => array.clone(),
+        1 => prop::collection::vec(array, 0..4).prop_map(Reply::Push),
+    ]
 }
 
 proptest! {
@@ -97,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_does_not_panic(bytes: Vec<u8>, text in "[-+$*:0-9a\r\n]{0,60}", size in 1_usize..9) {
+    fn garbage_does_not_panic(bytes: Vec<u8>, text in "[-+$*:_#,(!=~%>|0-9atf\r\n]{0,60}", size in 1_usize..9) {
         for bytes in [bytes.as_slice(), text.as_bytes()] {
             prop_assert_eq!(decode([bytes]), decode(bytes.chunks(size)));
         }
@@ -120,6 +132,48 @@ fn all_types_are_read() {
         Reply::Array(vec![Reply::Integer(1), Reply::Array(vec![Reply::Nil])]),
     ];
     assert_eq!(decode([bytes.as_slice()]), Ok(expected));
+}
+
+/// The examples of the RESP3 specification, where it has one.
+#[test]
+fn all_types_of_resp3_are_read() {
+    let text = |text: &str| Reply::Status(text.as_bytes().to_vec());
+    for (bytes, reply) in [
+        ("_\r\n", Reply::Nil),
+        ("#t\r\n", Reply::Foreign),
+        ("#f\r\n", Reply::Foreign),
+        (",1.23\r\n", Reply::Foreign),
+        (",10\r\n", Reply::Foreign),
+        (",-1.5e-9\r\n", Reply::Foreign),
+        (",inf\r\n", Reply::Foreign),
+        (",-inf\r\n", Reply::Foreign),
+        (",nan\r\n", Reply::Foreign),
+        ("(3492890328409238509324850943850943825024385\r\n", Reply::Foreign),
+        ("!21\r\nSYNTAX invalid syntax\r\n", Reply::Error(ServerError::new(b"SYNTAX invalid syntax"))),
+        ("!0\r\n\r\n", Reply::Error(ServerError::new(b""))),
+        ("=15\r\ntxt:Some string\r\n", Reply::Foreign),
+        ("=0\r\n\r\n", Reply::Foreign),
+        (
+            "%2\r\n+first\r\n:1\r\n+second\r\n:2\r\n",
+            Reply::Array(vec![text("first"), Reply::Integer(1), text("second"), Reply::Integer(2)]),
+        ),
+        ("%0\r\n", Reply::Array(Vec::new())),
+        ("~2\r\n+a\r\n#t\r\n", Reply::Array(vec![text("a"), Reply::Foreign])),
+        (">1\r\n+pubsub\r\n", Reply::Push(vec![text("pubsub")])),
+        (">0\r\n", Reply::Push(Vec::new())),
+        (
+            "|1\r\n+key-popularity\r\n%2\r\n$1\r\na\r\n,0.1923\r\n$1\r\nb\r\n,0.0012\r\n*2\r\n:1\r\n:2\r\n",
+            Reply::Array(vec![Reply::Integer(1), Reply::Integer(2)]),
+        ),
+        (
+            "*3\r\n:1\r\n:2\r\n|1\r\n+ttl\r\n:3600\r\n:3\r\n",
+            Reply::Array(vec![Reply::Integer(1), Reply::Integer(2), Reply::Integer(3)]),
+        ),
+        ("|0\r\n+OK\r\n", text("OK")),
+    ] {
+        assert_eq!(decode([bytes.as_bytes()]), Ok(vec![reply.clone()]), "{bytes:?}");
+        assert_eq!(decode(bytes.as_bytes().chunks(1)), Ok(vec![reply]), "{bytes:?} in pieces");
+    }
 }
 
 #[test]

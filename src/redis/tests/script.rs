@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::redis::resp::Decoder;
 use crate::redis::{
-    Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Event, Failure, Output, Reply,
-    ServerName, StreamId, Tls, Topology,
+    Changed, Client, ClientConfig, Command, CommandId, Credentials, Endpoint, Event, Failure, Output, Reply,
+    ServerName, StreamId, Tls, Topology, TrackingConfig,
 };
 use crate::time::Timestamp;
 
@@ -26,8 +26,15 @@ pub(super) fn config() -> ClientConfig {
         command_timeout: Duration::from_secs(2),
         idle_timeout: Duration::ZERO,
         allowed_hosts: Vec::new(),
+        tracking: None,
         server_name: ServerName::default(),
     }
+}
+
+/// A connection is trusted for a second.
+pub(super) fn tracking() -> TrackingConfig {
+    let key_prefix = "cookie".to_owned();
+    TrackingConfig { key_prefix, silence: Duration::from_secs(1), is_wanted: false }
 }
 
 pub(super) fn credentials(username: Option<&str>) -> Option<Credentials> {
@@ -144,6 +151,13 @@ pub(super) fn text(output: Output) -> String {
             format!("disconnected with {in_flight} in flight: {}", code(&failure))
         }
         Output::Event(Event::IdleClosed { .. }) => "idle".to_owned(),
+        Output::Event(Event::Tracking { result: Ok(()), .. }) => "tracks".to_owned(),
+        Output::Event(Event::Tracking { result: Err(why), .. }) => format!("does not track: {why:?}"),
+        Output::Changed(Changed::All) => "changed: all".to_owned(),
+        Output::Changed(Changed::Keys(keys)) => {
+            let keys: Vec<_> = keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
+            format!("changed: {}", keys.join(" "))
+        }
         Output::Event(Event::LookupFailed { endpoint, failure }) => {
             format!("{endpoint} lookup failed: {}", code(&failure))
         }
@@ -172,6 +186,8 @@ pub(super) fn reply_text(reply: &Reply) -> String {
         Reply::Array(items) => items.iter().map(reply_text).collect::<Vec<_>>().join(" "),
         Reply::Error(error) => format!("-{}", lossy(error.text())),
         Reply::TooLarge => "too large".to_owned(),
+        Reply::Foreign => "foreign".to_owned(),
+        Reply::Push(items) => format!("> {}", items.iter().map(reply_text).collect::<Vec<_>>().join(" ")),
     }
 }
 

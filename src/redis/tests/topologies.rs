@@ -183,7 +183,7 @@ impl Run {
                     assert!(late <= most, "{command:?} is done too late");
                     *self.done.entry(command).or_default() += 1;
                 }
-                Output::Event(_) => {}
+                Output::Changed(_) | Output::Event(_) => {}
             }
         }
     }

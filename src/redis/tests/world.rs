@@ -60,6 +60,8 @@ impl Default for Server {
 impl Server {
     fn answer(&mut self, command: &str) -> String {
         match command.split(' ').next().unwrap() {
+            verb if command.contains("-track-") => probed(verb, command),
+            "HELLO" => "%1\r\n+proto\r\n:3\r\n".to_owned(),
             "ASKING" => self.asking.clone(),
             "AUTH" if self.password.is_some_and(|password| !command.ends_with(password)) => {
                 "-WRONGPASS invalid username-password pair or user is disabled.\r\n".to_owned()
@@ -72,6 +74,17 @@ impl Server {
             "SUBSCRIBE" => format!("*3\r\n{}{}:1\r\n", bulk("subscribe"), bulk("+switch-master")),
             _ => self.answers.pop_front().unwrap_or_else(|| self.answer.clone()),
         }
+    }
+}
+
+/// The reply to a command of a probe: the server tells of the change.
+fn probed(verb: &str, command: &str) -> String {
+    let key = command.split(' ').nth(1).unwrap();
+    match verb {
+        "SETEX" => "+OK\r\n".to_owned(),
+        "PTTL" => ":1\r\n".to_owned(),
+        "GET" => "$-1\r\n".to_owned(),
+        _ => format!(":1\r\n>2\r\n+invalidate\r\n*1\r\n{}", bulk(key)),
     }
 }
 

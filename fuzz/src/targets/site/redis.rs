@@ -112,6 +112,7 @@ impl Redis {
                     // A request that is gone has no use for it.
                     let _ = self.waiting.remove(&command).map(|answer| answer.send(outcome));
                 }
+                Output::Changed(_) => {}
                 Output::Event(event) => self.failover_events.extend(FailoverEvent::of(&event)),
             }
         }

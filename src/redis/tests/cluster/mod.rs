@@ -5,6 +5,7 @@ mod map;
 mod redirects;
 mod routing;
 mod shards;
+mod tracking;
 
 use crate::redis::tests::script::{config, credentials};
 use crate::redis::tests::world::{World, bulk, endpoint};

@@ -3,6 +3,7 @@
 mod asking;
 mod failover;
 mod possibly_stale;
+mod tracking;
 mod watch;
 
 use crate::redis::tests::script::{config, credentials};
