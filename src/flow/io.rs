@@ -41,6 +41,16 @@ pub trait Io: Clone + 'static {
     /// From now on this is called with what may lose a write.
     fn watch_redis(&self, hook: impl Fn(redis::FailoverEvent) + 'static);
 
+    /// From now on this is called with the keys that have changed in Redis, if a server tells of changes. It is called
+    /// before the task goes on that waits for a later reply of the server.
+    fn watch_redis_changes(&self, hook: impl Fn(&redis::Changed) + 'static);
+
+    /// The stream by which the server of a key tells of its changes; `None` if it does not.
+    fn redis_tracks(&self, key: &[u8]) -> Option<redis::StreamId>;
+
+    /// Whether what was read of a key over this stream is valid without a question, if no change was told.
+    fn redis_serves(&self, key: &[u8], stream: redis::StreamId) -> bool;
+
     /// From now on this is called if a server of Redis rejects the password.
     fn watch_redis_auth(&self, hook: impl Fn() + 'static);
 

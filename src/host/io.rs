@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::streams::RedisLink;
 use crate::config::Config;
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
-use crate::redis::{Command, Credentials, FailoverEvent, Failure, Health, Reply, Servers};
+use crate::redis::{Changed, Command, Credentials, FailoverEvent, Failure, Health, Reply, Servers, StreamId};
 use crate::runtime::outbox;
 use crate::runtime::{Host, RedisCount, Runtime};
 use crate::time::Timestamp;
@@ -130,6 +130,18 @@ impl Io for HostIo {
 
     fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
         self.0.runtime.watch_redis(hook);
+    }
+
+    fn watch_redis_changes(&self, hook: impl Fn(&Changed) + 'static) {
+        self.0.runtime.watch_redis_changes(hook);
+    }
+
+    fn redis_tracks(&self, key: &[u8]) -> Option<StreamId> {
+        self.0.runtime.redis_tracks(key)
+    }
+
+    fn redis_serves(&self, key: &[u8], stream: StreamId) -> bool {
+        self.0.runtime.redis_serves(key, stream)
     }
 
     fn watch_redis_auth(&self, hook: impl Fn() + 'static) {

@@ -25,6 +25,8 @@ pub(super) struct FakeRedis {
     doubted_until: Cell<Option<Timestamp>>,
     /// Every command gets the reply to the command before it. This is the next reply.
     shifted: RefCell<Option<Reply>>,
+    /// The key that the last command changed.
+    changed: RefCell<Option<Vec<u8>>>,
     /// How many connections the client closed because of that.
     closed: Cell<usize>,
 }
@@ -112,7 +114,14 @@ impl FakeRedis {
         self.values.borrow()[key.as_bytes()].1.map(|until| until.since(now))
     }
 
+    /// The key that the last command changed, if it did.
+    pub(super) fn changed(&self) -> Option<Vec<u8>> {
+        self.changed.take()
+    }
+
     pub(super) fn run(&self, command: &Command, now: Timestamp) -> Result<Reply, Failure> {
+        let is_write = !matches!(command.verb(), "GET" | "PTTL" | "PING" | "HGETALL");
+        *self.changed.borrow_mut() = command.key().filter(|_| is_write).map(<[u8]>::to_vec);
         self.seen.borrow_mut().push(command.name().to_owned());
         if self.is_down.get() {
             return Err(Failure::Unreachable);

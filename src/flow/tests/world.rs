@@ -13,7 +13,8 @@ use http::{Request, Response};
 use super::fake_redis::{FakeRedis, Values};
 use crate::flow::io::{CallFailed, Conflict, Count, Io, NoRandom, Shared, Version};
 use crate::redis::{
-    Command, Credentials, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Reply, Servers, Tls,
+    Changed, Command, Credentials, Endpoint, Event, FailoverEvent, Failure, Health, HealthMonitor, Reply,
+    Servers, StreamId, Tls,
 };
 use crate::runtime::tasks::Tasks;
 use crate::runtime::timers::Timers;
@@ -42,6 +43,9 @@ struct State {
     repeated: RefCell<Vec<Box<dyn Fn()>>>,
     auth_watchers: RefCell<Vec<Box<dyn Fn()>>>,
     credentials: RefCell<Vec<(Servers, Credentials)>>,
+    change_watchers: RefCell<Vec<Box<dyn Fn(&Changed)>>>,
+    /// The stream by which Redis tells of changes, and whether that is fresh.
+    tracking: Cell<Option<(StreamId, bool)>>,
 }
 
 impl World {
@@ -62,6 +66,8 @@ impl World {
             repeated: RefCell::default(),
             auth_watchers: RefCell::default(),
             credentials: RefCell::default(),
+            change_watchers: RefCell::default(),
+            tracking: Cell::default(),
         }))
     }
 
@@ -106,6 +112,22 @@ impl World {
                 watcher(what);
             }
         }
+    }
+
+    /// From now on every worker has a connection of this number, which tells of changes; `None` ends that.
+    pub(super) fn track(&self, stream: Option<u64>) {
+        self.0.tracking.set(stream.map(|number| (StreamId::of_test(number), true)));
+    }
+
+    /// The connections have not answered for too long.
+    pub(super) fn fall_silent(&self) {
+        let tracking = self.0.tracking.get().map(|(stream, _)| (stream, false));
+        self.0.tracking.set(tracking);
+    }
+
+    /// Redis tells every worker of a change.
+    pub(super) fn tell(&self, changed: &Changed) {
+        self.0.change_watchers.borrow().iter().for_each(|watcher| watcher(changed));
     }
 
     /// The value of this statistic.
@@ -198,8 +220,20 @@ impl Io for World {
     fn redis(&self, command: Command) -> impl Future<Output = Result<Reply, Failure>> + 'static {
         let world = self.clone();
         async move {
-            world.sleep(world.0.redis.delay()).await;
+            let way = world.0.redis.delay() / 2;
+            world.sleep(way).await;
             let reply = world.0.redis.run(&command, world.now());
+            // The reply arrives with what Redis told before it. The task goes on a moment later.
+            if let (Some((stream, _)), changed) = (world.0.tracking.get(), world.0.redis.changed()) {
+                let told = world.clone();
+                world.spawn(async move {
+                    told.sleep(way).await;
+                    told.0.tracking.set(Some((stream, true)));
+                    changed.into_iter().for_each(|key| told.tell(&Changed::Keys(vec![key])));
+                });
+            }
+            world.sleep(way).await;
+            command.comes_by(world.0.tracking.get().map(|(stream, _)| stream));
             if reply.is_err() {
                 world.reconnected();
             }
@@ -213,6 +247,18 @@ impl Io for World {
 
     fn watch_redis(&self, hook: impl Fn(FailoverEvent) + 'static) {
         self.0.watchers.borrow_mut().push(Box::new(hook));
+    }
+
+    fn watch_redis_changes(&self, hook: impl Fn(&Changed) + 'static) {
+        self.0.change_watchers.borrow_mut().push(Box::new(hook));
+    }
+
+    fn redis_tracks(&self, _: &[u8]) -> Option<StreamId> {
+        self.0.tracking.get().map(|(stream, _)| stream)
+    }
+
+    fn redis_serves(&self, _: &[u8], stream: StreamId) -> bool {
+        self.0.tracking.get() == Some((stream, true))
     }
 
     fn watch_redis_auth(&self, hook: impl Fn() + 'static) {

@@ -39,6 +39,18 @@ impl<T: Clone> SingleFlight<T> {
     }
 }
 
+impl<T> SingleFlight<T> {
+    /// A caller that comes from now on starts a new call for this key.
+    pub(in crate::flow) fn forget(&self, key: &[u8]) {
+        self.0.borrow_mut().remove(key);
+    }
+
+    /// The same for all keys.
+    pub(in crate::flow) fn forget_all(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
 impl<T> Default for SingleFlight<T> {
     fn default() -> Self {
         Self(RefCell::default())

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use oauth2_session_filter::config::Config;
 use oauth2_session_filter::flow::Io;
 use oauth2_session_filter::flow::io::{CallFailed, Conflict, Count, NoRandom, Shared, Version};
-use oauth2_session_filter::redis::{Command, FailoverEvent, Failure, Health, Reply};
+use oauth2_session_filter::redis::{Changed, Command, FailoverEvent, Failure, Health, Reply, StreamId};
 use oauth2_session_filter::time::Timestamp;
 
 use super::provider::Provider;
@@ -269,6 +269,16 @@ impl Io for World {
         let number = self.next_number();
         self.0.tasks.borrow_mut().push((number, Box::pin(task)));
         self.wake();
+    }
+
+    fn watch_redis_changes(&self, _hook: impl Fn(&Changed) + 'static) {}
+
+    fn redis_tracks(&self, _key: &[u8]) -> Option<StreamId> {
+        None
+    }
+
+    fn redis_serves(&self, _key: &[u8], _stream: StreamId) -> bool {
+        false
     }
 
     fn watch_redis_auth(&self, _hook: impl Fn() + 'static) {}

@@ -5,9 +5,10 @@
 //!                                └─ secret  the AES-GCM key of its value
 //! ```
 //!
-//! Each request asks Redis, so a session that was deleted there is gone at once. A worker remembers only results: that a
-//! cookie's signature is valid, and what the bytes of a session decrypt to. With `redis_session_cache`, requests use for a
-//! moment what Redis answered last.
+//! A session that was deleted in Redis is gone at once: Redis tells of each change (`redis_tracking`), and until then
+//! requests use what was read last. If a server cannot do that, each request asks it, or uses for a moment what Redis
+//! answered last (`redis_session_cache`). Besides, a worker remembers only results: that a cookie's signature is valid, and
+//! what the bytes of a session decrypt to.
 
 mod health;
 pub(in crate::flow) mod index;
@@ -15,6 +16,7 @@ mod journal;
 mod last_use;
 mod lock;
 mod readiness;
+mod reads;
 mod recent_writes;
 mod refresh;
 mod sessions;
@@ -83,6 +85,7 @@ impl<I: Io> RedisStore<I> {
         let index = redis.session_index.then(|| SessionIndex::new(cookie, io));
         let sessions = Rc::new(RedisSessions::new(config, redis, index, io));
         journal::watch(&sessions, io);
+        sessions.watch();
         Self {
             tickets: Tickets::new(config, redis, cookie),
             refresher: Rc::new(RedisRefresher::new(config, &sessions, &policy, io)),
@@ -105,7 +108,7 @@ impl<I: Io> RedisStore<I> {
         }
         let is_use = self.sessions.last_uses.is_on() && (usage.is_use)(&self.config, head);
         let tells_idle_end = self.sessions.last_uses.is_on() && usage.tells_ends;
-        match self.sessions.cached(&found.value.ticket) {
+        match self.sessions.cached(&found.value.ticket, now) {
             Some(principal)
                 if !self.policy.is_due(&principal.session, now, usage.renews) && !tells_idle_end =>
             {

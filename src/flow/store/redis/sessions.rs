@@ -11,6 +11,7 @@ use super::health::SharedHealth;
 use super::index::SessionIndex;
 use super::last_use::LastUses;
 use super::lock::Lock;
+use super::reads::Reads;
 use super::recent_writes::{PERIOD, RecentWrites};
 use crate::config::{self, Config};
 use crate::flow::io::Io;
@@ -18,7 +19,7 @@ use crate::flow::outcome::{TooLarge, Unavailable};
 use crate::flow::principal::Principal;
 use crate::flow::util::lru::BoundedLru;
 use crate::flow::util::single_flight::SingleFlight;
-use crate::redis::{Command, Failure, MAX_BULK, Reply};
+use crate::redis::{Changed, Command, Failure, MAX_BULK, Reply, StreamId};
 use crate::session::Session;
 use crate::session::ticket::{Ticket, TicketId};
 use crate::time::Timestamp;
@@ -31,6 +32,9 @@ const MISMATCH_PERIOD: Duration = Duration::from_secs(60);
 
 /// How many such keys a worker remembers.
 const MISMATCHES: usize = 1000;
+
+/// The time to live of a key that does not exist.
+const MISSING: i64 = -2;
 
 /// Why a session is saved.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,18 @@ struct Decrypted {
     principal: Rc<Principal>,
     /// When Redis last had it.
     seen_at: Cell<Timestamp>,
+    tracked: Cell<Option<Tracked>>,
+}
+
+/// Until a connection tells of a change, a session is what it was when it was read.
+#[derive(Clone, Copy)]
+struct Tracked {
+    stream: StreamId,
+    /// How often all keys had changed.
+    flushes: u64,
+    read_at: Timestamp,
+    /// How long the key had to live; `None` if it had no expiry. Redis tells of that end only when it removes the key.
+    life: Option<Duration>,
 }
 
 /// The fingerprint of a ciphertext: its nonce and its tag. An attacker who can write other bytes with the same two
@@ -71,6 +87,9 @@ pub(super) struct RedisSessions<I> {
     /// None without `redis_session_index`.
     pub(super) index: Option<Rc<SessionIndex<I>>>,
     loads: SingleFlight<Value>,
+    reads: Reads,
+    /// How often Redis told that all keys have changed.
+    flushes: Cell<u64>,
     /// When a value did not decrypt, by its key.
     mismatches: BoundedLru<Timestamp>,
 }
@@ -90,30 +109,71 @@ impl<I: Io> RedisSessions<I> {
             index,
             last_uses: Rc::new(LastUses::new(config, io)),
             loads: SingleFlight::default(),
+            reads: Reads::default(),
+            flushes: Cell::default(),
             mismatches: BoundedLru::new(MISMATCHES),
             config: Rc::clone(config),
             io: io.clone(),
         }
     }
 
-    /// The session of a ticket as Redis had it a moment ago, if `redis_session_cache` allows its use.
-    pub(super) fn cached(&self, ticket: &Ticket) -> Option<Rc<Principal>> {
-        if self.session_cache.is_zero() {
-            return None;
+    /// From now on, notices what Redis tells.
+    pub(super) fn watch(self: &Rc<Self>) {
+        let sessions = Rc::downgrade(self);
+        self.io.watch_redis_changes(move |changed| {
+            let Some(sessions) = sessions.upgrade() else { return };
+            match changed {
+                Changed::Keys(keys) => keys.iter().for_each(|key| sessions.changed(key)),
+                Changed::All => {
+                    sessions.flushes.set(sessions.flushes.get().wrapping_add(1));
+                    sessions.reads.changed(None);
+                    sessions.loads.forget_all();
+                }
+            }
+        });
+    }
+
+    /// A session has changed, or is about to: Redis is asked for it before it is used again.
+    pub(super) fn changed(&self, key: &[u8]) {
+        if let Some(known) = self.decrypted.get(key) {
+            known.tracked.set(None);
         }
-        let known = self.decrypted.get(ticket.redis_key()).filter(|known| known.ticket == *ticket)?;
-        let is_recent = known.seen_at.get().was_within(self.session_cache, self.io.now());
-        (is_recent && self.last_uses.is_alive(ticket.id())).then(|| Rc::clone(&known.principal))
+        self.reads.changed(Some(key));
+        // A request that comes from now on does not get what an earlier one has read.
+        self.loads.forget(key);
+    }
+
+    /// The session of a ticket without a question to Redis: as it was read, if Redis would have told of a change, or if
+    /// `redis_session_cache` allows its use.
+    pub(super) fn cached(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Principal>> {
+        let key = ticket.redis_key();
+        let known = self.decrypted.get(key).filter(|known| known.ticket == *ticket)?;
+        let is_valid = match known.tracked.get() {
+            Some(tracked) if self.is_alive(tracked, now) && self.io.redis_serves(key, tracked.stream) => {
+                !self.writes.is_ended(ticket, now)
+            }
+            _ => {
+                known.seen_at.get().was_within(self.session_cache, now)
+                    && self.last_uses.is_alive(ticket.id())
+                    && self.io.redis_tracks(key).is_none()
+            }
+        };
+        is_valid.then(|| Rc::clone(&known.principal))
+    }
+
+    /// Whether the key of a session that was read has not ended by itself.
+    fn is_alive(&self, tracked: Tracked, now: Timestamp) -> bool {
+        tracked.flushes == self.flushes.get()
+            && tracked.read_at.was_within(tracked.life.unwrap_or(Duration::MAX), now)
     }
 
     /// The session of a ticket; `None` if Redis has none.
     pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Principal>>, Unavailable> {
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
-            let call = self.io.redis(self.get(ticket));
             let (sessions, ticket) = (Rc::clone(self), ticket.clone());
             Box::pin(async move {
-                match call.await {
+                match sessions.read(&ticket).await {
                     Ok(Reply::Nil) => sessions.confirm_missing(&ticket).await,
                     reply => value_of(reply),
                 }
@@ -128,6 +188,34 @@ impl<I: Io> RedisSessions<I> {
             return Ok(None);
         }
         Ok(self.decrypt(ticket, &value).map(|principal| self.newer_of(ticket, principal)))
+    }
+
+    /// Reads a session. Remembers by which connection it came, if that tells of changes.
+    async fn read(self: &Rc<Self>, ticket: &Ticket) -> Result<Reply, Failure> {
+        let (key, read_at) = (ticket.redis_key(), self.io.now());
+        let tracked_by = self.io.redis_tracks(key);
+        let is_known = self
+            .decrypted
+            .get(key)
+            .and_then(|known| known.tracked.get())
+            .is_some_and(|tracked| Some(tracked.stream) == tracked_by && self.is_alive(tracked, read_at));
+        if tracked_by.is_none() || is_known {
+            return self.io.redis(self.get(ticket)).await;
+        }
+        let read = self.reads.begin(key);
+        let (get, came_by) = self.get(ticket).tracked();
+        let (reply, life) = join(self.io.redis(get), self.io.redis(Command::time_to_live(key))).await;
+        if let (Ok(Reply::Bulk(value)), Ok(Reply::Integer(millis)), Some(stream)) =
+            (&reply, life, came_by.get())
+            && !read.is_outdated()
+            && self.decrypt(ticket, value).is_some()
+            && let Some(known) = self.decrypted.get(key)
+            && millis != MISSING
+        {
+            let life = u64::try_from(millis).ok().map(Duration::from_millis);
+            known.tracked.set(Some(Tracked { stream, flushes: self.flushes.get(), read_at, life }));
+        }
+        reply
     }
 
     /// Redis seems to have no such session. But a nil does not say to which command it belongs, and may be the reply to
@@ -182,7 +270,8 @@ impl<I: Io> RedisSessions<I> {
     fn remember(&self, ticket: &Ticket, value: &[u8], principal: &Rc<Principal>) {
         if let Some(fingerprint) = Fingerprint::of(value) {
             let (principal, seen_at) = (Rc::clone(principal), Cell::new(self.io.now()));
-            let decrypted = Decrypted { ticket: ticket.clone(), fingerprint, principal, seen_at };
+            let tracked = Cell::default();
+            let decrypted = Decrypted { ticket: ticket.clone(), fingerprint, principal, seen_at, tracked };
             self.decrypted.insert(ticket.redis_key(), &Rc::new(decrypted), value.len());
         }
     }
@@ -240,7 +329,7 @@ impl<I: Io> RedisSessions<I> {
     ) -> Result<Reply, Failure> {
         let (key, mut ttl) = (ticket.redis_key(), self.time_to_live(&principal.session));
         if why == Save::Refresh && self.last_uses.is_on() {
-            let reply = self.write(Command::replace_value(key, value)).await;
+            let reply = self.write(key, Command::replace_value(key, value)).await;
             if reply != Ok(Reply::Nil) {
                 return reply;
             }
@@ -248,17 +337,26 @@ impl<I: Io> RedisSessions<I> {
             // and the use that led to the refresh is written next.
             ttl = ttl.min(self.config.lifetimes.write_period());
         }
-        self.write(Command::setex(key, ttl, value)).await
+        self.write(key, Command::setex(key, ttl, value)).await
     }
 
     /// Sends a command that may be executed twice. Sends it again if there was a failover meanwhile: the reply may be
     /// that of the old master.
-    async fn write(&self, command: Command) -> Result<Reply, Failure> {
+    async fn write(&self, key: &[u8], command: Command) -> Result<Reply, Failure> {
         let failovers = self.io.redis_health().failovers();
-        let reply = self.io.redis(command.clone()).await;
+        let reply = self.write_once(key, command.clone()).await;
         if reply.is_ok() && self.io.redis_health().failovers() != failovers {
-            return self.io.redis(command).await;
+            return self.write_once(key, command).await;
         }
+        reply
+    }
+
+    /// The same, once. What was read of the key before the reply is not used any more: Redis tells of the change, but maybe
+    /// after the reply.
+    async fn write_once(&self, key: &[u8], command: Command) -> Result<Reply, Failure> {
+        self.changed(key);
+        let reply = self.io.redis(command).await;
+        self.changed(key);
         reply
     }
 
@@ -290,11 +388,8 @@ impl<I: Io> RedisSessions<I> {
             return Ok(false);
         }
         let value = self.seal(ticket, principal)?;
-        answered(
-            self.io
-                .redis(Command::replace(ticket.redis_key(), self.time_to_live(&principal.session), &value))
-                .await,
-        )
+        let (key, ttl) = (ticket.redis_key(), self.time_to_live(&principal.session));
+        answered(self.write_once(key, Command::replace(key, ttl, &value)).await)
     }
 
     /// Saves a sealed session if the key does not exist, for at most this time. False if it does.
@@ -305,8 +400,8 @@ impl<I: Io> RedisSessions<I> {
         most: Duration,
         value: &[u8],
     ) -> Result<bool, Unavailable> {
-        let ttl = self.time_to_live(session).min(most);
-        answered(self.io.redis(Command::restore(ticket.redis_key(), ttl, value)).await)
+        let (key, ttl) = (ticket.redis_key(), self.time_to_live(session).min(most));
+        answered(self.write_once(key, Command::restore(key, ttl, value)).await)
     }
 
     /// Deletes a session that is no longer of use. Whether there was one. To sign a user out, call [`Self::end`].
@@ -314,7 +409,7 @@ impl<I: Io> RedisSessions<I> {
         let key = id.redis_key();
         self.decrypted.remove(key);
         self.writes.discarded(id);
-        let reply = self.write(Command::del(key)).await;
+        let reply = self.write(key, Command::del(key)).await;
         done(reply.clone()).map(|()| reply == Ok(Reply::Integer(1)))
     }
 

@@ -10,6 +10,7 @@ mod readiness;
 mod refresh;
 mod sessions;
 mod shifted;
+mod tracked;
 
 use std::rc::Rc;
 
