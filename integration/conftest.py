@@ -207,9 +207,14 @@ def cluster():
 
 @pytest.fixture
 def with_redis(service):
-    """Starts Envoys that keep their sessions in this Redis: `with_redis(redis, **options)`."""
+    """Starts Envoys that keep their sessions in this Redis: `with_redis(redis, **options)`.
+
+    Each request asks Redis, unless the options say otherwise: most tests look at the commands. test_redis_tracking.py is
+    about `redis_tracking`.
+    """
 
     def start(redis, **options: Any):
-        return service(**{"session_store_type": "redis", "redis_connection_url": redis.url, **options})
+        store = {"session_store_type": "redis", "redis_connection_url": redis.url, "redis_tracking": "off"}
+        return service(**store | options)
 
     return start

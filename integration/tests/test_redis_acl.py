@@ -19,7 +19,7 @@ USER, PASSWORD = "filter", "correct-horse-battery-staple"
 SENTINEL_PASSWORD = "staple-battery-horse-correct"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "stores.md"
 # Commands that only people need, or that have a substitute. The page names them after the users.
-OPTIONAL = ("client|setname", "cluster|shards", "+promoted-slave", "ping")
+OPTIONAL = ("client|setname", "cluster|shards", "+promoted-slave", "ping", "client|tracking")
 
 pytestmark = pytest.mark.skipif(is_6(), reason="the rules are those of Redis 7")
 
