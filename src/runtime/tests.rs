@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::redis::{Endpoint, Reply, ServerName, Tls, Topology};
+use crate::redis::{Changed, Endpoint, Reply, ServerName, Tls, Topology, TrackingConfig};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -86,6 +86,11 @@ impl Root {
 
     /// It has a Redis of one server.
     fn with_redis(endpoint: Endpoint) -> Self {
+        Self::with_tracking(endpoint, None)
+    }
+
+    /// The same, and the server is asked to tell of changed keys.
+    fn with_tracking(endpoint: Endpoint, tracking: Option<TrackingConfig>) -> Self {
         let config = ClientConfig {
             topology: Topology::Single(endpoint),
             credentials: None,
@@ -95,7 +100,7 @@ impl Root {
             command_timeout: Duration::from_secs(2),
             idle_timeout: Duration::ZERO,
             allowed_hosts: Vec::new(),
-            tracking: None,
+            tracking,
             server_name: ServerName::default(),
         };
         Self(Rc::new(Runtime::new(FakeHost::default(), Some(&config), 1)))
@@ -459,6 +464,35 @@ mod redis {
         assert_eq!((a.take(), b.take()), (bulk("1"), bulk("2")));
         let count = RedisCount::Command { has_reply: true, time: Duration::from_millis(3) };
         assert_eq!(root.counted(), [count, count]);
+    }
+
+    #[test]
+    fn session_that_is_served_from_memory_keeps_its_connection_fresh() {
+        let silence = Duration::from_secs(1);
+        let tracking = TrackingConfig { key_prefix: "c".to_owned(), silence, is_wanted: false };
+        let root = Root::with_tracking(endpoint("redis", Tls::Off), Some(tracking));
+        let changes = Rc::new(RefCell::new(Vec::new()));
+        let into = Rc::clone(&changes);
+        root.0.watch_redis_changes(move |changed| into.borrow_mut().push(changed.clone()));
+        root.spawn_get("k");
+        root.tick();
+        root.receives(100, "+OK\r\n%1\r\n+proto\r\n:3\r\n+OK\r\n");
+        assert_eq!(root.0.redis_tracks(b"k"), None, "it was not proven yet");
+        let key = "c-track-{0}-1-1-1";
+        let push = format!(">2\r\n+invalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());
+        root.receives(100, &format!("+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n{push}$-1\r\n$1\r\nv\r\n"));
+        let stream = root.0.redis_tracks(b"k").unwrap();
+        (root.tick_set(), root.asked());
+        assert!(!root.0.is_changed());
+        assert!(root.0.redis_serves(b"k", stream) && root.0.is_changed());
+        root.0.end_of_request_callback();
+        assert_eq!(root.tick_set(), Some(silence / 2));
+        assert!(root.0.redis_serves(b"k", stream) && !root.0.is_changed(), "the alarm is set");
+        root.pass(silence / 2);
+        root.tick();
+        assert_eq!(root.asked(), [format!("100 write GET {key}")]);
+        root.receives(100, ">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n");
+        assert!(*changes.borrow() == [Changed::Keys(vec![b"k".to_vec()])]);
     }
 
     #[test]

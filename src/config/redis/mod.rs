@@ -90,6 +90,11 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
         "redis_session_cache",
         "must be at most 1m; a session that was ended is still valid for that time",
     );
+    errors.check(
+        !service::IS_USED || options.redis_tracking != TrackingChoice::On,
+        "redis_tracking",
+        "is not for the module for Higress, whose gateway passes on replies alone; leave it out",
+    );
     let is_possible = options.redis_tracking_silence.as_millis() >= 100
         && options.redis_tracking_silence <= MAX_SESSION_CACHE;
     errors.check(is_possible, "redis_tracking_silence", "must be from 100ms to 1m");
@@ -143,11 +148,13 @@ fn client(
     } else {
         servers::server_name(options, &url.host, url.is_tls, errors)
     };
-    let is_tracking = match options.redis_tracking {
-        TrackingChoice::Auto => matches!(topology, redis::Topology::Single(_)),
-        TrackingChoice::On => true,
-        TrackingChoice::Off => false,
-    };
+    // The gateway of Higress shares its connections, and passes on replies alone.
+    let is_tracking = !service::IS_USED
+        && match options.redis_tracking {
+            TrackingChoice::Auto => matches!(topology, redis::Topology::Single(_)),
+            TrackingChoice::On => true,
+            TrackingChoice::Off => false,
+        };
     redis::ClientConfig {
         topology,
         credentials: servers::credentials(&username, &password),
