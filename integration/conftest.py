@@ -209,8 +209,8 @@ def cluster():
 def with_redis(service):
     """Starts Envoys that keep their sessions in this Redis: `with_redis(redis, **options)`.
 
-    Each request asks Redis, unless the options say otherwise: most tests look at the commands. test_redis_tracking.py is
-    about `redis_tracking`.
+    Each request asks Redis, unless the options say otherwise: most tests look at the commands. test_redis_tracking.py
+    is about `redis_tracking`.
     """
 
     def start(redis, **options: Any):

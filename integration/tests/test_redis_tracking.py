@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
+from functools import partial
 
 import httpx
 import pytest
 
 from harness.fake_redis import FakeRedis, Keeper
 from harness.ports import HOST
-from harness.relay import Relay
+from harness.relay import CHUNK, Relay
 from harness.service import arrived
 from harness.topologies import role
 from harness.waiting import until
@@ -34,6 +37,10 @@ def sign_in(running):
     browser = running.browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     return browser
+
+
+def is_signed_out(browser) -> bool:
+    return browser.get("/echo").status_code == 302
 
 
 def in_memory(running, browser) -> None:
@@ -121,22 +128,15 @@ class Delayed(Relay):
         self.is_slow = threading.Event()
         super().__init__(target)
 
-    def pass_back(self, server, client) -> None:
-        super().pass_back(_Slow(server, self.is_slow), client)
-
-
-class _Slow:
-    def __init__(self, socket, is_slow):
-        self._socket, self._is_slow = socket, is_slow
-
-    def recv(self, size: int) -> bytes:
-        chunk = self._socket.recv(size)
-        if self._is_slow.is_set():
-            time.sleep(10)
-        return chunk
-
-    def __getattr__(self, name):
-        return getattr(self._socket, name)
+    def pass_back(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := server.recv(CHUNK):
+                if self.is_slow.is_set():
+                    time.sleep(10)
+                client.sendall(chunk)
+        for end in (server, client):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def test_proxy_that_delays_everything_serves_no_ended_session(tracked, make_redis):
@@ -220,7 +220,7 @@ def test_session_of_a_cluster_is_served_from_memory_until_its_node_tells(service
     for browser in browsers:
         key = redis_key(browser.cookie)
         cluster.owner(key).command("DEL", key)
-        until(lambda browser=browser: browser.get("/echo").status_code == 302, "the deletion is noticed")
+        until(partial(is_signed_out, browser), "the deletion is noticed")
 
 
 def test_deletion_after_a_slot_has_moved_is_noticed(service, cluster):
