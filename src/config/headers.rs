@@ -27,6 +27,8 @@ pub struct Headers {
     pub groups_header_separator: u8,
     /// `strip_session_cookie`.
     pub strip_session_cookie: bool,
+    /// `pass_guard_header`, if it is set.
+    pub guard: Option<Vec<u8>>,
     basic_auth_password: Secret,
 }
 
@@ -54,6 +56,10 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Headers {
             b','
         }
     };
+    // A blank at the start or the end would not arrive, and a comma would look like two values.
+    let guard = options.pass_guard_header.as_bytes();
+    let is_plain = guard.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
+    errors.check(is_plain, "pass_guard_header", "must have only visible ASCII characters, and no comma");
     Headers {
         pass_user_headers: options.pass_user_headers,
         pass_basic_auth: options.pass_basic_auth,
@@ -65,6 +71,7 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Headers {
         skip_auth_strip_headers: options.skip_auth_strip_headers,
         groups_header_separator: separator,
         strip_session_cookie: options.strip_session_cookie,
+        guard: (!guard.is_empty()).then(|| guard.to_vec()),
         basic_auth_password: options.basic_auth_password.clone(),
     }
 }

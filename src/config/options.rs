@@ -409,6 +409,9 @@ options! {
             differs: "every identity header is removed, in every spelling. If it is off, the client's headers stay \
              only on `skip_auth_routes` and without a session; there they stay on every request";
         strip_session_cookie: bool = FilterOnly("false"), "Keeps the filter's cookies from the upstream";
+        pass_guard_header: String = FilterOnly(""),
+            "The value of the header `X-OAuth2-Session-Guard`, which every request gets that the filter lets through, so \
+             that a policy behind the filter can refuse all others. Choose a value that no client can guess";
     }
     "Access log" {
         access_log_fields: Vec<String> = FilterOnly(""),

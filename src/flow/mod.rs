@@ -61,7 +61,7 @@ use crate::config::Config;
 
 pub use self::decision::{Action, Decision, Forward, HandedOver};
 pub use self::http::Header;
-pub use self::http::forged::is_session_header;
+pub use self::http::forged::{GUARD_HEADER, is_session_header};
 pub use self::http::reply::Reply;
 pub use self::http::request::RequestHead;
 pub use self::http::stripped::Stripped;
@@ -181,6 +181,11 @@ impl<I: Io> App<I> {
             headers.retain(|(name, _)| *name != SET_COOKIE);
         }
         headers
+    }
+
+    /// The value of [`GUARD_HEADER`] on every request that is let through; none without `pass_guard_header`.
+    pub fn guard(&self) -> Option<&[u8]> {
+        self.config.headers.guard.as_deref()
     }
 
     /// The names of a request's trailers that must not reach the upstream.

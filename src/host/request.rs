@@ -16,8 +16,8 @@ use super::io::HostIo;
 use super::{abi, io};
 use crate::flow;
 use crate::flow::{
-    App, Decision, Forward, HandedOver, Header, HeaderBlock, MAX_REQUEST_BODY, Ready, Reply, RequestHead,
-    Stripped, is_session_header,
+    App, Decision, Forward, GUARD_HEADER, HandedOver, Header, HeaderBlock, MAX_REQUEST_BODY, Ready, Reply,
+    RequestHead, Stripped, is_session_header,
 };
 use crate::runtime::rate::LogLimit;
 use crate::runtime::tasks::TaskId;
@@ -288,7 +288,7 @@ fn apply(decision: Decision, app: &App<HostIo>, stream: &StreamState, state: Opt
         abi::set_property(&property(name), value.as_bytes());
     }
     match decision.action {
-        flow::Action::Forward(forward) => match edit(&forward) {
+        flow::Action::Forward(forward) => match edit(&forward).and_then(|()| add_guard(app)) {
             Ok(()) => {
                 stream.headers.replace(forward.response);
                 stream.renewed.replace(forward.renewed);
@@ -309,10 +309,12 @@ fn apply(decision: Decision, app: &App<HostIo>, stream: &StreamState, state: Opt
             Action::Pause
         }
         flow::Action::ReadBody => match app.body_refused(&abi::property(&["xds", "cluster_name"])) {
-            None => {
+            // To the route that waits, past a policy that demands the guard.
+            None if add_guard(app).is_ok() => {
                 stream.reads_body.set(true);
                 Action::Continue
             }
+            None => refuse(stream),
             Some(reply) => {
                 answer(&reply, stream);
                 Action::Pause
@@ -338,6 +340,11 @@ fn edit(forward: &Forward) -> Result<(), abi::Gone> {
         }
     }
     Ok(())
+}
+
+/// Says to what is behind the filter that it let the request through.
+fn add_guard(app: &App<HostIo>) -> Result<(), abi::Gone> {
+    app.guard().map_or(Ok(()), |value| abi::set_header(MapType::HttpRequestHeaders, GUARD_HEADER, value))
 }
 
 fn remove<'a>(map: MapType, mut names: impl Iterator<Item = &'a [u8]>) -> Result<(), abi::Gone> {

@@ -123,6 +123,17 @@ fn groups_separator_is_one_punctuation_character() {
 }
 
 #[test]
+fn guard_header_with_blank_comma_or_control_is_mistake() {
+    assert_eq!(config(json!({})).headers.guard, None);
+    assert_eq!(config(json!({ "pass_guard_header": "" })).headers.guard, None);
+    let guard = config(json!({ "pass_guard_header": "3f9a~/+=" })).headers.guard;
+    assert_eq!(guard.as_deref(), Some(b"3f9a~/+=".as_slice()));
+    for value in ["two words", " x", "x ", "a,b", "x\n", "x\u{7f}", "gr\u{fc}n"] {
+        mistake("pass_guard_header", json!({ "pass_guard_header": value }));
+    }
+}
+
+#[test]
 fn provider_sign_out_is_off_by_default() {
     assert!(config(json!({})).login.provider_sign_out.is_none());
     let on = config(json!({"provider_sign_out": true})).login.provider_sign_out.unwrap();

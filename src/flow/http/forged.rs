@@ -1,4 +1,4 @@
-//! Identity headers that a client forged. None of them may reach the upstream, in any spelling.
+//! Identity headers, and the guard header, that a client forged. None of them may reach the upstream, in any spelling.
 //!
 //! An upstream may read a name as another one: CGI, PHP, WSGI and lighttpd make `HTTP_X_FORWARDED_USER` of it, and any
 //! byte that is not an ASCII letter or digit can become a `_` there. So each such byte counts as `-` here.
@@ -10,9 +10,12 @@ use session_codec::header_block::HeaderBlock;
 /// The response header by which a login app hands a session over.
 const SESSION_HEADER: &str = "x-oauth2-session";
 
+/// The request header of `pass_guard_header`: it says that the filter let the request through.
+pub const GUARD_HEADER: &str = "x-oauth2-session-guard";
+
 /// Names that only the filter may set. The list has also those that it does not set, because upstreams trust them.
 /// oauth2-proxy sets `GAP-Auth` to the email address, with `signature_key`.
-const IDENTITY: [&[u8]; 13] = [
+const IDENTITY: [&[u8]; 14] = [
     b"gap-auth",
     b"x-auth-request-access-token",
     b"x-auth-request-email",
@@ -26,6 +29,7 @@ const IDENTITY: [&[u8]; 13] = [
     b"x-forwarded-preferred-username",
     b"x-forwarded-user",
     SESSION_HEADER.as_bytes(),
+    GUARD_HEADER.as_bytes(),
 ];
 
 const AUTHORIZATION: &[u8] = b"authorization";

@@ -9,7 +9,7 @@ use super::Site;
 use super::browser::{Browser, sent};
 use crate::flow::{Action, Decision, Forward, HeaderBlock, Ready, RequestHead};
 
-const IDENTITY: [&str; 13] = [
+const IDENTITY: [&str; 14] = [
     "x-forwarded-user",
     "x-forwarded-email",
     "x-forwarded-groups",
@@ -23,6 +23,7 @@ const IDENTITY: [&str; 13] = [
     "x-auth-request-id-token",
     "gap-auth",
     "x-oauth2-session",
+    "x-oauth2-session-guard",
 ];
 
 const OTHERS: [&str; 8] = [
