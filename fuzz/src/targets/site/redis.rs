@@ -151,6 +151,8 @@ impl Redis {
         };
         match arguments.as_slice() {
             [b"AUTH" | b"SELECT" | b"CLIENT", ..] => ok,
+            // As Redis before 6.
+            [b"HELLO", ..] => b"-ERR unknown command 'HELLO'\r\n".to_vec(),
             [b"PING"] => b"+PONG\r\n".to_vec(),
             [b"ROLE"] => b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n".to_vec(),
             [b"SENTINEL", ..] => b"*2\r\n$8\r\n10.0.0.1\r\n$4\r\n6379\r\n".to_vec(),
