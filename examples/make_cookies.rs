@@ -17,7 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth2_session_filter::cookie::{self, CookieSecret};
 use oauth2_session_filter::session::ticket::{Ticket, TicketForm};
-use oauth2_session_filter::session::{self, Session};
+use oauth2_session_filter::session::{self, Session, SessionInfo};
 use oauth2_session_filter::time::Timestamp;
 
 /// The default of `cookie_name`, which is a part of the signed text.
@@ -64,15 +64,18 @@ fn set(redis: &mut impl Write, key: &[u8], value: &[u8]) -> io::Result<()> {
 /// A session with tokens of random letters, which LZ4 cannot make smaller, as with real ones.
 fn session_of(number: u32, now: Timestamp) -> Result<Session, Box<dyn Error>> {
     Ok(Session {
-        created_at: Some(now),
-        expires_on: Some(now.after(LIFETIME)),
+        info: SessionInfo {
+            created_at: Some(now),
+            expires_on: Some(now.after(LIFETIME)),
+            email: format!("person-{number}@example.com").into_bytes(),
+            user: format!("person-{number}").into_bytes(),
+            groups: vec![b"admins".to_vec(), b"staff".to_vec()],
+            preferred_username: format!("Person {number}").into_bytes(),
+            ..Default::default()
+        },
         access_token: token::<180>()?,
         id_token: token::<405>()?,
         refresh_token: token::<60>()?,
-        email: format!("person-{number}@example.com").into_bytes(),
-        user: format!("person-{number}").into_bytes(),
-        groups: vec![b"admins".to_vec(), b"staff".to_vec()],
-        preferred_username: format!("Person {number}").into_bytes(),
         ..Session::default()
     })
 }

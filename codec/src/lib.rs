@@ -5,7 +5,7 @@
 //! | [`cookie`] | HTTP cookies as bytes: jar, split and join, signatures, `Set-Cookie` |
 //! | [`session`] | a session and its bytes: MessagePack, LZ4, AES, tickets, the CSRF cookie's content |
 //! | [`header_block`] | the header fields of a request or a response, as Envoy hands them over |
-//! | [`words`] | the comparison of two long values |
+//! | [`fingerprint`] | a long value, known again by 128 bits |
 //! | `base64url` | base64 as oauth2-proxy writes and reads it |
 //! | [`time`] | a point in time, as sessions store it |
 //!
@@ -14,10 +14,10 @@
 
 mod base64url;
 pub mod cookie;
+pub mod fingerprint;
 pub mod header_block;
 pub mod session;
 pub mod time;
-pub mod words;
 
 #[cfg(test)]
 #[path = "../../tests/vectors/mod.rs"]

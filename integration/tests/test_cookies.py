@@ -206,7 +206,7 @@ def test_cookie_signed_with_another_secret_goes_to_sign_in(cookie, service):
 
 
 def test_cookie_is_valid_at_another_envoy_with_the_same_secret(cookie, service):
-    replica = service(session_cache_size=0).browser()
+    replica = service(session_cache_bytes=0).browser()
     assert arrived(replica.get("/echo", headers={"cookie": f"{NAME}={cookie}"}))["x-forwarded-user"] == "alice"
 
 

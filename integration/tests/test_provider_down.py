@@ -44,7 +44,7 @@ def test_signed_in_user_needs_no_provider(service, make_provider):
     assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
     assert browser.get("/oauth2/auth").status_code == 202
     # So does a worker that never saw this cookie: it checks the cookie by itself.
-    other = service(provider=provider, session_cache_size=0).browser()
+    other = service(provider=provider, session_cache_bytes=0).browser()
     cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     assert arrived(other.get("/echo", headers={"cookie": cookie}))["x-forwarded-user"] == "alice"
 

@@ -14,6 +14,10 @@ pub const MAX_SESSION: usize = 128 << 10;
 /// The minimum of `cookie_max_bytes`: the largest cookie that every browser accepts.
 const MIN_BYTES: usize = 4096;
 
+/// `session_cache_bytes` if it is not set, and the most that it may be: the memory of a worker's VM ends at 4 GiB.
+const DEFAULT_CACHE: usize = 32 << 20;
+const MAX_CACHE: usize = 1 << 30;
+
 /// oauth2-proxy's limit. A browser allows 4096 bytes for the name and the value together.
 const MAX_NAME: usize = 256;
 
@@ -39,8 +43,8 @@ pub struct Cookie {
     pub minimal: bool,
     /// `cookie_max_bytes`.
     pub max_bytes: usize,
-    /// `session_cache_size`.
-    pub session_cache_size: usize,
+    /// `session_cache_bytes`, or `session_cache_size`.
+    pub session_cache: SessionCache,
     /// `enforce_expires_on`.
     pub enforce_expires_on: bool,
     /// `cookie_csrf_per_request`.
@@ -49,6 +53,15 @@ pub struct Cookie {
     pub csrf_per_request_limit: Option<usize>,
     /// `cookie_csrf_expire`.
     pub csrf_expire: Duration,
+}
+
+/// How much a worker remembers of the sessions that it has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionCache {
+    /// So many bytes of memory.
+    Bytes(usize),
+    /// So many sessions.
+    Entries(usize),
 }
 
 /// The options of the cookies; `None` without a valid secret.
@@ -75,12 +88,25 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cook
         refresh: options.cookie_refresh,
         minimal: options.session_cookie_minimal,
         max_bytes: options.cookie_max_bytes,
-        session_cache_size: options.session_cache_size,
+        session_cache: session_cache(options, errors),
         enforce_expires_on: options.enforce_expires_on,
         csrf_per_request: options.cookie_csrf_per_request,
         csrf_per_request_limit: Some(options.cookie_csrf_per_request_limit).filter(|limit| *limit > 0),
         csrf_expire: options.cookie_csrf_expire,
     })
+}
+
+fn session_cache(options: &Options, errors: &mut ConfigErrors) -> SessionCache {
+    let name = "session_cache_bytes";
+    let bytes = options.session_cache_bytes;
+    let is_small = bytes.is_none_or(|bytes| bytes <= MAX_CACHE);
+    errors.check(is_small, name, format!("must be at most {MAX_CACHE} (1 GiB)"));
+    let Some(entries) = options.session_cache_size else {
+        return SessionCache::Bytes(bytes.unwrap_or(DEFAULT_CACHE));
+    };
+    let mistake = "cannot be set together with session_cache_size; leave out session_cache_size";
+    errors.check(bytes.is_none(), name, mistake);
+    SessionCache::Entries(entries)
 }
 
 fn secrets(options: &Options, errors: &mut ConfigErrors) -> Option<CookieSecrets> {

@@ -6,7 +6,7 @@ use super::errors::ConfigErrors;
 use super::options::Options;
 use super::routes::compile;
 use crate::path_match::{Route, SkipAuth};
-use crate::session::Session;
+use crate::session::SessionInfo;
 use crate::time::Timestamp;
 
 /// The shortest limit. Times in cookies count whole seconds.
@@ -71,18 +71,18 @@ impl Lifetimes {
     }
 
     /// When the user signed in. A session that says only when it was made or renewed counts from then.
-    pub fn signed_in_at(&self, session: &Session) -> Option<Timestamp> {
+    pub fn signed_in_at(&self, session: &SessionInfo) -> Option<Timestamp> {
         session.signed_in_at.or(session.created_at)
     }
 
     /// When a session is too old, with `session_max_lifetime`.
-    pub fn absolute_end(&self, session: &Session) -> Option<Timestamp> {
+    pub fn absolute_end(&self, session: &SessionInfo) -> Option<Timestamp> {
         let max = self.max?;
         self.signed_in_at(session).map(|at| at.after(max))
     }
 
     /// Whether a session is over because its sign-in is too long ago. A session without any time is, too.
-    pub fn is_too_old(&self, session: &Session, now: Timestamp) -> bool {
+    pub fn is_too_old(&self, session: &SessionInfo, now: Timestamp) -> bool {
         self.max.is_some() && self.absolute_end(session).is_none_or(|end| end <= now)
     }
 
@@ -97,7 +97,7 @@ impl Lifetimes {
     }
 
     /// How long the store keeps a session that was used just now: until the first of its ends. Zero means for ever.
-    pub fn time_to_live(&self, session: &Session, now: Timestamp) -> Duration {
+    pub fn time_to_live(&self, session: &SessionInfo, now: Timestamp) -> Duration {
         // `SETEX` rejects zero.
         let left = |end: Timestamp| Duration::from_secs(end.since(now).as_secs()).max(SHORTEST);
         let expire = (!self.expire.is_zero()).then_some(self.expire);
@@ -107,7 +107,7 @@ impl Lifetimes {
 
     /// When a session ends as it is: with its tokens, if `enforces_expires_on`, with `cookie_expire`, or with the absolute
     /// end. A refresh moves the first two.
-    pub fn end(&self, session: &Session, enforces_expires_on: bool) -> Option<Timestamp> {
+    pub fn end(&self, session: &SessionInfo, enforces_expires_on: bool) -> Option<Timestamp> {
         let tokens = session.expires_on.filter(|_| enforces_expires_on);
         let expire = session.created_at.filter(|_| !self.expire.is_zero()).map(|at| at.after(self.expire));
         [tokens, expire, self.absolute_end(session)].into_iter().flatten().min()

@@ -43,7 +43,7 @@ mod value;
 pub use self::access_log::AccessLog;
 pub use self::bearer::BearerConfig;
 pub use self::choices::CodeChallengeMethod;
-pub use self::cookie::{Cookie, MAX_SESSION};
+pub use self::cookie::{Cookie, MAX_SESSION, SessionCache};
 pub use self::cookie_secrets::{SecretList, cookie_secrets};
 pub use self::errors::ConfigErrors;
 pub use self::headers::Headers;

@@ -301,8 +301,13 @@ options! {
             "How many bytes the cookies of a session may have together. The filter does not hand out a larger \
              session, because a server may refuse every request with it. Set it below `max_request_headers_kb` of \
              Envoy (60 KiB by default, for all headers of a request) and below the limits of proxies in front";
-        session_cache_size: usize = FilterOnly("1000"),
-            "How many verified cookies, and how many decrypted sessions, a worker keeps in memory; `0` for none";
+        session_cache_bytes: Option<usize> = FilterOnly(""),
+            "How many bytes of memory a worker may use to remember the sessions that it has read, at most 1 GiB; `0` \
+             for none. Empty for 32 MiB (`33554432`), which is room for about 50,000 sessions in cookies, and 33,000 \
+             in Redis";
+        session_cache_size: Option<usize> = FilterOnly(""),
+            "The older form of `session_cache_bytes`: how many verified cookies, and how many decrypted sessions, a \
+             worker remembers; `0` for none. Only one of the two can be set";
         enforce_expires_on: bool = FilterOnly("true"),
             "Ends a session when its tokens have expired and cannot be renewed";
     }

@@ -64,7 +64,7 @@ fn default(row: &Row) -> Json {
     let text = row.presence.default();
     match row.kind {
         "boolean" => Json::Bool(text == "true"),
-        "number" => text.parse::<u64>().map_or(Json::Null, Json::from),
+        "number" => text.parse::<u64>().map_or_else(|_| text.into(), Json::from),
         "list" => text.split(',').filter(|entry| !entry.is_empty()).collect(),
         _ => text.into(),
     }

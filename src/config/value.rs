@@ -125,6 +125,28 @@ impl Value for usize {
     }
 }
 
+impl Value for Option<usize> {
+    const KIND: &'static str = usize::KIND;
+    const EXPECTED: &'static str = usize::EXPECTED;
+
+    fn from_text(text: &str) -> Read<Self> {
+        if text.is_empty() { Ok(None) } else { usize::from_text(text).map(Some) }
+    }
+
+    fn from_json(json: &Json) -> Read<Self> {
+        match json {
+            Json::String(text) => Self::from_text(text),
+            json => usize::from_json(json).map(Some),
+        }
+    }
+
+    fn schema() -> Json {
+        let mut schema = usize::schema();
+        schema["pattern"] = "^[0-9]{0,9}$".into();
+        schema
+    }
+}
+
 impl Value for Duration {
     const KIND: &'static str = "duration";
     const EXPECTED: &'static str = "a duration in quotes, such as \"168h\" or \"1m30s\", and not negative";

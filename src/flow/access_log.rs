@@ -22,7 +22,7 @@ use super::http::{headers, reply};
 use super::outcome::{AnonymousReason, Outcome, Unavailable};
 use super::util::ready::Ready;
 use crate::config::Config;
-use crate::session::Session;
+use crate::session::SessionInfo;
 
 const AUTHENTICATED: &str = "authenticated";
 /// The session is not enough.
@@ -57,7 +57,7 @@ impl AccessLogEntry {
     }
 
     /// By what an endpoint ended in, and for which user.
-    fn of_endpoint(config: &Config, reason: &'static str, session: Option<&Session>) -> Self {
+    fn of_endpoint(config: &Config, reason: &'static str, session: Option<&SessionInfo>) -> Self {
         Self { state: "endpoint", reason, user: session.and_then(|session| user(config, session)) }
     }
 
@@ -66,7 +66,7 @@ impl AccessLogEntry {
         answer: Reply,
         config: &Config,
         reason: &'static str,
-        session: Option<&Session>,
+        session: Option<&SessionInfo>,
     ) -> Decision {
         let answer = reply::because(answer, reason);
         if config.access_log.is_empty() {
@@ -113,7 +113,7 @@ pub(super) fn of_endpoint(config: &Rc<Config>, decision: Ready<Decision>) -> Rea
 }
 
 /// The user as in `X-Forwarded-User`, if the option asks for it.
-fn user(config: &Config, session: &Session) -> Option<String> {
+fn user(config: &Config, session: &SessionInfo) -> Option<String> {
     if !config.access_log.user {
         return None;
     }

@@ -2,10 +2,10 @@
 
 use super::http::request::RequestHead;
 use crate::config::Config;
-use crate::session::Session;
+use crate::session::SessionInfo;
 
 /// Whether the configuration lets this user in.
-pub(super) fn is_allowed(config: &Config, session: &Session) -> bool {
+pub(super) fn is_allowed(config: &Config, session: &SessionInfo) -> bool {
     let login = &config.login;
     let groups = &login.allowed_groups;
     has_email_domain(session, login.email_domains.iter().map(String::as_str))
@@ -15,7 +15,7 @@ pub(super) fn is_allowed(config: &Config, session: &Session) -> bool {
 /// Whether the query of `/oauth2/auth` lets this user in. `allowed_groups`, `allowed_emails` and
 /// `allowed_email_domains` are comma-separated lists; each list that is given must match. A parameter that is given
 /// several times is one list, as in oauth2-proxy.
-pub(super) fn by_query(session: &Session, head: &RequestHead) -> bool {
+pub(super) fn by_query(session: &SessionInfo, head: &RequestHead) -> bool {
     let holds = |name: &str, check: &dyn Fn(&str) -> bool| {
         let mut lists = head.queries(name).filter(|list| !list.is_empty()).peekable();
         lists.peek().is_none() || lists.any(|list| list.split(',').any(|entry| check(entry.trim())))
@@ -25,13 +25,13 @@ pub(super) fn by_query(session: &Session, head: &RequestHead) -> bool {
         && holds("allowed_email_domains", &|domain| has_email_domain(session, [domain].into_iter()))
 }
 
-fn has_group<'a>(session: &Session, mut allowed: impl Iterator<Item = &'a str>) -> bool {
+fn has_group<'a>(session: &SessionInfo, mut allowed: impl Iterator<Item = &'a str>) -> bool {
     allowed.any(|group| session.groups.iter().any(|other| other == group.as_bytes()))
 }
 
 /// `*` matches every address, `example.com` that domain alone, `.example.com` and `*.example.com` its subdomains. The
 /// comparison ignores case, as in oauth2-proxy.
-fn has_email_domain<'a>(session: &Session, mut allowed: impl Iterator<Item = &'a str>) -> bool {
+fn has_email_domain<'a>(session: &SessionInfo, mut allowed: impl Iterator<Item = &'a str>) -> bool {
     let email = session.email.to_ascii_lowercase();
     // An address has one `@`. Clients do not agree about the domain of an address with more of them.
     let mut parts = email.split(|byte| *byte == b'@');
@@ -59,11 +59,11 @@ fn has_email_domain<'a>(session: &Session, mut allowed: impl Iterator<Item = &'a
 mod tests {
     use super::*;
 
-    fn principal(email: &str, groups: &[&str]) -> Session {
-        Session {
+    fn principal(email: &str, groups: &[&str]) -> SessionInfo {
+        SessionInfo {
             email: email.as_bytes().to_vec(),
             groups: groups.iter().map(|group| group.as_bytes().to_vec()).collect(),
-            ..Session::default()
+            ..Default::default()
         }
     }
 

@@ -24,8 +24,9 @@ use super::outcome::Unavailable;
 use super::principal::Principal;
 use super::provider::Provider;
 use super::provider::sign_in_error::SignInError;
+use super::util::lru::{BoundedLru, Budget};
 use super::util::ready::Ready;
-use super::verified_cache::{VerifiedCache, VerifiedPrincipal};
+use super::verified::{BEARER_TOKENS, VerifiedPrincipal};
 use crate::config::Config;
 use crate::oidc::{self, IdTokenError};
 use crate::runtime::rate::{LogLimit, Rate};
@@ -55,7 +56,7 @@ pub(super) struct Bearer<I> {
     io: I,
     /// All providers that may have issued a token.
     issuers: Vec<Rc<Provider<I>>>,
-    verified: VerifiedCache<VerifiedPrincipal>,
+    verified: BoundedLru<VerifiedPrincipal>,
     refused: Refused,
     forged: Rate,
     /// The limit of log lines about invalid tokens.
@@ -92,7 +93,12 @@ pub(super) type Checked = Result<Option<Rc<Principal>>, Unavailable>;
 
 impl<I: Io> Bearer<I> {
     /// None without `skip_jwt_bearer_tokens`. `provider` is the one that signs users in.
-    pub(super) fn new(config: &Rc<Config>, provider: Option<&Rc<Provider<I>>>, io: &I) -> Option<Rc<Self>> {
+    pub(super) fn new(
+        config: &Rc<Config>,
+        provider: Option<&Rc<Provider<I>>>,
+        remembered: &Budget,
+        io: &I,
+    ) -> Option<Rc<Self>> {
         let options = config.bearer.as_ref()?;
         let provider = provider?;
         let others = options.issuers.iter().map(|issuer| Rc::new(provider.of_issuer(issuer.clone())));
@@ -100,7 +106,7 @@ impl<I: Io> Bearer<I> {
             config: Rc::clone(config),
             io: io.clone(),
             issuers: std::iter::once(Rc::clone(provider)).chain(others).collect(),
-            verified: VerifiedCache::new(config.cookie.session_cache_size),
+            verified: BoundedLru::within(remembered, BEARER_TOKENS),
             refused: Refused::default(),
             forged: Rate::new(FORGED_AT_ONCE, FORGED_PERIOD),
             lines: LogLimit::default(),
@@ -145,13 +151,8 @@ impl<I: Io> Bearer<I> {
             match provider.bearer(token).await {
                 Ok(session) => {
                     let principal = Principal::new(&self.config, session);
-                    self.verified.insert(&Rc::new(VerifiedPrincipal {
-                        secret: None,
-                        raw: token.as_bytes().to_vec(),
-                        signed_at: self.io.now().secs(),
-                        principal: Rc::clone(&principal),
-                        last_use: RefCell::default(),
-                    }));
+                    VerifiedPrincipal::new(&principal, self.io.now().secs(), None)
+                        .remember(token.as_bytes(), &self.verified);
                     return Ok(Some(principal));
                 }
                 Err(SignInError::Unavailable(reason)) => unavailable = Some(reason),

@@ -29,7 +29,7 @@ mod store;
 mod tests;
 mod user;
 mod util;
-mod verified_cache;
+mod verified;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -108,12 +108,13 @@ impl<I: Io> App<I> {
             .provider
             .clone()
             .map(|provider| Rc::new(Provider::new(provider, &secrets, &secret_watch, io.clone())));
+        let remembered = verified::budget(&config);
         Rc::new(Self {
             codes: config.provider.as_ref().map(|provider| Rc::new(Codes::new(provider, &io))),
             logouts: Gate::new(&io, config.login.backend_logout_timeout, Count::LogoutsBusy),
-            bearer: Bearer::new(&config, provider.as_ref(), &io),
+            bearer: Bearer::new(&config, provider.as_ref(), &remembered, &io),
             backchannel_logout: BackchannelLogout::new(&config, provider.as_ref(), &io),
-            store: Store::new(&config, &cookie, provider.clone(), &io),
+            store: Store::new(&config, &cookie, provider.clone(), &remembered, &io),
             log_limits: LogLimits::default(),
             stripped_state: cookie.stripped_state(),
             ended: EndedRequests::default(),

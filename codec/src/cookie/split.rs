@@ -104,10 +104,10 @@ impl<'a> SessionCookies<'a> {
     /// ordered by claimed time, newest first: oauth2-proxy does not delete the single cookie when a session grows into
     /// chunks, so that one may be stale and its refresh token used up. Only the form is checked here, not the signature. A
     /// single cookie that is longer than [`split`] makes them is skipped.
-    pub fn values(&self) -> Vec<Cow<'_, [u8]>> {
-        let whole = self.whole.iter().copied().filter(|value| value.len() <= MAX_HEADER);
+    pub fn into_values(self) -> Vec<Cow<'a, [u8]>> {
+        let whole = self.whole.into_iter().filter(|value| value.len() <= MAX_HEADER);
         let mut values: Vec<_> = whole.map(Cow::Borrowed).collect();
-        values.extend(self.sets.iter().map(|set| Cow::Borrowed(set.value.as_slice())));
+        values.extend(self.sets.into_iter().map(|set| Cow::Owned(set.value)));
         signed::newest_first(values, AsRef::as_ref)
     }
 

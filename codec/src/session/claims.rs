@@ -37,6 +37,11 @@ impl Claims {
         self.0.extend(missing);
     }
 
+    /// How many bytes they have, about.
+    pub(super) fn size(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len().saturating_add(value.len()).saturating_add(64)).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

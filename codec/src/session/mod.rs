@@ -22,7 +22,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 pub use self::claims::Claims;
-pub use self::state::Session;
+pub use self::state::{Session, SessionInfo};
 use crate::cookie::{CookieSecret, Verified};
 
 /// The bytes are signed, but are not a session that can be read: of another version, or encrypted with another secret.

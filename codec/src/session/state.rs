@@ -13,6 +13,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use super::msgpack::{Reader, Writer};
 use super::{Claims, DecodeError};
@@ -21,12 +22,8 @@ use crate::time::Timestamp;
 /// The session of a signed-in user. Never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Session {
-    /// When the session was made or refreshed.
-    pub created_at: Option<Timestamp>,
-    /// When the user signed in, in whole seconds, if that was written: `created_at` is the last refresh.
-    pub signed_in_at: Option<Timestamp>,
-    /// When the access token expires.
-    pub expires_on: Option<Timestamp>,
+    /// What it says besides its tokens.
+    pub info: SessionInfo,
     /// The access token.
     pub access_token: Vec<u8>,
     /// The ID token.
@@ -35,6 +32,17 @@ pub struct Session {
     pub refresh_token: Vec<u8>,
     /// The nonce of the login.
     pub nonce: Vec<u8>,
+}
+
+/// A session without its tokens. Never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// When the session was made or refreshed.
+    pub created_at: Option<Timestamp>,
+    /// When the user signed in, in whole seconds, if that was written: `created_at` is the last refresh.
+    pub signed_in_at: Option<Timestamp>,
+    /// When the access token expires.
+    pub expires_on: Option<Timestamp>,
     /// The email address.
     pub email: Vec<u8>,
     /// The user's identifier.
@@ -55,6 +63,9 @@ const SIGNED_IN_AT: &str = "oauth2_session_filter_signed_in_at";
 
 /// A rough size of a session without its long texts.
 const SIZE_OF_REST: usize = 512;
+
+/// What a text needs besides its bytes: its pointer and lengths, and the allocator's own.
+const PER_TEXT: usize = 24;
 
 /// Go's zero time, 0001-01-01T00:00:00Z, which means that there is no time.
 const ZERO_TIME: Timestamp = Timestamp::from_secs(-62_135_596_800);
@@ -124,16 +135,44 @@ impl Session {
 
     /// The session without its tokens, for `session_cookie_minimal`.
     pub(super) fn without_tokens(&self) -> Self {
-        let mut minimal = self.clone();
-        minimal.access_token.clear();
-        minimal.id_token.clear();
-        minimal.refresh_token.clear();
-        minimal
+        Self { info: self.info.clone(), nonce: self.nonce.clone(), ..Self::default() }
+    }
+}
+
+/// A session is used like its info if its tokens do not matter.
+impl Deref for Session {
+    type Target = SessionInfo;
+
+    fn deref(&self) -> &SessionInfo {
+        &self.info
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut SessionInfo {
+        &mut self.info
+    }
+}
+
+impl SessionInfo {
+    /// About how many bytes of memory its texts need.
+    pub fn heap_bytes(&self) -> usize {
+        let texts = [&self.email, &self.user, &self.preferred_username].into_iter().chain(&self.groups);
+        texts
+            .map(|text| text.len().saturating_add(PER_TEXT))
+            .sum::<usize>()
+            .saturating_add(self.additional_claims.size())
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Session(…)")
+    }
+}
+
+impl fmt::Debug for SessionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionInfo(…)")
     }
 }

@@ -158,7 +158,10 @@ fn additional_claims_are_kept_unchanged() {
     let text =
         r#"{"number":42,"float":1.50,"list":["a",1,{"b":[]}],"map":{"k":"v"},"nothing":null,"yes":true}"#;
     let read = serde_json::from_str(text).unwrap();
-    let session = Session { additional_claims: Claims::from_json(&read), ..Session::default() };
+    let session = Session {
+        info: SessionInfo { additional_claims: Claims::from_json(&read), ..Default::default() },
+        ..Session::default()
+    };
     let again = Session::unpack(&session.pack()).unwrap();
     assert_eq!(again, session);
     let json = again.additional_claims.to_json();
@@ -175,18 +178,27 @@ fn time_of_sign_in_is_an_entry_of_the_additional_claims() {
     let claims = serde_json::from_str(r#"{"a":"b"}"#).unwrap();
     let additional_claims = Claims::from_json(&claims);
     let signed_in_at = Some(Timestamp::from_secs(NOW));
-    let session = Session { additional_claims, signed_in_at, ..Session::default() };
+    let session = Session {
+        info: SessionInfo { additional_claims, signed_in_at, ..Default::default() },
+        ..Session::default()
+    };
     assert_eq!(Session::unpack(&session.pack()).unwrap(), session);
     // What oauth2-proxy sees, and keeps through its refreshes.
     let entry = json!({ "a": "b", "oauth2_session_filter_signed_in_at": NOW.to_string() });
     let claims = Claims::from_json(entry.as_object().unwrap());
-    let of_oauth2_proxy = Session { additional_claims: claims, ..Session::default() };
+    let of_oauth2_proxy = Session {
+        info: SessionInfo { additional_claims: claims, ..Default::default() },
+        ..Session::default()
+    };
     assert_eq!(of_oauth2_proxy.pack(), session.pack());
     // Another value is dropped.
     for value in [json!("soon"), json!(["1"]), json!(null), json!("")] {
         let entry = json!({ "oauth2_session_filter_signed_in_at": value });
         let claims = Claims::from_json(entry.as_object().unwrap());
-        let session = Session { additional_claims: claims, ..Session::default() };
+        let session = Session {
+            info: SessionInfo { additional_claims: claims, ..Default::default() },
+            ..Session::default()
+        };
         assert_eq!(Session::unpack(&session.pack()), Ok(Session::default()));
     }
 }
@@ -204,7 +216,10 @@ fn deepest_json_claims_come_back() {
     let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
     for claim in [json!({ "a": [{ "b": [] }] }), serde_json::from_str(&deep).unwrap()] {
         let claims = Map::from_iter([("claim".to_owned(), claim.clone())]);
-        let session = Session { additional_claims: Claims::from_json(&claims), ..Session::default() };
+        let session = Session {
+            info: SessionInfo { additional_claims: Claims::from_json(&claims), ..Default::default() },
+            ..Session::default()
+        };
         let again = Session::unpack(&session.pack()).unwrap();
         assert_eq!(again.additional_claims.to_json()["claim"], claim);
     }
@@ -351,10 +366,7 @@ prop_compose! {
             times.map(|time| time.map(|(secs, nanos)| Timestamp::new(secs, nanos)));
         let [access_token, id_token, refresh_token, email, user, preferred_username] = texts;
         let claims = claims.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-        Session {
-            created_at, signed_in_at: signed_in_at.map(Timestamp::from_secs), expires_on, access_token, id_token, refresh_token, nonce, email, user, groups,
-            preferred_username, additional_claims: Claims::from_json(&claims),
-        }
+        Session { info: SessionInfo { created_at, signed_in_at: signed_in_at.map(Timestamp::from_secs), expires_on, email, user, groups, preferred_username, additional_claims: Claims::from_json(&claims) }, access_token, id_token, refresh_token, nonce }
     }
 }
 

@@ -9,7 +9,7 @@ use oauth2_session_filter::oidc::{
     ClaimNames, Identity, LogoutToken, claim_text, entra_tenant, expiry, has_entra_overage, keycloak_roles,
     subject, unverified_subject, verify, verify_logout,
 };
-use oauth2_session_filter::session::{Claims, Session};
+use oauth2_session_filter::session::{Claims, Session, SessionInfo};
 use serde_json::Value;
 
 use super::id_token::{audience, expected, keys};
@@ -57,10 +57,13 @@ pub(super) fn run(bytes: &[u8]) {
     comes_back(
         &secret(),
         &Session {
-            user: identity.user.into_bytes(),
-            email: identity.email.into_bytes(),
-            groups: identity.groups.into_iter().map(String::into_bytes).collect(),
-            additional_claims: Claims::from_json(&claims),
+            info: SessionInfo {
+                user: identity.user.into_bytes(),
+                email: identity.email.into_bytes(),
+                groups: identity.groups.into_iter().map(String::into_bytes).collect(),
+                additional_claims: Claims::from_json(&claims),
+                ..Default::default()
+            },
             ..Session::default()
         },
     );

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::SessionCache;
 use crate::cookie::{CookieSecret, SameSite};
 
 #[test]
@@ -168,4 +169,30 @@ fn csrf_limit_of_zero_is_no_limit() {
     let limit = |limit| config(json!({"cookie_csrf_per_request_limit": limit})).cookie.csrf_per_request_limit;
     assert_eq!(limit(json!(0)), None);
     assert_eq!(limit(json!("3")), Some(3));
+}
+
+#[test]
+fn session_cache_is_limited_in_bytes_or_in_sessions() {
+    let cache = |options| config(options).cookie.session_cache;
+    assert_eq!(cache(json!({ "session_cache_bytes": 1 << 20 })), SessionCache::Bytes(1 << 20));
+    assert_eq!(cache(json!({ "session_cache_bytes": "0" })), SessionCache::Bytes(0));
+    assert_eq!(cache(json!({ "session_cache_bytes": 1 << 30 })), SessionCache::Bytes(1 << 30));
+    assert_eq!(cache(json!({ "session_cache_size": 500 })), SessionCache::Entries(500));
+    // Templates often write an option that is not set.
+    assert_eq!(
+        cache(json!({ "session_cache_bytes": "", "session_cache_size": "" })),
+        SessionCache::Bytes(32 << 20)
+    );
+}
+
+#[test]
+fn session_cache_is_refused_if_too_large_or_limited_twice() {
+    assert_eq!(
+        mistake("session_cache_bytes", json!({ "session_cache_bytes": (1 << 30) + 1 })),
+        "session_cache_bytes: must be at most 1073741824 (1 GiB)"
+    );
+    assert_eq!(
+        mistake("session_cache_bytes", json!({ "session_cache_bytes": 1024, "session_cache_size": 0 })),
+        "session_cache_bytes: cannot be set together with session_cache_size; leave out session_cache_size"
+    );
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::CodeChallengeMethod;
+use crate::config::{CodeChallengeMethod, SessionCache};
 
 #[test]
 fn defaults_are_those_of_oauth2_proxy() {
@@ -60,7 +60,7 @@ fn own_options_have_documented_defaults() {
     assert_eq!(config.bridge_cluster, "oauth2_session_bridge");
     assert_eq!(config.provider.as_ref().unwrap().request_timeout, Duration::from_secs(5));
     assert!(!config.provider.as_ref().unwrap().allow_http_endpoints);
-    assert_eq!(config.cookie.session_cache_size, 1000);
+    assert_eq!(config.cookie.session_cache, SessionCache::Bytes(32 << 20));
     // Below the 60 KiB that Envoy allows for all headers.
     assert_eq!(config.cookie.max_bytes, 48 << 10);
     assert!(config.cookie.enforce_expires_on);

@@ -41,7 +41,7 @@ fn everything_can_come_from_the_environment() {
         assert_eq!(config.login.email_domains, ["example.com", "example.org"]);
         assert!(!config.cookie.attributes.secure);
         assert_eq!(config.cookie.expire.as_secs(), 12 * 3600);
-        assert_eq!(config.cookie.session_cache_size, 10);
+        assert_eq!(config.cookie.session_cache, crate::config::SessionCache::Entries(10));
     }
 }
 

@@ -28,10 +28,10 @@ use crate::flow::http::url::encode;
 use crate::flow::http::{Header, headers, reply};
 use crate::flow::io::{Count, Io};
 use crate::flow::pages::Pages;
-use crate::flow::principal::Principal;
+use crate::flow::principal::WholeSession;
 use crate::flow::skip_auth::is_login_app_path;
 use crate::flow::{App, access_log};
-use crate::session::{Claims, Session};
+use crate::session::{Claims, Session, SessionInfo};
 use crate::time::Timestamp;
 use session_codec::header_block::HeaderBlock;
 
@@ -120,10 +120,10 @@ pub(in crate::flow) fn take_session<I: Io>(
     };
     let session =
         if others.is_empty() { session(value, app.io.now()) } else { Err("there is more than one") };
-    let principal = session.map(|session| Principal::signed_in(&app.config, session));
-    let refused = match principal {
-        Ok(principal) if principal.allowed => {
-            return Some(Box::pin(keep(Rc::clone(app), head, principal)));
+    let whole = session.map(|session| WholeSession::signed_in(&app.config, session));
+    let refused = match whole {
+        Ok(whole) if whole.principal.allowed => {
+            return Some(Box::pin(keep(Rc::clone(app), head, whole)));
         }
         Ok(_) => "email_domains or allowed_groups does not allow this account",
         Err(reason) => reason,
@@ -138,13 +138,13 @@ pub(in crate::flow) fn take_session<I: Io>(
 async fn keep<I: Io>(
     app: Rc<App<I>>,
     head: Box<RequestHead>,
-    principal: Rc<Principal>,
+    whole: Rc<WholeSession>,
 ) -> Result<Vec<Header>, Reply> {
-    match app.store.create(&principal, &head).await {
+    match app.store.create(&whole, &head).await {
         Ok(cookie) => {
             app.io.count(Count::HandedOver);
             info!("login app: a session was handed over");
-            Ok(reply::private(app.cookie.save(&cookie, &principal.session, &head, app.io.now())))
+            Ok(reply::private(app.cookie.save(&cookie, &whole.session, &head, app.io.now())))
         }
         Err(reason) => {
             app.io.count(Count::HandedOverRefused);
@@ -181,18 +181,20 @@ fn session(value: &[u8], now: Timestamp) -> Result<Session, &'static str> {
     }
     let lifetime = header.expires_in.map(Duration::from_secs);
     Ok(Session {
-        created_at: Some(now),
-        signed_in_at: None,
-        expires_on: lifetime.map(|lifetime| now.after(lifetime)),
+        info: SessionInfo {
+            created_at: Some(now),
+            signed_in_at: None,
+            expires_on: lifetime.map(|lifetime| now.after(lifetime)),
+            email: header.email.into_bytes(),
+            user: header.user.into_bytes(),
+            groups: header.groups.into_iter().map(String::into_bytes).collect(),
+            preferred_username: header.preferred_username.into_bytes(),
+            additional_claims: Claims::from_json(&header.additional_claims),
+        },
         access_token: header.access_token.into_bytes(),
         id_token: header.id_token.into_bytes(),
         refresh_token: header.refresh_token.into_bytes(),
         nonce: Vec::new(),
-        email: header.email.into_bytes(),
-        user: header.user.into_bytes(),
-        groups: header.groups.into_iter().map(String::into_bytes).collect(),
-        preferred_username: header.preferred_username.into_bytes(),
-        additional_claims: Claims::from_json(&header.additional_claims),
     })
 }
 

@@ -40,6 +40,8 @@ use crate::time::Timestamp;
 /// The user who asks, by the session of the browser.
 struct Caller {
     principal: Rc<Principal>,
+    /// The ID token of the session, if the request may end it.
+    id_token: String,
     /// The ticket of that session.
     ticket: TicketId,
     /// The user of the session.
@@ -207,13 +209,13 @@ async fn ended<I: Io>(
     if target.is_by_admin {
         info!("sessions: an administrator ended {number} sessions of a user; see `user` in the access log");
     }
-    let id_token = String::from_utf8_lossy(&caller.principal.session.id_token);
+    let id_token = caller.id_token.as_str();
     if is_own {
-        sign_out::tell_provider(app, &id_token);
+        sign_out::tell_provider(app, id_token);
     }
     let mut answer = match is_program(app, head) {
         true => reply::json(StatusCode::OK, &EndedJson { ended: number }),
-        false if is_own => sign_out::go_on(app, Pages::new(&app.config, head), &id_token, None).await,
+        false if is_own => sign_out::go_on(app, Pages::new(&app.config, head), id_token, None).await,
         false => reply::see_other(&format!("{}{}", sessions_url(app), query(target, '?'))),
     };
     let cleared = is_own.then(|| app.cookie.clear(head));
@@ -254,8 +256,12 @@ async fn caller_and_target<I: Io>(
             return Err(AccessLogEntry::on(answer, &app.config, access_log::reason(&outcome), None));
         }
     };
-    let (user, _) = User::of(&principal.session);
-    let caller = Caller { principal, ticket, user, cookies };
+    let Some(user) = principal.owner.as_ref().map(|owner| owner.user.clone()) else {
+        return Err(unavailable(app, head, |words| words.sessions_not_shown, Unavailable::NoIndex));
+    };
+    // A sign-out needs it, and then the session has ended.
+    let id_token = if head.method() == b"POST" { app.store.id_token(head).await } else { String::new() };
+    let caller = Caller { principal, id_token, ticket, user, cookies };
     let Some(subject) = head.query("user") else {
         let user = caller.user.clone();
         return Ok((caller, Target { user, is_by_admin: false }));

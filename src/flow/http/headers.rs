@@ -17,7 +17,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Header;
 use crate::config::Headers;
-use crate::session::Session;
+use crate::session::{Session, SessionInfo};
+
+/// What a header needs besides its value: its name, its pointers, and the allocator's own.
+const PER_HEADER: usize = 32;
 
 /// The identity headers of a session.
 #[derive(Default)]
@@ -37,6 +40,14 @@ pub(in crate::flow) struct OmittedHeaders {
     groups: usize,
 }
 
+impl IdentityHeaders {
+    /// About how many bytes of memory they need.
+    pub(in crate::flow) fn bytes(&self) -> usize {
+        let headers = self.request.iter().chain(&self.response);
+        headers.map(|(_, value)| value.len().saturating_add(PER_HEADER)).sum()
+    }
+}
+
 /// Works out the identity headers of a session.
 pub(in crate::flow) fn identity_headers(options: &Headers, session: &Session) -> IdentityHeaders {
     let mut omitted = OmittedHeaders::default();
@@ -47,7 +58,7 @@ pub(in crate::flow) fn identity_headers(options: &Headers, session: &Session) ->
 
 /// The name for `X-Forwarded-User`; empty if there is none. It is never the user instead of a missing email address: a
 /// user name can look like another user's address.
-pub(in crate::flow) fn name<'a>(options: &Headers, session: &'a Session) -> &'a [u8] {
+pub(in crate::flow) fn name<'a>(options: &Headers, session: &'a SessionInfo) -> &'a [u8] {
     if options.prefer_email_to_user { &session.email } else { &session.user }
 }
 
@@ -185,8 +196,13 @@ mod tests {
     }
 
     fn groups(separator: &str, groups: &[&str]) -> (Option<String>, usize) {
-        let session =
-            Session { groups: groups.iter().map(|group| text(group)).collect(), ..Session::default() };
+        let session = Session {
+            info: SessionInfo {
+                groups: groups.iter().map(|group| text(group)).collect(),
+                ..Default::default()
+            },
+            ..Session::default()
+        };
         let said =
             headers_of(json!({ "groups_header_separator": separator, "set_xauthrequest": true }), &session);
         let joined = value(&said.request, "x-forwarded-groups");
@@ -198,9 +214,12 @@ mod tests {
     fn exact_value_is_sent_in_identity_headers() {
         for said in ["admin", "a b", "a\tb", "zoë", "a,b", "a:b", "CN=a,DC=b"] {
             let session = Session {
-                user: text(said),
-                email: text(said),
-                preferred_username: text(said),
+                info: SessionInfo {
+                    user: text(said),
+                    email: text(said),
+                    preferred_username: text(said),
+                    ..Default::default()
+                },
                 ..Session::default()
             };
             let headers = headers_of(json!({}), &session);
@@ -218,12 +237,15 @@ mod tests {
         // These Envoy would refuse, or take for another header.
         for omitted in no_field_values.into_iter().chain(["admin\0", "a\r\nx-forwarded-groups: b"]) {
             let session = Session {
-                user: text(omitted),
-                email: text(omitted),
-                preferred_username: text(omitted),
+                info: SessionInfo {
+                    user: text(omitted),
+                    email: text(omitted),
+                    preferred_username: text(omitted),
+                    groups: vec![text(omitted), text("staff")],
+                    ..Default::default()
+                },
                 access_token: text(omitted),
                 id_token: text(omitted),
-                groups: vec![text(omitted), text("staff")],
                 ..Session::default()
             };
             let all = headers_of(
@@ -259,7 +281,10 @@ mod tests {
     #[test]
     fn basic_credentials_need_an_exact_name() {
         let authorization = |options: Value, user: &str, email: &str| {
-            let session = Session { user: text(user), email: text(email), ..Session::default() };
+            let session = Session {
+                info: SessionInfo { user: text(user), email: text(email), ..Default::default() },
+                ..Session::default()
+            };
             let mut all = json!({ "basic_auth_password": PASSWORD });
             all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
             let said = headers_of(all, &session);
@@ -284,15 +309,24 @@ mod tests {
     #[test]
     fn missing_email_is_not_replaced_by_user() {
         // A provider may let people choose their user, so that it looks like another one's email address.
-        let session = Session { user: text("root@example.com"), ..Session::default() };
+        let session = Session {
+            info: SessionInfo { user: text("root@example.com"), ..Default::default() },
+            ..Session::default()
+        };
         let said = headers_of(json!({ "prefer_email_to_user": true }), &session);
         assert_eq!(*said.request, []);
     }
 
     #[test]
     fn omitted_headers_are_logged_without_values() {
-        let session =
-            Session { user: text("ad:min "), groups: vec![text("a,b"), text("c,d")], ..Session::default() };
+        let session = Session {
+            info: SessionInfo {
+                user: text("ad:min "),
+                groups: vec![text("a,b"), text("c,d")],
+                ..Default::default()
+            },
+            ..Session::default()
+        };
         let said = headers_of(json!({ "basic_auth_password": PASSWORD }), &session);
         assert_eq!(said.omitted.to_string(), "x-forwarded-user, authorization, 2 of its groups");
     }

@@ -361,11 +361,12 @@ impl<I: Io> Provider<I> {
 
     /// Writes what the claims say of the user into the session. For GitLab the user is the nickname, if there is one.
     fn take(identity: Identity, session: &mut Session) {
+        let info = &mut session.info;
         let said = identity.present;
         for (said, value, mine) in [
-            (said.user, identity.user, &mut session.user),
-            (said.email, identity.email, &mut session.email),
-            (said.preferred_username, identity.preferred_username, &mut session.preferred_username),
+            (said.user, identity.user, &mut info.user),
+            (said.email, identity.email, &mut info.email),
+            (said.preferred_username, identity.preferred_username, &mut info.preferred_username),
         ] {
             if said {
                 *mine = value.into_bytes();

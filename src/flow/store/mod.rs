@@ -30,9 +30,10 @@ use super::RequestHead;
 use super::io::Io;
 use super::load::Usage;
 use super::outcome::{Loaded, Unavailable};
-use super::principal::Principal;
+use super::principal::WholeSession;
 use super::provider::Provider;
 use super::user::User;
+use super::util::lru::Budget;
 use super::util::ready::Ready;
 use crate::config::Config;
 use crate::session::Session;
@@ -51,12 +52,15 @@ impl<I: Io> Store<I> {
         config: &Rc<Config>,
         cookie: &Rc<SessionCookie>,
         provider: Option<Rc<Provider<I>>>,
+        remembered: &Budget,
         io: &I,
     ) -> Self {
         let policy = Rc::new(RefreshPolicy::new(config, provider, io));
         match &config.redis {
-            Some(redis) => Self::Redis(Rc::new(RedisStore::new(config, redis, cookie, policy, io))),
-            None => Self::Cookie(CookieStore::new(config, cookie, policy, io)),
+            Some(redis) => {
+                Self::Redis(Rc::new(RedisStore::new(config, redis, cookie, policy, remembered, io)))
+            }
+            None => Self::Cookie(CookieStore::new(config, cookie, policy, remembered, io)),
         }
     }
 
@@ -74,12 +78,12 @@ impl<I: Io> Store<I> {
     /// attacker cannot have planted it. The sessions that the browser had before are discarded.
     pub(super) async fn create(
         &self,
-        principal: &Rc<Principal>,
+        session: &Rc<WholeSession>,
         head: &RequestHead,
     ) -> Result<Vec<u8>, Unavailable> {
         match self {
-            Self::Cookie(store) => store.create(principal, head),
-            Self::Redis(store) => store.create(principal, head).await,
+            Self::Cookie(store) => store.create(session, head),
+            Self::Redis(store) => store.create(session, head).await,
         }
     }
 
@@ -111,6 +115,14 @@ impl<I: Io> Store<I> {
     /// Ends the sessions that one session at the provider has given, as [`end`](Self::end). How many there were.
     pub(super) async fn end_by_sid(&self, issuer: &str, sid: &str) -> Result<usize, Unavailable> {
         self.redis()?.end_all(&Whose::Sid { issuer, sid }).await
+    }
+
+    /// The ID token of the browser's session; empty if it has none, or if Redis does not answer.
+    pub(super) async fn id_token(&self, head: &RequestHead) -> String {
+        match self {
+            Self::Cookie(_) => String::new(),
+            Self::Redis(store) => store.id_token(head).await.unwrap_or_default(),
+        }
     }
 
     /// The ticket of the browser's session, if it has one.

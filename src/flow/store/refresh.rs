@@ -32,7 +32,7 @@ use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::provider::{Provider, Renewed};
 use crate::oidc::ErrorScope;
 use crate::runtime::rate::LogLimit;
-use crate::session::Session;
+use crate::session::{Session, SessionInfo};
 use crate::time::Timestamp;
 
 /// How long a worker that crashed during a refresh delays the others. The lease is renewed while the grant is under
@@ -103,8 +103,9 @@ impl<I: Io> RefreshPolicy<I> {
     /// Whether a session has to be refreshed: it is older than `cookie_refresh`, or has expired.
     ///
     /// `on_demand`, for a user who asks for it, any session is due that was not renewed a moment ago.
-    pub(super) fn is_due(&self, session: &Session, now: Timestamp, on_demand: bool) -> bool {
-        if !self.is_renewable(session) || self.config.lifetimes.is_too_old(session, now) {
+    pub(super) fn is_due(&self, principal: &Principal, now: Timestamp, on_demand: bool) -> bool {
+        let session = &principal.session;
+        if !self.is_renewable(principal) || self.config.lifetimes.is_too_old(session, now) {
             return false;
         }
         let period = if on_demand { BACKOFF } else { self.config.cookie.refresh };
@@ -113,24 +114,24 @@ impl<I: Io> RefreshPolicy<I> {
     }
 
     /// Whether the session has a refresh token that this filter may use.
-    fn is_renewable(&self, session: &Session) -> bool {
-        self.config.renews() && !session.refresh_token.is_empty()
+    fn is_renewable(&self, principal: &Principal) -> bool {
+        self.config.renews() && principal.has_refresh_token
     }
 
     /// Whether `ExpiresOn` has passed. oauth2-proxy checks it only after a refresh, this filter always.
-    pub(super) fn is_expired(&self, session: &Session, now: Timestamp) -> bool {
+    pub(super) fn is_expired(&self, session: &SessionInfo, now: Timestamp) -> bool {
         self.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires < now)
     }
 
     /// Whether the old session may be kept although its refresh token is used up: only if it has an expiry that is
     /// still to come. The kept session counts as new, so that the provider is not asked again at once. This restarts
     /// `cookie_expire` too: without an expiry, the session would never end, whatever the provider says about its user.
-    fn may_stay(&self, session: &Session, now: Timestamp) -> bool {
+    fn may_stay(&self, session: &SessionInfo, now: Timestamp) -> bool {
         self.config.cookie.enforce_expires_on && session.expires_on.is_some_and(|expires| expires >= now)
     }
 
     /// How long a request waits for the refresh of its session.
-    pub(super) fn patience(&self, session: &Session, now: Timestamp) -> Duration {
+    pub(super) fn patience(&self, session: &SessionInfo, now: Timestamp) -> Duration {
         if self.is_expired(session, now) { LONG_PATIENCE } else { PATIENCE }
     }
 
@@ -183,9 +184,10 @@ impl<I: Io> RefreshPolicy<I> {
 
     /// A renewed session, with the time of the sign-in if that limits the session. A session of oauth2-proxy lacks it.
     /// Then its last refresh counts as the sign-in.
-    fn with_sign_in_of(&self, old: &Session, renewed: Session) -> Session {
+    fn with_sign_in_of(&self, old: &Session, mut renewed: Session) -> Session {
         let signed_in_at = self.config.lifetimes.max.and(self.config.lifetimes.signed_in_at(old));
-        Session { signed_in_at: signed_in_at.or(old.signed_in_at), ..renewed }
+        renewed.signed_in_at = signed_in_at.or(old.signed_in_at);
+        renewed
     }
 
     /// Counts and logs that the provider ended a session.
@@ -210,12 +212,11 @@ impl<I: Io> RefreshPolicy<I> {
             let then = if stays { "; the old one stays until it ends" } else { ", so the session ends" };
             warn!("refresh: the renewed session is too large{then}: {size}{left_out}");
         }
-        let session = stays.then(|| Session {
-            refresh_token: renewed.refresh_token.clone(),
-            created_at: Some(now),
-            ..old.clone()
-        });
-        session.map(|session| self.with_sign_in_of(old, session))
+        stays.then(|| {
+            let mut session = Session { refresh_token: renewed.refresh_token.clone(), ..old.clone() };
+            session.created_at = Some(now);
+            self.with_sign_in_of(old, session)
+        })
     }
 
     /// The outcome of a session that is due but must not be refreshed by this request.
@@ -242,7 +243,7 @@ impl<I: Io> RefreshPolicy<I> {
         if !self.is_expired(&principal.session, now) {
             return Outcome::Authenticated(principal);
         }
-        if !self.is_renewable(&principal.session) {
+        if !self.is_renewable(&principal) {
             return Outcome::Anonymous(AnonymousReason::Expired);
         }
         match reason.into() {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
+use session_codec::fingerprint::FingerprintKey;
+
 use crate::config::{Config, Lifetimes, MAX_SESSION};
 use crate::cookie::{
     self, Allowance, CookieSecret, CookieSecrets, InvalidSignature, MaxAge, SecretId, SessionCookies,
@@ -11,9 +13,9 @@ use crate::cookie::{
 };
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome};
 use crate::flow::secrets::{Rank, Secrets};
-use crate::flow::verified_cache::{Raw, VerifiedPrincipal};
+use crate::flow::verified::VerifiedPrincipal;
 use crate::flow::{Forward, Header, Io, RequestHead, Stripped};
-use crate::session::Session;
+use crate::session::SessionInfo;
 use crate::time::Timestamp;
 
 /// How many cookies of one kind a response clears; the next response clears more. Envoy drops all headers of a response
@@ -42,26 +44,35 @@ pub(in crate::flow) struct SessionCookie {
     /// Whether this filter may clear it.
     is_owned: bool,
     allowance: Allowance,
+    /// The key of the fingerprints of cookies with a last use.
+    last_uses: FingerprintKey,
 }
 
 /// A session cookie that was found and read.
-pub(in crate::flow) struct Found<T> {
+pub(in crate::flow) struct Found<'a, T> {
     pub(in crate::flow) value: T,
-    /// Whether the browser sent several session cookies that all belong to this filter.
+    /// Its value, with its chunks joined.
+    pub(in crate::flow) cookie: Cow<'a, [u8]>,
+    /// Whether the browser sent several session cookies that all belong to this filter. Then only one may stay: a later
+    /// request could otherwise use the session of another user, who was signed in before. A browser has several after a
+    /// change of `cookie_domains` or `cookie_path`.
     is_in_several_scopes: bool,
 }
 
-impl<T: Raw> Found<Rc<T>> {
-    /// Sends the cookie that was used once more if the browser has session cookies in several scopes. It does not say
-    /// in which scope the used one was, so it is set in the configured scope and cleared in the others
-    /// ([`SessionCookie::save`]).
-    pub(in crate::flow) fn in_one_scope(&self, loaded: Loaded) -> Loaded {
-        let is_authenticated = matches!(loaded.outcome, Outcome::Authenticated(_));
-        if !self.is_in_several_scopes || !is_authenticated || loaded.renewed.is_some() {
-            return loaded;
-        }
-        Loaded { renewed: Some(self.value.raw().to_vec()), ..loaded }
+impl<T> Found<'_, T> {
+    /// The cookie, to be sent once more, if the browser has session cookies in several scopes. It does not say in which
+    /// scope the used one was, so it is set in the configured scope and cleared in the others ([`SessionCookie::save`]).
+    pub(in crate::flow) fn for_one_scope(&self) -> Option<Vec<u8>> {
+        self.is_in_several_scopes.then(|| self.cookie.to_vec())
     }
+}
+
+/// The result of loading a session, with [`Found::for_one_scope`] if the user is signed in and gets no other cookie.
+pub(in crate::flow) fn in_one_scope(mut loaded: Loaded, cookie: Option<Vec<u8>>) -> Loaded {
+    if matches!(loaded.outcome, Outcome::Authenticated(_)) {
+        loaded.renewed = loaded.renewed.or(cookie);
+    }
+    loaded
 }
 
 impl SessionCookie {
@@ -74,25 +85,29 @@ impl SessionCookie {
             is_stripped: config.headers.strip_session_cookie,
             is_owned: config.mode.owns_sessions(),
             allowance: Allowance::new(MAX_CHECKED, longest),
+            last_uses: FingerprintKey::random(),
         }
     }
 
     /// The first of the browser's session cookies that `read` accepts. Otherwise the first of its refusals, or
     /// `NoCookie`. `read` accepts what it has verified before without using its allowance, so such a cookie
     /// is found among any number of others.
-    pub(in crate::flow) fn find<T>(
-        &self,
-        head: &RequestHead,
-        mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, AnonymousReason>,
-    ) -> Result<Found<T>, AnonymousReason> {
+    pub(in crate::flow) fn find<'a, T>(
+        &'a self,
+        head: &'a RequestHead,
+        mut read: impl FnMut(&[u8], &mut Allowance) -> Result<T, AnonymousReason>,
+    ) -> Result<Found<'a, T>, AnonymousReason> {
         let jar = head.jar();
         let sent = SessionCookies::find(&jar, self.name());
+        let is_alone = sent.is_alone();
         let mut allowance = self.allowance();
         let mut reason = None;
-        for value in sent.values() {
-            match read(value, &mut allowance) {
+        for cookie in sent.into_values() {
+            match read(&cookie, &mut allowance) {
                 Ok(value) => {
-                    return Ok(Found { value, is_in_several_scopes: self.is_in_several_scopes(&sent) });
+                    let is_in_several_scopes =
+                        !is_alone && self.is_ours_everywhere(&SessionCookies::find(&jar, self.name()));
+                    return Ok(Found { value, cookie, is_in_several_scopes });
                 }
                 Err(refusal) => reason = reason.or(Some(refusal)),
             }
@@ -104,12 +119,12 @@ impl SessionCookie {
     pub(in crate::flow) fn all<T, E>(
         &self,
         head: &RequestHead,
-        mut read: impl FnMut(Cow<'_, [u8]>, &mut Allowance) -> Result<T, E>,
+        mut read: impl FnMut(&[u8], &mut Allowance) -> Result<T, E>,
     ) -> Vec<T> {
         let jar = head.jar();
         let sent = SessionCookies::find(&jar, self.name());
         let mut allowance = self.allowance();
-        let found = sent.values().into_iter().filter_map(|value| read(value, &mut allowance).ok());
+        let found = sent.into_values().into_iter().filter_map(|value| read(&value, &mut allowance).ok());
         found.take(MAX_CHECKED).collect()
     }
 
@@ -168,7 +183,7 @@ impl SessionCookie {
     pub(in crate::flow) fn save(
         &self,
         value: &[u8],
-        session: &Session,
+        session: &SessionInfo,
         head: &RequestHead,
         now: Timestamp,
     ) -> Vec<Header> {
@@ -183,7 +198,7 @@ impl SessionCookie {
 
     /// How long the browser keeps this signed value: as long as its signature is valid, but not beyond the absolute end of
     /// its session. A cookie that is sent once more does not live longer for that.
-    fn max_age(&self, value: &[u8], session: &Session, now: Timestamp) -> MaxAge {
+    fn max_age(&self, value: &[u8], session: &SessionInfo, now: Timestamp) -> MaxAge {
         let expire = self.options.expire;
         let age = cookie::signed_at(value).map_or(0, |at| now.secs().saturating_sub(at));
         let left = expire.saturating_sub(Duration::from_secs(u64::try_from(age).unwrap_or(0)));
@@ -252,6 +267,7 @@ impl SessionCookie {
     pub(in crate::flow) fn last_use(
         &self,
         head: &RequestHead,
+        cookie: &[u8],
         session: &VerifiedPrincipal,
         idle: Duration,
         now: Timestamp,
@@ -261,12 +277,13 @@ impl SessionCookie {
         let mut allowance = Allowance::new(MAX_LAST_USES, MAX_TICKET).for_secrets(&secrets);
         let mut latest = None;
         for value in jar.all(&name) {
-            let known = Some(session.last_use.borrow()).filter(|known| known.0 == value).map(|known| known.1);
+            let fingerprint = self.last_uses.of(0, value);
+            let known = session.last_use.get().filter(|known| known.0 == fingerprint).map(|known| known.1);
             let verified = || {
-                let signed = self.last_use_of(&session.raw);
+                let signed = self.last_use_of(cookie);
                 let at =
                     cookie::verify(&secrets, &signed, value, now, idle, &mut allowance).ok()?.timestamp();
-                *session.last_use.borrow_mut() = (value.to_vec(), at);
+                session.last_use.set(Some((fingerprint, at)));
                 Some(at)
             };
             latest = latest.max(known.or_else(verified));
@@ -301,15 +318,8 @@ impl SessionCookie {
         headers.map(set_cookie).collect()
     }
 
-    /// Whether the browser sent several session cookies that all belong to this filter. Then only one may stay: a later
-    /// request could otherwise use the session of another user, who was signed in before. A browser has several after a
-    /// change of `cookie_domains` or `cookie_path`.
-    fn is_in_several_scopes(&self, sent: &SessionCookies<'_>) -> bool {
-        !sent.is_alone() && self.is_ours_everywhere(sent)
-    }
-
-    /// A cookie that our secrets did not sign may belong to another application, and the browser does not say in which
-    /// scope it is.
+    /// Whether all session cookies of the browser belong to this filter. A cookie that our secrets did not sign may belong
+    /// to another application, and the browser does not say in which scope it is.
     fn is_ours_everywhere(&self, sent: &SessionCookies<'_>) -> bool {
         self.is_owned && sent.are_all(self.signature())
     }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::browser::sent;
 use super::{MINUTE, Site};
 use crate::flow::Action;
-use crate::flow::principal::Principal;
+use crate::flow::principal::WholeSession;
 use crate::oidc::tests::vectors::ISSUED;
-use crate::session::Session;
+use crate::session::{Session, SessionInfo};
 use crate::time::Timestamp;
 
 #[test]
@@ -28,17 +28,20 @@ fn userinfo_has_keys_of_oauth2_proxy() {
 fn userinfo_has_exact_names_or_none() {
     // Bytes of another writer of the same store; JSON is text, and a replacement character makes all of them one.
     let session = Session {
-        user: b"a\xff".to_vec(),
-        email: b"\x80@example.com".to_vec(),
-        groups: vec![b"CN=a,DC=b".to_vec(), b" c ".to_vec(), b"d\xff".to_vec()],
-        preferred_username: "zoë".as_bytes().to_vec(),
-        created_at: Some(Timestamp::from_secs(ISSUED)),
+        info: SessionInfo {
+            user: b"a\xff".to_vec(),
+            email: b"\x80@example.com".to_vec(),
+            groups: vec![b"CN=a,DC=b".to_vec(), b" c ".to_vec(), b"d\xff".to_vec()],
+            preferred_username: "zoë".as_bytes().to_vec(),
+            created_at: Some(Timestamp::from_secs(ISSUED)),
+            ..Default::default()
+        },
         ..Session::default()
     };
     let site = Site::new(json!({}));
     let mut browser = site.browser();
     let (app, head) = (Rc::clone(&site.app), browser.head("/", &[]));
-    let person = Principal::new(&site.config, session);
+    let person = WholeSession::new(&site.config, session);
     let cookie = async move { app.store.create(&person, &head).await.unwrap() };
     let cookie = site.world.run(vec![Box::pin(cookie)]).remove(0);
     browser.cookies.insert("_oauth2_proxy".to_owned(), String::from_utf8(cookie).unwrap());

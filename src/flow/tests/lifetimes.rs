@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{MINUTE, Site, in_redis};
 use crate::flow::io::{Count, Io};
 use crate::flow::tests::browser::Browser;
-use crate::session::Session;
+use crate::session::{Session, SessionInfo};
 
 const COOKIE: &str = "_oauth2_proxy";
 
@@ -152,7 +152,10 @@ fn session_without_any_time_is_too_old() {
     let site = Site::new(json!({ "session_max_lifetime": "1h" }));
     let lifetimes = &site.config.lifetimes;
     assert!(lifetimes.is_too_old(&Session::default(), site.world.now()));
-    let session = Session { created_at: Some(site.world.now()), ..Session::default() };
+    let session = Session {
+        info: SessionInfo { created_at: Some(site.world.now()), ..Default::default() },
+        ..Session::default()
+    };
     assert!(!lifetimes.is_too_old(&session, site.world.now()));
 }
 

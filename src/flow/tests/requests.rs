@@ -267,7 +267,7 @@ fn forged(site: &Site, number: usize) -> String {
 /// Each check hashes the whole cookie, and a client can send as many as fit into the headers.
 #[test]
 fn only_a_few_of_many_session_cookies_are_checked() {
-    let site = Site::new(json!({ "session_cache_size": 0 }));
+    let site = Site::new(json!({ "session_cache_bytes": 0 }));
     let mut browser = site.signed_in();
     let good = browser.cookies["_oauth2_proxy"].clone();
     site.world.pass(MINUTE);
@@ -318,8 +318,8 @@ fn expired_cookie_is_not_remembered() {
 
 #[test]
 fn remembered_cookie_is_compared_byte_for_byte() {
-    for size in [0, 1000] {
-        let site = Site::new(json!({ "session_cache_size": size }));
+    for cache in [json!({}), json!({ "session_cache_bytes": 0 }), json!({ "session_cache_size": 10 })] {
+        let site = Site::new(cache);
         let mut browser = site.signed_in();
         assert!(browser.who().is_some());
         let good = browser.cookies["_oauth2_proxy"].clone();
@@ -327,6 +327,27 @@ fn remembered_cookie_is_compared_byte_for_byte() {
         let forged = format!("{first}{}", good.get(1..).unwrap());
         browser.cookies.insert("_oauth2_proxy".to_owned(), forged);
         assert_eq!(browser.who(), None);
+    }
+}
+
+/// The signature is in the last part.
+#[test]
+fn remembered_split_cookie_with_one_changed_part_is_refused() {
+    let site = Site::new(json!({}));
+    let groups: Vec<String> =
+        (0_u64..400).map(|number| format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    site.provider.set_claim("groups", json!(groups));
+    let mut browser = site.signed_in();
+    let good = browser.cookies.clone();
+    let parts: Vec<_> = good.keys().filter(|name| name.starts_with("_oauth2_proxy_")).cloned().collect();
+    assert!(parts.len() > 1, "{parts:?}");
+    for part in parts {
+        browser.cookies.clone_from(&good);
+        assert!(browser.who().is_some());
+        let value = &good[&part];
+        let first = if value.starts_with('A') { "B" } else { "A" };
+        browser.cookies.insert(part.clone(), format!("{first}{}", value.get(1..).unwrap()));
+        assert_eq!(browser.who(), None, "{part}");
     }
 }
 

@@ -29,7 +29,7 @@ fn sent_back(cookies: &[SetCookie]) -> Vec<Vec<u8>> {
 
 fn joined(name: &[u8], headers: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let jar = Jar::new(headers.iter().map(Vec::as_slice));
-    SessionCookies::find(&jar, name).values().into_iter().map(Cow::into_owned).collect()
+    SessionCookies::find(&jar, name).into_values().into_iter().map(Cow::into_owned).collect()
 }
 
 #[test]

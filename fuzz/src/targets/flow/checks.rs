@@ -106,7 +106,7 @@ impl Site {
             let is_signed = |value: &[u8]| cookie::is_signed(&secret().into(), NAME, value, &mut unlimited());
             // A chunk with a gap before it, or with invalid bytes, belongs to another application.
             let is_left =
-                jar.all(NAME).next().is_some() || sent.values().iter().any(|value| is_signed(value));
+                jar.all(NAME).next().is_some() || sent.into_values().iter().any(|value| is_signed(value));
             assert!(!is_left, "a session goes to the upstream");
         }
         forward.set.iter().for_each(is_good);

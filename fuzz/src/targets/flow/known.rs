@@ -45,7 +45,7 @@ impl KnownUser {
 
 impl From<Session> for KnownUser {
     fn from(session: Session) -> Self {
-        Self { user: session.user, email: session.email }
+        Self { user: session.info.user, email: session.info.email }
     }
 }
 

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use oauth2_session_filter::config::Config;
 use oauth2_session_filter::flow::{App, Decision, Io, Ready};
-use oauth2_session_filter::session::Session;
 use oauth2_session_filter::session::ticket::{Ticket, TicketForm};
+use oauth2_session_filter::session::{Session, SessionInfo};
 use oauth2_session_filter::time::Timestamp;
 use oauth2_session_filter::{cookie, session};
 
@@ -269,13 +269,16 @@ impl Site {
     fn session(&mut self, user: &str, age: Duration) -> Vec<u8> {
         let signed_at = START.secs() - i64::try_from(age.as_secs()).unwrap();
         let session = Session {
-            created_at: Some(Timestamp::from_secs(signed_at)),
-            expires_on: Some(Timestamp::from_secs(signed_at).after(HOUR)),
+            info: SessionInfo {
+                created_at: Some(Timestamp::from_secs(signed_at)),
+                expires_on: Some(Timestamp::from_secs(signed_at).after(HOUR)),
+                email: format!("{user}@example.com").into_bytes(),
+                user: user.as_bytes().to_vec(),
+                ..Default::default()
+            },
             access_token: b"secret-access-0".to_vec(),
             refresh_token: self.world.provider(|provider| provider.refresh_token(user)).into_bytes(),
             id_token: id_token(user, "", START).into_bytes(),
-            email: format!("{user}@example.com").into_bytes(),
-            user: user.as_bytes().to_vec(),
             ..Session::default()
         };
         let secret = secret();

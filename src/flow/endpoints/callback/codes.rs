@@ -24,7 +24,7 @@ use crate::flow::endpoints::start;
 use crate::flow::http::request::RequestHead;
 use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
-use crate::flow::principal::Principal;
+use crate::flow::principal::{Principal, WholeSession};
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::util::gate::{Gate, Permit};
 use crate::session::csrf::Csrf;
@@ -129,15 +129,15 @@ async fn run<I: Io>(
     // No more requests go to the provider.
     drop(permit);
     session.nonce = login.nonce;
-    let principal = Principal::signed_in(&app.config, session);
-    if !principal.allowed {
+    let whole = WholeSession::signed_in(&app.config, session);
+    if !whole.principal.allowed {
         return Err(Failure::Forbidden);
     }
     if !codes.is_awaited(key) {
         // All browsers are gone. Their session, if they have one, stays as it is.
         return Err(Failure::NoLogin);
     }
-    let cookie = app.store.create(&principal, head).await.map_err(Failure::NotSaved)?;
+    let cookie = app.store.create(&whole, head).await.map_err(Failure::NotSaved)?;
     info!("sign-in: done");
-    Ok((cookie, principal))
+    Ok((cookie, Rc::clone(&whole.principal)))
 }

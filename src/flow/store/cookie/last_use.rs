@@ -19,8 +19,8 @@ use crate::config::Config;
 use crate::flow::RequestHead;
 use crate::flow::load::Usage;
 use crate::flow::outcome::{Loaded, Outcome};
-use crate::flow::store::session_cookie::SessionCookie;
-use crate::flow::verified_cache::VerifiedPrincipal;
+use crate::flow::store::session_cookie::{Found, SessionCookie};
+use crate::flow::verified::VerifiedPrincipal;
 use crate::time::Timestamp;
 
 /// Finds and renews the times of last uses.
@@ -49,12 +49,12 @@ impl LastUses {
     pub(super) fn find(
         &self,
         head: &RequestHead,
-        session: &VerifiedPrincipal,
+        session: &Found<'_, Rc<VerifiedPrincipal>>,
         usage: Usage,
         now: Timestamp,
     ) -> Result<Option<LastUse>, Idle> {
         let Some(idle) = self.config.lifetimes.idle else { return Ok(None) };
-        let at = Timestamp::from_secs(self.cookie.last_use(head, session, idle, now));
+        let at = Timestamp::from_secs(self.cookie.last_use(head, &session.cookie, &session.value, idle, now));
         if at.after(idle) <= now {
             return Err(Idle);
         }
@@ -65,7 +65,7 @@ impl LastUses {
     pub(super) fn note(
         &self,
         loaded: Loaded,
-        old: &VerifiedPrincipal,
+        old: &[u8],
         last_use: Option<LastUse>,
         now: Timestamp,
     ) -> Loaded {
@@ -75,7 +75,7 @@ impl LastUses {
         };
         let is_due = is_use && !at.was_within(self.config.lifetimes.write_period(), now);
         let at = if is_use { now } else { at };
-        let session = loaded.renewed.as_deref().unwrap_or(&old.raw);
+        let session = loaded.renewed.as_deref().unwrap_or(old);
         let cookie = (is_due || loaded.renewed.is_some()).then(|| self.cookie.sign_last_use(session, at));
         Loaded { last_use: cookie, idle_end: Some(at.after(idle)), ..loaded }
     }

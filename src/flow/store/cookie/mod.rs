@@ -11,13 +11,14 @@ use self::last_use::LastUses;
 use self::refresh::CookieRefresher;
 use self::sessions::CookieSessions;
 use super::refresh::RefreshPolicy;
-use super::session_cookie::SessionCookie;
+use super::session_cookie::{SessionCookie, in_one_scope};
 use crate::config::Config;
 use crate::flow::RequestHead;
 use crate::flow::io::{Count, Io};
 use crate::flow::load::Usage;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
-use crate::flow::principal::Principal;
+use crate::flow::principal::WholeSession;
+use crate::flow::util::lru::Budget;
 use crate::flow::util::ready::Ready;
 use crate::session::Session;
 
@@ -36,9 +37,10 @@ impl<I: Io> CookieStore<I> {
         config: &Rc<Config>,
         cookie: &Rc<SessionCookie>,
         policy: Rc<RefreshPolicy<I>>,
+        remembered: &Budget,
         io: &I,
     ) -> Self {
-        let sessions = Rc::new(CookieSessions::new(config, cookie));
+        let sessions = Rc::new(CookieSessions::new(config, cookie, remembered));
         Self {
             refresher: Rc::new(CookieRefresher::new(config, &sessions, &policy, io)),
             last_uses: Rc::new(LastUses::new(config, cookie)),
@@ -55,47 +57,46 @@ impl<I: Io> CookieStore<I> {
             Ok(found) => found,
             Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
         };
-        if self.sessions.is_of_older_secret(&found.value) {
+        if self.sessions.is_of_older_secret(found.value.secret) {
             self.io.count(Count::OlderSecret);
         }
-        let Ok(last_use) = self.last_uses.find(head, &found.value, usage, now) else {
+        let Ok(last_use) = self.last_uses.find(head, &found, usage, now) else {
             return Ready::Now(Outcome::Anonymous(AnonymousReason::Idle).into());
         };
         let principal = &found.value.principal;
-        if !self.policy.is_due(&principal.session, now, usage.renews) {
+        if !self.policy.is_due(principal, now, usage.renews) {
             let outcome =
                 self.policy.outcome_without_refresh(Rc::clone(principal), now, Unavailable::Provider);
-            let renewed = self.refresher.reissue(&found.value, || (usage.may_set_cookie)(&self.config, head));
-            let loaded = found.in_one_scope(Loaded { renewed, ..outcome.into() });
-            return Ready::Now(self.last_uses.note(loaded, &found.value, last_use, now));
+            let secret = found.value.secret;
+            let renewed =
+                self.refresher.reissue(&found.cookie, secret, || (usage.may_set_cookie)(&self.config, head));
+            let loaded = in_one_scope(Loaded { renewed, ..outcome.into() }, found.for_one_scope());
+            return Ready::Now(self.last_uses.note(loaded, &found.cookie, last_use, now));
         }
         if !(usage.may_set_cookie)(&self.config, head) {
             return Ready::Now(self.policy.outcome_as_is(Rc::clone(principal), now).into());
         }
         let (refresher, last_uses, io) =
             (Rc::clone(&self.refresher), Rc::clone(&self.last_uses), self.io.clone());
+        let cookie = found.cookie.into_owned();
         Ready::later(async move {
-            let loaded = refresher.refresh(Rc::clone(&found.value), usage.renews).await;
-            last_uses.note(loaded, &found.value, last_use, io.now())
+            let loaded = refresher.refresh(cookie.clone(), usage.renews).await;
+            last_uses.note(loaded, &cookie, last_use, io.now())
         })
     }
 
-    pub(super) fn create(
-        &self,
-        principal: &Rc<Principal>,
-        head: &RequestHead,
-    ) -> Result<Vec<u8>, Unavailable> {
-        let cookie = self.sessions.seal(&principal.session, None, &self.io)?;
+    pub(super) fn create(&self, session: &WholeSession, head: &RequestHead) -> Result<Vec<u8>, Unavailable> {
+        let cookie = self.sessions.seal(&session.session, None, &self.io)?;
         self.end(head);
         Ok(cookie)
     }
 
     pub(super) fn end(&self, head: &RequestHead) -> Option<Session> {
         let mut ended = None;
-        for signed_in in self.sessions.find_all(head, self.io.now()) {
+        for opened in self.sessions.open_all(head, self.io.now()) {
             // Otherwise a refresh that is under way would give the browser a new cookie after this one was cleared.
-            self.refresher.end(&signed_in.raw);
-            ended = ended.or_else(|| Some(signed_in.principal.session.clone()));
+            self.refresher.end(&opened.cookie);
+            ended = ended.or_else(|| Some(opened.whole.session.clone()));
         }
         ended
     }

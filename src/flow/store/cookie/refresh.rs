@@ -17,13 +17,13 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use log::warn;
 
-use super::sessions::CookieSessions;
+use super::sessions::{CookieSessions, OpenedCookie};
 use super::slots::{self, RefreshSlot, SlotState};
 use crate::config::Config;
+use crate::cookie::SecretId;
 use crate::flow::Io;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, TooLarge, Unavailable};
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LEASE, NotRenewed, RefreshPolicy};
-use crate::flow::verified_cache::VerifiedPrincipal;
 use crate::session::Session;
 
 /// How long requests with the old cookie find the new session. This is longer than a page takes: the browser may not
@@ -67,12 +67,16 @@ impl<I: Io> CookieRefresher<I> {
         }
     }
 
-    /// The session that `old` has become by a refresh in this worker or in another one.
-    pub(super) async fn refresh(self: &Rc<Self>, old: Rc<VerifiedPrincipal>, on_demand: bool) -> Loaded {
+    /// The session that that of a cookie has become by a refresh in this worker or in another one.
+    pub(super) async fn refresh(self: &Rc<Self>, cookie: Vec<u8>, on_demand: bool) -> Loaded {
+        let old = match self.sessions.open(cookie, self.io.now()) {
+            Ok(old) => Rc::new(old),
+            Err(reason) => return Outcome::Anonymous(reason).into(),
+        };
         let mut signed_in = Rc::clone(&old);
         let mut hindrance = Unavailable::Provider.into();
         for _ in 0..MAX_HOPS {
-            if !self.policy.is_due(&signed_in.principal.session, self.io.now(), on_demand) {
+            if !self.policy.is_due(&signed_in.whole.principal, self.io.now(), on_demand) {
                 break;
             }
             signed_in = match self.follow(&signed_in).await {
@@ -84,12 +88,12 @@ impl<I: Io> CookieRefresher<I> {
                 }
             };
         }
-        let refreshed = (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.raw.clone());
+        let refreshed = (!Rc::ptr_eq(&signed_in, &old)).then(|| signed_in.cookie.clone());
         Loaded {
             // The secrets may have changed since another worker sealed the result.
-            renewed: self.reissue(&signed_in, || true).or(refreshed),
+            renewed: self.reissue(&signed_in.cookie, Some(signed_in.secret), || true).or(refreshed),
             outcome: self.policy.outcome_without_refresh(
-                Rc::clone(&signed_in.principal),
+                Rc::clone(&signed_in.whole.principal),
                 self.io.now(),
                 hindrance,
             ),
@@ -99,9 +103,9 @@ impl<I: Io> CookieRefresher<I> {
     }
 
     /// Waits for the result of one refresh. Starts the refresh if no worker has.
-    async fn follow(self: &Rc<Self>, old: &Rc<VerifiedPrincipal>) -> Result<Rc<VerifiedPrincipal>, Stop> {
+    async fn follow(self: &Rc<Self>, old: &Rc<OpenedCookie>) -> Result<Rc<OpenedCookie>, Stop> {
         let no_answer = || Stop::Hindered(Unavailable::Provider.into());
-        let slot = self.slot_of(&old.raw).ok_or_else(no_answer)?;
+        let slot = self.slot_of(&old.cookie).ok_or_else(no_answer)?;
         let began = self.io.now();
         loop {
             match slot.state(&self.io) {
@@ -109,7 +113,7 @@ impl<I: Io> CookieRefresher<I> {
                     return Err(Stop::Ended(AnonymousReason::SignedOut));
                 }
                 Some(SlotState::Done(cookie)) => {
-                    return self.sessions.open(cookie, self.io.now()).map_err(|_| no_answer());
+                    return self.sessions.open(cookie, self.io.now()).map(Rc::new).map_err(|_| no_answer());
                 }
                 Some(SlotState::Refused) => return Err(Stop::Ended(AnonymousReason::Refused)),
                 Some(SlotState::TooLarge) => return Err(Stop::Ended(AnonymousReason::TooLarge)),
@@ -124,7 +128,7 @@ impl<I: Io> CookieRefresher<I> {
                 }
             }
             let now = self.io.now();
-            if !began.was_within(self.policy.patience(&old.principal.session, now), now) {
+            if !began.was_within(self.policy.patience(&old.whole.session, now), now) {
                 return Err(no_answer());
             }
             self.io.sleep(POLL).await;
@@ -132,7 +136,7 @@ impl<I: Io> CookieRefresher<I> {
     }
 
     /// The refresh itself. It renews its claim on the slot until it is done.
-    async fn run(&self, old: &VerifiedPrincipal, slot: &RefreshSlot) {
+    async fn run(&self, old: &OpenedCookie, slot: &RefreshSlot) {
         let mut grant = pin!(self.grant(old));
         let state = loop {
             let renewal = pin!(self.io.sleep(LEASE / 3));
@@ -149,8 +153,8 @@ impl<I: Io> CookieRefresher<I> {
         slot.publish(&self.io, &state, period);
     }
 
-    async fn grant(&self, old: &VerifiedPrincipal) -> SlotState {
-        let session = match self.policy.renew(&old.principal.session).await {
+    async fn grant(&self, old: &OpenedCookie) -> SlotState {
+        let session = match self.policy.renew(&old.whole.session).await {
             Ok(session) => session,
             Err(NotRenewed::Ended(error)) => {
                 self.policy.log_ended(error);
@@ -158,7 +162,7 @@ impl<I: Io> CookieRefresher<I> {
             }
             Err(NotRenewed::Hindered(reason)) => return SlotState::Failed(reason),
         };
-        match self.sessions.seal(&session, Some(old), &self.io) {
+        match self.sessions.seal(&session, Some(&old.cookie), &self.io) {
             Ok(cookie) => SlotState::Done(cookie),
             Err(Unavailable::TooLarge(size)) => self.too_large(&session, old, size),
             Err(error) => {
@@ -168,11 +172,11 @@ impl<I: Io> CookieRefresher<I> {
         }
     }
 
-    fn too_large(&self, renewed: &Session, old: &VerifiedPrincipal, size: TooLarge) -> SlotState {
-        let Some(session) = self.policy.fallback_if_too_large(renewed, &old.principal.session, size) else {
+    fn too_large(&self, renewed: &Session, old: &OpenedCookie, size: TooLarge) -> SlotState {
+        let Some(session) = self.policy.fallback_if_too_large(renewed, &old.whole.session, size) else {
             return SlotState::TooLarge;
         };
-        match self.sessions.seal_with_new_token(&session, old, &self.io) {
+        match self.sessions.seal_with_new_token(&session, &old.cookie, &self.io) {
             Ok(cookie) => SlotState::Done(cookie),
             Err(error) => SlotState::Failed(error.into()),
         }
@@ -194,12 +198,13 @@ impl<I: Io> CookieRefresher<I> {
     /// Not if the session was ended or refreshed: then this request is late, and the browser has another cookie.
     pub(super) fn reissue(
         &self,
-        signed_in: &VerifiedPrincipal,
+        cookie: &[u8],
+        secret: Option<SecretId>,
         may_set_cookie: impl FnOnce() -> bool,
     ) -> Option<Vec<u8>> {
-        let is_due = self.sessions.is_of_older_secret(signed_in) && may_set_cookie();
+        let is_due = self.sessions.is_of_older_secret(secret) && may_set_cookie();
         is_due
-            .then(|| self.sessions.reissue(signed_in, self.io.now()))
+            .then(|| self.sessions.reissue(cookie, secret, self.io.now()))
             .flatten()
             .filter(|cookie| !self.is_outdated(cookie))
     }

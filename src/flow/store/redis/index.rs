@@ -26,18 +26,20 @@ use log::{info, warn};
 use crate::cookie::SecretId;
 use crate::flow::io::{Count, Io};
 use crate::flow::outcome::Unavailable;
+use crate::flow::principal::{Owner, Principal};
 use crate::flow::store::session_cookie::SessionCookie;
 use crate::flow::user::User;
 use crate::flow::util::lru::BoundedLru;
 use crate::redis::{Command, FailoverEvent, Failure, Reply};
-use crate::session::Session;
+use crate::session::SessionInfo;
 use crate::session::ticket::TicketId;
 use crate::time::Timestamp;
 
 use super::recent_writes::PERIOD;
 
-/// How many entries a worker remembers as written. An entry that it forgot is written again.
-const NOTED: usize = 10_000;
+/// How many entries a worker remembers as written: of as many sessions as fit into the default of `session_cache_bytes`. An
+/// entry that it forgot is written again.
+const NOTED: usize = 32_768;
 
 /// How long a worker writes no entries after Redis refused one.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
@@ -113,20 +115,20 @@ impl<I: Io> SessionIndex<I> {
 
     /// Adds a session that a request has loaded, unless this worker has added it as it is now. The request does not wait
     /// for it.
-    pub(super) fn note(self: &Rc<Self>, id: &TicketId, session: &Session) {
-        if self.is_noted(id, session) || self.is_refused() {
+    pub(super) fn note(self: &Rc<Self>, id: &TicketId, principal: &Principal) {
+        if self.is_noted(id, &principal.session) || self.is_refused() {
             return;
         }
-        let (index, id, session) = (Rc::clone(self), id.clone(), Indexed::of(&self.cookie, session));
+        let (index, id, session) = (Rc::clone(self), id.clone(), Indexed::of(&self.cookie, principal));
         // Requests that come meanwhile need not add it too.
         index.remember(&id, &session);
         self.io.spawn(async move { index.write(&id, &session).await });
     }
 
     /// Adds a session of which the browser has no cookie yet. If this fails, the session's first request adds it.
-    pub(super) async fn add(&self, id: &TicketId, session: &Session) {
+    pub(super) async fn add(&self, id: &TicketId, principal: &Principal) {
         if !self.is_refused() {
-            self.write(id, &Indexed::of(&self.cookie, session)).await;
+            self.write(id, &Indexed::of(&self.cookie, principal)).await;
         }
     }
 
@@ -199,7 +201,7 @@ impl<I: Io> SessionIndex<I> {
     }
 
     /// Whether this worker has written the entry of the session as it is now, and no failover may have lost it.
-    fn is_noted(&self, id: &TicketId, session: &Session) -> bool {
+    fn is_noted(&self, id: &TicketId, session: &SessionInfo) -> bool {
         let Some(noted) = self.noted.get(id.redis_key()) else { return false };
         let may_be_lost = self
             .failed_over_at
@@ -252,12 +254,13 @@ impl<I: Io> SessionIndex<I> {
 }
 
 impl Indexed {
-    fn of(cookie: &SessionCookie, session: &Session) -> Self {
-        let (user, sid) = User::of(session);
-        let mut keys = Whose::User(&user).keys(cookie);
-        if let Some(sid) = &sid {
-            keys.extend(Whose::Sid { issuer: &user.issuer, sid }.keys(cookie));
+    fn of(cookie: &SessionCookie, principal: &Principal) -> Self {
+        let mut keys = Vec::new();
+        if let Some(Owner { user, sid }) = principal.owner.as_deref() {
+            keys.extend(Whose::User(user).keys(cookie));
+            keys.extend(sid.iter().flat_map(|sid| Whose::Sid { issuer: &user.issuer, sid }.keys(cookie)));
         }
+        let session = &principal.session;
         Self { keys, began: session.signed_in_at.or(session.created_at), created_at: session.created_at }
     }
 }

@@ -27,7 +27,7 @@ use super::recent_writes::{What, Write};
 use super::sessions::{RedisSessions, done};
 use crate::flow::io::Io;
 use crate::flow::outcome::Unavailable;
-use crate::flow::principal::Principal;
+use crate::flow::principal::{Principal, WholeSession};
 use crate::redis::{Command, FailoverEvent, Failure, Reply};
 use crate::session::ticket::{Ticket, TicketId};
 use crate::time::Timestamp;
@@ -128,7 +128,7 @@ impl<I: Io> Journal<I> {
         match (&write.what, event) {
             (What::Ended, FailoverEvent::NewMaster) => self.end_again(&write.id).await,
             (What::Ended, FailoverEvent::Disconnected) => self.sessions.check().await.map(|()| false),
-            (What::Saved(ticket, principal), _) => self.save_again(ticket, principal, write.at, event).await,
+            (What::Saved(ticket, session), _) => self.save_again(ticket, session, write.at, event).await,
         }
     }
 
@@ -141,20 +141,20 @@ impl<I: Io> Journal<I> {
     async fn save_again(
         &self,
         ticket: &Ticket,
-        principal: &Rc<Principal>,
+        session: &Rc<WholeSession>,
         saved_at: Timestamp,
         event: FailoverEvent,
     ) -> Result<bool, Unavailable> {
         match self.io.redis(self.sessions.get(ticket)).await {
             Ok(Reply::Bulk(value)) => match self.sessions.decrypt(ticket, &value) {
                 Some(there) => {
-                    self.index_again(ticket, principal, event);
-                    self.sessions.replace_older(ticket, principal, &there).await
+                    self.index_again(ticket, &session.principal, event);
+                    self.sessions.replace_older(ticket, session, &there.session).await
                 }
                 None => Ok(false),
             },
             Ok(Reply::Nil) | Err(Failure::PossiblyStale) if event == FailoverEvent::NewMaster => {
-                self.bring_back(ticket, principal, saved_at).await
+                self.bring_back(ticket, session, saved_at).await
             }
             Ok(_) | Err(Failure::PossiblyStale) => Ok(false),
             Err(_) => Err(Unavailable::Redis),
@@ -165,7 +165,7 @@ impl<I: Io> Journal<I> {
     async fn bring_back(
         &self,
         ticket: &Ticket,
-        principal: &Rc<Principal>,
+        session: &Rc<WholeSession>,
         saved_at: Timestamp,
     ) -> Result<bool, Unavailable> {
         let left = self.sessions.last_uses.left(ticket.id(), saved_at);
@@ -176,8 +176,8 @@ impl<I: Io> Journal<I> {
         if !lock.try_acquire().await? {
             return Ok(false);
         }
-        let value = self.sessions.seal(ticket, principal)?;
-        let restored = self.sessions.restore(ticket, &principal.session, left, &value).await;
+        let value = self.sessions.seal(ticket, session)?;
+        let restored = self.sessions.restore(ticket, &session.session, left, &value).await;
         // If the reply to the first release got lost, a second one finds no lock. This is no reason to delete the
         // session.
         if !lock.release().await? && lock.is_held().await? {
@@ -185,14 +185,14 @@ impl<I: Io> Journal<I> {
             done(self.io.redis(Command::del(ticket.redis_key())).await)?;
             return Ok(false);
         }
-        self.index_again(ticket, principal, FailoverEvent::NewMaster);
+        self.index_again(ticket, &session.principal, FailoverEvent::NewMaster);
         restored
     }
 
     /// The failover may have lost the session's entry too.
     fn index_again(&self, ticket: &Ticket, principal: &Principal, event: FailoverEvent) {
         if let (Some(index), FailoverEvent::NewMaster) = (&self.sessions.index, event) {
-            index.note(ticket.id(), &principal.session);
+            index.note(ticket.id(), principal);
         }
     }
 }

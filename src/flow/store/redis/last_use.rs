@@ -28,12 +28,13 @@ use crate::config::Config;
 use crate::flow::io::Io;
 use crate::flow::util::lru::BoundedLru;
 use crate::redis::{Command, Reply};
-use crate::session::Session;
+use crate::session::SessionInfo;
 use crate::session::ticket::TicketId;
 use crate::time::Timestamp;
 
-/// How many last uses a worker remembers.
-const ENTRIES: usize = 4096;
+/// How many last uses a worker remembers: of as many sessions as fit into the default of `session_cache_bytes`. Without it,
+/// each request writes its use.
+const ENTRIES: usize = 32_768;
 
 /// How many of them the workers share under one key.
 const SHARED: usize = 128;
@@ -92,7 +93,7 @@ impl<I: Io> LastUses<I> {
     }
 
     /// A request uses the session. Writes that if no worker of this Envoy has done so a moment ago.
-    pub(super) fn note(self: &Rc<Self>, id: &TicketId, session: &Session) {
+    pub(super) fn note(self: &Rc<Self>, id: &TicketId, session: &SessionInfo) {
         let now = self.io.now();
         let is_written = |written: Rc<Written>| written.at.was_within(written.period, now);
         if self.written.get(id.redis_key()).is_some_and(is_written) {

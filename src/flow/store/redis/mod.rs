@@ -34,14 +34,15 @@ use self::refresh::RedisRefresher;
 use self::sessions::{RedisSessions, Save};
 use self::tickets::{TicketCookie, Tickets};
 use super::refresh::{LONG_PATIENCE, RefreshPolicy};
-use super::session_cookie::{Found, SessionCookie};
+use super::session_cookie::{SessionCookie, in_one_scope};
 use crate::config::{Config, RedisConfig};
 use crate::flow::RequestHead;
 use crate::flow::io::{Count, Io};
 use crate::flow::load::Usage;
 use crate::flow::outcome::{AnonymousReason, Loaded, Outcome, Unavailable};
-use crate::flow::principal::Principal;
+use crate::flow::principal::WholeSession;
 use crate::flow::user::User;
+use crate::flow::util::lru::Budget;
 use crate::flow::util::ready::Ready;
 use crate::redis::{Command, Reply};
 use crate::session::Session;
@@ -80,14 +81,15 @@ impl<I: Io> RedisStore<I> {
         redis: &RedisConfig,
         cookie: &Rc<SessionCookie>,
         policy: Rc<RefreshPolicy<I>>,
+        remembered: &Budget,
         io: &I,
     ) -> Self {
         let index = redis.session_index.then(|| SessionIndex::new(cookie, io));
-        let sessions = Rc::new(RedisSessions::new(config, redis, index, io));
+        let sessions = Rc::new(RedisSessions::new(config, redis, index, remembered, io));
         journal::watch(&sessions, io);
         sessions.watch();
         Self {
-            tickets: Tickets::new(config, redis, cookie),
+            tickets: Tickets::new(redis, cookie, remembered),
             refresher: Rc::new(RedisRefresher::new(config, &sessions, &policy, io)),
             readiness: Rc::new(Readiness::new(cookie, io)),
             sessions,
@@ -103,27 +105,25 @@ impl<I: Io> RedisStore<I> {
             Ok(found) => found,
             Err(reason) => return Ready::Now(Outcome::Anonymous(reason).into()),
         };
-        if self.tickets.is_of_older_secret(&found.value) {
+        let (again, found) = (found.for_one_scope(), found.value);
+        if self.tickets.is_of_older_secret(&found) {
             self.io.count(Count::OlderSecret);
         }
         let is_use = self.sessions.last_uses.is_on() && (usage.is_use)(&self.config, head);
         let tells_idle_end = self.sessions.last_uses.is_on() && usage.tells_ends;
-        match self.sessions.cached(&found.value.ticket, now) {
-            Some(principal)
-                if !self.policy.is_due(&principal.session, now, usage.renews) && !tells_idle_end =>
-            {
+        match self.sessions.cached(&found.ticket, now) {
+            Some(principal) if !self.policy.is_due(&principal, now, usage.renews) && !tells_idle_end => {
                 let outcome = self.policy.outcome_without_refresh(principal, now, Unavailable::Provider);
-                self.note_use(&found.value, &outcome, is_use);
-                Ready::Now(self.with_cookie(&found, outcome))
+                self.note_use(&found, &outcome, is_use);
+                Ready::Now(self.with_cookie(&found, outcome, again))
             }
             _ => {
                 let store = Rc::clone(self);
                 Ready::later(async move {
-                    let outcome = store.by_ticket(&found.value, usage.renews).await;
-                    store.note_use(&found.value, &outcome, is_use);
-                    let idle_end =
-                        if tells_idle_end { store.idle_end(&found.value, is_use).await } else { None };
-                    Loaded { idle_end, ..store.with_cookie(&found, outcome) }
+                    let outcome = store.by_ticket(&found, usage.renews).await;
+                    store.note_use(&found, &outcome, is_use);
+                    let idle_end = if tells_idle_end { store.idle_end(&found, is_use).await } else { None };
+                    Loaded { idle_end, ..store.with_cookie(&found, outcome, again) }
                 })
             }
         }
@@ -155,38 +155,36 @@ impl<I: Io> RedisStore<I> {
         let outcome = match self.sessions.load(ticket).await {
             Err(reason) => Outcome::Unavailable(reason),
             Ok(None) => Outcome::Anonymous(AnonymousReason::Gone),
-            Ok(Some(principal)) if self.policy.is_due(&principal.session, now, on_demand) => {
+            Ok(Some(principal)) if self.policy.is_due(&principal, now, on_demand) => {
                 self.refresher.refresh(ticket, principal, on_demand).await
             }
             Ok(Some(principal)) => self.policy.outcome_without_refresh(principal, now, Unavailable::Provider),
         };
         if let (Some(index), Outcome::Authenticated(principal)) = (&self.sessions.index, &outcome) {
-            index.note(ticket.id(), &principal.session);
+            index.note(ticket.id(), principal);
         }
         outcome
     }
 
     /// Adds the cookie that keeps the ticket as long as the session, or that the current secret signs. The session may
     /// have been refreshed by this request, by another one, or by another proxy.
-    fn with_cookie(&self, found: &Found<Rc<TicketCookie>>, outcome: Outcome) -> Loaded {
+    fn with_cookie(&self, found: &TicketCookie, outcome: Outcome, again: Option<Vec<u8>>) -> Loaded {
         let renewed = match &outcome {
-            Outcome::Authenticated(principal) => {
-                self.tickets.renewed_cookie(&found.value, &principal.session)
-            }
+            Outcome::Authenticated(principal) => self.tickets.renewed_cookie(found, &principal.session),
             _ => None,
         };
-        found.in_one_scope(Loaded { renewed, ..outcome.into() })
+        in_one_scope(Loaded { renewed, ..outcome.into() }, again)
     }
 
     pub(super) async fn create(
         &self,
-        principal: &Rc<Principal>,
+        session: &Rc<WholeSession>,
         head: &RequestHead,
     ) -> Result<Vec<u8>, Unavailable> {
         let ticket = self.tickets.create(&self.io)?;
-        self.sessions.save(&ticket, principal, SAVE_PATIENCE, Save::SignIn).await?;
+        self.sessions.save(&ticket, session, SAVE_PATIENCE, Save::SignIn).await?;
         if let Some(index) = &self.sessions.index {
-            index.add(ticket.id(), &principal.session).await;
+            index.add(ticket.id(), &session.principal).await;
         }
         for old in self.tickets.find_all(head, self.io.now()) {
             if self.sessions.discard(old.ticket.id()).await.is_err() {
@@ -195,9 +193,9 @@ impl<I: Io> RedisStore<I> {
                 );
                 break;
             }
-            self.drop_entry(old.ticket.id(), &principal.session);
+            self.drop_entry(old.ticket.id(), &session.session);
         }
-        Ok(self.tickets.cookie(&ticket, principal.session.created_at.unwrap_or_else(|| self.io.now())))
+        Ok(self.tickets.cookie(&ticket, session.session.created_at.unwrap_or_else(|| self.io.now())))
     }
 
     pub(super) async fn end(&self, head: &RequestHead) -> Result<Option<Session>, Unavailable> {
@@ -217,6 +215,13 @@ impl<I: Io> RedisStore<I> {
         let Some(index) = self.sessions.index.clone() else { return };
         let (id, (user, _)) = (id.clone(), User::of(session));
         self.io.spawn(async move { index.drop_ended(&Whose::User(&user), &[id]).await });
+    }
+
+    /// The ID token of the browser's session.
+    pub(super) async fn id_token(&self, head: &RequestHead) -> Option<String> {
+        let found = self.tickets.find(head, self.io.now()).ok()?.value;
+        let whole = self.sessions.load_whole(&found.ticket).await.ok()??;
+        Some(String::from_utf8_lossy(&whole.session.id_token).into_owned())
     }
 
     /// The ticket of the browser's session.

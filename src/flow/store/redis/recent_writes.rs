@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::flow::principal::Principal;
+use crate::flow::principal::WholeSession;
 use crate::flow::util::lru::BoundedLru;
 use crate::session::ticket::{Ticket, TicketId};
 use crate::time::Timestamp;
@@ -26,7 +26,7 @@ pub(super) struct Write {
 
 /// What was written.
 pub(super) enum What {
-    Saved(Ticket, Rc<Principal>),
+    Saved(Ticket, Rc<WholeSession>),
     /// Deleted, because its user signed out.
     Ended,
 }
@@ -37,9 +37,9 @@ impl RecentWrites {
     }
 
     /// A session is about to be saved.
-    pub(super) fn saved(&self, ticket: &Ticket, principal: &Rc<Principal>, at: Timestamp) {
-        let what = What::Saved(ticket.clone(), Rc::clone(principal));
-        self.insert(Write { at, id: ticket.id().clone(), what }, principal.session.size());
+    pub(super) fn saved(&self, ticket: &Ticket, session: &Rc<WholeSession>, at: Timestamp) {
+        let what = What::Saved(ticket.clone(), Rc::clone(session));
+        self.insert(Write { at, id: ticket.id().clone(), what }, session.session.size());
     }
 
     /// A session has ended.
@@ -58,9 +58,9 @@ impl RecentWrites {
     }
 
     /// The session, if it was saved last, and not long ago.
-    pub(super) fn session(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<Principal>> {
+    pub(super) fn session(&self, ticket: &Ticket, now: Timestamp) -> Option<Rc<WholeSession>> {
         match &self.of(ticket, now)?.what {
-            What::Saved(_, principal) => Some(Rc::clone(principal)),
+            What::Saved(_, session) => Some(Rc::clone(session)),
             What::Ended => None,
         }
     }

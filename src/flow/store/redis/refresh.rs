@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::flow::Io;
 use crate::flow::io::Count;
 use crate::flow::outcome::{AnonymousReason, Outcome, TooLarge, Unavailable};
-use crate::flow::principal::Principal;
+use crate::flow::principal::{Principal, WholeSession};
 use crate::flow::provider::sign_in_error::SignInError;
 use crate::flow::store::refresh::{BACKOFF, Hindrance, LONG_PATIENCE, NotRenewed, POLL, RefreshPolicy};
 use crate::flow::util::lru::BoundedLru;
@@ -165,12 +165,10 @@ impl<I: Io> RedisRefresher<I> {
     }
 
     /// The session in Redis if it is still due, otherwise the result.
-    async fn look(&self, ticket: &Ticket, on_demand: bool) -> Result<Rc<Principal>, Refreshed> {
-        match self.sessions.load(ticket).await {
-            Ok(Some(principal)) if self.policy.is_due(&principal.session, self.io.now(), on_demand) => {
-                Ok(principal)
-            }
-            Ok(Some(principal)) => Err(Refreshed::Now(principal)),
+    async fn look(&self, ticket: &Ticket, on_demand: bool) -> Result<Rc<WholeSession>, Refreshed> {
+        match self.sessions.load_whole(ticket).await {
+            Ok(Some(whole)) if self.policy.is_due(&whole.principal, self.io.now(), on_demand) => Ok(whole),
+            Ok(Some(whole)) => Err(Refreshed::Now(Rc::clone(&whole.principal))),
             Ok(None) => Err(Refreshed::Ended(AnonymousReason::Gone)),
             Err(reason) => Err(no_answer(reason)),
         }
@@ -183,8 +181,8 @@ impl<I: Io> RedisRefresher<I> {
             Err(refreshed) => return refreshed,
         };
         match self.policy.renew(&old.session).await {
-            Ok(session) => self.save(ticket, &old, session).await,
-            Err(NotRenewed::Ended(error)) => self.refused(ticket, &old, error).await,
+            Ok(session) => self.save(ticket, &old.session, session).await,
+            Err(NotRenewed::Ended(error)) => self.refused(ticket, &old.session, error).await,
             Err(NotRenewed::Hindered(reason)) => {
                 self.failures.insert(ticket.redis_key(), &Rc::new((self.io.now(), reason)), 0);
                 Refreshed::Hindered(reason)
@@ -192,44 +190,44 @@ impl<I: Io> RedisRefresher<I> {
         }
     }
 
-    async fn save(&self, ticket: &Ticket, old: &Principal, session: Session) -> Refreshed {
-        let principal = Principal::new(&self.config, session);
-        match self.sessions.save(ticket, &principal, SAVE_PATIENCE, Save::Refresh).await {
+    async fn save(&self, ticket: &Ticket, old: &Session, session: Session) -> Refreshed {
+        let whole = WholeSession::new(&self.config, session);
+        match self.sessions.save(ticket, &whole, SAVE_PATIENCE, Save::Refresh).await {
             Ok(()) => {}
             Err(Unavailable::TooLarge(size)) => {
-                return self.too_large(ticket, old, &principal.session, size).await;
+                return self.too_large(ticket, old, &whole.session, size).await;
             }
             Err(_) => warn!(
                 "refresh: could not save a refreshed session within 10 minutes; its user has to sign in again"
             ),
         }
-        Refreshed::Now(principal)
+        Refreshed::Now(Rc::clone(&whole.principal))
     }
 
     async fn too_large(
         &self,
         ticket: &Ticket,
-        old: &Principal,
+        old: &Session,
         renewed: &Session,
         size: TooLarge,
     ) -> Refreshed {
-        let Some(session) = self.policy.fallback_if_too_large(renewed, &old.session, size) else {
+        let Some(session) = self.policy.fallback_if_too_large(renewed, old, size) else {
             return self.ended(ticket, AnonymousReason::TooLarge).await;
         };
-        let principal = Principal::new(&self.config, session);
-        match self.sessions.save(ticket, &principal, SAVE_PATIENCE, Save::Refresh).await {
-            Ok(()) => Refreshed::Now(principal),
+        let whole = WholeSession::new(&self.config, session);
+        match self.sessions.save(ticket, &whole, SAVE_PATIENCE, Save::Refresh).await {
+            Ok(()) => Refreshed::Now(Rc::clone(&whole.principal)),
             Err(_) => no_answer(Unavailable::TooLarge(size)),
         }
     }
 
     /// The provider refused the refresh token. This ends the session, unless another proxy saves a new token.
-    async fn refused(&self, ticket: &Ticket, old: &Principal, error: SignInError) -> Refreshed {
+    async fn refused(&self, ticket: &Ticket, old: &Session, error: SignInError) -> Refreshed {
         let has_replicas = self.sessions.health.has_replicas;
         for _ in 0..if has_replicas { REFUSED_POLLS_REPLICATED } else { REFUSED_POLLS } {
-            match self.sessions.load(ticket).await {
-                Ok(Some(principal)) if principal.session.refresh_token != old.session.refresh_token => {
-                    return Refreshed::Now(principal);
+            match self.sessions.load_whole(ticket).await {
+                Ok(Some(whole)) if whole.session.refresh_token != old.refresh_token => {
+                    return Refreshed::Now(Rc::clone(&whole.principal));
                 }
                 Ok(Some(_)) => self.io.sleep(REFUSED_PAUSE).await,
                 Ok(None) => return Refreshed::Ended(AnonymousReason::Gone),

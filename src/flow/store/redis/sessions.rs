@@ -13,15 +13,17 @@ use super::last_use::LastUses;
 use super::lock::Lock;
 use super::reads::Reads;
 use super::recent_writes::{PERIOD, RecentWrites};
+use super::tickets::TICKET_BYTES;
 use crate::config::{self, Config};
 use crate::flow::io::Io;
 use crate::flow::outcome::{TooLarge, Unavailable};
-use crate::flow::principal::Principal;
-use crate::flow::util::lru::BoundedLru;
+use crate::flow::principal::{Principal, WholeSession};
+use crate::flow::util::lru::{BoundedLru, Budget};
 use crate::flow::util::single_flight::SingleFlight;
+use crate::flow::verified::REDIS_SESSIONS;
 use crate::redis::{Changed, Command, Failure, MAX_BULK, Reply, StreamId};
-use crate::session::Session;
 use crate::session::ticket::{Ticket, TicketId};
+use crate::session::{Session, SessionInfo};
 use crate::time::Timestamp;
 
 /// The pause between two attempts to save a session.
@@ -99,11 +101,12 @@ impl<I: Io> RedisSessions<I> {
         config: &Rc<Config>,
         redis: &config::RedisConfig,
         index: Option<Rc<SessionIndex<I>>>,
+        remembered: &Budget,
         io: &I,
     ) -> Self {
         Self {
             session_cache: redis.session_cache,
-            decrypted: BoundedLru::new(config.cookie.session_cache_size),
+            decrypted: BoundedLru::within(remembered, REDIS_SESSIONS),
             writes: RecentWrites::new(),
             health: SharedHealth::new(redis.client.has_replicas(), io),
             index,
@@ -169,6 +172,27 @@ impl<I: Io> RedisSessions<I> {
 
     /// The session of a ticket; `None` if Redis has none.
     pub(super) async fn load(self: &Rc<Self>, ticket: &Ticket) -> Result<Option<Rc<Principal>>, Unavailable> {
+        let principal = self.value(ticket).await?.and_then(|value| self.decrypt(ticket, &value));
+        Ok(principal.map(|principal| match self.newer_of(ticket, &principal.session) {
+            Some(saved) => Rc::clone(&saved.principal),
+            None => principal,
+        }))
+    }
+
+    /// The same with its tokens, which the worker does not remember.
+    pub(super) async fn load_whole(
+        self: &Rc<Self>,
+        ticket: &Ticket,
+    ) -> Result<Option<Rc<WholeSession>>, Unavailable> {
+        let session = self.value(ticket).await?.and_then(|value| ticket.open(&value).ok());
+        Ok(session.map(|session| match self.newer_of(ticket, &session) {
+            Some(saved) => saved,
+            None => WholeSession::new(&self.config, session),
+        }))
+    }
+
+    /// The bytes of a session that has not ended.
+    async fn value(self: &Rc<Self>, ticket: &Ticket) -> Value {
         let key = ticket.redis_key();
         let value = self.loads.get(key, || {
             let (sessions, ticket) = (Rc::clone(self), ticket.clone());
@@ -184,10 +208,7 @@ impl<I: Io> RedisSessions<I> {
             return if self.health.get().may_lack_data() { Err(Unavailable::Redis) } else { Ok(None) };
         };
         // A failover brought it back for a moment.
-        if self.writes.is_ended(ticket, self.io.now()) {
-            return Ok(None);
-        }
-        Ok(self.decrypt(ticket, &value).map(|principal| self.newer_of(ticket, principal)))
+        Ok(Some(value).filter(|_| !self.writes.is_ended(ticket, self.io.now())))
     }
 
     /// Reads a session. Remembers by which connection it came, if that tells of changes.
@@ -271,34 +292,32 @@ impl<I: Io> RedisSessions<I> {
         if let Some(fingerprint) = Fingerprint::of(value) {
             let (principal, seen_at) = (Rc::clone(principal), Cell::new(self.io.now()));
             let tracked = Cell::default();
+            let bytes = principal.bytes().saturating_add(TICKET_BYTES);
             let decrypted = Decrypted { ticket: ticket.clone(), fingerprint, principal, seen_at, tracked };
-            self.decrypted.insert(ticket.redis_key(), &Rc::new(decrypted), value.len());
+            self.decrypted.insert(ticket.redis_key(), &Rc::new(decrypted), bytes);
         }
     }
 
-    /// Replaces what Redis answered by what this worker saved a moment ago, if that is newer. Then a replica became the
-    /// master without the last write. The refresh token of the older session is used up, so the newer session is saved
-    /// again.
-    fn newer_of(self: &Rc<Self>, ticket: &Ticket, loaded: Rc<Principal>) -> Rc<Principal> {
-        let Some(saved) = self.writes.session(ticket, self.io.now()) else {
-            return loaded;
-        };
-        if saved.session.created_at <= loaded.session.created_at {
-            return loaded;
+    /// What this worker saved a moment ago, if it is newer than what Redis answered. Then a replica became the master
+    /// without the last write. The refresh token of the older session is used up, so the newer session is saved again.
+    fn newer_of(self: &Rc<Self>, ticket: &Ticket, loaded: &SessionInfo) -> Option<Rc<WholeSession>> {
+        let saved = self.writes.session(ticket, self.io.now())?;
+        if saved.session.created_at <= loaded.created_at {
+            return None;
         }
         let (sessions, ticket, newer) = (Rc::clone(self), ticket.clone(), Rc::clone(&saved));
         self.io.spawn(async move {
             // If this fails, the next request that loads the session tries again.
-            let _ = sessions.replace_older(&ticket, &newer, &loaded).await;
+            let _ = sessions.replace(&ticket, &newer).await;
         });
-        saved
+        Some(saved)
     }
 
     /// Saves a session. Tries again until `patience` is over if Redis does not answer.
     pub(super) async fn save(
         &self,
         ticket: &Ticket,
-        principal: &Rc<Principal>,
+        whole: &Rc<WholeSession>,
         patience: Duration,
         why: Save,
     ) -> Result<(), Unavailable> {
@@ -308,9 +327,9 @@ impl<I: Io> RedisSessions<I> {
             if self.writes.is_ended(ticket, now) {
                 return Ok(());
             }
-            let value = self.seal(ticket, principal)?;
-            self.writes.saved(ticket, principal, now);
-            let reply = self.write_value(ticket, principal, &value, why).await;
+            let value = self.seal(ticket, whole)?;
+            self.writes.saved(ticket, whole, now);
+            let reply = self.write_value(ticket, &whole.session, &value, why).await;
             let gives_up = is_refusal(&reply) && why == Save::SignIn;
             let result = done(reply);
             if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
@@ -323,11 +342,11 @@ impl<I: Io> RedisSessions<I> {
     async fn write_value(
         &self,
         ticket: &Ticket,
-        principal: &Principal,
+        session: &SessionInfo,
         value: &[u8],
         why: Save,
     ) -> Result<Reply, Failure> {
-        let (key, mut ttl) = (ticket.redis_key(), self.time_to_live(&principal.session));
+        let (key, mut ttl) = (ticket.redis_key(), self.time_to_live(session));
         if why == Save::Refresh && self.last_uses.is_on() {
             let reply = self.write(key, Command::replace_value(key, value)).await;
             if reply != Ok(Reply::Nil) {
@@ -361,19 +380,19 @@ impl<I: Io> RedisSessions<I> {
     }
 
     /// The bytes to save; an error if they are too large to be read back.
-    pub(super) fn seal(&self, ticket: &Ticket, principal: &Rc<Principal>) -> Result<Vec<u8>, Unavailable> {
-        let value = ticket.seal(&principal.session, self.io.random()?);
+    pub(super) fn seal(&self, ticket: &Ticket, whole: &WholeSession) -> Result<Vec<u8>, Unavailable> {
+        let value = ticket.seal(&whole.session, self.io.random()?);
         if value.len() > MAX_BULK {
             warn!(
                 "Redis: a session of {} bytes with {} groups is not written, because at most {MAX_BULK} bytes can be \
                  read back; let the provider give fewer groups or claims",
                 value.len(),
-                principal.session.groups.len()
+                whole.session.groups.len()
             );
             let remedy = "The provider has to give fewer groups or claims";
             return Err(Unavailable::TooLarge(TooLarge { bytes: value.len(), most: MAX_BULK, remedy }));
         }
-        self.remember(ticket, &value, principal);
+        self.remember(ticket, &value, &whole.principal);
         Ok(value)
     }
 
@@ -381,14 +400,18 @@ impl<I: Io> RedisSessions<I> {
     pub(super) async fn replace_older(
         &self,
         ticket: &Ticket,
-        principal: &Rc<Principal>,
-        there: &Rc<Principal>,
+        whole: &WholeSession,
+        there: &SessionInfo,
     ) -> Result<bool, Unavailable> {
-        if principal.session.created_at <= there.session.created_at {
+        if whole.session.created_at <= there.created_at {
             return Ok(false);
         }
-        let value = self.seal(ticket, principal)?;
-        let (key, ttl) = (ticket.redis_key(), self.time_to_live(&principal.session));
+        self.replace(ticket, whole).await
+    }
+
+    async fn replace(&self, ticket: &Ticket, whole: &WholeSession) -> Result<bool, Unavailable> {
+        let value = self.seal(ticket, whole)?;
+        let (key, ttl) = (ticket.redis_key(), self.time_to_live(&whole.session));
         answered(self.write_once(key, Command::replace(key, ttl, &value)).await)
     }
 
@@ -396,7 +419,7 @@ impl<I: Io> RedisSessions<I> {
     pub(super) async fn restore(
         &self,
         ticket: &Ticket,
-        session: &Session,
+        session: &SessionInfo,
         most: Duration,
         value: &[u8],
     ) -> Result<bool, Unavailable> {
@@ -419,11 +442,11 @@ impl<I: Io> RedisSessions<I> {
         let lock = Lock::new(&self.io, ticket.id())?;
         lock.acquire().await?;
         // If this fails, only the ID token for the provider's logout call is missing.
-        let principal = self.load(ticket).await.unwrap_or_default();
+        let whole = self.load_whole(ticket).await.unwrap_or_default();
         self.end_locked(ticket.id()).await?;
-        let written_at = principal.as_ref().and_then(|principal| principal.session.created_at);
+        let written_at = whole.as_ref().and_then(|whole| whole.session.created_at);
         self.unlock(&lock, written_at).await;
-        Ok(principal.map(|principal| principal.session.clone()))
+        Ok(whole.map(|whole| whole.session.clone()))
     }
 
     /// The same without the secret of the ticket, which only the browser has. Whether there was a session.
@@ -456,7 +479,7 @@ impl<I: Io> RedisSessions<I> {
     }
 
     /// How long Redis keeps a session: until the first of its ends. Zero means for ever.
-    fn time_to_live(&self, session: &Session) -> Duration {
+    fn time_to_live(&self, session: &SessionInfo) -> Duration {
         self.config.lifetimes.time_to_live(session, self.io.now())
     }
 

@@ -1,22 +1,21 @@
 //! Tickets: the value of a session cookie if the session is in Redis.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::config::{Config, RedisConfig};
+use crate::config::RedisConfig;
 use crate::cookie::{Allowance, SecretId};
 use crate::flow::RequestHead;
 use crate::flow::io::Io;
 use crate::flow::outcome::{AnonymousReason, Unavailable};
 use crate::flow::store::session_cookie::{Found, SessionCookie};
-use crate::flow::verified_cache::{Raw, VerifiedCache};
-use crate::session::Session;
+use crate::flow::util::lru::{BoundedLru, Budget};
+use crate::flow::verified::COOKIES;
+use crate::session::SessionInfo;
 use crate::session::ticket::{Ticket, TicketForm};
 use crate::time::Timestamp;
 
 /// The ticket of a verified cookie.
 pub(super) struct TicketCookie {
-    raw: Vec<u8>,
     /// When the cookie was signed, in Unix seconds.
     signed_at: i64,
     /// The secret that signed it.
@@ -24,34 +23,31 @@ pub(super) struct TicketCookie {
     pub(super) ticket: Ticket,
 }
 
-impl Raw for TicketCookie {
-    fn raw(&self) -> &[u8] {
-        &self.raw
-    }
-}
+/// About how many bytes of memory a ticket needs besides those of its type: a name, 32 digits and a secret.
+pub(super) const TICKET_BYTES: usize = 96;
 
 /// Reads tickets from cookies and signs cookies for them.
 pub(super) struct Tickets {
     cookie: Rc<SessionCookie>,
     form: TicketForm,
-    verified: VerifiedCache<TicketCookie>,
+    verified: BoundedLru<TicketCookie>,
 }
 
 impl Tickets {
-    pub(super) fn new(config: &Config, redis: &RedisConfig, cookie: &Rc<SessionCookie>) -> Self {
+    pub(super) fn new(redis: &RedisConfig, cookie: &Rc<SessionCookie>, remembered: &Budget) -> Self {
         Self {
             form: redis.ticket_form.unwrap_or_else(|| TicketForm::for_cookie(cookie.name())),
-            verified: VerifiedCache::new(config.cookie.session_cache_size),
+            verified: BoundedLru::within(remembered, COOKIES),
             cookie: Rc::clone(cookie),
         }
     }
 
     /// The ticket in the request's cookies.
-    pub(super) fn find(
-        &self,
-        head: &RequestHead,
+    pub(super) fn find<'a>(
+        &'a self,
+        head: &'a RequestHead,
         now: Timestamp,
-    ) -> Result<Found<Rc<TicketCookie>>, AnonymousReason> {
+    ) -> Result<Found<'a, Rc<TicketCookie>>, AnonymousReason> {
         self.cookie.find(head, |value, allowance| self.recall(value, now, allowance))
     }
 
@@ -68,11 +64,11 @@ impl Tickets {
 
     fn recall(
         &self,
-        value: Cow<'_, [u8]>,
+        value: &[u8],
         now: Timestamp,
         allowance: &mut Allowance,
     ) -> Result<Rc<TicketCookie>, AnonymousReason> {
-        match self.verified.get(&value) {
+        match self.verified.get(value) {
             Some(ticket) if self.cookie.is_still_valid(ticket.signed_at, ticket.secret, now) => Ok(ticket),
             Some(_) => Err(AnonymousReason::BadCookie),
             None => self.read(value, now, allowance),
@@ -81,15 +77,15 @@ impl Tickets {
 
     fn read(
         &self,
-        value: Cow<'_, [u8]>,
+        value: &[u8],
         now: Timestamp,
         allowance: &mut Allowance,
     ) -> Result<Rc<TicketCookie>, AnonymousReason> {
-        let verified = self.cookie.verify(&value, now, allowance).map_err(|_| AnonymousReason::BadCookie)?;
+        let verified = self.cookie.verify(value, now, allowance).map_err(|_| AnonymousReason::BadCookie)?;
         let ticket = Ticket::decode(&verified).map_err(|_| AnonymousReason::NoSession)?;
         let (signed_at, secret) = (verified.timestamp(), verified.secret().id());
-        let ticket = Rc::new(TicketCookie { raw: value.into_owned(), signed_at, secret, ticket });
-        self.verified.insert(&ticket);
+        let ticket = Rc::new(TicketCookie { signed_at, secret, ticket });
+        self.verified.insert(value, &ticket, TICKET_BYTES);
         Ok(ticket)
     }
 
@@ -105,7 +101,7 @@ impl Tickets {
 
     /// The cookie that the browser needs instead of this one; `None` if it is up to date. A cookie that only gets
     /// another secret keeps its time.
-    pub(super) fn renewed_cookie(&self, found: &TicketCookie, session: &Session) -> Option<Vec<u8>> {
+    pub(super) fn renewed_cookie(&self, found: &TicketCookie, session: &SessionInfo) -> Option<Vec<u8>> {
         let signed_at = Timestamp::from_secs(found.signed_at);
         let created = session.created_at.filter(|created| created.secs() > found.signed_at);
         let is_due = created.is_some() || self.cookie.is_reissued(found.secret);

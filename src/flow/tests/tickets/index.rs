@@ -377,7 +377,10 @@ fn hash_with_other_keys_ends_none_of_them() {
 
 #[test]
 fn session_of_login_app_is_indexed_by_its_user() {
-    let session = crate::session::Session { user: b"carol".to_vec(), ..Default::default() };
+    let session = crate::session::Session {
+        info: crate::session::SessionInfo { user: b"carol".to_vec(), ..Default::default() },
+        ..Default::default()
+    };
     let (user, sid) = User::of(&session);
     assert_eq!((user.issuer.as_str(), user.subject.as_str(), sid), ("", "carol", None));
 }
