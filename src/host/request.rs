@@ -329,8 +329,10 @@ fn continue_if(may: bool) -> Action {
 
 fn edit(forward: &Forward) -> Result<(), abi::Gone> {
     remove(MapType::HttpRequestHeaders, forward.remove.iter().map(Vec::as_slice))?;
+    // The client's headers of these names are among the removed ones, so there is nothing to replace. Envoy would look for
+    // it in all headers.
     for (name, value) in forward.set.iter() {
-        abi::set_header(MapType::HttpRequestHeaders, name, value)?;
+        abi::add_header(MapType::HttpRequestHeaders, name, value)?;
     }
     for (name, value) in [("connection", &forward.connection), ("cookie", &forward.cookie)] {
         match value.as_deref() {
