@@ -482,7 +482,8 @@ mod redis {
         let push = format!(">2\r\n+invalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());
         root.receives(100, &format!("+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n{push}$-1\r\n$1\r\nv\r\n"));
         let stream = root.0.redis_tracks(b"k").unwrap();
-        (root.tick_set(), root.asked());
+        root.tick_set();
+        root.asked();
         assert!(!root.0.is_changed());
         assert!(root.0.redis_serves(b"k", stream) && root.0.is_changed());
         root.0.end_of_request_callback();

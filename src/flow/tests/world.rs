@@ -23,6 +23,7 @@ use crate::time::Timestamp;
 /// How long a call takes, and its answer.
 pub(super) type Answer = (Duration, Result<Response<Vec<u8>>, CallFailed>);
 type Watcher = Box<dyn Fn(FailoverEvent)>;
+type ChangeWatcher = Box<dyn Fn(&Changed)>;
 type Network = Rc<RefCell<dyn FnMut(&Request<Vec<u8>>) -> Answer>>;
 
 /// Workers with the same clock, tasks and shared data are one Envoy.
@@ -43,7 +44,7 @@ struct State {
     repeated: RefCell<Vec<Box<dyn Fn()>>>,
     auth_watchers: RefCell<Vec<Box<dyn Fn()>>>,
     credentials: RefCell<Vec<(Servers, Credentials)>>,
-    change_watchers: RefCell<Vec<Box<dyn Fn(&Changed)>>>,
+    change_watchers: RefCell<Vec<ChangeWatcher>>,
     /// The stream by which Redis tells of changes, and whether that is fresh.
     tracking: Cell<Option<(StreamId, bool)>>,
 }
