@@ -141,9 +141,7 @@ impl Value for Option<usize> {
     }
 
     fn schema() -> Json {
-        let mut schema = usize::schema();
-        schema["pattern"] = "^[0-9]{0,9}$".into();
-        schema
+        json!({ "type": ["integer", "string"], "minimum": 0, "maximum": 999_999_999, "pattern": "^[0-9]{0,9}$" })
     }
 }
 
