@@ -16,7 +16,7 @@ const MIN_BYTES: usize = 4096;
 
 /// `session_cache_bytes` if it is not set, and the most that it may be: the memory of a worker's VM ends at 4 GiB.
 const DEFAULT_CACHE: usize = 32 << 20;
-const MAX_CACHE: usize = 1 << 30;
+const MAX_CACHE: usize = 512 << 20;
 
 /// oauth2-proxy's limit. A browser allows 4096 bytes for the name and the value together.
 const MAX_NAME: usize = 256;
@@ -100,7 +100,7 @@ fn session_cache(options: &Options, errors: &mut ConfigErrors) -> SessionCache {
     let name = "session_cache_bytes";
     let bytes = options.session_cache_bytes;
     let is_small = bytes.is_none_or(|bytes| bytes <= MAX_CACHE);
-    errors.check(is_small, name, format!("must be at most {MAX_CACHE} (1 GiB)"));
+    errors.check(is_small, name, format!("must be at most {MAX_CACHE} (512 MiB)"));
     let Some(entries) = options.session_cache_size else {
         return SessionCache::Bytes(bytes.unwrap_or(DEFAULT_CACHE));
     };

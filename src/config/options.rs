@@ -302,7 +302,7 @@ options! {
              session, because a server may refuse every request with it. Set it below `max_request_headers_kb` of \
              Envoy (60 KiB by default, for all headers of a request) and below the limits of proxies in front";
         session_cache_bytes: Option<usize> = FilterOnly(""),
-            "How many bytes of memory a worker may use to remember the sessions that it has read, at most 1 GiB; `0` \
+            "How many bytes of memory a worker may use to remember the sessions that it has read, at most 512 MiB; `0` \
              for none. Empty for 32 MiB (`33554432`), which is room for about 50,000 sessions in cookies, and 33,000 \
              in Redis";
         session_cache_size: Option<usize> = FilterOnly(""),

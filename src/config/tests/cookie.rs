@@ -176,7 +176,7 @@ fn session_cache_is_limited_in_bytes_or_in_sessions() {
     let cache = |options| config(options).cookie.session_cache;
     assert_eq!(cache(json!({ "session_cache_bytes": 1 << 20 })), SessionCache::Bytes(1 << 20));
     assert_eq!(cache(json!({ "session_cache_bytes": "0" })), SessionCache::Bytes(0));
-    assert_eq!(cache(json!({ "session_cache_bytes": 1 << 30 })), SessionCache::Bytes(1 << 30));
+    assert_eq!(cache(json!({ "session_cache_bytes": 512 << 20 })), SessionCache::Bytes(512 << 20));
     assert_eq!(cache(json!({ "session_cache_size": 500 })), SessionCache::Entries(500));
     // Templates often write an option that is not set.
     assert_eq!(
@@ -188,8 +188,8 @@ fn session_cache_is_limited_in_bytes_or_in_sessions() {
 #[test]
 fn session_cache_is_refused_if_too_large_or_limited_twice() {
     assert_eq!(
-        mistake("session_cache_bytes", json!({ "session_cache_bytes": (1 << 30) + 1 })),
-        "session_cache_bytes: must be at most 1073741824 (1 GiB)"
+        mistake("session_cache_bytes", json!({ "session_cache_bytes": (512 << 20) + 1 })),
+        "session_cache_bytes: must be at most 536870912 (512 MiB)"
     );
     assert_eq!(
         mistake("session_cache_bytes", json!({ "session_cache_bytes": 1024, "session_cache_size": 0 })),
