@@ -44,6 +44,8 @@ IMAGE      ?=
 PLAIN_HTTP ?=
 # make check-manifests, make check-chart: a folder with the custom resource definitions of Istio and Envoy Gateway
 CRDS ?=
+# and egctl of Envoy Gateway, which evaluates the rules in CEL
+EGCTL ?=
 # make chart, make release: the digest of the image
 DIGEST ?=
 # make release: the tag, which has to be that of the version
@@ -164,8 +166,8 @@ test-image: environment-image image ## push the image to a real registry and pul
 	@$(RUN) -m pytest integration/registry $(PYTEST)
 	@echo "make test-image: all passed"
 
-check-manifests: environment-image ## check the manifests of envoy-config/ against custom resource definitions: CRDS=folder
-	@$(RUN) integration/check_manifests.py "$(CRDS)"
+check-manifests: environment-image ## check the manifests of envoy-config/ against custom resource definitions: CRDS=folder [EGCTL=egctl]
+	@$(RUN) integration/check_manifests.py "$(CRDS)" "$(EGCTL)"
 
 check-chart: environment-image ## check the Helm chart and the kustomize bases, with helm, kustomize and kubeconform: CRDS=folder
 	@test -d "$(CRDS)" || { echo "check-chart: not run: no folder of definitions named: make check-chart CRDS=folder" >&2; exit 1; }

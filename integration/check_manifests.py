@@ -1,15 +1,19 @@
-"""`make check-manifests CRDS=folder`: the manifests of envoy-config/ against published custom resource definitions.
+"""`make check-manifests CRDS=folder [EGCTL=egctl]`: the manifests of envoy-config/ against published definitions.
 
-    .venv/bin/python integration/check_manifests.py folder
+    .venv/bin/python integration/check_manifests.py folder [egctl]
 
 As the API server does it with `kubectl apply --validate=strict`: the schema has to hold, and a field that it does
-not know is a mistake. Rules in CEL (x-kubernetes-validations) are not evaluated. What stands in Envoy's own language,
-in patches and in the bootstrap, is opaque to these schemas; integration/tests/test_manifests.py has Envoy read it.
+not know is a mistake. A manifest with lines `#SECRETS` is checked with them, too. egctl, a tool of Envoy Gateway,
+evaluates the rules in CEL (x-kubernetes-validations) of its manifests; without egctl they are not evaluated. What
+stands in Envoy's own language, in patches and in the bootstrap, is opaque to these schemas;
+integration/tests/test_manifests.py has Envoy read it.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +23,28 @@ from jsonschema import Draft7Validator
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("istio", "envoy-gateway")
+MARK = "#SECRETS "
+# The Gateway that the manifests name.
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: eg }
+spec: { controllerName: gateway.envoyproxy.io/gatewayclass-controller }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: my-gateway, namespace: default }
+spec:
+  gatewayClassName: eg
+  listeners:
+  - { name: https, protocol: HTTP, port: 8888 }
+"""
 # What every object has beside what its definition says.
 OF_ALL_OBJECTS = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
 
 
 def main() -> int:
-    if len(sys.argv) != 2 or not sys.argv[1] or not Path(sys.argv[1]).is_dir():
+    if len(sys.argv) not in (2, 3) or not sys.argv[1] or not Path(sys.argv[1]).is_dir():
         print(
             "check-manifests: no folder of custom resource definitions named: make check-manifests CRDS=folder",
             file=sys.stderr,
@@ -32,9 +52,8 @@ def main() -> int:
         return 2
     schemas = dict(definitions(Path(sys.argv[1])))
     mistakes = unknown = 0
-    for path in manifests():
-        name = path.relative_to(ROOT)
-        for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+    for name, text in texts():
+        for document in yaml.safe_load_all(text):
             kind = f"{document['apiVersion']} {document['kind']}"
             if kind not in schemas:
                 unknown += 1
@@ -50,11 +69,44 @@ def main() -> int:
         print(f"check-manifests: {reason}", file=sys.stderr)
         return 1
     print(f"check-manifests: all valid{f', {unknown} not checked' if unknown else ''}")
+    if len(sys.argv) == 3 and sys.argv[2]:
+        return evaluate(sys.argv[2])
+    print("check-manifests: NOT RUN: the rules in CEL; for those of Envoy Gateway: make check-manifests EGCTL=egctl")
     return 0
 
 
-def manifests() -> list[Path]:
-    return sorted(path for folder in FOLDERS for path in (ROOT / "envoy-config" / folder).glob("*.yaml"))
+def evaluate(egctl: str) -> int:
+    """Lets egctl read the manifests of Envoy Gateway, which evaluates the rules in CEL."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "manifests.yaml"
+        ours = [text for name, text in texts() if "envoy-gateway/" in name]
+        file.write_text("---\n".join([GATEWAY, *ours]), encoding="utf-8")
+        command = [
+            egctl,
+            "experimental",
+            "translate",
+            "--from",
+            "gateway-api",
+            "--to",
+            "gateway-api",
+            "--file",
+            str(file),
+        ]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        print(f"check-manifests: egctl: {ended.stderr}", file=sys.stderr)
+        return 1
+    print("check-manifests: egctl evaluated the rules in CEL, all valid")
+    return 0
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """The manifests by their names, and those with secrets in files as well."""
+    for path in sorted(path for folder in FOLDERS for path in (ROOT / "envoy-config" / folder).glob("*.yaml")):
+        name, text = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        yield name, text
+        if MARK in text:
+            yield f"{name} with its lines {MARK.strip()}", text.replace(MARK, "")
 
 
 def definitions(folder: Path) -> Iterator[tuple[str, dict]]:

@@ -46,7 +46,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-# Of the module itself: what `sha256` of a WasmPlugin or of Envoy's remote code is compared with.
+# Of the module itself: what `sha256` of Envoy's remote code is compared with. Istio's `sha256` is the image's digest.
 MODULE_DIGEST = "module.wasm.digest"
 
 

@@ -52,7 +52,7 @@ class Envoy:
     `filter_config` is the filter JSON, as a dictionary or as text; None if the configuration has no filter.
     `environment` has the filter's OAUTH2_PROXY_… variables; they reach Envoy by its environment and are in no file.
     With port 0 in `listen`, `address` has the port that Envoy got. `render` makes the configuration, from
-    envoy-config/envoy.yaml or from our manifests (harness/manifests.py); it gets the options in `rendered`.
+    envoy-config/envoy.yaml or from our manifests (harness/recorded.py); it gets the options in `rendered`.
 
     `stop` fails if a VM died meanwhile, unless `may_crash` is set.
     """

@@ -16,6 +16,8 @@ from .render import ROOT, TEMPLATE, render
 
 NAMES = ("cookie_secret", "client_secret", "redis_password", "redis_sentinel_password")
 FOLDER = "/etc/oauth2-session"
+# The volume of the manifests with the files of RESOURCES.
+RESOURCES_FOLDER = "/etc/oauth2-session-resources"
 RESOURCES = "envoy-config/secrets"
 MARK = "#SECRETS "
 
@@ -50,6 +52,14 @@ class Mounted:
         link.symlink_to(new.name)
         link.rename(self.folder / "..data")
         shutil.rmtree(self.folder / f"..{before}", ignore_errors=True)
+
+    def in_place_of_the_volumes(self, text: str) -> str:
+        """A configuration of the manifests with these files."""
+        return text.replace(RESOURCES_FOLDER, str(self.resources)).replace(FOLDER, str(self.folder))
+
+    def as_volumes(self, text: str) -> str:
+        """The other way round."""
+        return text.replace(str(self.resources), RESOURCES_FOLDER).replace(str(self.folder), FOLDER)
 
     def render(self, filter_json: str, **options: Any) -> str:
         """envoy.yaml with its lines about secrets."""

@@ -72,7 +72,7 @@ def test_image_has_its_annotations(pulled):
     assert pulled.config["config"]["Labels"] == said
     assert said["org.opencontainers.image.version"] == about.version
     assert said["org.opencontainers.image.licenses"] == "MIT"
-    # The `sha256` for a WasmPlugin.
+    # Not the `sha256` of a WasmPlugin, which is the digest of the image.
     assert said["module.wasm.digest"] == f"sha256:{hashlib.sha256(WASM.read_bytes()).hexdigest()}"
 
 

@@ -11,8 +11,8 @@ import yaml
 
 from harness.envoy import Envoy
 from harness.fake_redis import FakeRedis, Keeper, all_slots
-from harness.manifests import manager
 from harness.ports import HOST
+from harness.recorded import manager
 from harness.render import ROOT, TEMPLATE, named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 from harness.text import find

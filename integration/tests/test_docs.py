@@ -163,10 +163,22 @@ def validate_values(content: dict, _tmp_path: Path) -> None:
     assert not unknown
 
 
+def validate_cluster_role(content: dict, _tmp_path: Path) -> None:
+    """It names kinds that the manifests have, as Kubernetes does: in lower case, in the plural."""
+    kinds = {
+        yaml.safe_load(path.read_text(encoding="utf-8"))["kind"]
+        for path in (ROOT / "envoy-config" / "envoy-gateway").glob("*.yaml")
+    }
+    [rule] = content["rules"]
+    plural = {kind.lower().removesuffix("y") + "ies" for kind in kinds - {"HTTPRoute"}}
+    assert set(rule["resources"]) == plural
+
+
 # The check of a YAML block, by a key that only its kind has; all others are Envoy's.
 YAML_KINDS: dict[str, Callable[[dict, Path], None]] = {
     "common_tls_context": validate_certificates,
     "target": validate_values,
+    "apiVersion": validate_cluster_role,
 }
 
 
@@ -319,6 +331,16 @@ COMMANDS: dict[str, By | Not | Here] = {
     ),
     "kubectl kustomize envoy-config/kustomize/istio": By("integration/chart/test_chart.py", '"kustomize", "build"'),
     "kubectl apply -k envoy-config/kustomize/istio": By("integration/chart/test_chart.py", '"kustomize", "build"'),
+    "kubectl -n istio-system create secret generic oauth2-session-files "
+    "--from-literal=cookie_secret=\"$(openssl rand -base64 32 | tr -- '+/' '-_')\" --from-literal=client_secret=… "
+    "--from-literal=redis_password= --from-literal=redis_sentinel_password=": KUBERNETES,
+    "kubectl -n istio-system create configmap oauth2-session-resources --from-file=envoy-config/secrets/": KUBERNETES,
+    "kubectl -n istio-system patch deployment istio-ingressgateway --patch-file envoy-config/secrets/istio/volumes.yaml": KUBERNETES,  # noqa: E501
+    '.venv/bin/python integration/record_xds.py --of "Istio 1.30.3" --case base '
+    "--dump http://127.0.0.1:15000/config_dump integration/recorded/istio-wasmplugin.json": By(
+        "integration/tests/test_record_xds.py", "record_xds.py"
+    ),
+    "make build && .venv/bin/pytest integration/tests/test_manifests.py": By("Makefile", "integration/tests $(PYTEST)"),
     "make config FROM=oauth2-proxy.cfg > filter.json": By(
         "integration/tests/test_migration.py", "`make config` without make"
     ),
@@ -339,6 +361,7 @@ INLINE: dict[str, By | Not | Here] = {
     "cargo build": NAMED,
     "cargo doc": NAMED,
     "cosign verify": NAMED,
+    "curl -i": NAMED,
     "docker compose": NAMED,
     "docker compose up": By("integration/compose/demo_in_containers.py", 'compose("up", "--detach"'),
     "echo \"data:image/svg+xml;base64,$(base64 < logo.svg | tr -d '\\n')\"": Here(
@@ -349,6 +372,8 @@ INLINE: dict[str, By | Not | Here] = {
     "kubectl apply -f envoy-config/istio/envoyfilter.yaml": KUBERNETES,
     "kubectl apply -f envoy-config/istio/wasmplugin.yaml": KUBERNETES,
     "kubectl exec -i redis-0 -- redis-cli": KUBERNETES,
+    "kubectl get envoyextensionpolicy oauth2-session -o yaml": KUBERNETES,
+    "openssl rand -hex 16": Here(expected=r"^[0-9a-f]{32}$"),
     "pre-commit install": Not("writes into the hooks of the clone; the hooks call `make lint`, which .ci/run runs"),
     "redis-cli -c": NAMED,
 }

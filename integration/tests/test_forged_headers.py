@@ -15,7 +15,7 @@ import pytest
 
 from harness.browser import Browser
 from harness.envoy import Envoy
-from harness.manifests import ENVOY_GATEWAY, TRAFFIC_EXTENSION, WASM_PLUGIN, shipped
+from harness.recorded import ENVOY_GATEWAY, TRAFFIC_EXTENSION, WASM_PLUGIN, recorded
 from harness.render import ROOT
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, arrived, filter_config
 
@@ -90,7 +90,7 @@ def cookie(shared_provider, upstream) -> str:
 
 
 @pytest.fixture(scope="module", params=[EXT_AUTHZ, BESIDE, ALONE, *MANIFESTS])
-def envoy(request, shared_provider, upstream, oauth2_proxy, tmp_path_factory):
+def envoy(request, shared_provider, upstream, oauth2_proxy):
     which = request.param
     if which == EXT_AUTHZ:
         envoy = Envoy(
@@ -112,7 +112,7 @@ def envoy(request, shared_provider, upstream, oauth2_proxy, tmp_path_factory):
             filter_config(shared_provider),
             upstream=upstream.address,
             environment=SECRETS,
-            render=shipped(which, tmp_path_factory.mktemp("discovery")),
+            render=recorded(which),
         )
     yield envoy
     crashes = envoy.crashes()

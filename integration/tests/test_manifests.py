@@ -1,33 +1,46 @@
-"""A sign-in with the configuration that the manifests for Istio and Envoy Gateway result in, on a real Envoy."""
+"""Users sign in with what the real control planes made of our manifests, on a real Envoy. The manifests of today
+are those that were recorded."""
 
 from __future__ import annotations
 
+import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from harness import recorded
 from harness.envoy import Envoy
-from harness.manifests import ENVOY_GATEWAY, TRAFFIC_EXTENSION, WASM_PLUGIN, manager, manifest, shipped
+from harness.manifests import bridge, manifest, plugin_of
+from harness.mounted import Mounted
+from harness.recorded import ALL, ENVOY_GATEWAY, ISTIO, REDIRECTS, WASM_PLUGIN, Change, case, manager, plugins
 from harness.render import TEMPLATE, named
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 
-ALL = (WASM_PLUGIN, TRAFFIC_EXTENSION, ENVOY_GATEWAY)
+GUARD = "x-oauth2-session-guard"
+IN_THE_ENVIRONMENT = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
 
 
 @pytest.fixture
-def start(provider, upstream, tmp_path):
-    """Starts an Envoy with the configuration that the manifests result in."""
+def start(provider, upstream):
+    """Starts an Envoy with the xDS of a control plane."""
     started = []
 
-    def start(which: str, *more: str, **options: Any) -> Service:
+    def start(
+        which: str,
+        name: str = "base",
+        *,
+        port: int = recorded.MAIN,
+        change: Change = lambda text: text,
+        secrets: dict[str, str] = IN_THE_ENVIRONMENT,
+        **options: Any,
+    ) -> Service:
         envoy = Envoy(
             filter_config(provider, **options),
             upstream=upstream.address,
-            render=shipped(which, tmp_path, *more),
-            environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
+            render=recorded.recorded(which, name, port=port, change=change),
+            environment=secrets,
         )
         started.append(Service(envoy, provider))
         return started[-1]
@@ -54,9 +67,13 @@ def test_manifests_sign_in_with_sessions_in_redis(start, redis, which):
     assert redis.command("DBSIZE") == 1
 
 
-def route_of_envoy_yaml() -> dict:
-    listener = named(yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["static_resources"]["listeners"], "main")
-    return manager(listener)["route_config"]["virtual_hosts"][0]["routes"][0]
+@pytest.mark.parametrize("which", ALL)
+def test_manifests_read_secrets_from_mounted_files(start, tmp_path, which):
+    mounted = Mounted(tmp_path, cookie_secret=COOKIE_SECRET, client_secret=CLIENT_SECRET)
+    service = start(which, "secrets", change=mounted.in_place_of_the_volumes, secrets={}, secrets_refresh="500ms")
+    browser = service.browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    assert not service.envoy.counters().get("secrets_unusable")
 
 
 @pytest.mark.parametrize("which", ALL)
@@ -78,6 +95,75 @@ def test_manifests_let_the_provider_end_sessions(start, redis, which):
     assert (answer.status_code, "x-upstream" in answer.headers) == (501, False)
 
 
+@pytest.mark.parametrize("which", ALL)
+def test_manifests_have_room_for_large_cookies(start, which):
+    browser = start(which).browser()
+    assert browser.get("/ping", headers={"x-large": "a" * 80_000}).status_code == 200
+    assert browser.get("/ping", headers={"x-large": "a" * 110_000}).status_code == 431
+
+
+@pytest.mark.parametrize("which", ALL)
+def test_manifests_keep_the_filter_out_of_the_redirecting_listener(which):
+    filters = manager(recorded.listener_at(case(which), REDIRECTS))["http_filters"]
+    assert not [each["name"] for each in filters if "oauth2-session" in each["name"]]
+    filters = manager(recorded.listener_at(case(which), recorded.MAIN))["http_filters"]
+    assert len([each for each in filters if "oauth2-session" in each["name"]]) == 1
+
+
+# ---- the guard, and what Envoy Gateway does by itself ----
+
+
+def test_envoy_gateway_without_the_oauth2_route_has_no_sign_in(start):
+    """As if /oauth2 was no path of the services."""
+
+    def only_app(text: str) -> str:
+        found = json.loads(text)
+        for route in (route for each in found["routes"] for host in each["virtual_hosts"] for route in host["routes"]):
+            if "app/rule" in route["name"]:
+                route["match"] = {"prefix": "/echo"}
+        return json.dumps(found)
+
+    browser = start(ENVOY_GATEWAY, "no-route", change=only_app).browser()
+    assert browser.get("/echo").status_code == 302
+    assert browser.get("/oauth2/sign_in").status_code == 404
+    browser = start(ENVOY_GATEWAY, change=only_app).browser()
+    assert browser.get("/oauth2/sign_in").status_code == 200
+
+
+def test_guard_header_is_on_every_request_that_is_let_through(start):
+    service = start(ENVOY_GATEWAY, skip_auth_routes=["^/echo$"], skip_auth_preflight=True)
+    browser = service.browser()
+    assert arrived(browser.get("/echo"))[GUARD] == "change-me"
+    assert browser.request("OPTIONS", "/x").status_code == 200
+    for headers in ({}, {GUARD: "change-me"}, {"x_oauth2_session_guard": "change-me"}):
+        assert browser.get("/x", headers=headers).status_code == 302
+    headers = arrived(browser.get("/echo", headers={GUARD: "other", "x.oauth2.session.guard": "other"}))
+    assert {name: value for name, value in headers.items() if "guard" in name} == {GUARD: "change-me"}
+
+
+@pytest.mark.parametrize("name", ["conflict", "overridden"])
+def test_guard_closes_the_services_if_another_policy_takes_the_filter_out(start, name):
+    service = start(ENVOY_GATEWAY, name)
+    browser = service.browser()
+    for headers in ({}, {GUARD: "change-me"}, {GUARD.upper(): "change-me"}, {"x_oauth2_session_guard": "change-me"}):
+        answer = browser.get("/echo", headers={"x-forwarded-user": "root", **headers})
+        assert (answer.status_code, "x-upstream" in answer.headers) == (403, False), headers
+
+
+def test_guard_of_another_value_closes_the_services(start):
+    """The filter and the policy have to have the same value."""
+    browser = start(ENVOY_GATEWAY, pass_guard_header="other", skip_auth_routes=["^/echo$"]).browser()
+    assert browser.get("/echo").status_code == 403
+
+
+# ---- the manifests of today ----
+
+
+def route_of_envoy_yaml() -> dict:
+    listener = named(yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["static_resources"]["listeners"], "main")
+    return manager(listener)["route_config"]["virtual_hosts"][0]["routes"][0]
+
+
 def test_manifests_have_the_route_of_envoy_yaml():
     [patch] = manifest("istio/backchannel-logout.yaml")["spec"]["configPatches"]
     [add, _] = manifest("envoy-gateway/backchannel-logout.yaml")["spec"]["jsonPatches"]
@@ -85,42 +171,100 @@ def test_manifests_have_the_route_of_envoy_yaml():
         assert {**route_of_envoy_yaml(), "name": route["name"]} == route
 
 
-def bridge_of_envoy_yaml(path: Path = TEMPLATE) -> tuple[dict, list[dict]]:
-    resources = yaml.safe_load(path.read_text(encoding="utf-8"))["static_resources"]
-    return (
-        named(resources["listeners"], "oauth2_session_bridge"),
-        [cluster for cluster in resources["clusters"] if cluster["name"].startswith("oauth2_session_")],
-    )
+ISTIO_BRIDGE, ENVOY_GATEWAY_BRIDGE = "istio/envoyfilter.yaml", "envoy-gateway/envoypatchpolicy.yaml"
 
 
-def bridge_of_beside_yaml() -> tuple[dict, list[dict]]:
-    return bridge_of_envoy_yaml(TEMPLATE.with_name("beside.yaml"))
-
-
-def bridge_of_istio() -> tuple[dict, list[dict]]:
-    patches = manifest("istio/envoyfilter.yaml")["spec"]["configPatches"]
-
-    def of(kind):
-        return [patch["patch"]["value"] for patch in patches if patch["applyTo"] == kind]
-
-    [listener] = of("LISTENER")
-    return listener, of("CLUSTER")
-
-
-def bridge_of_envoy_gateway() -> tuple[dict, list[dict]]:
-    values = [
-        patch["operation"]["value"] for patch in manifest("envoy-gateway/envoypatchpolicy.yaml")["spec"]["jsonPatches"]
-    ]
-    listener, *clusters = values
-    return listener, clusters
-
-
-@pytest.mark.parametrize("of_manifest", [bridge_of_beside_yaml, bridge_of_istio, bridge_of_envoy_gateway])
-def test_manifests_have_the_bridge_of_envoy_yaml(of_manifest):
-    listener, clusters = of_manifest()
-    listener_wanted, clusters_wanted = bridge_of_envoy_yaml()
-    # Only the source of the module differs.
+# beside.yaml has no lines for mounted secrets.
+@pytest.mark.parametrize(
+    ("of", "secrets"),
+    [
+        ("beside.yaml", False),
+        *((of, secrets) for of in (ISTIO_BRIDGE, ENVOY_GATEWAY_BRIDGE) for secrets in (False, True)),
+    ],
+)
+def test_manifests_have_the_bridge_of_envoy_yaml(of, secrets):
+    listener, clusters = bridge(of, secrets=secrets)
+    listener_wanted, clusters_wanted = bridge("envoy.yaml", secrets=secrets)
+    # Only the source of the module differs, and where the files are that name the secrets.
     for each in (listener, listener_wanted):
         named(manager(each)["http_filters"], "oauth2_session_bridge").clear()
-    assert json.dumps(listener, sort_keys=True) == json.dumps(listener_wanted, sort_keys=True)
+    text = json.dumps(listener, sort_keys=True).replace("/etc/oauth2-session-resources/", "envoy-config/secrets/")
+    assert text == json.dumps(listener_wanted, sort_keys=True)
     assert clusters == clusters_wanted
+
+
+@pytest.fixture
+def running_bridge(provider, upstream, tmp_path):
+    """The bridge of envoy.yaml, as a running Envoy writes it down: with its own form of numbers and times."""
+
+    def bridge(secrets: bool) -> tuple[dict, list[dict]]:
+        mounted = Mounted(tmp_path, cookie_secret=COOKIE_SECRET, client_secret=CLIENT_SECRET)
+        started: dict[str, Any] = {"environment": IN_THE_ENVIRONMENT}
+        options = {}
+        if secrets:
+            started, options = {"render": mounted.render}, {"secrets_from": "bridge"}
+        envoy = Envoy(filter_config(provider, **options), upstream=upstream.address, **started)
+        try:
+            dump = mounted.as_volumes(envoy.admin("/config_dump"))
+        finally:
+            envoy.stop()
+        parts = json.loads(dump)["configs"]
+        listeners = [each["listener"] for part in parts for each in part.get("static_listeners", [])]
+        clusters = [each["cluster"] for part in parts for each in part.get("static_clusters", [])]
+        ours = [each for each in clusters if each["name"].startswith("oauth2_session_")]
+        return named(listeners, "oauth2_session_bridge"), ours
+
+    return bridge
+
+
+@pytest.mark.parametrize("name", ["base", "secrets"])
+def test_recorded_bridges_are_those_of_today(running_bridge, name):
+    listener_wanted, clusters_wanted = running_bridge(name == "secrets")
+    for which in ALL:
+        found = case(which, name)
+        assert in_short(named(found["listeners"], "oauth2_session_bridge")) == in_short(listener_wanted), which
+        assert sorted(map(in_short, found["clusters"])) == sorted(map(in_short, clusters_wanted)), which
+
+
+def in_short(resource: dict) -> str:
+    """Without the module of the bridge and the authorities of the machine."""
+    resource = {name: value for name, value in copy.deepcopy(resource).items() if name != "@type"}
+    if "filter_chains" in resource:
+        named(manager(resource)["http_filters"], "oauth2_session_bridge").clear()
+    tls = resource.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
+    if "trusted_ca" in tls.get("validation_context", {}):
+        tls["validation_context"]["trusted_ca"].clear()
+    return json.dumps(resource, sort_keys=True)
+
+
+@pytest.mark.parametrize("name", ["base", "secrets"])
+@pytest.mark.parametrize("which", ALL)
+def test_recorded_filters_are_those_of_today(which, name):
+    """But for the code and their names."""
+    given = plugin_of(which, secrets=name == "secrets")
+    found = plugins([*case(which, name)["listeners"], *case(which, name)["extensions"]])
+    [filter] = [each for each in found if each["root_id"] == "oauth2_session"]
+    [bridge] = [each for each in found if each["root_id"] == "oauth2_session_bridge"]
+    assert json.loads(filter["configuration"]["value"]) == given.config
+    assert filter["vm_config"]["environment_variables"] == {"host_env_keys": given.variables}
+    assert filter.get("failure_policy", "FAIL_CLOSED") == ("FAIL_RELOAD" if which in ISTIO else "FAIL_CLOSED")
+    assert bridge["configuration"]["value"] == "bridge"
+    assert bridge["vm_config"]["vm_id"] != filter["vm_config"].get("vm_id", "")
+
+
+def test_recorded_policies_of_envoy_gateway_are_those_of_today():
+    text = json.dumps(case(ENVOY_GATEWAY))
+    demanded = manifest("envoy-gateway/securitypolicy.yaml")["spec"]["authorization"]["rules"][0]["principal"]
+    [header] = demanded["headers"]
+    assert header["name"] == GUARD
+    assert [plugin_of(ENVOY_GATEWAY).config["pass_guard_header"]] == header["values"] == ["change-me"]
+    removed = manifest("envoy-gateway/clienttrafficpolicy.yaml")["spec"]["headers"]["earlyRequestHeaders"]["remove"]
+    assert removed == [GUARD]
+    assert f'"header_name": "{GUARD}"' in text
+    assert f'"remove": "{GUARD}"' in text
+
+
+def test_istio_has_the_same_filter_by_both_ways():
+    """But for its name."""
+    first, second = (json.dumps(case(which), sort_keys=True) for which in ISTIO)
+    assert first.replace("~istio-translated-wasmplugin", "") == second, WASM_PLUGIN

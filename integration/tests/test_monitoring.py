@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from harness.envoy import Envoy
-from harness.manifests import ENVOY_GATEWAY, TRAFFIC_EXTENSION, WASM_PLUGIN, shipped
+from harness.recorded import ENVOY_GATEWAY, TRAFFIC_EXTENSION, WASM_PLUGIN, recorded
 from harness.render import ROOT
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 from harness.text import find
@@ -60,7 +60,7 @@ def queries() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def scrapes(services, shared_provider, shared_redis, upstream, tmp_path_factory) -> Iterator[Callable[[str], str]]:
+def scrapes(services, shared_provider, shared_redis, upstream) -> Iterator[Callable[[str], str]]:
     """What Prometheus scrapes from an Envoy that was in use, for each kind of configuration: `scrapes(way)`."""
     shared_provider.reset()
     options = {"session_store_type": "redis", "redis_connection_url": shared_redis.url}
@@ -73,7 +73,7 @@ def scrapes(services, shared_provider, shared_redis, upstream, tmp_path_factory)
             Envoy(
                 filter_config(shared_provider, **options),
                 upstream=upstream.address,
-                render=shipped(way, tmp_path_factory.mktemp("xds")),
+                render=recorded(way),
                 environment={"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET},
             )
         )
