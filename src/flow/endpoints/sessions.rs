@@ -152,13 +152,12 @@ pub(in crate::flow) async fn sign_out_everywhere<I: Io>(app: Rc<App<I>>, head: R
         Ok(number) => number,
         Err(reason) => return unavailable(&app, &head, |words| words.sessions_not_ended, reason),
     };
+    let is_own = target.user == caller.user;
     // The browser's own sessions may not be in the index yet.
-    if !target.is_by_admin
-        && let Err(reason) = app.store.end(&head).await
-    {
+    if is_own && let Err(reason) = app.store.end(&head).await {
         return unavailable(&app, &head, |words| words.sessions_not_ended, reason);
     }
-    ended(&app, &head, &caller, &target, number, !target.is_by_admin || target.user == caller.user).await
+    ended(&app, &head, &caller, &target, number, is_own).await
 }
 
 /// The same for the user of the signed-out page's token. The token is in no other page. An access log may

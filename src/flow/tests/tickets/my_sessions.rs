@@ -239,6 +239,22 @@ fn own_session_without_entry_ends_too() {
 }
 
 #[test]
+fn administrators_own_session_without_entry_ends_too() {
+    let before = site(json!({}));
+    let mut admin = signed_in(&before, "root", &["operators"]);
+    let site = Site { config: indexed(json!({ "admin_groups": ["operators"] })).config, ..before };
+    admin.app = proxy(&site);
+    let mut copy = admin.clone();
+    site.world.fake_redis().refuse("EVAL", "OOM command not allowed when used memory > 'maxmemory'.");
+    assert!(copy.who().is_some());
+    site.world.drain();
+    site.world.fake_redis().refuse_nothing();
+    let answer = admin.reply("/oauth2/sign_out_everywhere?user=root", &[POST, PAGE, HERE]);
+    assert_eq!(answer.status(), 200);
+    assert_eq!(copy.who(), None);
+}
+
+#[test]
 fn request_of_another_site_ends_nothing() {
     let site = indexed(json!({}));
     let mut browser = signed_in(&site, "alice", &[]);
