@@ -95,6 +95,16 @@ pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Redi
         "redis_tracking",
         "is not for the module for Higress, whose gateway passes on replies alone; leave it out",
     );
+    errors.check(
+        options.redis_tracking != TrackingChoice::On || remembers_sessions(options),
+        "redis_tracking",
+        "needs memory for sessions; set session_cache_bytes above 0, or leave this out",
+    );
+    errors.check(
+        options.redis_tracking != TrackingChoice::Off || options.redis_tracking_silence == TRACKING_SILENCE,
+        "redis_tracking_silence",
+        "has no effect with redis_tracking off; leave it out",
+    );
     let is_possible = options.redis_tracking_silence.as_millis() >= 100
         && options.redis_tracking_silence <= MAX_SESSION_CACHE;
     errors.check(is_possible, "redis_tracking_silence", "must be from 100ms to 1m");
@@ -128,6 +138,11 @@ fn ticket_form(options: &Options, errors: &mut ConfigErrors) -> Option<TicketFor
     options.redis_ticket_form
 }
 
+/// Whether a worker has memory for sessions.
+fn remembers_sessions(options: &Options) -> bool {
+    options.session_cache_size.or(options.session_cache_bytes) != Some(0)
+}
+
 fn client(
     options: &Options,
     Servers { topology, url }: Servers,
@@ -148,8 +163,10 @@ fn client(
     } else {
         servers::server_name(options, &url.host, url.is_tls, errors)
     };
-    // The gateway of Higress shares its connections, and passes on replies alone.
+    // The gateway of Higress shares its connections, and passes on replies alone. A worker that remembers no session would
+    // ask Redis for each request all the same, and for more.
     let is_tracking = !service::IS_USED
+        && remembers_sessions(options)
         && match options.redis_tracking {
             TrackingChoice::Auto => matches!(topology, redis::Topology::Single(_)),
             TrackingChoice::On => true,

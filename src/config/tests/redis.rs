@@ -121,6 +121,20 @@ fn mistake_about_tracking_is_named() {
 }
 
 #[test]
+fn tracking_needs_memory_for_sessions() {
+    for cache in ["session_cache_bytes", "session_cache_size"] {
+        assert!(client(json!({ cache: 0 })).tracking.is_none(), "{cache}");
+        assert!(client(json!({ cache: 0, "redis_tracking": "off" })).tracking.is_none(), "{cache}");
+        mistake("redis_tracking", with(json!({ cache: 0, "redis_tracking": "on" })));
+    }
+    assert!(client(json!({ "session_cache_size": 1 })).tracking.is_some());
+    mistake(
+        "redis_tracking_silence",
+        with(json!({ "redis_tracking": "off", "redis_tracking_silence": "2s" })),
+    );
+}
+
+#[test]
 fn times_have_defaults() {
     let default = client(json!({}));
     assert_eq!(default.idle_timeout, Duration::from_secs(1800));
