@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -39,6 +40,7 @@ IDENTITY = [
     "X-Auth-Request-Id-Token",
     "GAP-Auth",
     "X-OAuth2-Session",
+    "X-OAuth2-Session-Guard",
 ]
 # The bytes that a name may have besides letters and digits (RFC 9110 section 5.6.2).
 SEPARATORS = "-_.~!+#$%&'*^`|"
@@ -58,6 +60,10 @@ OF_HTTP1 = {
     "mixed case": lambda name: "".join(c.upper() if i % 2 else c.lower() for i, c in enumerate(name)),
     "capitals": str.upper,
 }
+
+# The value of `pass_guard_header`.
+GUARD = secrets.token_urlsafe(24)
+GUARD_HEADER = "x-oauth2-session-guard"
 
 NO_IDENTITY = {"pass_user_headers": False, "pass_basic_auth": False}
 KEEPS = {"skip_auth_strip_headers": False}
@@ -79,7 +85,7 @@ OPTIONS: dict[str, dict] = {
     # The app hands over a session without an ID token.
     "no ID token": {**NO_IDENTITY, **KEEPS, **APP, "pass_authorization_header": True},
     "app": APP,
-    "redis": {"session_store_type": "redis", "pass_access_token": True},
+    "redis": {"session_store_type": "redis", "pass_access_token": True, "pass_guard_header": GUARD},
     "redis, the head alone waits": {"session_store_type": "redis"},
 }
 
@@ -167,14 +173,14 @@ def site_with(options: dict, provider, *, redis=None, how=None, session: dict = 
     options = {**ROUTES, **options}
     if options.get("session_store_type") == "redis":
         options["redis_connection_url"] = redis.url
-    secrets = {"OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
+    environment = {"OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
     if options.get("client_id", "") is not None:
-        secrets["OAUTH2_PROXY_CLIENT_SECRET"] = CLIENT_SECRET
+        environment["OAUTH2_PROXY_CLIENT_SECRET"] = CLIENT_SECRET
     upstream = Recorder()
     envoy = Envoy(
         filter_config(provider, **options),
         upstream=upstream.address,
-        environment=secrets,
+        environment=environment,
         render=how or rendered(),
         wasm_log_level="debug",
     )
@@ -237,6 +243,8 @@ def test_claimed_identity_never_arrives(way, where, http2, site):
         else:
             assert not what_was_forged(arrived["headers"], names)
         said = dict(arrived["headers"])
+        if "pass_guard_header" in site.options:
+            assert [value for name, value in arrived["headers"] if folded(name) == GUARD_HEADER] == [GUARD]
         if signed_in and site.options.get("pass_user_headers", True):
             assert (said["x-forwarded-user"], said["x-forwarded-email"]) == ("alice", "alice@example.com")
         elif not is_exception:
