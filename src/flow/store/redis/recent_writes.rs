@@ -39,7 +39,8 @@ impl RecentWrites {
     /// A session is about to be saved.
     pub(super) fn saved(&self, ticket: &Ticket, session: &Rc<WholeSession>, at: Timestamp) {
         let what = What::Saved(ticket.clone(), Rc::clone(session));
-        self.insert(Write { at, id: ticket.id().clone(), what }, session.session.size());
+        let bytes = session.session.size().saturating_add(session.principal.bytes());
+        self.insert(Write { at, id: ticket.id().clone(), what }, bytes);
     }
 
     /// A session has ended.
@@ -90,5 +91,39 @@ impl RecentWrites {
 impl Write {
     pub(super) fn is_recent(&self, now: Timestamp) -> bool {
         now.since(self.at) < PERIOD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::session::{Claims, Session, SessionInfo};
+
+    /// The sessions with these fields that are remembered of many.
+    fn remembered(info: &SessionInfo) -> usize {
+        let (writes, now) = (RecentWrites::new(), Timestamp::from_secs(0));
+        let config = Config::for_tests(json!({}));
+        let whole = WholeSession::new(&config, Session { info: info.clone(), ..Session::default() });
+        for number in 0..ENTRIES {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_le_bytes());
+            writes.saved(&Ticket::new(b"_oauth2_proxy", id, [0; 16]), &whole, now);
+        }
+        writes.all(now).len()
+    }
+
+    #[test]
+    fn large_sessions_need_room_with_headers_and_claims() {
+        let text = || vec![b'a'; 8 << 10];
+        assert_eq!(remembered(&SessionInfo::default()), ENTRIES);
+        // Once in the session, and once in its header.
+        assert!(remembered(&SessionInfo { groups: vec![text()], ..SessionInfo::default() }) <= ENTRIES / 2);
+        let claims = json!({ "claim": "a".repeat(32 << 10) });
+        let additional_claims = Claims::from_json(claims.as_object().unwrap());
+        let info = SessionInfo { additional_claims, ..SessionInfo::default() };
+        assert!(remembered(&info) <= ENTRIES / 4);
     }
 }
