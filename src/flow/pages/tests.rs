@@ -395,6 +395,9 @@ fn page_is_in_the_language_that_was_set() {
         ("browser", "fr, DE;q=0.5", "de"),
         ("browser", "en-GB, de;q=0.5", "en"),
         ("browser", "fr;q=0.9,*", "en"),
+        ("browser", "en;q=0, de", "de"),
+        ("browser", "de ; q=0.000,en", "en"),
+        ("browser", "de;q=0.05,en;q=0", "de"),
         ("browser", "den,deutsch,;,-,=", "en"),
     ] {
         let config = config(&json!({ "pages_language": language }));

@@ -282,11 +282,15 @@ impl Words {
 }
 
 /// The first language of `Accept-Language` that there is (RFC 9110 section 12.5.4). Browsers list the languages that a
-/// user prefers in this order, so the weights say nothing more.
+/// user prefers in this order, so the weights say nothing more, except that 0 refuses a language.
 fn preferred(head: &RequestHead) -> Option<&'static Words> {
     let ranges = head.all("accept-language").flat_map(|value| value.split(|byte| *byte == b','));
     ranges.into_iter().find_map(|range| {
-        let language = range.split(|byte| matches!(byte, b'-' | b';')).next()?.trim_ascii();
-        [&ENGLISH, &GERMAN].into_iter().find(|words| language.eq_ignore_ascii_case(words.lang.as_bytes()))
+        let (tag, weight) =
+            range.split_at(range.iter().position(|byte| *byte == b';').unwrap_or(range.len()));
+        let language = tag.split(|byte| *byte == b'-').next()?.trim_ascii();
+        let is_refused = weight.contains(&b'0') && !weight.iter().any(|byte| matches!(byte, b'1'..=b'9'));
+        let words = [&ENGLISH, &GERMAN].into_iter().filter(|_| !is_refused);
+        words.into_iter().find(|words| language.eq_ignore_ascii_case(words.lang.as_bytes()))
     })
 }
