@@ -12,7 +12,7 @@
 //! the session, but only the browser has the secret that decrypts it. No ticket has such a name, because a ticket's ends in
 //! 32 hex digits after a hyphen.
 //!
-//! An entry is written with the sign-in, and when a worker first loads a session or finds it renewed. So sessions of
+//! An entry is written with the sign-in, and when a worker first uses a session or finds it renewed. So sessions of
 //! oauth2-proxy, and those from before the option was set, get theirs with their next request. Without the index, sessions
 //! go on as before: only what asks for a user's sessions fails.
 

@@ -114,14 +114,14 @@ impl<I: Io> RedisStore<I> {
         match self.sessions.cached(&found.ticket, now) {
             Some(principal) if !self.policy.is_due(&principal, now, usage.renews) && !tells_idle_end => {
                 let outcome = self.policy.outcome_without_refresh(principal, now, Unavailable::Provider);
-                self.note_use(&found, &outcome, is_use);
+                self.note(&found, &outcome, is_use);
                 Ready::Now(self.with_cookie(&found, outcome, again))
             }
             _ => {
                 let store = Rc::clone(self);
                 Ready::later(async move {
                     let outcome = store.by_ticket(&found, usage.renews).await;
-                    store.note_use(&found, &outcome, is_use);
+                    store.note(&found, &outcome, is_use);
                     let idle_end = if tells_idle_end { store.idle_end(&found, is_use).await } else { None };
                     Loaded { idle_end, ..store.with_cookie(&found, outcome, again) }
                 })
@@ -129,10 +129,15 @@ impl<I: Io> RedisStore<I> {
         }
     }
 
-    /// The request uses the session, if it may.
-    fn note_use(&self, found: &TicketCookie, outcome: &Outcome, is_use: bool) {
-        if let (true, Outcome::Authenticated(principal)) = (is_use, outcome) {
+    /// The request uses the session, if it may. If the index lacks the session, it gets an entry: also if the session comes
+    /// from memory, since Redis may have refused the entry, or it has the name by a secret that is no longer the current one.
+    fn note(&self, found: &TicketCookie, outcome: &Outcome, is_use: bool) {
+        let Outcome::Authenticated(principal) = outcome else { return };
+        if is_use {
             self.sessions.last_uses.note(found.ticket.id(), &principal.session);
+        }
+        if let Some(index) = &self.sessions.index {
+            index.note(found.ticket.id(), principal);
         }
     }
 
@@ -152,18 +157,14 @@ impl<I: Io> RedisStore<I> {
 
     async fn by_ticket(&self, found: &TicketCookie, on_demand: bool) -> Outcome {
         let (now, ticket) = (self.io.now(), &found.ticket);
-        let outcome = match self.sessions.load(ticket).await {
+        match self.sessions.load(ticket).await {
             Err(reason) => Outcome::Unavailable(reason),
             Ok(None) => Outcome::Anonymous(AnonymousReason::Gone),
             Ok(Some(principal)) if self.policy.is_due(&principal, now, on_demand) => {
                 self.refresher.refresh(ticket, principal, on_demand).await
             }
             Ok(Some(principal)) => self.policy.outcome_without_refresh(principal, now, Unavailable::Provider),
-        };
-        if let (Some(index), Outcome::Authenticated(principal)) = (&self.sessions.index, &outcome) {
-            index.note(ticket.id(), principal);
         }
-        outcome
     }
 
     /// Adds the cookie that keeps the ticket as long as the session, or that the current secret signs. The session may

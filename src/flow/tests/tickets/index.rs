@@ -266,6 +266,39 @@ fn refused_index_is_written_again_after_a_minute() {
 }
 
 #[test]
+fn session_served_from_memory_gets_its_missing_entry() {
+    let site = indexed(json!({}));
+    site.world.track(Some(1));
+    site.world.fake_redis().refuse("EVAL", "NOPERM x");
+    let mut browser = site.signed_in();
+    assert!(browser.who().is_some());
+    site.world.drain();
+    site.world.fake_redis().refuse_nothing();
+    site.world.pass(2 * MINUTE);
+    assert!(browser.who().is_some());
+    site.world.drain();
+    assert_eq!(end_all(&site, &site.app), Ok(1));
+}
+
+#[test]
+fn session_served_from_memory_is_indexed_by_a_new_secret() {
+    let site = indexed(json!({}));
+    site.world.track(Some(1));
+    let mut browser = site.signed_in();
+    assert!(browser.who().is_some());
+    site.world.drain();
+    let old = CookieSecret::new(b"0123456789abcdef0123456789abcdef").unwrap();
+    let new = || CookieSecret::new(&[b'n'; 32]).unwrap();
+    site.app.secrets().set_cookie(CookieSecrets::new([new(), old]).unwrap());
+    assert!(browser.who().is_some());
+    site.world.drain();
+    site.app.secrets().set_cookie(CookieSecrets::new([new()]).unwrap());
+    assert!(browser.who().is_some());
+    site.world.drain();
+    assert_eq!(end_all(&site, &site.app), Ok(1));
+}
+
+#[test]
 fn outage_ends_no_session_and_is_no_success() {
     let site = indexed(json!({}));
     let mut browser = site.signed_in();
