@@ -92,6 +92,8 @@ pub(super) struct RedisSessions<I> {
     reads: Reads,
     /// How often Redis told that all keys have changed.
     flushes: Cell<u64>,
+    /// When it told so last.
+    flushed_at: Cell<Option<Timestamp>>,
     /// When a value did not decrypt, by its key.
     mismatches: BoundedLru<Timestamp>,
 }
@@ -114,6 +116,7 @@ impl<I: Io> RedisSessions<I> {
             loads: SingleFlight::default(),
             reads: Reads::default(),
             flushes: Cell::default(),
+            flushed_at: Cell::default(),
             mismatches: BoundedLru::new(MISMATCHES),
             config: Rc::clone(config),
             io: io.clone(),
@@ -126,14 +129,24 @@ impl<I: Io> RedisSessions<I> {
         self.io.watch_redis_changes(move |changed| {
             let Some(sessions) = sessions.upgrade() else { return };
             match changed {
-                Changed::Keys(keys) => keys.iter().for_each(|key| sessions.changed(key)),
+                Changed::Keys(keys) => keys.iter().for_each(|key| sessions.told(key)),
                 Changed::All => {
                     sessions.flushes.set(sessions.flushes.get().wrapping_add(1));
+                    sessions.flushed_at.set(Some(sessions.io.now()));
                     sessions.reads.changed(None);
                     sessions.loads.forget_all();
                 }
             }
         });
+    }
+
+    /// Redis told that a session has changed. If the connection breaks before the session is read again, it is not used
+    /// because of `redis_session_cache` either.
+    fn told(&self, key: &[u8]) {
+        if let Some(known) = self.decrypted.get(key) {
+            known.seen_at.set(Timestamp::from_secs(0));
+        }
+        self.changed(key);
     }
 
     /// A session has changed, or is about to: Redis is asked for it before it is used again.
@@ -156,7 +169,9 @@ impl<I: Io> RedisSessions<I> {
                 !self.writes.is_ended(ticket, now)
             }
             _ => {
-                known.seen_at.get().was_within(self.session_cache, now)
+                let seen_at = known.seen_at.get();
+                seen_at.was_within(self.session_cache, now)
+                    && self.flushed_at.get().is_none_or(|at| at < seen_at)
                     && self.last_uses.is_alive(ticket.id())
                     && self.io.redis_tracks(key).is_none()
             }

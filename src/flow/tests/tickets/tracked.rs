@@ -248,6 +248,21 @@ fn session_cache_has_no_effect_on_a_connection_that_tracks() {
 }
 
 #[test]
+fn session_cache_does_not_bring_back_a_session_that_changed() {
+    for is_flushed in [false, true] {
+        let (site, mut browser) = tracked(json!({ "redis_session_cache": "1m" }));
+        if is_flushed {
+            site.world.tell(&Changed::All);
+        } else {
+            told(&site);
+        }
+        site.world.fake_redis().restore(Default::default());
+        site.world.track(None);
+        assert!(browser.who().is_none(), "{is_flushed}");
+    }
+}
+
+#[test]
 fn idle_session_ends_although_it_is_in_memory() {
     let (site, mut browser) =
         tracked(json!({ "session_idle_timeout": "20m", "idle_ignore_routes": ["^/poll$"] }));
