@@ -51,7 +51,7 @@ use super::reconnect::Reconnect;
 use super::reply::Reply;
 use super::settings::Settings;
 use super::stream::{Stream, StreamEvent};
-use super::tracking::{self, Served, Tracking, Untracked};
+use super::tracking::{self, Changed, Served, Tracking, Untracked};
 use crate::time::Timestamp;
 
 /// One reply may take this many times `command_timeout`, from its first byte to its last.
@@ -135,6 +135,9 @@ impl Connection {
         self.now = now;
         self.pipeline.push(pending);
         self.connect(now, out);
+        if self.tracking().is_some_and(|tracking| tracking.is_due(now)) {
+            self.ask(now, out, Tracking::probe);
+        }
     }
 
     /// The caller no longer waits for a command: its outcome does not become an output.
@@ -197,7 +200,7 @@ impl Connection {
 
     /// When to [`wake`](Self::wake) next.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
-        let question = self.tracking().and_then(Tracking::question_at);
+        let question = self.question_at();
         let stream = match (&self.open, &self.endpoint) {
             (Some(_), _) => self.stream_deadline(),
             (None, Some(_)) if !self.pipeline.is_empty() => self.reconnect.retry_at(),
@@ -473,7 +476,12 @@ impl Connection {
         let is_run =
             self.pipeline.answers_key() && !matches!(&reply, Reply::Error(error) if hands_back(error));
         let is_possibly_stale = self.possibly_stale_until.is_some_and(|until| self.now < until);
+        let tracked_by = self.tracks();
         let probed = self.note_reply(&reply);
+        if tracked_by.is_some() && self.tracks().is_none() {
+            // Pushes may be missing. If the server is trusted again, it is not trusted for what was read until now.
+            out.changed(Changed::All);
+        }
         let refused =
             self.pipeline.on_reply(reply, is_possibly_stale, hands_back, out).map_err(Failure::Protocol)?;
         if is_run {
@@ -507,9 +515,15 @@ impl Connection {
         self.ask(now, out, Tracking::probe);
     }
 
+    /// When to ask the server so that the stream stays fresh. A node that has no slots any more cannot be asked.
+    fn question_at(&self) -> Option<Timestamp> {
+        self.probe_tag?;
+        self.tracking()?.question_at()
+    }
+
     /// Asks the server if it has to be asked so that the stream stays fresh.
     fn keep_fresh(&mut self, now: Timestamp, out: &mut Outputs) {
-        if self.tracking().and_then(Tracking::question_at).is_some_and(|at| at <= now) {
+        if self.question_at().is_some_and(|at| at <= now) {
             self.ask(now, out, Tracking::question);
         }
     }
@@ -546,9 +560,6 @@ impl Connection {
 
     fn on_probed(&mut self, result: Result<(), Untracked>, out: &mut Outputs) {
         if let Some(endpoint) = self.endpoint.clone() {
-            if let (Err(_), Some(open)) = (&result, &mut self.open) {
-                open.tracking = None;
-            }
             out.event(Event::Tracking { endpoint, result });
         }
     }

@@ -5,14 +5,18 @@
 //! off ──── the server refuses HELLO 3 or CLIENT TRACKING ON, or the proxy in between does not know them
 //!
 //! asked ── the handshake is done ──► probing ── the push came ──► proven ── a minute later ──► probing, and still proven
-//!                                       │                                                        │
-//!                                       └── no push, or an error ──► off, until the stream ends ◄─┘
+//!                                       ▲  │                                                     │
+//!                                       │  └── no push, or an error ──► not proven ◄─────────────┘
+//!                                       └── a command, a minute later ──┘
 //!
 //! a probe:   SETEX key 10 1 │ GET key │ PTTL key │ DEL key │ GET key        the push belongs before the last reply:
 //!            +OK            │ $1 1    │ :10000   │ :1      │ >2 invalidate key   $-1
 //! ```
 //!
 //! - A proxy may accept all of it and never push, so `OK` proves nothing. The key of a probe is used once.
+//! - A connection that loses its proof may have missed pushes. So all keys count as changed, and a later proof is only about
+//!   what is read from then on.
+//! - A server that is full or not ready refuses the probe, but still tells of changes. So such an error proves nothing.
 //! - Pushes and replies arrive in one order. So the reply to a command proves that every push has arrived that the server
 //!   made before it ran the command. The bytes of an older reply prove nothing: a proxy may delay all bytes. Therefore the
 //!   connection is *fresh* only for the time `silence` after the last answered command was **written**.
@@ -81,6 +85,8 @@ pub enum Served {
 pub(super) struct Tracking {
     silence: Duration,
     is_proven: bool,
+    /// The result that was returned last.
+    told: Option<bool>,
     probe: Option<Probe>,
     /// The key of the last probe.
     key: Vec<u8>,
@@ -107,6 +113,7 @@ impl Tracking {
         Self {
             silence: config.silence,
             is_proven: false,
+            told: None,
             probe: None,
             key: Vec::new(),
             due: 0,
@@ -185,14 +192,15 @@ impl Tracking {
         let probe = self.probe.take()?;
         let result = match (probe.error, probe.is_pushed) {
             // It says nothing about the pushes.
-            (Some(error), _) if error.is_unready() || matches!(error.code(), "MOVED" | "ASK") => return None,
+            (Some(error), _) if says_nothing(&error) => return None,
             (Some(error), _) => Err(Untracked::Refused(error)),
             (None, false) => Err(Untracked::NoPush),
             (None, true) => Ok(()),
         };
-        let was_proven = std::mem::replace(&mut self.is_proven, result.is_ok());
+        self.is_proven = result.is_ok();
+        let told = self.told.replace(self.is_proven);
         // A probe again and again says the same.
-        Some(result).filter(|result| result.is_err() || !was_proven)
+        Some(result).filter(|_| told != Some(self.is_proven))
     }
 
     /// The server told something. Returns the keys that have changed, if it is that.
@@ -223,6 +231,11 @@ impl Tracking {
         !self.is_proven && self.due == 0
     }
 
+    /// Whether a connection without a proof has to be probed again, if it is used.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.is_open() && !self.probed_at.was_within(PERIOD, now)
+    }
+
     /// Whether the server tells of changes.
     pub(super) const fn is_proven(&self) -> bool {
         self.is_proven
@@ -241,6 +254,11 @@ impl Tracking {
             }
         }
     }
+}
+
+/// Whether an error says nothing about the pushes: the server is full, not ready, or the wrong one.
+fn says_nothing(error: &ServerError) -> bool {
+    error.is_unready() || matches!(error.code(), "MOVED" | "ASK" | "OOM" | "MISCONF" | "NOREPLICAS")
 }
 
 /// The start of the keys of probes, for one stream of one client. The part in braces decides on the slot of a Cluster.

@@ -1,11 +1,19 @@
 //! Servers that tell a connection of changed keys.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::script::{Script, config, tracking};
-use crate::redis::{ClientConfig, Command, Served, StreamId};
+use crate::redis::connection::Connection;
+use crate::redis::handshake::Handshake;
+use crate::redis::output::Outputs;
+use crate::redis::pending::PendingCommand;
+use crate::redis::reply::ServerError;
+use crate::redis::settings::Settings;
+use crate::redis::{ClientConfig, Command, CommandId, Endpoint, Served, StreamId, Tls};
+use crate::time::Timestamp;
 
 const HANDSHAKE: &str = "+OK\r\n%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n";
 
@@ -334,9 +342,108 @@ fn connection_is_probed_again_after_a_minute() {
         let probe =
             if pushes { probed(&key(1, 2)) } else { "+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n".to_owned() };
         redis.receives(1, &probe);
-        let expected: &[&str] = if pushes { &[] } else { &["does not track: NoPush"] };
+        let expected: &[&str] = if pushes { &[] } else { &["changed: all", "does not track: NoPush"] };
         assert_eq!(redis.outputs(), expected);
         assert_eq!(serves(&mut redis, 1), pushes);
+    }
+}
+
+/// In a Cluster, a node may lose all its slots.
+#[test]
+fn node_without_a_key_for_probes_has_no_timer() {
+    let mut out = Outputs::default();
+    let handshake = Handshake::new(None, "test").with_tracking(true);
+    let settings = Settings::new(&tracked(), handshake, ServerError::is_unready);
+    let endpoint = Endpoint { host: "redis".to_owned(), port: 6379, tls: Tls::Off };
+    let mut node = Connection::new(Some(endpoint), &Rc::new(settings), 1);
+    let now = Timestamp::from_secs(1_700_000_000);
+    node.push(PendingCommand::new(CommandId(1), Command::get(b"a"), now), now, &mut out);
+    node.opened(StreamId(1), &mut out);
+    node.received(StreamId(1), HANDSHAKE.as_bytes(), now, &mut out);
+    node.flush(&mut out);
+    let replies = format!("{}$1\r\nv\r\n", probed(&key(1, 1)));
+    node.received(StreamId(1), replies.as_bytes(), now, &mut out);
+    assert_eq!(node.serves(StreamId(1), now), Served::First);
+    assert!(node.next_wake().is_some());
+    node.set_probe_tag(None, now, &mut out);
+    assert_eq!(node.next_wake(), None);
+}
+
+/// The replies to a probe of a server that is full, and still tells of changes.
+const FULL: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n$-1\r\n:-2\r\n:0\r\n$-1\r\n";
+
+#[test]
+fn server_that_is_full_at_first_is_probed_again() {
+    let silent = "+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n";
+    for (replies, told) in [(FULL, None), (silent, Some("does not track: NoPush"))] {
+        let mut redis = greeted();
+        redis.receives(1, &format!("{replies}$1\r\nv\r\n"));
+        let outputs = redis.outputs();
+        assert_eq!(outputs[..outputs.len() - 1], told.into_iter().collect::<Vec<_>>());
+        redis.pass(59_000);
+        redis.get("a");
+        assert_eq!(redis.outputs(), ["1 write GET a"]);
+        redis.receives(1, "$1\r\nv\r\n");
+        redis.outputs();
+        redis.pass(1000);
+        assert_eq!(
+            (redis.outputs(), redis.next_wake()),
+            (vec![], None),
+            "without a command there is no probe"
+        );
+        redis.get("a");
+        assert!(redis.outputs()[0].contains(&format!("SETEX {}", key(1, 2))));
+        redis.receives(1, &probed(&key(1, 2)));
+        assert_eq!((redis.outputs(), tracks(&redis)), (vec!["tracks".to_owned()], Some(1)));
+    }
+}
+
+#[test]
+fn server_that_becomes_full_stays_trusted() {
+    let mut redis = proven();
+    redis.pass(60_000);
+    redis.get("a");
+    redis.outputs();
+    redis.receives(1, "$1\r\nv\r\n");
+    redis.outputs();
+    assert!(serves(&mut redis, 1));
+    redis.pass(1);
+    assert!(redis.outputs().concat().contains("SETEX"));
+    redis.receives(1, FULL);
+    assert!(serves(&mut redis, 1));
+    assert_eq!(redis.outputs(), Vec::<String>::new());
+}
+
+#[test]
+fn repeated_failure_is_told_once_and_a_new_proof_again() {
+    let mut redis = greeted();
+    for (number, pushes, expected) in [
+        (1, false, vec!["does not track: NoPush"]),
+        (2, false, vec![]),
+        (3, true, vec!["tracks"]),
+        (4, false, vec!["changed: all", "does not track: NoPush"]),
+    ] {
+        let probe = if pushes {
+            probed(&key(1, number))
+        } else {
+            "+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n".to_owned()
+        };
+        redis.receives(1, &probe);
+        assert_eq!(redis.outputs(), expected, "{number}");
+        redis.receives(1, "$1\r\nv\r\n");
+        redis.pass(60_000);
+        redis.outputs();
+        if serves(&mut redis, 1) {
+            redis.pass(1);
+        }
+        redis.get("a");
+        redis.outputs();
+        if pushes {
+            redis.receives(1, "$1\r\nv\r\n");
+            assert!(serves(&mut redis, 1));
+            redis.pass(1);
+            redis.outputs();
+        }
     }
 }
 
