@@ -57,6 +57,9 @@ use crate::time::Timestamp;
 /// One reply may take this many times `command_timeout`, from its first byte to its last.
 const REPLY_TIMEOUTS: u32 = 5;
 
+/// How long a stream stays whose server may have hung up on the handshake before it because of something else.
+const NAMELESS: Duration = Duration::from_secs(60);
+
 /// The connection to one server.
 pub(super) struct Connection {
     settings: Rc<Settings>,
@@ -435,10 +438,8 @@ impl Connection {
         }
         match event {
             StreamEvent::Ready => {
-                if let (Some(open), Some(endpoint)) = (&self.open, &self.endpoint)
-                    && !open.stream.is_named()
-                {
-                    self.settings.handshake().omit_name_for(endpoint);
+                if let (Some(open), Some(endpoint)) = (&self.open, &self.endpoint) {
+                    self.settings.handshake().accepted(endpoint, open.stream.is_named());
                 }
                 let last_server = std::mem::replace(&mut self.last_server, self.endpoint.clone());
                 let is_another = last_server.is_some() && last_server != self.endpoint;
@@ -642,8 +643,17 @@ impl Connection {
     fn stream_deadline(&self) -> Option<Timestamp> {
         let Open { stream, last_reply, .. } = self.open.as_ref()?;
         if stream.is_ready() {
-            let idle_timeout = self.settings.idle_timeout.filter(|_| self.pipeline.is_empty())?;
-            return Some(last_reply.after(idle_timeout));
+            if !self.pipeline.is_empty() {
+                return None;
+            }
+            let idle = self.settings.idle_timeout.map(|timeout| last_reply.after(timeout));
+            // The next stream finds out whether the server hangs up again.
+            let handshake = self.settings.handshake();
+            let may_track = !stream.is_named() && handshake.is_tracking();
+            let is_tried_again =
+                may_track && self.endpoint.as_ref().is_some_and(|server| handshake.sends_name_to(server));
+            let end = is_tried_again.then(|| stream.since().after(NAMELESS));
+            return [idle, end].into_iter().flatten().min();
         }
         Some(stream.since().after(self.settings.connect_timeout))
     }

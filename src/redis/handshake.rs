@@ -26,8 +26,8 @@ pub(super) struct Handshake {
     commands: Vec<Command>,
     /// Whether keys are tracked, if the server can do that.
     is_tracking: bool,
-    /// The servers that hang up on `CLIENT SETNAME`.
-    nameless: RefCell<Vec<Endpoint>>,
+    /// The servers that hang up on `CLIENT SETNAME`, and how often in a row they did so.
+    nameless: RefCell<Vec<(Endpoint, u8)>>,
     /// Whether the password has been set while the client runs. Then it may change again.
     may_change_password: bool,
 }
@@ -51,6 +51,9 @@ const ROLE: &str = "role";
 
 /// This many servers that hang up on `CLIENT SETNAME` are remembered.
 const MAX_NAMELESS: usize = 256;
+
+/// A server that restarts hangs up once. This many times in a row, it is the handshake that the server does not like.
+const HANG_UPS: u8 = 2;
 
 impl Handshake {
     /// A handshake with the credentials and the name of the connection.
@@ -86,14 +89,26 @@ impl Handshake {
 
     /// Whether the name is sent to this server.
     pub(super) fn sends_name_to(&self, endpoint: &Endpoint) -> bool {
-        !self.nameless.borrow().contains(endpoint)
+        // Without keys that are tracked only the name is at stake.
+        let enough = if self.is_tracking { HANG_UPS } else { 1 };
+        !self.nameless.borrow().iter().any(|(other, times)| other == endpoint && *times >= enough)
     }
 
-    /// This server hangs up on `CLIENT SETNAME`.
-    pub(super) fn omit_name_for(&self, endpoint: &Endpoint) {
+    /// The server accepted a handshake, with our name or without it.
+    pub(super) fn accepted(&self, endpoint: &Endpoint, is_named: bool) {
         let mut nameless = self.nameless.borrow_mut();
-        if nameless.len() < MAX_NAMELESS && !nameless.contains(endpoint) {
-            nameless.push(endpoint.clone());
+        let place = nameless.iter().position(|(other, _)| other == endpoint);
+        match place {
+            Some(place) if is_named => {
+                nameless.swap_remove(place);
+            }
+            Some(place) => {
+                if let Some((_, times)) = nameless.get_mut(place) {
+                    *times = times.saturating_add(1);
+                }
+            }
+            None if !is_named && nameless.len() < MAX_NAMELESS => nameless.push((endpoint.clone(), 1)),
+            None => {}
         }
     }
 

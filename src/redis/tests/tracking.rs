@@ -149,6 +149,55 @@ fn server_that_hangs_up_is_greeted_without_it() {
     assert_eq!(tracks(&redis), None);
 }
 
+/// A proxy or a server that restarts may hang up once.
+#[test]
+fn server_that_hung_up_once_is_asked_to_track_again() {
+    let mut redis = Script::with(&tracked());
+    redis.get("a");
+    redis.opened(1);
+    redis.closed(1);
+    redis.opened(2);
+    redis.outputs();
+    redis.receives(2, "+PONG\r\n+PONG\r\n+PONG\r\n");
+    redis.outputs();
+    redis.receives(2, "$1\r\nv\r\n");
+    redis.pass(60_000);
+    assert_eq!(redis.outputs(), ["#1 v", "2 close", "idle"]);
+    assert_eq!(redis.next_wake(), None);
+    redis.get("a");
+    redis.opened(3);
+    assert_eq!(redis.outputs().last().unwrap(), "3 write CLIENT SETNAME test; HELLO 3; CLIENT TRACKING ON");
+    redis.receives(3, HANDSHAKE);
+    redis.outputs();
+    redis.receives(3, &probed(&key(3, 1)));
+    assert_eq!(tracks(&redis), Some(3));
+}
+
+#[test]
+fn server_that_hung_up_twice_is_not_asked_any_more() {
+    let mut redis = Script::with(&tracked());
+    for stream in [1, 3] {
+        redis.get("a");
+        redis.opened(stream);
+        redis.closed(stream);
+        redis.opened(stream + 1);
+        redis.outputs();
+        redis.receives(stream + 1, "+PONG\r\n+PONG\r\n+PONG\r\n");
+        redis.outputs();
+        redis.receives(stream + 1, "$1\r\nv\r\n");
+        redis.pass(60_000);
+    }
+    assert_eq!(
+        (redis.outputs().last().unwrap().as_str(), redis.next_wake()),
+        ("#2 v", None),
+        "it stays open"
+    );
+    redis.closed(4);
+    redis.get("a");
+    redis.opened(5);
+    assert_eq!(redis.outputs().last().unwrap(), "5 write PING; PING; PING");
+}
+
 #[test]
 fn push_names_the_keys_that_changed() {
     let mut redis = proven();
