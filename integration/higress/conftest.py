@@ -27,7 +27,7 @@ from harness.process import Process
 from harness.provider import Provider
 from harness.redis import Redis
 from harness.render import ROOT
-from harness.service import CLIENT_SECRET, COOKIE_SECRET, client, filter_config
+from harness.service import CLIENT_SECRET, COOKIE_SECRET, filter_config
 
 from .resp import one_command
 
@@ -52,20 +52,6 @@ def program(tmp_path_factory) -> Path:
     built = tmp_path_factory.mktemp("gateway") / "gateway"
     subprocess.run(["go", "build", "-o", built, "."], cwd=GATEWAY, check=True)
     return built
-
-
-@pytest.fixture(scope="session")
-def shared_provider():
-    provider = Provider([client()])
-    yield provider
-    provider.stop()
-
-
-@pytest.fixture
-def provider(shared_provider):
-    shared_provider.reset()
-    yield shared_provider
-    shared_provider.reset()
 
 
 class Gateway:
@@ -148,19 +134,6 @@ def make_gateway(program, provider):
     yield make
     for gateway in gateways:
         gateway.stop()
-
-
-@pytest.fixture
-def make_redis():
-    servers: list[Redis] = []
-
-    def make(**options: Any) -> Redis:
-        servers.append(Redis(**options))
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.close()
 
 
 @pytest.fixture
