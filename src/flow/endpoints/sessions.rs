@@ -87,10 +87,12 @@ pub(in crate::flow) async fn list<I: Io>(app: Rc<App<I>>, head: RequestHead) -> 
         Err(answer) => return answer,
     };
     let session = Some(&caller.principal.session);
-    let sessions = match app.store.sessions_of(&target.user).await {
+    let mut sessions = match app.store.sessions_of(&target.user).await {
         Ok(sessions) => sessions,
         Err(reason) => return unavailable(&app, &head, |words| words.sessions_not_shown, reason),
     };
+    // This session first; the others stay as they are, the newest first.
+    sessions.sort_by_key(|session| session.id != caller.ticket);
     let mut answer = if is_program(&app, &head) {
         reply::json(StatusCode::OK, &as_json(&app, &caller, &target, &sessions))
     } else {

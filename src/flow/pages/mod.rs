@@ -75,7 +75,7 @@ pub struct ErrorPage<'a> {
 pub struct Sessions<'a> {
     /// The user, if it is another one than the user of the page.
     pub user: Option<&'a str>,
-    /// The sessions, the newest first.
+    /// The session of the page first, then the others, the newest first.
     pub sessions: &'a [ListedSession],
     /// The target of the button that ends all of them.
     pub everywhere_url: &'a str,

@@ -255,7 +255,10 @@ impl<I: Io> RedisStore<I> {
         if !self.sessions.health.get().may_lack_data() {
             index.drop_ended(&whose, &ended).await;
         }
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.began));
+        // Sessions of the same second in the same order each time.
+        sessions.sort_by(|a, b| {
+            b.began.cmp(&a.began).then_with(|| a.id.redis_key().cmp(b.id.redis_key()))
+        });
         Ok(sessions)
     }
 
