@@ -25,6 +25,7 @@ from harness.redis import Redis
 from harness.render import render
 from harness.service import CLIENT_ID, CLIENT_SECRET, COOKIE_SECRET, Service, Services, client, filter_config
 from harness.topologies import ClusterTopology, SentinelTopology
+from harness.tracking import TRACKED
 from upstream import Upstream
 
 
@@ -206,15 +207,18 @@ def cluster():
 
 
 @pytest.fixture
-def with_redis(service):
-    """Starts Envoys that keep their sessions in this Redis: `with_redis(redis, **options)`.
+def redis_tracking() -> str | None:
+    """The option `redis_tracking` of Envoys that `with_redis` starts: None, so its default. The marks of
+    harness/tracking.py replace it."""
+    return TRACKED
 
-    Each request asks Redis, unless the options say otherwise: most tests look at the commands. test_redis_tracking.py
-    is about `redis_tracking`.
-    """
+
+@pytest.fixture
+def with_redis(service, redis_tracking):
+    """Starts Envoys that keep their sessions in this Redis: `with_redis(redis, **options)`."""
 
     def start(redis, **options: Any):
-        store = {"session_store_type": "redis", "redis_connection_url": redis.url, "redis_tracking": "off"}
+        store = {"session_store_type": "redis", "redis_connection_url": redis.url, "redis_tracking": redis_tracking}
         return service(**store | options)
 
     return start

@@ -11,6 +11,7 @@ import pytest
 from harness.known_secrets import ticket_of
 from harness.redis import is_6
 from harness.service import arrived
+from harness.tracking import TRACKED, asked, both_ways, in_memory, of_sessions
 from harness.waiting import until
 
 NAME = "_oauth2_proxy"
@@ -90,6 +91,7 @@ def test_data_in_redis_is_unreadable_without_the_cookie(browser, redis):
     assert len(set(value)) > 200
 
 
+@asked
 def test_session_sends_only_the_expected_commands(with_redis, redis):
     """So a new round trip, or a command that is not in the documented ACL, does not stay unnoticed."""
     running = with_redis(redis, cookie_refresh="2s", is_shared=False)
@@ -128,6 +130,42 @@ def test_session_sends_only_the_expected_commands(with_redis, redis):
     assert redis.keys() == []
 
 
+def test_tracked_session_sends_only_the_expected_commands(with_redis, redis):
+    running = with_redis(redis, cookie_refresh="2s", is_shared=False)
+    browser = running.browser()
+    with redis.monitor() as monitor:
+        sign_in(browser)
+        (key,) = redis.keys()
+        until(lambda: is_signed_in(browser) and running.envoy.counters()["refreshes"], "the session is refreshed")
+        in_memory(running, browser)
+        assert browser.get("/oauth2/sign_out").status_code == 200
+        commands = monitor.commands()
+    for_sessions = of_sessions(commands)
+    # A request reads its session; the first ones, while the connection has yet to prove itself, without its end.
+    assert {shape(command, key) for command in for_sessions} == {
+        *([] if is_6() else ["CLIENT SETNAME oauth2-session-filter"]),
+        "PING",
+        "SETEX KEY 604800 VALUE",
+        "GET KEY",
+        "PTTL KEY",
+        "SET LOCK TOKEN NX PX 6000",
+        "EVAL 1 LOCK TOKEN",
+        "lua GET LOCK",
+        "lua DEL LOCK",
+        "DEL KEY",
+    }
+    for_tracking = [command for command in commands if command not in for_sessions]
+    probe = next(command[1] for command in for_tracking if "-track-" in command[1])
+    assert {shape(command, probe) for command in for_tracking} == {
+        "HELLO 3",
+        *([] if is_6() else ["CLIENT TRACKING ON"]),
+        "SETEX KEY 10 VALUE",
+        "GET KEY",
+        "PTTL KEY",
+        "DEL KEY",
+    }
+
+
 def test_requests_without_a_session_send_redis_no_command(with_redis, redis):
     browser = with_redis(redis).browser()
     with redis.monitor() as monitor:
@@ -151,8 +189,30 @@ def test_session_is_valid_at_every_worker_and_envoy(with_redis, redis):
 # ---- how a session ends ----
 
 
-def test_sign_out_deletes_the_session(browser, redis):
+@pytest.fixture
+def assert_ended(redis_tracking):
+    """Asserts that the session of a browser has ended at Redis, and a worker that serves it from memory is told so."""
+
+    def check(browser) -> None:
+        if redis_tracking is TRACKED:
+            until(lambda: not is_signed_in(browser), "Redis has told of the end")
+        assert not is_signed_in(browser)
+
+    return check
+
+
+@pytest.fixture
+def known(running, browser, redis_tracking):
+    """A browser that is signed in, whose session the worker has in memory if Redis tells of changes."""
     sign_in(browser)
+    if redis_tracking is TRACKED:
+        in_memory(running, browser)
+    return browser
+
+
+@both_ways
+def test_sign_out_deletes_the_session(known, redis):
+    browser = known
     old = {"cookie": browser.cookie}
     assert browser.get("/oauth2/sign_out").status_code == 200
     assert redis.keys() == []
@@ -161,34 +221,36 @@ def test_sign_out_deletes_the_session(browser, redis):
     assert httpx.get(f"{browser.base_url}/echo", headers=old, trust_env=False).status_code == 302
 
 
-def test_deleted_key_is_an_immediate_sign_out(browser, redis):
-    sign_in(browser)
-    assert is_signed_in(browser)
+@both_ways
+def test_deleted_key_is_an_immediate_sign_out(known, redis, assert_ended):
     redis.command("DEL", *redis.keys())
-    assert browser.get("/echo").status_code == 302
+    assert_ended(known)
     # By then a browser might clear another tab's new cookie.
-    assert NAME in browser.cookies, "the ticket was cleared"
+    assert NAME in known.cookies, "the ticket was cleared"
 
 
-def test_expired_key_is_a_sign_out(browser, redis):
-    sign_in(browser)
+@both_ways
+def test_expired_key_is_a_sign_out(known, redis):
     (key,) = redis.keys()
     redis.command("PEXPIRE", key, 3000)
-    assert is_signed_in(browser)
+    assert is_signed_in(known)
     time.sleep(3.1)
-    assert not is_signed_in(browser)
+    assert not is_signed_in(known)
 
 
-def test_flushed_database_signs_all_out_and_accepts_new_sign_ins(running, redis):
+@both_ways
+def test_flushed_database_signs_all_out_and_accepts_new_sign_ins(running, redis, assert_ended):
     browsers = [running.browser() for _ in range(2)]
     for browser in browsers:
         sign_in(browser)
     redis.command("FLUSHALL")
-    assert [is_signed_in(browser) for browser in browsers] == [False, False]
+    for browser in browsers:
+        assert_ended(browser)
     sign_in(browsers[0])
     assert [is_signed_in(browser) for browser in browsers] == [True, False]
 
 
+@asked
 def test_session_cache_bridges_a_short_outage(with_redis, make_redis):
     redis = make_redis()
     browser = with_redis(redis, redis_session_cache="20s", redis_command_timeout="500ms", is_shared=False).browser()
@@ -203,6 +265,18 @@ def test_session_cache_bridges_a_short_outage(with_redis, make_redis):
     assert NAME in browser.cookies
 
 
+def test_session_cache_bridges_the_end_of_a_tracked_connection(with_redis, make_redis):
+    redis = make_redis()
+    running = with_redis(redis, redis_session_cache="1m", redis_command_timeout="500ms", is_shared=False)
+    browser = running.browser()
+    sign_in(browser)
+    in_memory(running, browser)
+    redis.stop()
+    until(lambda: running.envoy.counters()["redis.disconnects"], "the worker knows of the end")
+    assert is_signed_in(browser), "a short outage signed the user out or failed a request"
+
+
+@both_ways
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -214,28 +288,27 @@ def test_session_cache_bridges_a_short_outage(with_redis, make_redis):
     ],
     ids=["a text", "nothing", "28 zeros", "a list", "20 MB"],
 )
-def test_invalid_value_signs_only_its_browser_out(garbage, running, redis):
-    broken, fine = running.browser(), running.browser()
-    sign_in(broken)
+def test_invalid_value_signs_only_its_browser_out(garbage, running, known, redis, assert_ended):
+    broken, fine = known, running.browser()
     (key,) = redis.keys()
     sign_in(fine)
     redis.command("DEL", key)
     redis.command(*[key if word == "KEY" else word for word in garbage])
-    assert not is_signed_in(broken)
+    assert_ended(broken)
     assert is_signed_in(fine)
     sign_in(broken)
     assert is_signed_in(broken)
 
 
-def test_session_copied_to_another_key_is_invalid(running, redis):
+@both_ways
+def test_session_copied_to_another_key_is_invalid(running, known, redis, assert_ended):
     """A reader of Redis sees the key, and not the secret in the ticket."""
-    browser, other = running.browser(), running.browser()
-    sign_in(browser)
+    browser, other = known, running.browser()
     (key,) = redis.keys()
     sign_in(other)
     (others_key,) = set(redis.keys()) - {key}
     redis.command("SET", key, redis.command("GET", others_key))
-    assert not is_signed_in(browser)
+    assert_ended(browser)
     assert is_signed_in(other)
 
 
@@ -255,8 +328,9 @@ def test_restored_older_value_of_a_session_is_valid(with_redis, redis):
         assert time.monotonic() < deadline, "the newest session was not saved again"
 
 
-def test_new_sign_in_gets_a_new_ticket_and_deletes_the_old(browser, redis):
-    sign_in(browser)
+@both_ways
+def test_new_sign_in_gets_a_new_ticket_and_deletes_the_old(known, redis):
+    browser = known
     (old,) = redis.keys()
     cookie = browser.cookies[NAME]
     callback = browser.get("/oauth2/start?rd=/echo")
@@ -266,10 +340,12 @@ def test_new_sign_in_gets_a_new_ticket_and_deletes_the_old(browser, redis):
     assert ticket_of(browser.cookies[NAME])[1] != ticket_of(cookie)[1]
 
 
-def test_sign_in_page_ends_the_session(browser, redis):
-    sign_in(browser)
-    assert browser.get("/oauth2/sign_in").status_code == 200
+@both_ways
+def test_sign_in_page_ends_the_session(known, redis):
+    old = {"cookie": known.cookie}
+    assert known.get("/oauth2/sign_in").status_code == 200
     assert redis.keys() == []
+    assert httpx.get(f"{known.base_url}/echo", headers=old, trust_env=False).status_code == 302
 
 
 def test_ticket_without_the_cookie_secret_is_refused(browser, redis):
@@ -296,6 +372,7 @@ def test_ticket_in_the_v2_form_is_valid(options, with_redis, redis):
 # ---- statistics ----
 
 
+@asked
 def test_sessions_and_commands_are_counted(with_redis, redis, provider):
     running = with_redis(redis, cookie_refresh="2s", is_shared=False)
     assert running.envoy.counters() == dict.fromkeys(
@@ -378,6 +455,7 @@ def test_failed_refreshes_are_counted(with_redis, redis, provider):
     assert (running.envoy.counters()["refreshes_failed"], running.envoy.counters()["refreshes_refused"]) == (1, 1)
 
 
+@asked
 def test_statistics_are_exported_to_prometheus(with_redis, redis):
     running = with_redis(redis, is_shared=False)
     sign_in(running.browser())

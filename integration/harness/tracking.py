@@ -1,0 +1,42 @@
+"""The two ways in which a worker knows that a session in Redis has not changed (docs/stores.md, tracked sessions).
+
+- *tracked*: Redis tells of each change, and until then requests are served from memory. This is the default with a
+  single server, so `with_redis` starts Envoys in this way.
+- *asked*: each request asks Redis, as with a server that cannot tell, and with Sentinels and a Cluster.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .browser import Browser
+from .service import Service
+from .waiting import until
+
+# The values of `redis_tracking` for `with_redis`; None is the default of the filter.
+TRACKED, ASKED = None, "off"
+
+# For a test whose statement holds in both ways.
+both_ways = pytest.mark.parametrize("redis_tracking", [TRACKED, ASKED], ids=["tracked", "asked"])
+# For a test that looks at the commands of single requests.
+asked = pytest.mark.parametrize("redis_tracking", [ASKED], ids=["asked"])
+
+
+def in_memory(running: Service, browser: Browser) -> None:
+    """Requests until some of them are served without a command: by then their worker has the session."""
+
+    def asks_nothing() -> bool:
+        before = running.envoy.counters()["redis.commands"]
+        assert all(browser.get("/echo").status_code == 200 for _ in range(20))
+        return running.envoy.counters()["redis.commands"] == before
+
+    until(asks_nothing, "requests are served from memory")
+
+
+def of_sessions(commands: list[list[str]]) -> list[list[str]]:
+    """These commands without those by which a worker finds out whether Redis tells its connection of changes."""
+    return [
+        words
+        for words in commands
+        if words[0] != "HELLO" and words[:2] != ["CLIENT", "TRACKING"] and not any("-track-" in word for word in words)
+    ]
