@@ -17,6 +17,7 @@ import pytest
 
 from harness import envoy
 from harness import redis as redis_server
+from harness.browser import Browser
 from harness.envoy import Envoy
 from harness.fake_provider import FakeProvider
 from harness.known_secrets import SECRETS
@@ -25,7 +26,8 @@ from harness.redis import Redis
 from harness.render import render
 from harness.service import CLIENT_ID, CLIENT_SECRET, COOKIE_SECRET, Service, Services, client, filter_config
 from harness.topologies import ClusterTopology, SentinelTopology
-from harness.tracking import TRACKED
+from harness.tracking import TRACKED, in_memory
+from harness.waiting import until
 from upstream import Upstream
 
 
@@ -222,3 +224,32 @@ def with_redis(service, redis_tracking):
         return service(**store | options)
 
     return start
+
+
+@pytest.fixture
+def remember(redis_tracking):
+    """Requests with a browser's session until its worker serves it from memory, if Redis tells of changes."""
+
+    def make(running: Service, browser: Browser) -> None:
+        if redis_tracking is TRACKED:
+            in_memory(running, browser)
+
+    return make
+
+
+@pytest.fixture
+def assert_ended(redis_tracking):
+    """Asserts that a browser's session, which has ended in Redis, is not served: if each request asks Redis, from the
+    next request on, and otherwise as soon as Redis has told the worker. `url` is that of another Envoy."""
+
+    def is_signed_in(browser: Browser, url: str) -> bool:
+        answer = browser.get(f"{url}/echo", headers={"cookie": browser.cookie} if url else {})
+        assert answer.status_code in (200, 302), answer.text
+        return answer.status_code == 200
+
+    def check(browser: Browser, url: str = "") -> None:
+        if redis_tracking is TRACKED:
+            until(lambda: not is_signed_in(browser, url), "Redis has told of the end")
+        assert not is_signed_in(browser, url)
+
+    return check

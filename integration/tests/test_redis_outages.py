@@ -1,4 +1,8 @@
-"""Redis is down, hangs, is full, may not be written, or loads its data: 503, and no user is signed out."""
+"""Redis is down, hangs, is full, may not be written, or loads its data: 503, and no user is signed out.
+
+A session in memory is served until its worker notices the outage: by the end of the connection, or because Redis has
+not answered for `redis_tracking_silence`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from harness.redis import RedisError, is_6
 from harness.relay import Relay
 from harness.service import arrived
 from harness.topologies import is_synchronized
+from harness.tracking import TRACKED, both_ways
 from harness.waiting import until
 
 NAME = "_oauth2_proxy"
@@ -31,6 +36,22 @@ def assert_unavailable(answer) -> None:
     assert answer.status_code == 503, f"{answer.status_code}\n{answer.text[:500]}"
     assert int(answer.headers["retry-after"]) > 0
     assert "set-cookie" not in answer.headers, "the outage cleared a cookie"
+
+
+@pytest.fixture
+def assert_outage(redis_tracking):
+    """Asserts that a request with a session gets a 503: the first one already, if each request asks Redis."""
+
+    def check(browser, path: str = "/echo") -> None:
+        answer = browser.get(path)
+        if redis_tracking is TRACKED:
+            deadline = time.monotonic() + 30
+            while answer.is_success:
+                assert time.monotonic() < deadline, f"{path} is served although Redis is away"
+                answer = browser.get(path)
+        assert_unavailable(answer)
+
+    return check
 
 
 def until_200(browser, path: str = "/ready", seconds: float = 10) -> None:
@@ -58,28 +79,31 @@ def test_envoy_starts_without_redis_and_recovers_with_it(with_redis, make_redis)
 
 
 @pytest.fixture
-def down(with_redis, make_redis):
+def down(with_redis, make_redis, remember):
     """A browser that was signed in, and its Redis, which is stopped."""
     redis = make_redis(keep=True)
-    browser = sign_in(with_redis(redis, redis_command_timeout="1s"))
+    running = with_redis(redis, redis_command_timeout="1s")
+    browser = sign_in(running)
+    remember(running, browser)
     redis.kill()
     return browser, redis
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/echo",
-        "/oauth2/auth",
-        "/oauth2/userinfo",
-        "/oauth2/sign_out",
-        "/oauth2/sign_out?rd=/",
-        "/oauth2/sign_in",
-        "/ready",
-    ],
-)
-def test_outage_of_redis_is_503_and_keeps_the_session(path, down):
+@both_ways
+@pytest.mark.parametrize("path", ["/echo", "/oauth2/auth", "/oauth2/userinfo"])
+def test_outage_of_redis_is_503_and_keeps_the_session(path, down, assert_outage):
     browser, redis = down
+    assert_outage(browser, path)
+    keeps_its_session_after_503(path, browser, redis)
+
+
+@pytest.mark.parametrize("path", ["/oauth2/sign_out", "/oauth2/sign_out?rd=/", "/oauth2/sign_in", "/ready"])
+def test_outage_is_503_at_endpoints_that_always_ask_redis(path, down):
+    browser, redis = down
+    keeps_its_session_after_503(path, browser, redis)
+
+
+def keeps_its_session_after_503(path, browser, redis) -> None:
     for _ in range(3):
         assert_unavailable(browser.get(path))
     assert browser.get("/ping").status_code == 200
@@ -88,8 +112,9 @@ def test_outage_of_redis_is_503_and_keeps_the_session(path, down):
     assert arrived(browser.get("/echo"))["x-forwarded-user"] == "alice"
 
 
-def test_outage_answers_browsers_with_a_page_and_programs_with_json(down):
+def test_outage_answers_browsers_with_a_page_and_programs_with_json(down, assert_outage):
     browser, _ = down
+    assert_outage(browser)
     page = browser.get("/echo", headers={"accept": "text/html"})
     assert_unavailable(page)
     assert "the session store does not answer" in page.text.lower()
@@ -139,6 +164,7 @@ def test_sign_in_with_a_used_code_waits_for_redis(seconds, status, with_redis, m
 # ---- while requests run ----
 
 
+@both_ways
 def test_short_restart_of_redis_fails_no_request(with_redis, make_redis):
     """So often that it hits each state of a connection; a Redis that just started answers LOADING for a moment."""
     redis = make_redis(keep=True)
@@ -184,11 +210,14 @@ def test_orderly_restart_of_redis_fails_no_request(with_redis, make_redis):
 # ---- Redis hangs ----
 
 
-def test_hanging_redis_is_503(with_redis, make_redis):
+@both_ways
+def test_hanging_redis_is_503(with_redis, make_redis, remember, assert_outage):
     redis = make_redis()
-    browser = sign_in(with_redis(redis))
+    running = with_redis(redis)
+    browser = sign_in(running)
+    remember(running, browser)
     redis.pause()
-    assert_unavailable(browser.get("/echo"))
+    assert_outage(browser)
     # It might be back in a moment, so requests that come now wait as long. Once it was away for that long, a
     # request waits for an attempt to connect, and for no more.
     assert_unavailable(browser.get("/echo"))
@@ -213,6 +242,7 @@ def test_all_requests_waiting_for_a_hanging_redis_are_answered(with_redis, make_
     assert set(load.statuses(since=back + 2)) == {200}
 
 
+@both_ways
 def test_redis_that_hangs_briefly_fails_no_request(with_redis, make_redis):
     redis = make_redis()
     running = with_redis(redis, concurrency=2)
@@ -306,10 +336,14 @@ def test_name_that_moves_to_another_master_is_followed(service, make_redis):
         relay.close()
 
 
-def test_replica_without_a_master_is_an_outage(with_redis, make_redis):
+@both_ways
+def test_replica_without_a_master_is_an_outage(with_redis, make_redis, remember, assert_outage):
     redis = make_redis(replica_serve_stale_data="no")
-    browser = sign_in(with_redis(redis))
+    running = with_redis(redis)
+    browser = sign_in(running)
+    remember(running, browser)
     redis.command("REPLICAOF", "127.0.0.1", free_port())
+    assert_outage(browser)
     # Redis 6.2 answers a PING nevertheless.
     for path in ("/echo", "/oauth2/auth", *([] if is_6() else ["/ready"])):
         assert_unavailable(browser.get(path))
@@ -358,10 +392,13 @@ def refusal(redis) -> str:
     return ""
 
 
-def test_script_that_blocks_redis_signs_no_user_out(with_redis, make_redis):
+@both_ways
+def test_script_that_blocks_redis_signs_no_user_out(with_redis, make_redis, remember, assert_outage):
     """BUSY: a script of another client runs for longer than lua-time-limit."""
     redis = make_redis(lua_time_limit=100)
-    browser = sign_in(with_redis(redis))
+    running = with_redis(redis)
+    browser = sign_in(running)
+    remember(running, browser)
 
     def block() -> None:
         with pytest.raises(RedisError):
@@ -370,6 +407,7 @@ def test_script_that_blocks_redis_signs_no_user_out(with_redis, make_redis):
     blocked = threading.Thread(target=block)
     blocked.start()
     until(lambda: refusal(redis) == "BUSY", "the script blocks it")
+    assert_outage(browser)
     for path in ("/echo", "/ready"):
         assert_unavailable(browser.get(path))
     redis.command("SCRIPT", "KILL")
@@ -380,6 +418,7 @@ def test_script_that_blocks_redis_signs_no_user_out(with_redis, make_redis):
 # ---- Redis is busy with a script ----
 
 
+@both_ways
 def test_slow_script_delays_requests_without_failing_them(with_redis, make_redis):
     redis = make_redis()
     redis.command("CONFIG", "SET", "lua-time-limit", 50)
@@ -396,10 +435,10 @@ def test_slow_script_delays_requests_without_failing_them(with_redis, make_redis
     with ThreadPoolExecutor() as threads:
         script = threads.submit(lambda: redis.command("EVAL", "while true do end", 0))
         until(is_busy, "Redis is busy with the script")
-        answer = threads.submit(browser.get, "/echo")
-        # By now the filter has been told that Redis is busy.
-        until(lambda: running.envoy.says("Redis is not ready (BUSY)"), "the filter has heard of it")
-        redis.command("SCRIPT", "KILL")
-        assert arrived(answer.result())["x-forwarded-user"] == "alice"
+        with Load([running], [browser.cookie]) as load:
+            until(lambda: running.envoy.says("Redis is not ready (BUSY)"), "the filter has heard of it")
+            redis.command("SCRIPT", "KILL")
+            load.wait_for_answers(20)
+        assert set(load.statuses()) == {200}
         with pytest.raises(RedisError):
             script.result()

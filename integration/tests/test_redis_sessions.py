@@ -11,7 +11,7 @@ import pytest
 from harness.known_secrets import ticket_of
 from harness.redis import is_6
 from harness.service import arrived
-from harness.tracking import TRACKED, asked, both_ways, in_memory, of_sessions
+from harness.tracking import asked, both_ways, in_memory, of_sessions
 from harness.waiting import until
 
 NAME = "_oauth2_proxy"
@@ -190,23 +190,10 @@ def test_session_is_valid_at_every_worker_and_envoy(with_redis, redis):
 
 
 @pytest.fixture
-def assert_ended(redis_tracking):
-    """Asserts that the session of a browser has ended at Redis, and a worker that serves it from memory is told so."""
-
-    def check(browser) -> None:
-        if redis_tracking is TRACKED:
-            until(lambda: not is_signed_in(browser), "Redis has told of the end")
-        assert not is_signed_in(browser)
-
-    return check
-
-
-@pytest.fixture
-def known(running, browser, redis_tracking):
+def known(running, browser, remember):
     """A browser that is signed in, whose session the worker has in memory if Redis tells of changes."""
     sign_in(browser)
-    if redis_tracking is TRACKED:
-        in_memory(running, browser)
+    remember(running, browser)
     return browser
 
 

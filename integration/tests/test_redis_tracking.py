@@ -16,6 +16,7 @@ from harness.ports import HOST
 from harness.relay import CHUNK, Relay
 from harness.service import arrived
 from harness.topologies import role
+from harness.tracking import in_memory
 from harness.waiting import until
 from ticket import redis_key
 
@@ -25,10 +26,10 @@ UNTRACKED = "does not tell of sessions that change"
 
 @pytest.fixture
 def tracked(with_redis):
-    """Starts Envoys with the default of `redis_tracking`."""
+    """Starts Envoys that no other test gets, with the default of `redis_tracking`."""
 
     def start(redis, **options):
-        return with_redis(redis, **{"redis_tracking": "auto", "is_shared": False, **options})
+        return with_redis(redis, **{"is_shared": False, **options})
 
     return start
 
@@ -41,17 +42,6 @@ def sign_in(running):
 
 def is_signed_out(browser) -> bool:
     return browser.get("/echo").status_code == 302
-
-
-def in_memory(running, browser) -> None:
-    """Requests until some of them are served without a command: by then every worker may have the session."""
-
-    def asks_nothing() -> bool:
-        before = running.envoy.counters()["redis.commands"]
-        assert all(browser.get("/echo").status_code == 200 for _ in range(20))
-        return running.envoy.counters()["redis.commands"] == before
-
-    until(asks_nothing, "requests are served from memory")
 
 
 def test_requests_are_served_from_memory(tracked, make_redis):
