@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections import Counter
 from typing import Any
 
@@ -19,9 +20,11 @@ from harness.envoy import Envoy
 from harness.render import named, render
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 from harness.text import find
+from harness.tracking import ASKED, both_ways
 from harness.waiting import until
 
 DELAY_MS = 3000  # longer than it takes to send so many requests
+SILENCE = 1.2  # seconds, longer than `redis_tracking_silence`: from then on, requests wait for Redis
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +43,12 @@ def measured(record_property):
         return answers
 
     return read
+
+
+@pytest.fixture
+def redis_tracking():
+    """Each request asks Redis: a burst has to wait for it as a whole."""
+    return ASKED
 
 
 @pytest.fixture
@@ -79,6 +88,7 @@ def test_burst_of_readiness_probes_is_answered(running, measured):
     assert Counter(answer.status for answer in answers) == {200: MANY}
 
 
+@both_ways
 def test_burst_with_sessions_of_two_users_mixes_none_up(running, measured):
     service, redis = running
     people = ["alice", "carol"]
@@ -105,12 +115,14 @@ def test_burst_with_a_deleted_session_goes_to_sign_in(running, measured):
     ]
 
 
+@both_ways
 def test_burst_in_an_outage_is_503(with_redis, make_redis, measured):
     redis = make_redis()
     service = with_redis(redis, redis_command_timeout="10s", is_shared=False)
     browser = service.browser()
     browser.sign_in("alice", "/echo")
     redis.pause()
+    time.sleep(SILENCE)
     burst = sent(service, [request("/echo", cookie(browser))] * MANY)
     redis.kill()
     assert Counter(answer.status for answer in measured(burst)) == {503: MANY}
