@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from .browser import Browser, refuse_answer_of_dead_vm
+from .waiting import until
 
 SITE = "http://app.example.com"
 
@@ -58,6 +59,16 @@ class Visitor(Browser):
         """One request to this proxy."""
         self.where = where
         return self.get(path, **options)
+
+    def wait_for_end(self, *urls: str) -> None:
+        """Waits until its session has ended at these proxies: a proxy may serve it until Redis has told of the end."""
+
+        def has_ended() -> bool:
+            statuses = [self.get_at(url).status_code for url in urls]
+            assert set(statuses) <= {200, 302}, statuses
+            return set(statuses) == {302}
+
+        until(has_ended, "the session has ended")
 
     def keep(self, response: httpx.Response) -> None:
         for header in response.headers.get_list("set-cookie"):

@@ -9,6 +9,7 @@ import pytest
 
 from harness.render import ACCESS_LOG, text_access_log
 from harness.service import arrived
+from harness.waiting import until
 
 EXAMPLE = ACCESS_LOG.read_text(encoding="utf-8")
 FIELDS = ["user", "state", "reason"]
@@ -61,6 +62,7 @@ def test_request_that_waited_has_its_fields(make_redis, service):
     assert logged(at, "/echo") == ("alice", "authenticated", None)
     redis.command("FLUSHALL")
     kept = browser.cookie
+    until(lambda: browser.get("/echo").status_code == 302, "Redis has told of it")
     browser.get("/gone")
     assert logged(at, "/gone") == (None, "anonymous", "gone")
     redis.stop()
