@@ -10,6 +10,7 @@ log a secret, and no page of the filter may show one: harness/known_secrets.py c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +25,19 @@ from harness.known_secrets import SECRETS
 from harness.provider import Provider
 from harness.redis import Redis
 from harness.render import render
-from harness.service import CLIENT_ID, CLIENT_SECRET, COOKIE_SECRET, Service, Services, client, filter_config
+from harness.service import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    COOKIE_SECRET,
+    Service,
+    Services,
+    assert_unavailable,
+    client,
+    filter_config,
+)
 from harness.topologies import ClusterTopology, SentinelTopology
 from harness.tracking import TRACKED, in_memory
-from harness.waiting import until
+from harness.waiting import PATIENCE, until
 from upstream import Upstream
 
 
@@ -251,5 +261,21 @@ def assert_ended(redis_tracking):
         if redis_tracking is TRACKED:
             until(lambda: not is_signed_in(browser, url), "Redis has told of the end")
         assert not is_signed_in(browser, url)
+
+    return check
+
+
+@pytest.fixture
+def assert_outage(redis_tracking):
+    """Asserts that a request with a session gets a 503: from the first request on if each one asks Redis, and otherwise
+    as soon as the worker has noticed the outage."""
+
+    def check(browser: Browser, path: str = "/echo") -> None:
+        answer = browser.get(path)
+        deadline = time.monotonic() + PATIENCE
+        while redis_tracking is TRACKED and answer.is_success:
+            assert time.monotonic() < deadline, f"{path} is served although Redis is away"
+            answer = browser.get(path)
+        assert_unavailable(answer)
 
     return check

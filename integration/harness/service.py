@@ -186,6 +186,13 @@ def client(**options: Any) -> dict:
     return {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": [], **options}
 
 
+def assert_unavailable(answer) -> None:
+    """The session store is away: 503, and the browser keeps its cookies."""
+    assert answer.status_code == 503, f"{answer.status_code}\n{answer.text[:500]}"
+    assert int(answer.headers["retry-after"]) > 0
+    assert "set-cookie" not in answer.headers, "the outage cleared a cookie"
+
+
 def arrived(response) -> dict[str, str]:
     """The headers with which a request arrived at the upstream's /echo, those of one name joined."""
     assert response.status_code == 200, f"{response.url}: {response.status_code}\n{response.text[:2000]}"

@@ -12,23 +12,21 @@ from harness.authority import Authority
 from harness.envoy import tells_what_is_wrong_with_certificates
 from harness.fake_redis import FakeRedis, bulk, default_answer
 from harness.ports import HOST, free_port
-from harness.service import arrived
+from harness.service import arrived, assert_unavailable
+from harness.tracking import TRACKED, both_ways
 
 PASSWORD = "correct-horse-battery-staple"
 WRONG = "wrong-horse-battery-staple"
 # The commands that the filter sends, as rights of an ACL user.
 COMMANDS = "+ping +get +setex +set +del +eval +pexpire +client|setname"
+# What it needs besides so that Redis tells of changes.
+TRACKING = "+client|tracking +pttl"
 
 
 def sign_in(running):
     browser = running.browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     return browser
-
-
-def assert_unavailable(answer) -> None:
-    assert answer.status_code == 503, f"{answer.status_code}\n{answer.text[:500]}"
-    assert int(answer.headers["retry-after"]) > 0
 
 
 def assert_no_sign_in(running) -> None:
@@ -74,8 +72,15 @@ def eventually_200(browser, path: str, seconds: float = 10) -> bool:
     return True
 
 
-def test_acl_user_with_minimal_rights_signs_in(with_redis, make_redis, provider):
-    redis = make_redis(user=[f"filter on >{PASSWORD} ~_oauth2_proxy-* {COMMANDS}"])
+@pytest.fixture
+def commands(redis_tracking):
+    """The rights that the filter needs."""
+    return f"{COMMANDS} {TRACKING}" if redis_tracking is TRACKED else COMMANDS
+
+
+@both_ways
+def test_acl_user_with_minimal_rights_signs_in(with_redis, make_redis, commands, provider):
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~_oauth2_proxy-* {commands}"])
     running = with_redis(redis, redis_username="filter", redis_password=PASSWORD, cookie_refresh="1s")
     browser = sign_in(running)
     time.sleep(1.1)
@@ -95,31 +100,36 @@ def with_acl_user(with_redis, redis, **options):
     return with_redis(redis, redis_username="filter", redis_password=PASSWORD, **options)
 
 
-def test_acl_user_without_get_is_an_outage(with_redis, make_redis):
-    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
-    browser = sign_in(with_acl_user(with_redis, redis))
+@both_ways
+def test_acl_user_without_get_is_an_outage(with_redis, make_redis, commands, remember, assert_outage):
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {commands}"])
+    running = with_acl_user(with_redis, redis)
+    browser = sign_in(running)
+    remember(running, browser)
     redis.command("ACL", "SETUSER", "filter", "-get")
+    assert_outage(browser)
     assert_unavailable(browser.get("/echo"))
     assert_unavailable(browser.get("/oauth2/auth"))
     redis.command("ACL", "SETUSER", "filter", "+get")
     assert browser.get("/echo").status_code == 200
 
 
-def test_acl_user_without_write_refuses_sign_ins_and_keeps_sessions(with_redis, make_redis):
-    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
+def test_acl_user_without_write_refuses_sign_ins_and_keeps_sessions(with_redis, make_redis, commands):
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {commands}"])
     running = with_acl_user(with_redis, redis)
     browser = sign_in(running)
     redis.command("ACL", "SETUSER", "filter", "-setex")
     newcomer = running.browser()
-    assert_unavailable(newcomer.get(newcomer.callback_url()))
+    answer = newcomer.get(newcomer.callback_url())
+    assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
     assert newcomer.get("/echo").status_code == 302
     assert browser.get("/echo").status_code == 200
 
 
 @pytest.mark.parametrize("command", ["set", "eval"])
-def test_acl_user_without_lock_loses_no_session(command, with_redis, make_redis, provider):
+def test_acl_user_without_lock_loses_no_session(command, with_redis, make_redis, commands, provider):
     """Without EVAL, a lock ends with its lease; without SET, no session is refreshed and all go on."""
-    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {COMMANDS}"])
+    redis = make_redis(user=[f"filter on >{PASSWORD} ~* {commands}"])
     running = with_acl_user(with_redis, redis, cookie_refresh="1s")
     browser = sign_in(running)
     redis.command("ACL", "SETUSER", "filter", f"-{command}")

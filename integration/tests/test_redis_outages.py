@@ -16,9 +16,9 @@ from harness.load import Load
 from harness.ports import HOST, free_port
 from harness.redis import RedisError, is_6
 from harness.relay import Relay
-from harness.service import arrived
+from harness.service import arrived, assert_unavailable
 from harness.topologies import is_synchronized
-from harness.tracking import TRACKED, both_ways
+from harness.tracking import both_ways
 from harness.waiting import until
 
 NAME = "_oauth2_proxy"
@@ -30,28 +30,6 @@ def sign_in(running):
     browser = running.browser()
     assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
     return browser
-
-
-def assert_unavailable(answer) -> None:
-    assert answer.status_code == 503, f"{answer.status_code}\n{answer.text[:500]}"
-    assert int(answer.headers["retry-after"]) > 0
-    assert "set-cookie" not in answer.headers, "the outage cleared a cookie"
-
-
-@pytest.fixture
-def assert_outage(redis_tracking):
-    """Asserts that a request with a session gets a 503: the first one already, if each request asks Redis."""
-
-    def check(browser, path: str = "/echo") -> None:
-        answer = browser.get(path)
-        if redis_tracking is TRACKED:
-            deadline = time.monotonic() + 30
-            while answer.is_success:
-                assert time.monotonic() < deadline, f"{path} is served although Redis is away"
-                answer = browser.get(path)
-        assert_unavailable(answer)
-
-    return check
 
 
 def until_200(browser, path: str = "/ready", seconds: float = 10) -> None:
