@@ -12,6 +12,7 @@ from harness.ports import HOST
 from harness.redis import is_6
 from harness.service import arrived
 from harness.topologies import ClusterTopology, node_id
+from harness.tracking import in_memory
 from harness.waiting import until
 from ticket import redis_key
 
@@ -130,6 +131,18 @@ def test_option_that_needs_another_right_works_with_it(right, option, with_redis
     until(lambda: running.browser().get("/ready").status_code == 200, "it is ready")
     use(running)
     assert right in PAGE.read_text(encoding="utf-8")
+
+
+def test_documented_rights_of_tracked_sessions_are_enough(with_redis, make_redis, options):
+    [more] = re.findall(r"^- `([^`]+)`, for \[tracked", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    redis = make_redis()
+    make_user(redis, "a server")
+    set_user(redis, *more.split())
+    running = with_redis(redis, **options | {"cookie_refresh": "1h"})
+    browser = running.browser()
+    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
+    in_memory(running, browser)
+    assert refused(redis) == set()
 
 
 # ---- Sentinel ----
