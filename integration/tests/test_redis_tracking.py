@@ -96,6 +96,22 @@ def test_sign_out_at_another_envoy_is_noticed(tracked, make_redis):
     assert browser.get("/echo").status_code == 302
 
 
+def test_renewal_at_another_envoy_is_noticed(tracked, make_redis):
+    redis = make_redis()
+    running, other = tracked(redis, pass_access_token=True), tracked(redis, pass_access_token=True)
+    browser = sign_in(running)
+    in_memory(running, browser)
+    token = arrived(browser.get("/echo"))["x-forwarded-access-token"]
+    time.sleep(5.5)  # a session that has just been made is not renewed
+    headers = {"cookie": browser.cookie, "sec-fetch-site": "same-origin"}
+    assert httpx.post(f"{other.url}/oauth2/refresh", headers=headers, trust_env=False).status_code == 200
+    until(
+        lambda: arrived(browser.get("/echo"))["x-forwarded-access-token"] != token,
+        "the other session is served",
+        seconds=30,
+    )
+
+
 def test_hung_redis_is_an_outage_and_not_a_sign_out(tracked, make_redis):
     redis = make_redis()
     running = tracked(redis, redis_command_timeout="500ms")
