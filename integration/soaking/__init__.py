@@ -1,0 +1,1 @@
+"""Tracked sessions that end while requests go on: see integration/soak.py."""

@@ -1,0 +1,105 @@
+"""What happens to Redis, and to the connections to it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from harness.redis import Redis, RedisError
+from harness.relay import FaultyRelay
+
+from .verdict import Step
+
+# So few keys that the server forgets what it has told, all the time; and its default.
+SMALL_TABLE, DEFAULT_TABLE = 8, 1_000_000
+
+
+class Faults:
+    """One fault after the other, with a time without faults between them. FLUSHALL happens once."""
+
+    def __init__(self, redis: Redis, relay: FaultyRelay, chance: random.Random, pause: tuple[float, float]):
+        self._redis, self._relay, self._chance, self._pause = redis, relay, chance, pause
+        self._kinds: dict[str, Callable[[], None]] = {
+            "closed connections": self._close_connections,
+            "hang": self._hang,
+            "replies are lost": lambda: self._lose("replies"),
+            "commands are lost": lambda: self._lose("commands"),
+            "late replies": self._delay,
+            "restart": self._restart,
+            "crash": self._crash,
+            "small tracking table": self._small_table,
+        }
+        # In turns, so that a short run has each of them.
+        self._due: list[str] = []
+        self._next = 0.0
+        self.steps: list[Step] = []
+        self.flushes: list[Step] = []
+        self.count: Counter[str] = Counter()
+
+    def run_until(self, end: float) -> None:
+        """Faults for some time. The last one may end a bit later."""
+        while (now := time.monotonic()) < end:
+            if not self._next:
+                self._next = now + self._chance.uniform(*self._pause)
+            if now < self._next:
+                time.sleep(min(self._next, end) - now)
+                continue
+            self._due = self._due or self._chance.sample(list(self._kinds), len(self._kinds))
+            kind = self._due.pop()
+            began = time.monotonic()
+            self._kinds[kind]()
+            self.steps.append(Step(began, time.monotonic()))
+            self.count[kind] += 1
+            self._next = 0.0
+
+    def flush(self) -> None:
+        """Ends all sessions. Call it while nothing else is broken."""
+        began = time.monotonic()
+        self._redis.command("FLUSHALL")
+        self.flushes.append(Step(began, time.monotonic()))
+        self.steps.append(self.flushes[-1])
+        self.count["FLUSHALL"] += 1
+
+    def _while(self, longest: float) -> None:
+        time.sleep(self._chance.uniform(0.1, longest))
+
+    def _close_connections(self) -> None:
+        """Those of the filter. A connection may be gone already."""
+        for line in self._redis.clients():
+            with contextlib.suppress(RedisError):
+                self._redis.command("CLIENT", "KILL", "ID", re.findall(r"\bid=(\d+)", line)[0])
+
+    def _hang(self) -> None:
+        self._redis.pause()
+        try:
+            self._while(4)
+        finally:
+            self._redis.resume()
+
+    def _lose(self, what: str) -> None:
+        self._relay.loses = what
+        self._while(4)
+        self._relay.loses = ""
+
+    def _delay(self) -> None:
+        self._relay.delay = self._chance.uniform(0.05, 0.8)
+        self._while(4)
+        self._relay.delay = 0
+
+    def _restart(self) -> None:
+        self._redis.stop()
+        self._redis.start()
+
+    def _crash(self) -> None:
+        self._redis.kill()
+        self._while(2)
+        self._redis.start()
+
+    def _small_table(self) -> None:
+        self._redis.command("CONFIG", "SET", "tracking-table-max-keys", SMALL_TABLE)
+        self._while(4)
+        self._redis.command("CONFIG", "SET", "tracking-table-max-keys", DEFAULT_TABLE)
