@@ -1,14 +1,17 @@
-"""What happens to Redis, and to the connections to it."""
+"""What happens to Redis, to the connections to it, and to an Envoy."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 
+from harness.envoy import Envoy
 from harness.redis import Redis, RedisError
 from harness.relay import FaultyRelay
 
@@ -21,8 +24,16 @@ SMALL_TABLE, DEFAULT_TABLE = 8, 1_000_000
 class Faults:
     """One fault after the other, with a time without faults between them. FLUSHALL happens once."""
 
-    def __init__(self, redis: Redis, relay: FaultyRelay, chance: random.Random, pause: tuple[float, float]):
-        self._redis, self._relay, self._chance, self._pause = redis, relay, chance, pause
+    def __init__(
+        self,
+        redis: Redis,
+        relay: FaultyRelay,
+        envoys: list[Envoy],
+        chance: random.Random,
+        pause: tuple[float, float],
+    ):
+        self._redis, self._relay, self._envoys = redis, relay, envoys
+        self._chance, self._pause = chance, pause
         self._kinds: dict[str, Callable[[], None]] = {
             "closed connections": self._close_connections,
             "hang": self._hang,
@@ -32,6 +43,7 @@ class Faults:
             "restart": self._restart,
             "crash": self._crash,
             "small tracking table": self._small_table,
+            "an Envoy hangs": self._hang_envoy,
         }
         # In turns, so that a short run has each of them.
         self._due: list[str] = []
@@ -79,6 +91,15 @@ class Faults:
             self._while(4)
         finally:
             self._redis.resume()
+
+    def _hang_envoy(self) -> None:
+        """Messages of Redis and requests arrive at the same moment when it goes on."""
+        pid = self._chance.choice(self._envoys).process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self._while(4)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def _lose(self, what: str) -> None:
         self._relay.loses = what

@@ -75,7 +75,13 @@ def run(wanted: argparse.Namespace, seed: int) -> int:
         stayers = [stack.enter_context(Stayer(user, urls)) for user in STAYING]
 
         report = Report(stayers)
-        faults = Faults(redis, relay, random.Random(seed), SHORT_PAUSE if seconds < 300 else PAUSE)
+        faults = Faults(
+            redis,
+            relay,
+            [service.envoy for service in services],
+            random.Random(seed),
+            SHORT_PAUSE if seconds < 300 else PAUSE,
+        )
         browsers = Browsers(urls, redis.port, sessions, seed, report)
         commands = counters(services)["redis.commands"]
         began = time.monotonic()
@@ -250,6 +256,9 @@ class Report:
                 f"    {way}": spread([life.lag for life in healthy if life.way == way])
                 for way in sorted({life.way for life in healthy})
             },
+            "  DEL or UNLINK, healthy, since the command was sent": spread(
+                [max(0, life.passed - life.ended.began) for life in healthy if life.way in ("DEL", "UNLINK")]
+            ),
             "  beside faults": spread([life.lag for life in beside]),
             "from a renewed session to the last request with the old one": "",
             "  healthy ": spread([lag for _, lag in self._renewals(faults, is_beside_fault=False)]),

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
@@ -39,6 +40,10 @@ AGAIN = 0.1
 WAYS = {"sign-out": 6, "sign-out everywhere": 4, "DEL": 2, "UNLINK": 1, "PEXPIRE": 1}
 
 
+# What happens with a life that is over.
+Tell = Callable[[Life], None]
+
+
 @dataclass(frozen=True)
 class Task:
     """What a process has to do."""
@@ -55,18 +60,18 @@ class Task:
 def visit(task: Task, stop: Event, lives: Queue) -> None:
     """The process: puts each `Life` into the queue, and None at its end."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(visit_all(task, stop, lives))
+        asyncio.run(visit_all(task, stop, lives.put))
     lives.put(None)
 
 
-async def visit_all(task: Task, stop: Event, lives: Queue) -> None:
+async def visit_all(task: Task, stop: Event, tell: Tell) -> None:
     chance = random.Random(task.seed)
     after: set[asyncio.Task] = set()
-    await asyncio.gather(*(browse(task, stop, lives, chance, after) for _ in range(task.browsers)))
+    await asyncio.gather(*(browse(task, stop, tell, chance, after) for _ in range(task.browsers)))
     await asyncio.gather(*after)
 
 
-async def browse(task: Task, stop: Event, lives: Queue, chance: random.Random, after: set[asyncio.Task]) -> None:
+async def browse(task: Task, stop: Event, tell: Tell, chance: random.Random, after: set[asyncio.Task]) -> None:
     """The sessions of one browser."""
     redis = Redis(task.redis_port)
     while task.sessions and not stop.is_set():
@@ -76,7 +81,7 @@ async def browse(task: Task, stop: Event, lives: Queue, chance: random.Random, a
         await asyncio.sleep(chance.uniform(*LIVES))
         await browser.end()
         await asyncio.sleep(ALERT)
-        rest = asyncio.ensure_future(browser.rest(task.limit, lives))
+        rest = asyncio.ensure_future(browser.rest(task.limit, tell))
         after.add(rest)
         rest.add_done_callback(after.discard)
 
@@ -130,13 +135,13 @@ class Browser:
         # Without a session, as after FLUSHALL, there is nothing to end.
         return answer == "200" or answer in REFUSED
 
-    async def rest(self, limit: float, lives: Queue) -> None:
+    async def rest(self, limit: float, tell: Tell) -> None:
         """The time until the limit is over, and a bit more."""
         self._pause = SLOW
         await asyncio.sleep(max(0, self.life.ended.confirmed + limit + 1 - time.monotonic()))
         self._is_over = True
         await asyncio.gather(*self._tasks)
-        lives.put(self.life)
+        tell(self.life)
 
 
 class Connection:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from harness.fake_redis import FakeRedis, default_answer
+from harness.ports import HOST
+from soaking.sessions import Session
 from soaking.verdict import Life, Step, is_beside, mistakes, spread
+from soaking.visits import IDENTITY, Browser, Redis
 
 LIMIT = 2
 
@@ -74,3 +82,84 @@ def test_spread_is_by_the_nearest_rank():
         "p50 500.0, p99 990.0, p99.9 999.0, max 1000.0 ms of 1,000"
     )
     assert spread([]) == "none"
+
+
+# ---- a browser, and a proxy that keeps sessions or not ----
+
+
+class Proxy(ThreadingHTTPServer):
+    """Knows the session of alice, and signs her out. `keeps` says what it keeps serving nevertheless."""
+
+    daemon_threads = True
+
+    def __init__(self, keeps: str):
+        super().__init__((HOST, 0), ProxyHandler)
+        self.keeps = keeps
+        self.has_session = False
+        self.redis = FakeRedis(self._answer)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def _answer(self, words: list[bytes]) -> bytes:
+        if words[0] in (b"SET", b"DEL"):
+            self.has_session = words[0] == b"SET"
+        return default_answer(words)
+
+    def close(self) -> None:
+        self.redis.close()
+        self.shutdown()
+        self.server_close()
+
+
+class ProxyHandler(BaseHTTPRequestHandler):
+    server: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/oauth2/sign_out":
+            self.server.has_session = False
+            self._answer(200, None)
+        elif self.server.has_session or self.server.keeps == "the session":
+            self._answer(200, "carol" if self.server.keeps == "another user" else "alice")
+        else:
+            self._answer(401, None)
+
+    def _answer(self, status: int, user: str | None) -> None:
+        self.send_response(status)
+        self.send_header("content-length", "0")
+        if user:
+            self.send_header(IDENTITY, user)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("way", ["DEL", "sign-out"])
+@pytest.mark.parametrize(
+    "keeps, what",
+    [("nothing", ""), ("the session", "after the end by"), ("another user", "the identity of carol")],
+    ids=["nothing", "the session", "another user"],
+)
+def test_browser_finds_what_a_proxy_keeps(keeps, what, way):
+    proxy, limit = Proxy(keeps), 0.3
+    lives: list[Life] = []
+    session = Session("alice", "_oauth2_proxy=ticket", b"key", b"value")
+
+    async def live() -> None:
+        browser = Browser(
+            [f"http://{HOST}:{proxy.server_address[1]}"], session, way, Redis(proxy.redis.port), random.Random(1)
+        )
+        await browser.begin()
+        while not browser.life.answers:
+            await asyncio.sleep(0.01)
+        await browser.end()
+        await browser.rest(limit, lives.append)
+
+    try:
+        asyncio.run(live())
+    finally:
+        proxy.close()
+    [seen] = lives
+    assert seen.is_ended
+    assert what in "\n".join(mistakes(seen, [], limit))
+    assert bool(what) is bool(mistakes(seen, [], limit))
