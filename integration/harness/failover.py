@@ -41,8 +41,10 @@ class Failover:
 
     @contextlib.contextmanager
     def load(self, people: tuple[str, ...] = PEOPLE) -> Iterator[Load]:
-        """Requests without a pause. All answers have to be 200 or 503, and every user stays signed in."""
-        with Load(self.services, [self.browsers[person].cookie for person in people], threads=6) as load:
+        """Requests without a pause. All answers have to be 200, with the identity of the user, or 503, and every user
+        stays signed in."""
+        users = {self.browsers[person].cookie: person for person in people}
+        with Load(self.services, list(users), threads=6, users=users) as load:
             load.wait_for_answers(30)
             yield load
             load.wait_for_answers(30)

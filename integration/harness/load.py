@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import time
 from collections import Counter
 from urllib.parse import urlsplit
@@ -14,16 +15,22 @@ from .vm import is_answer_of_dead_vm
 SECONDS = 30
 
 
-def ask(url: str, cookie: str) -> int | str:
-    """The status of an answer, on a connection of its own; the name of the error if there was none."""
+def ask(url: str, cookie: str, user: str | None = None) -> int | str:
+    """The status of an answer, on a connection of its own; the name of the error if there was none.
+
+    With `user`, the path is the upstream's /echo, and an answer for another user counts as `OfAnother`."""
     target = urlsplit(url)
     connection = http.client.HTTPConnection(target.netloc, timeout=SECONDS)
     try:
         connection.request("GET", target.path, headers={"cookie": cookie})
         answer = connection.getresponse()
         body = answer.read()
-        # Not a status that a test expects: the VM of the filter died.
-        return "VmDied" if is_answer_of_dead_vm(answer.status, answer.headers, body) else answer.status
+        # Neither is a status that a test expects: the VM of the filter died, or a user got the identity of another.
+        if is_answer_of_dead_vm(answer.status, answer.headers, body):
+            return "VmDied"
+        if user and answer.status == 200 and ["x-forwarded-user", user] not in json.loads(body)["headers"]:
+            return "OfAnother"
+        return answer.status
     except (OSError, http.client.HTTPException) as error:
         return type(error).__name__
     finally:
@@ -38,21 +45,30 @@ class Load(Repeated):
         assert set(load.statuses()) == {200, 503}
 
     Each request has a connection of its own, so that every worker gets some. Set-Cookie is ignored: a
-    ticket stays the same for the whole life of a session.
+    ticket stays the same for the whole life of a session. `users` are the users of the cookies: an answer of /echo for
+    another user counts as `OfAnother`.
     """
 
     def __init__(
-        self, services: list, cookies: list[str], *, threads: int = 4, path: str = "/echo", pause: float = 0.01
+        self,
+        services: list,
+        cookies: list[str],
+        *,
+        threads: int = 4,
+        path: str = "/echo",
+        pause: float = 0.01,
+        users: dict[str, str] | None = None,
     ):
         super().__init__(threads)
         self._targets = [(service.url + path, cookie) for service in services for cookie in cookies]
         self._pause = pause
+        self._users = users or {}
         self._answers: list[tuple[float, float, object]] = []  # begin, end, status or error
 
     def turn(self, number: int) -> None:
         url, cookie = self._targets[number % len(self._targets)]
         began = time.monotonic()
-        status = ask(url, cookie)
+        status = ask(url, cookie, self._users.get(cookie))
         self._answers.append((began, time.monotonic(), status))
         time.sleep(self._pause)
 

@@ -6,6 +6,8 @@ import contextlib
 import socket
 import threading
 import time
+from enum import Enum
+from queue import Queue
 
 from .listener import Listener
 
@@ -39,7 +41,7 @@ class Relay:
         return accepted
 
     def pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        """What the client asks."""
+        """What the client sends."""
         _pump(client, server)
 
     def pass_back(self, server: socket.socket, client: socket.socket) -> None:
@@ -130,6 +132,65 @@ class SlowRelay(Relay):
         for end in (server, client):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+class Fault(Enum):
+    """What happens to bytes on the way: some are lost, or all come much later. No connection breaks."""
+
+    QUESTIONS_LOST = "the questions are lost"
+    ANSWERS_LOST = "the answers are lost"
+    ALL_LATE = "everything is late"
+
+
+class FaultyRelay(Relay):
+    """From `begin` to `end`, there is a fault. Late bytes come `DELAY` seconds later; no bytes overtake them."""
+
+    DELAY = 10
+
+    def __init__(self, target: tuple[str, int]):
+        self._fault: Fault | None = None
+        super().__init__(target)
+
+    def begin(self, fault: Fault) -> None:
+        self._fault = fault
+
+    def end(self) -> None:
+        self._fault = None
+
+    def pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        self._pass(client, server, Fault.QUESTIONS_LOST)
+
+    def pass_back(self, server: socket.socket, client: socket.socket) -> None:
+        self._pass(server, client, Fault.ANSWERS_LOST)
+
+    def _pass(self, source: socket.socket, sink: socket.socket, lost: Fault) -> None:
+        """Reads at once, so that the sender does not notice, and hands over when it is time. No bytes are the end."""
+        late: Queue[tuple[float, bytes]] = Queue()
+        writer = threading.Thread(target=_write_late, args=(late, sink), daemon=True)
+        writer.start()
+        due = 0.0
+        chunk = b"the first"
+        while chunk:
+            try:
+                chunk = source.recv(CHUNK)
+            except OSError:
+                chunk = b""
+            due = max(due, time.monotonic() + (self.DELAY if self._fault is Fault.ALL_LATE else 0))
+            if not chunk or self._fault is not lost:
+                late.put((due, chunk))
+        writer.join()
+
+
+def _write_late(late: Queue[tuple[float, bytes]], sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            due, chunk = late.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            if not chunk:
+                break
+            sink.sendall(chunk)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_RDWR)
 
 
 def _read_reply(stream) -> bytes:

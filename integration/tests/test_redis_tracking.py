@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
-import time
-from functools import partial
-
 import httpx
 import pytest
 
 from harness.fake_redis import FakeRedis, Keeper
-from harness.ports import HOST
-from harness.relay import CHUNK, Relay
+from harness.redis import is_6
 from harness.service import arrived
-from harness.topologies import role
-from harness.tracking import in_memory
+from harness.tracked import TRACKED, UNTRACKED, asks_for_each_request, in_memory, sign_in
 from harness.waiting import until
-from ticket import redis_key
-
-TRACKED = "tells of sessions that change"
-UNTRACKED = "does not tell of sessions that change"
 
 
 @pytest.fixture
@@ -34,14 +22,9 @@ def tracked(with_redis):
     return start
 
 
-def sign_in(running):
-    browser = running.browser()
-    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
-    return browser
-
-
-def is_signed_out(browser) -> bool:
-    return browser.get("/echo").status_code == 302
+def without(right: str) -> list[str]:
+    """The rules of an ACL that take this right away. Redis 6 cannot take one subcommand of several away."""
+    return ["-client", "+client|setname"] if is_6() and right == "client|tracking" else [f"-{right}"]
 
 
 def test_requests_are_served_from_memory(tracked, make_redis):
@@ -51,7 +34,7 @@ def test_requests_are_served_from_memory(tracked, make_redis):
     assert running.envoy.says(TRACKED)
     before = running.envoy.counters()["redis.commands"]
     assert all(browser.get("/echo").status_code == 200 for _ in range(1000))
-    assert running.envoy.counters()["redis.commands"] - before < 10
+    assert running.envoy.counters()["redis.commands"] - before < 100
 
 
 def test_probe_leaves_no_key(tracked, make_redis):
@@ -127,51 +110,26 @@ def test_hung_redis_is_an_outage_and_not_a_sign_out(tracked, make_redis):
     in_memory(running, browser)
 
 
-class Delayed(Relay):
-    """Passes the answers of Redis on, but from some moment on much later."""
-
-    def __init__(self, target):
-        self.is_slow = threading.Event()
-        super().__init__(target)
-
-    def pass_back(self, server: socket.socket, client: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := server.recv(CHUNK):
-                if self.is_slow.is_set():
-                    time.sleep(10)
-                client.sendall(chunk)
-        for end in (server, client):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+UNKNOWN = b"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n"
 
 
-def test_proxy_that_delays_everything_serves_no_ended_session(tracked, make_redis):
-    redis = make_redis()
-    relay = Delayed((HOST, redis.port))
-    running = tracked(redis, redis_connection_url=f"redis://{HOST}:{relay.port}", redis_command_timeout="1s")
-    try:
-        browser = sign_in(running)
-        in_memory(running, browser)
-        relay.is_slow.set()
-        redis.command("DEL", *redis.keys())
-        until(lambda: browser.get("/echo").status_code != 200, "the session is not served any more", seconds=30)
-        assert browser.get("/echo").status_code in (302, 503)
-    finally:
-        relay.close()
-
-
-@pytest.mark.parametrize("hello", [b"+OK\r\n", b"%1\r\n$5\r\nproto\r\n:3\r\n"], ids=["OK to everything", "RESP3"])
-def test_server_that_never_pushes_is_asked_for_each_request(hello, tracked):
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n", b"PTTL": b":-1\r\n"},
+        {b"HELLO": UNKNOWN, b"CLIENT": b"-ERR Unknown subcommand or wrong number of arguments for 'TRACKING'.\r\n"},
+    ],
+    ids=["OK to everything", "RESP3", "Redis 5"],
+)
+def test_server_that_never_pushes_is_asked_for_each_request(answers, tracked):
     keeper = Keeper()
-    answers = {b"HELLO": hello, b"PTTL": b":-1\r\n"} if hello.startswith(b"%") else {b"HELLO": hello}
     server = FakeRedis(lambda words: answers.get(words[0].upper()) or keeper(words))
     running = tracked(server)
     try:
         browser = sign_in(running)
         assert running.envoy.says(UNTRACKED)
-        before = running.envoy.counters()["redis.commands"]
-        assert all(browser.get("/echo").status_code == 200 for _ in range(20))
-        assert running.envoy.counters()["redis.commands"] - before == 20
+        asks_for_each_request(running, browser)
         assert running.envoy.counters()["redis.untracked"] > 0
     finally:
         server.close()
@@ -180,66 +138,16 @@ def test_server_that_never_pushes_is_asked_for_each_request(hello, tracked):
 @pytest.mark.parametrize("right", ["client|tracking", "pttl"])
 def test_user_without_a_right_asks_for_each_request(right, tracked, make_redis):
     redis = make_redis()
-    redis.command("ACL", "SETUSER", "default", f"-{right}")
+    redis.command("ACL", "SETUSER", "default", *without(right))
     running = tracked(redis)
     browser = sign_in(running)
     assert running.envoy.says(UNTRACKED)
-    before = running.envoy.counters()["redis.commands"]
-    assert all(browser.get("/echo").status_code == 200 for _ in range(20))
-    assert running.envoy.counters()["redis.commands"] - before == 20
+    asks_for_each_request(running, browser)
 
 
 def test_wanted_tracking_that_fails_is_a_warning(tracked, make_redis):
     redis = make_redis()
-    redis.command("ACL", "SETUSER", "default", "-client|tracking")
+    redis.command("ACL", "SETUSER", "default", *without("client|tracking"))
     running = tracked(redis, redis_tracking="on")
     sign_in(running)
     assert "[warning]" in running.envoy.says(UNTRACKED)[0]
-
-
-# ---- Sentinels and a Cluster ----
-
-
-def test_deletion_is_noticed_before_and_after_a_failover_of_sentinels(service, sentinel):
-    running = service(**sentinel.options, redis_tracking="on", redis_command_timeout="10s", is_shared=False)
-    browser, other = sign_in(running), sign_in(running)
-    in_memory(running, browser)
-    in_memory(running, other)
-    master = sentinel.master()
-    master.command("DEL", redis_key(browser.cookie))
-    until(lambda: browser.get("/echo").status_code == 302, "the deletion is noticed")
-    until(sentinel.is_prepared, "a failover can come")
-    sentinel.fail_over()
-    sentinel.wait_for_another_master(master)
-    # A new master is not trusted for a moment.
-    in_memory(running, other)
-    sentinel.master().command("DEL", redis_key(other.cookie))
-    until(lambda: other.get("/echo").status_code != 200, "the deletion is noticed at the new master")
-
-
-def test_session_of_a_cluster_is_served_from_memory_until_its_node_tells(service, cluster):
-    running = service(**cluster.options, redis_tracking="on", is_shared=False)
-    browsers = [sign_in(running) for _ in range(6)]
-    for browser in browsers:
-        in_memory(running, browser)
-    assert len({cluster.owner(redis_key(browser.cookie)).port for browser in browsers}) > 1
-    for browser in browsers:
-        key = redis_key(browser.cookie)
-        cluster.owner(key).command("DEL", key)
-        until(partial(is_signed_out, browser), "the deletion is noticed")
-
-
-def test_deletion_after_a_slot_has_moved_is_noticed(service, cluster):
-    running = service(**cluster.options, redis_tracking="on", is_shared=False)
-    browser = sign_in(running)
-    in_memory(running, browser)
-    key = redis_key(browser.cookie)
-    owner = cluster.owner(key)
-    target = next(node for node in cluster.nodes if role(node) == "master" and node is not owner)
-    cluster.move_slot(key, target)
-    try:
-        in_memory(running, browser)
-        target.command("DEL", key)
-        until(lambda: browser.get("/echo").status_code == 302, "the deletion at the new owner is noticed")
-    finally:
-        cluster.move_slot(key, owner)
