@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from harness.fake_redis import FakeRedis, Keeper
-from harness.ports import HOST, free_port
-from harness.service import arrived
+from harness.load import ask
+from harness.ports import HOST
+from harness.redis_proxy import TWEMPROXY, EnvoyRedisProxy, Twemproxy
+from harness.tracked import UNTRACKED, asks_for_each_request, is_signed_out, sign_in
 from harness.waiting import until
-
-# From Debian's package nutcracker.
-TWEMPROXY = os.environ.get("TWEMPROXY") or shutil.which("nutcracker")
-
-
-def sign_in(running):
-    browser = running.browser()
-    assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
-    return browser
+from ticket import redis_key
 
 
 @pytest.fixture
@@ -42,44 +34,54 @@ def test_server_that_refuses_a_client_name_is_used_without_one(with_redis, witho
     assert [line for line in running.envoy.log().splitlines() if "no connection" in line] == []
 
 
-@pytest.mark.skipif(not TWEMPROXY, reason="needs twemproxy: Debian's package nutcracker, or TWEMPROXY")
-def test_sessions_are_kept_behind_twemproxy(service, redis, tmp_path):
-    port = free_port()
-    (tmp_path / "twemproxy.yml").write_text(
-        f"pool:\n  listen: {HOST}:{port}\n  redis: true\n  servers:\n   - {HOST}:{redis.port}:1\n"
+@pytest.fixture(params=["twemproxy", "Envoy"])
+def proxy(request, make_redis, tmp_path):
+    """A real proxy, and the Redis behind it: its port leads to `proxy.redis`."""
+    if request.param == "twemproxy" and not TWEMPROXY:
+        pytest.skip("not run: twemproxy is missing; on Debian it is in the package nutcracker, or set TWEMPROXY")
+    redis = make_redis()
+    proxy = Twemproxy(redis.port, tmp_path) if request.param == "twemproxy" else EnvoyRedisProxy(redis.port)
+    yield SimpleNamespace(redis=redis, url=f"redis://{HOST}:{proxy.port}")
+    proxy.close()
+
+
+def test_sessions_are_kept_behind_a_proxy(service, proxy):
+    running = service(
+        session_store_type="redis",
+        redis_connection_url=proxy.url,
+        cookie_refresh="1s",
+        is_shared=False,
     )
-    proxy = subprocess.Popen(
-        [
-            str(TWEMPROXY),
-            "-c",
-            str(tmp_path / "twemproxy.yml"),
-            "-s",
-            str(free_port()),
-            "-o",
-            str(tmp_path / "twemproxy.log"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    browser = running.browser()
+    until(lambda: browser.get("/ready").status_code == 200, "the filter is ready")
+    browser = sign_in(running)
+    until(
+        lambda: browser.get("/echo").status_code == 200 and running.envoy.counters()["refreshes"] > 0,
+        "the session is refreshed",
     )
-    try:
-        running = service(
-            session_store_type="redis",
-            redis_connection_url=f"redis://{HOST}:{port}",
-            cookie_refresh="1s",
-            is_shared=False,
-        )
-        browser = running.browser()
-        until(lambda: browser.get("/ready").status_code == 200, "the filter is ready")
-        browser = sign_in(running)
-        until(
-            lambda: browser.get("/echo").status_code == 200 and running.envoy.counters()["refreshes"] > 0,
-            "the session is refreshed",
-        )
-        assert browser.get("/oauth2/sign_out").status_code == 200
-        assert browser.get("/echo").status_code == 302
-    finally:
-        proxy.terminate()
-        proxy.wait()
+    assert browser.get("/oauth2/sign_out").status_code == 200
+    assert browser.get("/echo").status_code == 302
+
+
+@pytest.mark.parametrize("tracking, level", [("auto", "[info]"), ("on", "[warning]")])
+def test_proxy_that_tells_of_no_changes_is_asked_for_each_request(tracking, level, service, proxy):
+    running, other = (
+        service(session_store_type="redis", redis_connection_url=proxy.url, redis_tracking=tracking, is_shared=False)
+        for _ in range(2)
+    )
+    until(lambda: running.browser().get("/ready").status_code == 200, "the filter is ready")
+    browser, deleted, signed_out = (sign_in(running) for _ in range(3))
+    asks_for_each_request(running, browser)
+    # Once for the only connection of the only worker.
+    [line] = running.envoy.says(UNTRACKED)
+    assert level in line
+    assert running.envoy.counters()["redis.untracked"] == 1
+    proxy.redis.command("DEL", redis_key(deleted.cookie))
+    assert is_signed_out(deleted)
+    until(lambda: other.browser().get("/ready").status_code == 200, "the other filter is ready")
+    assert ask(f"{other.url}/oauth2/sign_out", signed_out.cookie) == 200
+    assert is_signed_out(signed_out)
+    assert not is_signed_out(browser)
 
 
 @pytest.mark.parametrize("command, verb", [("setex", "SETEX"), ("set", "SET"), ("eval", "EVAL")])
