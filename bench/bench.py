@@ -179,7 +179,6 @@ def build(crate: str) -> Path:
     manifest = ROOT / "bench" / crate / "Cargo.toml"
     words = [
         "--release",
-        "--locked",
         "--quiet",
         "--target",
         TARGET,
@@ -258,7 +257,7 @@ def values(commands: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def cargo(*words: object, environment: dict[str, str] | None = None) -> str:
-    command = [os.environ.get("CARGO", "cargo"), *map(str, words)]
+    command = [os.environ.get("CARGO", "cargo"), str(words[0]), "--locked", *map(str, words[1:])]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **(environment or {})}, check=True, stdout=subprocess.PIPE, text=True
     ).stdout

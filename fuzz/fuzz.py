@@ -59,7 +59,7 @@ def build():
     # With its own target, build scripts and macros do not get the counters.
     (host,) = re.findall(r"^host: (.+)$", versions, re.MULTILINE)
     print("fuzz: building the targets", flush=True)
-    command = [CARGO, "build", "--quiet", "--release", "--target", host]
+    command = [CARGO, "build", "--locked", "--quiet", "--release", "--target", host]
     environment = os.environ | {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(FLAGS)}
     subprocess.run(command, check=True, cwd=FUZZ, env=environment)
     folder = Path(os.environ.get("CARGO_TARGET_DIR", FUZZ / "target"))

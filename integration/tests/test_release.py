@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import pytest
 
@@ -69,3 +70,21 @@ def test_workflow_calls_targets_that_exist(path):
     assert targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+BUILDS = re.compile(r'(?:\$\(CARGO\)|CARGO,|run: cargo) "?(?:build|run|test|clippy|doc|install)\b.*')
+
+
+def test_every_build_uses_the_lock_files():
+    """Without --locked, cargo may choose other versions, and the digest of the module depends on them."""
+    places = [ROOT / "Makefile", ROOT / "fuzz" / "fuzz.py", *WORKFLOWS]
+    found = [line for path in places for line in BUILDS.findall(path.read_text(encoding="utf-8"))]
+    assert len(found) > 8
+    assert [line for line in found if "--locked" not in line] == []
+
+
+@pytest.mark.parametrize("folder", [".", "fuzz", "bench/empty-filter"])
+def test_lock_file_is_up_to_date(folder):
+    command = ["cargo", "metadata", "--locked", "--format-version", "1"]
+    ended = subprocess.run(command, cwd=ROOT / folder, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
