@@ -84,39 +84,6 @@ class LossyRelay(Relay):
                 end.shutdown(socket.SHUT_RDWR)
 
 
-class FaultyRelay(Relay):
-    """Loses all bytes of one direction, or passes bytes back late, when it is told to.
-
-    A connection that has lost bytes stays open, and passes nothing more in that direction: no network loses bytes in
-    the middle of a TCP connection.
-    """
-
-    def __init__(self, target: tuple[str, int] | None = None):
-        self.loses = ""  # "commands" or "replies"
-        self.delay = 0.0  # seconds
-        super().__init__(target)
-
-    def pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        self._pass(client, server, "commands")
-
-    def pass_back(self, server: socket.socket, client: socket.socket) -> None:
-        self._pass(server, client, "replies")
-
-    def _pass(self, source: socket.socket, sink: socket.socket, what: str) -> None:
-        is_lost = False
-        with contextlib.suppress(OSError):
-            while chunk := source.recv(CHUNK):
-                is_lost = is_lost or self.loses == what
-                if is_lost:
-                    continue
-                if self.delay and what == "replies":
-                    time.sleep(self.delay)
-                sink.sendall(chunk)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-
 class SlowRelay(Relay):
     """Passes back `rate` bytes a second, in ten portions."""
 
@@ -137,31 +104,34 @@ class SlowRelay(Relay):
 class Fault(Enum):
     """What happens to bytes on the way: some are lost, or all come much later. No connection breaks."""
 
-    QUESTIONS_LOST = "the questions are lost"
-    ANSWERS_LOST = "the answers are lost"
+    COMMANDS_LOST = "the commands are lost"
+    REPLIES_LOST = "the replies are lost"
     ALL_LATE = "everything is late"
 
 
 class FaultyRelay(Relay):
-    """From `begin` to `end`, there is a fault. Late bytes come `DELAY` seconds later; no bytes overtake them."""
+    """From `begin` to `end`, there is a fault.
 
-    DELAY = 10
+    Late bytes come `delay` seconds later; no bytes overtake them. A connection that has lost bytes stays open and
+    passes nothing more in that direction: no network loses bytes in the middle of a TCP connection.
+    """
 
     def __init__(self, target: tuple[str, int]):
         self._fault: Fault | None = None
+        self._delay = 0.0
         super().__init__(target)
 
-    def begin(self, fault: Fault) -> None:
-        self._fault = fault
+    def begin(self, fault: Fault, *, delay: float = 10) -> None:
+        self._fault, self._delay = fault, delay
 
     def end(self) -> None:
         self._fault = None
 
     def pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        self._pass(client, server, Fault.QUESTIONS_LOST)
+        self._pass(client, server, Fault.COMMANDS_LOST)
 
     def pass_back(self, server: socket.socket, client: socket.socket) -> None:
-        self._pass(server, client, Fault.ANSWERS_LOST)
+        self._pass(server, client, Fault.REPLIES_LOST)
 
     def _pass(self, source: socket.socket, sink: socket.socket, lost: Fault) -> None:
         """Reads at once, so that the sender does not notice, and hands over when it is time. No bytes are the end."""
@@ -169,14 +139,16 @@ class FaultyRelay(Relay):
         writer = threading.Thread(target=_write_late, args=(late, sink), daemon=True)
         writer.start()
         due = 0.0
+        is_lost = False
         chunk = b"the first"
         while chunk:
             try:
                 chunk = source.recv(CHUNK)
             except OSError:
                 chunk = b""
-            due = max(due, time.monotonic() + (self.DELAY if self._fault is Fault.ALL_LATE else 0))
-            if not chunk or self._fault is not lost:
+            due = max(due, time.monotonic() + (self._delay if self._fault is Fault.ALL_LATE else 0))
+            is_lost = is_lost or self._fault is lost
+            if not chunk or not is_lost:
                 late.put((due, chunk))
         writer.join()
 

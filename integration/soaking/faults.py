@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from harness.envoy import Envoy
 from harness.redis import Redis, RedisError
-from harness.relay import FaultyRelay
+from harness.relay import Fault, FaultyRelay
 
 from .verdict import Step
 
@@ -37,9 +37,9 @@ class Faults:
         self._kinds: dict[str, Callable[[], None]] = {
             "closed connections": self._close_connections,
             "hang": self._hang,
-            "replies are lost": lambda: self._lose("replies"),
-            "commands are lost": lambda: self._lose("commands"),
-            "late replies": self._delay,
+            "replies are lost": lambda: self._lose(Fault.REPLIES_LOST),
+            "commands are lost": lambda: self._lose(Fault.COMMANDS_LOST),
+            "everything is late": self._delay,
             "restart": self._restart,
             "crash": self._crash,
             "small tracking table": self._small_table,
@@ -101,15 +101,15 @@ class Faults:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def _lose(self, what: str) -> None:
-        self._relay.loses = what
+    def _lose(self, fault: Fault) -> None:
+        self._relay.begin(fault)
         self._while(4)
-        self._relay.loses = ""
+        self._relay.end()
 
     def _delay(self) -> None:
-        self._relay.delay = self._chance.uniform(0.05, 0.8)
+        self._relay.begin(Fault.ALL_LATE, delay=self._chance.uniform(0.03, 0.4))
         self._while(4)
-        self._relay.delay = 0
+        self._relay.end()
 
     def _restart(self) -> None:
         self._redis.stop()
