@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from harness.service import arrived
+from harness.tracking import both_ways
 
 NAME = "_oauth2_proxy"
 # Long enough for a slow machine to sign in and to answer a burst before the session is due again.
@@ -123,6 +124,7 @@ def expired(with_redis, own_redis, make_provider):
     return pair, browser, old, own_provider
 
 
+@both_ways
 @pytest.mark.parametrize("delay", [0, 1000], ids=["a fast provider", "a slow one"])
 def test_burst_over_two_envoys_makes_one_grant(delay, expired):
     pair, browser, old, own_provider = expired
@@ -144,6 +146,7 @@ def test_burst_does_not_wait_for_a_very_slow_grant(pair, provider):
     assert grants(provider) == 1
 
 
+@both_ways
 def test_refresh_extends_the_cookie_with_the_session(pair):
     """The ticket stays the same; the first proxy that sees a refresh sets its cookie again."""
     browser, _ = sign_in(pair[0])
@@ -218,6 +221,7 @@ def test_expired_session_with_provider_down_is_503(with_redis, own_redis, make_p
     assert answer.status_code == 200
 
 
+@both_ways
 def test_session_ended_by_the_provider_is_gone_everywhere(pair, own_redis, provider):
     browser, _ = sign_in(pair[0])
     provider.control("revoke")
