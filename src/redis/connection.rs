@@ -101,6 +101,8 @@ pub(super) struct ConnectionReport {
     pub(super) has_answered: bool,
     /// Whether a stream ended for another reason than being idle.
     pub(super) has_failed: bool,
+    /// Whether a question of the tracking was about a key that another server has.
+    pub(super) has_moved: bool,
 }
 
 impl Connection {
@@ -346,6 +348,13 @@ impl Connection {
         tracking.map_or(Served::No, |tracking| tracking.serves(now))
     }
 
+    /// The next question that keeps the stream fresh is about this key.
+    pub(super) fn ask_for(&mut self, key: &[u8]) {
+        if let Some(tracking) = self.open.as_mut().and_then(|open| open.tracking.as_mut()) {
+            tracking.ask_for(key);
+        }
+    }
+
     /// Whether a command may wait. In a long outage it may wait only for an attempt that is due or under way.
     ///
     /// # Errors
@@ -556,6 +565,7 @@ impl Connection {
         }
         let written = self.pipeline.first_written()?;
         let is_ours = self.pipeline.answers_ourselves();
+        self.report.has_moved |= is_ours && matches!(reply, Reply::Error(error) if error.code() == "MOVED");
         self.open.as_mut()?.tracking.as_mut()?.replied(reply, is_ours, written, self.now)
     }
 

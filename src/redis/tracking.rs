@@ -25,6 +25,8 @@
 //! - Whoever uses a connection that is not fresh has to ask the server first. To keep it fresh, the key of the last probe is
 //!   read at half of that time. This happens only if the connection was used since the last such question, so a connection
 //!   without requests has no timers.
+//! - A node of a Cluster can move slots at once, and remove their keys later (Redis 8.4). Until then it tells of no change
+//!   of them. So a question is about a key that was served: `MOVED` means that the map of slots is old.
 
 use std::time::Duration;
 
@@ -90,6 +92,8 @@ pub(super) struct Tracking {
     probe: Option<Probe>,
     /// The key of the last probe.
     key: Vec<u8>,
+    /// The key that the next question is about, if it is another one.
+    asks_for: Option<Vec<u8>>,
     /// How many replies to commands of this module are due.
     due: usize,
     /// When the last command was written that was answered.
@@ -116,6 +120,7 @@ impl Tracking {
             told: None,
             probe: None,
             key: Vec::new(),
+            asks_for: None,
             due: 0,
             answered: None,
             probed_at: now,
@@ -151,11 +156,19 @@ impl Tracking {
     /// The commands that keep the stream fresh. The keys of a probe start with `prefix`.
     pub(super) fn question(&mut self, prefix: &str, now: Timestamp) -> Vec<Command> {
         if self.probed_at.was_within(PERIOD, now) {
-            let question = Command::get(&self.key);
+            let question = match self.asks_for.take() {
+                Some(key) => Command::time_to_live(&key),
+                None => Command::get(&self.key),
+            };
             self.sent(vec![question])
         } else {
             self.probe(prefix, now)
         }
+    }
+
+    /// The next question is about this key.
+    pub(super) fn ask_for(&mut self, key: &[u8]) {
+        self.asks_for = Some(key.to_vec());
     }
 
     fn sent(&mut self, commands: Vec<Command>) -> Vec<Command> {

@@ -256,7 +256,7 @@ impl Cluster {
     fn process(&mut self, now: Timestamp, out: &mut Outputs) {
         let mut refused = Vec::new();
         for (endpoint, report) in self.nodes.take_report() {
-            self.is_stale |= report.has_failed;
+            self.is_stale |= report.has_failed || report.has_moved;
             if report.has_answered {
                 self.unready_outage.succeeded();
             }
@@ -475,7 +475,12 @@ impl Router for Cluster {
             return Served::No;
         }
         let owner = self.map.as_ref().and_then(|map| map.owner(slot::slot(key)));
-        owner.and_then(|owner| self.nodes.get_mut(owner)).map_or(Served::No, |node| node.serves(stream, now))
+        let Some(node) = owner.and_then(|owner| self.nodes.get_mut(owner)) else { return Served::No };
+        let served = node.serves(stream, now);
+        if served == Served::First {
+            node.ask_for(key);
+        }
+        served
     }
 
     fn next_wake(&self) -> Option<Timestamp> {

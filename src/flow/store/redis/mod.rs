@@ -256,9 +256,7 @@ impl<I: Io> RedisStore<I> {
             index.drop_ended(&whose, &ended).await;
         }
         // Sessions of the same second in the same order each time.
-        sessions.sort_by(|a, b| {
-            b.began.cmp(&a.began).then_with(|| a.id.redis_key().cmp(b.id.redis_key()))
-        });
+        sessions.sort_by(|a, b| b.began.cmp(&a.began).then_with(|| a.id.redis_key().cmp(b.id.redis_key())));
         Ok(sessions)
     }
 

@@ -1,6 +1,6 @@
 //! Each node of a Cluster tells of the changes of its own keys.
 
-use super::{KEYS, N, tell, thirds, topology, world_with};
+use super::{KEYS, N, slots, tell, thirds, topology, world_with};
 use crate::redis::tests::script::{config, tracking};
 use crate::redis::tests::world::World;
 use crate::redis::{ClientConfig, Served, StreamId};
@@ -47,6 +47,39 @@ fn key_whose_slot_has_moved_is_asked_for() {
     world.pass(1000);
     assert_ne!(stream(&world, "b"), Some(old));
     assert!(!serves(&mut world, "b", old));
+}
+
+/// A node that moves a slot at once tells of its keys only when it removes them, and then it may have other slots still.
+#[test]
+fn slot_that_moves_without_a_push_is_noticed_by_a_question() {
+    let mut world = connected();
+    let old = stream(&world, "b").unwrap();
+    assert!(serves(&mut world, "b", old));
+    tell(
+        &mut world,
+        &slots(&[
+            (0, 3299, "n1"),
+            (3300, 3300, "n2"),
+            (3301, 5460, "n1"),
+            (5461, 10922, "n2"),
+            (10923, 16383, "n3"),
+        ]),
+    );
+    world.server("n1:7000").answer = "-MOVED 3300 n2:7000\r\n".to_owned();
+    for _ in 0..20 {
+        world.pass(100);
+        serves(&mut world, "b", old);
+    }
+    assert!(!serves(&mut world, "b", old));
+    world.get("b");
+    world.pass(1000);
+    assert_ne!(stream(&world, "b"), Some(old));
+    // The other nodes are trusted again.
+    for key in ["c", "a"] {
+        world.get(key);
+        let stream = stream(&world, key).unwrap();
+        assert!(serves(&mut world, key, stream), "{key}");
+    }
 }
 
 #[test]
