@@ -356,9 +356,9 @@ options! {
              does not notice a sign-out at another worker or proxy. With a connection that tells of changes \
              (`redis_tracking`) it has no effect";
         redis_tracking: TrackingChoice = FilterOnly("auto"),
-            "`auto` serves sessions from memory while a single server tells of each change ([tracked \
-             sessions](stores.md#tracked-sessions)); if it cannot do that, each request asks it. `on` is for Sentinels and \
-             a Cluster too, and logs a warning if a server cannot do it. `off` never does it";
+            "`auto` serves sessions from memory while Redis tells of each change ([tracked \
+             sessions](stores.md#tracked-sessions)); if a server cannot do that, each request asks it. `on` does the \
+             same, and logs a warning if a server cannot do it. `off` never does it";
         redis_tracking_silence: Duration = FilterOnly("1s"),
             "How long a worker trusts a connection that does not answer to tell of changes";
         redis_session_index: bool = FilterOnly("false"),

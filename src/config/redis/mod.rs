@@ -165,13 +165,8 @@ fn client(
     };
     // The gateway of Higress shares its connections, and passes on replies alone. A worker that remembers no session would
     // ask Redis for each request all the same, and for more.
-    let is_tracking = !service::IS_USED
-        && remembers_sessions(options)
-        && match options.redis_tracking {
-            TrackingChoice::Auto => matches!(topology, redis::Topology::Single(_)),
-            TrackingChoice::On => true,
-            TrackingChoice::Off => false,
-        };
+    let is_tracking =
+        !service::IS_USED && remembers_sessions(options) && options.redis_tracking != TrackingChoice::Off;
     redis::ClientConfig {
         topology,
         credentials: servers::credentials(&username, &password),

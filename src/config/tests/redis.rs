@@ -92,20 +92,22 @@ fn redis_session_cache_is_at_most_a_minute() {
 }
 
 #[test]
-fn tracking_is_automatic_for_a_single_server() {
+fn tracking_is_automatic_for_all_topologies() {
     let silence = |options| client(options).tracking.map(|tracking| (tracking.silence, tracking.is_wanted));
     let second = Duration::from_secs(1);
     assert_eq!(silence(json!({})), Some((second, false)));
     assert_eq!(silence(json!({ "redis_tracking": "on" })), Some((second, true)));
     assert_eq!(silence(json!({ "redis_tracking": "off" })), None);
-    let sentinel = |tracking: &str| {
-        json!({
-            "redis_connection_url": "", "redis_use_sentinel": true, "redis_sentinel_master_name": "m",
-            "redis_sentinel_connection_urls": ["redis://s"], "redis_tracking": tracking,
-        })
-    };
-    assert_eq!(silence(sentinel("auto")), None);
-    assert_eq!(silence(sentinel("on")), Some((second, true)));
+    let sentinel = json!({
+        "redis_connection_url": "", "redis_use_sentinel": true, "redis_sentinel_master_name": "m",
+        "redis_sentinel_connection_urls": ["redis://s"],
+    });
+    let cluster = json!({
+        "redis_connection_url": "", "redis_use_cluster": true, "redis_cluster_connection_urls": ["redis://c"],
+    });
+    for topology in [sentinel, cluster] {
+        assert_eq!(silence(topology), Some((second, false)));
+    }
     assert_eq!(client(json!({ "cookie_name": "a" })).tracking.unwrap().key_prefix, "a");
 }
 
