@@ -14,6 +14,7 @@ from harness.ports import HOST, free_port
 from harness.redis import Redis, has_tls, is_6
 from harness.service import arrived
 from harness.topologies import NODE_TIMEOUT, SLOTS, ClusterTopology, free_cluster_port, node_id, role
+from harness.tracking import ASKED
 from harness.waiting import attempt, until
 from ticket import redis_key
 
@@ -54,9 +55,11 @@ def test_sessions_are_spread_over_the_masters(service, cluster):
 
 
 def test_every_command_goes_to_the_owner_of_its_key(service, cluster):
-    """The whole life of a session, including refresh and lock; no command has two keys."""
+    """The whole life of a session, including refresh and lock; no command has two keys.
+
+    Each request asks Redis, because the test looks at single commands."""
     masters = [node for node in cluster.nodes if role(node) == "master"]
-    running = service(**cluster.options, cookie_refresh="2s", is_shared=False)
+    running = service(**cluster.options, cookie_refresh="2s", redis_tracking=ASKED, is_shared=False)
     browser = running.browser()
     with contextlib.ExitStack() as stack:
         monitors = {node: stack.enter_context(node.monitor()) for node in masters}

@@ -13,6 +13,7 @@ from harness.redis import Redis, has_tls, is_6
 from harness.sentinel import DOWN_AFTER, MASTER_NAME, Sentinel
 from harness.service import arrived
 from harness.topologies import SentinelTopology, is_synchronized, named_port, role
+from harness.tracking import ASKED
 from harness.waiting import attempt, until
 
 
@@ -62,8 +63,10 @@ def test_session_is_stored_at_the_master(service, sentinel):
 
 
 def test_master_gets_only_the_expected_commands(service, sentinel):
-    """The commands of a session with a refresh and a sign-out, without those of sentinels and replicas."""
-    running = service(**sentinel.options, cookie_refresh="2s", is_shared=False)
+    """The commands of a session with a refresh and a sign-out, without those of sentinels and replicas.
+
+    Each request asks Redis, because the test looks at single commands."""
+    running = service(**sentinel.options, cookie_refresh="2s", redis_tracking=ASKED, is_shared=False)
     browser = running.browser()
     with sentinel.master().monitor() as monitor:
         browser.sign_in("alice", "/echo")
