@@ -11,7 +11,7 @@ from harness.fake_redis import FakeRedis, Keeper
 from harness.load import ask
 from harness.ports import HOST
 from harness.redis_proxy import TWEMPROXY, EnvoyRedisProxy, Twemproxy
-from harness.tracked import UNTRACKED, asks_for_each_request, is_signed_out, sign_in
+from harness.tracking import DOES_NOT_TELL, asks_for_each_request, is_signed_out, sign_in
 from harness.waiting import until
 from ticket import redis_key
 
@@ -73,7 +73,7 @@ def test_proxy_that_tells_of_no_changes_is_asked_for_each_request(tracking, leve
     browser, deleted, signed_out = (sign_in(running) for _ in range(3))
     asks_for_each_request(running, browser)
     # Once for the only connection of the only worker.
-    [line] = running.envoy.says(UNTRACKED)
+    [line] = running.envoy.says(DOES_NOT_TELL)
     assert level in line
     assert running.envoy.counters()["redis.untracked"] == 1
     proxy.redis.command("DEL", redis_key(deleted.cookie))

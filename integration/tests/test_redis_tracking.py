@@ -10,7 +10,7 @@ import pytest
 from harness.fake_redis import FakeRedis, Keeper
 from harness.redis import is_6
 from harness.service import arrived
-from harness.tracked import TRACKED, UNTRACKED, asks_for_each_request, in_memory, sign_in
+from harness.tracking import DOES_NOT_TELL, TELLS, asks_for_each_request, in_memory, sign_in
 from harness.waiting import until
 
 
@@ -33,7 +33,7 @@ def test_requests_are_served_from_memory(tracked, make_redis):
     running = tracked(make_redis())
     browser = sign_in(running)
     in_memory(running, browser)
-    assert running.envoy.says(TRACKED)
+    assert running.envoy.says(TELLS)
     before = running.envoy.counters()["redis.commands"]
     assert all(browser.get("/echo").status_code == 200 for _ in range(1000))
     assert running.envoy.counters()["redis.commands"] - before < 100
@@ -130,7 +130,7 @@ def test_server_that_never_pushes_is_asked_for_each_request(answers, tracked):
     running = tracked(server)
     try:
         browser = sign_in(running)
-        assert running.envoy.says(UNTRACKED)
+        assert running.envoy.says(DOES_NOT_TELL)
         asks_for_each_request(running, browser)
         assert running.envoy.counters()["redis.untracked"] > 0
     finally:
@@ -143,7 +143,7 @@ def test_user_without_a_right_asks_for_each_request(right, tracked, make_redis):
     redis.command("ACL", "SETUSER", "default", *without(right))
     running = tracked(redis)
     browser = sign_in(running)
-    assert running.envoy.says(UNTRACKED)
+    assert running.envoy.says(DOES_NOT_TELL)
     asks_for_each_request(running, browser)
 
 
@@ -152,4 +152,4 @@ def test_wanted_tracking_that_fails_is_a_warning(tracked, make_redis):
     redis.command("ACL", "SETUSER", "default", *without("client|tracking"))
     running = tracked(redis, redis_tracking="on")
     sign_in(running)
-    assert "[warning]" in running.envoy.says(UNTRACKED)[0]
+    assert "[warning]" in running.envoy.says(DOES_NOT_TELL)[0]

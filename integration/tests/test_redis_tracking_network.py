@@ -10,7 +10,7 @@ from harness.authority import Authority
 from harness.load import Load
 from harness.ports import HOST
 from harness.relay import Fault, FaultyRelay
-from harness.tracked import TRACKED, in_memory, is_signed_out, sign_in
+from harness.tracking import TELLS, in_memory, is_signed_out, sign_in
 from harness.waiting import until
 
 TIMEOUT = 1
@@ -29,7 +29,7 @@ def test_deletion_is_noticed_over_tls(service, make_redis, tmp_path):
     )
     browser = sign_in(running)
     in_memory(running, browser)
-    assert running.envoy.says(TRACKED)
+    assert running.envoy.says(TELLS)
     redis.command("DEL", *redis.keys())
     until(lambda: is_signed_out(browser), "the deletion is noticed")
     assert is_signed_out(browser)

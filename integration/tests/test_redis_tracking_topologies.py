@@ -8,7 +8,7 @@ from functools import partial
 from harness.failover import Failover
 from harness.load import Load, ask
 from harness.topologies import Topology, role
-from harness.tracked import in_memory, is_signed_out, sign_in
+from harness.tracking import in_memory, is_signed_out, sign_in
 from harness.waiting import until
 from ticket import redis_key
 
