@@ -27,8 +27,8 @@ MANIFESTS = ROOT / "envoy-config"
 NAMESPACE = {"istio": "istio-system", "istio-trafficextension": "istio-system", "envoy-gateway": "default"}
 # What each has with its default values.
 DEFAULT = {
-    "istio": ("istio/envoyfilter", "istio/wasmplugin"),
-    "istio-trafficextension": ("istio/envoyfilter", "istio/trafficextension"),
+    "istio": ("istio/authorizationpolicy", "istio/envoyfilter", "istio/wasmplugin"),
+    "istio-trafficextension": ("istio/authorizationpolicy", "istio/envoyfilter", "istio/trafficextension"),
     "envoy-gateway": (
         "envoy-gateway/clienttrafficpolicy",
         "envoy-gateway/envoyextensionpolicy",
@@ -58,6 +58,7 @@ SWITCHES = {
         "backchannelLogout.enabled": {"EnvoyFilter oauth2-session-backchannel-logout"},
         "maxRequestHeadersKb": {"EnvoyFilter oauth2-session-header-limit"},
         "secret.files.resources.enabled": {"ConfigMap oauth2-session-resources"},
+        "guard.enabled": {"AuthorizationPolicy oauth2-session"},
     },
     "envoy-gateway": {
         "filter.enabled": {"EnvoyExtensionPolicy oauth2-session"},
@@ -233,6 +234,9 @@ def test_istio_gets_ports_selector_and_authorities(rendered):
     }
     found = rendered("istio", values)
     plugin, bridge = found["WasmPlugin inner"]["spec"], found["EnvoyFilter inner-bridge"]["spec"]
+    guard = found["AuthorizationPolicy inner"]["spec"]
+    assert guard["rules"][0]["to"] == [{"operation": {"ports": ["443", "8443"]}}]
+    assert guard["selector"]["matchLabels"] == {"istio": "inner"}
     assert plugin["match"] == [{"mode": "CLIENT", "ports": [{"number": 443}, {"number": 8443}]}]
     assert plugin["selector"]["matchLabels"] == bridge["workloadSelector"]["labels"] == {"istio": "inner"}
     assert plugin["imagePullSecret"] == "registry"
@@ -240,10 +244,16 @@ def test_istio_gets_ports_selector_and_authorities(rendered):
 
 
 def test_headers_with_underscores_can_stay(rendered):
-    [bridge] = [
-        each for name, each in rendered("istio", {"dropHeadersWithUnderscores": False}).items() if "bridge" in name
-    ]
-    assert "NETWORK_FILTER" not in {patch["applyTo"] for patch in bridge["spec"]["configPatches"]}
+    def manager(**values: Any) -> set[str]:
+        patches = rendered("istio", values)["EnvoyFilter oauth2-session-bridge"]["spec"]["configPatches"]
+        of_manager = [patch["patch"]["value"] for patch in patches if patch["applyTo"] == "NETWORK_FILTER"]
+        return {name for value in of_manager for name in value["typed_config"]} - {"@type"}
+
+    guard, underscores = "early_header_mutation_extensions", "common_http_protocol_options"
+    assert manager() == {guard, underscores}
+    assert manager(dropHeadersWithUnderscores=False) == {guard}
+    assert manager(config={"pass_guard_header": ""}) == {underscores}
+    assert manager(dropHeadersWithUnderscores=False, config={"pass_guard_header": ""}) == set()
     values = {
         "config": {"pass_guard_header": ""},
         "dropHeadersWithUnderscores": False,
@@ -301,6 +311,9 @@ def test_envoy_gateway_gets_listener_secret_and_own_settings(rendered):
 
 def test_guard_has_the_value_of_the_filter(rendered):
     value = {"config": {"pass_guard_header": "0123abcd"}}
+    [rule] = rendered("istio", value)["AuthorizationPolicy oauth2-session"]["spec"]["rules"]
+    assert rule["when"] == [{"key": "request.headers[x-oauth2-session-guard]", "notValues": ["0123abcd"]}]
+    assert "AuthorizationPolicy oauth2-session" not in rendered("istio", {"config": {"pass_guard_header": ""}})
     found = rendered("envoy-gateway", value)
     [rule] = found["SecurityPolicy oauth2-session"]["spec"]["authorization"]["rules"]
     assert rule["principal"]["headers"] == [{"name": "x-oauth2-session-guard", "values": ["0123abcd"]}]
@@ -321,6 +334,7 @@ def test_all_ports_and_listeners_can_have_the_filter(rendered, which):
     text = json.dumps(found)
     assert "sectionName" not in text
     assert '"match": [' not in json.dumps(found.get("WasmPlugin oauth2-session", {}))
+    assert '"ports"' not in json.dumps(found.get("AuthorizationPolicy oauth2-session", {}))
 
 
 @pytest.mark.parametrize(
@@ -334,6 +348,8 @@ def test_all_ports_and_listeners_can_have_the_filter(rendered, which):
         ({"target": "nginx"}, "/target"),
         ({"istio": {"failStrategy": "FAIL_OPEN"}}, "/istio/failStrategy"),
         ({"image": {"digest": "sha256:short"}}, "/image/digest"),
+        ({"config": {"pass_guard_header": "*"}}, "config.pass_guard_header"),
+        ({"istio": {"phase": "STATS"}}, "istio.phase"),
         ({"unknown": 1}, "unknown"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

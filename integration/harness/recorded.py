@@ -6,6 +6,7 @@ docs/recording.md. The cases of a file differ in the manifests:
     base                 the manifests of envoy-config/istio or envoy-config/envoy-gateway, but backchannel-logout.yaml
     backchannel-logout   with backchannel-logout.yaml
     secrets              with the lines `#SECRETS`
+    no-filter            Istio, without the plugin
     no-route             Envoy Gateway, without httproute.yaml
     conflict             Envoy Gateway, with an older EnvoyExtensionPolicy on the same Gateway
     overridden           Envoy Gateway, with an EnvoyExtensionPolicy on the route of the service
@@ -73,7 +74,11 @@ def recorded(which: str, name: str = "base", *, port: int = MAIN, change: Change
         wasm: Path = WASM,
         admin_socket: Path,
     ) -> str:
-        found = json.loads(change(json.dumps(case(which, name))))
+        text = change(json.dumps(case(which, name)))
+        if port == MAIN:
+            # A policy of Istio names the port. Here Envoy listens on a free one.
+            text = text.replace(f'"destination_port": {MAIN}', '"any": true')
+        found = json.loads(text)
         main, bridge = listener_at(found, port), named(found["listeners"], "oauth2_session_bridge")
         main.update({"name": "main", "address": socket_address(listen)})
         routes = inline_routes(main, found["routes"])

@@ -165,13 +165,23 @@ def validate_values(content: dict, _tmp_path: Path) -> None:
 
 def validate_cluster_role(content: dict, _tmp_path: Path) -> None:
     """It names kinds that the manifests have, as Kubernetes does: in lower case, in the plural."""
-    kinds = {
-        yaml.safe_load(path.read_text(encoding="utf-8"))["kind"]
-        for path in (ROOT / "envoy-config" / "envoy-gateway").glob("*.yaml")
+    manifests = [
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+        for plane in ("envoy-gateway", "istio")
+        for path in (ROOT / "envoy-config" / plane).glob("*.yaml")
+    ]
+    kinds = {(each["apiVersion"].partition("/")[0], each["kind"]) for each in manifests} - {
+        ("gateway.networking.k8s.io", "HTTPRoute")
     }
-    [rule] = content["rules"]
-    plural = {kind.lower().removesuffix("y") + "ies" for kind in kinds - {"HTTPRoute"}}
-    assert set(rule["resources"]) == plural
+    rules = content["rules"]
+    assert {group for rule in rules for group in rule["apiGroups"]} == {group for group, _ in kinds}
+    named = {resource for rule in rules for resource in rule["resources"]}
+    assert named == {plural(kind) for _, kind in kinds}
+
+
+def plural(kind: str) -> str:
+    name = kind.lower()
+    return name.removesuffix("y") + "ies" if name.endswith("y") else name + "s"
 
 
 # The check of a YAML block, by a key that only its kind has; all others are Envoy's.
@@ -369,6 +379,7 @@ INLINE: dict[str, By | Not | Here] = {
     ),
     "helm install": NAMED,
     "kubectl apply -f envoy-config/envoy-gateway/": KUBERNETES,
+    "kubectl apply -f envoy-config/istio/authorizationpolicy.yaml": KUBERNETES,
     "kubectl apply -f envoy-config/istio/envoyfilter.yaml": KUBERNETES,
     "kubectl apply -f envoy-config/istio/wasmplugin.yaml": KUBERNETES,
     "kubectl exec -i redis-0 -- redis-cli": KUBERNETES,

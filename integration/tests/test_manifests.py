@@ -14,11 +14,12 @@ from harness import recorded
 from harness.envoy import Envoy
 from harness.manifests import bridge, manifest, plugin_of
 from harness.mounted import Mounted
-from harness.recorded import ALL, ENVOY_GATEWAY, ISTIO, REDIRECTS, WASM_PLUGIN, Change, case, manager, plugins
+from harness.recorded import ALL, ENVOY_GATEWAY, ISTIO, MAIN, REDIRECTS, WASM_PLUGIN, Change, case, manager, plugins
 from harness.render import TEMPLATE, named
 from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filter_config
 
 GUARD = "x-oauth2-session-guard"
+RBAC = "envoy.filters.http.rbac"
 IN_THE_ENVIRONMENT = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
 
 
@@ -31,7 +32,7 @@ def start(provider, upstream):
         which: str,
         name: str = "base",
         *,
-        port: int = recorded.MAIN,
+        port: int = MAIN,
         change: Change = lambda text: text,
         secrets: dict[str, str] = IN_THE_ENVIRONMENT,
         **options: Any,
@@ -106,11 +107,11 @@ def test_manifests_have_room_for_large_cookies(start, which):
 def test_manifests_keep_the_filter_out_of_the_redirecting_listener(which):
     filters = manager(recorded.listener_at(case(which), REDIRECTS))["http_filters"]
     assert not [each["name"] for each in filters if "oauth2-session" in each["name"]]
-    filters = manager(recorded.listener_at(case(which), recorded.MAIN))["http_filters"]
+    filters = manager(recorded.listener_at(case(which), MAIN))["http_filters"]
     assert len([each for each in filters if "oauth2-session" in each["name"]]) == 1
 
 
-# ---- the guard, and what Envoy Gateway does by itself ----
+# ---- the guard, and what the control planes do by themselves ----
 
 
 def test_envoy_gateway_without_the_oauth2_route_has_no_sign_in(start):
@@ -130,8 +131,9 @@ def test_envoy_gateway_without_the_oauth2_route_has_no_sign_in(start):
     assert browser.get("/oauth2/sign_in").status_code == 200
 
 
-def test_guard_header_is_on_every_request_that_is_let_through(start):
-    service = start(ENVOY_GATEWAY, skip_auth_routes=["^/echo$"], skip_auth_preflight=True)
+@pytest.mark.parametrize("which", ALL)
+def test_guard_header_is_on_every_request_that_is_let_through(start, which):
+    service = start(which, skip_auth_routes=["^/echo$"], skip_auth_preflight=True)
     browser = service.browser()
     assert arrived(browser.get("/echo"))[GUARD] == "change-me"
     assert browser.request("OPTIONS", "/x").status_code == 200
@@ -141,18 +143,40 @@ def test_guard_header_is_on_every_request_that_is_let_through(start):
     assert {name: value for name, value in headers.items() if "guard" in name} == {GUARD: "change-me"}
 
 
-@pytest.mark.parametrize("name", ["conflict", "overridden"])
-def test_guard_closes_the_services_if_another_policy_takes_the_filter_out(start, name):
-    service = start(ENVOY_GATEWAY, name)
+# On Envoy Gateway because of another policy.
+WITHOUT_THE_FILTER = [
+    *((which, "no-filter") for which in ISTIO),
+    (ENVOY_GATEWAY, "conflict"),
+    (ENVOY_GATEWAY, "overridden"),
+]
+
+
+@pytest.mark.parametrize(("which", "name"), WITHOUT_THE_FILTER)
+def test_guard_closes_the_services_if_the_filter_is_not_there(start, which, name):
+    service = start(which, name)
     browser = service.browser()
     for headers in ({}, {GUARD: "change-me"}, {GUARD.upper(): "change-me"}, {"x_oauth2_session_guard": "change-me"}):
         answer = browser.get("/echo", headers={"x-forwarded-user": "root", **headers})
         assert (answer.status_code, "x-upstream" in answer.headers) == (403, False), headers
 
 
-def test_guard_of_another_value_closes_the_services(start):
+@pytest.mark.parametrize("which", ALL)
+def test_guard_lets_the_redirecting_listener_redirect(start, which):
+    answer = start(which, port=REDIRECTS).browser().get("/echo")
+    assert (answer.status_code, answer.headers["location"].partition(":")[0]) == (301, "https")
+
+
+@pytest.mark.parametrize("which", ALL)
+def test_guard_comes_after_the_filter(which):
+    order = [each["name"] for each in manager(recorded.listener_at(case(which), MAIN))["http_filters"]]
+    [filter] = [place for place, name in enumerate(order) if "oauth2-session" in name]
+    assert filter < min(place for place, name in enumerate(order) if RBAC in name)
+
+
+@pytest.mark.parametrize("which", ALL)
+def test_guard_of_another_value_closes_the_services(start, which):
     """The filter and the policy have to have the same value."""
-    browser = start(ENVOY_GATEWAY, pass_guard_header="other", skip_auth_routes=["^/echo$"]).browser()
+    browser = start(which, pass_guard_header="other", skip_auth_routes=["^/echo$"]).browser()
     assert browser.get("/echo").status_code == 403
 
 
@@ -262,6 +286,17 @@ def test_recorded_policies_of_envoy_gateway_are_those_of_today():
     assert removed == [GUARD]
     assert f'"header_name": "{GUARD}"' in text
     assert f'"remove": "{GUARD}"' in text
+
+
+def test_recorded_policies_of_istio_are_those_of_today():
+    [rule] = manifest("istio/authorizationpolicy.yaml")["spec"]["rules"]
+    [condition] = rule["when"]
+    assert condition["key"] == f"request.headers[{GUARD}]"
+    for which in ISTIO:
+        assert [plugin_of(which).config["pass_guard_header"]] == condition["notValues"] == ["change-me"]
+        text = json.dumps(manager(recorded.listener_at(case(which), MAIN)))
+        assert f'"header": {{"name": "{GUARD}", "string_match": {{"exact": "change-me"}}}}' in text
+        assert f'"remove": "{GUARD}"' in text
 
 
 def test_istio_has_the_same_filter_by_both_ways():
