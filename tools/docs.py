@@ -21,6 +21,7 @@ import tarfile
 import tempfile
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
@@ -71,6 +72,7 @@ def make(source: Path, version: str) -> None:
         config.markdown_extensions.append("toc")
         build(config)
     check_lists(site)
+    check_links(site)
     print(f"docs: {site.relative_to(ROOT)}", flush=True)
 
 
@@ -80,6 +82,14 @@ def check_lists(site: Path) -> None:
         for paragraph in re.findall(r"<p>(.*?)</p>", page.read_text(encoding="utf-8"), re.DOTALL):
             if found := re.search(r"^ *(?:[-*] |\d+\. |\|).*", paragraph, re.MULTILINE):
                 raise Abort(f"{page.relative_to(site)}: needs a blank line before: {found[0].strip()[:80]}")
+
+
+def check_links(site: Path) -> None:
+    """MkDocs does not fail for a link to a file that it leaves out. Links with `/` in front are only in 404.html."""
+    for page in sorted(site.rglob("*.html")):
+        for link in re.findall(r'(?:href|src)="([^/":#?][^":#?]*)["#?]', page.read_text(encoding="utf-8")):
+            if not (page.parent / unquote(link)).exists():
+                raise Abort(f"{page.relative_to(site)}: the link leads to no file: {link}")
 
 
 def stage(source: Path, into: Path) -> None:
@@ -98,16 +108,23 @@ def stage(source: Path, into: Path) -> None:
             if linked.is_dir():
                 text = re.sub(rf"\]\({re.escape(target)}(?=[)#])", f"]({target.rstrip('/')}/{index_of(linked)}", text)
                 linked = linked / index_of(linked)
+            # MkDocs and GitHub Pages leave out files whose names begin with a dot.
+            text = text.replace(f"]({target})", f"]({without_dots(target)})")
             name = linked.relative_to(source.resolve())
             if not linked.exists():
                 write_list(source, linked.parent, into / name.parent)
             elif name.suffix != ".md":
-                copy(linked, into / name)
+                copy(linked, into / without_dots(str(name)))
             elif source / name not in pages:
                 pages.append(source / name)
         staged = into / page.relative_to(source)
         staged.parent.mkdir(parents=True, exist_ok=True)
         staged.write_text(text, encoding="utf-8")
+
+
+def without_dots(path: str) -> str:
+    """`.github/ci.yaml` is `github/ci.yaml` on the site."""
+    return re.sub(r"(^|/)\.(?=[^./])", r"\1", path)
 
 
 def index_of(folder: Path) -> str:
