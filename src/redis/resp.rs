@@ -93,10 +93,11 @@ enum Kind {
     Attributes,
 }
 
-/// Whether these bytes are one reply, with nothing behind it.
+/// Whether these bytes are one reply, with nothing behind it. A push is the reply to no command.
 #[cfg(any(test, feature = "higress"))]
 pub(crate) fn is_one_reply(mut bytes: &[u8]) -> bool {
-    Decoder::default().decode(&mut bytes).is_ok_and(|reply| reply.is_some()) && bytes.is_empty()
+    let reply = Decoder::default().decode(&mut bytes);
+    matches!(reply, Ok(Some(reply)) if !matches!(reply, Reply::Push(_))) && bytes.is_empty()
 }
 
 impl Decoder {

@@ -414,9 +414,16 @@ mod tests {
 
     #[test]
     fn reply_that_is_not_one_value_ends_the_stream() {
-        for reply in
-            ["", "$5\r\nab", "+OK\r\n+OK\r\n", "$1\r\na\r\n$1\r\nb\r\n", "%1\r\n", "*2\r\n:1\r\n", "x"]
-        {
+        for reply in [
+            "",
+            "$5\r\nab",
+            "+OK\r\n+OK\r\n",
+            "$1\r\na\r\n$1\r\nb\r\n",
+            "%1\r\n",
+            "*2\r\n:1\r\n",
+            "x",
+            ">1\r\n+x\r\n",
+        ] {
             let (calls, gateway) = (calls(), Gateway::default());
             let stream = calls.open();
             calls.write(stream, &wire(&["GET a"]), &gateway).unwrap();
