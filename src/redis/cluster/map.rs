@@ -17,12 +17,14 @@ pub(super) struct Map {
     masters: Vec<Endpoint>,
     /// For each slot, the position of its master in the list.
     owners: Vec<Option<u16>>,
+    /// Whether nodes said more since it was fetched. Then a map with the same slots is news for the connections.
+    is_patched: bool,
 }
 
 impl Map {
     /// A map without masters.
     pub(super) fn empty() -> Self {
-        Self { masters: Vec::new(), owners: vec![None; usize::from(SLOTS)] }
+        Self { masters: Vec::new(), owners: vec![None; usize::from(SLOTS)], is_patched: false }
     }
 
     /// Gives these slots to this master; `None` if the range is invalid or overlaps another one.
@@ -79,6 +81,7 @@ impl Map {
             && let Some(owner) = self.owners.get_mut(usize::from(slot))
         {
             *owner = Some(place);
+            self.is_patched = true;
         }
     }
 

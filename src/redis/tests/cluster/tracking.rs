@@ -118,3 +118,18 @@ fn map_that_is_a_minute_old_is_asked_for_first() {
     }
     panic!("the map is never asked for");
 }
+
+/// The map that is fetched after `MOVED` says nothing that `MOVED` did not say.
+#[test]
+fn node_that_moved_names_first_tracks_its_keys() {
+    let mut world = connected();
+    let map =
+        [(0, 3299, "n1"), (3301, 5460, "n1"), (5461, 10922, "n2"), (10923, 16383, "n3"), (3300, 3300, "n4")];
+    tell(&mut world, &slots(&map));
+    world.server("n1:7000").answers.push_back("-MOVED 3300 n4:7000\r\n".to_owned());
+    world.get("b");
+    world.pass(1000);
+    world.get("b");
+    assert_eq!(stream(&world, "b"), world.streams_to("n4:7000").pop());
+    assert!(stream(&world, "b").is_some());
+}
