@@ -53,7 +53,7 @@ struct Decrypted {
     ticket: Ticket,
     fingerprint: Fingerprint,
     principal: Rc<Principal>,
-    /// When Redis last had it.
+    /// When Redis last had it, as far as a reply said so before Redis told of a change.
     seen_at: Cell<Timestamp>,
     tracked: Cell<Option<Tracked>>,
 }
@@ -270,7 +270,9 @@ impl<I: Io> RedisSessions<I> {
         let (sessions, ticket) = (Rc::downgrade(self), ticket.clone());
         Command::get(ticket.redis_key()).checked(move |value| {
             let Some(sessions) = sessions.upgrade() else { return true };
-            if sessions.decrypt(&ticket, value).is_some() {
+            if let Some(known) = sessions.known(&ticket, value) {
+                // Here, in order with what Redis tells: the task that waits for the reply goes on after both.
+                known.seen_at.set(sessions.io.now());
                 sessions.mismatches.remove(ticket.redis_key());
                 return true;
             }
@@ -289,28 +291,30 @@ impl<I: Io> RedisSessions<I> {
     }
 
     pub(super) fn decrypt(&self, ticket: &Ticket, value: &[u8]) -> Option<Rc<Principal>> {
+        self.known(ticket, value).map(|known| Rc::clone(&known.principal))
+    }
+
+    fn known(&self, ticket: &Ticket, value: &[u8]) -> Option<Rc<Decrypted>> {
         let fingerprint = Fingerprint::of(value)?;
         if let Some(known) = self.decrypted.get(ticket.redis_key())
             && known.fingerprint == fingerprint
             && known.ticket == *ticket
         {
-            known.seen_at.set(self.io.now());
-            return Some(Rc::clone(&known.principal));
+            return Some(known);
         }
         let session = ticket.open(value).ok()?;
-        let principal = Principal::new(&self.config, session);
-        self.remember(ticket, value, &principal);
-        Some(principal)
+        self.remember(ticket, value, &Principal::new(&self.config, session))
     }
 
-    fn remember(&self, ticket: &Ticket, value: &[u8], principal: &Rc<Principal>) {
-        if let Some(fingerprint) = Fingerprint::of(value) {
-            let (principal, seen_at) = (Rc::clone(principal), Cell::new(self.io.now()));
-            let tracked = Cell::default();
-            let bytes = principal.bytes().saturating_add(TICKET_BYTES);
-            let decrypted = Decrypted { ticket: ticket.clone(), fingerprint, principal, seen_at, tracked };
-            self.decrypted.insert(ticket.redis_key(), &Rc::new(decrypted), bytes);
-        }
+    /// Remembers a session. Whether Redis has it is not known yet.
+    fn remember(&self, ticket: &Ticket, value: &[u8], principal: &Rc<Principal>) -> Option<Rc<Decrypted>> {
+        let (fingerprint, principal) = (Fingerprint::of(value)?, Rc::clone(principal));
+        let (seen_at, tracked) = (Cell::new(Timestamp::from_secs(0)), Cell::default());
+        let bytes = principal.bytes().saturating_add(TICKET_BYTES);
+        let decrypted =
+            Rc::new(Decrypted { ticket: ticket.clone(), fingerprint, principal, seen_at, tracked });
+        self.decrypted.insert(ticket.redis_key(), &decrypted, bytes);
+        Some(decrypted)
     }
 
     /// What this worker saved a moment ago, if it is newer than what Redis answered. Then a replica became the master
@@ -407,7 +411,9 @@ impl<I: Io> RedisSessions<I> {
             let remedy = "The provider has to give fewer groups or claims";
             return Err(Unavailable::TooLarge(TooLarge { bytes: value.len(), most: MAX_BULK, remedy }));
         }
-        self.remember(ticket, &value, &whole.principal);
+        if let Some(known) = self.remember(ticket, &value, &whole.principal) {
+            known.seen_at.set(self.io.now());
+        }
         Ok(value)
     }
 

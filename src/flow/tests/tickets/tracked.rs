@@ -262,6 +262,36 @@ fn session_cache_does_not_bring_back_a_session_that_changed() {
     }
 }
 
+/// Redis told of the change behind the reply to a read, and the task that waits for the reply goes on after both.
+#[test]
+fn session_that_changed_while_it_was_read_stays_nowhere_in_memory() {
+    for number in 0..8 {
+        let (is_known, is_flushed, breaks) = (number & 1 != 0, number & 2 != 0, number & 4 != 0);
+        let (site, browser) = tracked(json!({ "redis_session_cache": "1m" }));
+        let mut copy = browser.clone();
+        if is_known {
+            site.world.fall_silent();
+        } else {
+            site.world.track(Some(2));
+        }
+        site.world.fake_redis().set_delay(Duration::from_millis(8));
+        let Ready::Later(page) = site.app.handle(browser.head("/", &[])) else { panic!() };
+        let world = site.world.clone();
+        let change = Box::pin(async move {
+            world.sleep(Duration::from_millis(6)).await;
+            let key = world.fake_redis().keys().remove(0);
+            world.fake_redis().restore(Default::default());
+            world.tell(&if is_flushed { Changed::All } else { Changed::Keys(vec![key.into_bytes()]) });
+            None
+        });
+        site.world.run(vec![Box::pin(async move { Some(page.await) }), change]);
+        if breaks {
+            site.world.track(None);
+        }
+        assert!(copy.who().is_none(), "known: {is_known}, all keys: {is_flushed}, breaks: {breaks}");
+    }
+}
+
 #[test]
 fn idle_session_ends_although_it_is_in_memory() {
     let (site, mut browser) =
