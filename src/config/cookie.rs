@@ -64,6 +64,24 @@ pub enum SessionCache {
     Entries(usize),
 }
 
+/// Less than a session takes of `session_cache_bytes`.
+const SESSION_BYTES: usize = 512;
+
+/// How many sessions a worker knows something of that it does not remember.
+const SESSIONS: usize = 32_768;
+
+impl SessionCache {
+    /// At least as many sessions as a worker remembers. What is written once for each session must not be forgotten
+    /// earlier than the session: otherwise sessions that are used in turn are written with each request.
+    pub fn most_sessions(self) -> usize {
+        let most = match self {
+            Self::Bytes(bytes) => bytes / SESSION_BYTES,
+            Self::Entries(entries) => entries,
+        };
+        most.max(SESSIONS)
+    }
+}
+
 /// The options of the cookies; `None` without a valid secret.
 pub(super) fn build(options: &Options, errors: &mut ConfigErrors) -> Option<Cookie> {
     check_name(options, errors);

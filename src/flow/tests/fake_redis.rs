@@ -173,7 +173,15 @@ impl FakeRedis {
         let arguments = command.arguments();
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
         let mut values = self.values.borrow_mut();
-        values.retain(|_, (_, until)| until.is_none_or(|until| until > now));
+        let is_alive = |until: &Option<Timestamp>| until.is_none_or(|until| until > now);
+        if values.len() < 1000 {
+            values.retain(|_, (_, until)| is_alive(until));
+        } else if let Some(key) = command.key()
+            && values.get(key).is_some_and(|(_, until)| !is_alive(until))
+        {
+            // To look at all of them takes too long.
+            values.remove(key);
+        }
         let number = |text: &[u8]| std::str::from_utf8(text).unwrap().parse::<u64>().unwrap();
         let millis = |text: &[u8]| Some(now.after(Duration::from_millis(number(text))));
         let ok = Reply::Status(b"OK".to_vec());

@@ -37,10 +37,6 @@ use crate::time::Timestamp;
 
 use super::recent_writes::PERIOD;
 
-/// How many entries a worker remembers as written: of as many sessions as fit into the default of `session_cache_bytes`. An
-/// entry that it forgot is written again.
-const NOTED: usize = 32_768;
-
 /// How long a worker writes no entries after Redis refused one.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -96,11 +92,12 @@ pub(super) struct SessionIndex<I> {
 }
 
 impl<I: Io> SessionIndex<I> {
-    pub(super) fn new(cookie: &Rc<SessionCookie>, io: &I) -> Rc<Self> {
+    /// Remembers this many entries as written. An entry that it forgot is written again.
+    pub(super) fn new(cookie: &Rc<SessionCookie>, entries: usize, io: &I) -> Rc<Self> {
         let index = Rc::new(Self {
             io: io.clone(),
             cookie: Rc::clone(cookie),
-            noted: BoundedLru::new(NOTED),
+            noted: BoundedLru::new(entries),
             refused_at: Cell::default(),
             failed_over_at: Cell::default(),
         });

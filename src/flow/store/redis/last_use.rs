@@ -32,10 +32,6 @@ use crate::session::SessionInfo;
 use crate::session::ticket::TicketId;
 use crate::time::Timestamp;
 
-/// How many last uses a worker remembers: of as many sessions as fit into the default of `session_cache_bytes`. Without it,
-/// each request writes its use.
-const ENTRIES: usize = 32_768;
-
 /// How many of them the workers share under one key.
 const SHARED: usize = 128;
 
@@ -66,7 +62,8 @@ struct Written {
 
 impl<I: Io> LastUses<I> {
     pub(super) fn new(config: &Rc<Config>, io: &I) -> Self {
-        Self { io: io.clone(), config: Rc::clone(config), written: BoundedLru::new(ENTRIES) }
+        let written = BoundedLru::new(config.cookie.session_cache.most_sessions());
+        Self { io: io.clone(), config: Rc::clone(config), written }
     }
 
     /// Whether idle sessions end.

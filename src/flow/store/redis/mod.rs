@@ -84,7 +84,8 @@ impl<I: Io> RedisStore<I> {
         remembered: &Budget,
         io: &I,
     ) -> Self {
-        let index = redis.session_index.then(|| SessionIndex::new(cookie, io));
+        let most = config.cookie.session_cache.most_sessions();
+        let index = redis.session_index.then(|| SessionIndex::new(cookie, most, io));
         let sessions = Rc::new(RedisSessions::new(config, redis, index, remembered, io));
         journal::watch(&sessions, io);
         sessions.watch();

@@ -4,6 +4,7 @@ mod backchannel_logout;
 mod failovers;
 mod index;
 mod large;
+mod many;
 mod my_sessions;
 mod outages;
 mod readiness;
