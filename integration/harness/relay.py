@@ -101,6 +101,37 @@ class SlowRelay(Relay):
                 end.shutdown(socket.SHUT_RDWR)
 
 
+class ReconnectingRelay(Relay):
+    """Connects to the target anew each time that the target ends the connection, and keeps that of the client."""
+
+    def __init__(self, target: tuple[str, int] | None = None):
+        self.reconnects = 0
+        super().__init__(target)
+
+    def _serve(self, accepted: socket.socket) -> None:
+        servers = [self._connect()]
+        threading.Thread(target=_pass_to_last, args=(accepted, servers), daemon=True).start()
+        with accepted:
+            while servers:
+                with servers[-1] as server, contextlib.suppress(OSError):
+                    while chunk := server.recv(CHUNK):
+                        accepted.sendall(chunk)
+                if servers:
+                    servers.append(self._connect())
+                    self.reconnects += 1
+
+
+def _pass_to_last(client: socket.socket, servers: list[socket.socket]) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := client.recv(CHUNK):
+            with contextlib.suppress(OSError):
+                servers[-1].sendall(chunk)
+    last = servers[-1]
+    servers.clear()
+    with contextlib.suppress(OSError):
+        last.shutdown(socket.SHUT_RDWR)
+
+
 class Fault(Enum):
     """What happens to bytes on the way: some are lost, or all come much later. No connection breaks."""
 

@@ -9,7 +9,7 @@ import pytest
 from harness.authority import Authority
 from harness.load import Load
 from harness.ports import HOST
-from harness.relay import Fault, FaultyRelay
+from harness.relay import Fault, FaultyRelay, ReconnectingRelay
 from harness.tracking import TELLS, in_memory, is_signed_out, sign_in
 from harness.waiting import until
 
@@ -33,6 +33,27 @@ def test_deletion_is_noticed_over_tls(service, make_redis, tmp_path):
     redis.command("DEL", *redis.keys())
     until(lambda: is_signed_out(browser), "the deletion is noticed")
     assert is_signed_out(browser)
+
+
+def test_proxy_that_connects_to_redis_anew_serves_no_ended_session(service, make_redis):
+    redis = make_redis()
+    relay = ReconnectingRelay((HOST, redis.port))
+    try:
+        running = service(
+            session_store_type="redis", redis_connection_url=f"redis://{HOST}:{relay.port}", is_shared=False
+        )
+        browser = sign_in(running)
+        in_memory(running, browser)
+        [key] = redis.keys()
+        redis.command("CLIENT", "KILL", "TYPE", "normal")
+        until(lambda: relay.reconnects > 0, "the proxy has another connection to Redis")
+        redis.command("DEL", key)
+        # The next probe, a minute after the one before, is later than that.
+        until(lambda: browser.get("/echo").status_code != 200, "the session is not served any more", seconds=30)
+        until(lambda: is_signed_out(browser), "the session has ended")
+        assert running.envoy.says("connected to it anew")
+    finally:
+        relay.close()
 
 
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.value)

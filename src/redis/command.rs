@@ -60,6 +60,7 @@ const RELEASE_LOCK: &str = "release_lock";
 const PING: &str = "ping";
 const AUTH: &str = "auth";
 const ECHO: &str = "echo";
+pub(super) const HELLO: &str = "hello";
 const ADD_TO_INDEX: &str = "add_to_index";
 const READ_INDEX: &str = "read_index";
 const DROP_FROM_INDEX: &str = "drop_from_index";
@@ -278,7 +279,7 @@ impl Command {
             (ECHO, reply) => !matches!(reply, Reply::Nil),
             (PING | AUTH | SETEX, reply) => matches!(reply, Reply::Status(_)),
             (SET | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
-            (READ_INDEX, reply) => matches!(reply, Reply::Array(_)),
+            (READ_INDEX | HELLO, reply) => matches!(reply, Reply::Array(_)),
             (
                 DEL | EXPIRE | RENEW_LOCK | RELEASE_LOCK | ADD_TO_INDEX | DROP_FROM_INDEX | TIME_TO_LIVE,
                 reply,

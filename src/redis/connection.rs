@@ -51,7 +51,8 @@ use super::reconnect::Reconnect;
 use super::reply::Reply;
 use super::settings::Settings;
 use super::stream::{Stream, StreamEvent};
-use super::tracking::{self, Changed, Served, Tracking, Untracked};
+use super::tracking;
+use super::tracking::{Changed, Served, Tracking, Untracked};
 use crate::time::Timestamp;
 
 /// One reply may take this many times `command_timeout`, from its first byte to its last.
@@ -141,7 +142,7 @@ impl Connection {
         self.pipeline.push(pending);
         self.connect(now, out);
         if self.tracking().is_some_and(|tracking| tracking.is_due(now)) {
-            self.ask(now, out, Tracking::probe);
+            self.ask(now, out, Tracking::question);
         }
     }
 
@@ -500,7 +501,13 @@ impl Connection {
         self.report.refused.extend(refused);
         self.report.has_answered |= is_run;
         if let Some(result) = probed {
+            let is_replaced = result == Err(Untracked::Replaced);
             self.on_probed(result, out);
+            // A new stream may tell of changes again. But a proxy may have another connection for each command.
+            let since = self.open.as_ref().map(|open| open.stream.since());
+            if is_replaced && since.is_some_and(|since| !since.was_within(tracking::PERIOD, self.now)) {
+                self.drain(Failure::Lost, self.now, out);
+            }
         }
         Ok(())
     }
@@ -560,13 +567,17 @@ impl Connection {
     /// A reply arrived: what it means for the tracking.
     fn note_reply(&mut self, reply: &Reply) -> Option<Result<(), Untracked>> {
         self.pipeline.comes_by(self.tracks());
-        if !self.pipeline.answers_key() {
-            return None;
-        }
         let written = self.pipeline.first_written()?;
         let is_ours = self.pipeline.answers_ourselves();
-        self.report.has_moved |= is_ours && matches!(reply, Reply::Error(error) if error.code() == "MOVED");
-        self.open.as_mut()?.tracking.as_mut()?.replied(reply, is_ours, written, self.now)
+        let is_moved = matches!(reply, Reply::Error(error) if error.code() == "MOVED");
+        self.report.has_moved |= is_ours && is_moved;
+        let tracking = self.open.as_mut()?.tracking.as_mut()?;
+        if self.pipeline.answers_key() {
+            tracking.replied(reply, is_ours, written, self.now)
+        } else {
+            let is_hello = is_ours && !self.pipeline.answers_auth();
+            (is_hello && tracking.said_hello(reply)).then_some(Err(Untracked::Replaced))
+        }
     }
 
     fn on_probed(&mut self, result: Result<(), Untracked>, out: &mut Outputs) {

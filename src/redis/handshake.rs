@@ -14,7 +14,7 @@
 
 use std::cell::RefCell;
 
-use super::command::Command;
+use super::command::{Command, HELLO};
 use super::config::Credentials;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
@@ -42,8 +42,6 @@ pub(super) enum Progress {
 }
 
 const SET_NAME: &str = "client setname";
-
-const HELLO: &str = "hello";
 
 const TRACKING: &str = "client tracking";
 

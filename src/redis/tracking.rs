@@ -9,8 +9,8 @@
 //!                                       │  └── no push, or an error ──► not proven ◄─────────────┘
 //!                                       └── a command, a minute later ──┘
 //!
-//! a probe:   SETEX key 10 1 │ GET key │ PTTL key │ DEL key │ GET key        the push belongs before the last reply:
-//!            +OK            │ $1 1    │ :10000   │ :1      │ >2 invalidate key   $-1
+//! a probe:   HELLO │ SETEX key 10 1 │ GET key │ PTTL key │ DEL key │ GET key        the push belongs before the last reply:
+//!            %7 …  │ +OK            │ $1 1    │ :10000   │ :1      │ >2 invalidate key   $-1
 //! ```
 //!
 //! - A proxy may accept all of it and never push, so `OK` proves nothing. The key of a probe is used once.
@@ -22,6 +22,10 @@
 //!   connection is *fresh* only for the time `silence` after the last answered command was **written**.
 //! - Only commands with a key count, and no errors. A node of a Cluster that lost the others answers `PING` for ever, but it
 //!   refuses keys.
+//! - A proxy may connect to the server anew and keep our connection. The server then tells nothing more, and no reply shows
+//!   that. So `HELLO` is asked before each proof that the connection is fresh: its reply has the number of the connection at
+//!   the server, and its protocol, which is 2 at first. If these change, the connection is not trusted any more. A server
+//!   that does not answer `HELLO` without a version (Redis before 6.2) is trusted by any reply.
 //! - Whoever uses a connection that is not fresh has to ask the server first. To keep it fresh, the key of the last probe is
 //!   read at half of that time. This happens only if the connection was used since the last such question, so a connection
 //!   without requests has no timers.
@@ -30,13 +34,13 @@
 
 use std::time::Duration;
 
-use super::command::Command;
+use super::command::{Command, HELLO};
 use super::output::StreamId;
 use super::reply::{Reply, ServerError};
 use crate::time::Timestamp;
 
-/// How often a connection is probed again, if it is used.
-const PERIOD: Duration = Duration::from_secs(60);
+/// How often a connection is probed again, if it is used. A younger one does not end because its server has changed.
+pub(super) const PERIOD: Duration = Duration::from_secs(60);
 
 /// How long the key of a probe lives if its `DEL` is lost.
 const LIFE: Duration = Duration::from_secs(10);
@@ -59,6 +63,8 @@ pub enum Untracked {
     Refused(ServerError),
     /// It does not tell of a change.
     NoPush,
+    /// A proxy connected to it anew, or it is a replica now.
+    Replaced,
     /// It closes a connection on which it is asked for that, as twemproxy does.
     HangsUp,
 }
@@ -87,6 +93,8 @@ pub enum Served {
 pub(super) struct Tracking {
     silence: Duration,
     is_proven: bool,
+    /// What the server said first to `HELLO`: an error if it cannot say which connection this is.
+    server: Option<Reply>,
     /// The result that was returned last.
     told: Option<bool>,
     probe: Option<Probe>,
@@ -117,6 +125,7 @@ impl Tracking {
         Self {
             silence: config.silence,
             is_proven: false,
+            server: None,
             told: None,
             probe: None,
             key: Vec::new(),
@@ -171,10 +180,23 @@ impl Tracking {
         self.asks_for = Some(key.to_vec());
     }
 
-    fn sent(&mut self, commands: Vec<Command>) -> Vec<Command> {
+    fn sent(&mut self, mut commands: Vec<Command>) -> Vec<Command> {
+        if !matches!(self.server, Some(Reply::Error(_))) {
+            commands.insert(0, Command::new(HELLO, &[b"HELLO"]));
+        }
         self.due = commands.len();
         self.used_at = None;
         commands
+    }
+
+    /// The server answered `HELLO`. Whether it is another server or connection than before.
+    pub(super) fn said_hello(&mut self, reply: &Reply) -> bool {
+        self.due = self.due.saturating_sub(1);
+        let is_another = self.server.get_or_insert_with(|| reply.clone()) != reply;
+        if is_another {
+            (self.is_proven, self.told) = (false, Some(false));
+        }
+        is_another
     }
 
     /// A command with a key that was `written` at this time got its reply `now`. It `is_ours` if it is of this module.
@@ -186,12 +208,14 @@ impl Tracking {
         written: Timestamp,
         now: Timestamp,
     ) -> Option<Result<(), Untracked>> {
+        let proves = is_ours || !self.knows_server();
         match (reply, &mut self.probe) {
             (Reply::Error(error), Some(probe)) if is_ours => {
                 probe.error.get_or_insert_with(|| error.clone());
             }
             (Reply::Error(_), _) => {}
-            _ => self.answered = Some(written),
+            _ if proves => self.answered = Some(written),
+            _ => {}
         }
         if !is_ours {
             return None;
@@ -244,9 +268,24 @@ impl Tracking {
         !self.is_proven && self.due == 0
     }
 
-    /// Whether a connection without a proof has to be probed again, if it is used.
+    /// Whether a command that is sent now has to be preceded by a question: by another probe, if there is no proof, or by
+    /// one that makes the connection fresh again, if the command alone does not.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.is_open() && !self.probed_at.was_within(PERIOD, now)
+        let is_due = if self.is_proven {
+            self.knows_server() && !self.is_fresh(now)
+        } else {
+            !self.probed_at.was_within(PERIOD, now)
+        };
+        is_due && self.due == 0
+    }
+
+    /// Whether the server says which connection this is.
+    const fn knows_server(&self) -> bool {
+        matches!(self.server, Some(Reply::Array(_)))
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.is_proven && self.answered.is_some_and(|written| written.was_within(self.silence, now))
     }
 
     /// Whether the server tells of changes.
@@ -256,10 +295,8 @@ impl Tracking {
 
     /// Whether what was read is valid without a question. If so, the stream counts as used.
     pub(super) fn serves(&mut self, now: Timestamp) -> Served {
-        let is_fresh =
-            self.is_proven && self.answered.is_some_and(|written| written.was_within(self.silence, now));
         match self.used_at {
-            _ if !is_fresh => Served::No,
+            _ if !self.is_fresh(now) => Served::No,
             Some(_) => Served::Yes,
             None => {
                 self.used_at = Some(now);

@@ -328,6 +328,9 @@ impl RedisDriver {
                     Untracked::NoPush => {
                         "it accepted CLIENT TRACKING, but did not tell of a change".to_owned()
                     }
+                    Untracked::Replaced => {
+                        "a proxy in between connected to it anew, or it is a replica now".to_owned()
+                    }
                     Untracked::HangsUp => "it closed the connection on CLIENT and HELLO".to_owned(),
                 };
                 let line = format!(

@@ -480,7 +480,7 @@ mod redis {
         assert_eq!(root.0.redis_tracks(b"k"), None, "it was not proven yet");
         let key = "c-track-{0}-1-1-1";
         let push = format!(">2\r\n+invalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());
-        root.receives(100, &format!("+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n{push}$-1\r\n$1\r\nv\r\n"));
+        root.receives(100, &format!("%0\r\n+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n{push}$-1\r\n$1\r\nv\r\n"));
         let stream = root.0.redis_tracks(b"k").unwrap();
         root.tick_set();
         root.asked();
@@ -491,7 +491,7 @@ mod redis {
         assert!(root.0.redis_serves(b"k", stream) && !root.0.is_changed(), "the alarm is set");
         root.pass(silence / 2);
         root.tick();
-        assert_eq!(root.asked(), [format!("100 write GET {key}")]);
+        assert_eq!(root.asked(), [format!("100 write HELLO GET {key}")]);
         root.receives(100, ">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n");
         assert!(*changes.borrow() == [Changed::Keys(vec![b"k".to_vec()])]);
     }

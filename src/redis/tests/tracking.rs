@@ -17,6 +17,22 @@ use crate::time::Timestamp;
 
 const HANDSHAKE: &str = "+OK\r\n%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n";
 
+/// What the server says about the connection, as often as it is asked.
+const SERVER: &str = "%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n";
+
+/// The answer to a question that keeps a connection fresh.
+const FRESH: &str = "%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n$-1\r\n";
+
+/// The same over a connection that a proxy has made anew: of another number, or of the same but with the protocol of the
+/// beginning.
+const ANOTHER: [&str; 2] = [
+    "%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:8\r\n$-1\r\n",
+    "*4\r\n$5\r\nproto\r\n:2\r\n$2\r\nid\r\n:7\r\n$-1\r\n",
+];
+
+/// What a server answers to a probe if it tells of nothing.
+const SILENT: &str = "%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n";
+
 fn tracked() -> ClientConfig {
     ClientConfig { tracking: Some(tracking()), ..config() }
 }
@@ -32,7 +48,7 @@ fn push(key: &str) -> String {
 
 /// What a server answers to a probe.
 fn probed(key: &str) -> String {
-    format!("+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n{}$-1\r\n", push(key))
+    format!("{SERVER}+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n{}$-1\r\n", push(key))
 }
 
 /// A client whose handshake on stream 1 is done, and whose command 1 waits for its reply behind the probe.
@@ -46,7 +62,7 @@ fn greeted() -> Script {
     );
     redis.receives(1, HANDSHAKE);
     let key = key(1, 1);
-    let probe = format!("1 write SETEX {key} 10 1; GET {key}; PTTL {key}; DEL {key}; GET {key}");
+    let probe = format!("1 write HELLO; SETEX {key} 10 1; GET {key}; PTTL {key}; DEL {key}; GET {key}");
     assert_eq!(redis.outputs(), ["connected".to_owned(), probe, "1 write GET a".to_owned()]);
     redis
 }
@@ -80,7 +96,7 @@ fn server_that_pushes_is_trusted() {
 fn push_before_the_reply_to_the_change_counts_too() {
     let mut redis = greeted();
     let key = key(1, 1);
-    redis.receives(1, &format!("+OK\r\n$1\r\n1\r\n:10000\r\n{}:1\r\n$-1\r\n", push(&key)));
+    redis.receives(1, &format!("{SERVER}+OK\r\n$1\r\n1\r\n:10000\r\n{}:1\r\n$-1\r\n", push(&key)));
     assert_eq!(redis.outputs(), ["tracks"]);
 }
 
@@ -88,7 +104,7 @@ fn push_before_the_reply_to_the_change_counts_too() {
 fn server_that_never_pushes_is_not_trusted() {
     for told in [String::new(), push("cookie-other"), push(&key(1, 2)), push(&key(2, 1))] {
         let mut redis = greeted();
-        redis.receives(1, &format!("+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n{told}$-1\r\n$1\r\nv\r\n"));
+        redis.receives(1, &format!("{SERVER}+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n{told}$-1\r\n$1\r\nv\r\n"));
         let mut outputs = redis.outputs();
         outputs.retain(|output| !output.starts_with("changed"));
         assert_eq!(outputs, ["does not track: NoPush", "#1 v"]);
@@ -128,7 +144,7 @@ fn probe_with_a_refused_command_is_no_proof() {
         let mut redis = greeted();
         let mut replies = ["+OK\r\n", "$1\r\n1\r\n", ":10000\r\n", ":1\r\n", "$-1\r\n"];
         replies[number] = "-NOPERM no\r\n";
-        redis.receives(1, &format!("{}{}", push(&key(1, 1)), replies.concat()));
+        redis.receives(1, &format!("{SERVER}{}{}", push(&key(1, 1)), replies.concat()));
         let outputs = redis.outputs();
         assert!(outputs[0].starts_with("does not track: Refused"), "{name}: {outputs:?}");
         assert_eq!(tracks(&redis), None);
@@ -265,9 +281,19 @@ fn stream_that_broke_or_drains_serves_nothing() {
     assert!(!serves(&mut redis, 1) && serves(&mut redis, 2));
 }
 
+/// A server before 6.2, which does not say which connection this is. So any reply proves that it is there.
+fn proven_by_an_old_server() -> Script {
+    let mut redis = greeted();
+    let replies =
+        probed(&key(1, 1)).replace(SERVER, "-ERR wrong number of arguments for 'hello' command\r\n");
+    redis.receives(1, &format!("{replies}$1\r\nv\r\n"));
+    assert_eq!(redis.outputs(), ["tracks", "#1 v"]);
+    redis
+}
+
 #[test]
 fn answer_counts_from_the_time_its_command_was_written() {
-    let mut redis = proven();
+    let mut redis = proven_by_an_old_server();
     redis.pass(999);
     redis.get("a");
     redis.outputs();
@@ -283,7 +309,7 @@ fn answer_counts_from_the_time_its_command_was_written() {
 
 #[test]
 fn bytes_pushes_and_replies_without_a_key_prove_nothing() {
-    let mut redis = proven();
+    let mut redis = proven_by_an_old_server();
     redis.pass(900);
     redis.get("b");
     redis.send(Command::ping());
@@ -301,7 +327,7 @@ fn bytes_pushes_and_replies_without_a_key_prove_nothing() {
 
 #[test]
 fn error_proves_nothing() {
-    let mut redis = proven();
+    let mut redis = proven_by_an_old_server();
     redis.pass(900);
     redis.get("b");
     redis.outputs();
@@ -329,19 +355,121 @@ fn connection_that_is_used_is_kept_fresh() {
         assert!(serves(&mut redis, 1));
     }
     redis.pass(1);
-    assert_eq!(redis.outputs(), [format!("1 write GET {}", key(1, 1))]);
+    assert_eq!(redis.outputs(), [format!("1 write HELLO; GET {}", key(1, 1))]);
     assert!(serves(&mut redis, 1));
     redis.pass(200);
     assert_eq!(redis.outputs(), Vec::<String>::new(), "one question at a time");
-    redis.receives(1, "$-1\r\n");
+    redis.receives(1, FRESH);
     redis.pass(298);
     assert!(serves(&mut redis, 1));
     assert_eq!(redis.outputs(), Vec::<String>::new());
     redis.pass(2);
     assert_eq!(redis.outputs().len(), 1, "half a second after the last question");
-    redis.receives(1, "$-1\r\n");
+    redis.receives(1, FRESH);
     redis.pass(10_000);
     assert_eq!(redis.outputs(), Vec::<String>::new(), "no request used it since");
+}
+
+#[test]
+fn old_server_is_asked_by_a_key_alone() {
+    let mut redis = proven_by_an_old_server();
+    assert!(serves(&mut redis, 1));
+    redis.pass(500);
+    assert_eq!(redis.outputs(), [format!("1 write GET {}", key(1, 1))]);
+    redis.receives(1, "$-1\r\n");
+    redis.pass(900);
+    assert!(serves(&mut redis, 1));
+}
+
+/// Replies alone do not say whether the server tells this connection of changes.
+#[test]
+fn connection_is_not_fresh_because_of_other_replies() {
+    let mut redis = proven();
+    assert!(serves(&mut redis, 1));
+    redis.pass(500);
+    redis.get("b");
+    redis.outputs();
+    redis.pass(499);
+    redis.receives(1, FRESH);
+    redis.receives(1, "$1\r\nv\r\n");
+    redis.pass(500);
+    assert!(serves(&mut redis, 1));
+    redis.pass(1);
+    assert!(!serves(&mut redis, 1), "the question was written a second ago");
+}
+
+#[test]
+fn command_over_a_connection_that_is_not_fresh_makes_it_fresh() {
+    let mut redis = proven();
+    redis.pass(10_000);
+    assert!(!serves(&mut redis, 1));
+    redis.get("a");
+    redis.get("b");
+    assert_eq!(
+        redis.outputs(),
+        [format!("1 write HELLO; GET {}", key(1, 1)), "1 write GET a; GET b".to_owned()]
+    );
+    redis.receives(1, FRESH);
+    assert!(serves(&mut redis, 1));
+}
+
+/// A proxy that connects to the server anew, and keeps our connection: the server tells nothing more.
+#[test]
+fn connection_that_a_proxy_made_anew_is_not_trusted() {
+    for another in ANOTHER {
+        let mut redis = proven();
+        assert!(serves(&mut redis, 1));
+        redis.pass(500);
+        redis.outputs();
+        redis.receives(1, another);
+        assert_eq!(redis.outputs(), ["changed: all", "does not track: Replaced"]);
+        assert!(!serves(&mut redis, 1) && tracks(&redis).is_none());
+        // The next probe is no proof either, but by then a new stream is worth it.
+        redis.pass(59_500);
+        redis.get("a");
+        assert!(redis.outputs()[0].starts_with("1 write HELLO; SETEX"));
+        redis.receives(1, &another.replace("$-1\r\n", ""));
+        assert_eq!(redis.outputs(), ["does not track: Replaced"]);
+        redis.receives(1, "+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n$1\r\nv\r\n");
+        assert_eq!(redis.outputs(), ["#2 v", "1 close", "disconnected with 0 in flight: lost"]);
+    }
+}
+
+#[test]
+fn old_connection_that_a_proxy_made_anew_ends_after_its_replies() {
+    let mut redis = proven();
+    redis.pass(60_000);
+    redis.get("a");
+    redis.outputs();
+    redis.receives(1, &format!("{}$1\r\nv\r\n", probed(&key(1, 2))));
+    redis.outputs();
+    assert!(serves(&mut redis, 1));
+    redis.pass(500);
+    redis.lock();
+    redis.outputs();
+    redis.receives(1, &ANOTHER[0].replace("$-1\r\n", ""));
+    assert_eq!(redis.outputs(), ["changed: all", "does not track: Replaced"]);
+    redis.get("b");
+    redis.receives(1, "$-1\r\n+OK\r\n");
+    assert_eq!(
+        redis.outputs(),
+        ["#3 +OK", "1 close", "disconnected with 0 in flight: lost", "2 open redis:6379"]
+    );
+}
+
+/// It may be a proxy that has another connection for each command.
+#[test]
+fn connection_that_changes_all_the_time_ends_no_stream_within_a_minute() {
+    let mut redis = proven();
+    for number in 0..59 {
+        serves(&mut redis, 1);
+        redis.get("a");
+        redis.pass(1000);
+        let questions = redis.outputs().iter().filter(|output| output.contains("HELLO")).count();
+        let another = format!("%1\r\n$2\r\nid\r\n:{number}\r\n$-1\r\n").repeat(questions);
+        redis.receives(1, &format!("{another}$1\r\nv\r\n"));
+        assert!(redis.outputs().iter().all(|output| !output.contains("close")), "{number}");
+    }
 }
 
 #[test]
@@ -353,13 +481,13 @@ fn question_without_an_answer_is_an_outage() {
     redis.pass(500);
     assert!(!serves(&mut redis, 1));
     redis.pass(1500);
-    assert_eq!(redis.outputs(), ["1 close", "disconnected with 1 in flight: timeout"]);
+    assert_eq!(redis.outputs(), ["1 close", "disconnected with 2 in flight: timeout"]);
 }
 
 /// A proxy that delays all bytes: replies come all the time, but they are old.
 #[test]
 fn delayed_replies_keep_nothing_fresh() {
-    let mut redis = proven();
+    let mut redis = proven_by_an_old_server();
     for _ in 0..20 {
         redis.get("b");
         redis.pass(100);
@@ -385,11 +513,10 @@ fn connection_is_probed_again_after_a_minute() {
                 assert!((58..62).contains(&number));
                 break;
             }
-            redis.receives(1, "$-1\r\n");
+            redis.receives(1, FRESH);
             redis.pass(490);
         }
-        let probe =
-            if pushes { probed(&key(1, 2)) } else { "+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n".to_owned() };
+        let probe = if pushes { probed(&key(1, 2)) } else { SILENT.to_owned() };
         redis.receives(1, &probe);
         let expected: &[&str] = if pushes { &[] } else { &["changed: all", "does not track: NoPush"] };
         assert_eq!(redis.outputs(), expected);
@@ -419,12 +546,11 @@ fn node_without_a_key_for_probes_has_no_timer() {
 }
 
 /// The replies to a probe of a server that is full, and still tells of changes.
-const FULL: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n$-1\r\n:-2\r\n:0\r\n$-1\r\n";
+const FULL: &str = "%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n$-1\r\n:-2\r\n:0\r\n$-1\r\n";
 
 #[test]
 fn server_that_is_full_at_first_is_probed_again() {
-    let silent = "+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n";
-    for (replies, told) in [(FULL, None), (silent, Some("does not track: NoPush"))] {
+    for (replies, told) in [(FULL, None), (SILENT, Some("does not track: NoPush"))] {
         let mut redis = greeted();
         redis.receives(1, &format!("{replies}$1\r\nv\r\n"));
         let outputs = redis.outputs();
@@ -452,15 +578,10 @@ fn server_that_becomes_full_stays_trusted() {
     let mut redis = proven();
     redis.pass(60_000);
     redis.get("a");
-    redis.outputs();
-    redis.receives(1, "$1\r\nv\r\n");
-    redis.outputs();
-    assert!(serves(&mut redis, 1));
-    redis.pass(1);
     assert!(redis.outputs().concat().contains("SETEX"));
-    redis.receives(1, FULL);
+    redis.receives(1, &format!("{FULL}$1\r\nv\r\n"));
     assert!(serves(&mut redis, 1));
-    assert_eq!(redis.outputs(), Vec::<String>::new());
+    assert_eq!(redis.outputs(), ["#2 v"]);
 }
 
 #[test]
@@ -472,27 +593,14 @@ fn repeated_failure_is_told_once_and_a_new_proof_again() {
         (3, true, vec!["tracks"]),
         (4, false, vec!["changed: all", "does not track: NoPush"]),
     ] {
-        let probe = if pushes {
-            probed(&key(1, number))
-        } else {
-            "+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n".to_owned()
-        };
+        let probe = if pushes { probed(&key(1, number)) } else { SILENT.to_owned() };
         redis.receives(1, &probe);
         assert_eq!(redis.outputs(), expected, "{number}");
         redis.receives(1, "$1\r\nv\r\n");
         redis.pass(60_000);
         redis.outputs();
-        if serves(&mut redis, 1) {
-            redis.pass(1);
-        }
         redis.get("a");
         redis.outputs();
-        if pushes {
-            redis.receives(1, "$1\r\nv\r\n");
-            assert!(serves(&mut redis, 1));
-            redis.pass(1);
-            redis.outputs();
-        }
     }
 }
 
@@ -513,7 +621,7 @@ fn reply_says_by_which_stream_it_came() {
     redis.opened(2);
     redis.receives(2, HANDSHAKE);
     redis.outputs();
-    redis.receives(2, "+OK\r\n$1\r\n1\r\n:10000\r\n:1\r\n$-1\r\n$1\r\nv\r\n");
+    redis.receives(2, &format!("{SILENT}$1\r\nv\r\n"));
     assert_eq!(redis.outputs().last().unwrap(), "#3 v");
     assert_eq!(came_by.get(), None, "the second stream does not track");
 }
@@ -525,6 +633,7 @@ enum Step {
     Serve,
     Answer,
     Change,
+    Reconnect,
     Strange(&'static str),
     Pass(u64),
 }
@@ -537,6 +646,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Serve),
         4 => Just(Step::Answer),
         2 => Just(Step::Change),
+        1 => Just(Step::Reconnect),
         1 => strange.prop_map(Step::Strange),
         3 => (0_u64..400).prop_map(Step::Pass),
     ]
@@ -544,7 +654,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 proptest! {
     /// A server with one key, whose value is a number that grows. What the client may use without a question is never older
-    /// than the value at the time of the last answered command, and never differs from what the pushes say.
+    /// than the value at the time of the last answered command, and never differs from what the pushes say. This is so if a
+    /// proxy connects to the server anew too: then there are no more pushes.
     #[test]
     fn what_is_served_is_at_most_a_silence_old(steps in prop::collection::vec(any_step(), 0..80)) {
         let mut redis = proven();
@@ -553,13 +664,17 @@ proptest! {
         let mut values = vec![start];
         let mut wire: std::collections::VecDeque<String> = std::collections::VecDeque::new();
         let mut read: Option<usize> = None;
+        let mut id = 7;
         for step in steps {
             match step {
                 Step::Get => { redis.get("k"); }
                 Step::Change => {
                     values.push(redis.now);
-                    wire.push_back(push("k"));
+                    if id == 7 {
+                        wire.push_back(push("k"));
+                    }
                 }
+                Step::Reconnect => id += 1,
                 Step::Strange(bytes) => wire.push_back(bytes.to_owned()),
                 Step::Pass(millis) => redis.pass(millis),
                 Step::Answer => {
@@ -582,14 +697,16 @@ proptest! {
                     for command in commands.split("; ") {
                         let value = (values.len() - 1).to_string();
                         wire.push_back(match command {
+                            "HELLO" => SERVER.replace('7', &id.to_string()),
                             "GET k" => format!("${}\r\n{value}\r\n", value.len()),
                             other if other.starts_with("GET ") => "$-1\r\n".to_owned(),
                             other if other.starts_with("PTTL ") => ":-2\r\n".to_owned(),
                             other if other.starts_with("SETEX ") => "+OK\r\n".to_owned(),
+                            _ if id > 7 => ":1\r\n".to_owned(),
                             other => format!(":1\r\n{}", push(other.split(' ').nth(1).unwrap())),
                         });
                     }
-                } else if output == "changed: k" {
+                } else if output == "changed: k" || output == "changed: all" {
                     read = None;
                 } else if let Some(value) = output.strip_prefix('#').and_then(|text| text.split(' ').nth(1)) {
                     match value.parse() {
