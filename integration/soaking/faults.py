@@ -64,7 +64,7 @@ class Faults:
             kind = self._due.pop()
             began = time.monotonic()
             self._kinds[kind]()
-            self.steps.append(Step(began, time.monotonic()))
+            self.steps.append(Step(began, time.monotonic(), kind))
             self.count[kind] += 1
             self._next = 0.0
 
@@ -72,7 +72,7 @@ class Faults:
         """Ends all sessions. Call it while nothing else is broken."""
         began = time.monotonic()
         self._redis.command("FLUSHALL")
-        self.flushes.append(Step(began, time.monotonic()))
+        self.flushes.append(Step(began, time.monotonic(), "FLUSHALL"))
         self.steps.append(self.flushes[-1])
         self.count["FLUSHALL"] += 1
 

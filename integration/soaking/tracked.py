@@ -37,7 +37,7 @@ from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, client, filte
 from .faults import Faults
 from .sessions import Session, make_sessions
 from .stayers import TOKEN, Stayer
-from .verdict import Life, Step, is_beside, mistakes, spread
+from .verdict import Life, is_beside, mistakes, spread, unexplained, worst
 from .visits import IDENTITY, Task, visit
 
 WORKERS = 2
@@ -47,10 +47,10 @@ SILENCE, COMMAND_TIMEOUT = 1, 1
 LIMIT = SILENCE + COMMAND_TIMEOUT
 # At most so many sessions end in a second, all browsers together.
 MOST_A_SECOND = 45
-# Seconds without faults: before each fault, and in a run of less than five minutes; after the last fault.
+# Seconds without faults: before each fault, and in a run of less than three minutes; after the last fault.
 PAUSE, SHORT_PAUSE, LAST = (10, 25), (3, 5), 5
 # Until so many seconds after a fault, times are not those of a healthy fleet.
-REST = 4
+REST = 6
 TURN = 5
 SHOWN = 40
 
@@ -80,7 +80,7 @@ def run(wanted: argparse.Namespace, seed: int) -> int:
             relay,
             [service.envoy for service in services],
             random.Random(seed),
-            SHORT_PAUSE if seconds < 300 else PAUSE,
+            SHORT_PAUSE if seconds < 180 else PAUSE,
         )
         browsers = Browsers(urls, redis.port, sessions, seed, report)
         commands = counters(services)["redis.commands"]
@@ -241,7 +241,7 @@ class Report:
         beside = [life for life in self._lives if life.is_ended and is_beside(life, faults.steps, REST)]
         answers = sum((stayer.answers() for stayer in self._stayers), self._answers)
         requests = sum(answers.values())
-        outages = sum(len(outage_beside(life, faults.steps)) for life in healthy)
+        outages = unexplained(self._lives, faults.steps, REST)
         ways = Counter(life.way for life in self._lives)
         renewed = sum((stayer.renewals for stayer in self._stayers), Counter())
         open_ends = sum(not life.is_ended for life in self._lives)
@@ -256,6 +256,7 @@ class Report:
                 f"    {way}": spread([life.lag for life in healthy if life.way == way])
                 for way in sorted({life.way for life in healthy})
             },
+            "    worst": "; ".join(worst(healthy, faults.steps)),
             "  DEL or UNLINK, healthy, since the command was sent": spread(
                 [max(0, life.passed - life.ended.began) for life in healthy if life.way in ("DEL", "UNLINK")]
             ),
@@ -264,16 +265,10 @@ class Report:
             "  healthy ": spread([lag for _, lag in self._renewals(faults, is_beside_fault=False)]),
             "  beside faults ": spread([lag for _, lag in self._renewals(faults, is_beside_fault=True)]),
             "renewals": f"{dict(sorted(renewed.items()))}",
-            "503 far from faults": f"{outages}",
+            "503 far from faults": f"{sum(outages.values())}, {dict(outages.most_common(8))}",
             "statistics": f"{dict(sorted(counters(services).items()))}",
+            "proxies": f"{services[0].url}, and {services[1].url} behind the relay",
             "machine": f"{os.cpu_count()} cores, load average {load:.1f} before, {os.getloadavg()[0]:.1f} after;"
             f" Envoy {envoy_version()}, Redis {redis_version()}",
         }
         return "\n".join([f"\nsoak: summary of {self.seconds:.0f} s", *(f"  {k:<13} {v}" for k, v in lines.items())])
-
-
-def outage_beside(life: Life, steps: list[Step]) -> list[float]:
-    """Those 503 that no fault explains."""
-    return [
-        when for when in life.outages if not any(one.began <= when + 1 and when < one.confirmed + REST for one in steps)
-    ]

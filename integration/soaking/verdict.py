@@ -29,6 +29,7 @@ class Step:
 
     began: float
     confirmed: float = math.inf
+    what: str = ""
 
 
 @dataclass
@@ -42,19 +43,22 @@ class Life:
     ended: Step = field(default_factory=lambda: Step(math.inf))
     passed: float = -math.inf
     """When the last request began that was let through."""
+    passed_by: str = ""
+    """Which proxy did that."""
     refused: float = math.inf
     """When the first answer came that the session is not there."""
-    outages: list[float] = field(default_factory=list)
-    """When requests began that got a 503."""
+    outages: list[tuple[float, str]] = field(default_factory=list)
+    """When requests began that got a 503, and which proxy gave it."""
     answers: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     """Users whose identity was in an answer, and answers of other kinds."""
 
-    def add(self, began: float, came: float, answer: str, user: str | None) -> None:
-        """An answer; `user` is the identity with which the request arrived at the upstream, if it did."""
+    def add(self, began: float, came: float, answer: str, user: str | None, by: str = "") -> None:
+        """An answer of a proxy; `user` is the identity with which the request arrived at the upstream, if it did."""
         self.answers[answer] += 1
         if user is not None:
-            self.passed = max(self.passed, began)
+            if began > self.passed:
+                self.passed, self.passed_by = began, by
             if user != self.user:
                 self.others[f"the identity of {user}"] += 1
             if answer != "200":
@@ -62,7 +66,7 @@ class Life:
         elif answer in REFUSED:
             self.refused = min(self.refused, came)
         elif answer == OUTAGE:
-            self.outages.append(began)
+            self.outages.append((began, by))
         else:
             self.others[answer] += 1
 
@@ -105,6 +109,30 @@ def is_beside(life: Life, disturbances: Iterable[Step], rest: float) -> bool:
     """Whether something else was broken while the session ended, or had been broken less than `rest` seconds before."""
     until_when = max(life.ended.confirmed, life.passed)
     return any(one.began < until_when and life.ended.began < one.confirmed + rest for one in disturbances)
+
+
+def worst(lives: Iterable[Life], disturbances: Iterable[Step], count: int = 5) -> list[str]:
+    """The ends that were noticed last, and what was broken before."""
+    return [
+        f"{1000 * life.lag:.1f} ms, {life.way}, at {life.passed_by}, {since(disturbances, life.ended.confirmed)}"
+        for life in sorted(lives, key=lambda life: -life.lag)[:count]
+    ]
+
+
+def unexplained(lives: Iterable[Life], disturbances: list[Step], rest: float) -> Counter[str]:
+    """The 503 that nothing broken explains, by proxy and time."""
+    return Counter(
+        f"at {by}, {since(disturbances, when, digits=0)}"
+        for life in lives
+        for when, by in life.outages
+        if not any(one.began < when + 1 and when < one.confirmed + rest for one in disturbances)
+    )
+
+
+def since(disturbances: Iterable[Step], when: float, digits: int = 1) -> str:
+    before = [one for one in disturbances if one.confirmed < when]
+    last = max(before, key=lambda one: one.confirmed, default=None)
+    return f"{when - last.confirmed:.{digits}f} s after: {last.what}" if last else "before the first fault"
 
 
 def spread(seconds: list[float]) -> str:

@@ -106,7 +106,7 @@ class Browser:
         while not self._is_over:
             began = time.monotonic()
             answer, user = await connection.ask("GET", "/", self._session.cookie)
-            self.life.add(began, time.monotonic(), answer, user)
+            self.life.add(began, time.monotonic(), answer, user, url)
             await asyncio.sleep(self._pause)
         connection.close()
 
