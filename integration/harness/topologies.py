@@ -290,6 +290,18 @@ class ClusterTopology(Topology):
         # After its last slot it may be a replica by now, and refuse.
         attempt(lambda: source.command("CLUSTER", "SETSLOT", slot, "NODE", node_id(to)))
 
+    def hand_slot_over(self, key: str, to: Redis) -> None:
+        """Moves a slot at once, as `CLUSTER MIGRATION` of Redis 8.4 does: the new owner has the keys before the old one
+        removes its own. Redis 7.0 and older remove them without a word to those who have read them."""
+        source = self.owner(key)
+        slot = source.command("CLUSTER", "KEYSLOT", key)
+        to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", node_id(to))
+        for name in source.command("CLUSTER", "GETKEYSINSLOT", slot, 1000):
+            source.command("MIGRATE", HOST, to.port, name, 0, 5000, "COPY")
+        to.command("CLUSTER", "SETSLOT", slot, "NODE", node_id(to))
+        until(lambda: source.command("CLUSTER", "COUNTKEYSINSLOT", slot) == 0, "the old owner has removed the keys")
+
     def wait_for_another_owner(self, key: str, than: Redis) -> float:
         """Waits until the nodes agree on another owner; returns the monotonic time."""
         until(lambda: self.owner(key) is not than, "another master has the slot", pause=0.01)

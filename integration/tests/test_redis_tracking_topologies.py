@@ -157,3 +157,16 @@ def test_deletion_after_a_slot_has_moved_is_noticed(service, cluster):
         until(lambda: is_signed_out(browser), "the deletion at the new owner is noticed")
     finally:
         cluster.move_slot(key, owner)
+
+
+def test_deletion_is_noticed_after_a_slot_was_handed_over_at_once(service, cluster):
+    running = service(**cluster.options, redis_tracking="on", is_shared=False)
+    browser = sign_in(running)
+    in_memory(running, browser)
+    key = key_of(browser)
+    owner = cluster.owner(key)
+    target = next(node for node in cluster.nodes if role(node) == "master" and node is not owner)
+    cluster.hand_slot_over(key, target)
+    assert target.command("DEL", key) == 1
+    until(lambda: is_signed_out(browser), "the deletion at the new owner is noticed")
+    assert is_signed_out(browser)
