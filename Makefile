@@ -112,6 +112,7 @@ envoy: $(MODULE) ## run Envoy with your own filter JSON: CONFIG=filter.json [LIS
 
 config: ## convert a configuration of oauth2-proxy to the filter JSON: FROM=oauth2-proxy.cfg, .env, alpha .yaml, arguments, env
 	@test -n "$(FROM)" || { echo "config: no configuration named: make config FROM=oauth2-proxy.cfg" >&2; exit 2; }
+	@echo "config: building the converter, if it is not built yet" >&2
 	@$(CARGO) run --locked --quiet --example config -- $(FROM)
 
 test: test-rust test-e2e ## run the Rust tests, then the end-to-end tests with a real Envoy and provider

@@ -368,6 +368,7 @@ NAMED = Not("names a program, and is not a whole command")
 # Commands in the text.
 INLINE: dict[str, By | Not | Here] = {
     "apt install make gcc libc6-dev python3-venv": By(".ci/run", "python3 -c 'import ensurepip'"),
+    "apt install make python3-venv": By(".ci/run", "python3 -c 'import ensurepip'"),
     "cargo build": NAMED,
     "cargo doc": NAMED,
     "cosign verify": NAMED,
