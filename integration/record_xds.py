@@ -21,6 +21,8 @@ KINDS = ("listeners", "routes", "clusters", "extensions")
 # What has no effect on the filter.
 LEFT_OUT = ("access_log", "metadata", "tracing")
 BRIDGE = "oauth2_session_"
+# What Istio's agent puts in the place of a module that it cannot pull.
+REPLACED = "wasm-default-deny"
 
 
 def main() -> int:
@@ -36,6 +38,9 @@ def main() -> int:
     for pair in arguments.replace:
         text = text.replace(*pair.split("=", 1))
     made = recorded(json.loads(text))
+    if REPLACED in json.dumps(made):
+        print("record-xds: Istio's agent has no module: its log says why it could not pull the image", file=sys.stderr)
+        return 1
     if arguments.case == "base":
         recording = {"of": arguments.of, "cases": {"base": made}}
     elif recording.get("of") != arguments.of:

@@ -96,3 +96,14 @@ def test_case_of_another_version_is_refused(record):
     ended = record("other", dump("x.wasm"), of="Plane 2.0")
     assert ended.returncode == 1
     assert "is of Plane 1.0: record `base` first" in ended.stderr
+
+
+def test_gateway_without_its_module_is_not_recorded(record, tmp_path):
+    """Istio's agent denies every request then."""
+    deny = {"name": "oauth2_session_bridge", "typed_config": {"rules": {}, "rules_stat_prefix": "wasm-default-deny"}}
+    content = dump("x.wasm")
+    content["configs"].append({"ecds_filters": [{"ecds_filter": deny}]})
+    ended = record("base", content)
+    assert ended.returncode == 1
+    assert "could not pull the image" in ended.stderr
+    assert not (tmp_path / "recorded.json").exists()
