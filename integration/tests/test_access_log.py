@@ -135,4 +135,6 @@ def test_response_code_details_name_the_reason(make_redis, service):
     assert details(browser, "/echo") == "200 via_upstream"
     assert details(browser, "/oauth2/auth?allowed_groups=x") == "403 oauth2_session_forbidden"
     redis.stop()
+    # The session may be served from memory until the worker knows of the outage.
+    until(lambda: details(browser, "/echo") != "200 via_upstream", "the worker knows of the outage")
     assert details(browser, "/echo") == "503 oauth2_session_redis_unavailable"

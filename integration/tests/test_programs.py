@@ -19,6 +19,7 @@ import pytest
 from harness.ports import address_of
 from harness.redis import Redis
 from harness.service import arrived
+from harness.waiting import until
 
 METHOD = "/example.v1.Greeter/Greet"
 # A message of no bytes, as gRPC frames it.
@@ -78,6 +79,7 @@ def cases(services, shared_provider, shared_redis):
         assert arrived(browser.sign_in("alice", "/echo"))["x-forwarded-user"] == "alice"
         cookies.append({"cookie": browser.cookie})
     away.stop()
+    until(lambda: browser.get("/echo").status_code == 503, "the worker knows of the outage")
     yield [
         (at.url, {}, UNAUTHENTICATED, "unauthenticated", 401),
         (strict.url, cookies[0], PERMISSION_DENIED, "permission_denied", 403),
