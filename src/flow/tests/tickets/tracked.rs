@@ -10,6 +10,7 @@ use crate::flow::tests::browser::Browser;
 use crate::flow::tests::{MINUTE, Site};
 use crate::flow::{Action, App, Ready};
 use crate::redis::Changed;
+use crate::session::ticket::{Ticket, TicketForm};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -289,6 +290,71 @@ fn session_that_changed_while_it_was_read_stays_nowhere_in_memory() {
             site.world.track(None);
         }
         assert!(copy.who().is_none(), "known: {is_known}, all keys: {is_flushed}, breaks: {breaks}");
+    }
+}
+
+#[test]
+fn sign_out_during_a_read_is_not_forgotten() {
+    for delay in 0..12 {
+        let (site, browser) = tracked(json!({}));
+        let mut copy = browser.clone();
+        site.world.track(Some(2));
+        site.world.fake_redis().set_delay(Duration::from_millis(8));
+        let Ready::Later(page) = site.app.handle(browser.head("/", &[])) else { panic!() };
+        let (world, app) = (site.world.clone(), site.app.clone());
+        let sign_out = Box::pin(async move {
+            world.sleep(Duration::from_millis(delay)).await;
+            match app.handle(browser.head("/oauth2/sign_out", &[])) {
+                Ready::Later(future) => future.await,
+                Ready::Now(decision) => decision,
+            }
+        });
+        site.world.run(vec![page, sign_out]);
+        assert!(copy.who().is_none(), "{delay} ms");
+    }
+}
+
+/// Both are read at the same time, and Redis tells of one of them behind both replies.
+#[test]
+fn change_of_one_session_leaves_the_other_in_memory() {
+    let (site, browser) = tracked(json!({}));
+    let [first] = <[_; 1]>::try_from(site.world.fake_redis().keys()).unwrap();
+    let (mut changed, mut stays) = (browser, site.signed_in());
+    assert!(stays.who().is_some());
+    site.world.drain();
+    site.world.track(Some(2));
+    site.world.fake_redis().set_delay(Duration::from_millis(8));
+    let ask = |browser: &Browser| match site.app.handle(browser.head("/", &[])) {
+        Ready::Later(future) => future,
+        Ready::Now(_) => panic!("it is in memory already"),
+    };
+    let (one, two) = (ask(&changed), ask(&stays));
+    let world = site.world.clone();
+    site.world.spawn(async move {
+        world.sleep(Duration::from_millis(7)).await;
+        world.tell(&Changed::Keys(vec![first.into_bytes()]));
+    });
+    site.world.run(vec![one, two]);
+    site.world.fake_redis().seen();
+    assert!(stays.who().is_some());
+    assert_eq!(asked(&site), Vec::<String>::new());
+    assert!(changed.who().is_some());
+    assert_eq!(asked(&site), ["get", "time_to_live"]);
+}
+
+/// Both cookies are signed. The secret of a ticket is the key of its session, so only one of them opens it.
+#[test]
+fn ticket_with_another_secret_opens_nothing_in_memory() {
+    let (site, mut browser) = tracked(json!({}));
+    let id = only_key(&site).rsplit_once('-').unwrap().1.to_owned();
+    let bytes: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let ticket = Ticket::new(super::COOKIE.as_bytes(), bytes.try_into().unwrap(), [7; 16]);
+    let cookie = site.app.cookie.sign(&ticket.encode(TicketForm::Documented), site.world.now());
+    let mut other = browser.clone();
+    other.cookies.insert(super::COOKIE.to_owned(), String::from_utf8(cookie).unwrap());
+    for _ in 0..3 {
+        assert!(other.who().is_none());
+        assert!(browser.who().is_some());
     }
 }
 
