@@ -14,7 +14,7 @@ from harness.ports import HOST, free_port
 from harness.redis import Redis, has_tls, is_6
 from harness.service import arrived
 from harness.topologies import NODE_TIMEOUT, SLOTS, ClusterTopology, free_cluster_port, node_id, role
-from harness.tracking import ASKED
+from harness.tracking import ASKED, both_ways
 from harness.waiting import attempt, until
 from ticket import redis_key
 
@@ -22,9 +22,9 @@ HAS_SHARDS = not is_6()
 
 
 @pytest.fixture
-def failover(service, cluster, request):
+def failover(service, cluster, request, redis_tracking):
     until(cluster.is_whole, "the replicas have the data")
-    return Failover(service, cluster, request.node.user_properties)
+    return Failover(service, cluster, request.node.user_properties, redis_tracking=redis_tracking)
 
 
 def key_of(failover: Failover, person: str) -> str:
@@ -178,6 +178,7 @@ def test_node_as_single_server_is_unready_and_logs_the_option(service, cluster):
 # ---- faults ----
 
 
+@both_ways
 def test_killed_master_is_replaced(failover, cluster):
     key = key_of(failover, "alice")
     master = cluster.owner(key)
@@ -215,6 +216,7 @@ def test_planned_failover_is_followed(failover, cluster):
         load.wait_for_answers(100)
 
 
+@both_ways
 def test_slot_moves_while_in_use_without_a_failed_request(failover, cluster):
     key = key_of(failover, "alice")
     source = cluster.owner(key)

@@ -9,6 +9,7 @@ from typing import Any
 from harness.load import ask
 from harness.service import arrived
 from harness.topologies import SentinelTopology
+from harness.tracking import both_ways
 from harness.users import Users
 from harness.waiting import until
 from ticket import redis_key
@@ -39,15 +40,17 @@ def come_and_go(services, request, fail_over) -> None:
     assert set(users.answers(users.gone)) == {302}
 
 
-def test_planned_sentinel_failover_keeps_sign_ins_and_sign_outs(service, sentinel, request):
+@both_ways
+def test_planned_sentinel_failover_keeps_sign_ins_and_sign_outs(service, sentinel, request, redis_tracking):
     """The old master accepts writes for a second or two after the promotion, and these are lost."""
+    until(sentinel.is_prepared, "a failover can come")
     master = sentinel.master()
 
     def fail_over() -> None:
         sentinel.fail_over()
         sentinel.wait_for_another_master(master)
 
-    come_and_go(two(service, sentinel), request, fail_over)
+    come_and_go(two(service, sentinel, redis_tracking=redis_tracking), request, fail_over)
 
 
 def test_forced_cluster_takeover_keeps_sign_ins_and_sign_outs(service, cluster, request):

@@ -13,13 +13,13 @@ from harness.redis import Redis, has_tls, is_6
 from harness.sentinel import DOWN_AFTER, MASTER_NAME, Sentinel
 from harness.service import arrived
 from harness.topologies import SentinelTopology, is_synchronized, named_port, role
-from harness.tracking import ASKED
+from harness.tracking import ASKED, both_ways
 from harness.waiting import attempt, until
 
 
 @pytest.fixture
-def failover(service, sentinel, request):
-    return Failover(service, sentinel, request.node.user_properties)
+def failover(service, sentinel, request, redis_tracking):
+    return Failover(service, sentinel, request.node.user_properties, redis_tracking=redis_tracking)
 
 
 def until_whole(sentinel: SentinelTopology) -> None:
@@ -130,6 +130,7 @@ def test_database_of_the_url_is_used(service, sentinel):
 # ---- faults ----
 
 
+@both_ways
 def test_killed_master_is_replaced_and_returns_as_a_replica(failover, sentinel):
     master = sentinel.master()
     with failover.load() as load:
