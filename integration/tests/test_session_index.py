@@ -259,7 +259,11 @@ def is_answered(browser) -> bool:
     return browser.get("/echo").status_code != 503
 
 
-def sign_out_everywhere_during(fail_over, service, topology, assert_ended) -> None:
+def is_gone(browser) -> bool:
+    return browser.get("/echo").status_code == 302
+
+
+def sign_out_everywhere_during(fail_over, service, topology) -> None:
     """Users sign in at one Envoy, and sign out everywhere at another one as soon as another master takes over."""
     one, other = [service(**topology.options, redis_session_index=True, is_shared=False) for _ in range(2)]
     browsers = [sign_in(one) for _ in range(6)]
@@ -273,8 +277,8 @@ def sign_out_everywhere_during(fail_over, service, topology, assert_ended) -> No
         seconds=60,
     )
     for browser in [*browsers, here]:
-        until(partial(is_answered, browser), "Redis is trusted", seconds=30)
-        assert_ended(browser)
+        # Served from memory until the worker has noticed the failover, then in doubt for a moment.
+        until(partial(is_gone, browser), "the session has ended", seconds=30)
     time.sleep(8)
     for browser in [*browsers, here]:
         until(partial(is_answered, browser), "Redis is trusted", seconds=30)
@@ -282,19 +286,19 @@ def sign_out_everywhere_during(fail_over, service, topology, assert_ended) -> No
     assert is_signed_in(stays)
 
 
-def test_sign_out_everywhere_survives_a_sentinel_failover(service, sentinel, assert_ended):
+def test_sign_out_everywhere_survives_a_sentinel_failover(service, sentinel):
     master = sentinel.master()
 
     def fail_over() -> None:
         sentinel.fail_over()
         sentinel.wait_for_another_master(master)
 
-    sign_out_everywhere_during(fail_over, service, sentinel, assert_ended)
+    sign_out_everywhere_during(fail_over, service, sentinel)
 
 
-def test_sign_out_everywhere_survives_a_cluster_failover(service, cluster, assert_ended):
+def test_sign_out_everywhere_survives_a_cluster_failover(service, cluster):
     def fail_over() -> None:
         for node in cluster.nodes[:3]:
             cluster.replica_of(node).command("CLUSTER", "FAILOVER", "TAKEOVER")
 
-    sign_out_everywhere_during(fail_over, service, cluster, assert_ended)
+    sign_out_everywhere_during(fail_over, service, cluster)
