@@ -235,7 +235,6 @@ def test_istio_gets_ports_selector_and_authorities(rendered):
     found = rendered("istio", values)
     plugin, bridge = found["WasmPlugin inner"]["spec"], found["EnvoyFilter inner-bridge"]["spec"]
     guard = found["AuthorizationPolicy inner"]["spec"]
-    assert guard["rules"][0]["to"] == [{"operation": {"ports": ["443", "8443"]}}]
     assert guard["selector"]["matchLabels"] == {"istio": "inner"}
     assert plugin["match"] == [{"mode": "CLIENT", "ports": [{"number": 443}, {"number": 8443}]}]
     assert plugin["selector"]["matchLabels"] == bridge["workloadSelector"]["labels"] == {"istio": "inner"}
@@ -322,6 +321,21 @@ def test_guard_has_the_value_of_the_filter(rendered):
     assert "earlyRequestHeaders" not in without["ClientTrafficPolicy oauth2-session"]["spec"]["headers"]
 
 
+@pytest.mark.parametrize(
+    ("ports", "redirects", "to"),
+    [
+        ([8443], [8080, 80], [{"operation": {"notPorts": ["8080", "80"]}}]),
+        ([8443, 8080], [8080], None),
+        ([], [], None),
+    ],
+    ids=["redirects", "has the filter", "none"],
+)
+def test_guard_of_istio_leaves_open_what_redirects(rendered, ports, redirects, to):
+    found = rendered("istio", {"istio": {"ports": ports, "redirectPorts": redirects}})
+    [rule] = found["AuthorizationPolicy oauth2-session"]["spec"]["rules"]
+    assert rule.get("to") == to
+
+
 def test_route_has_the_paths_of_the_filter(rendered):
     config = {"proxy_prefix": "/auth/", "ping_path": "/alive", "ready_path": "/up"}
     [rule] = rendered("envoy-gateway", {"config": config})["HTTPRoute oauth2-session"]["spec"]["rules"]
@@ -334,7 +348,6 @@ def test_all_ports_and_listeners_can_have_the_filter(rendered, which):
     text = json.dumps(found)
     assert "sectionName" not in text
     assert '"match": [' not in json.dumps(found.get("WasmPlugin oauth2-session", {}))
-    assert '"ports"' not in json.dumps(found.get("AuthorizationPolicy oauth2-session", {}))
 
 
 @pytest.mark.parametrize(

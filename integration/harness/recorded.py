@@ -75,9 +75,9 @@ def recorded(which: str, name: str = "base", *, port: int = MAIN, change: Change
         admin_socket: Path,
     ) -> str:
         text = change(json.dumps(case(which, name)))
-        if port == MAIN:
-            # A policy of Istio names the port. Here Envoy listens on a free one.
-            text = text.replace(f'"destination_port": {MAIN}', '"any": true')
+        if port == REDIRECTS:
+            # The policy of Istio leaves this port open. Here Envoy listens on a free one.
+            text = text.replace(f'"destination_port": {REDIRECTS}', '"any": true')
         found = json.loads(text)
         main, bridge = listener_at(found, port), named(found["listeners"], "oauth2_session_bridge")
         main.update({"name": "main", "address": socket_address(listen)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -20,6 +21,10 @@ from harness.service import CLIENT_SECRET, COOKIE_SECRET, Service, arrived, filt
 
 GUARD = "x-oauth2-session-guard"
 RBAC = "envoy.filters.http.rbac"
+PROXY_PROTOCOL = {
+    "name": "envoy.filters.listener.proxy_protocol",
+    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"},
+}
 IN_THE_ENVIRONMENT = {"OAUTH2_PROXY_CLIENT_SECRET": CLIENT_SECRET, "OAUTH2_PROXY_COOKIE_SECRET": COOKIE_SECRET}
 
 
@@ -164,6 +169,23 @@ def test_guard_closes_the_services_if_the_filter_is_not_there(start, which, name
 def test_guard_lets_the_redirecting_listener_redirect(start, which):
     answer = start(which, port=REDIRECTS).browser().get("/echo")
     assert (answer.status_code, answer.headers["location"].partition(":")[0]) == (301, "https")
+
+
+@pytest.mark.parametrize("which", ISTIO)
+@pytest.mark.parametrize(("port", "status"), [(443, 403), (80, 200)])
+def test_guard_of_istio_leaves_open_the_http_port_of_the_load_balancer(start, which, port, status):
+    """With the PROXY protocol, Envoy takes it for the port of the request."""
+
+    def behind_it(text: str) -> str:
+        found = json.loads(text)
+        recorded.listener_at(found, MAIN)["listener_filters"] = [PROXY_PROTOCOL]
+        return json.dumps(found)
+
+    host, _, own_port = start(which, "no-filter", change=behind_it).envoy.address.rpartition(":")
+    with socket.create_connection((host, int(own_port)), timeout=30) as connection:
+        connection.sendall(f"PROXY TCP4 192.0.2.1 192.0.2.2 40000 {port}\r\n".encode())
+        connection.sendall(b"GET /echo HTTP/1.1\r\nhost: app.example.com\r\nconnection: close\r\n\r\n")
+        assert connection.recv(1024).split()[1] == str(status).encode()
 
 
 @pytest.mark.parametrize("which", ALL)
