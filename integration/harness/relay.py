@@ -114,7 +114,7 @@ class ReconnectingRelay(Relay):
     def _serve(self, accepted: socket.socket) -> None:
         servers = [self._connect()]
         threading.Thread(target=_pass_to_last, args=(accepted, servers), daemon=True).start()
-        with accepted:
+        with accepted, contextlib.suppress(OSError):
             while servers:
                 with servers[-1] as server, contextlib.suppress(OSError):
                     while chunk := server.recv(CHUNK):
