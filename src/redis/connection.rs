@@ -229,14 +229,24 @@ impl Connection {
 
     // What a topology decides.
 
-    /// From now on this is the server.
-    pub(super) fn switch_to(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outputs) {
+    /// From now on this is the server. It `is_announced` if other clients hear of it in the same moment.
+    pub(super) fn switch_to(
+        &mut self,
+        endpoint: Endpoint,
+        is_announced: bool,
+        now: Timestamp,
+        out: &mut Outputs,
+    ) {
         if self.endpoint.as_ref() == Some(&endpoint) {
             return;
         }
         self.hang_up(Failure::NotMaster, now, out);
         self.endpoint = Some(endpoint);
-        self.reconnect.retry_now(now);
+        if is_announced {
+            self.reconnect.retry_soon(now);
+        } else {
+            self.reconnect.retry_now(now);
+        }
         self.connect(now, out);
     }
 

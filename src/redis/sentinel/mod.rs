@@ -21,7 +21,8 @@
 //!   from the others goes on naming the master that it knows. `ROLE` finds that out.
 //! - A server that answers `READONLY` did not run the command. So the command waits for the next master, even if it
 //!   must not run twice. The stream ends after the replies to the commands behind it.
-//! - A switch that a Sentinel announces is followed at once. Commands in flight on the old stream run again, if they
+//! - A switch that a Sentinel announces is followed within 50 ms: at once, all workers would connect in the same moment.
+//!   Commands in flight on the old stream run again, if they
 //!   may run twice.
 //! - A subscription that ends is made again at the next Sentinel, without a pause if it had lasted. It begins with
 //!   the question for the master, because a switch may have been missed. It is also made again with a new password of
@@ -152,11 +153,11 @@ impl Sentinel {
         }
     }
 
-    /// A Sentinel named the master.
-    fn on_master(&mut self, endpoint: Endpoint, now: Timestamp, out: &mut Outputs) {
+    /// A Sentinel named the master, as an answer or to all of its clients.
+    fn on_master(&mut self, endpoint: Endpoint, is_announced: bool, now: Timestamp, out: &mut Outputs) {
         self.unanswered = 0;
         self.unanswered_since = None;
-        self.node.switch_to(endpoint, now, out);
+        self.node.switch_to(endpoint, is_announced, now, out);
     }
 
     /// The stream to the Sentinel has ended.
@@ -183,8 +184,9 @@ impl Sentinel {
 
     fn on_watch_bytes(&mut self, mut bytes: &[u8], now: Timestamp, out: &mut Outputs) {
         while let Some(watch) = &mut self.watch {
+            let is_announced = !watch.is_asking();
             match watch.next(self.master_name.as_bytes(), &self.policy, &mut bytes, now, out) {
-                Ok(Some(endpoint)) => self.on_master(endpoint, now, out),
+                Ok(Some(endpoint)) => self.on_master(endpoint, is_announced, now, out),
                 Ok(None) => return,
                 Err(failure) => {
                     out.close(watch.id());

@@ -112,6 +112,7 @@ fn each_new_master_is_one_failover() {
     sentinel::fail_over(&mut by_sentinels, &sentinel::S);
     by_sentinels.say(sentinel::S[0], &sentinel::switch("main", "b", "6379"));
     by_sentinels.get("k");
+    by_sentinels.pass(50);
     assert_eq!(failovers(&by_sentinels.client, by_sentinels.now), 1);
     assert!(!by_sentinels.client.health(by_sentinels.now).settles_in().is_zero());
     let mut of_nodes = cluster::connected();

@@ -20,6 +20,7 @@ fn empty_master_during_failover_has_no_missing_keys() {
     let sentinel = world.connected().into_iter().find(|name| S.contains(name)).unwrap().to_owned();
     world.say(&sentinel, &switch("main", "b", "6379"));
     world.get("k");
+    world.pass(50);
     assert_eq!(world.outcomes(), ["#5 v"]);
     world.server("b:6379").answer = "$-1\r\n".to_owned();
     world.get("k");

@@ -17,6 +17,7 @@ fn new_master_has_to_be_asked_for_each_key() {
     fail_over(&mut world, &S);
     world.say(S[0], &switch("main", "b", "6379"));
     world.get("k");
+    world.pass(50);
     let new = world.client.tracks(b"k").unwrap();
     assert_ne!(new, old);
     assert_eq!(world.client.serves(b"k", old, world.now), Served::No);
