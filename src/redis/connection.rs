@@ -335,9 +335,13 @@ impl Connection {
 
     /// The server owns keys with this tag; `None` if there is no such tag.
     pub(super) fn set_probe_tag(&mut self, tag: Option<u32>, now: Timestamp, out: &mut Outputs) {
-        if std::mem::replace(&mut self.probe_tag, tag) != tag
-            && self.tracking().is_some_and(Tracking::is_open)
-        {
+        if std::mem::replace(&mut self.probe_tag, tag) == tag {
+            return;
+        }
+        if let Some(tracking) = self.open.as_mut().and_then(|open| open.tracking.as_mut()) {
+            tracking.give_up_key();
+        }
+        if self.tracking().is_some_and(Tracking::is_open) {
             self.ask(now, out, Tracking::probe);
         }
     }

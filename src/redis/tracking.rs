@@ -175,6 +175,11 @@ impl Tracking {
         }
     }
 
+    /// Another server has the key of the last probe. So the next question is a probe.
+    pub(super) const fn give_up_key(&mut self) {
+        self.probed_at = Timestamp::from_secs(0);
+    }
+
     /// The next question is about this key.
     pub(super) fn ask_for(&mut self, key: &[u8]) {
         self.asks_for = Some(key.to_vec());

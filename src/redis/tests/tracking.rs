@@ -543,6 +543,12 @@ fn node_without_a_key_for_probes_has_no_timer() {
     assert!(node.next_wake().is_some());
     node.set_probe_tag(None, now, &mut out);
     assert_eq!(node.next_wake(), None);
+    // A key of its new slots is asked for at once: it would redirect every question about the old one.
+    node.set_probe_tag(Some(5), now, &mut out);
+    while out.take().is_some() {}
+    node.wake(now, &mut out);
+    let question = std::iter::from_fn(|| out.take()).map(super::script::text).collect::<Vec<_>>();
+    assert!(question[0].starts_with("1 write HELLO; SETEX cookie-track-{5}"), "{question:?}");
 }
 
 /// The replies to a probe of a server that is full, and still tells of changes.
