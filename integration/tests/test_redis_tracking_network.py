@@ -96,6 +96,8 @@ def test_faulty_network_serves_no_ended_session_and_heals(fault, service, make_r
         record_property("answers for the ended session", dict(ended.statuses(confirmed)))
         assert set(ended.statuses(limit)) == {302, 503}, "the ended session was served"
         assert set(present.statuses()) <= {200, 503}, "a user was signed out"
+        # The worker of this browser may be the last to connect anew.
+        until(lambda: stays.get("/echo").status_code == 200, "the user is served again")
         in_memory(running, stays)
     finally:
         relay.close()
