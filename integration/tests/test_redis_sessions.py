@@ -47,7 +47,7 @@ def shape(command: list[str], key: str) -> str:
     if words[0] == "SETEX":
         words[3] = "VALUE"
     if words[0] == "SET":
-        words[2] = "TOKEN"
+        words[2] = "TOKEN" if words[1] == "LOCK" else "VALUE"
     if words[0] == "EVAL":
         words = ["EVAL", *words[2:4], "TOKEN"]
     return " ".join(words)
@@ -113,7 +113,7 @@ def test_session_sends_only_the_expected_commands(with_redis, redis):
             "GET KEY",
             "SET LOCK TOKEN NX PX 6000",
             "GET KEY",  # again, because another proxy may have been faster
-            "SETEX KEY 604800 VALUE",
+            "SET KEY VALUE XX PX 604800000",  # unless it was deleted meanwhile
             "EVAL 1 LOCK TOKEN",
             "lua GET LOCK",
             "lua DEL LOCK",
@@ -146,6 +146,7 @@ def test_tracked_session_sends_only_the_expected_commands(with_redis, redis):
         *([] if is_6() else ["CLIENT SETNAME oauth2-session-filter"]),
         "PING",
         "SETEX KEY 604800 VALUE",
+        "SET KEY VALUE XX PX 604800000",
         "GET KEY",
         "PTTL KEY",
         "SET LOCK TOKEN NX PX 6000",

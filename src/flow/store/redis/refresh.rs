@@ -3,7 +3,7 @@
 //! ```text
 //! session is due ─┬─ this worker refreshes it already ── wait ───────────────────────┐
 //!                 └─ lock ─┬─ held by another ── read the session, try again ────────┤
-//!                          └─ acquired ── read it again ── grant ── SETEX ── release ┴─► the new session
+//!                          └─ acquired ── read it again ── grant ── SET XX ── release ┴─► the new session
 //! ```
 
 use std::pin::pin;
@@ -15,7 +15,7 @@ use futures_util::future::{Either, select};
 use log::warn;
 
 use super::lock::Lock;
-use super::sessions::{RedisSessions, Save};
+use super::sessions::{RedisSessions, Save, Saved};
 use crate::config::Config;
 use crate::flow::Io;
 use crate::flow::io::Count;
@@ -193,7 +193,8 @@ impl<I: Io> RedisRefresher<I> {
     async fn save(&self, ticket: &Ticket, old: &Session, session: Session) -> Refreshed {
         let whole = WholeSession::new(&self.config, session);
         match self.sessions.save(ticket, &whole, SAVE_PATIENCE, Save::Refresh).await {
-            Ok(()) => {}
+            Ok(Saved::Kept) => {}
+            Ok(Saved::Ended) => return Refreshed::Ended(AnonymousReason::Gone),
             Err(Unavailable::TooLarge(size)) => {
                 return self.too_large(ticket, old, &whole.session, size).await;
             }
@@ -216,7 +217,8 @@ impl<I: Io> RedisRefresher<I> {
         };
         let whole = WholeSession::new(&self.config, session);
         match self.sessions.save(ticket, &whole, SAVE_PATIENCE, Save::Refresh).await {
-            Ok(()) => Refreshed::Now(Rc::clone(&whole.principal)),
+            Ok(Saved::Kept) => Refreshed::Now(Rc::clone(&whole.principal)),
+            Ok(Saved::Ended) => Refreshed::Ended(AnonymousReason::Gone),
             Err(_) => no_answer(Unavailable::TooLarge(size)),
         }
     }

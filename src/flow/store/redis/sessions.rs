@@ -48,6 +48,15 @@ pub(super) enum Save {
     Refresh,
 }
 
+/// What became of a session that is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saved {
+    /// Redis has it.
+    Kept,
+    /// It ended before it was saved, and is not in Redis.
+    Ended,
+}
+
 /// A session that was decrypted before.
 struct Decrypted {
     ticket: Ticket,
@@ -339,18 +348,22 @@ impl<I: Io> RedisSessions<I> {
         whole: &Rc<WholeSession>,
         patience: Duration,
         why: Save,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<Saved, Unavailable> {
         let began = self.io.now();
         loop {
             let now = self.io.now();
             if self.writes.is_ended(ticket, now) {
-                return Ok(());
+                return Ok(Saved::Ended);
             }
             let value = self.seal(ticket, whole)?;
             self.writes.saved(ticket, whole, now);
             let reply = self.write_value(ticket, &whole.session, &value, why).await;
+            if reply == Ok(Reply::Nil) {
+                self.writes.discarded(ticket.id());
+                return Ok(Saved::Ended);
+            }
             let gives_up = is_refusal(&reply) && why == Save::SignIn;
-            let result = done(reply);
+            let result = done(reply).map(|()| Saved::Kept);
             if result.is_ok() || gives_up || self.io.now().since(began) >= patience {
                 return result;
             }
@@ -358,6 +371,7 @@ impl<I: Io> RedisSessions<I> {
         }
     }
 
+    /// Nil if a session to refresh is no longer there: `DEL` by an operator or by oauth2-proxy waits for no lock.
     async fn write_value(
         &self,
         ticket: &Ticket,
@@ -366,14 +380,22 @@ impl<I: Io> RedisSessions<I> {
         why: Save,
     ) -> Result<Reply, Failure> {
         let (key, mut ttl) = (ticket.redis_key(), self.time_to_live(session));
-        if why == Save::Refresh && self.last_uses.is_on() {
-            let reply = self.write(key, Command::replace_value(key, value)).await;
-            if reply != Ok(Reply::Nil) {
+        if why == Save::Refresh {
+            let keeps_life = self.last_uses.is_on();
+            let command = if keeps_life {
+                Command::replace_value(key, value)
+            } else {
+                Command::replace(key, ttl, value)
+            };
+            let reply = self.write(key, command).await;
+            // A server that has just become the master may lack the session.
+            if reply != Ok(Reply::Nil) || !self.health.get().may_lack_data() {
                 return reply;
             }
-            // A server that has just become the master may lack the session. If it ended meanwhile, this is short enough;
-            // and the use that led to the refresh is written next.
-            ttl = ttl.min(self.config.lifetimes.write_period());
+            if keeps_life {
+                // If it ended meanwhile, this is short enough; and the use that led to the refresh is written next.
+                ttl = ttl.min(self.config.lifetimes.write_period());
+            }
         }
         self.write(key, Command::setex(key, ttl, value)).await
     }

@@ -140,7 +140,7 @@ fn refreshed_session_is_saved_when_redis_returns() {
     let mut other = browser.clone();
     other.app = proxy(&site);
     site.world.pass(31 * MINUTE);
-    site.world.fake_redis().lose("setex", false);
+    site.world.fake_redis().lose("set", false);
     let world = site.world.clone();
     site.world.spawn(async move {
         world.sleep(Duration::from_secs(40)).await;
@@ -208,6 +208,27 @@ fn session_deleted_elsewhere_during_refresh_is_gone() {
     other.reply("/oauth2/sign_out", &[]);
     assert_eq!(browser.who(), None);
     assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new());
+}
+
+/// An operator, and the sign-out of oauth2-proxy, delete a session without its lock.
+#[test]
+fn session_deleted_without_the_lock_during_refresh_stays_deleted() {
+    for options in [json!({}), json!({ "session_idle_timeout": "2h" })] {
+        let mut all = json!({ "cookie_refresh": "30m", "provider_request_timeout": "20s" });
+        all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        let site = site(all);
+        let mut browser = site.signed_in();
+        let key = only_key(&site);
+        site.world.pass(31 * MINUTE);
+        site.provider.set_delay(Duration::from_secs(5));
+        assert!(browser.who().is_some());
+        let delete = crate::redis::Command::del(key.as_bytes());
+        site.world.run(vec![Box::pin(site.world.clone().redis(delete))]);
+        site.world.drain();
+        assert_eq!(site.provider.grants("refresh_token").len(), 1);
+        assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new(), "{options}");
+        assert_eq!(browser.who(), None, "{options}");
+    }
 }
 
 #[test]
