@@ -35,8 +35,6 @@ class Stayer:
         # For each token that was replaced: when that was, and the seconds until the last request with the old one.
         self.lags: list[tuple[float, float]] = []
         self.renewals: Counter[str] = Counter()
-        # Held while the session is renewed.
-        self.renewing = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._stay, daemon=True)
         self._sign_in()
@@ -65,8 +63,7 @@ class Stayer:
             turn += 1
             if time.monotonic() > renewed_at + RENEWED_EVERY:
                 renewed_at = time.monotonic()
-                with self.renewing:
-                    answer, _, _ = ask(self._urls[turn % 2], self._cookie, "POST", "/oauth2/refresh")
+                answer, _, _ = ask(self._urls[turn % 2], self._cookie, "POST", "/oauth2/refresh")
                 self.renewals[answer] += 1
             if self._visit(self._urls[turn % 2]) in REFUSED:
                 self._sign_in()

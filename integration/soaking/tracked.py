@@ -86,7 +86,7 @@ def run(wanted: argparse.Namespace, seed: int) -> int:
         commands = counters(services)["redis.commands"]
         began = time.monotonic()
         with browsers:
-            go_on(faults, report, stayers, began + seconds - LAST, wanted.sign_outs)
+            go_on(faults, report, began + seconds - LAST, wanted.sign_outs)
             time.sleep(LAST)
         report.seconds = time.monotonic() - began
         report.commands = counters(services)["redis.commands"] - commands
@@ -102,7 +102,7 @@ def run(wanted: argparse.Namespace, seed: int) -> int:
     return 1 if found else 0
 
 
-def go_on(faults: Faults, report: Report, stayers: list[Stayer], end: float, sign_outs: int) -> None:
+def go_on(faults: Faults, report: Report, end: float, sign_outs: int) -> None:
     """Faults, until the time is over, or enough users have signed out. In the middle, all sessions end."""
     began = time.monotonic()
     while (now := time.monotonic()) < end and not (sign_outs and report.sign_outs >= sign_outs):
@@ -110,12 +110,9 @@ def go_on(faults: Faults, report: Report, stayers: list[Stayer], end: float, sig
         print(f"soak: {end - time.monotonic():5.0f} s left, {report.line()}", flush=True)
         is_half = time.monotonic() - began > (end - began) / 2 or (sign_outs and report.sign_outs > sign_outs / 2)
         if is_half and not faults.flushes:
-            # A refresh that is under way writes its session again, also one that waited for the end of an outage.
+            # A refresh may write its session again while Redis has just come back.
             time.sleep(REST)
-            with contextlib.ExitStack() as stack:
-                for stayer in stayers:
-                    stack.enter_context(stayer.renewing)
-                faults.flush()
+            faults.flush()
 
 
 def start(stack: contextlib.ExitStack, provider: Provider, redis_port: int, more: dict) -> Service:
