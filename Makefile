@@ -80,7 +80,7 @@ WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help build image push run envoy config test test-rust test-e2e test-envoy test-rollout test-browser test-image test-higress check-manifests check-chart definitions chart release push-chart sign check-workflows official-envoy check-monitoring docs \
-	interop integration integration-images test-compose lint check-dependencies check-advisories licenses fuzz fuzz-short fuzz-corpus fuzz-envoy soak bench bench-hostile bench-scale clean environment environment-browser environment-image environment-lint
+	interop integration integration-images test-compose lint check-dependencies check-advisories licenses fuzz fuzz-short fuzz-corpus fuzz-envoy soak bench bench-hostile bench-scale bench-startup clean environment environment-browser environment-image environment-lint
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -285,6 +285,9 @@ bench: build ## measure throughput and CPU per request, also of other filters; n
 
 bench-hostile: build ## measure the CPU of a worker for hostile requests, by their shape: bench/hostile.md [ARGUMENTS=--short]
 	@$(RUN) bench/hostile.py $(ARGUMENTS)
+
+bench-startup: build ## measure the time to start, the memory of the VMs and that of a hundred updates: bench/startup.md [ARGUMENTS=--short]
+	@$(RUN) bench/startup.py $(ARGUMENTS)
 
 bench-scale: build ## measure a point for each formula of docs/scale.md, and write it into that page [ARGUMENTS=--print]
 	@$(RUN) bench/scale.py $(ARGUMENTS)

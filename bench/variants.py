@@ -92,12 +92,10 @@ def redis_variants(redis: Redis, files: dict[str, Path], count: int) -> list[Var
 
 
 def topology_variants(sentinel: Topology, cluster: Topology, thousand: Path) -> list[Variant]:
-    """A thousand sessions in the other forms of Redis, which are tracked only on demand."""
-    tracked = {"redis_tracking": "on"} if has_option("redis_tracking") else {}
+    """A thousand sessions in the other forms of Redis."""
 
     def variant(key: str, title: str, topology: Topology) -> Variant:
-        options = {**topology.options, **tracked}
-        return Variant(key, title, WASM, thousand, options=options, servers=tuple(topology.nodes))
+        return Variant(key, title, WASM, thousand, options=topology.options, servers=tuple(topology.nodes))
 
     return [
         variant("sentinel", "Redis with Sentinel, 1,000 sessions in turn", sentinel),

@@ -33,6 +33,12 @@ def test_each_compared_filter_gives_its_expected_answer():
     assert "8 variants, each gave its expected answer" in said
 
 
+def test_filter_starts_and_is_configured_anew():
+    said = run("startup.py", "--short")
+    assert "| this filter, 4 workers |" in said
+    assert "| | 0 | 1 | 3 |" in said
+
+
 def test_small_fleet_has_a_connection_for_each_worker_and_asks_redis_for_each_request():
     said = run("scale.py", "--short")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.splitlines() if line.startswith("| ")]

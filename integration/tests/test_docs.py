@@ -293,6 +293,7 @@ COMMANDS: dict[str, By | Not | Here] = {
     "make bench": Not("takes half an hour, and a machine that does nothing else; bench/results.md is what it wrote"),
     "make bench-hostile": By("integration/tests/test_bench.py", 'run("hostile.py", "--short")'),
     "make soak WHAT=tracking SIGN_OUTS=10000 SEED=18": By(".ci/run", "make soak WHAT=tracking MINUTES=1"),
+    "make bench-startup": By("integration/tests/test_bench.py", 'run("startup.py", "--short")'),
     "make bench-scale": By("integration/tests/test_bench.py", '"scale.py", "--short"'),
     "make check-monitoring": By("integration/tests/test_monitoring.py", '["test", "rules", "alerts-test.yaml"]'),
     "make envoy CONFIG=filter.json LISTEN=127.0.0.1:8080 UPSTREAM=127.0.0.1:9000": MAKE_ENVOY,
