@@ -48,9 +48,12 @@ impl RecentWrites {
         self.insert(Write { at, id: id.clone(), what: What::Ended }, 0);
     }
 
-    /// A session is discarded: nothing of it is written again.
+    /// A session is discarded: nothing of it is written again. If its user signed out, that stays known.
     pub(super) fn discarded(&self, id: &TicketId) {
-        self.0.remove(id.redis_key());
+        let key = id.redis_key();
+        if self.0.get(key).is_some_and(|write| matches!(write.what, What::Saved(..))) {
+            self.0.remove(key);
+        }
     }
 
     fn insert(&self, write: Write, size: usize) {
@@ -101,6 +104,15 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::session::{Claims, Session, SessionInfo};
+
+    #[test]
+    fn session_that_ended_stays_ended_if_it_is_discarded() {
+        let (writes, now) = (RecentWrites::new(), Timestamp::from_secs(0));
+        let ticket = Ticket::new(b"_oauth2_proxy", [1; 16], [0; 16]);
+        writes.ended(ticket.id(), now);
+        writes.discarded(ticket.id());
+        assert!(writes.is_ended(&ticket, now));
+    }
 
     /// The sessions with these fields that are remembered of many.
     fn remembered(info: &SessionInfo) -> usize {
