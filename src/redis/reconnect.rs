@@ -48,7 +48,7 @@ impl Reconnect {
     /// Something failed now that began at `since`.
     pub(super) fn failed(&mut self, failure: Failure, since: Timestamp, now: Timestamp) {
         let (since, failures) =
-            self.outage.as_ref().map_or((since, 0), |outage| (outage.since, outage.failures));
+            self.has_failed().map_or((since, 0), |outage| (outage.since, outage.failures));
         let retry_at = now.after(self.jitter.delay(failures));
         self.outage = Some(Outage { since, failures: failures.saturating_add(1), last: failure, retry_at });
     }
@@ -70,6 +70,11 @@ impl Reconnect {
                 self.outage = Some(Outage { since: now, failures: 0, last: Failure::NotMaster, retry_at })
             }
         }
+    }
+
+    /// The outage, unless the server has only changed and no attempt failed yet.
+    fn has_failed(&self) -> Option<&Outage> {
+        self.outage.as_ref().filter(|outage| outage.failures > 0)
     }
 
     /// A handshake succeeded.
@@ -101,7 +106,7 @@ impl Reconnect {
     ///
     /// A command never waits for a server that refuses the handshake: an operator has to change the configuration.
     pub(super) fn verdict(&self, sent_at: Timestamp) -> Option<&Failure> {
-        let outage = self.outage.as_ref()?;
+        let outage = self.has_failed()?;
         let rides_out = sent_at < outage.since.after(self.patience)
             && !matches!(outage.last, Failure::HandshakeRefused { .. });
         (!rides_out).then_some(&outage.last)
@@ -193,6 +198,16 @@ mod tests {
             let delays: std::collections::BTreeSet<_> = (0..200).map(delay).collect();
             assert!(delays.len() == 200 && delays.last() <= Some(&SPREAD), "{delays:?}");
         }
+    }
+
+    #[test]
+    fn command_waits_although_the_server_has_changed_long_ago() {
+        let mut reconnect = Reconnect::new(0, MAX_DELAY);
+        reconnect.retry_soon(START);
+        let now = START.after(10 * MAX_DELAY);
+        assert_eq!(reconnect.verdict(now), None);
+        fail(&mut reconnect, now);
+        assert_eq!(reconnect.verdict(now), None);
     }
 
     #[test]
