@@ -52,6 +52,7 @@ const NAME: &[u8] = b"return KEYS[1]";
 const GET: &str = "get";
 const SETEX: &str = "setex";
 const SET: &str = "set";
+const REPLACE: &str = "replace";
 const DEL: &str = "del";
 const EXPIRE: &str = "expire";
 const LOCK: &str = "lock";
@@ -120,24 +121,24 @@ impl Command {
 
     /// As [`setex`](Self::setex), if the key exists: `OK`, otherwise nil.
     pub fn replace(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
-        Self::set_if(b"XX", key, ttl, value)
+        Self::set_if(REPLACE, b"XX", key, ttl, value)
     }
 
     /// As [`setex`](Self::setex), if the key does not exist: `OK`, otherwise nil.
     pub fn restore(key: &[u8], ttl: Duration, value: &[u8]) -> Self {
-        Self::set_if(b"NX", key, ttl, value)
+        Self::set_if(SET, b"NX", key, ttl, value)
     }
 
-    fn set_if(condition: &[u8], key: &[u8], ttl: Duration, value: &[u8]) -> Self {
+    fn set_if(name: &'static str, condition: &[u8], key: &[u8], ttl: Duration, value: &[u8]) -> Self {
         if ttl.is_zero() {
-            return Self::keyed(SET, 1, &[b"SET", key, value, condition]);
+            return Self::keyed(name, 1, &[b"SET", key, value, condition]);
         }
-        Self::keyed(SET, 1, &[b"SET", key, value, condition, b"PX", &millis(ttl)])
+        Self::keyed(name, 1, &[b"SET", key, value, condition, b"PX", &millis(ttl)])
     }
 
     /// Stores a value under a key that exists, and leaves its time to live as it is: `OK`, otherwise nil.
     pub fn replace_value(key: &[u8], value: &[u8]) -> Self {
-        Self::keyed(SET, 1, &[b"SET", key, value, b"XX", b"KEEPTTL"])
+        Self::keyed(REPLACE, 1, &[b"SET", key, value, b"XX", b"KEEPTTL"])
     }
 
     /// Lets a key live for `ttl` from now: 1, or 0 if it does not exist.
@@ -278,7 +279,7 @@ impl Command {
             // A server without scripts says so in its own way.
             (ECHO, reply) => !matches!(reply, Reply::Nil),
             (PING | AUTH | SETEX, reply) => matches!(reply, Reply::Status(_)),
-            (SET | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
+            (SET | REPLACE | LOCK, reply) => matches!(reply, Reply::Status(_) | Reply::Nil),
             (READ_INDEX | HELLO, reply) => matches!(reply, Reply::Array(_)),
             (
                 DEL | EXPIRE | RENEW_LOCK | RELEASE_LOCK | ADD_TO_INDEX | DROP_FROM_INDEX | TIME_TO_LIVE,
@@ -314,8 +315,8 @@ impl Command {
     }
 
     /// Whether a nil means that the key does not exist.
-    pub(super) fn is_lookup(&self) -> bool {
-        self.name == GET
+    pub(crate) fn is_lookup(&self) -> bool {
+        matches!(self.name, GET | REPLACE)
     }
 
     /// Name and arguments, for the fake servers of tests.

@@ -138,8 +138,7 @@ impl FakeRedis {
             }
             _ => match self.fitting(command, now) {
                 Reply::Nil
-                    if command.name() == "get"
-                        && self.doubted_until.get().is_some_and(|until| now < until) =>
+                    if command.is_lookup() && self.doubted_until.get().is_some_and(|until| now < until) =>
                 {
                     Err(Failure::PossiblyStale)
                 }

@@ -350,15 +350,17 @@ impl<I: Io> RedisSessions<I> {
         why: Save,
     ) -> Result<Saved, Unavailable> {
         let began = self.io.now();
+        // Once: only the first attempt follows a reply that said that Redis has the session.
+        let value = self.seal(ticket, whole)?;
         loop {
             let now = self.io.now();
             if self.writes.is_ended(ticket, now) {
                 return Ok(Saved::Ended);
             }
-            let value = self.seal(ticket, whole)?;
             self.writes.saved(ticket, whole, now);
             let reply = self.write_value(ticket, &whole.session, &value, why).await;
             if reply == Ok(Reply::Nil) {
+                self.decrypted.remove(ticket.redis_key());
                 self.writes.discarded(ticket.id());
                 return Ok(Saved::Ended);
             }
@@ -388,8 +390,12 @@ impl<I: Io> RedisSessions<I> {
                 Command::replace(key, ttl, value)
             };
             let reply = self.write(key, command).await;
-            // A server that has just become the master may lack the session.
-            if reply != Ok(Reply::Nil) || !self.health.get().may_lack_data() {
+            // A server that came back or has just become the master may lack the session.
+            let may_exist = match &reply {
+                Ok(Reply::Nil) => self.health.get().may_lack_data(),
+                reply => *reply == Err(Failure::PossiblyStale),
+            };
+            if !may_exist {
                 return reply;
             }
             if keeps_life {

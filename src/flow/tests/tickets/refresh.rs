@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{COOKIE, access_token, only_key, proxy, site};
+use super::{COOKIE, access_token, only_key, proxy, replicated, site};
 use crate::flow::io::Count;
 use crate::flow::tests::MINUTE;
+use crate::flow::tests::Site;
 use crate::flow::tests::browser::Browser;
-use crate::flow::{Io, Ready};
+use crate::flow::tests::fake_redis::Values;
+use crate::flow::tests::world::World;
+use crate::flow::{Action, Io, Ready};
 
 #[test]
 fn two_proxies_refresh_once_and_share_session() {
@@ -140,7 +143,7 @@ fn refreshed_session_is_saved_when_redis_returns() {
     let mut other = browser.clone();
     other.app = proxy(&site);
     site.world.pass(31 * MINUTE);
-    site.world.fake_redis().lose("set", false);
+    site.world.fake_redis().lose("replace", false);
     let world = site.world.clone();
     site.world.spawn(async move {
         world.sleep(Duration::from_secs(40)).await;
@@ -152,6 +155,29 @@ fn refreshed_session_is_saved_when_redis_returns() {
     site.world.drain();
     assert_eq!(access_token(&other.ask("/", &[])), "access-token-2");
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
+}
+
+#[test]
+fn session_that_cannot_be_saved_is_not_in_memory_for_longer() {
+    let site = site(json!({ "cookie_refresh": "30m", "redis_session_cache": "10s" }));
+    let browser = site.signed_in();
+    let key = only_key(&site);
+    site.world.pass(31 * MINUTE);
+    site.world.fake_redis().lose("replace", false);
+    let Ready::Later(page) = site.app.handle(browser.head("/", &[])) else { panic!() };
+    let (world, app) = (site.world.clone(), site.app.clone());
+    let later = Box::pin(async move {
+        world.sleep(Duration::from_secs(10)).await;
+        world.clone().redis(crate::redis::Command::del(key.as_bytes())).await.unwrap();
+        world.sleep(Duration::from_secs(20)).await;
+        match app.handle(browser.head("/", &[])) {
+            Ready::Later(future) => future.await,
+            Ready::Now(decision) => decision,
+        }
+    });
+    let [during, after] = <[_; 2]>::try_from(site.world.run(vec![page, later])).unwrap();
+    assert!(matches!(during.action, Action::Forward(_)));
+    assert!(!matches!(after.action, Action::Forward(_)));
 }
 
 #[test]
@@ -213,22 +239,52 @@ fn session_deleted_elsewhere_during_refresh_is_gone() {
 /// An operator, and the sign-out of oauth2-proxy, delete a session without its lock.
 #[test]
 fn session_deleted_without_the_lock_during_refresh_stays_deleted() {
-    for options in [json!({}), json!({ "session_idle_timeout": "2h" })] {
-        let mut all = json!({ "cookie_refresh": "30m", "provider_request_timeout": "20s" });
-        all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-        let site = site(all);
-        let mut browser = site.signed_in();
-        let key = only_key(&site);
-        site.world.pass(31 * MINUTE);
-        site.provider.set_delay(Duration::from_secs(5));
-        assert!(browser.who().is_some());
-        let delete = crate::redis::Command::del(key.as_bytes());
-        site.world.run(vec![Box::pin(site.world.clone().redis(delete))]);
-        site.world.drain();
+    for options in
+        [json!({}), json!({ "session_idle_timeout": "2h" }), json!({ "redis_session_cache": "1m" })]
+    {
+        let (site, mut browser) =
+            refreshing(site, &options, |world| world.fake_redis().restore(Values::default()));
         assert_eq!(site.provider.grants("refresh_token").len(), 1);
         assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new(), "{options}");
         assert_eq!(browser.who(), None, "{options}");
     }
+}
+
+/// The Sentinels may be about to name a replica that has the session.
+#[test]
+fn refresh_at_a_master_that_came_back_empty_is_saved() {
+    for options in [json!({}), json!({ "session_idle_timeout": "2h" })] {
+        let (site, mut browser) = refreshing(replicated, &options, |world| {
+            world.fake_redis().restore(Values::default());
+            world.fake_redis().doubt(world.now());
+        });
+        only_key(&site);
+        assert!(browser.who().is_some(), "{options}");
+        assert_eq!(site.provider.grants("refresh_token").len(), 1, "{options}");
+    }
+}
+
+/// A browser whose session was refreshed, and what happened while the provider was asked for that.
+fn refreshing(
+    site: fn(Value) -> Site,
+    options: &Value,
+    meanwhile: impl FnOnce(&World) + 'static,
+) -> (Site, Browser) {
+    let mut all = json!({ "cookie_refresh": "30m" });
+    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    let site = site(all);
+    let browser = site.signed_in();
+    site.world.pass(31 * MINUTE);
+    site.provider.set_delay(Duration::from_secs(1));
+    let Ready::Later(page) = site.app.handle(browser.head("/", &[])) else { panic!() };
+    let world = site.world.clone();
+    site.world.spawn(async move {
+        world.sleep(Duration::from_millis(900)).await;
+        assert!(!world.fake_redis().keys().is_empty());
+        meanwhile(&world);
+    });
+    site.world.run(vec![page]);
+    (site, browser)
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn due_session_is_loaded_despite_session_cache() {
     site.world.pass(Duration::from_secs(11));
     site.world.fake_redis().seen();
     assert!(browser.who().is_some());
-    assert!(site.world.fake_redis().seen().contains(&"set".to_owned()));
+    assert!(site.world.fake_redis().seen().contains(&"replace".to_owned()));
     assert_eq!(site.provider.grants("refresh_token").len(), 1);
 }
 

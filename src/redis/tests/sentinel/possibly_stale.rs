@@ -1,7 +1,10 @@
 //! A missing key is not believed at once if the master has come back, perhaps without its data, or has taken over,
 //! perhaps without the last writes.
 
+use std::time::Duration;
+
 use super::{S, connected, fail_over, switch};
+use crate::redis::Command;
 
 /// The Sentinels elect its successor already, but name this master until they are done.
 #[test]
@@ -55,6 +58,26 @@ fn restarted_master_is_believed_after_five_seconds() {
     world.pass(100);
     world.get("k");
     assert_eq!(world.outcomes(), ["#5 nil"]);
+}
+
+#[test]
+fn restarted_master_may_lack_what_is_replaced() {
+    let mut world = connected();
+    world.kill("a:6379");
+    world.get("k");
+    world.server("a:6379").is_down = false;
+    world.pass(1000);
+    world.outcomes();
+    let second = Duration::from_secs(1);
+    world.send(Command::replace(b"k", second, b"v"));
+    world.send(Command::replace_value(b"k", b"v"));
+    world.send(Command::restore(b"k", second, b"v"));
+    let stale = |number| format!("#{number} failed: possibly stale");
+    assert_eq!(
+        world.outcomes(),
+        [stale(3), stale(4), "#5 nil".to_owned()],
+        "the last one has another meaning"
+    );
 }
 
 #[test]
