@@ -4,13 +4,17 @@
 //! AUTH [username] password      if there are credentials
 //! SELECT database               if it is not 0
 //! CLIENT SETNAME name           always: its reply, even an error, proves that the server answers
-//! HELLO 3, CLIENT TRACKING ON   if changed keys are wanted: see `tracking`. An error means that there are none
+//! HELLO 3, HELLO,
+//! CLIENT TRACKING ON            if changed keys are wanted: see `tracking`. An error means that there are none
 //! PING                          instead of each of these, if the server hangs up on one, as twemproxy does
 //! ROLE                          if a Sentinel named the master: that may be out of date
 //! ```
 //!
 //! They are one write. Ordinary commands wait for all of their replies: after a failed `SELECT` they would run in
 //! another database.
+//!
+//! `HELLO` alone asks which connection this is, and `tracking` does so again and again. Dragonfly goes back to RESP2 then, and
+//! would tell of changes in the form of a reply. So it is not asked to tell of them. Redis before 6.2 answers with an error.
 
 use std::cell::RefCell;
 
@@ -44,6 +48,9 @@ pub(super) enum Progress {
 const SET_NAME: &str = "client setname";
 
 const TRACKING: &str = "client tracking";
+
+/// `HELLO` without a version.
+const HELLO_ALONE: &str = "hello alone";
 
 const ROLE: &str = "role";
 
@@ -126,6 +133,7 @@ impl Handshake {
         if is_wanted {
             self.is_tracking = true;
             self.commands.push(Command::new(HELLO, &[b"HELLO", b"3"]));
+            self.commands.push(Command::new(HELLO_ALONE, &[b"HELLO"]));
             self.commands.push(Command::new(TRACKING, &[b"CLIENT", b"TRACKING", b"ON"]));
         }
         self
@@ -156,6 +164,7 @@ impl Handshake {
             (Some(HELLO | TRACKING), Reply::Error(error)) => Some(Untracked::Refused(error.clone())),
             // A proxy that says `OK` to each command did not understand it.
             (Some(HELLO), reply) if !matches!(reply, Reply::Array(_)) => Some(Untracked::NoPush),
+            (Some(HELLO_ALONE), Reply::Array(items)) if speaks_resp2(items) => Some(Untracked::Resp2),
             _ => None,
         }
     }
@@ -190,7 +199,14 @@ impl Handshake {
 
 /// Whether a connection is of use if the server refuses this command.
 fn is_optional(name: &str) -> bool {
-    matches!(name, SET_NAME | HELLO | TRACKING)
+    matches!(name, SET_NAME | HELLO | HELLO_ALONE | TRACKING)
+}
+
+/// Whether this is what a server answers to `HELLO` if the connection speaks RESP2.
+fn speaks_resp2(items: &[Reply]) -> bool {
+    let is_protocol =
+        |key: &Reply| matches!(key, Reply::Bulk(name) | Reply::Status(name) if name == b"proto");
+    items.windows(2).any(|pair| matches!(pair, [key, Reply::Integer(2)] if is_protocol(key)))
 }
 
 /// Whether this is how a master answers `ROLE`.

@@ -63,6 +63,8 @@ pub enum Untracked {
     Refused(ServerError),
     /// It does not tell of a change.
     NoPush,
+    /// It goes back to RESP2 with `HELLO` alone, as Dragonfly does, and cannot tell of changes then.
+    Resp2,
     /// A proxy connected to it anew, or it is a replica now.
     Replaced,
     /// It closes a connection on which it is asked for that, as twemproxy does.

@@ -317,10 +317,10 @@ mod tests {
     fn resp3_is_refused_without_a_call() {
         let (calls, gateway) = (calls(), Gateway::default());
         let stream = calls.open();
-        let handshake = ["CLIENT SETNAME filter", "HELLO 3", "CLIENT TRACKING ON"];
+        let handshake = ["CLIENT SETNAME filter", "HELLO 3", "HELLO", "CLIENT TRACKING ON"];
         calls.write(stream, &wire(&handshake), &gateway).unwrap();
         assert_eq!(gateway.asked(), ["init :/", "PING"]);
-        let replies = b"+PONG\r\n-ERR unknown command\r\n-ERR unknown command\r\n";
+        let replies = b"+PONG\r\n-ERR unknown command\r\n-ERR unknown command\r\n-ERR unknown command\r\n";
         assert_eq!(calls.answered(1, Some(b"+PONG\r\n")), bytes(stream, replies));
     }
 

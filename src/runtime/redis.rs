@@ -328,6 +328,7 @@ impl RedisDriver {
                     Untracked::NoPush => {
                         "it accepted CLIENT TRACKING, but did not tell of a change".to_owned()
                     }
+                    Untracked::Resp2 => "HELLO without a version makes it speak RESP2 again".to_owned(),
                     Untracked::Replaced => {
                         "a proxy in between connected to it anew, or it is a replica now".to_owned()
                     }

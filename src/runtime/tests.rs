@@ -476,7 +476,7 @@ mod redis {
         root.0.watch_redis_changes(move |changed| into.borrow_mut().push(changed.clone()));
         root.spawn_get("k");
         root.tick();
-        root.receives(100, "+OK\r\n%1\r\n+proto\r\n:3\r\n+OK\r\n");
+        root.receives(100, "+OK\r\n%1\r\n+proto\r\n:3\r\n%0\r\n+OK\r\n");
         assert_eq!(root.0.redis_tracks(b"k"), None, "it was not proven yet");
         let key = "c-track-{0}-1-1-1";
         let push = format!(">2\r\n+invalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());

@@ -15,7 +15,7 @@ use crate::redis::settings::Settings;
 use crate::redis::{ClientConfig, Command, CommandId, Endpoint, Served, StreamId, Tls};
 use crate::time::Timestamp;
 
-const HANDSHAKE: &str = "+OK\r\n%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n";
+const HANDSHAKE: &str = "+OK\r\n%1\r\n$5\r\nproto\r\n:3\r\n%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n";
 
 /// What the server says about the connection, as often as it is asked.
 const SERVER: &str = "%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n";
@@ -58,7 +58,7 @@ fn greeted() -> Script {
     redis.opened(1);
     assert_eq!(
         redis.outputs(),
-        ["1 open redis:6379", "1 write CLIENT SETNAME test; HELLO 3; CLIENT TRACKING ON"]
+        ["1 open redis:6379", "1 write CLIENT SETNAME test; HELLO 3; HELLO; CLIENT TRACKING ON"]
     );
     redis.receives(1, HANDSHAKE);
     let key = key(1, 1);
@@ -115,14 +115,79 @@ fn server_that_never_pushes_is_not_trusted() {
     }
 }
 
+/// Dragonfly speaks RESP2 again after a `HELLO` without a version. It would tell of changes as an array, which looks like a
+/// reply.
+#[test]
+fn server_that_goes_back_to_resp2_is_not_asked_to_track() {
+    let mut redis = Script::with(&tracked());
+    let (mut protocol, mut is_tracking) = (2, false);
+    let mut log = Vec::new();
+    redis.get("a");
+    for _ in 0..100 {
+        redis.pass(100);
+        for output in redis.outputs() {
+            if let Some((stream, _)) = output.split_once(" open ") {
+                (protocol, is_tracking) = (2, false);
+                redis.opened(stream.parse().unwrap());
+            } else if let Some((stream, commands)) = output.split_once(" write ") {
+                let mut replies = String::new();
+                for command in commands.split("; ") {
+                    let head = if protocol == 3 { '>' } else { '*' };
+                    let key = command.split(' ').nth(1).unwrap_or_default();
+                    let told = format!("{head}2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len());
+                    replies += &match command.split(' ').next().unwrap() {
+                        "HELLO" => {
+                            protocol = if command == "HELLO 3" { 3 } else { 2 };
+                            let head = if protocol == 3 { "%2" } else { "*4" };
+                            format!("{head}\r\n$5\r\nproto\r\n:{protocol}\r\n$2\r\nid\r\n:3\r\n")
+                        }
+                        "CLIENT" if command == "CLIENT TRACKING ON" && protocol == 2 => {
+                            "-ERR Client tracking is currently not supported for RESP2.\r\n".to_owned()
+                        }
+                        "CLIENT" => {
+                            is_tracking |= command == "CLIENT TRACKING ON";
+                            "+OK\r\n".to_owned()
+                        }
+                        "GET" => "$1\r\nv\r\n".to_owned(),
+                        "PTTL" => ":10000\r\n".to_owned(),
+                        "DEL" if is_tracking => format!(":1\r\n{told}"),
+                        "DEL" => ":1\r\n".to_owned(),
+                        _ => "+OK\r\n".to_owned(),
+                    };
+                }
+                redis.receives(stream.parse().unwrap(), &replies);
+            }
+            log.push(output);
+        }
+    }
+    assert_eq!(log.iter().filter(|line| line.contains(" open ")).count(), 1, "{log:#?}");
+    assert!(log.contains(&"does not track: Resp2".to_owned()) && log.contains(&"#1 v".to_owned()));
+}
+
+/// Redis before 6.2.
+#[test]
+fn server_that_needs_a_version_for_hello_is_probed() {
+    let mut redis = Script::with(&tracked());
+    redis.get("a");
+    redis.opened(1);
+    redis.outputs();
+    let refusal = "-ERR wrong number of arguments for 'hello' command\r\n";
+    redis.receives(1, &format!("+OK\r\n%1\r\n$5\r\nproto\r\n:3\r\n{refusal}+OK\r\n"));
+    let outputs = redis.outputs();
+    assert!(outputs[0] == "connected" && outputs[1].starts_with("1 write HELLO; SETEX"), "{outputs:?}");
+}
+
 #[test]
 fn refused_command_leaves_the_connection_as_it_was() {
     for (replies, error) in [
-        ("-ERR unknown command 'HELLO'\r\n-ERR unknown subcommand\r\n", "ERR unknown command"),
-        ("-NOPERM no\r\n-NOPERM no\r\n", "NOPERM"),
-        ("%0\r\n-NOPERM User a has no permissions to run the 'client|tracking' command\r\n", "NOPERM"),
-        ("-NOPROTO unsupported protocol version\r\n+OK\r\n", "NOPROTO"),
-        ("+OK\r\n+OK\r\n", "NoPush"),
+        (
+            "-ERR unknown command 'HELLO'\r\n-ERR unknown command 'HELLO'\r\n-ERR unknown subcommand\r\n",
+            "ERR unknown command",
+        ),
+        ("-NOPERM no\r\n-NOPERM no\r\n-NOPERM no\r\n", "NOPERM"),
+        ("%0\r\n%0\r\n-NOPERM User a has no permissions to run the 'client|tracking' command\r\n", "NOPERM"),
+        ("-NOPROTO unsupported protocol version\r\n*0\r\n+OK\r\n", "NOPROTO"),
+        ("+OK\r\n+OK\r\n+OK\r\n", "NoPush"),
     ] {
         let mut redis = Script::with(&tracked());
         redis.get("a");
@@ -158,8 +223,8 @@ fn server_that_hangs_up_is_greeted_without_it() {
     redis.opened(1);
     redis.closed(1);
     redis.opened(2);
-    assert_eq!(redis.outputs().last().unwrap(), "2 write PING; PING; PING");
-    redis.receives(2, "+PONG\r\n+PONG\r\n+PONG\r\n$1\r\nv\r\n");
+    assert_eq!(redis.outputs().last().unwrap(), "2 write PING; PING; PING; PING");
+    redis.receives(2, "+PONG\r\n+PONG\r\n+PONG\r\n+PONG\r\n$1\r\nv\r\n");
     let outputs = redis.outputs();
     assert_eq!(outputs[..2], ["connected", "does not track: HangsUp"]);
     assert_eq!(tracks(&redis), None);
@@ -174,7 +239,7 @@ fn server_that_hung_up_once_is_asked_to_track_again() {
     redis.closed(1);
     redis.opened(2);
     redis.outputs();
-    redis.receives(2, "+PONG\r\n+PONG\r\n+PONG\r\n");
+    redis.receives(2, "+PONG\r\n+PONG\r\n+PONG\r\n+PONG\r\n");
     redis.outputs();
     redis.receives(2, "$1\r\nv\r\n");
     redis.pass(60_000);
@@ -182,7 +247,10 @@ fn server_that_hung_up_once_is_asked_to_track_again() {
     assert_eq!(redis.next_wake(), None);
     redis.get("a");
     redis.opened(3);
-    assert_eq!(redis.outputs().last().unwrap(), "3 write CLIENT SETNAME test; HELLO 3; CLIENT TRACKING ON");
+    assert_eq!(
+        redis.outputs().last().unwrap(),
+        "3 write CLIENT SETNAME test; HELLO 3; HELLO; CLIENT TRACKING ON"
+    );
     redis.receives(3, HANDSHAKE);
     redis.outputs();
     redis.receives(3, &probed(&key(3, 1)));
@@ -198,7 +266,7 @@ fn server_that_hung_up_twice_is_not_asked_any_more() {
         redis.closed(stream);
         redis.opened(stream + 1);
         redis.outputs();
-        redis.receives(stream + 1, "+PONG\r\n+PONG\r\n+PONG\r\n");
+        redis.receives(stream + 1, "+PONG\r\n+PONG\r\n+PONG\r\n+PONG\r\n");
         redis.outputs();
         redis.receives(stream + 1, "$1\r\nv\r\n");
         redis.pass(60_000);
@@ -211,7 +279,7 @@ fn server_that_hung_up_twice_is_not_asked_any_more() {
     redis.closed(4);
     redis.get("a");
     redis.opened(5);
-    assert_eq!(redis.outputs().last().unwrap(), "5 write PING; PING; PING");
+    assert_eq!(redis.outputs().last().unwrap(), "5 write PING; PING; PING; PING");
 }
 
 #[test]
