@@ -63,7 +63,7 @@ impl<I: Io> Lock<I> {
         Ok(())
     }
 
-    /// Takes the lock by force, and tells its holder by the value that the session has ended.
+    /// Takes the lock by force, and tells each other holder by the value that the session has ended.
     pub(super) async fn seize(&self) -> Result<(), Unavailable> {
         match self.io.redis(Command::setex(&self.key, SIGNED_OUT_PERIOD, SIGNED_OUT)).await {
             Ok(Reply::Status(_)) => Ok(()),
@@ -71,7 +71,7 @@ impl<I: Io> Lock<I> {
         }
     }
 
-    /// Whether a sign-out took the lock by force.
+    /// Whether a sign-out has the lock.
     pub(super) async fn is_seized(&self) -> bool {
         matches!(self.io.redis(Command::get(&self.key)).await, Ok(Reply::Bulk(value)) if value == SIGNED_OUT)
     }
@@ -101,13 +101,9 @@ impl<I: Io> Lock<I> {
         }
     }
 
+    /// Holds the lock for a lease from now. False if this worker no longer holds it.
     async fn renew(&self) -> Result<bool, Unavailable> {
-        self.extend(LEASE).await
-    }
-
-    /// Holds the lock for `period` from now. False if this worker no longer holds it.
-    pub(super) async fn extend(&self, period: Duration) -> Result<bool, Unavailable> {
-        held(self.io.redis(Command::renew_lock(&self.key, self.token.as_bytes(), period)).await)
+        held(self.io.redis(Command::renew_lock(&self.key, self.token.as_bytes(), LEASE)).await)
     }
 
     /// Releases the lock. False if this worker no longer holds it. Without an answer from Redis, the lock ends with its

@@ -516,14 +516,16 @@ impl<I: Io> RedisSessions<I> {
         Ok(was_there)
     }
 
-    /// Releases the lock of a session that was ended. Another proxy that wrote the session a moment ago may restore it.
-    /// So the lock is held until that proxy has forgotten its write.
+    /// Releases the lock of a session that was ended. Another proxy that wrote the session a moment ago may restore it, and
+    /// one that refreshes it may have lost the lock in a failover. So the lock tells them that the session has ended, until
+    /// they have forgotten their writes.
     async fn unlock(&self, lock: &Lock<I>, written_at: Option<Timestamp>) {
         let is_old = written_at.is_some_and(|at| self.io.now().since(at) >= PERIOD);
-        let _ = if self.health.has_replicas && !is_old {
-            lock.extend(PERIOD).await
+        let may_be_written = !is_old || self.health.get().may_lack_data();
+        let _ = if self.health.has_replicas && may_be_written {
+            lock.seize().await
         } else {
-            lock.release().await
+            lock.release().await.map(drop)
         };
     }
 

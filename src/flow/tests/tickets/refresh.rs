@@ -1,5 +1,6 @@
 //! Refresh: one grant for all proxies, and no refreshed session is lost.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -242,8 +243,10 @@ fn session_deleted_without_the_lock_during_refresh_stays_deleted() {
     for options in
         [json!({}), json!({ "session_idle_timeout": "2h" }), json!({ "redis_session_cache": "1m" })]
     {
-        let (site, mut browser) =
-            refreshing(site, &options, |world| world.fake_redis().restore(Values::default()));
+        let (site, mut browser) = refreshing(site, &options, |world, _| {
+            world.fake_redis().restore(Values::default());
+            Box::pin(async {})
+        });
         assert_eq!(site.provider.grants("refresh_token").len(), 1);
         assert_eq!(site.world.fake_redis().keys(), Vec::<String>::new(), "{options}");
         assert_eq!(browser.who(), None, "{options}");
@@ -254,9 +257,10 @@ fn session_deleted_without_the_lock_during_refresh_stays_deleted() {
 #[test]
 fn refresh_at_a_master_that_came_back_empty_is_saved() {
     for options in [json!({}), json!({ "session_idle_timeout": "2h" })] {
-        let (site, mut browser) = refreshing(replicated, &options, |world| {
+        let (site, mut browser) = refreshing(replicated, &options, |world, _| {
             world.fake_redis().restore(Values::default());
             world.fake_redis().doubt(world.now());
+            Box::pin(async {})
         });
         only_key(&site);
         assert!(browser.who().is_some(), "{options}");
@@ -264,11 +268,35 @@ fn refresh_at_a_master_that_came_back_empty_is_saved() {
     }
 }
 
-/// A browser whose session was refreshed, and what happened while the provider was asked for that.
+/// The lock of the refresh is lost too, so the sign-out takes it without force.
+#[test]
+fn sign_out_at_another_master_during_refresh_wins() {
+    for has_session in [false, true] {
+        let (site, mut browser) = refreshing(replicated, &json!({}), move |world, mut other| {
+            let mut values = world.fake_redis().snapshot();
+            values.retain(|key, _| has_session && !key.ends_with(b".lock"));
+            world.fail_over(values);
+            let world = world.clone();
+            Box::pin(async move {
+                world.sleep(Duration::from_millis(50)).await;
+                let Ready::Later(page) = other.app.handle(other.head("/oauth2/sign_out", &[])) else {
+                    panic!()
+                };
+                other.keep_cookies(&page.await.action);
+                assert!(!other.has_session());
+            })
+        });
+        assert_eq!(browser.who(), None, "{has_session}");
+        assert!(site.world.fake_redis().keys().iter().all(|key| key.ends_with(".lock")), "{has_session}");
+    }
+}
+
+/// A browser whose session was refreshed. What happens while the provider is asked for that gets a copy of the browser at
+/// another proxy.
 fn refreshing(
     site: fn(Value) -> Site,
     options: &Value,
-    meanwhile: impl FnOnce(&World) + 'static,
+    meanwhile: impl FnOnce(&World, Browser) -> Pin<Box<dyn Future<Output = ()>>> + 'static,
 ) -> (Site, Browser) {
     let mut all = json!({ "cookie_refresh": "30m" });
     all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
@@ -277,11 +305,12 @@ fn refreshing(
     site.world.pass(31 * MINUTE);
     site.provider.set_delay(Duration::from_secs(1));
     let Ready::Later(page) = site.app.handle(browser.head("/", &[])) else { panic!() };
-    let world = site.world.clone();
+    let (world, mut other) = (site.world.clone(), browser.clone());
+    other.app = proxy(&site);
     site.world.spawn(async move {
         world.sleep(Duration::from_millis(900)).await;
         assert!(!world.fake_redis().keys().is_empty());
-        meanwhile(&world);
+        meanwhile(&world, other).await;
     });
     site.world.run(vec![page]);
     (site, browser)
