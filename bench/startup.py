@@ -104,20 +104,27 @@ def measure_updates(module: Path, count: int) -> list[tuple[int, float]]:
         pid = envoy.process.pid
         found = [(0, memory_mib(pid))]
         for number in range(1, count + 1):
-            before = envoy.statistics("listener_manager.listener_create_success")
-            listeners.update(lambda number=number: configure(listeners.plugin(), number))
-            envoy.process.wait_until(
-                lambda before=before: envoy.statistics("listener_manager.listener_create_success") != before
-            )
+            update(envoy, listeners, number)
             ask(envoy)
             if number in (1, 10, count):
                 found.append((number, memory_mib(pid)))
         return found
 
 
-def configure(plugin: dict, number: int) -> None:
-    value = json.loads(plugin["configuration"]["value"])
-    plugin["configuration"]["value"] = json.dumps({**value, "cookie_expire": f"{number + 1}h"})
+def update(envoy: Envoy, listeners: Listeners, number: int) -> None:
+    """Gives Envoy the listener with another option, and waits until it is there."""
+
+    def configure() -> None:
+        plugin = listeners.plugin()
+        value = json.loads(plugin["configuration"]["value"])
+        plugin["configuration"]["value"] = json.dumps({**value, "cookie_expire": f"{number + 1}h"})
+
+    def created() -> dict[str, int]:
+        return envoy.statistics("listener_manager.listener_create_success")
+
+    before = created()
+    listeners.update(configure)
+    envoy.process.wait_until(lambda: created() != before)
 
 
 def ask(envoy: Envoy) -> None:
@@ -164,7 +171,11 @@ after so many updates, with one worker:
 
 ## Machine and command
 
-{datetime.date.today().isoformat()}, Envoy {version()}, {processor()}. The command: `make bench-startup`.
+{datetime.date.today().isoformat()}, Envoy {version()}, {processor()}. The command:
+
+```sh
+make bench-startup
+```
 """
 
 

@@ -27,7 +27,7 @@ class Relay:
 
     def _serve(self, accepted: socket.socket) -> None:
         with accepted, contextlib.suppress(OSError), self.greet(accepted) as client, self._connect() as server:
-            for end in (accepted, server):
+            for end in (client, server):
                 # A relay shall not wait for the acknowledgement of what it passed on before.
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             back = threading.Thread(target=self.pass_back, args=(server, client), daemon=True)
