@@ -88,7 +88,7 @@ def test_master_gets_only_the_expected_commands(service, sentinel):
         "SET",
         "GET",
         "DEL",
-        "EVAL",  # the sign-out
+        "SETEX",  # the sign-out; its lock tells others that the session has ended
     ]
 
 
