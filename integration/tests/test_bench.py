@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-# From bench/.
+# From bench/ and tools/.
+from bench import cargo
+from environment import node_of_venv
+from harness.render import WASM
 from measure import Sample
 from report import Result, goals, summary
 from variants import Variant
@@ -37,6 +40,19 @@ def test_filter_starts_and_is_configured_anew():
     said = run("startup.py", "--short")
     assert "| this filter, 4 workers |" in said
     assert "| | 0 | 1 | 3 |" in said
+
+
+def test_filter_in_v8_alone_lets_a_session_through(tmp_path):
+    secret = {"OAUTH2_PROXY_COOKIE_SECRET": "0123456789abcdef0123456789abcdef"}
+    cookie = tmp_path / "cookie.txt"
+    cookie.write_text(cargo("run", "--quiet", "--example", "make_cookies", "--", 1, environment=secret))
+    node, _ = node_of_venv()
+    for options in ("{}", '{"session_cache_size": 0}'):
+        said = subprocess.run(
+            [node, BENCH / "in_v8.mjs", WASM, cookie, "100", options], capture_output=True, text=True, check=False
+        )
+        assert said.returncode == 0, said.stderr
+        assert said.stdout.endswith(" us\n")
 
 
 def test_small_fleet_has_a_connection_for_each_worker_and_asks_redis_for_each_request():

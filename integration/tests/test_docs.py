@@ -285,6 +285,7 @@ def only_collect(command: str, _request: pytest.FixtureRequest) -> str:
 
 MAKE_ENVOY = By("integration/tests/test_config.py", "integration/run_envoy.py as a process")
 A_RELEASE = Not("needs a release, which the page says")
+IN_V8 = By("integration/tests/test_bench.py", '"in_v8.mjs"')
 KUBERNETES = Not("needs a Kubernetes, which the page says")
 COMMANDS: dict[str, By | Not | Here] = {
     "make run": By(".ci/run", "integration/demo_check.py"),
@@ -293,6 +294,10 @@ COMMANDS: dict[str, By | Not | Here] = {
     "make bench": Not("takes half an hour, and a machine that does nothing else; bench/results.md is what it wrote"),
     "make bench-hostile": By("integration/tests/test_bench.py", 'run("hostile.py", "--short")'),
     "make soak WHAT=tracking SIGN_OUTS=10000 SEED=18": By(".ci/run", "make soak WHAT=tracking MINUTES=1"),
+    "OAUTH2_PROXY_COOKIE_SECRET=0123456789abcdef0123456789abcdef cargo run --locked --example make_cookies -- 1 > "
+    "cookie.txt": IN_V8,
+    "node bench/in_v8.mjs dist/oauth2_session_filter.wasm cookie.txt": IN_V8,
+    "node bench/in_v8.mjs dist/oauth2_session_filter.wasm cookie.txt 20000 '{\"session_cache_size\": 0}'": IN_V8,
     "make bench-startup": By("integration/tests/test_bench.py", 'run("startup.py", "--short")'),
     "make bench-scale": By("integration/tests/test_bench.py", '"scale.py", "--short"'),
     "make check-monitoring": By("integration/tests/test_monitoring.py", '["test", "rules", "alerts-test.yaml"]'),
