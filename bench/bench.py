@@ -76,6 +76,9 @@ def main() -> int:
             if wanted.short:
                 return check_each(compared)
             results, memory = run(compared, wanted, stack)
+            if not wanted.print:
+                # While the files with the cookies are there.
+                write(results, memory, wanted)
     except KeyboardInterrupt:
         return fail("stopped", 130)
     except (BadRun, StartFailed, VmDied, AssertionError, subprocess.CalledProcessError) as error:
@@ -84,7 +87,6 @@ def main() -> int:
     if not wanted.only:
         print("\n".join(goals(results)))
     if not wanted.print:
-        write(results, memory, wanted)
         say("wrote bench/results.md and bench/results.svg")
     return 0
 
