@@ -285,13 +285,15 @@ def only_collect(command: str, _request: pytest.FixtureRequest) -> str:
 
 MAKE_ENVOY = By("integration/tests/test_config.py", "integration/run_envoy.py as a process")
 A_RELEASE = Not("needs a release, which the page says")
+BENCH = Not("takes half an hour, and a machine that does nothing else; bench/results.md is what it wrote")
 IN_V8 = By("integration/tests/test_bench.py", '"in_v8.mjs"')
 KUBERNETES = Not("needs a Kubernetes, which the page says")
 COMMANDS: dict[str, By | Not | Here] = {
     "make run": By(".ci/run", "integration/demo_check.py"),
     "make run STORE=redis": By(".ci/run", "integration/demo_check.py $store"),
     "make test": By(".ci/run", "make test"),
-    "make bench": Not("takes half an hour, and a machine that does nothing else; bench/results.md is what it wrote"),
+    "make bench": BENCH,
+    "OAUTH2_PROXY=/path/to/oauth2-proxy make bench": BENCH,
     "make bench-hostile": By("integration/tests/test_bench.py", 'run("hostile.py", "--short")'),
     "make soak WHAT=tracking SIGN_OUTS=10000 SEED=18": By(".ci/run", "make soak WHAT=tracking MINUTES=1"),
     "OAUTH2_PROXY_COOKIE_SECRET=0123456789abcdef0123456789abcdef cargo run --locked --example make_cookies -- 1 > "
