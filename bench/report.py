@@ -242,6 +242,7 @@ Medians of {wanted.rounds} rounds, (least..most) in parentheses. Ratios are made
 {newline.join(goals(results))}
 
 An aim is about the median. Each figure is a ratio that is made within a round, except the commands and the bytes.
+[profile.md](profile.md) shows where the time of a request goes, [startup.md](startup.md) what is used before the first one.
 
 ## Commands to Redis
 
