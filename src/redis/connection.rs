@@ -51,8 +51,7 @@ use super::reconnect::Reconnect;
 use super::reply::Reply;
 use super::settings::Settings;
 use super::stream::{Stream, StreamEvent};
-use super::tracking;
-use super::tracking::{Changed, Served, Tracking, Untracked};
+use super::tracking::{self, Changed, Served, Tracking, Untracked};
 use crate::time::Timestamp;
 
 /// One reply may take this many times `command_timeout`, from its first byte to its last.

@@ -22,8 +22,7 @@
 //! - A server that answers `READONLY` did not run the command. So the command waits for the next master, even if it
 //!   must not run twice. The stream ends after the replies to the commands behind it.
 //! - A switch that a Sentinel announces is followed within 50 ms: at once, all workers would connect in the same moment.
-//!   Commands in flight on the old stream run again, if they
-//!   may run twice.
+//!   Commands in flight on the old stream run again, if they may run twice.
 //! - A subscription that ends is made again at the next Sentinel, without a pause if it had lasted. It begins with
 //!   the question for the master, because a switch may have been missed. It is also made again with a new password of
 //!   the Sentinels.
